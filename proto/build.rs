@@ -1,0 +1,20 @@
+//! Compiles the wire contract with the vendored protoc.
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let files = [
+        "dawn/v1/job.proto",
+        "dawn/v1/task.proto",
+        "dawn/v1/client.proto",
+        "dawn/v1/agent.proto",
+        "dawn/v1/executor.proto",
+        "dawn/v1/journal.proto",
+    ];
+    for file in files {
+        println!("cargo:rerun-if-changed={file}");
+    }
+    let mut config = tonic_prost_build::Config::new();
+    config.protoc_executable(protoc_bin_vendored::protoc_bin_path()?);
+    config.btree_map(["."]);
+    tonic_prost_build::configure().compile_with_config(config, &files, &["."])?;
+    Ok(())
+}

@@ -1,0 +1,20 @@
+//! The wire contract `dawn.v1` and the few value types both ends must agree on.
+//! Not here: anything that decides; it imports nothing of Dawn's.
+
+#[allow(clippy::all, missing_docs)]
+pub mod v1 {
+    tonic::include_proto!("dawn.v1");
+}
+
+mod frame;
+mod ids;
+mod resources;
+mod task_state;
+mod time;
+pub mod validate;
+
+pub use frame::{FrameError, read_frame, write_frame};
+pub use ids::{AgentId, Epoch, JobKey, JobKeyError, SpecId, TaskId};
+pub use resources::{Lack, Resources};
+pub use time::Timestamp;
+pub use v1::TaskState;
