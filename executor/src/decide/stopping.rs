@@ -3,9 +3,7 @@
 use dawn_proto::v1::Reason;
 
 use super::{Step, active};
-use crate::model::{
-    Effect, Lifecycle, LifecycleStep, Outcome, Phase, Record, Rung, Soft, Stage, State, Trigger, failure,
-};
+use crate::model::{Effect, Lifecycle, LifecycleStep, Outcome, Phase, Record, Rung, Soft, Stage, Trigger, failure};
 
 impl Step<'_> {
     /// The first kill decides the reason; a later one counts only with a shorter grace.

@@ -34,8 +34,11 @@ fn exited(process: usize, run: u32) -> Input {
     Input::Exited { process, run, exit: Exit { kind: code(0), out_of_memory: false } }
 }
 
+/// From each stage: what is done, and the stage it leads to.
+type Row = [(Vec<Effect>, Stage); 5];
+
 /// Every kind of input, and the effects and the stage it leads to from each stage with something alive.
-fn table() -> Vec<(Input, [(Vec<Effect>, Stage); 5])> {
+fn table() -> Vec<(Input, Row)> {
     use Stage::{Active, Cleaning, Closing, Ended, Finalizing};
     let stay = || [Active, Cleaning, Finalizing, Closing, Ended].map(|stage| (vec![], stage));
     let but = |stage: Stage, effects: Vec<Effect>, next: Stage| {
@@ -63,7 +66,7 @@ fn table() -> Vec<(Input, [(Vec<Effect>, Stage); 5])> {
     ]
 }
 
-fn stay_running() -> [(Vec<Effect>, Stage); 5] {
+fn stay_running() -> Row {
     Stage::ALL.map(|stage| (vec![], stage))
 }
 
