@@ -18,9 +18,38 @@ impl State {
         for mutation in &batch.mutations {
             self.apply_one(mutation, batch.at);
         }
+        self.seal(batch);
+    }
+
+    /// Closes a batch whose mutations were applied one by one.
+    ///
+    /// # Panics
+    /// When the batch does not follow the last one.
+    pub fn seal(&mut self, batch: &Batch) {
+        assert_eq!(batch.index, self.index + 1, "batch does not follow the state");
         self.index = batch.index;
         self.epoch = batch.epoch;
         self.at = batch.at;
+    }
+
+    /// Builds every index anew: for a state read from a snapshot. Tasks must name jobs and specs that are there.
+    pub fn reindexed(mut self) -> State {
+        self.job_by_key = self.jobs.values().map(|job| (job.key.clone(), job.id)).collect();
+        self.agent_by_id = self.agents.values().map(|agent| (agent.id.clone(), agent.no)).collect();
+        (self.tasks_on, self.pending, self.throttled, self.spec_uses) = Default::default();
+        let kept: Vec<SpecId> = self.jobs.values().flat_map(|job| &job.versions).map(|version| version.spec).collect();
+        kept.into_iter().for_each(|spec| self.use_spec(spec));
+        for job in self.jobs.values_mut() {
+            job.tasks.clear();
+        }
+        let tasks = std::mem::take(&mut self.tasks);
+        for task in tasks.values() {
+            self.use_spec(task.spec);
+            self.job_mut(task.job).tasks.insert(task.id);
+            self.index_task(task);
+        }
+        self.tasks = tasks;
+        self
     }
 
     /// Applies one mutation without moving the index: for a decision that must see its own earlier mutations.
