@@ -3,4 +3,6 @@
 
 pub mod decide;
 pub mod drive;
+pub mod journal;
 pub mod model;
+pub mod wire;
