@@ -1,14 +1,14 @@
 //! One step of the scheduler: decide each event, apply at once, and hold effects until they are durable. Synchronous
 //! and without I/O: the runner gives it time and a journal, a simulator gives it others.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use dawn_proto::Timestamp;
+use dawn_proto::{TaskId, Timestamp};
 
 use super::PulseSettings;
 use super::decider::Decider;
-use crate::model::{Batch, Effect, Event, Live, Mutation, Now, State};
+use crate::model::{Batch, Effect, Event, JobId, Live, Mutation, Now, State};
 
 pub struct Pulse {
     state: State,
@@ -75,9 +75,20 @@ impl Pulse {
         self.hungry
     }
 
-    /// When the state itself asks for a step, if before the next tick: the end of a backoff.
+    /// When the state itself asks for a tick, if before the next one: the end of a backoff, a task's last moment, a cron
+    /// tick. What was due at the last tick was looked at then, and is not due again.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.state.throttled.first().map(|(ready_at, _)| *ready_at)
+        fn next<Id: Ord + Copy>(due: &BTreeSet<(Timestamp, Id)>, after: Timestamp, least: Id) -> Option<Timestamp> {
+            due.range((after.plus_ms(1), least)..).next().map(|(at, _)| *at)
+        }
+        let (state, ticked) = (&self.state, self.live.ticked.wall);
+        let tasks = [&state.throttled, &state.deadlines].map(|due| next(due, ticked, TaskId(0)));
+        tasks.into_iter().chain([next(&state.cron_due, ticked, JobId(0))]).flatten().min()
+    }
+
+    /// Whether a job is still being made or ended, slice by slice.
+    pub fn is_settling(&self) -> bool {
+        !self.state.unsettled.is_empty()
     }
 
     /// The state with everything decided, durable or not.

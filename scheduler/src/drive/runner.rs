@@ -22,6 +22,8 @@ const IN_FLIGHT: usize = 4;
 /// Durable steps waiting for their hands at most; then the pulse waits.
 const UNDONE: usize = 256;
 const TICK: Duration = Duration::from_millis(250);
+/// While a job is made or ended in slices.
+const SETTLING_TICK: Duration = Duration::from_millis(20);
 /// How often who is connected is published, unless it changes.
 const LIVE_EVERY_MS: u64 = 1000;
 /// How soon a change of it is published.
@@ -167,7 +169,8 @@ impl<J: Journal, C: Clock> Runner<J, C> {
             return Duration::ZERO;
         }
         let since_tick = Duration::from_millis(now.mono_ms.saturating_sub(self.ticked_ms));
-        let tick = TICK.saturating_sub(since_tick);
+        let every = if self.pulse.is_settling() { SETTLING_TICK } else { TICK };
+        let tick = every.saturating_sub(since_tick);
         let deadline = self.pulse.next_deadline().map(|at| Duration::from_millis(at.since_ms(now.wall)));
         deadline.map_or(tick, |deadline| deadline.max(Duration::from_millis(1)).min(tick))
     }

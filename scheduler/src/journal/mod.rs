@@ -20,6 +20,7 @@ use crate::model::{Batch, State};
 
 pub use error::OpenError;
 pub use snapshot::Snapshots;
+pub use writer::Due;
 
 /// Sizes at which files are cut.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +66,7 @@ impl Embedded {
     }
 
     /// Resolves when a snapshot is due; then the count begins anew.
-    pub fn snapshot_due(&self) -> Arc<writer::Due> {
+    pub fn snapshot_due(&self) -> Arc<Due> {
         self.writer.due()
     }
 }

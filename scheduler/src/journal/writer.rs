@@ -23,21 +23,32 @@ const GROUP_BATCHES: usize = 1024;
 type Done = oneshot::Sender<Result<(), AppendError>>;
 
 /// Tells that a snapshot is due.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Due {
     bytes: AtomicU64,
+    limit: AtomicU64,
+    least: u64,
     notify: Notify,
 }
 
 impl Due {
+    fn new(least: u64) -> Due {
+        Due { bytes: AtomicU64::new(0), limit: AtomicU64::new(least), least, notify: Notify::new() }
+    }
+
     /// Waits until a snapshot is due; the count of bytes begins anew.
     pub async fn wait(&self) {
         self.notify.notified().await;
         self.bytes.store(0, Ordering::Relaxed);
     }
 
-    fn appended(&self, bytes: u64, limit: u64) {
-        if self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes >= limit {
+    /// The next is not due before the journal grew by as much as this one takes: snapshots cost at most as much as it.
+    pub fn saved(&self, bytes: u64) {
+        self.limit.store(bytes.max(self.least), Ordering::Relaxed);
+    }
+
+    fn appended(&self, bytes: u64) {
+        if self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes >= self.limit.load(Ordering::Relaxed) {
             self.notify.notify_one();
         }
     }
@@ -59,8 +70,8 @@ impl Writer {
         settings: JournalSettings,
     ) -> Result<Writer, OpenError> {
         let dir = data_dir.join("journal");
-        let due = Arc::new(Due::default());
-        due.appended(bytes, settings.snapshot_after_bytes);
+        let due = Arc::new(Due::new(settings.snapshot_after_bytes));
+        due.appended(bytes);
         let place = dir.display().to_string();
         let mut active = Active { dir, tail, settings, due: due.clone() };
         let (queue, inbox) = mpsc::channel();
@@ -144,7 +155,7 @@ impl Active {
         let Some(tail) = &mut self.tail else { return Ok(()) };
         write_synced(&mut tail.file, &frame)?;
         tail.length += frame.len() as u64;
-        self.due.appended(frame.len() as u64, self.settings.snapshot_after_bytes);
+        self.due.appended(frame.len() as u64);
         Ok(())
     }
 }

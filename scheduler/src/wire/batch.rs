@@ -69,6 +69,11 @@ fn record(mutation: &Mutation) -> Wire {
         Mutation::JobEnded { job, author, message } => {
             Wire::JobEnded(v1::JobEnded { job_id: job.0, author: author.clone(), message: message.clone() })
         }
+        Mutation::InstancesStopped { job, instances } => Wire::InstancesStopped(v1::InstancesStopped {
+            job_id: job.0,
+            instances: instances.iter().map(|(first, last)| v1::InstanceRange { first: *first, last: *last }).collect(),
+        }),
+        Mutation::JobSettled { job, to } => Wire::JobSettled(v1::JobSettled { job_id: job.0, to: *to }),
         Mutation::JobForgotten { job } => Wire::JobForgotten(v1::JobForgotten { job_id: job.0 }),
         Mutation::TaskMade { .. } | Mutation::TaskAssigned { .. } | Mutation::TaskMoved { .. } => task_record(mutation),
         Mutation::TaskForgotten { task } => Wire::TaskForgotten(v1::TaskForgotten { task_id: task.0 }),
@@ -169,6 +174,11 @@ fn mutation(record: v1::Record) -> Result<Mutation, WireError> {
         Wire::JobEnded(ended) => {
             Mutation::JobEnded { job: JobId(ended.job_id), author: ended.author, message: ended.message }
         }
+        Wire::InstancesStopped(stopped) => Mutation::InstancesStopped {
+            job: JobId(stopped.job_id),
+            instances: stopped.instances.iter().map(|range| (range.first, range.last)).collect(),
+        },
+        Wire::JobSettled(settled) => Mutation::JobSettled { job: JobId(settled.job_id), to: settled.to },
         Wire::JobForgotten(forgotten) => Mutation::JobForgotten { job: JobId(forgotten.job_id) },
         Wire::TaskMade(made) => Mutation::TaskMade {
             task: TaskId(made.task_id),
