@@ -11,6 +11,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::{ClientService, command, status, watch};
+use crate::decide::brake;
 use crate::model::State;
 use crate::reads::{self, ReadError};
 
@@ -51,10 +52,7 @@ impl Scheduler for ClientService {
         self.start(request.into_inner()).await.map(Response::new)
     }
 
-    async fn deschedule_cron(
-        &self,
-        request: Request<v1::DescheduleCronRequest>,
-    ) -> Answer<v1::DescheduleCronResponse> {
+    async fn deschedule_cron(&self, request: Request<v1::DescheduleCronRequest>) -> Answer<v1::DescheduleCronResponse> {
         self.deschedule(request.into_inner()).await.map(Response::new)
     }
 
@@ -117,7 +115,7 @@ impl Scheduler for ClientService {
                 leader: true,
                 leader_address: facts.address.clone(),
                 journal: facts.journal.into(),
-                trouble: String::new(),
+                trouble: brake(state, &facts.settings).map(|brake| brake.to_string()).unwrap_or_default(),
                 nodes: u32::try_from(state.agents.len()).unwrap_or(u32::MAX),
                 tasks: u32::try_from(state.tasks.len()).unwrap_or(u32::MAX),
             })

@@ -8,7 +8,8 @@ use dawn_proto::{TaskId, Timestamp};
 
 use super::PulseSettings;
 use super::decider::Decider;
-use crate::model::{Batch, Effect, Event, JobId, Live, Mutation, Now, State};
+use crate::decide::{self, Decision};
+use crate::model::{Batch, Effect, Event, JobId, Live, Mutation, Now, Settings, State};
 
 pub struct Pulse {
     state: State,
@@ -25,10 +26,10 @@ pub struct Pulse {
 
 impl Pulse {
     /// Goes on from a replayed, durable state.
-    pub fn new(state: State, settings: PulseSettings) -> Self {
-        let decider = Decider::new(&state, settings);
-        let durable = state.index;
-        Pulse { state, live: Live::default(), decider, held: VecDeque::new(), durable, hungry: false, link_changes: 0 }
+    pub fn new(state: State, settings: Settings, bounds: PulseSettings) -> Self {
+        let decider = Decider::new(&state, settings, bounds);
+        let (durable, live) = (state.index, Live::default());
+        Pulse { state, live, decider, held: VecDeque::new(), durable, hungry: false, link_changes: 0 }
     }
 
     /// Decides the events in turn, each seeing what those before it changed, then places. What it decided is applied
@@ -36,16 +37,17 @@ impl Pulse {
     pub fn step(&mut self, events: impl IntoIterator<Item = Event>, now: Now) -> Option<Arc<Batch>> {
         let (mut mutations, mut effects) = (Vec::new(), Vec::new());
         for event in events {
-            self.live_before(&event, now);
             let decision = self.decider.decide(&self.state, &self.live, &event, now);
-            self.take(decision.mutations, now.wall, &mut mutations);
-            self.live_after(&event, &decision.effects, now);
+            self.take(&decision.mutations, now.wall);
+            self.observe(&event, &decision, now);
+            mutations.extend(decision.mutations);
             effects.extend(decision.effects);
         }
-        let (placed, hungry) = self.decider.place(&self.state, &self.live, now);
+        let (placed, hungry) = self.decider.place(&self.state, now);
         self.hungry = hungry;
-        self.take(placed.mutations, now.wall, &mut mutations);
-        effects.extend(placed.effects);
+        self.take(&placed, now.wall);
+        mutations.extend(placed);
+        effects.extend(mutations.iter().filter_map(|mutation| self.decider.effect_of(&self.state, mutation)));
         let batch = (!mutations.is_empty()).then(|| self.seal(mutations, now.wall));
         if !effects.is_empty() {
             // Without a batch of its own it waits for the last one: it may speak of what that one decided.
@@ -105,12 +107,10 @@ impl Pulse {
         self.link_changes
     }
 
-    fn take(&mut self, decided: Vec<Mutation>, at: Timestamp, all: &mut Vec<Mutation>) {
+    fn take(&mut self, decided: &[Mutation], at: Timestamp) {
         for mutation in decided {
-            self.decider.before(&self.state, &mutation);
-            self.state.apply_one(&mutation, at);
-            self.decider.after(&self.state, &mutation);
-            all.push(mutation);
+            self.state.apply_one(mutation, at);
+            self.decider.observe(&self.state, mutation);
         }
     }
 
@@ -120,32 +120,23 @@ impl Pulse {
         Arc::new(batch)
     }
 
-    /// Whoever speaks was heard, whatever is decided about it.
-    fn live_before(&mut self, event: &Event, now: Now) {
-        match event {
-            Event::Elected { .. } => self.live = Live { elected_ms: now.mono_ms, ..Live::default() },
-            Event::Heartbeat { link, .. } | Event::Offered { link, .. } | Event::Reported { link, .. } => {
-                self.live.heard(*link, now.mono_ms);
-            }
-            Event::Tick | Event::Command { .. } | Event::Registered { .. } | Event::LinkClosed { .. } => {}
-        }
-    }
-
-    /// A link is an agent's once it is welcomed, and nobody's once it is closed.
-    fn live_after(&mut self, event: &Event, effects: &[Effect], now: Now) {
-        for effect in effects {
-            if let Effect::Welcome { link, agent, .. } = effect {
-                self.live.bind(*link, *agent, now.mono_ms);
-                self.decider.connected(*agent, true);
-                self.link_changes += 1;
-            }
-        }
-        if let Event::LinkClosed { link } = event
-            && let Some(agent) = self.live.links.get(link).copied()
-        {
-            self.live.closed(*link);
-            self.decider.connected(agent, false);
+    /// Who is connected follows from the event and what was decided about it; placement is told.
+    fn observe(&mut self, event: &Event, decision: &Decision, now: Now) {
+        let closed = match event {
+            Event::LinkClosed { link } => self.live.links.get(link).copied(),
+            _ => None,
+        };
+        decide::observe(&mut self.live, event, decision, now);
+        let welcomed = decision.effects.iter().filter_map(|effect| match effect {
+            Effect::Welcome { agent, .. } => Some((*agent, true)),
+            _ => None,
+        });
+        for (agent, connected) in welcomed.chain(closed.map(|agent| (agent, false))) {
+            self.decider.connected(agent, connected);
             self.link_changes += 1;
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

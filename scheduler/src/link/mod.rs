@@ -38,10 +38,7 @@ impl AgentLink for LinkService {
     type LinkStream = ReceiverStream<Result<v1::SchedulerMessage, Status>>;
     type TunnelStream = ReceiverStream<Result<v1::TunnelDown, Status>>;
 
-    async fn link(
-        &self,
-        request: Request<Streaming<v1::AgentMessage>>,
-    ) -> Result<Response<Self::LinkStream>, Status> {
+    async fn link(&self, request: Request<Streaming<v1::AgentMessage>>) -> Result<Response<Self::LinkStream>, Status> {
         let peer = request.remote_addr();
         let (link, outgoing, closed): (LinkId, _, _) = self.links.open();
         let session = session::Session {

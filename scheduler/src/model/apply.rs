@@ -32,26 +32,6 @@ impl State {
         self.at = batch.at;
     }
 
-    /// Builds every index anew: for a state read from a snapshot. Tasks must name jobs and specs that are there.
-    pub fn reindexed(mut self) -> State {
-        self.job_by_key = self.jobs.values().map(|job| (job.key.clone(), job.id)).collect();
-        self.agent_by_id = self.agents.values().map(|agent| (agent.id.clone(), agent.no)).collect();
-        (self.tasks_on, self.pending, self.throttled, self.spec_uses) = Default::default();
-        let kept: Vec<SpecId> = self.jobs.values().flat_map(|job| &job.versions).map(|version| version.spec).collect();
-        kept.into_iter().for_each(|spec| self.use_spec(spec));
-        for job in self.jobs.values_mut() {
-            job.tasks.clear();
-        }
-        let tasks = std::mem::take(&mut self.tasks);
-        for task in tasks.values() {
-            self.use_spec(task.spec);
-            self.job_mut(task.job).tasks.insert(task.id);
-            self.index_task(task);
-        }
-        self.tasks = tasks;
-        self
-    }
-
     /// Applies one mutation without moving the index: for a decision that must see its own earlier mutations.
     pub fn apply_one(&mut self, mutation: &Mutation, at: Timestamp) {
         match mutation {

@@ -78,9 +78,7 @@ fn record(mutation: &Mutation) -> Wire {
         Mutation::TaskMade { .. } | Mutation::TaskAssigned { .. } | Mutation::TaskMoved { .. } => task_record(mutation),
         Mutation::TaskForgotten { task } => Wire::TaskForgotten(v1::TaskForgotten { task_id: task.0 }),
         Mutation::AgentSeen { .. } => agent_record(mutation),
-        Mutation::AgentMoved { agent, to } => {
-            Wire::AgentMoved(v1::AgentMoved { agent_no: agent.0, to: (*to).into() })
-        }
+        Mutation::AgentMoved { agent, to } => Wire::AgentMoved(v1::AgentMoved { agent_no: agent.0, to: (*to).into() }),
         Mutation::AgentForgotten { agent } => Wire::AgentForgotten(v1::AgentForgotten { agent_no: agent.0 }),
         Mutation::Ticked { job, scheduled, outcome } => {
             Wire::Ticked(v1::Ticked { job_id: job.0, scheduled_ms: scheduled.0, outcome: (*outcome).into() })
@@ -130,18 +128,8 @@ fn task_record(mutation: &Mutation) -> Wire {
 }
 
 fn agent_record(mutation: &Mutation) -> Wire {
-    let Mutation::AgentSeen {
-        agent,
-        id,
-        hostname,
-        version,
-        isolation,
-        boot_id,
-        total,
-        attributes,
-        ports,
-        offer_epoch,
-    } = mutation
+    let Mutation::AgentSeen { agent, id, hostname, version, isolation, boot_id, total, attributes, ports, offer_epoch } =
+        mutation
     else {
         unreachable!("agent_record is called for AgentSeen alone");
     };
@@ -220,11 +208,7 @@ fn task_moved(moved: v1::TaskMoved) -> Result<Mutation, WireError> {
     let task = TaskId(moved.task_id);
     let to = name::<TaskState>("to", moved.to)?;
     if to == TaskState::Assigned {
-        return Ok(Mutation::TaskAssigned {
-            task,
-            agent: AgentNo(moved.agent_no),
-            ports: port_numbers(&moved.ports)?,
-        });
+        return Ok(Mutation::TaskAssigned { task, agent: AgentNo(moved.agent_no), ports: port_numbers(&moved.ports)? });
     }
     let reason = name::<Reason>("reason", moved.reason)?;
     Ok(Mutation::TaskMoved { task, to, reason, message: moved.message.into() })
