@@ -1,5 +1,7 @@
 //! The verbs: from state and an event to mutations and effects. Pure: time, ids and chance come in as arguments.
 
+pub mod place;
+
 use crate::model::{Effect, Mutation};
 
 /// What a step wants: mutations are applied and appended first; effects wait until they are durable.
