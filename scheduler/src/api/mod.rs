@@ -13,6 +13,7 @@ use dawn_proto::v1;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
+use crate::decide::place::PlaceSettings;
 use crate::drive::{Inbox, LiveView};
 use crate::model::{AgentNo, Settings};
 use crate::reads::Follower;
@@ -39,6 +40,7 @@ pub struct ServerFacts {
     /// "embedded" or "etcd".
     pub journal: &'static str,
     pub settings: Settings,
+    pub place: PlaceSettings,
 }
 
 /// The gRPC service of clients.

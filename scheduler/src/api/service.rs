@@ -82,7 +82,7 @@ impl Scheduler for ClientService {
     async fn why(&self, request: Request<v1::WhyRequest>) -> Answer<v1::WhyResponse> {
         let key = command::key(request.get_ref().key.as_ref())?;
         let live = self.live.borrow().clone();
-        self.look(|state| reads::why(state, &live, &key))
+        self.look(|state| reads::why(state, &live, &self.facts.place, &key))
     }
 
     async fn list_nodes(&self, request: Request<v1::ListNodesRequest>) -> Answer<v1::ListNodesResponse> {

@@ -19,17 +19,15 @@ pub struct Pulse {
     held: VecDeque<(u64, Vec<Effect>)>,
     /// The last batch known to be durable.
     durable: u64,
-    /// The last step left placement work undone.
-    hungry: bool,
     link_changes: u64,
 }
 
 impl Pulse {
     /// Goes on from a replayed, durable state.
     pub fn new(state: State, settings: Settings, bounds: PulseSettings) -> Self {
-        let decider = Decider::new(&state, settings, bounds);
+        let decider = Decider::new(&state, settings, &bounds);
         let (durable, live) = (state.index, Live::default());
-        Pulse { state, live, decider, held: VecDeque::new(), durable, hungry: false, link_changes: 0 }
+        Pulse { state, live, decider, held: VecDeque::new(), durable, link_changes: 0 }
     }
 
     /// Decides the events in turn, each seeing what those before it changed, then places. What it decided is applied
@@ -43,8 +41,7 @@ impl Pulse {
             mutations.extend(decision.mutations);
             effects.extend(decision.effects);
         }
-        let (placed, hungry) = self.decider.place(&self.state, now);
-        self.hungry = hungry;
+        let placed = self.decider.place(&self.state, now);
         self.take(&placed, now.wall);
         mutations.extend(placed);
         effects.extend(mutations.iter().filter_map(|mutation| self.decider.effect_of(&self.state, mutation)));
@@ -74,7 +71,7 @@ impl Pulse {
 
     /// Whether a step should follow at once: placement stopped at its bound.
     pub fn is_hungry(&self) -> bool {
-        self.hungry
+        self.decider.is_hungry()
     }
 
     /// When the state itself asks for a tick, if before the next one: the end of a backoff, a task's last moment, a cron
@@ -132,7 +129,7 @@ impl Pulse {
             _ => None,
         });
         for (agent, connected) in welcomed.chain(closed.map(|agent| (agent, false))) {
-            self.decider.connected(agent, connected);
+            self.decider.connected(&self.state, agent, connected);
             self.link_changes += 1;
         }
     }

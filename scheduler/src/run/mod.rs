@@ -133,6 +133,7 @@ pub async fn start(config: Config) -> Result<Scheduler, RunError> {
             address: config.advertise.clone().unwrap_or_else(|| address.to_string()),
             journal: "embedded",
             settings: config.settings.clone(),
+            place: config.pulse.place.clone(),
         }),
     };
     let agents = LinkService { links: links.clone(), tunnels, inbox, follower };

@@ -88,11 +88,5 @@ pub(super) fn service(instances: u32) -> v1::JobSpec {
     let process = v1::ProcessSpec { name: "main".into(), shell: "sleep 1000".into(), ..Default::default() };
     let resources = v1::Resources { cpu_milli: 1000, memory_bytes: 64 << 20, ..Default::default() };
     let task = v1::TaskSpec { processes: vec![process], resources: Some(resources), ..Default::default() };
-    v1::JobSpec {
-        key: Some(key()),
-        kind: JobKind::Service.into(),
-        instances,
-        task: Some(task),
-        ..Default::default()
-    }
+    v1::JobSpec { key: Some(key()), kind: JobKind::Service.into(), instances, task: Some(task), ..Default::default() }
 }
