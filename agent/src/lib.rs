@@ -1,1 +1,7 @@
+//! The agent: what Dawn runs on every machine. It offers what is free, launches tasks with a checkpoint, relays their
+//! executors' reports and survives its own restarts. Not here: what happens inside a task (the executor's).
 
+pub mod decide;
+pub mod drive;
+pub mod model;
+mod wire;
