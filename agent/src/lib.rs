@@ -4,4 +4,11 @@
 pub mod decide;
 pub mod drive;
 pub mod model;
+
+mod config;
+mod edges;
+mod run;
 mod wire;
+
+pub use config::Config;
+pub use run::{AgentError, run};

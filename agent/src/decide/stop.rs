@@ -29,7 +29,9 @@ pub fn order(task: &mut HeldTask, reason: Reason, grace_period_ms: Option<u64>, 
         .saturating_add(EXECUTOR_MARGIN_MS);
     let tell_at_ms = now_ms + TELL_AGAIN_MS;
     match &mut task.kill {
-        Some(kill) if force_at_ms >= kill.force_at_ms || effective(kill.grace_period_ms) <= effective(grace_period_ms) => {
+        Some(kill)
+            if force_at_ms >= kill.force_at_ms || effective(kill.grace_period_ms) <= effective(grace_period_ms) =>
+        {
             false
         }
         Some(kill) => {

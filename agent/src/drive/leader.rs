@@ -17,8 +17,18 @@ const MIN_HEARTBEAT_MS: u64 = 50;
 pub(super) enum Link {
     Down,
     /// Connected, Register sent.
-    Up { session: u64, heard_ms: u64 },
-    Registered { session: u64, heard_ms: u64, interval_ms: u64, lease_ms: u64, beat_at_ms: u64, beats: u64 },
+    Up {
+        session: u64,
+        heard_ms: u64,
+    },
+    Registered {
+        session: u64,
+        heard_ms: u64,
+        interval_ms: u64,
+        lease_ms: u64,
+        beat_at_ms: u64,
+        beats: u64,
+    },
 }
 
 impl Link {
@@ -105,14 +115,26 @@ impl Agent {
                 true
             }
             Fence::Stale => {
-                warn!(what, epoch = epoch.0, seen = self.memory.epoch_seen.0, "ignored: from a scheduler that leads no more");
+                warn!(
+                    what,
+                    epoch = epoch.0,
+                    seen = self.memory.epoch_seen.0,
+                    "ignored: from a scheduler that leads no more"
+                );
                 self.hang_up(None);
                 false
             }
         }
     }
 
-    pub(super) fn on_registered(&mut self, epoch: Epoch, cluster_id: String, interval_ms: u64, lease_ms: u64, now: Now) {
+    pub(super) fn on_registered(
+        &mut self,
+        epoch: Epoch,
+        cluster_id: String,
+        interval_ms: u64,
+        lease_ms: u64,
+        now: Now,
+    ) {
         let Some(session) = self.link.session() else { return };
         if !fence::cluster(&self.memory.cluster_id, &cluster_id) {
             self.effects.push(Effect::Fatal {

@@ -8,7 +8,6 @@ pub mod pulse;
 mod recover;
 mod tick;
 
-
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 

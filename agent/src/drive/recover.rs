@@ -104,7 +104,8 @@ impl Agent {
 }
 
 fn restored(found: Recovered, now: Now) -> HeldTask {
-    let RecoveredRecord { demand, ports, limits, identity, grace_period_ms, ladder_ms } = found.record.unwrap_or_default();
+    let RecoveredRecord { demand, ports, limits, identity, grace_period_ms, ladder_ms } =
+        found.record.unwrap_or_default();
     let standing = Report::new(found.task, 0, TaskState::Assigned, found.checkpointed_at, Reason::None, "");
     // A kill begun before the restart keeps its deadline by a fresh full grace period.
     let kill = found.kill_begun.map(|reason| KillProgress {

@@ -71,9 +71,8 @@ impl Agent {
 
     fn sweep(&mut self, now: Now) {
         let ended = self.tasks.values().filter(|task| task.released && task.cleaned && !task.is_living());
-        let ended = ended
-            .filter_map(|task| Some(Ended { task: task.id, at: task.ended_at?, bytes: task.bytes }))
-            .collect();
+        let ended =
+            ended.filter_map(|task| Some(Ended { task: task.id, at: task.ended_at?, bytes: task.bytes })).collect();
         for id in sweep::victims(ended, self.setup.keep, now.wall) {
             info!(task = %id, "removing its directory");
             self.forget(id);

@@ -100,11 +100,24 @@ impl LaunchRecord {
 /// Why a step of a launch failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    UnknownUser { message: String },
+    UnknownUser {
+        message: String,
+    },
     /// Something that is not Dawn's listens there.
-    PortBusy { port: Port, message: String },
-    Checkpoint { message: String },
-    Sandbox { message: String },
-    Cgroup { message: String },
-    Executor { message: String },
+    PortBusy {
+        port: Port,
+        message: String,
+    },
+    Checkpoint {
+        message: String,
+    },
+    Sandbox {
+        message: String,
+    },
+    Cgroup {
+        message: String,
+    },
+    Executor {
+        message: String,
+    },
 }

@@ -18,9 +18,7 @@ pub fn decode_scheduler(message: v1::SchedulerMessage) -> Option<LinkEvent> {
             heartbeat_interval_ms: m.heartbeat_interval_ms,
             lease_ms: m.lease_ms,
         },
-        M::Refused(m) => {
-            LinkEvent::Refused { reason: m.reason, leader_address: m.leader_address, is_final: m.r#final }
-        }
+        M::Refused(m) => LinkEvent::Refused { reason: m.reason, leader_address: m.leader_address, is_final: m.r#final },
         M::Spec(m) => decode_spec(m),
         M::Launch(m) => LinkEvent::Launch(decode_launch(m)?),
         M::Kill(m) => LinkEvent::Kill(Kill {

@@ -4,6 +4,4 @@ mod link;
 mod plan;
 
 pub use link::{decode_scheduler, encode_chunk, encode_message, encode_tunnel_error, encode_tunnel_first};
-pub use plan::{
-    KeptPlan, decode_event, decode_plan, decode_report, encode_kill, encode_plan, encode_report, encode_subscribe,
-};
+pub use plan::{decode_event, decode_plan, decode_report, encode_kill, encode_plan, encode_report, encode_subscribe};
