@@ -1,1 +1,3 @@
-fn main(){}
+mod render;
+mod spec;
+fn main() {}
