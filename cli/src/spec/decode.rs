@@ -169,13 +169,7 @@ impl<'a> Fields<'a> {
         Some((node, place))
     }
 
-    pub fn fields(
-        &self,
-        r: &mut Reader,
-        name: &str,
-        spec: &str,
-        known: &'static [&'static str],
-    ) -> Option<Fields<'a>> {
+    pub fn fields(&self, r: &mut Reader, name: &str, spec: &str, known: &'static [&'static str]) -> Option<Fields<'a>> {
         let (node, place) = self.take(r, name, spec)?;
         r.fields(node, place, known)
     }
@@ -238,7 +232,11 @@ impl<'a> Fields<'a> {
             None => {
                 let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
                 let hint = nearest(text, &words);
-                Err(format!("is not one of {}{}", words.join(", "), if hint.starts_with("did") { format!("; {hint}") } else { String::new() }))
+                Err(format!(
+                    "is not one of {}{}",
+                    words.join(", "),
+                    if hint.starts_with("did") { format!("; {hint}") } else { String::new() }
+                ))
             }
         };
         self.parsed(r, (name, name), parse)

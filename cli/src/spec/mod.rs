@@ -17,14 +17,13 @@ use std::fmt;
 use std::io::Read;
 use std::path::Path;
 
-use dawn_proto::{JobKey, validate};
 use dawn_proto::v1::JobSpec;
+use dawn_proto::{JobKey, validate};
 
 use decode::{Problem, Reader};
 use node::{Mark, Node, Value};
 
-pub use repeating::next_tick;
-pub use units::{duration, milli, show_duration, show_milli, show_size, size};
+pub use units::{duration, show_milli, size};
 pub use write::{to_json, to_yaml};
 
 /// Larger files are refused.

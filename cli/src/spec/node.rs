@@ -143,13 +143,7 @@ impl Builder {
         }
     }
 
-    fn start(
-        &mut self,
-        at: Mark,
-        anchor: usize,
-        tag: Option<Cow<'_, Tag>>,
-        is_map: bool,
-    ) -> Result<(), SyntaxError> {
+    fn start(&mut self, at: Mark, anchor: usize, tag: Option<Cow<'_, Tag>>, is_map: bool) -> Result<(), SyntaxError> {
         if let Some(tag) = tag {
             return wrong(at, format!("the tag {tag} has no meaning here; leave it out"));
         }

@@ -8,9 +8,8 @@ use super::node::Node;
 
 pub const CONSTRAINT: &[&str] =
     &["attribute", "in", "not_in", "exists", "regex", "number", "version", "limit", "distinct_hosts"];
-pub const AFFINITY: &[&str] = &[
-    "weight", "required", "topology", "job", "attribute", "in", "not_in", "exists", "regex", "number", "version",
-];
+pub const AFFINITY: &[&str] =
+    &["weight", "required", "topology", "job", "attribute", "in", "not_in", "exists", "regex", "number", "version"];
 pub const SPREAD: &[&str] = &["attribute", "weight", "shares"];
 
 /// The fields of a constraint that say a rule.
@@ -25,7 +24,13 @@ pub const COMPARISONS: [(&str, Comparison); 5] = [
     ("<", Comparison::Less),
 ];
 
-fn list<'a>(r: &mut Reader, f: &Fields<'a>, name: &str, spec: &str, known: &'static [&'static str]) -> Vec<(&'a Node, Fields<'a>)> {
+fn list<'a>(
+    r: &mut Reader,
+    f: &Fields<'a>,
+    name: &str,
+    spec: &str,
+    known: &'static [&'static str],
+) -> Vec<(&'a Node, Fields<'a>)> {
     let Some((node, place)) = f.take(r, name, spec) else { return Vec::new() };
     let items = r.items(node, &place).iter().enumerate();
     items.filter_map(|(i, item)| Some((item, r.fields(item, place.item(i), known)?))).collect()
@@ -88,7 +93,9 @@ pub fn affinities(r: &mut Reader, f: &Fields) -> Vec<v1::Affinity> {
 }
 
 fn affinity(r: &mut Reader, node: &Node, f: &Fields) -> v1::Affinity {
-    let job = f.parsed(r, ("job", "job"), |text| text.parse::<JobKey>().map_err(|_| "is no job key; write role/env/name".to_string()));
+    let job = f.parsed(r, ("job", "job"), |text| {
+        text.parse::<JobKey>().map_err(|_| "is no job key; write role/env/name".to_string())
+    });
     let target = if f.has("job") {
         if f.has("attribute") {
             r.wrong(node.at, &f.place.file, "is about a job or about an attribute, not about both");
@@ -101,7 +108,9 @@ fn affinity(r: &mut Reader, node: &Node, f: &Fields) -> v1::Affinity {
         })
     };
     v1::Affinity {
-        weight: f.parsed(r, ("weight", "weight"), |text| text.parse().map_err(|_| "is no whole number".to_string())).unwrap_or(0),
+        weight: f
+            .parsed(r, ("weight", "weight"), |text| text.parse().map_err(|_| "is no whole number".to_string()))
+            .unwrap_or(0),
         required: f.flag(r, "required", "required"),
         target,
         topology: f.text(r, "topology", "topology").unwrap_or_default(),

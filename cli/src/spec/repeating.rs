@@ -63,8 +63,12 @@ pub fn partition(r: &mut Reader, f: &Fields) -> Option<v1::PartitionPolicy> {
 pub fn next_tick(cron: &v1::CronPolicy, after_ms: i64) -> Result<Option<i64>, FieldError> {
     let wrong = |path: &str, message: String| FieldError { path: format!("cron.{path}"), message };
     let zone = if cron.time_zone.is_empty() { "UTC" } else { &cron.time_zone };
-    let zone = jiff::tz::TimeZone::get(zone)
-        .map_err(|_| wrong("time_zone", format!("there is no time zone `{}`; IANA names are like Europe/Berlin", crate::render::safe(zone))))?;
+    let zone = jiff::tz::TimeZone::get(zone).map_err(|_| {
+        wrong(
+            "time_zone",
+            format!("there is no time zone `{}`; IANA names are like Europe/Berlin", crate::render::safe(zone)),
+        )
+    })?;
     let schedule = croner::Cron::from_str(&cron.schedule).map_err(|error| wrong("schedule", error.to_string()))?;
     let after = jiff::Timestamp::from_millisecond(after_ms).unwrap_or_default().to_zoned(zone);
     Ok(schedule.find_next_occurrence(&after, false).ok().map(|next| next.timestamp().as_millisecond()))

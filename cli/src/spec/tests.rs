@@ -32,7 +32,11 @@ fn a_file_with_every_field_reads_and_round_trips() {
     assert_eq!(jobs.len(), 2);
     for spec in &jobs {
         for text in [to_yaml(spec), to_json(spec)] {
-            assert_eq!(parse("again", &text, NOW_MS).unwrap_or_else(|e| panic!("{e}\n{text}")), [spec.clone()], "{text}");
+            assert_eq!(
+                parse("again", &text, NOW_MS).unwrap_or_else(|e| panic!("{e}\n{text}")),
+                [spec.clone()],
+                "{text}"
+            );
         }
     }
     let task = jobs[0].task.as_ref().unwrap();
@@ -48,9 +52,50 @@ fn a_file_with_every_field_reads_and_round_trips() {
 #[test]
 fn texts_that_yaml_could_take_for_something_else_survive() {
     for text in [
-        "true", "no", "1", "1.0", "0x1f", "~", "null", "", " a ", "a: b", "# x", "a #b", "- a", "\"q\"", "'q'", "a\nb",
-        "a\nb\n", "a\nb\n\n", "  a\nb", "\ta", "a\tb", "a\r\nb", "\u{e9}", "\u{85}", "\u{2028}", "\u{feff}x", "*a", "&a",
-        "!a", "%a", "@a", "`a", "{a}", "[a]", "a\\b", "\u{1f600}", "<<", "?", "-", "---", "...", "a\n\n b\n", "\n", "\u{1b}[0m",
+        "true",
+        "no",
+        "1",
+        "1.0",
+        "0x1f",
+        "~",
+        "null",
+        "",
+        " a ",
+        "a: b",
+        "# x",
+        "a #b",
+        "- a",
+        "\"q\"",
+        "'q'",
+        "a\nb",
+        "a\nb\n",
+        "a\nb\n\n",
+        "  a\nb",
+        "\ta",
+        "a\tb",
+        "a\r\nb",
+        "\u{e9}",
+        "\u{85}",
+        "\u{2028}",
+        "\u{feff}x",
+        "*a",
+        "&a",
+        "!a",
+        "%a",
+        "@a",
+        "`a",
+        "{a}",
+        "[a]",
+        "a\\b",
+        "\u{1f600}",
+        "<<",
+        "?",
+        "-",
+        "---",
+        "...",
+        "a\n\n b\n",
+        "\n",
+        "\u{1b}[0m",
     ] {
         let mut spec = jobs("job: a/b/c\nkind: batch\nrun: x\n").remove(0);
         spec.task.as_mut().unwrap().env.insert("X".into(), text.into());
@@ -115,10 +160,7 @@ web.yaml:18:1: colour: unknown field `colour`; there are: job, kind, instances, 
 
 #[test]
 fn what_is_missing_is_said_where_it_would_stand() {
-    assert_eq!(
-        error("kind: batch\nrun: x\n"),
-        "web.yaml:1:1: job: is missing; a job needs its key: role/env/name"
-    );
+    assert_eq!(error("kind: batch\nrun: x\n"), "web.yaml:1:1: job: is missing; a job needs its key: role/env/name");
     assert_eq!(error("\njob: a/b/c\nrun: x\n"), "web.yaml:2:1: kind: missing: service, batch or cron");
     assert_eq!(error("job: a/b/c\nkind: batch\n"), "web.yaml:1:1: processes: a job needs at least one process");
     let no_cron = error("job: a/b/c\nkind: cron\nrun: x\n");
@@ -139,7 +181,7 @@ fn schedules_and_zones_are_checked_with_their_place() {
     );
     let spec = jobs(&cron("  schedule: '30 2 * * *'\n  time_zone: Europe/Berlin\n")).remove(0);
     // Berlin is at UTC+1 in November: 02:30 there is 01:30 UTC.
-    assert_eq!(next_tick(spec.cron.as_ref().unwrap(), NOW_MS), Ok(Some(NOW_MS + 13 * 3_600_000 + 30 * 60_000)));
+    assert_eq!(repeating::next_tick(spec.cron.as_ref().unwrap(), NOW_MS), Ok(Some(NOW_MS + 13 * 3_600_000 + 30 * 60_000)));
 }
 
 #[test]
@@ -154,15 +196,23 @@ fn constraints_and_wishes_name_their_field() {
     assert!(constraint("{attribute: rack}").contains("says no rule"), "{}", constraint("{attribute: rack}"));
     let several = constraint("{attribute: rack, in: ['']}");
     assert_eq!(several, format!("{at}28: constraints[0].in[0]: an attribute's value is never empty"));
-    assert_eq!(constraint("{attribute: n, number: '>='}"), format!("{at}28: constraints[0].number: `>=` compares with nothing; write \">= 4\""));
-    assert_eq!(constraint("{distinct_hosts: false}"), format!("{at}5: constraints[0]: `distinct_hosts` can only be true; leave it out otherwise"));
+    assert_eq!(
+        constraint("{attribute: n, number: '>='}"),
+        format!("{at}28: constraints[0].number: `>=` compares with nothing; write \">= 4\"")
+    );
+    assert_eq!(
+        constraint("{distinct_hosts: false}"),
+        format!("{at}5: constraints[0]: `distinct_hosts` can only be true; leave it out otherwise")
+    );
     let affinity = error(&with("affinities:\n  - {job: a/b/d, attribute: rack, in: [a], weight: 1}\n"));
     assert_eq!(affinity, format!("{at}5: affinities[0]: is about a job or about an attribute, not about both"));
 }
 
 #[test]
 fn nothing_in_a_file_reaches_the_terminal_raw() {
-    for text in ["job: \"a/b/\\e[2J\"\nkind: batch\nrun: x\n", "\"\\e[2J\": 1\n", "job: a/b/c\nkind: \"\\e[2J\"\nrun: x\n"] {
+    for text in
+        ["job: \"a/b/\\e[2J\"\nkind: batch\nrun: x\n", "\"\\e[2J\": 1\n", "job: a/b/c\nkind: \"\\e[2J\"\nrun: x\n"]
+    {
         assert!(!error(text).contains('\u{1b}'), "{:?}", error(text));
     }
 }

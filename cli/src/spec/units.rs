@@ -99,10 +99,10 @@ pub fn show_duration(ms: u64) -> String {
 
 fn show(value: u64, units: &[(&str, u64)], zero: &str) -> String {
     let exact = units.iter().filter(|(_, factor)| value > 0 && value.is_multiple_of(*factor));
-    exact.map(|(name, factor)| (value / factor, name)).min_by_key(|(count, _)| *count).map_or_else(
-        || zero.to_string(),
-        |(count, name)| format!("{count}{name}"),
-    )
+    exact
+        .map(|(name, factor)| (value / factor, name))
+        .min_by_key(|(count, _)| *count)
+        .map_or_else(|| zero.to_string(), |(count, name)| format!("{count}{name}"))
 }
 
 /// Exact: 500 is "0.5", 2000 is "2".
@@ -142,9 +142,15 @@ mod tests {
 
     #[test]
     fn durations_read_and_show_exactly() {
-        for (text, ms) in
-            [("0", 0), ("0s", 0), ("500ms", 500), ("10s", 10_000), ("1.5h", 5_400_000), ("1h30m", 5_400_000), ("2d", 172_800_000)]
-        {
+        for (text, ms) in [
+            ("0", 0),
+            ("0s", 0),
+            ("500ms", 500),
+            ("10s", 10_000),
+            ("1.5h", 5_400_000),
+            ("1h30m", 5_400_000),
+            ("2d", 172_800_000),
+        ] {
             assert_eq!(duration(text), Ok(ms), "{text}");
             assert_eq!(duration(&show_duration(ms)), Ok(ms), "{text}");
         }
