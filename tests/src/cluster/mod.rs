@@ -1,0 +1,208 @@
+//! A cluster of real `dawn` processes on loopback, with its own control groups, ports and directory, gone when dropped.
+//! Not here: what a scenario expects of it.
+
+mod api;
+mod binary;
+mod cleanup;
+mod daemon;
+mod kernel;
+mod plan;
+mod ports;
+mod spec;
+mod waiting;
+
+pub use api::Api;
+pub use binary::{Output, dawn};
+pub use daemon::Daemon;
+pub use kernel::{Limits, Process, limits_of, marked, processes};
+pub use plan::{AgentPlan, Plan};
+pub use ports::PortBlock;
+pub use spec::{Spec, batch, cron, service};
+pub use waiting::{Patience, skip};
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use dawn_proto::{JobKey, v1};
+
+static CLUSTERS: AtomicU32 = AtomicU32::new(0);
+
+/// A running cluster: one scheduler with the embedded journal, and its agents.
+pub struct Cluster {
+    /// `dawn-test-<pid>-<n>`; every control group of the cluster starts with it.
+    pub name: String,
+    pub scheduler: Daemon,
+    pub agents: Vec<Daemon>,
+    pub api: Api,
+    address: SocketAddr,
+    ports: PortBlock,
+    folder: tempfile::TempDir,
+    ended: bool,
+}
+
+impl Cluster {
+    /// Starts `plan` and waits until every agent is registered. None, said aloud, where this machine can't isolate tasks.
+    pub fn start(plan: Plan) -> Option<Cluster> {
+        if !nix::unistd::geteuid().is_root() {
+            skip("needs root for control groups");
+            return None;
+        }
+        let cluster = Cluster::lay_out(&plan);
+        cluster.scheduler.start();
+        cluster.scheduler_answers();
+        for agent in &cluster.agents {
+            agent.start();
+        }
+        cluster.agents_are_up(cluster.agents.len());
+        Some(cluster)
+    }
+
+    /// Makes the directory, reserves the ports and writes the command lines; starts nothing.
+    pub fn lay_out(plan: &Plan) -> Cluster {
+        let number = CLUSTERS.fetch_add(1, Ordering::Relaxed);
+        let name = format!("dawn-test-{}-{number}", std::process::id());
+        let folder = plan::open_folder(&name);
+        let ports = PortBlock::reserve();
+        let address = SocketAddr::from(([127, 0, 0, 1], ports.first()));
+        let scheduler = plan.scheduler(folder.path(), address);
+        let agents = plan.agents(folder.path(), address, &name, &ports);
+        let api = Api::new(address);
+        Cluster { name, scheduler, agents, api, address, ports, folder, ended: false }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The cluster's own directory: journal, work directories, logs of the daemons.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder().join("scheduler")
+    }
+
+    /// Task ports of agent `agent`, first and last.
+    pub fn task_ports(&self, agent: usize) -> (u16, u16) {
+        self.ports.of_agent(agent)
+    }
+
+    /// Runs `dawn --scheduler <this one> ARGS…` to its end.
+    pub fn dawn(&self, args: &[&str]) -> Output {
+        let address = self.address.to_string();
+        dawn(&[&["--scheduler", &address], args].concat())
+    }
+
+    /// Waits until `check` answers Ok; fails the test with what it last said and the daemons' last words.
+    pub fn eventually<T>(&self, what: &str, patience: Patience, check: impl FnMut() -> Result<T, String>) -> T {
+        match waiting::until(patience, check) {
+            Ok(value) => value,
+            Err(last) => panic!("{what}: not within {patience}: {last}\n{}", self.last_words()),
+        }
+    }
+
+    pub fn scheduler_answers(&self) {
+        self.eventually("the scheduler answers", Patience::START, || match self.scheduler.is_alive() {
+            true => self.api.server_info().map(|_| ()).map_err(|status| status.to_string()),
+            false => Err("its process has ended".into()),
+        });
+    }
+
+    pub fn agents_are_up(&self, count: usize) {
+        self.eventually(&format!("{count} agents are up"), Patience::START, || {
+            let nodes = self.api.nodes().map_err(|status| status.to_string())?;
+            let up = nodes.iter().filter(|node| node.state() == v1::NodeState::Up).count();
+            (up == count).then_some(()).ok_or(format!("{up} of {} nodes up", nodes.len()))
+        });
+    }
+
+    /// Waits until exactly `count` tasks of the job are in `state` and returns them, by instance.
+    pub fn tasks_in(&self, job: &JobKey, state: v1::TaskState, count: usize, patience: Patience) -> Vec<v1::Task> {
+        self.eventually(&format!("{count} tasks of {job} in {}", state.as_str_name()), patience, || {
+            let all = self.api.tasks(job).map_err(|status| status.to_string())?;
+            let mut found: Vec<v1::Task> = all.iter().filter(|task| task.state() == state).cloned().collect();
+            found.sort_by_key(|task| task.instance);
+            if found.len() == count { Ok(found) } else { Err(spec::tell(&all)) }
+        })
+    }
+
+    pub fn running(&self, job: &JobKey, count: usize) -> Vec<v1::Task> {
+        self.tasks_in(job, v1::TaskState::Running, count, Patience::STEP)
+    }
+
+    /// Waits until the kernel knows exactly `count` processes that carry the mark of the job.
+    pub fn processes_of(&self, job: &JobKey, count: usize) -> Vec<Process> {
+        let mark = self.mark(job);
+        self.eventually(&format!("{count} processes of {job}"), Patience::STEP, || {
+            let found = marked(&mark);
+            if found.len() == count { Ok(found) } else { Err(format!("{} processes: {found:?}", found.len())) }
+        })
+    }
+
+    /// The environment entry that every process of the job carries.
+    pub fn mark(&self, job: &JobKey) -> String {
+        format!("DAWN_TEST_MARK={}:{job}", self.name)
+    }
+
+    /// Submits a job whose processes carry its mark.
+    pub fn submit(&self, spec: Spec) -> JobKey {
+        let (key, marked) = spec.marked(&self.name);
+        match self.api.submit(marked) {
+            Ok(_) => key,
+            Err(status) => panic!("submitting {key}: {status}\n{}", self.last_words()),
+        }
+    }
+
+    /// Kills the job and waits until nothing of it is left, in the scheduler and in the kernel.
+    pub fn kill(&self, job: &JobKey) {
+        if let Err(status) = self.api.kill(job) {
+            panic!("killing {job}: {status}\n{}", self.last_words());
+        }
+        self.eventually(&format!("{job} is gone"), Patience::STEP, || {
+            let all = self.api.tasks(job).map_err(|status| status.to_string())?;
+            if all.iter().all(|task| task.state().is_terminal()) { Ok(()) } else { Err(spec::tell(&all)) }
+        });
+        self.processes_of(job, 0);
+    }
+
+    /// Kills every job, ends the daemons politely, and fails if a process or control group outlives them.
+    pub fn end(mut self) {
+        let jobs = self.api.jobs().unwrap_or_else(|status| panic!("listing jobs: {status}\n{}", self.last_words()));
+        for job in jobs.iter().filter(|job| !job.ended) {
+            let key = job.key.as_ref().and_then(|key| JobKey::try_from(key).ok()).expect("listed jobs have keys");
+            self.kill(&key);
+        }
+        self.eventually("nothing of the tasks is left", Patience::STEP, || {
+            let daemons: Vec<i32> = self.agents.iter().chain([&self.scheduler]).filter_map(Daemon::pid).collect();
+            cleanup::nothing_but(&self.name, self.folder.path(), &daemons)
+        });
+        for daemon in self.agents.iter().chain([&self.scheduler]) {
+            daemon.terminate();
+        }
+        let left = cleanup::leftovers(&self.name, self.folder.path());
+        assert!(left.is_empty(), "left behind by {}: {left:#?}\n{}", self.name, self.last_words());
+        self.ended = true;
+    }
+
+    /// The ends of the daemons' logs.
+    pub fn last_words(&self) -> String {
+        let daemons = [&self.scheduler].into_iter().chain(&self.agents);
+        daemons.map(Daemon::last_words).collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for daemon in self.agents.iter().chain([&self.scheduler]) {
+            daemon.kill_9();
+        }
+        let left = cleanup::sweep(&self.name, self.folder.path());
+        if self.ended || left.is_empty() {
+            return;
+        }
+        let report = format!("{} could not be cleaned up: {left:#?}", self.name);
+        if std::thread::panicking() { eprintln!("{report}") } else { panic!("{report}") }
+    }
+}
