@@ -100,4 +100,19 @@ impl Api {
             Ok(bytes)
         })
     }
+
+    /// Follows the job until `enough` is content with its status.
+    pub fn watch(&self, job: &JobKey, enough: impl Fn(&v1::JobStatus) -> bool) -> Result<v1::JobStatus, Status> {
+        let request = v1::GetJobRequest { key: Some(job.into()), version: 0 };
+        let mut client = self.client.clone();
+        self.runtime.block_on(async move {
+            let mut stream = client.watch_job(Request::new(request)).await?.into_inner();
+            while let Some(status) = stream.message().await? {
+                if enough(&status) {
+                    return Ok(status);
+                }
+            }
+            Err(Status::aborted("the watch ended too early"))
+        })
+    }
 }

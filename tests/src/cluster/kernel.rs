@@ -1,6 +1,7 @@
 //! What the kernel says: processes by environment, the groups they are in, and those groups' limits.
 //! Works on control groups v1, v2 and hybrid alike, and knows nothing of how Dawn names its groups.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 const MOUNT: &str = "/sys/fs/cgroup";
@@ -111,4 +112,46 @@ fn deepest_first(path: &Path, found: &mut Vec<PathBuf>) {
         deepest_first(&folder, found);
     }
     found.push(path.to_path_buf());
+}
+
+/// The value of a variable in a process's environment.
+pub fn variable(pid: i32, name: &str) -> Option<String> {
+    environment(pid).iter().find_map(|entry| entry.strip_prefix(name)?.strip_prefix('=').map(String::from))
+}
+
+/// The user a process runs as.
+pub fn user_of(pid: i32) -> Option<String> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    let effective = ids.split_whitespace().nth(1)?.parse().ok()?;
+    Some(nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(effective)).ok()??.name)
+}
+
+/// Bytes a process has handed to write calls so far.
+pub fn written_bytes(pid: i32) -> u64 {
+    let io = std::fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
+    io.lines().find_map(|line| line.strip_prefix("wchar: ")?.parse().ok()).unwrap_or(0)
+}
+
+/// Bytes on disk of the files below a directory.
+pub fn usage(folder: &Path) -> u64 {
+    files_below(folder)
+        .iter()
+        .filter_map(|path| std::fs::symlink_metadata(path).ok())
+        .map(|file| file.blocks() * 512)
+        .sum()
+}
+
+/// Every file below a directory, in any order.
+pub fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut files = Vec::new();
+    for entry in entries {
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => files.extend(files_below(&entry.path())),
+            Ok(kind) if kind.is_file() => files.push(entry.path()),
+            _ => {}
+        }
+    }
+    files
 }

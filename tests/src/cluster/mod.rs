@@ -2,6 +2,7 @@
 //! Not here: what a scenario expects of it.
 
 mod api;
+mod asking;
 mod binary;
 mod cleanup;
 mod daemon;
@@ -14,7 +15,7 @@ mod waiting;
 pub use api::Api;
 pub use binary::{Output, dawn};
 pub use daemon::Daemon;
-pub use kernel::{Limits, Process, limits_of, marked, processes};
+pub use kernel::{Limits, Process, groups, limits_of, marked, processes, usage, user_of, variable, written_bytes};
 pub use plan::{AgentPlan, Plan};
 pub use ports::PortBlock;
 pub use spec::{Spec, batch, cron, service};
@@ -116,55 +117,6 @@ impl Cluster {
             let up = nodes.iter().filter(|node| node.state() == v1::NodeState::Up).count();
             (up == count).then_some(()).ok_or(format!("{up} of {} nodes up", nodes.len()))
         });
-    }
-
-    /// Waits until exactly `count` tasks of the job are in `state` and returns them, by instance.
-    pub fn tasks_in(&self, job: &JobKey, state: v1::TaskState, count: usize, patience: Patience) -> Vec<v1::Task> {
-        self.eventually(&format!("{count} tasks of {job} in {}", state.as_str_name()), patience, || {
-            let all = self.api.tasks(job).map_err(|status| status.to_string())?;
-            let mut found: Vec<v1::Task> = all.iter().filter(|task| task.state() == state).cloned().collect();
-            found.sort_by_key(|task| task.instance);
-            if found.len() == count { Ok(found) } else { Err(spec::tell(&all)) }
-        })
-    }
-
-    pub fn running(&self, job: &JobKey, count: usize) -> Vec<v1::Task> {
-        self.tasks_in(job, v1::TaskState::Running, count, Patience::STEP)
-    }
-
-    /// Waits until the kernel knows exactly `count` processes that carry the mark of the job.
-    pub fn processes_of(&self, job: &JobKey, count: usize) -> Vec<Process> {
-        let mark = self.mark(job);
-        self.eventually(&format!("{count} processes of {job}"), Patience::STEP, || {
-            let found = marked(&mark);
-            if found.len() == count { Ok(found) } else { Err(format!("{} processes: {found:?}", found.len())) }
-        })
-    }
-
-    /// The environment entry that every process of the job carries.
-    pub fn mark(&self, job: &JobKey) -> String {
-        format!("DAWN_TEST_MARK={}:{job}", self.name)
-    }
-
-    /// Submits a job whose processes carry its mark.
-    pub fn submit(&self, spec: Spec) -> JobKey {
-        let (key, marked) = spec.marked(&self.name);
-        match self.api.submit(marked) {
-            Ok(_) => key,
-            Err(status) => panic!("submitting {key}: {status}\n{}", self.last_words()),
-        }
-    }
-
-    /// Kills the job and waits until nothing of it is left, in the scheduler and in the kernel.
-    pub fn kill(&self, job: &JobKey) {
-        if let Err(status) = self.api.kill(job) {
-            panic!("killing {job}: {status}\n{}", self.last_words());
-        }
-        self.eventually(&format!("{job} is gone"), Patience::STEP, || {
-            let all = self.api.tasks(job).map_err(|status| status.to_string())?;
-            if all.iter().all(|task| task.state().is_terminal()) { Ok(()) } else { Err(spec::tell(&all)) }
-        });
-        self.processes_of(job, 0);
     }
 
     /// Kills every job, ends the daemons politely, and fails if a process or control group outlives them.

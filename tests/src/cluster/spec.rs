@@ -124,7 +124,7 @@ impl Spec {
     pub fn marked(mut self, cluster: &str) -> (JobKey, v1::JobSpec) {
         let wire = self.0.key.clone().expect("specs here are made with a key");
         let key = JobKey::try_from(&wire).unwrap_or_else(|error| panic!("{error}"));
-        self.task().env.insert("DAWN_TEST_MARK".into(), format!("{cluster}:{key}"));
+        self.task().env.insert("CLUSTER_MARK".into(), format!("{cluster}:{key}"));
         (key, self.0)
     }
 }

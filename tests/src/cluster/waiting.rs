@@ -15,6 +15,10 @@ impl Patience {
     pub const STEP: Patience = Patience(Duration::from_secs(20));
     /// Something waits for leases or backoffs first.
     pub const LONG: Patience = Patience(Duration::from_secs(60));
+
+    pub const fn minutes(minutes: u64) -> Patience {
+        Patience(Duration::from_secs(60 * minutes))
+    }
 }
 
 impl fmt::Display for Patience {
