@@ -84,3 +84,6 @@ fn thaw(group: &Path) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
