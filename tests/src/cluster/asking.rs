@@ -7,7 +7,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::kernel::{self, Process, marked};
-use super::{Cluster, Patience, Spec, spec};
+use super::{Cluster, Patience, Spec, cleanup, spec};
 
 impl Cluster {
     /// Waits until exactly `count` tasks of the job are in `state` and returns them, by instance.
@@ -88,5 +88,12 @@ impl Cluster {
     /// SIGKILL to one process of the cluster.
     pub fn shoot(&self, process: &Process) {
         let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
+    }
+
+    /// What a power cut does to a machine: its agent, executors and tasks are gone at once.
+    pub fn lose_machine(&self, agent: usize) {
+        self.agents[agent].kill_9();
+        let (group, folder) = (format!("{}-node{agent}", self.name), self.folder().join(format!("node{agent}")));
+        cleanup::kill_all(&group, &folder);
     }
 }

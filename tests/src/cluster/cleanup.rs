@@ -11,18 +11,20 @@ use super::waiting::{self, Patience};
 
 /// Processes of the cluster: in its groups, started with its directory, working in it, or carrying its name.
 fn processes(name: &str, folder: &Path) -> Vec<Process> {
-    let inside: BTreeSet<i32> =
-        kernel::groups_named(&own_prefix(name)).iter().flat_map(|group| members(group)).collect();
+    processes_in(&own_prefix(name), folder, Some(&format!("={name}:")))
+}
+
+fn processes_in(groups: &str, folder: &Path, mark: Option<&str>) -> Vec<Process> {
+    let inside: BTreeSet<i32> = kernel::groups_named(groups).iter().flat_map(|group| members(group)).collect();
     let folder = folder.to_string_lossy().into_owned();
+    let tells = |entry: &String| entry.contains(&folder) || mark.is_some_and(|mark| entry.contains(mark));
     let ours = |process: &Process| {
         let pid = process.pid;
         let cwd = std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
         inside.contains(&pid)
             || process.command.contains(&folder)
             || cwd.to_string_lossy().starts_with(&folder)
-            || kernel::environment(pid)
-                .iter()
-                .any(|entry| entry.contains(&folder) || entry.contains(&format!("={name}:")))
+            || kernel::environment(pid).iter().any(tells)
     };
     kernel::processes().into_iter().filter(|process| process.pid != own_pid() && ours(process)).collect()
 }
@@ -73,6 +75,18 @@ pub fn sweep(name: &str, folder: &Path) -> Vec<String> {
         if left.is_empty() { Ok(()) } else { Err(left.join("\n")) }
     });
     swept.err().map(|left| left.lines().map(String::from).collect()).unwrap_or_default()
+}
+
+/// Kills every process of one agent: in its groups or started with its directory.
+pub fn kill_all(group: &str, folder: &Path) {
+    let gone = waiting::until(Patience::STEP, || {
+        let left = processes_in(group, folder, None);
+        for process in &left {
+            let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
+        }
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+    });
+    gone.unwrap_or_else(|left| panic!("can't be killed: {left}"));
 }
 
 /// A frozen group's processes can't die.

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, User};
 
 use super::Patience;
 use super::waiting;
@@ -20,6 +20,7 @@ pub struct Daemon {
     pub name: String,
     pub args: Mutex<Vec<String>>,
     binary: PathBuf,
+    user: Option<User>,
     log: PathBuf,
     child: Mutex<Option<Child>>,
 }
@@ -30,9 +31,20 @@ impl Daemon {
             name: name.into(),
             args: Mutex::new(args),
             binary: binary.into(),
+            user: None,
             log: folder.join(format!("{name}.log")),
             child: Mutex::new(None),
         }
+    }
+
+    /// Makes it run as user `nobody`, who is given its directory.
+    pub fn as_nobody(mut self, work: &Path) -> Daemon {
+        let user = User::from_name("nobody").ok().flatten().expect("every system has the user nobody");
+        std::fs::create_dir_all(work).expect("the cluster's directory is ours");
+        std::os::unix::fs::chown(work, Some(user.uid.as_raw()), Some(user.gid.as_raw()))
+            .expect("root may give it away");
+        self.user = Some(user);
+        self
     }
 
     /// Replaces the value of a flag for the next start.
@@ -49,6 +61,9 @@ impl Daemon {
         let mut command = Command::new(&self.binary);
         command.args(&*self.args.lock().expect("no test thread panicked"));
         command.env("NO_COLOR", "1").stdin(Stdio::null()).stderr(log.try_clone().expect("a second handle")).stdout(log);
+        if let Some(user) = &self.user {
+            command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
+        }
         // SAFETY: prctl is async-signal-safe and allocates nothing.
         unsafe {
             command.pre_exec(|| nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(Into::into));

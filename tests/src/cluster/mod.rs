@@ -45,6 +45,16 @@ pub struct Cluster {
 impl Cluster {
     /// Starts `plan` and waits until every agent is registered. None, said aloud, where this machine can't isolate tasks.
     pub fn start(plan: Plan) -> Option<Cluster> {
+        let cluster = Cluster::start_scheduler(plan)?;
+        for agent in &cluster.agents {
+            agent.start();
+        }
+        cluster.agents_are_up(cluster.agents.len());
+        Some(cluster)
+    }
+
+    /// Starts the scheduler alone; the agents of `plan` wait for their start.
+    pub fn start_scheduler(plan: Plan) -> Option<Cluster> {
         if !nix::unistd::geteuid().is_root() {
             skip("needs root for control groups");
             return None;
@@ -52,10 +62,6 @@ impl Cluster {
         let cluster = Cluster::lay_out(&plan);
         cluster.scheduler.start();
         cluster.scheduler_answers();
-        for agent in &cluster.agents {
-            agent.start();
-        }
-        cluster.agents_are_up(cluster.agents.len());
         Some(cluster)
     }
 
@@ -105,9 +111,9 @@ impl Cluster {
     }
 
     pub fn scheduler_answers(&self) {
-        self.eventually("the scheduler answers", Patience::START, || match self.scheduler.is_alive() {
-            true => self.api.server_info().map(|_| ()).map_err(|status| status.to_string()),
-            false => Err("its process has ended".into()),
+        self.eventually("the scheduler answers", Patience::START, || {
+            assert!(self.scheduler.is_alive(), "the scheduler ended at its start\n{}", self.scheduler.last_words());
+            self.api.server_info().map(|_| ()).map_err(|status| status.to_string())
         });
     }
 
@@ -130,7 +136,7 @@ impl Cluster {
             let daemons: Vec<i32> = self.agents.iter().chain([&self.scheduler]).filter_map(Daemon::pid).collect();
             cleanup::nothing_but(&self.name, self.folder.path(), &daemons)
         });
-        for daemon in self.agents.iter().chain([&self.scheduler]) {
+        for daemon in self.agents.iter().chain([&self.scheduler]).filter(|daemon| daemon.is_alive()) {
             daemon.terminate();
         }
         let left = cleanup::leftovers(&self.name, self.folder.path());

@@ -14,6 +14,8 @@ pub struct AgentPlan {
     pub disk: String,
     pub attributes: Vec<String>,
     pub extra: Vec<String>,
+    /// Runs as user `nobody`, without any right over control groups.
+    pub as_nobody: bool,
 }
 
 impl Default for AgentPlan {
@@ -24,6 +26,7 @@ impl Default for AgentPlan {
             disk: "4GiB".into(),
             attributes: Vec::new(),
             extra: Vec::new(),
+            as_nobody: false,
         }
     }
 }
@@ -81,7 +84,8 @@ impl AgentPlan {
             flag("attribute", attribute.clone());
         }
         args.extend(self.extra.clone());
-        Daemon::new(&host, &binary::path(), args, folder)
+        let daemon = Daemon::new(&host, &binary::path(), args, folder);
+        if self.as_nobody { daemon.as_nobody(&work) } else { daemon }
     }
 }
 

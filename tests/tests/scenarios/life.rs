@@ -113,6 +113,16 @@ fn a_batch_job_is_retried_up_to_its_limit_and_then_fails() {
 }
 
 #[test]
+fn a_batch_task_that_runs_too_long_is_stopped_and_counts_as_failed() {
+    let Some(cluster) = Cluster::start(Plan::of(1)) else { return };
+    let job = cluster.submit(batch("endless").with(|job| job.max_run_time_ms = 700));
+    let task = cluster.tasks_in(&job, TaskState::Failed, 1, Patience::STEP).remove(0);
+    assert!(task.history.iter().any(|step| step.reason() == Reason::MaxRunTime), "{task:?}");
+    cluster.processes_of(&job, 0);
+    cluster.end();
+}
+
+#[test]
 fn processes_of_a_task_run_in_their_order() {
     let Some(cluster) = Cluster::start(Plan::of(1)) else { return };
     let job = batch("steps").with(|job| {

@@ -2,7 +2,9 @@
 
 mod client;
 mod crashes;
+mod isolation;
 mod journal;
 mod life;
+mod loss;
 mod misbehaving;
 mod placing;
