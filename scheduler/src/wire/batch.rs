@@ -69,13 +69,16 @@ fn record(mutation: &Mutation) -> Wire {
         Mutation::JobEnded { job, author, message } => {
             Wire::JobEnded(v1::JobEnded { job_id: job.0, author: author.clone(), message: message.clone() })
         }
+        Mutation::InstancesStopped { job, instances } => Wire::InstancesStopped(v1::InstancesStopped {
+            job_id: job.0,
+            instances: instances.iter().map(|(first, last)| v1::InstanceRange { first: *first, last: *last }).collect(),
+        }),
+        Mutation::JobSettled { job, to } => Wire::JobSettled(v1::JobSettled { job_id: job.0, to: *to }),
         Mutation::JobForgotten { job } => Wire::JobForgotten(v1::JobForgotten { job_id: job.0 }),
         Mutation::TaskMade { .. } | Mutation::TaskAssigned { .. } | Mutation::TaskMoved { .. } => task_record(mutation),
         Mutation::TaskForgotten { task } => Wire::TaskForgotten(v1::TaskForgotten { task_id: task.0 }),
         Mutation::AgentSeen { .. } => agent_record(mutation),
-        Mutation::AgentMoved { agent, to } => {
-            Wire::AgentMoved(v1::AgentMoved { agent_no: agent.0, to: (*to).into() })
-        }
+        Mutation::AgentMoved { agent, to } => Wire::AgentMoved(v1::AgentMoved { agent_no: agent.0, to: (*to).into() }),
         Mutation::AgentForgotten { agent } => Wire::AgentForgotten(v1::AgentForgotten { agent_no: agent.0 }),
         Mutation::Ticked { job, scheduled, outcome } => {
             Wire::Ticked(v1::Ticked { job_id: job.0, scheduled_ms: scheduled.0, outcome: (*outcome).into() })
@@ -125,18 +128,8 @@ fn task_record(mutation: &Mutation) -> Wire {
 }
 
 fn agent_record(mutation: &Mutation) -> Wire {
-    let Mutation::AgentSeen {
-        agent,
-        id,
-        hostname,
-        version,
-        isolation,
-        boot_id,
-        total,
-        attributes,
-        ports,
-        offer_epoch,
-    } = mutation
+    let Mutation::AgentSeen { agent, id, hostname, version, isolation, boot_id, total, attributes, ports, offer_epoch } =
+        mutation
     else {
         unreachable!("agent_record is called for AgentSeen alone");
     };
@@ -169,6 +162,11 @@ fn mutation(record: v1::Record) -> Result<Mutation, WireError> {
         Wire::JobEnded(ended) => {
             Mutation::JobEnded { job: JobId(ended.job_id), author: ended.author, message: ended.message }
         }
+        Wire::InstancesStopped(stopped) => Mutation::InstancesStopped {
+            job: JobId(stopped.job_id),
+            instances: stopped.instances.iter().map(|range| (range.first, range.last)).collect(),
+        },
+        Wire::JobSettled(settled) => Mutation::JobSettled { job: JobId(settled.job_id), to: settled.to },
         Wire::JobForgotten(forgotten) => Mutation::JobForgotten { job: JobId(forgotten.job_id) },
         Wire::TaskMade(made) => Mutation::TaskMade {
             task: TaskId(made.task_id),
@@ -210,11 +208,7 @@ fn task_moved(moved: v1::TaskMoved) -> Result<Mutation, WireError> {
     let task = TaskId(moved.task_id);
     let to = name::<TaskState>("to", moved.to)?;
     if to == TaskState::Assigned {
-        return Ok(Mutation::TaskAssigned {
-            task,
-            agent: AgentNo(moved.agent_no),
-            ports: port_numbers(&moved.ports)?,
-        });
+        return Ok(Mutation::TaskAssigned { task, agent: AgentNo(moved.agent_no), ports: port_numbers(&moved.ports)? });
     }
     let reason = name::<Reason>("reason", moved.reason)?;
     Ok(Mutation::TaskMoved { task, to, reason, message: moved.message.into() })

@@ -87,7 +87,21 @@ fn job_to_wire(job: &Job) -> v1::JobSnapshot {
         ended_by: ended.map(|ended| ended.by.clone()).unwrap_or_default(),
         ended_message: ended.map(|ended| ended.message.clone()).unwrap_or_default(),
         ticks: job.ticks.iter().map(tick).collect(),
+        stopped: ranges(job.stopped.iter().copied()),
+        settled: job.settled,
     }
+}
+
+/// Ascending numbers as inclusive ranges.
+fn ranges(numbers: impl Iterator<Item = u32>) -> Vec<v1::InstanceRange> {
+    let mut ranges: Vec<v1::InstanceRange> = Vec::new();
+    for number in numbers {
+        match ranges.last_mut() {
+            Some(range) if range.last.checked_add(1) == Some(number) => range.last = number,
+            _ => ranges.push(v1::InstanceRange { first: number, last: number }),
+        }
+    }
+    ranges
 }
 
 fn task_to_wire(task: &Task) -> v1::TaskSnapshot {
@@ -239,8 +253,12 @@ fn job_from_wire(wire: v1::JobSnapshot) -> Result<Job, WireError> {
         created: Timestamp(wire.created_ms),
         versions: wire.versions.into_iter().map(version).collect(),
         ended: (wire.ended_ms != 0).then_some(ended),
-        tasks: Default::default(),
         ticks: wire.ticks.into_iter().map(tick).collect::<Result<_, WireError>>()?,
+        stopped: wire.stopped.iter().flat_map(|range| range.first..=range.last).collect(),
+        settled: wire.settled,
+        tasks: Default::default(),
+        slots: Default::default(),
+        living: 0,
     })
 }
 
