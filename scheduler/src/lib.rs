@@ -6,7 +6,6 @@ pub mod api;
 pub mod decide;
 pub mod drive;
 pub mod etcd;
-pub mod model;
 pub mod journal;
 pub mod link;
 pub mod model;

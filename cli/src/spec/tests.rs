@@ -181,7 +181,10 @@ fn schedules_and_zones_are_checked_with_their_place() {
     );
     let spec = jobs(&cron("  schedule: '30 2 * * *'\n  time_zone: Europe/Berlin\n")).remove(0);
     // Berlin is at UTC+1 in November: 02:30 there is 01:30 UTC.
-    assert_eq!(repeating::next_tick(spec.cron.as_ref().unwrap(), NOW_MS), Ok(Some(NOW_MS + 13 * 3_600_000 + 30 * 60_000)));
+    assert_eq!(
+        repeating::next_tick(spec.cron.as_ref().unwrap(), NOW_MS),
+        Ok(Some(NOW_MS + 13 * 3_600_000 + 30 * 60_000))
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod decider;
 mod inbox;
 mod journal;
 mod pulse;
+mod role;
 mod runner;
 
 pub use clock::{Clock, SystemClock};
@@ -12,4 +13,5 @@ pub use decider::PulseSettings;
 pub use inbox::{Inbox, InboxFull, Inboxes};
 pub use journal::{AppendError, Journal};
 pub use pulse::Pulse;
+pub use role::Role;
 pub use runner::{DriveError, Hands, LiveView, Runner};

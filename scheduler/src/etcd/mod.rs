@@ -3,6 +3,8 @@
 
 mod append;
 mod election;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod follow;
 mod keys;
 mod load;
@@ -16,5 +18,5 @@ pub use append::EtcdJournal;
 pub use election::{Leadership, MIN_LEASE_MS, campaign, leader};
 pub use follow::{Tail, Tailed};
 pub use load::{Head, Loaded, claim, head, load};
-pub use snapshot::write as write_snapshot;
+pub use snapshot::{index as snapshot_index, write as write_snapshot};
 pub use store::{EtcdConfig, EtcdError, EtcdTls, Store};

@@ -42,6 +42,11 @@ impl Manifest {
     }
 }
 
+/// Index of the current snapshot; 0 when there is none.
+pub async fn index(store: &Store) -> Result<u64, EtcdError> {
+    Ok(Manifest::read(store).await?.map_or(0, |(manifest, _)| manifest.index))
+}
+
 /// Writes a snapshot of `state` and removes what it replaces. False when another one is as new.
 ///
 /// # Errors

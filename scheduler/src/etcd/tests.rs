@@ -1,69 +1,15 @@
 //! The etcd journal against a real etcd of its own on loopback. Skipped loudly where no etcd is installed.
 
-use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dawn_proto::{Epoch, JobKey, Timestamp};
 
+use super::fixture::{etcd, etcd_with, store};
 use super::*;
 use crate::drive::{AppendError, Journal};
 use crate::model::{Batch, JobId, Mutation, State};
 use crate::wire::digest;
-
-struct Etcd {
-    child: Child,
-    config: EtcdConfig,
-    _dir: tempfile::TempDir,
-}
-
-impl Drop for Etcd {
-    fn drop(&mut self) {
-        _ = self.child.kill();
-        _ = self.child.wait();
-    }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-fn etcd() -> Option<Etcd> {
-    etcd_with(&[])
-}
-
-fn etcd_with(flags: &[&str]) -> Option<Etcd> {
-    if Command::new("etcd").arg("--version").stdout(Stdio::null()).status().is_err() {
-        assert!(std::env::var_os("CI").is_none(), "no etcd on CI: the test command must install it");
-        eprintln!("SKIPPED: no etcd in PATH; install etcd-server to test the journal in etcd");
-        return None;
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let (client, peer) = (format!("http://127.0.0.1:{}", free_port()), format!("http://127.0.0.1:{}", free_port()));
-    let child = Command::new("etcd")
-        .args(["--data-dir", dir.path().join("etcd").to_str().unwrap(), "--log-level", "error"])
-        .args(["--listen-client-urls", &client, "--advertise-client-urls", &client, "--listen-peer-urls", &peer])
-        .args(["--initial-advertise-peer-urls", &peer, "--initial-cluster", &format!("default={peer}")])
-        .args(flags)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let config =
-        EtcdConfig { endpoints: vec![client], prefix: "dawn".into(), user: None, tls: None, lease_ms: MIN_LEASE_MS };
-    Some(Etcd { child, config, _dir: dir })
-}
-
-async fn store(config: &EtcdConfig) -> Store {
-    let store = Store::connect(config).await.unwrap();
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while store.read("waiting for etcd", "/none").await.is_err() {
-        assert!(Instant::now() < deadline, "etcd does not come up");
-        tokio::task::yield_now().await;
-    }
-    store
-}
 
 /// A batch that makes one job, so that states differ by index.
 fn batch(index: u64, epoch: Epoch) -> Arc<Batch> {
