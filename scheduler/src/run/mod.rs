@@ -20,11 +20,11 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
 use crate::api::{self, ClientService, Replies, ServerFacts};
+use crate::drive::Follower;
 use crate::drive::{DriveError, Inbox, Pulse, PulseSettings, Runner, SystemClock};
 use crate::journal::{Embedded, JournalSettings, OpenError};
 use crate::link::{self, Dispatcher, LinkService, LinkSettings, Links, Tunnels};
 use crate::model::Settings;
-use crate::reads::Follower;
 
 /// A connection that answers no ping within these two is dropped.
 const PING_EVERY: Duration = Duration::from_secs(10);
