@@ -195,3 +195,6 @@ impl<J: Journal, C: Clock> Runner<J, C> {
         self.live.send_replace(Arc::new(LiveView { now, agents: self.pulse.live().agents.clone() }));
     }
 }
+
+#[cfg(test)]
+mod tests;
