@@ -6,10 +6,11 @@ use dawn_proto::JobKey;
 use dawn_proto::v1;
 use tonic::Status;
 
+use super::reads;
 use super::{ClientService, status};
 use crate::drive::Role;
 use crate::model::{Answer, Command};
-use crate::{reads, wire};
+use crate::wire;
 
 /// How long a caller waits for the journal.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);

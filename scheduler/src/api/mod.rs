@@ -2,6 +2,7 @@
 //! Not here: what agents say, and where logs come from (the wiring brings a [`LogSource`]).
 
 mod command;
+mod reads;
 mod replies;
 mod service;
 mod status;
@@ -14,9 +15,8 @@ use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
 use crate::decide::place::PlaceSettings;
-use crate::drive::{Inbox, LiveView, Role};
+use crate::drive::{Follower, Inbox, LiveView, Role};
 use crate::model::{AgentNo, Settings};
-use crate::reads::Follower;
 
 pub use replies::Replies;
 

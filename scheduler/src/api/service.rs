@@ -10,11 +10,11 @@ use futures_util::{Stream, StreamExt};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
+use super::reads::{self, ReadError};
 use super::{ClientService, command, status, watch};
 use crate::decide::brake;
 use crate::drive::Role;
 use crate::model::State;
-use crate::reads::{self, ReadError};
 
 type Answer<T> = Result<Response<T>, Status>;
 

@@ -6,9 +6,9 @@ use dawn_proto::JobKeyError;
 use dawn_proto::validate::FieldError;
 use tonic::Status;
 
+use super::reads::ReadError;
 use crate::drive::InboxFull;
 use crate::model::Refusal;
-use crate::reads::ReadError;
 
 pub fn of_refusal(refusal: &Refusal) -> Status {
     let message = refusal.to_string();

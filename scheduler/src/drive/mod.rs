@@ -2,6 +2,7 @@
 
 mod clock;
 mod decider;
+mod follower;
 mod inbox;
 mod journal;
 mod pulse;
@@ -10,6 +11,7 @@ mod runner;
 
 pub use clock::{Clock, SystemClock};
 pub use decider::PulseSettings;
+pub use follower::Follower;
 pub use inbox::{Inbox, InboxFull, Inboxes};
 pub use journal::{AppendError, Journal};
 pub use pulse::Pulse;

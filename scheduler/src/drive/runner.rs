@@ -130,7 +130,8 @@ impl<J: Journal, C: Clock> Runner<J, C> {
         let mut events = vec![elected];
         loop {
             let room = in_flight.len() < IN_FLIGHT;
-            if room && !events.is_empty() {
+            if room && (!events.is_empty() || self.pulse.is_hungry()) {
+                self.inboxes.take_waiting(&mut events, STEP_EVENTS);
                 let now = self.clock.now();
                 if let Some(batch) = self.step(&mut events, now) {
                     let appended = self.journal.append(batch.clone());
@@ -145,7 +146,7 @@ impl<J: Journal, C: Clock> Runner<J, C> {
                 biased;
                 Some(batch) = in_flight.next() => self.hand_on(vec![batch?], acts).await?,
                 () = &mut stop => break,
-                open = self.inboxes.take(&mut events, STEP_EVENTS), if room => {
+                open = self.inboxes.take_first(&mut events), if room => {
                     if !open { break }
                 }
                 () = tokio::time::sleep(wait), if room => events.push(Event::Tick),
@@ -159,11 +160,12 @@ impl<J: Journal, C: Clock> Runner<J, C> {
 
     /// One step with what was gathered, and a tick when one is due: a flood of events must not keep time away.
     fn step(&mut self, events: &mut Vec<Event>, now: Now) -> Option<Arc<Batch>> {
-        let is_tick = matches!(events[..], [Event::Tick]);
-        if !is_tick && now.mono_ms.saturating_sub(self.ticked_ms) >= TICK.as_millis() as u64 {
+        let has_tick = events.iter().any(|event| matches!(event, Event::Tick));
+        let is_due = now.mono_ms.saturating_sub(self.ticked_ms) >= TICK.as_millis() as u64;
+        if !has_tick && is_due {
             events.push(Event::Tick);
         }
-        if matches!(events.last(), Some(Event::Tick)) {
+        if has_tick || is_due {
             self.ticked_ms = now.mono_ms;
         }
         self.pulse.step(events.drain(..), now)
@@ -171,9 +173,6 @@ impl<J: Journal, C: Clock> Runner<J, C> {
 
     /// Until the next tick, or the next moment the state itself names.
     fn wait(&self, now: Now) -> Duration {
-        if self.pulse.is_hungry() {
-            return Duration::ZERO;
-        }
         let since_tick = Duration::from_millis(now.mono_ms.saturating_sub(self.ticked_ms));
         let every = if self.pulse.is_settling() { SETTLING_TICK } else { TICK };
         let tick = every.saturating_sub(since_tick);
@@ -202,3 +201,6 @@ impl<J: Journal, C: Clock> Runner<J, C> {
         self.live.send_replace(Arc::new(LiveView { now, agents: self.pulse.live().agents.clone() }));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,9 +13,8 @@ use dawn_proto::v1::agent_link_server::AgentLink;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::drive::{Inbox, Role};
+use crate::drive::{Follower, Inbox, Role};
 use crate::model::LinkId;
-use crate::reads::Follower;
 
 pub use dispatch::{Dispatcher, LinkSettings};
 pub use links::Links;

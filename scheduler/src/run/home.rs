@@ -9,9 +9,9 @@ use tokio::task::JoinHandle;
 use super::lead::{Lead, Signs};
 use super::standby::{self, Standby};
 use super::{Config, RunError, cluster_id, snapshots};
+use crate::drive::Follower;
 use crate::journal::Embedded;
 use crate::model::State;
-use crate::reads::Follower;
 
 /// Batches in etcd between two snapshots.
 const ETCD_SNAPSHOT_EVERY: u64 = 20_000;

@@ -9,10 +9,10 @@ use tokio::sync::watch;
 use super::Config;
 use super::hands::Doer;
 use crate::api::Replies;
+use crate::drive::Follower;
 use crate::drive::{DriveError, Inboxes, Journal, LiveView, Pulse, Role, Runner, SystemClock};
 use crate::link::{Dispatcher, LinkSettings, Links};
 use crate::model::State;
-use crate::reads::Follower;
 
 /// What the services look at to know where this scheduler stands.
 pub struct Signs {

@@ -22,12 +22,11 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
 use crate::api::{self, ClientService, Replies, ServerFacts};
-use crate::drive::{DriveError, Inbox, PulseSettings};
+use crate::drive::{DriveError, Follower, Inbox, PulseSettings};
 use crate::etcd::{self, EtcdConfig, EtcdError};
 use crate::journal::{JournalSettings, OpenError};
 use crate::link::{self, LinkService, Links, Tunnels};
 use crate::model::Settings;
-use crate::reads::Follower;
 
 use home::Home;
 use lead::{Lead, Signs};

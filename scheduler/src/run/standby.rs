@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use super::lead::{Lead, Signs};
 use super::{RunError, cluster_id};
+use crate::drive::Follower;
 use crate::drive::{AppendError, DriveError, Role};
 use crate::etcd::{self, EtcdConfig, EtcdError, EtcdJournal, Leadership, Store, Tail, Tailed};
 use crate::model::State;
-use crate::reads::Follower;
 
 /// How often a follower asks who leads.
 const ASK_EVERY: Duration = Duration::from_millis(500);
