@@ -1,7 +1,7 @@
 //! What is due by the clock for tasks and agents: backoffs that are over, run times, answers that don't come.
 //! Each goes by an index of the state, so a tick costs what is due, not what there is.
 
-use dawn_proto::v1::{NodeState, Reason};
+use dawn_proto::v1::Reason;
 use dawn_proto::{TaskId, TaskState, Timestamp};
 
 use super::agents::{ask, kill_again, tasks_on};
@@ -51,7 +51,7 @@ fn resend(step: &mut Step) {
     let oldest = Timestamp(step.now.wall.0.saturating_sub_unsigned(step.settings.resend_interval_ms));
     for (_, id) in step.state.in_transit.range(..=(oldest, last())) {
         let Some(task) = step.state.tasks.get(id).filter(|task| step.state_of(task) == task.state()) else { continue };
-        let Some(agent) = task.held_on().filter(|agent| step.is_connected(*agent)) else { continue };
+        let Some(agent) = task.held_on().filter(|agent| step.is_reachable(*agent)) else { continue };
         let assigned = task.state() == TaskState::Assigned;
         if assigned && step.now.wall.since_ms(task.since()) > step.settings.assigned_timeout_ms {
             retry::end(step, task, TaskState::Lost, Reason::AgentLost, "its agent never said that it has it");
@@ -77,9 +77,8 @@ fn reconcile(step: &mut Step) {
         mono_ms.saturating_add(phase_ms) / interval_ms
     };
     let (now_ms, before_ms) = (step.now.mono_ms, step.live.ticked.mono_ms);
-    for (agent, live) in &step.live.agents {
-        let up = step.state.agents.get(agent).is_some_and(|agent| agent.state == NodeState::Up);
-        if up && live.link.is_some() && turn(*agent, now_ms) > turn(*agent, before_ms) {
+    for agent in step.live.agents.keys() {
+        if turn(*agent, now_ms) > turn(*agent, before_ms) && step.is_reachable(*agent) {
             let tasks =
                 tasks_on(step, *agent).filter(|task: &&Task| step.is_living(task)).map(|task| task.id).collect();
             ask(step, *agent, tasks);

@@ -18,6 +18,12 @@ pub fn encoded(mut spec: JobSpec) -> JobSpec {
         instances: spec.instances,
         tier: spec.tier.into(),
         priority: spec.priority.into(),
+        cron: spec.cron.as_ref().map(|cron| v1::CronPolicy {
+            overlap: cron.overlap.into(),
+            misfire: cron.misfire.into(),
+            jitter_ms: cron.jitter_ms,
+            ..Default::default()
+        }),
         ..Default::default()
     };
     spec.wire = wire.encode_to_vec().into();
@@ -74,7 +80,7 @@ pub fn cron(name: &str, change: impl FnOnce(&mut CronPolicy)) -> JobSpec {
         jitter_ms: 0,
     };
     change(&mut policy);
-    JobSpec { cron: Some(policy), ..spec(name, JobKind::Cron, 1) }
+    encoded(JobSpec { cron: Some(policy), ..spec(name, JobKind::Cron, 1) })
 }
 
 pub fn schedule(expression: &str) -> Schedule {

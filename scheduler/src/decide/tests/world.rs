@@ -92,6 +92,11 @@ impl World {
         std::mem::take(&mut self.effects)
     }
 
+    /// Effects that were only looked at.
+    pub fn put_back(&mut self, effects: Vec<Effect>) {
+        self.effects.splice(0..0, effects);
+    }
+
     /// Time passes in steps of a tick.
     pub fn pass_ms(&mut self, ms: u64) {
         let end_ms = self.now.mono_ms + ms;
