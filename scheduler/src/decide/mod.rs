@@ -11,6 +11,7 @@ mod kill;
 mod liveness;
 mod prune;
 mod report;
+mod resend;
 mod retry;
 mod settle;
 mod step;
@@ -73,4 +74,5 @@ fn tick(step: &mut Step) {
     settle::tick(step);
     cron::tick(step);
     prune::tick(step);
+    resend::tick(step);
 }

@@ -139,7 +139,7 @@ impl Run {
                 let agent = &mut self.fleet.agents[at];
                 while agent.take_one(TaskState::Killed) {}
                 agent.resend();
-                (0..8).for_each(|pick| agent.progress(pick, TaskState::Running));
+                (0..agent.held.len()).for_each(|pick| agent.progress(pick, TaskState::Running));
                 while !self.fleet.agents[at].outbox.is_empty() {
                     self.fleet.deliver(&mut self.world, at, 0, false, false);
                 }
