@@ -22,6 +22,8 @@ pub enum Refusal {
         "{key} runs version {version} with another spec; kill it first with `dawn job kill {key}`, then run it again"
     )]
     Differs { key: JobKey, version: u32 },
+    #[error("{tasks} tasks of {key} are still to be told to stop; try again in a second")]
+    StillEnding { key: JobKey, tasks: u32 },
     #[error("{key} is no cron job")]
     NotCron { key: JobKey },
     #[error("{key} still has a live run of {run_at}; its overlap policy allows no second one")]

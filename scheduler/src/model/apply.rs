@@ -18,6 +18,15 @@ impl State {
         for mutation in &batch.mutations {
             self.apply_one(mutation, batch.at);
         }
+        self.seal(batch);
+    }
+
+    /// Closes a batch whose mutations were applied one by one.
+    ///
+    /// # Panics
+    /// When the batch does not follow the last one.
+    pub fn seal(&mut self, batch: &Batch) {
+        assert_eq!(batch.index, self.index + 1, "batch does not follow the state");
         self.index = batch.index;
         self.epoch = batch.epoch;
         self.at = batch.at;
@@ -33,8 +42,13 @@ impl State {
                 self.version_job(*job, spec, author.clone(), message.clone(), at);
             }
             Mutation::JobEnded { job, author, message } => {
-                self.job_mut(*job).ended = Some(Ended { at, by: author.clone(), message: message.clone() });
+                self.change_job(*job, |job| {
+                    job.ended = Some(Ended { at, by: author.clone(), message: message.clone() });
+                    job.settled = 0;
+                });
             }
+            Mutation::InstancesStopped { job, instances } => self.stop_instances(*job, instances),
+            Mutation::JobSettled { job, to } => self.change_job(*job, |job| job.settled = *to),
             Mutation::JobForgotten { job } => self.forget_job(*job),
             Mutation::TaskMade { .. } => self.make_task(mutation, at),
             Mutation::TaskAssigned { task, agent, ports } => {
@@ -52,11 +66,8 @@ impl State {
             }
             Mutation::AgentForgotten { agent } => self.forget_agent(*agent),
             Mutation::Ticked { job, scheduled, outcome } => {
-                let ticks = &mut self.job_mut(*job).ticks;
-                ticks.push_back(Tick { scheduled: *scheduled, decided: at, outcome: *outcome });
-                if ticks.len() > Job::KEPT_TICKS {
-                    ticks.pop_front();
-                }
+                let tick = Tick { scheduled: *scheduled, decided: at, outcome: *outcome };
+                self.change_job(*job, |job| job.note_tick(tick));
             }
             Mutation::Nominated { task, agent, until } => {
                 let task = self.task_mut(*task);
@@ -69,7 +80,7 @@ impl State {
         }
     }
 
-    fn job_mut(&mut self, job: JobId) -> &mut Job {
+    pub(super) fn job_mut(&mut self, job: JobId) -> &mut Job {
         self.jobs.get_mut(&job).unwrap_or_else(|| panic!("{job} is not in the state"))
     }
 
@@ -85,8 +96,28 @@ impl State {
         assert!(id >= self.next_job && !self.job_by_key.contains_key(&key), "{id} {key} is made twice");
         self.next_job = JobId(id.0 + 1);
         self.job_by_key.insert(key.clone(), id);
-        let (versions, tasks, ticks) = Default::default();
-        self.jobs.insert(id, Job { id, key, created: at, versions, ended: None, tasks, ticks });
+        let (versions, tasks, ticks, stopped, slots) = Default::default();
+        let (ended, settled, living) = (None, 0, 0);
+        let job = Job { id, key, created: at, versions, ended, tasks, ticks, stopped, settled, slots, living };
+        self.jobs.insert(id, job);
+        self.index_job(id);
+    }
+
+    /// Changes a job and keeps the indexes.
+    fn change_job(&mut self, id: JobId, change: impl FnOnce(&mut Job)) {
+        self.unindex_job(id);
+        change(self.job_mut(id));
+        self.index_job(id);
+    }
+
+    fn stop_instances(&mut self, id: JobId, instances: &[(u32, u32)]) {
+        let wanted = self.jobs.get(&id).and_then(|job| self.current_spec(job)).map_or(0, |spec| spec.job.instances);
+        self.change_job(id, |job| {
+            // Ranges reach at most to the last instance, so that a record can't make the set grow without bound.
+            job.stopped
+                .extend(instances.iter().flat_map(|(first, last)| *first..(*last).saturating_add(1).min(wanted)));
+            job.settled = job.settled.min(wanted);
+        });
     }
 
     fn version_job(&mut self, id: JobId, spec: &Arc<Spec>, author: String, message: String, at: Timestamp) {
@@ -94,17 +125,21 @@ impl State {
         self.next_spec = SpecId(spec.id.0 + 1);
         self.specs.insert(spec.id, spec.clone());
         self.use_spec(spec.id);
-        let job = self.job_mut(id);
-        job.versions.push_back(Version { version: spec.version, spec: spec.id, at, author, message });
-        job.ended = None;
-        if job.versions.len() > Job::KEPT_VERSIONS
-            && let Some(oldest) = job.versions.pop_front()
-        {
+        let mut oldest = None;
+        self.change_job(id, |job| {
+            job.versions.push_back(Version { version: spec.version, spec: spec.id, at, author, message });
+            (job.ended, job.settled) = (None, 0);
+            job.stopped.clear();
+            if job.versions.len() > Job::KEPT_VERSIONS {
+                oldest = job.versions.pop_front();
+            }
+        });
+        if let Some(oldest) = oldest {
             self.drop_spec(oldest.spec);
         }
     }
 
-    fn use_spec(&mut self, spec: SpecId) {
+    pub(super) fn use_spec(&mut self, spec: SpecId) {
         assert!(self.specs.contains_key(&spec), "{spec} is used but gone");
         *self.spec_uses.entry(spec).or_default() += 1;
     }
@@ -119,6 +154,7 @@ impl State {
     }
 
     fn forget_job(&mut self, id: JobId) {
+        self.unindex_job(id);
         let job = self.jobs.remove(&id).unwrap_or_else(|| panic!("{id} is not in the state"));
         assert!(job.ended.is_some() && job.tasks.is_empty(), "{id} {} is forgotten while it lives", job.key);
         self.job_by_key.remove(&job.key);
@@ -140,7 +176,9 @@ impl State {
             Some(ready_at) => Status::Throttled { ready_at: *ready_at },
         };
         let first = Transition { to: status.state(), at, reason: *reason, message: "".into() };
-        self.job_mut(*job).tasks.insert(*id);
+        let slot = self.job_mut(*job);
+        slot.tasks.insert(*id);
+        slot.slots.insert((*run_at, *instance, *id));
         let task = Task {
             id: *id,
             job: *job,
@@ -177,37 +215,12 @@ impl State {
         self.tasks.insert(id, task);
     }
 
-    fn index_task(&mut self, task: &Task) {
-        match &task.status {
-            Status::Pending { .. } => _ = self.pending.insert(task.id),
-            Status::Throttled { ready_at } => _ = self.throttled.insert((*ready_at, task.id)),
-            _ => {}
-        }
-        if let Some(agent) = task.held_on() {
-            self.tasks_on.entry(agent).or_default().insert(task.id);
-        }
-    }
-
-    fn unindex_task(&mut self, task: &Task) {
-        match &task.status {
-            Status::Pending { .. } => _ = self.pending.remove(&task.id),
-            Status::Throttled { ready_at } => _ = self.throttled.remove(&(*ready_at, task.id)),
-            _ => {}
-        }
-        if let Some(agent) = task.held_on()
-            && let Some(tasks) = self.tasks_on.get_mut(&agent)
-        {
-            tasks.remove(&task.id);
-            if tasks.is_empty() {
-                self.tasks_on.remove(&agent);
-            }
-        }
-    }
-
     fn forget_task(&mut self, id: TaskId) {
         let task = self.tasks.remove(&id).unwrap_or_else(|| panic!("{id} is not in the state"));
         assert!(task.state().is_terminal(), "{id} is forgotten in {:?}", task.state());
-        self.job_mut(task.job).tasks.remove(&id);
+        let job = self.job_mut(task.job);
+        job.tasks.remove(&id);
+        job.slots.remove(&(task.run_at, task.instance, id));
         self.drop_spec(task.spec);
     }
 

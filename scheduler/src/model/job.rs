@@ -54,14 +54,69 @@ pub struct Job {
     pub tasks: BTreeSet<TaskId>,
     /// Cron: latest last, at most [`Job::KEPT_TICKS`].
     pub ticks: VecDeque<Tick>,
+    /// Instances a user stopped: none is made for them until the job is submitted again.
+    pub stopped: BTreeSet<u32>,
+    /// Instances below it are as the current version (or the end of the job) wants them; [`Job::SETTLED`] when all are
+    /// and nothing is left to stop.
+    pub settled: u32,
+
+    // Indexes: follow from the tasks, not part of a snapshot.
+    /// (run, instance, task) of every task: a slot's tasks together, oldest first.
+    pub slots: BTreeSet<(Timestamp, u32, TaskId)>,
+    /// How many tasks are not terminal.
+    pub living: u32,
 }
 
 impl Job {
     pub const KEPT_VERSIONS: usize = 20;
     pub const KEPT_TICKS: usize = 20;
+    pub const SETTLED: u32 = u32::MAX;
 
     /// The version new tasks are made from. None only before its first version is applied.
     pub fn current(&self) -> Option<&Version> {
         self.versions.back()
     }
+
+    /// Ids of a slot's kept tasks, oldest first. `run_at` is zero unless cron.
+    pub fn slot(&self, run_at: Timestamp, instance: u32) -> impl DoubleEndedIterator<Item = TaskId> {
+        let (first, last) = ((run_at, instance, TaskId(0)), (run_at, instance, TaskId(u64::MAX)));
+        self.slots.range(first..=last).map(|(_, _, task)| *task)
+    }
+
+    /// The slot's newest task.
+    pub fn newest(&self, run_at: Timestamp, instance: u32) -> Option<TaskId> {
+        self.slot(run_at, instance).next_back()
+    }
+
+    /// The latest instant of the schedule that something was decided about. Manual runs are not of the schedule.
+    pub fn last_scheduled(&self) -> Option<Timestamp> {
+        self.ticks.iter().map(|tick| tick.scheduled).filter(|at| !is_manual(*at)).max()
+    }
+
+    /// The tick whose run waits for the one before it to end.
+    pub fn queued(&self) -> Option<&Tick> {
+        self.ticks.iter().find(|tick| tick.outcome == TickOutcome::Queued)
+    }
+
+    /// Notes what was decided about a tick; a later word about the same instant replaces the earlier. The oldest is
+    /// dropped when full, but never the latest of the schedule, which says where it goes on, nor one whose run waits.
+    pub(super) fn note_tick(&mut self, tick: Tick) {
+        if let Some(noted) = self.ticks.iter_mut().find(|noted| noted.scheduled == tick.scheduled) {
+            *noted = tick;
+            return;
+        }
+        self.ticks.push_back(tick);
+        if self.ticks.len() > Job::KEPT_TICKS {
+            let last = self.last_scheduled();
+            let droppable = |tick: &Tick| Some(tick.scheduled) != last && tick.outcome != TickOutcome::Queued;
+            let oldest = self.ticks.iter().position(droppable).unwrap_or(0);
+            self.ticks.remove(oldest);
+        }
+    }
+}
+
+/// Whether a run's instant is that of a manual start. Schedules fire on whole seconds, manual starts never do: so the two
+/// can't be taken for each other, nor share a slot.
+pub fn is_manual(run_at: Timestamp) -> bool {
+    run_at.0 % 1000 != 0
 }

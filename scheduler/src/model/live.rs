@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{AgentNo, LinkId};
+use super::{AgentNo, LinkId, Now};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AgentLive {
@@ -19,6 +19,8 @@ pub struct Live {
     pub links: BTreeMap<LinkId, AgentNo>,
     /// Monotonic time at which this leadership began: an agent not heard since is counted from here.
     pub elected_ms: u64,
+    /// Time of the last [`super::Event::Tick`] decided: what is due once is due in the first tick at or after its time.
+    pub ticked: Now,
 }
 
 impl Live {

@@ -44,6 +44,16 @@ pub enum Mutation {
         author: String,
         message: String,
     },
+    /// Inclusive ranges. Nothing is made for these instances until the next version.
+    InstancesStopped {
+        job: JobId,
+        instances: Vec<(u32, u32)>,
+    },
+    /// Instances below `to` are as the version (or the job's end) wants them; [`super::Job::SETTLED`]: all.
+    JobSettled {
+        job: JobId,
+        to: u32,
+    },
     /// Only for an ended job without tasks.
     JobForgotten {
         job: JobId,
@@ -99,7 +109,8 @@ pub enum Mutation {
     AgentForgotten {
         agent: AgentNo,
     },
-    /// A launch record: decided before the run's tasks are made, in the same batch.
+    /// A launch record: decided before the run's tasks are made, in the same batch. Another one for the same instant
+    /// replaces it (QUEUED, then LAUNCHED).
     Ticked {
         job: JobId,
         scheduled: Timestamp,

@@ -48,6 +48,26 @@ impl JobSpec {
     pub fn same_as(&self, other: &JobSpec) -> bool {
         self.wire == other.wire
     }
+
+    /// Whether nothing but the number of instances differs.
+    pub fn same_but_for_instances(&self, other: &JobSpec) -> bool {
+        without_instances(&self.wire) == without_instances(&other.wire)
+    }
+}
+
+/// The encoded spec's top-level fields but for `instances`, which tag 3 numbers. None when the bytes are no message.
+fn without_instances(wire: &[u8]) -> Option<Vec<&[u8]>> {
+    const INSTANCES: u32 = 3;
+    let (mut rest, mut fields) = (wire, Vec::new());
+    while !rest.is_empty() {
+        let from = rest;
+        let (tag, kind) = prost::encoding::decode_key(&mut rest).ok()?;
+        prost::encoding::skip_field(kind, tag, &mut rest, prost::encoding::DecodeContext::default()).ok()?;
+        if tag != INSTANCES {
+            fields.push(&from[..from.len() - rest.len()]);
+        }
+    }
+    Some(fields)
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,6 +144,21 @@ pub struct CronPolicy {
     pub misfire_limit: u32,
     pub starting_deadline_ms: Option<u64>,
     pub jitter_ms: u64,
+}
+
+impl CronPolicy {
+    /// The fixed part of `jitter_ms` by which a job's ticks are late: from its key, so that it lasts (FNV-1a, 64 bit).
+    pub fn jitter_of(&self, key: &JobKey) -> u64 {
+        if self.jitter_ms == 0 {
+            return 0;
+        }
+        let parts = [key.role(), "/", key.env(), "/", key.name()];
+        let hash = parts
+            .iter()
+            .flat_map(|part| part.bytes())
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        hash % self.jitter_ms
+    }
 }
 
 /// A parsed cron expression in its time zone. A local time that does not exist runs once, at the first instant after

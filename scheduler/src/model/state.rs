@@ -34,6 +34,16 @@ pub struct State {
     pub pending: BTreeSet<TaskId>,
     /// By when they become pending.
     pub throttled: BTreeSet<(Timestamp, TaskId)>,
+    /// ASSIGNED and stopping tasks, by since when: an answer of their agent is awaited.
+    pub in_transit: BTreeSet<(Timestamp, TaskId)>,
+    /// By when their time is over: started tasks of a job with a longest run time, PARTITIONED ones to be replaced.
+    pub deadlines: BTreeSet<(Timestamp, TaskId)>,
+    /// Jobs that are not settled.
+    pub unsettled: BTreeSet<JobId>,
+    /// Ended jobs by when they ended.
+    pub ended_jobs: BTreeSet<(Timestamp, JobId)>,
+    /// Active cron jobs by when they fire next, jitter included.
+    pub cron_due: BTreeSet<(Timestamp, JobId)>,
     /// How many kept versions and tasks point to each spec.
     pub spec_uses: BTreeMap<SpecId, u32>,
 }
