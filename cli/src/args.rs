@@ -113,6 +113,12 @@ pub fn run(cli: Cli) -> Exit {
     })
 }
 
+/// What the command line asks, with a context that is there already.
+#[cfg(test)]
+pub async fn run_in(cli: Cli, context: &mut Context) -> Result<Exit, Failure> {
+    dispatch(cli.command, context).await
+}
+
 async fn dispatch(command: Command, context: &mut Context) -> Result<Exit, Failure> {
     match command {
         Command::Job(job) => commands::job::run(job, context).await,

@@ -7,7 +7,7 @@ mod machine;
 mod stop;
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -63,6 +63,16 @@ pub struct Dev {
     once: bool,
 }
 
+/// What was asked for, made fit for this machine.
+struct Plan {
+    args: Dev,
+    address: SocketAddr,
+    /// Name of the cluster's own cgroup.
+    group: String,
+    isolation: Isolation,
+    files: Vec<PathBuf>,
+}
+
 pub async fn run(args: Dev, context: &mut Context) -> Result<Exit, Failure> {
     let address = free(args.listen)?;
     let mut stop = Stop::listen()?;
@@ -73,9 +83,10 @@ pub async fn run(args: Dev, context: &mut Context) -> Result<Exit, Failure> {
     context.scheduler = Scheduler::new(vec![address.to_string()], Duration::from_secs(5));
     let mut children = Children::new(data_dir.clone());
     let isolation = machine::isolation(&group, args.unisolated, args.run_as_self);
+    let plan = Plan { args, address, group, isolation, files };
     let mut done = Ok(Exit::Done);
     tokio::select! {
-        live = live(&args, context, &mut children, address, &group, &isolation, &files, stop.clone()) => done = live,
+        live = live(&plan, context, &mut children, stop.clone()) => done = live,
         () = stop.asked(1) => {}
     }
     if let Err(failure) = &done {
@@ -87,7 +98,7 @@ pub async fn run(args: Dev, context: &mut Context) -> Result<Exit, Failure> {
         () = stop.asked(2) => {}
     }
     children.end(&mut stop).await;
-    let left = leftovers::remove(&data_dir, &group, kept).await;
+    let left = leftovers::remove(&data_dir, &plan.group, kept).await;
     for what in &left {
         eprintln!("dawn: left behind: {what}");
     }
@@ -116,7 +127,7 @@ fn job_files(args: &Dev) -> Result<Vec<PathBuf>, Failure> {
     }
     let folder = match std::fs::read_dir(&args.jobs) {
         Ok(folder) => folder,
-        Err(_) if args.jobs == PathBuf::from(EXAMPLES) => {
+        Err(_) if args.jobs == Path::new(EXAMPLES) => {
             eprintln!("dawn: no folder {EXAMPLES} here, so no jobs are submitted; name one with --jobs DIR");
             return Ok(Vec::new());
         }
@@ -131,17 +142,9 @@ fn job_files(args: &Dev) -> Result<Vec<PathBuf>, Failure> {
 }
 
 /// From nothing to a cluster with its jobs, and on until it is told to stop.
-#[allow(clippy::too_many_arguments)]
-async fn live(
-    args: &Dev,
-    context: &mut Context,
-    children: &mut Children,
-    address: SocketAddr,
-    group: &str,
-    isolation: &Isolation,
-    files: &[PathBuf],
-    stop: Stop,
-) -> Result<Exit, Failure> {
+async fn live(plan: &Plan, context: &mut Context, children: &mut Children, stop: Stop) -> Result<Exit, Failure> {
+    let Plan { args, address, group, isolation, files } = plan;
+    let address = *address;
     // Wrong job files are said before anything is started.
     let specs = if files.is_empty() { Vec::new() } else { submit::load(files)? };
     for notice in &isolation.notices {
@@ -220,7 +223,7 @@ fn next_steps(args: &Dev, address: SocketAddr) -> String {
         ("cron list", "when the backup runs"),
         ("node list", "the agents and what is taken"),
     ];
-    if args.jobs == PathBuf::from(EXAMPLES) {
+    if args.jobs == Path::new(EXAMPLES) {
         steps.push(("job run deploy/jobs/later/urgent.yaml", "pushes the filler aside"));
         steps.push(("job why demo/test/filler", "why it waits meanwhile"));
     }

@@ -34,7 +34,7 @@ fn a_file_with_every_field_reads_and_round_trips() {
         for text in [to_yaml(spec), to_json(spec)] {
             assert_eq!(
                 parse("again", &text, NOW_MS).unwrap_or_else(|e| panic!("{e}\n{text}")),
-                [spec.clone()],
+                std::slice::from_ref(spec),
                 "{text}"
             );
         }
@@ -102,7 +102,7 @@ fn texts_that_yaml_could_take_for_something_else_survive() {
         spec.task.as_mut().unwrap().processes[0].shell = format!("x{text}");
         for written in [to_yaml(&spec), to_json(&spec)] {
             let read = parse("x", &written, NOW_MS).unwrap_or_else(|e| panic!("{text:?}: {e}\n{written}"));
-            assert_eq!(read, [spec.clone()], "{text:?}\n{written}");
+            assert_eq!(read, std::slice::from_ref(&spec), "{text:?}\n{written}");
         }
     }
 }
