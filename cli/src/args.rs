@@ -29,12 +29,16 @@ pub struct Cli {
     command: Command,
 }
 
+/// Heading of the options that every command has.
+const GLOBAL: &str = "Global options";
+
 #[derive(Args)]
 struct Global {
     /// Schedulers to ask, in any order; the leader is found
     #[arg(
         long,
         global = true,
+        help_heading = GLOBAL,
         value_name = "HOST:PORT,…",
         env = "DAWN_SCHEDULER",
         default_value = "127.0.0.1:7070",
@@ -43,13 +47,13 @@ struct Global {
     )]
     scheduler: Vec<String>,
     /// Print one JSON object instead of text
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     json: bool,
     /// Print without colours
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     no_color: bool,
     /// How long to wait for what is waited for, such as 90s or 5m [default: for ever; 5s for an answer]
-    #[arg(long, global = true, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "DURATION", value_parser = duration)]
     timeout: Option<Duration>,
 }
 
@@ -64,6 +68,8 @@ enum Command {
     /// See the machines
     #[command(subcommand)]
     Node(commands::node::Node),
+    /// Run a cluster on this machine, with the example jobs; Ctrl-C ends it
+    Dev(crate::dev::Dev),
     /// Print the version of this program and of the scheduler
     Version,
     /// Print a completion script for a shell
@@ -107,11 +113,18 @@ pub fn run(cli: Cli) -> Exit {
     })
 }
 
+/// What the command line asks, with a context that is there already.
+#[cfg(test)]
+pub async fn run_in(cli: Cli, context: &mut Context) -> Result<Exit, Failure> {
+    dispatch(cli.command, context).await
+}
+
 async fn dispatch(command: Command, context: &mut Context) -> Result<Exit, Failure> {
     match command {
         Command::Job(job) => commands::job::run(job, context).await,
         Command::Cron(cron) => commands::cron::run(cron, context).await,
         Command::Node(node) => commands::node::run(node, context).await,
+        Command::Dev(dev) => crate::dev::run(dev, context).await,
         Command::Version => commands::version::run(context).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -3,6 +3,7 @@
 mod args;
 mod client;
 mod commands;
+mod dev;
 mod exit;
 mod render;
 mod spec;
