@@ -168,6 +168,7 @@ impl Stream {
             };
             let part = rest.len().min(usize::try_from(room).unwrap_or(usize::MAX));
             match file.write(&rest[..part]) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(n) => {
                     self.offset += n as u64;
                     rest = &rest[n..];
