@@ -9,6 +9,7 @@ mod cron;
 mod effects;
 mod kill;
 mod liveness;
+pub mod place;
 mod prune;
 mod report;
 mod resend;
