@@ -5,6 +5,7 @@
 pub mod api;
 pub mod decide;
 pub mod drive;
+pub mod etcd;
 pub mod journal;
 pub mod link;
 pub mod model;

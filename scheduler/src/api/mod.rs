@@ -15,8 +15,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
 use crate::decide::place::PlaceSettings;
-use crate::drive::Follower;
-use crate::drive::{Inbox, LiveView};
+use crate::drive::{Follower, Inbox, LiveView, Role};
 use crate::model::{AgentNo, Settings};
 
 pub use replies::Replies;
@@ -51,6 +50,9 @@ pub struct ClientService {
     pub replies: Arc<Replies>,
     pub follower: Arc<Follower>,
     pub live: tokio::sync::watch::Receiver<Arc<LiveView>>,
+    pub role: tokio::sync::watch::Receiver<Role>,
+    /// What holds writes up now and what to do about it; empty: nothing.
+    pub trouble: tokio::sync::watch::Receiver<String>,
     pub logs: Arc<dyn LogSource>,
     pub facts: Arc<ServerFacts>,
 }

@@ -52,6 +52,26 @@ pub fn of_inbox(error: InboxFull) -> Status {
     }
 }
 
+/// Metadata that names the leader's host:port.
+const LEADER: &str = "dawn-leader";
+
+/// Only the leader can do it.
+pub fn not_leader(leader: Option<&str>) -> Status {
+    let mut status = Status::unavailable(match leader {
+        Some(leader) => format!("this scheduler follows; the leader is {leader}"),
+        None => "no scheduler leads just now; try again in a few seconds".to_string(),
+    });
+    if let Some(Ok(leader)) = leader.map(str::parse) {
+        status.metadata_mut().insert(LEADER, leader);
+    }
+    status
+}
+
+/// The journal takes nothing now.
+pub fn no_writes(trouble: &str) -> Status {
+    Status::unavailable(format!("the scheduler takes no writes now: {trouble}; running tasks run on, try again later"))
+}
+
 /// The scheduler ended while a command was on its way.
 pub fn stopped() -> Status {
     Status::unavailable("the scheduler stopped before it answered; the command may or may not stand: look, then repeat")

@@ -6,6 +6,7 @@ mod follower;
 mod inbox;
 mod journal;
 mod pulse;
+mod role;
 mod runner;
 
 pub use clock::{Clock, SystemClock};
@@ -14,4 +15,5 @@ pub use follower::Follower;
 pub use inbox::{Inbox, InboxFull, Inboxes};
 pub use journal::{AppendError, Journal};
 pub use pulse::Pulse;
+pub use role::Role;
 pub use runner::{DriveError, Hands, LiveView, Runner};

@@ -88,6 +88,12 @@ impl<J: Journal, C: Clock> Runner<J, C> {
         self.live.subscribe()
     }
 
+    /// Publishes who is connected there instead: readers may have subscribed before this leadership began.
+    pub fn publish_to(mut self, live: watch::Sender<Arc<LiveView>>) -> Self {
+        self.live = live;
+        self
+    }
+
     /// Leads under `epoch` until `stop` resolves; then what is in flight is finished.
     ///
     /// # Errors

@@ -1,0 +1,1 @@
+//! A scheduler that answers as told, in this process.

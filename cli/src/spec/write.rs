@@ -1,0 +1,422 @@
+//! A spec as the job file that would make it, in YAML or JSON: what it writes reads back as the same spec.
+
+use dawn_proto::v1::{self, affinity::Target, constraint::Rule, health_check::Probe};
+use serde_json::{Number, Value};
+
+use super::placing::COMPARISONS;
+use super::units::{show_duration, show_milli, show_size};
+use super::{job, repeating};
+
+/// Fields in the order of writing; `serde_json`'s own map would sort them.
+#[derive(Default)]
+struct Fields(Vec<(&'static str, Out)>);
+
+enum Out {
+    One(Value),
+    /// On one line.
+    Row(Vec<Value>),
+    List(Vec<Out>),
+    Map(Fields),
+    /// Free names.
+    Table(Vec<(String, Value)>),
+}
+
+impl Fields {
+    fn text(&mut self, name: &'static str, text: impl Into<String>) {
+        let text = text.into();
+        if !text.is_empty() {
+            self.0.push((name, Out::One(Value::String(text))));
+        }
+    }
+
+    fn number(&mut self, name: &'static str, number: impl Into<Number> + Copy + Default + PartialEq) {
+        if number != Default::default() {
+            self.0.push((name, Out::One(Value::Number(number.into()))));
+        }
+    }
+
+    fn flag(&mut self, name: &'static str, flag: bool) {
+        if flag {
+            self.0.push((name, Out::One(Value::Bool(true))));
+        }
+    }
+
+    fn milli(&mut self, name: &'static str, milli: u64) {
+        if milli > 0 {
+            self.0.push((name, Out::One(thousandths(milli))));
+        }
+    }
+
+    fn shown(&mut self, name: &'static str, value: u64, show: fn(u64) -> String) {
+        if value > 0 {
+            self.text(name, show(value));
+        }
+    }
+
+    fn list(&mut self, name: &'static str, items: Vec<Out>) {
+        if !items.is_empty() {
+            self.0.push((name, Out::List(items)));
+        }
+    }
+
+    fn row<'a>(&mut self, name: &'static str, texts: impl IntoIterator<Item = &'a String>) {
+        let row: Vec<Value> = texts.into_iter().map(|text| Value::String(text.clone())).collect();
+        if !row.is_empty() {
+            self.0.push((name, Out::Row(row)));
+        }
+    }
+
+    fn map(&mut self, name: &'static str, fields: Fields) {
+        if !fields.0.is_empty() {
+            self.0.push((name, Out::Map(fields)));
+        }
+    }
+
+    fn table(&mut self, name: &'static str, entries: Vec<(String, Value)>) {
+        if !entries.is_empty() {
+            self.0.push((name, Out::Table(entries)));
+        }
+    }
+
+    fn texts(&mut self, name: &'static str, texts: &std::collections::BTreeMap<String, String>) {
+        self.table(name, texts.iter().map(|(name, text)| (name.clone(), Value::String(text.clone()))).collect());
+    }
+}
+
+fn thousandths(milli: u64) -> Value {
+    let number = serde_json::from_str::<Number>(&show_milli(milli));
+    number.map_or(Value::String(show_milli(milli)), Value::Number)
+}
+
+fn word<T: Copy + PartialEq>(words: &[(&'static str, T)], value: T) -> &'static str {
+    words.iter().find(|(_, known)| *known == value).map_or("", |(word, _)| word)
+}
+
+fn key_text(key: &v1::JobKey) -> String {
+    format!("{}/{}/{}", key.role, key.env, key.name)
+}
+
+fn out(spec: &v1::JobSpec) -> Fields {
+    let mut f = Fields::default();
+    f.text("job", spec.key.as_ref().map(key_text).unwrap_or_default());
+    f.text("kind", word(&job::KINDS, spec.kind()));
+    f.number("instances", spec.instances);
+    f.text("tier", word(&job::TIERS, spec.tier()));
+    f.number("priority", spec.priority);
+    let task = spec.task.clone().unwrap_or_default();
+    f.text("user", task.user.as_str());
+    f.map("resources", resources(&task.resources.clone().unwrap_or_default()));
+    f.list("ports", task.ports.iter().map(port).collect());
+    f.texts("env", &task.env);
+    f.texts("labels", &spec.labels);
+    f.list("constraints", spec.constraints.iter().map(|constraint| Out::Map(self::constraint(constraint))).collect());
+    f.list("affinities", spec.affinities.iter().map(|affinity| Out::Map(self::affinity(affinity))).collect());
+    f.list("spread", spec.spreads.iter().map(|spread| Out::Map(self::spread(spread))).collect());
+    f.text("dedicated", spec.dedicated.as_str());
+    f.list("processes", task.processes.iter().map(|process| Out::Map(self::process(process))).collect());
+    repetition(&mut f, spec);
+    the_rest(&mut f, &task);
+    f.shown("max_run_time", spec.max_run_time_ms, show_duration);
+    f.number("disruption_budget", spec.disruption_budget);
+    f
+}
+
+fn resources(resources: &v1::Resources) -> Fields {
+    let mut f = Fields::default();
+    f.milli("cpu", resources.cpu_milli);
+    f.shown("memory", resources.memory_bytes, show_size);
+    f.shown("disk", resources.disk_bytes, show_size);
+    f.milli("gpu", resources.gpu_milli);
+    let custom = resources.custom_milli.iter();
+    f.table("custom", custom.map(|(name, milli)| (name.clone(), thousandths(*milli))).collect());
+    f
+}
+
+fn port(port: &v1::PortSpec) -> Out {
+    if port.fixed == 0 {
+        return Out::One(Value::String(port.name.clone()));
+    }
+    let mut f = Fields::default();
+    f.text("name", port.name.as_str());
+    f.number("fixed", port.fixed);
+    Out::Map(f)
+}
+
+fn rule(f: &mut Fields, rule: Option<&Rule>) {
+    let compare = |compare: &v1::Compare| {
+        let sign = COMPARISONS.iter().find(|(_, op)| *op == compare.op()).map_or("==", |(sign, _)| sign);
+        format!("{sign} {}", compare.value)
+    };
+    match rule {
+        Some(Rule::OneOf(set)) => f.row("in", &set.values),
+        Some(Rule::NoneOf(set)) => f.row("not_in", &set.values),
+        Some(Rule::Exists(exists)) => f.flag("exists", *exists),
+        Some(Rule::Regex(regex)) => f.text("regex", regex.as_str()),
+        Some(Rule::Number(number)) => f.text("number", compare(number)),
+        Some(Rule::Version(version)) => f.text("version", compare(version)),
+        Some(Rule::Limit(limit)) => f.number("limit", *limit),
+        None => {}
+    }
+}
+
+fn constraint(constraint: &v1::Constraint) -> Fields {
+    let mut f = Fields::default();
+    f.text("attribute", constraint.attribute.as_str());
+    rule(&mut f, constraint.rule.as_ref());
+    f
+}
+
+fn affinity(affinity: &v1::Affinity) -> Fields {
+    let mut f = Fields::default();
+    f.number("weight", affinity.weight);
+    f.flag("required", affinity.required);
+    match &affinity.target {
+        Some(Target::Job(key)) => f.text("job", key_text(key)),
+        Some(Target::Attribute(constraint)) => {
+            f.text("attribute", constraint.attribute.as_str());
+            rule(&mut f, constraint.rule.as_ref());
+        }
+        None => {}
+    }
+    f.text("topology", affinity.topology.as_str());
+    f
+}
+
+fn spread(spread: &v1::Spread) -> Fields {
+    let mut f = Fields::default();
+    f.text("attribute", spread.attribute.as_str());
+    f.number("weight", spread.weight);
+    let shares = spread.share_percent.iter();
+    f.table("shares", shares.map(|(value, percent)| (value.clone(), Value::Number((*percent).into()))).collect());
+    f
+}
+
+fn process(process: &v1::ProcessSpec) -> Fields {
+    let mut f = Fields::default();
+    f.text("name", process.name.as_str());
+    f.text("run", process.shell.as_str());
+    f.row("run", &process.argv);
+    f.row("after", &process.after);
+    f.texts("env", &process.env);
+    f.flag("daemon", process.daemon);
+    f.flag("ephemeral", process.ephemeral);
+    f.flag("final", process.r#final);
+    f.number("max_failures", process.max_failures);
+    f.shown("min_duration", process.min_duration_ms, show_duration);
+    f
+}
+
+fn repetition(f: &mut Fields, spec: &v1::JobSpec) {
+    let mut restart = Fields::default();
+    let policy = spec.restart.unwrap_or_default();
+    restart.text("on", word(&repeating::RESTART_ON, policy.on()));
+    restart.number("max_failures", policy.max_failures);
+    restart.shown("backoff", policy.initial_backoff_ms, show_duration);
+    restart.shown("max_backoff", policy.max_backoff_ms, show_duration);
+    restart.shown("stable_after", policy.stable_after_ms, show_duration);
+    f.map("restart", restart);
+    if let Some(policy) = &spec.cron {
+        let mut cron = Fields::default();
+        cron.text("schedule", policy.schedule.as_str());
+        cron.text("time_zone", policy.time_zone.as_str());
+        cron.text("overlap", word(&repeating::OVERLAPS, policy.overlap()));
+        cron.text("misfire", word(&repeating::MISFIRES, policy.misfire()));
+        cron.number("misfire_limit", policy.misfire_limit);
+        cron.shown("starting_deadline", policy.starting_deadline_ms, show_duration);
+        cron.shown("jitter", policy.jitter_ms, show_duration);
+        f.map("cron", cron);
+    }
+    if let Some(policy) = &spec.partition {
+        let mut partition = Fields::default();
+        partition.flag("wait", policy.wait);
+        if !policy.wait {
+            partition.text("delay", show_duration(policy.delay_ms));
+        }
+        f.map("partition", partition);
+    }
+}
+
+fn the_rest(f: &mut Fields, task: &v1::TaskSpec) {
+    f.shown("grace_period", task.grace_period_ms, show_duration);
+    f.shown("finalization_wait", task.finalization_wait_ms, show_duration);
+    if let Some(check) = &task.health {
+        f.map("health", health(check));
+    }
+    if let Some(policy) = &task.http_lifecycle {
+        let mut lifecycle = Fields::default();
+        lifecycle.text("port", policy.port.as_str());
+        lifecycle.text("graceful_path", policy.graceful_path.as_str());
+        lifecycle.shown("graceful_wait", policy.graceful_wait_ms, show_duration);
+        lifecycle.text("shutdown_path", policy.shutdown_path.as_str());
+        lifecycle.shown("shutdown_wait", policy.shutdown_wait_ms, show_duration);
+        f.map("lifecycle", lifecycle);
+    }
+    let mut logs = Fields::default();
+    let policy = task.logs.unwrap_or_default();
+    logs.shown("file_size", policy.file_size_bytes, show_size);
+    logs.number("files", policy.files);
+    f.map("logs", logs);
+    f.number("max_pids", task.max_pids);
+    f.number("max_failed_processes", task.max_failed_processes);
+    f.number("max_concurrency", task.max_concurrency);
+}
+
+fn health(check: &v1::HealthCheck) -> Fields {
+    let mut f = Fields::default();
+    match &check.probe {
+        Some(Probe::Http(probe)) => {
+            let mut http = Fields::default();
+            http.text("port", probe.port.as_str());
+            http.text("path", probe.path.as_str());
+            http.number("status", probe.expected_status);
+            http.text("body", probe.expected_body.as_str());
+            f.map("http", http);
+        }
+        Some(Probe::Tcp(probe)) => {
+            let mut tcp = Fields::default();
+            tcp.text("port", probe.port.as_str());
+            f.map("tcp", tcp);
+        }
+        Some(Probe::Shell(shell)) => f.text("shell", shell.as_str()),
+        None => {}
+    }
+    f.shown("initial_delay", check.initial_delay_ms, show_duration);
+    f.shown("interval", check.interval_ms, show_duration);
+    f.shown("timeout", check.timeout_ms, show_duration);
+    f.number("max_failures", check.max_failures);
+    f.number("min_successes", check.min_successes);
+    f
+}
+
+/// As YAML, one document.
+pub fn to_yaml(spec: &v1::JobSpec) -> String {
+    let mut text = String::new();
+    write_fields(&mut text, &out(spec), 0);
+    text
+}
+
+fn write_fields(text: &mut String, fields: &Fields, indent: usize) {
+    let pad = " ".repeat(indent);
+    for (i, (name, value)) in fields.0.iter().enumerate() {
+        // The first field of an item follows its dash.
+        let at_dash = i == 0 && text.ends_with("- ");
+        text.push_str(if at_dash { "" } else { &pad });
+        text.push_str(name);
+        text.push(':');
+        match value {
+            Out::One(value) => write_scalar(text, value, indent + 2),
+            Out::Row(values) => write_row(text, values),
+            Out::List(items) => {
+                text.push('\n');
+                for item in items {
+                    text.push_str(&format!("{pad}  - "));
+                    match item {
+                        Out::Map(fields) => write_fields(text, fields, indent + 4),
+                        Out::One(value) => text.push_str(&format!("{}\n", flow(value))),
+                        Out::Row(_) | Out::List(_) | Out::Table(_) => {}
+                    }
+                }
+            }
+            Out::Map(fields) => {
+                text.push('\n');
+                write_fields(text, fields, indent + 2);
+            }
+            Out::Table(entries) => {
+                text.push('\n');
+                for (name, value) in entries {
+                    text.push_str(&format!("{pad}  {}:", flow(&Value::String(name.clone()))));
+                    write_scalar(text, value, indent + 4);
+                }
+            }
+        }
+    }
+}
+
+fn write_row(text: &mut String, values: &[Value]) {
+    let row: Vec<String> = values.iter().map(flow).collect();
+    text.push_str(&format!(" [{}]\n", row.join(", ")));
+}
+
+/// Several lines as a block where that keeps them as they are, everything else on one line.
+fn write_scalar(text: &mut String, value: &Value, indent: usize) {
+    let block = value.as_str().filter(|lines| {
+        let plain = |line: &str| !line.chars().any(|c| c.is_control() || c == '\u{feff}' || c == '\u{85}');
+        let first = lines.lines().next().is_some_and(|line| !line.is_empty() && !line.starts_with([' ', '\t']));
+        lines.trim_end().contains('\n') && first && lines.split('\n').all(plain) && !lines.ends_with("\n\n")
+    });
+    let Some(lines) = block else {
+        text.push_str(&format!(" {}\n", flow(value)));
+        return;
+    };
+    text.push_str(if lines.ends_with('\n') { " |\n" } else { " |-\n" });
+    for line in lines.strip_suffix('\n').unwrap_or(lines).split('\n') {
+        let pad = if line.is_empty() { 0 } else { indent };
+        text.push_str(&format!("{}{line}\n", " ".repeat(pad)));
+    }
+}
+
+/// A value on one line: plain where nothing else could be meant, otherwise quoted as JSON does, which YAML reads too.
+fn flow(value: &Value) -> String {
+    let Value::String(text) = value else { return value.to_string() };
+    let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '/' | '-');
+    let starts = text.chars().next().is_some_and(|c| c.is_ascii_alphanumeric() || c == '/');
+    let meant = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
+    let number = text.parse::<f64>().is_ok() || text.starts_with("0x") || text.starts_with("0o");
+    if starts && text.chars().all(word) && !number && !meant.contains(&text.to_lowercase().as_str()) {
+        return text.clone();
+    }
+    let mut quoted = String::with_capacity(text.len() + 2);
+    for c in Value::String(text.clone()).to_string().chars() {
+        match c {
+            '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' => {
+                quoted.push_str(&format!("\\u{:04x}", u32::from(c)));
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted
+}
+
+/// As JSON; fields in the same order as in YAML.
+pub fn to_json(spec: &v1::JobSpec) -> String {
+    let mut text = String::new();
+    json_fields(&mut text, &out(spec), 0);
+    text.push('\n');
+    text
+}
+
+fn json_fields(text: &mut String, fields: &Fields, indent: usize) {
+    let entries = fields.0.iter().map(|(name, value)| (Value::String((*name).to_string()), value));
+    json_block(text, ('{', '}'), indent, entries, |text, (name, value), indent| {
+        text.push_str(&format!("{name}: "));
+        json_value(text, value, indent);
+    });
+}
+
+fn json_value(text: &mut String, value: &Out, indent: usize) {
+    match value {
+        Out::One(value) => text.push_str(&value.to_string()),
+        Out::Row(values) => text.push_str(&Value::Array(values.clone()).to_string()),
+        Out::List(items) => json_block(text, ('[', ']'), indent, items, json_value),
+        Out::Map(fields) => json_fields(text, fields, indent),
+        Out::Table(entries) => json_block(text, ('{', '}'), indent, entries, |text, (name, value), _| {
+            text.push_str(&format!("{}: {value}", Value::String(name.clone())));
+        }),
+    }
+}
+
+fn json_block<T>(
+    text: &mut String,
+    (open, close): (char, char),
+    indent: usize,
+    items: impl IntoIterator<Item = T>,
+    write: impl Fn(&mut String, T, usize),
+) {
+    text.push(open);
+    for (i, item) in items.into_iter().enumerate() {
+        text.push_str(if i == 0 { "\n" } else { ",\n" });
+        text.push_str(&" ".repeat(indent + 2));
+        write(text, item, indent + 2);
+    }
+    text.push_str(&format!("\n{}{close}", " ".repeat(indent)));
+}
