@@ -6,9 +6,11 @@ use dawn_proto::JobKey;
 use dawn_proto::v1;
 use tonic::Status;
 
+use super::reads;
 use super::{ClientService, status};
+use crate::drive::Role;
 use crate::model::{Answer, Command};
-use crate::{reads, wire};
+use crate::wire;
 
 /// How long a caller waits for the journal.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
@@ -31,7 +33,19 @@ fn unexpected(answer: &Answer) -> Status {
 }
 
 impl ClientService {
+    /// Refuses what only the leader can do, and says who that is; also while the journal takes no writes.
+    pub(super) fn only_leading(&self) -> Result<(), Status> {
+        if let Role::Following { leader } = &*self.role.borrow() {
+            return Err(status::not_leader(leader.as_deref()));
+        }
+        match self.trouble.borrow().as_str() {
+            "" => Ok(()),
+            trouble => Err(status::no_writes(trouble)),
+        }
+    }
+
     async fn ask(&self, command: Command) -> Result<(Answer, u64), Status> {
+        self.only_leading()?;
         let mut waiting = self.replies.wait();
         self.inbox.command(waiting.reply, command).map_err(status::of_inbox)?;
         let answered = tokio::time::timeout(ANSWER_WITHIN, &mut waiting.answered).await;

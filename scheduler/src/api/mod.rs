@@ -2,6 +2,7 @@
 //! Not here: what agents say, and where logs come from (the wiring brings a [`LogSource`]).
 
 mod command;
+mod reads;
 mod replies;
 mod service;
 mod status;
@@ -14,9 +15,8 @@ use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
 use crate::decide::place::PlaceSettings;
-use crate::drive::{Inbox, LiveView};
+use crate::drive::{Follower, Inbox, LiveView, Role};
 use crate::model::{AgentNo, Settings};
-use crate::reads::Follower;
 
 pub use replies::Replies;
 
@@ -50,6 +50,9 @@ pub struct ClientService {
     pub replies: Arc<Replies>,
     pub follower: Arc<Follower>,
     pub live: tokio::sync::watch::Receiver<Arc<LiveView>>,
+    pub role: tokio::sync::watch::Receiver<Role>,
+    /// What holds writes up now and what to do about it; empty: nothing.
+    pub trouble: tokio::sync::watch::Receiver<String>,
     pub logs: Arc<dyn LogSource>,
     pub facts: Arc<ServerFacts>,
 }

@@ -10,10 +10,11 @@ use futures_util::{Stream, StreamExt};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
+use super::reads::{self, ReadError};
 use super::{ClientService, command, status, watch};
 use crate::decide::brake;
+use crate::drive::Role;
 use crate::model::State;
-use crate::reads::{self, ReadError};
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -23,6 +24,8 @@ impl ClientService {
     }
 
     async fn log(&self, request: v1::ReadLogRequest) -> Result<super::LogChunks, Status> {
+        // Only the leader has the agents' links.
+        self.only_leading()?;
         let task = TaskId(request.task_id);
         let agent = self.follower.read(|state| {
             let found = state.tasks.get(&task);
@@ -106,16 +109,22 @@ impl Scheduler for ClientService {
 
     async fn get_server_info(&self, _: Request<v1::GetServerInfoRequest>) -> Answer<v1::ServerInfo> {
         let facts = Arc::clone(&self.facts);
+        let (leader, leader_address) = match &*self.role.borrow() {
+            Role::Leading => (true, facts.address.clone()),
+            Role::Following { leader } => (false, leader.clone().unwrap_or_default()),
+        };
+        let trouble = self.trouble.borrow().clone();
         self.look(|state| {
+            let brake = || brake(state, &facts.settings).map(|brake| brake.to_string()).unwrap_or_default();
             Ok(v1::ServerInfo {
                 version: env!("CARGO_PKG_VERSION").into(),
                 cluster_id: state.cluster_id.clone(),
                 epoch: state.epoch.0,
                 index: state.index,
-                leader: true,
-                leader_address: facts.address.clone(),
+                leader,
+                leader_address,
                 journal: facts.journal.into(),
-                trouble: brake(state, &facts.settings).map(|brake| brake.to_string()).unwrap_or_default(),
+                trouble: if trouble.is_empty() { brake() } else { trouble },
                 nodes: u32::try_from(state.agents.len()).unwrap_or(u32::MAX),
                 tasks: u32::try_from(state.tasks.len()).unwrap_or(u32::MAX),
             })

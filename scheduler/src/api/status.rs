@@ -6,9 +6,9 @@ use dawn_proto::JobKeyError;
 use dawn_proto::validate::FieldError;
 use tonic::Status;
 
+use super::reads::ReadError;
 use crate::drive::InboxFull;
 use crate::model::Refusal;
-use crate::reads::ReadError;
 
 pub fn of_refusal(refusal: &Refusal) -> Status {
     let message = refusal.to_string();
@@ -50,6 +50,26 @@ pub fn of_inbox(error: InboxFull) -> Status {
         InboxFull::Full => Status::resource_exhausted(error.to_string()),
         InboxFull::Stopping => Status::unavailable(error.to_string()),
     }
+}
+
+/// Metadata that names the leader's host:port.
+const LEADER: &str = "dawn-leader";
+
+/// Only the leader can do it.
+pub fn not_leader(leader: Option<&str>) -> Status {
+    let mut status = Status::unavailable(match leader {
+        Some(leader) => format!("this scheduler follows; the leader is {leader}"),
+        None => "no scheduler leads just now; try again in a few seconds".to_string(),
+    });
+    if let Some(Ok(leader)) = leader.map(str::parse) {
+        status.metadata_mut().insert(LEADER, leader);
+    }
+    status
+}
+
+/// The journal takes nothing now.
+pub fn no_writes(trouble: &str) -> Status {
+    Status::unavailable(format!("the scheduler takes no writes now: {trouble}; running tasks run on, try again later"))
 }
 
 /// The scheduler ended while a command was on its way.

@@ -8,8 +8,9 @@ use dawn_proto::v1;
 use tokio::sync::mpsc;
 use tonic::Status;
 
+use super::reads::{ReadError, job_status};
 use super::status;
-use crate::reads::{Follower, ReadError, job_status};
+use crate::drive::Follower;
 
 /// Least time between two messages.
 const AT_MOST_EVERY: Duration = Duration::from_millis(50);

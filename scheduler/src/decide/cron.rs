@@ -52,7 +52,8 @@ fn cron_job<'a>(step: &Step<'a>, key: &JobKey) -> Result<(&'a Job, &'a Spec, &'a
 /// Now, or the next millisecond that is neither taken nor one a schedule may name.
 fn manual_instant(step: &Step, job: &Job) -> Timestamp {
     let mut run_at = step.now.wall;
-    while !is_manual(run_at) || job.ticks.iter().any(|tick| tick.scheduled == run_at) {
+    let taken = |run_at| job.slot(run_at, 0).next().is_some() || job.ticks.iter().any(|tick| tick.scheduled == run_at);
+    while !is_manual(run_at) || taken(run_at) {
         run_at = run_at.plus_ms(1);
     }
     run_at

@@ -12,6 +12,7 @@ mod liveness;
 pub mod place;
 mod prune;
 mod report;
+mod resend;
 mod retry;
 mod settle;
 mod step;
@@ -74,4 +75,5 @@ fn tick(step: &mut Step) {
     settle::tick(step);
     cron::tick(step);
     prune::tick(step);
+    resend::tick(step);
 }

@@ -33,7 +33,7 @@ fn forget(step: &mut Step, job: &Job) {
 fn agents(step: &mut Step) {
     for agent in step.state.agents.values() {
         let down_ms = step.now.wall.since_ms(agent.since);
-        let unused = !step.state.tasks_on.contains_key(&agent.no) && !step.is_connected(agent.no);
+        let unused = !step.state.tasks_on.contains_key(&agent.no);
         if agent.state == NodeState::Down && unused && down_ms > step.settings.down_agent_kept_ms {
             step.mutations.push(Mutation::AgentForgotten { agent: agent.no });
         }

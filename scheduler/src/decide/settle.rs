@@ -91,8 +91,8 @@ fn make_wanted(step: &mut Step, aim: &Aim) -> u32 {
         let newest = newest.and_then(|id| step.state.tasks.get(&id));
         match newest {
             None => step.make_task(aim.id, aim.spec, Life::first(instance, Timestamp(0))),
-            // One of this version that has ended is `retry`'s; one still stopping is replaced when it ends.
-            Some(task) if task.spec == aim.spec.id || step.is_living(task) => {}
+            // One of this version that has ended, or any that lived before this step, is `retry`'s when it ends.
+            Some(task) if task.spec == aim.spec.id || !task.state().is_terminal() => {}
             Some(task) => step.make_task(aim.id, aim.spec, Life::after(task)),
         }
     }

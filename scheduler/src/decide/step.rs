@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dawn_proto::v1::{JobKind, Reason, TickOutcome};
+use dawn_proto::v1::{JobKind, NodeState, Reason, TickOutcome};
 use dawn_proto::{TaskId, TaskState, Timestamp};
 
 use super::{Decision, Rule, rule, settle};
@@ -103,8 +103,10 @@ impl<'a> Step<'a> {
         self.mutations.len() >= self.settings.slice
     }
 
-    pub fn is_connected(&self, agent: AgentNo) -> bool {
-        self.live.agents.get(&agent).is_some_and(|live| live.link.is_some())
+    /// Whether what is sent to the agent may arrive.
+    pub fn is_reachable(&self, agent: AgentNo) -> bool {
+        let up = self.state.agents.get(&agent).is_some_and(|agent| agent.state == NodeState::Up);
+        up && self.live.agents.get(&agent).is_some_and(|live| live.link.is_some())
     }
 
     /// Moves a task as the table allows.

@@ -1,19 +1,14 @@
-//! What is due by the clock for tasks and agents: backoffs that are over, run times, answers that don't come.
+//! What is due by the clock for tasks: backoffs that are over, run times. Not here: answers that don't come (`resend`).
 //! Each goes by an index of the state, so a tick costs what is due, not what there is.
 
-use dawn_proto::v1::{NodeState, Reason};
-use dawn_proto::{TaskId, TaskState, Timestamp};
+use dawn_proto::v1::Reason;
+use dawn_proto::{TaskId, TaskState};
 
-use super::agents::{ask, kill_again, tasks_on};
-use super::retry;
 use super::step::Step;
-use crate::model::{AgentNo, Effect, Task};
 
 pub(super) fn tick(step: &mut Step) {
     ready(step);
     run_times(step);
-    resend(step);
-    reconcile(step);
 }
 
 fn last() -> TaskId {
@@ -42,47 +37,6 @@ fn run_times(step: &mut Step) {
         if matches!(step.state_of(task), TaskState::Starting | TaskState::Running) {
             let limit_ms = step.state.spec_of(task).job.max_run_time_ms.unwrap_or(0);
             step.move_task(task, TaskState::Killing, Reason::MaxRunTime, &format!("ran longer than {limit_ms} ms"));
-        }
-    }
-}
-
-/// Launches and kills without an answer: sent again; a launch that stays without one is given up.
-fn resend(step: &mut Step) {
-    let oldest = Timestamp(step.now.wall.0.saturating_sub_unsigned(step.settings.resend_interval_ms));
-    for (_, id) in step.state.in_transit.range(..=(oldest, last())) {
-        let Some(task) = step.state.tasks.get(id).filter(|task| step.state_of(task) == task.state()) else { continue };
-        let Some(agent) = task.held_on().filter(|agent| step.is_connected(*agent)) else { continue };
-        let assigned = task.state() == TaskState::Assigned;
-        if assigned && step.now.wall.since_ms(task.since()) > step.settings.assigned_timeout_ms {
-            retry::end(step, task, TaskState::Lost, Reason::AgentLost, "its agent never said that it has it");
-        } else if due_again(step, task.since()) {
-            step.effects.push(if assigned { Effect::Launch { agent, task: task.id } } else { kill_again(agent, task) });
-            // A kill of what the agent has no trace of may go unanswered; a question does not.
-            ask(step, agent, vec![task.id]);
-        }
-    }
-}
-
-/// Whether a multiple of the interval since then came between the last tick and this one.
-fn due_again(step: &Step, since: Timestamp) -> bool {
-    let times = |at: Timestamp| at.since_ms(since) / step.settings.resend_interval_ms.max(1);
-    times(step.now.wall) > times(step.live.ticked.wall)
-}
-
-/// Asks every agent in its turn where all its tasks stand, the agents spread over the interval.
-fn reconcile(step: &mut Step) {
-    let interval_ms = step.settings.reconcile_interval_ms.max(1);
-    let turn = |agent: AgentNo, mono_ms: u64| {
-        let phase_ms = u64::from(agent.0).wrapping_mul(0x9e37_79b9_7f4a_7c15) % interval_ms;
-        mono_ms.saturating_add(phase_ms) / interval_ms
-    };
-    let (now_ms, before_ms) = (step.now.mono_ms, step.live.ticked.mono_ms);
-    for (agent, live) in &step.live.agents {
-        let up = step.state.agents.get(agent).is_some_and(|agent| agent.state == NodeState::Up);
-        if up && live.link.is_some() && turn(*agent, now_ms) > turn(*agent, before_ms) {
-            let tasks =
-                tasks_on(step, *agent).filter(|task: &&Task| step.is_living(task)).map(|task| task.id).collect();
-            ask(step, *agent, tasks);
         }
     }
 }

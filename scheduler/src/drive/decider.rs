@@ -34,14 +34,12 @@ impl Decider {
         decide::decide(state, live, event, now, &self.settings)
     }
 
-    /// Places what waits, within the step's bound. Each mutation is to be applied and observed, in order.
-    pub fn place(&mut self, state: &State, now: Now) -> Vec<Mutation> {
-        self.placer.place(state, now, self.placements_per_step)
-    }
-
-    /// Whether placement stopped at its bound.
-    pub fn is_hungry(&self) -> bool {
-        !self.placer.is_idle()
+    /// Places what waits, within the step's bound; true when it stopped there. Each mutation is to be applied and
+    /// observed, in order.
+    pub fn place(&mut self, state: &State, now: Now) -> (Vec<Mutation>, bool) {
+        let placed = self.placer.place(state, now, self.placements_per_step);
+        let hungry = placed.len() >= self.placements_per_step;
+        (placed, hungry)
     }
 
     /// Keeps what placement derives from the state up with it; `state` has the mutation applied, and none after it.

@@ -61,18 +61,20 @@ impl Inbox {
 }
 
 impl Inboxes {
-    /// Waits for events, then takes those that wait, at most `limit` from each queue. False: both queues are closed.
-    ///
-    /// Cancel safe: what is taken is in `events`.
-    pub(super) async fn take(&mut self, events: &mut Vec<Event>, limit: usize) -> bool {
+    /// Waits for an event. False: both queues are closed. Cancel safe: what is taken is in `events`.
+    pub(super) async fn take_first(&mut self, events: &mut Vec<Event>) -> bool {
         let first = tokio::select! {
             Some(event) = self.commands.recv() => event,
             Some(event) = self.links.recv() => event,
             else => return false,
         };
         events.push(first);
+        true
+    }
+
+    /// Takes those that wait, at most `limit` from each queue.
+    pub(super) fn take_waiting(&mut self, events: &mut Vec<Event>, limit: usize) {
         events.extend(std::iter::from_fn(|| self.commands.try_recv().ok()).take(limit));
         events.extend(std::iter::from_fn(|| self.links.try_recv().ok()).take(limit));
-        true
     }
 }

@@ -2,14 +2,18 @@
 
 mod clock;
 mod decider;
+mod follower;
 mod inbox;
 mod journal;
 mod pulse;
+mod role;
 mod runner;
 
 pub use clock::{Clock, SystemClock};
 pub use decider::PulseSettings;
+pub use follower::Follower;
 pub use inbox::{Inbox, InboxFull, Inboxes};
 pub use journal::{AppendError, Journal};
 pub use pulse::Pulse;
+pub use role::Role;
 pub use runner::{DriveError, Hands, LiveView, Runner};

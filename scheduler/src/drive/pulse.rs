@@ -19,6 +19,8 @@ pub struct Pulse {
     held: VecDeque<(u64, Vec<Effect>)>,
     /// The last batch known to be durable.
     durable: u64,
+    /// The last step left placement work undone.
+    hungry: bool,
     link_changes: u64,
 }
 
@@ -27,7 +29,7 @@ impl Pulse {
     pub fn new(state: State, settings: Settings, bounds: PulseSettings) -> Self {
         let decider = Decider::new(&state, settings, &bounds);
         let (durable, live) = (state.index, Live::default());
-        Pulse { state, live, decider, held: VecDeque::new(), durable, link_changes: 0 }
+        Pulse { state, live, decider, held: VecDeque::new(), durable, hungry: false, link_changes: 0 }
     }
 
     /// Decides the events in turn, each seeing what those before it changed, then places. What it decided is applied
@@ -41,7 +43,8 @@ impl Pulse {
             mutations.extend(decision.mutations);
             effects.extend(decision.effects);
         }
-        let placed = self.decider.place(&self.state, now);
+        let (placed, hungry) = self.decider.place(&self.state, now);
+        self.hungry = hungry;
         self.take(&placed, now.wall);
         mutations.extend(placed);
         effects.extend(mutations.iter().filter_map(|mutation| self.decider.effect_of(&self.state, mutation)));
@@ -71,7 +74,7 @@ impl Pulse {
 
     /// Whether a step should follow at once: placement stopped at its bound.
     pub fn is_hungry(&self) -> bool {
-        self.decider.is_hungry()
+        self.hungry
     }
 
     /// When the state itself asks for a tick, if before the next one: the end of a backoff, a task's last moment, a cron

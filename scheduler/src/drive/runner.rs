@@ -26,8 +26,8 @@ const TICK: Duration = Duration::from_millis(250);
 const SETTLING_TICK: Duration = Duration::from_millis(20);
 /// How often who is connected is published, unless it changes.
 const LIVE_EVERY_MS: u64 = 1000;
-/// How soon a change of it is published.
-const LIVE_AFTER_CHANGE_MS: u64 = 50;
+/// A change of it is published at once, but every so many agents put it off by a millisecond: they are all copied.
+const LIVE_AGENTS_PER_MS: usize = 100;
 
 /// Does what was decided, in order and only once it is durable. Must not wait for anything slow.
 pub trait Hands: Send + 'static {
@@ -88,6 +88,12 @@ impl<J: Journal, C: Clock> Runner<J, C> {
         self.live.subscribe()
     }
 
+    /// Publishes who is connected there instead: readers may have subscribed before this leadership began.
+    pub fn publish_to(mut self, live: watch::Sender<Arc<LiveView>>) -> Self {
+        self.live = live;
+        self
+    }
+
     /// Leads under `epoch` until `stop` resolves; then what is in flight is finished.
     ///
     /// # Errors
@@ -124,7 +130,8 @@ impl<J: Journal, C: Clock> Runner<J, C> {
         let mut events = vec![elected];
         loop {
             let room = in_flight.len() < IN_FLIGHT;
-            if room && !events.is_empty() {
+            if room && (!events.is_empty() || self.pulse.is_hungry()) {
+                self.inboxes.take_waiting(&mut events, STEP_EVENTS);
                 let now = self.clock.now();
                 if let Some(batch) = self.step(&mut events, now) {
                     let appended = self.journal.append(batch.clone());
@@ -139,7 +146,7 @@ impl<J: Journal, C: Clock> Runner<J, C> {
                 biased;
                 Some(batch) = in_flight.next() => self.hand_on(vec![batch?], acts).await?,
                 () = &mut stop => break,
-                open = self.inboxes.take(&mut events, STEP_EVENTS), if room => {
+                open = self.inboxes.take_first(&mut events), if room => {
                     if !open { break }
                 }
                 () = tokio::time::sleep(wait), if room => events.push(Event::Tick),
@@ -153,11 +160,12 @@ impl<J: Journal, C: Clock> Runner<J, C> {
 
     /// One step with what was gathered, and a tick when one is due: a flood of events must not keep time away.
     fn step(&mut self, events: &mut Vec<Event>, now: Now) -> Option<Arc<Batch>> {
-        let is_tick = matches!(events[..], [Event::Tick]);
-        if !is_tick && now.mono_ms.saturating_sub(self.ticked_ms) >= TICK.as_millis() as u64 {
+        let has_tick = events.iter().any(|event| matches!(event, Event::Tick));
+        let is_due = now.mono_ms.saturating_sub(self.ticked_ms) >= TICK.as_millis() as u64;
+        if !has_tick && is_due {
             events.push(Event::Tick);
         }
-        if matches!(events.last(), Some(Event::Tick)) {
+        if has_tick || is_due {
             self.ticked_ms = now.mono_ms;
         }
         self.pulse.step(events.drain(..), now)
@@ -165,9 +173,6 @@ impl<J: Journal, C: Clock> Runner<J, C> {
 
     /// Until the next tick, or the next moment the state itself names.
     fn wait(&self, now: Now) -> Duration {
-        if self.pulse.is_hungry() {
-            return Duration::ZERO;
-        }
         let since_tick = Duration::from_millis(now.mono_ms.saturating_sub(self.ticked_ms));
         let every = if self.pulse.is_settling() { SETTLING_TICK } else { TICK };
         let tick = every.saturating_sub(since_tick);
@@ -189,10 +194,14 @@ impl<J: Journal, C: Clock> Runner<J, C> {
     fn publish_live(&mut self, now: Now) {
         let since_ms = now.mono_ms.saturating_sub(self.live_ms);
         let changed = self.pulse.link_changes() != self.published_changes;
-        if since_ms < LIVE_EVERY_MS && !(changed && since_ms >= LIVE_AFTER_CHANGE_MS) {
+        let least_ms = (self.pulse.live().agents.len() / LIVE_AGENTS_PER_MS) as u64;
+        if since_ms < LIVE_EVERY_MS && !(changed && since_ms >= least_ms) {
             return;
         }
         (self.live_ms, self.published_changes) = (now.mono_ms, self.pulse.link_changes());
         self.live.send_replace(Arc::new(LiveView { now, agents: self.pulse.live().agents.clone() }));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,8 +7,8 @@ use dawn_proto::{Epoch, SpecId, TaskId};
 use prost::Message as _;
 
 use super::Links;
+use crate::drive::Follower;
 use crate::model::{AgentNo, Effect, LinkId, Spec, State};
-use crate::reads::Follower;
 use crate::wire;
 
 /// What agents are told at registration.

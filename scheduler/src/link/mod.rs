@@ -13,9 +13,8 @@ use dawn_proto::v1::agent_link_server::AgentLink;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::drive::Inbox;
+use crate::drive::{Follower, Inbox, Role};
 use crate::model::LinkId;
-use crate::reads::Follower;
 
 pub use dispatch::{Dispatcher, LinkSettings};
 pub use links::Links;
@@ -31,6 +30,18 @@ pub struct LinkService {
     pub tunnels: Arc<Tunnels>,
     pub inbox: Inbox,
     pub follower: Arc<Follower>,
+    pub role: tokio::sync::watch::Receiver<Role>,
+}
+
+/// A stream that only says who leads.
+fn refusal(leader: Option<String>) -> ReceiverStream<Result<v1::SchedulerMessage, Status>> {
+    let (say, said) = tokio::sync::mpsc::channel(1);
+    let reason = "this scheduler follows".to_string();
+    let refused = v1::Refused { reason, leader_address: leader.unwrap_or_default(), r#final: false };
+    let message = v1::scheduler_message::Message::Refused(refused);
+    // There is room for one.
+    _ = say.try_send(Ok(v1::SchedulerMessage { message: Some(message) }));
+    ReceiverStream::new(said)
 }
 
 #[tonic::async_trait]
@@ -40,6 +51,9 @@ impl AgentLink for LinkService {
 
     async fn link(&self, request: Request<Streaming<v1::AgentMessage>>) -> Result<Response<Self::LinkStream>, Status> {
         let peer = request.remote_addr();
+        if let Role::Following { leader } = &*self.role.borrow() {
+            return Ok(Response::new(refusal(leader.clone())));
+        }
         let (link, outgoing, closed): (LinkId, _, _) = self.links.open();
         let session = session::Session {
             link,

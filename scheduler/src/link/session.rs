@@ -11,9 +11,9 @@ use tokio::sync::oneshot;
 use tonic::{Status, Streaming};
 
 use super::{Links, dispatch};
+use crate::drive::Follower;
 use crate::drive::Inbox;
 use crate::model::{Event, LinkId};
-use crate::reads::Follower;
 use crate::wire::{self, WireError};
 
 /// An agent says who it is within this time.

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use crate::api::Replies;
+use crate::drive::Follower;
 use crate::drive::Hands;
 use crate::link::Dispatcher;
 use crate::model::{Batch, Effect};
-use crate::reads::Follower;
 
 pub struct Doer {
     pub follower: Arc<Follower>,

@@ -1,8 +1,11 @@
 //! The wiring: journal, pulse, followers and services of one scheduler. The only place that names concrete edges.
 
 mod hands;
+mod home;
+mod lead;
 mod logs;
 mod snapshots;
+mod standby;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -10,7 +13,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dawn_proto::Epoch;
 use dawn_proto::v1::agent_link_server::AgentLinkServer;
 use dawn_proto::v1::scheduler_server::SchedulerServer;
 use tokio::net::TcpListener;
@@ -20,11 +22,14 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
 use crate::api::{self, ClientService, Replies, ServerFacts};
-use crate::drive::{DriveError, Inbox, Pulse, PulseSettings, Runner, SystemClock};
-use crate::journal::{Embedded, JournalSettings, OpenError};
-use crate::link::{self, Dispatcher, LinkService, LinkSettings, Links, Tunnels};
+use crate::drive::{DriveError, Follower, Inbox, PulseSettings};
+use crate::etcd::{self, EtcdConfig, EtcdError};
+use crate::journal::{JournalSettings, OpenError};
+use crate::link::{self, LinkService, Links, Tunnels};
 use crate::model::Settings;
-use crate::reads::Follower;
+
+use home::Home;
+use lead::{Lead, Signs};
 
 /// A connection that answers no ping within these two is dropped.
 const PING_EVERY: Duration = Duration::from_secs(10);
@@ -37,8 +42,10 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 pub struct Config {
     /// Where agents and clients connect; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Holds the journal; made when missing.
+    /// Holds the journal unless that is in etcd; made when missing.
     pub data_dir: PathBuf,
+    /// Any number of schedulers, of which one leads; None: the journal is in `data_dir`.
+    pub etcd: Option<EtcdConfig>,
     /// host:port that others are told; None: the listening address.
     pub advertise: Option<String>,
     pub settings: Settings,
@@ -50,7 +57,7 @@ impl Config {
     /// Everything else as a small cluster wants it.
     pub fn new(listen: SocketAddr, data_dir: PathBuf) -> Self {
         let (settings, pulse, journal) = Default::default();
-        Config { listen, data_dir, advertise: None, settings, pulse, journal }
+        Config { listen, data_dir, etcd: None, advertise: None, settings, pulse, journal }
     }
 }
 
@@ -63,6 +70,10 @@ pub enum RunError {
     Listen { address: SocketAddr, source: std::io::Error },
     #[error("making a cluster id")]
     ClusterId(#[source] std::io::Error),
+    #[error("the journal in etcd")]
+    Etcd(#[from] EtcdError),
+    #[error("a lease of {lease_ms} ms is too short for etcd; give at least {} ms", etcd::MIN_LEASE_MS)]
+    Lease { lease_ms: u64 },
     #[error("serving gRPC")]
     Serve(#[source] tonic::transport::Error),
     #[error(transparent)]
@@ -86,62 +97,52 @@ pub struct Scheduler {
     replies: Arc<Replies>,
     stop_pulse: oneshot::Sender<()>,
     stop_server: oneshot::Sender<()>,
-    pulse: JoinHandle<Result<(), DriveError>>,
+    pulse: JoinHandle<Result<(), RunError>>,
     server: JoinHandle<Result<(), tonic::transport::Error>>,
     snapshots: JoinHandle<()>,
 }
 
-/// Opens the journal, replays it, begins an epoch and serves.
+/// Opens the journal, replays it and serves; leads at once, or with a journal in etcd when elected.
 ///
 /// # Errors
 /// When the journal or the address can't be opened.
 pub async fn start(config: Config) -> Result<Scheduler, RunError> {
-    let data_dir = config.data_dir.clone();
-    let opened = tokio::task::spawn_blocking(move || Embedded::open(&data_dir, config.journal)).await;
-    let (journal, state) = opened.map_err(|_| RunError::Panicked)??;
+    let home = Home::open(&config).await?;
     let listen_error = |source| RunError::Listen { address: config.listen, source };
     let listener = TcpListener::bind(config.listen).await.map_err(listen_error)?;
     let address = listener.local_addr().map_err(listen_error)?;
-    let epoch = Epoch(state.epoch.0 + 1);
+    let advertised = config.advertise.clone().unwrap_or_else(|| address.to_string());
+    let state = home.state().clone();
     let (jobs, tasks, index) = (state.jobs.len(), state.tasks.len(), state.index);
-
-    let follower = Follower::new(state.clone());
-    let snapshots = tokio::spawn(snapshots::keep(journal.snapshots(), journal.snapshot_due(), follower.clone()));
-    let links = Arc::new(Links::default());
-    let replies = Arc::new(Replies::default());
+    let follower = Follower::new(state);
+    let signs = Arc::new(Signs::default());
+    let (links, replies, tunnels) = (Arc::<Links>::default(), Arc::<Replies>::default(), Arc::<Tunnels>::default());
     let (inbox, inboxes) = Inbox::new();
-    let link_settings = LinkSettings {
-        heartbeat_interval_ms: config.settings.heartbeat_interval_ms,
-        lease_ms: config.settings.agent_lease_ms,
-    };
-    let hands = hands::Doer {
-        follower: follower.clone(),
-        dispatcher: Dispatcher::new(links.clone(), follower.clone(), epoch, link_settings),
-        replies: replies.clone(),
-    };
-    let pulse = Pulse::new(state, config.settings.clone(), config.pulse.clone());
-    let runner = Runner::new(pulse, journal, SystemClock::default(), inboxes);
-    let (stop_pulse, pulse_stopped) = oneshot::channel::<()>();
-    let tunnels = Arc::new(Tunnels::default());
     let client = ClientService {
         inbox: inbox.clone(),
         replies: replies.clone(),
         follower: follower.clone(),
-        live: runner.live(),
+        live: signs.live.subscribe(),
+        role: signs.role.subscribe(),
+        trouble: signs.trouble.subscribe(),
         logs: Arc::new(logs::AgentLogs { links: links.clone(), tunnels: tunnels.clone() }),
         facts: Arc::new(ServerFacts {
-            address: config.advertise.clone().unwrap_or_else(|| address.to_string()),
-            journal: "embedded",
+            address: advertised.clone(),
+            journal: home.name(),
             settings: config.settings.clone(),
             place: config.pulse.place.clone(),
         }),
     };
-    let agents = LinkService { links: links.clone(), tunnels, inbox, follower };
+    let agents =
+        LinkService { links: links.clone(), tunnels, inbox, follower: follower.clone(), role: signs.role.subscribe() };
+    let (stop_pulse, pulse_stopped) = oneshot::channel::<()>();
     let stop = async move { _ = pulse_stopped.await };
-    let pulse = tokio::spawn(runner.lead(epoch, cluster_id().map_err(RunError::ClusterId)?, hands, stop));
+    let snapshots = home.keep_snapshots(&follower, &signs);
+    let lead = Lead { config, follower, links: links.clone(), replies: replies.clone(), inboxes, signs };
+    let journal = home.name();
+    let pulse = tokio::spawn(home.lead(lead, advertised, stop));
     let (stop_server, server) = serve(listener, client, agents);
-    let dir = config.data_dir.display();
-    tracing::info!(%address, %epoch, data_dir = %dir, index, jobs, tasks, "dawn scheduler is ready on {address}");
+    tracing::info!(%address, journal, index, jobs, tasks, "dawn scheduler is ready on {address}");
     Ok(Scheduler { address, links, replies, stop_pulse, stop_server, pulse, server, snapshots })
 }
 
@@ -175,7 +176,7 @@ impl Scheduler {
     pub async fn until(mut self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
         let ended = tokio::select! {
             () = shutdown => None,
-            led = &mut self.pulse => Some(led.map_err(|_| RunError::Panicked).and_then(|led| Ok(led?))),
+            led = &mut self.pulse => Some(led.map_err(|_| RunError::Panicked).and_then(|led| led)),
             served = &mut self.server => {
                 return served.map_err(|_| RunError::Panicked)?.map_err(RunError::Serve);
             }
@@ -184,7 +185,7 @@ impl Scheduler {
         _ = self.stop_pulse.send(());
         let led = match ended {
             Some(led) => led,
-            None => self.pulse.await.map_err(|_| RunError::Panicked).and_then(|led| Ok(led?)),
+            None => self.pulse.await.map_err(|_| RunError::Panicked).and_then(|led| led),
         };
         self.replies.close();
         _ = self.stop_server.send(());

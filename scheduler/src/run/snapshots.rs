@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::drive::Follower;
 use crate::journal::{Due, Snapshots};
-use crate::reads::Follower;
 use crate::wire;
 
 /// Saves a snapshot whenever one is due. The follower is held while the state is encoded (about a second for a million

@@ -92,4 +92,6 @@ fn port_number(path: &str, number: u32) -> Result<u16, WireError> {
 }
 
 #[cfg(test)]
+pub(crate) mod sample;
+#[cfg(test)]
 mod tests;

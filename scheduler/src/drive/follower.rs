@@ -33,6 +33,13 @@ impl Follower {
         self.index.send_replace(last.index);
     }
 
+    /// Goes on from another state, at least as new.
+    pub fn reset(&self, state: State) {
+        let index = state.index;
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
+        self.index.send_replace(index);
+    }
+
     /// Looks at the state. Keep it short, and never wait inside.
     pub fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
         look(&self.state.read().unwrap_or_else(PoisonError::into_inner))

@@ -1,8 +1,6 @@
-//! What clients may read: a second state, fed by durable batches alone, and the questions it answers. A reader never
-//! waits for a decision and no decision for a reader. Not here: how answers travel.
+//! The questions clients may ask of the follower's state, and their answers. Not here: how they travel.
 
 mod cron;
-mod follower;
 mod job;
 mod node;
 mod page;
@@ -10,7 +8,6 @@ mod task;
 mod why;
 
 pub use cron::list_cron;
-pub use follower::Follower;
 pub use job::{job_status, list_jobs};
 pub use node::{list_nodes, node_status};
 pub use task::list_tasks;
