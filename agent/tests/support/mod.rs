@@ -21,7 +21,7 @@ pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let end = tokio::time::Instant::now() + DEADLINE;
     while !condition() {
         assert!(tokio::time::Instant::now() < end, "waited in vain for {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(5)).await; // poll
     }
 }
 

@@ -190,7 +190,7 @@ impl Stream {
             self.segments.push_back(self.offset);
         }
         self.segment = Some(file);
-        let (link, fresh) = (dir.join(&self.name), dir.join(format!("{}.new", self.name)));
+        let (link, fresh) = (dir.join(&self.name), dir.join(format!(".{}.new", self.name)));
         match std::fs::remove_file(&fresh) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             _ => {}

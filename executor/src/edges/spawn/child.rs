@@ -7,6 +7,7 @@ use std::ptr;
 use nix::libc;
 
 const STACK_BYTES: usize = 64 << 10;
+const LAST_SIGNAL: c_int = 64;
 
 /// Everything the child needs, laid out beforehand.
 pub struct Layout<'a> {
@@ -145,10 +146,10 @@ unsafe fn prepare(layout: &Layout<'_>) -> Step {
 unsafe fn reset(oom_score: bool) {
     // SAFETY: plain system calls.
     unsafe {
-        let mut default: libc::sigaction = std::mem::zeroed();
-        default.sa_sigaction = libc::SIG_DFL;
-        for signal in 1..=libc::SIGRTMAX() {
-            libc::sigaction(signal, &raw const default, ptr::null_mut());
+        // The kernel's own form, all zero, is SIG_DFL; the C library would refuse the signals it keeps for itself.
+        let default = [0u64; 4];
+        for signal in 1..=LAST_SIGNAL {
+            libc::syscall(libc::SYS_rt_sigaction, signal, &raw const default, 0, size_of::<u64>());
         }
         libc::umask(0o022);
         let no_core = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
