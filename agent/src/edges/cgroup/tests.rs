@@ -57,7 +57,7 @@ fn zero_limits_write_nothing_and_tiny_ones_what_the_kernel_takes() {
     v2::limit(dir.path(), &Limits::default()).unwrap();
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     assert_eq!(v1::quota_us(1), 1_000);
-    assert_eq!(v1::quota_us(u64::MAX), i64::MAX.min(v1::quota_us(u64::MAX)));
+    assert!(v1::quota_us(u64::MAX) > 0);
 }
 
 #[test]
