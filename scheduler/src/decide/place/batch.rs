@@ -5,6 +5,7 @@ use dawn_proto::TaskId;
 use crate::model::Mutation;
 
 use super::agents::{Amounts, agent_of};
+use super::index::walk_all;
 use super::observe::Ahead;
 use super::order::Turn;
 use super::shape::Path;
@@ -110,10 +111,9 @@ impl Placer {
             Path::Slots(slots) => _ = slots.iter().all(|slot| visit(*slot)),
             Path::All => _ = self.index.all.walk(shape.level, &mut visit),
             Path::Classes(classes) => {
-                _ = classes
-                    .iter()
-                    .filter_map(|class| self.index.by_class.get(*class as usize))
-                    .all(|cells| cells.walk(shape.level, &mut visit));
+                let grids = classes.iter().filter_map(|class| self.index.by_class.get(*class as usize));
+                let grids: Vec<_> = grids.filter(|cells| cells.len() > 0).collect();
+                walk_all(&grids, shape.level, &mut visit);
             }
         }
         if !fits_shape {

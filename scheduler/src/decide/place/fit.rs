@@ -75,7 +75,7 @@ impl Placer {
             let have = if gpu < super::gpu::DEVICE { detail.devices.largest() } else { detail.devices.whole() * 1000 };
             return Some(Miss::Devices { need: gpu as i64, have: have as i64 });
         }
-        if shape.ports > row.ports_free {
+        if shape.ports > 0 && shape.ports > row.ports_free {
             return Some(Miss::Ports { need: shape.ports.into(), have: row.ports_free.into() });
         }
         let taken = |port: &&u16| !detail.ports.offers(**port) || detail.ports.is_used(**port);

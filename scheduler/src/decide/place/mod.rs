@@ -20,6 +20,8 @@ mod settings;
 mod shape;
 mod sleep;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod veto;
 mod work;
 

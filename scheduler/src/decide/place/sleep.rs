@@ -26,6 +26,10 @@ impl Sleepers {
         self.watching.is_empty()
     }
 
+    fn nobody_waits(&self, level: u8, shape: u32) -> bool {
+        self.by_level.range((level, shape, 0)..=(level, shape, u32::MAX)).next().is_none()
+    }
+
     fn remove(&mut self, level: u8, shape: u32, work: u32) {
         self.by_level.remove(&(level, shape, work));
         if !self.watching.is_empty() {
@@ -62,14 +66,16 @@ impl Placer {
         let level = self.shapes.all[work.shape as usize].level.cpu;
         let shape = work.shape;
         self.sleepers.remove(level, shape, number);
+        // Only while somebody sleeps is it noticed that something could hold the shape again.
+        if self.sleepers.nobody_waits(level, shape) {
+            self.shapes.all[shape as usize].fits_nowhere = false;
+        }
         self.requeue(number);
     }
 
     pub(super) fn wake_all(&mut self) {
-        for (_, shape, work) in std::mem::take(&mut self.sleepers.by_level) {
-            self.shapes.all[shape as usize].fits_nowhere = false;
-            self.wake_one(work);
-        }
+        let sleeping: Vec<u32> = self.sleepers.by_level.iter().map(|(_, _, work)| *work).collect();
+        sleeping.into_iter().for_each(|work| self.wake_one(work));
     }
 
     pub(super) fn wake_watchers(&mut self, name: u32) {
