@@ -1,3 +1,5 @@
+//! Silence: agents out of reach, given up and back, and the brake.
+
 use dawn_proto::v1::{NodeState, Reason};
 use dawn_proto::{TaskId, TaskState::*};
 
