@@ -8,7 +8,7 @@ pub mod model;
 mod config;
 mod edges;
 mod run;
-mod wire;
+pub mod wire;
 
 pub use config::Config;
 pub use run::{AgentError, run};

@@ -18,7 +18,8 @@ pub struct Now {
 
 /// What the pulse needs of the world.
 pub trait Hands {
-    /// Appends to the event log, all or nothing; with `sync`, durably.
+    /// Appends to the event log, all or nothing, so that it survives the executor. With `sync` it must also survive a
+    /// power cut before anybody is told.
     ///
     /// # Errors
     /// When nothing was appended. The same records come again later.

@@ -6,6 +6,6 @@ pub mod drive;
 mod edges;
 pub mod model;
 mod run;
-mod wire;
+pub mod wire;
 
 pub use run::run;

@@ -1,7 +1,7 @@
 //! What a starting agent does with each task it finds.
 //!
 //! An executor is started only while the task's event log is empty and only by who holds the lock that every executor
-//! carries for life (its open log file). An executor writes its first event before it starts anything, so an empty log
+//! carries for life. An executor writes its first event before it starts anything, so an empty log
 //! and a free lock together mean that nothing of the task runs or ever ran, and starting it is not starting it twice.
 
 use dawn_proto::v1::Reason;

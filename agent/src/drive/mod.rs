@@ -8,6 +8,9 @@ pub mod pulse;
 mod recover;
 mod tick;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 

@@ -57,7 +57,12 @@ impl TaskDir {
         self.path.join("logs")
     }
 
-    /// The executor's own output; its lock says that an executor lives.
+    /// Locked by every executor for life.
+    pub fn executor_lock(&self) -> PathBuf {
+        self.path.join("executor.lock")
+    }
+
+    /// The executor's own output.
     pub fn executor_log(&self) -> PathBuf {
         self.path.join("executor.log")
     }

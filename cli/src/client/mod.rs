@@ -118,9 +118,9 @@ impl Scheduler {
     }
 }
 
-/// The connection broke, so that nobody knows what became of the request.
+/// The connection broke, so that nobody knows what became of the request; or it is no gRPC that answers there.
 fn is_lost(status: &Status) -> bool {
-    std::error::Error::source(status).is_some()
+    std::error::Error::source(status).is_some() || status.message().starts_with("grpc-status header missing")
 }
 
 fn leader(status: &Status) -> Option<String> {

@@ -37,6 +37,9 @@ pub fn innermost(error: &dyn std::error::Error) -> String {
         error = source;
     }
     let text = error.to_string();
+    if text.contains("grpc-status header missing") {
+        return "something answers there, but no scheduler".to_string();
+    }
     // "Connection refused (os error 111)"
     text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }

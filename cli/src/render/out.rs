@@ -70,8 +70,4 @@ impl Out {
         }
         text
     }
-
-    pub fn bold(&self, text: &str) -> String {
-        if self.colour { format!("\u{1b}[1m{text}\u{1b}[0m") } else { text.to_string() }
-    }
 }

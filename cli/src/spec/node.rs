@@ -94,13 +94,16 @@ fn mark(span: &Span) -> Mark {
     Mark { line: span.start.line(), column: span.start.col() + 1 }
 }
 
+/// The fields of a mapping, in the order of the file.
+type Pairs = Vec<(Key, Node)>;
+
 /// A list or mapping that is not complete yet.
 struct Open {
     at: Mark,
     anchor: usize,
     items: Vec<Node>,
     /// For mappings: the fields so far and the key whose value comes next.
-    fields: Option<(Vec<(Key, Node)>, Option<Key>)>,
+    fields: Option<(Pairs, Option<Key>)>,
 }
 
 #[derive(Default)]

@@ -34,7 +34,7 @@ fn a_file_with_every_field_reads_and_round_trips() {
         for text in [to_yaml(spec), to_json(spec)] {
             assert_eq!(
                 parse("again", &text, NOW_MS).unwrap_or_else(|e| panic!("{e}\n{text}")),
-                [spec.clone()],
+                std::slice::from_ref(spec),
                 "{text}"
             );
         }
@@ -102,7 +102,7 @@ fn texts_that_yaml_could_take_for_something_else_survive() {
         spec.task.as_mut().unwrap().processes[0].shell = format!("x{text}");
         for written in [to_yaml(&spec), to_json(&spec)] {
             let read = parse("x", &written, NOW_MS).unwrap_or_else(|e| panic!("{text:?}: {e}\n{written}"));
-            assert_eq!(read, [spec.clone()], "{text:?}\n{written}");
+            assert_eq!(read, std::slice::from_ref(&spec), "{text:?}\n{written}");
         }
     }
 }
@@ -245,4 +245,21 @@ fn every_field_is_explained_in_the_reference() {
             assert!(section.contains(&format!("| `{field}` |")), "`{field}` is not in the section `{mapping}`");
         }
     }
+}
+
+#[test]
+fn the_example_jobs_are_valid() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/jobs");
+    let mut keys = std::collections::BTreeSet::new();
+    for folder in [folder.clone(), folder.join("later")] {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                let jobs = load(&path, NOW_MS).unwrap_or_else(|error| panic!("{error}"));
+                keys.extend(jobs.iter().map(|job| crate::render::key(job.key.as_ref())));
+            }
+        }
+    }
+    let expected = ["demo/ops/backup", "demo/prod/urgent", "demo/prod/web", "demo/test/filler", "demo/test/primes"];
+    assert_eq!(keys.into_iter().collect::<Vec<_>>(), expected);
 }

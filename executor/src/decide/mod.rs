@@ -162,7 +162,7 @@ impl Step<'_> {
         self.enter(Trigger::EmptiedForGood);
         let outcome = self.state.outcome.clone();
         let outcome = match outcome.unwrap_or(Outcome::Finished) {
-            Outcome::Finished => self.failure_of_final().unwrap_or(Outcome::Finished),
+            Outcome::Finished => self.outcome_of_finals(),
             other => other,
         };
         let state = outcome.task_state();

@@ -3,9 +3,7 @@
 use dawn_proto::v1::Reason;
 
 use super::{Step, active};
-use crate::model::{
-    Effect, Lifecycle, LifecycleStep, Outcome, Phase, Record, Rung, Soft, Stage, State, Trigger, failure,
-};
+use crate::model::{Effect, Lifecycle, LifecycleStep, Outcome, Phase, Record, Rung, Soft, Stage, Trigger, failure};
 
 impl Step<'_> {
     /// The first kill decides the reason; a later one counts only with a shorter grace.
@@ -147,17 +145,24 @@ impl Step<'_> {
         }
     }
 
-    /// A task that finished fails after all when too many of its final processes did not succeed.
-    pub(super) fn failure_of_final(&self) -> Option<Outcome> {
-        let State { processes, .. } = &self.state;
-        let failed = |final_only: bool| {
-            let rules = self.plan.processes.iter();
-            let counted =
-                rules.enumerate().filter(move |(_, rules)| !rules.ephemeral && (rules.is_final || !final_only));
-            counted.map(|(i, _)| i).filter(|i| processes[*i].phase == Phase::Failed)
-        };
-        let cause = failed(true).next()?;
-        (failed(false).count() >= self.plan.max_failed_processes as usize)
-            .then(|| failure(self.plan, &self.state, cause))
+    /// What the final processes leave of a task that finished: it fails after all when too many of them did not
+    /// succeed, and is lost when an executor's death kept them from running.
+    pub(super) fn outcome_of_finals(&self) -> Outcome {
+        let phase = |i: usize| self.state.processes[i].phase;
+        let counted = || self.plan.processes.iter().enumerate().filter(|(_, rules)| !rules.ephemeral);
+        let finals = || counted().filter(|(_, rules)| rules.is_final);
+        if !active::may_start(&self.state)
+            && let Some((_, last)) = finals().find(|(i, _)| !matches!(phase(*i), Phase::Succeeded | Phase::Failed))
+        {
+            let message = format!("the executor died before final process {} was done", last.name);
+            return Outcome::Lost { message };
+        }
+        let failed = counted().filter(|(i, _)| phase(*i) == Phase::Failed).count();
+        match finals().find(|(i, _)| phase(*i) == Phase::Failed) {
+            Some((cause, _)) if failed >= self.plan.max_failed_processes as usize => {
+                failure(self.plan, &self.state, cause)
+            }
+            _ => Outcome::Finished,
+        }
     }
 }

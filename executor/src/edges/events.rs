@@ -1,4 +1,8 @@
 //! The event log on disk: append-only frames, one owner at a time. Not here: what the events mean.
+//!
+//! An appended event survives the executor's death at once, and a power cut after [`EventLog::sync`]; it may be sent
+//! only then. Acting on it need not wait that long, because no process survives a power cut either: so one sync serves
+//! all that happened in one turn, and none delays the start of a process.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read};
@@ -31,6 +35,10 @@ pub enum EventLogError {
 pub struct EventLog {
     file: File,
     length: u64,
+    /// Bytes that may be sent.
+    settled: u64,
+    /// Behind them is something that a power cut must not take back once it is sent.
+    needs_sync: bool,
 }
 
 impl EventLog {
@@ -53,10 +61,10 @@ impl EventLog {
             // Only a precaution: file systems without it do without.
             let _ = rustix::fs::fallocate(file.as_fd(), FallocateFlags::KEEP_SIZE, 0, RESERVED_BYTES);
         }
-        Ok((EventLog { file, length }, bodies))
+        Ok((EventLog { file, length, settled: length, needs_sync: false }, bodies))
     }
 
-    /// Appends frames of these bodies, all or nothing.
+    /// Appends frames of these bodies, all or nothing. With `sync`, they are not sent before [`EventLog::sync`].
     ///
     /// # Errors
     /// When nothing was appended.
@@ -65,33 +73,53 @@ impl EventLog {
         for body in bodies {
             write_frame(&mut frames, body)?;
         }
-        let write = || {
-            self.file.write_all_at(&frames, self.length)?;
-            if sync { self.file.sync_data() } else { Ok(()) }
-        };
-        match write() {
-            Ok(()) => {
-                self.length += frames.len() as u64;
-                Ok(())
-            }
-            Err(error) => {
-                self.file.set_len(self.length)?;
-                Err(error)
-            }
+        if let Err(error) = self.file.write_all_at(&frames, self.length) {
+            self.file.set_len(self.length)?;
+            return Err(error);
         }
+        self.length += frames.len() as u64;
+        self.needs_sync |= sync;
+        if !self.needs_sync {
+            self.settled = self.length;
+        }
+        Ok(())
+    }
+
+    /// Makes everything appended durable, where something needs it.
+    ///
+    /// # Errors
+    /// When it is not durable; call again after a while.
+    pub fn sync(&mut self) -> io::Result<()> {
+        if self.needs_sync {
+            if let Err(error) = self.file.sync_data() {
+                // The kernel may have dropped the pages as if they were written: they are written again.
+                let mut unsettled = vec![0; usize::try_from(self.length - self.settled).unwrap_or(0)];
+                self.file.read_exact_at(&mut unsettled, self.settled)?;
+                self.file.write_all_at(&unsettled, self.settled)?;
+                return Err(error);
+            }
+            self.needs_sync = false;
+        }
+        self.settled = self.length;
+        Ok(())
+    }
+
+    /// Whether a sync has failed and is to be tried again.
+    pub fn is_unsettled(&self) -> bool {
+        self.settled < self.length
     }
 
     /// Bytes that may be sent.
-    pub fn length(&self) -> u64 {
-        self.length
+    pub fn settled(&self) -> u64 {
+        self.settled
     }
 
-    /// Reads appended bytes from `offset` on.
+    /// Reads bytes that may be sent, from `offset` on.
     ///
     /// # Errors
     /// What the file answers.
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let left = usize::try_from(self.length.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let left = usize::try_from(self.settled.saturating_sub(offset)).unwrap_or(usize::MAX);
         let wanted = left.min(buffer.len());
         self.file.read_at(&mut buffer[..wanted], offset)
     }
@@ -205,10 +233,18 @@ mod tests {
     #[test]
     fn a_sequence_is_found_by_counting() {
         let (_dir, path) = log_with(&[b"first", b"second"]);
-        let (log, _) = EventLog::open(&path).unwrap();
+        let (mut log, _) = EventLog::open(&path).unwrap();
         assert_eq!([0, 1, 2, 3, 9].map(|n| log.offset_of(n).unwrap()), [0, 0, 13, 27, 27]);
         let mut buffer = [0; 64];
         assert_eq!(log.read_at(&mut buffer, 13).unwrap(), 14);
         assert_eq!(&buffer[8..14], b"second");
+        // What must be durable is read only when it is; then also what came after it.
+        log.append(&[b"light".to_vec()], false).unwrap();
+        assert_eq!(log.read_at(&mut buffer, 27).unwrap(), 13);
+        log.append(&[b"heavy".to_vec()], true).unwrap();
+        log.append(&[b"light".to_vec()], false).unwrap();
+        assert_eq!((log.read_at(&mut buffer, 40).unwrap(), log.is_unsettled()), (0, true));
+        log.sync().unwrap();
+        assert_eq!((log.read_at(&mut buffer, 40).unwrap(), log.is_unsettled()), (26, false));
     }
 }

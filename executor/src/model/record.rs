@@ -20,7 +20,7 @@ pub enum Record {
 }
 
 impl Record {
-    /// Must survive a power cut before it is sent or acted on.
+    /// Must survive a power cut before anybody is told.
     pub fn needs_sync(&self) -> bool {
         matches!(self, Record::ProcessExited { .. } | Record::TaskChanged { .. } | Record::KillBegun { .. })
     }

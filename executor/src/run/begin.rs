@@ -26,6 +26,8 @@ pub struct Executor {
     pub socket: Socket,
     pub signals: SignalFd,
     pub progress: Progress,
+    /// That the log can't be synced was said already.
+    pub is_noted: bool,
 }
 
 /// Takes the task over. None: its end is already recorded, or was just now, as its plan can't be carried out.
@@ -71,7 +73,7 @@ fn take_over(
     let began = Input::Began { pid, start_ticks: procfs::start_ticks(pid).unwrap_or(0), living };
     let now = Now { steady_ms: world.clock.steady_ms(), wall_ms: os::wall_ms() };
     let progress = drive.feed(began, now, &mut world);
-    Ok(Some(Executor { drive, world, socket, signals, progress }))
+    Ok(Some(Executor { drive, world, socket, signals, progress, is_noted: false }))
 }
 
 fn replay(drive: &mut Drive, bodies: &[Vec<u8>], now_ms: i64) -> Result<(), Failure> {
@@ -119,5 +121,6 @@ fn refuse(mut events: EventLog, bodies: &[Vec<u8>], why: &str) -> Result<(), Fai
     };
     let stamp = |(sequence, record)| wire::encode(&plan, &Stamped { sequence, at_ms: os::wall_ms(), record });
     let frames: Vec<Vec<u8>> = (1..).zip([started, changed]).map(stamp).collect();
-    Ok(events.append(&frames, true)?)
+    events.append(&frames, true)?;
+    Ok(events.sync()?)
 }

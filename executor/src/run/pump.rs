@@ -36,9 +36,11 @@ enum Source {
 
 /// Runs until the terminal event is durable.
 pub fn pump(mut executor: Executor) -> Result<(), Failure> {
-    while !executor.world.is_leaving {
+    executor.settle();
+    while !executor.world.is_leaving || executor.world.events.is_unsettled() {
         let ready = executor.wait()?;
         executor.handle(&ready);
+        executor.settle();
     }
     executor.leave();
     Ok(())
@@ -54,7 +56,7 @@ impl Executor {
         };
         watch(Source::Signals, self.signals.as_fd(), PollFlags::POLLIN);
         watch(Source::Listener, self.socket.listener(), PollFlags::POLLIN);
-        for (i, (fd, has_more)) in self.socket.connections(self.world.events.length()).enumerate() {
+        for (i, (fd, has_more)) in self.socket.connections(self.world.events.settled()).enumerate() {
             let out = if has_more { PollFlags::POLLOUT } else { PollFlags::empty() };
             watch(Source::Connection(i), fd, PollFlags::POLLIN | out);
         }
@@ -87,7 +89,8 @@ impl Executor {
             Progress::Going => self.drive.deadline_ms(),
             Progress::Stuck(_) => Some(now_ms + STUCK_RETRY_MS),
         };
-        match exchanges.chain(shell).chain(sweep).chain(decision).min() {
+        let sync = self.world.events.is_unsettled().then_some(now_ms + STUCK_RETRY_MS);
+        match exchanges.chain(shell).chain(sweep).chain(decision).chain(sync).min() {
             None => PollTimeout::NONE,
             Some(at_ms) => {
                 let wait_ms = at_ms.saturating_sub(now_ms).clamp(0, 60_000);
@@ -115,6 +118,18 @@ impl Executor {
         self.tick();
         if ready.contains(&Source::Listener) {
             self.socket.accept();
+        }
+    }
+
+    /// Makes the turn's events durable, then sends them.
+    fn settle(&mut self) {
+        match self.world.events.sync() {
+            Ok(()) => self.is_noted = false,
+            Err(error) if !self.is_noted => {
+                self.is_noted = true;
+                eprintln!("the event log can't be synced: {error}; trying again every {STUCK_RETRY_MS} ms");
+            }
+            Err(_) => {}
         }
         let events = &self.world.events;
         self.socket.pump(|buffer, offset| events.read_at(buffer, offset));
@@ -212,11 +227,9 @@ impl Executor {
         }
     }
 
-    /// The last output, the last events, and no socket that nobody listens on.
+    /// The last output, and no socket that nobody listens on.
     fn leave(mut self) {
         self.world.logs.drain();
-        let events = &self.world.events;
-        self.socket.pump(|buffer, offset| events.read_at(buffer, offset));
         // Left over, it would only refuse connections.
         let _ = std::fs::remove_file(self.world.setting.meta.join("socket"));
     }

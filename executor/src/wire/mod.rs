@@ -117,3 +117,6 @@ pub fn decode_request(body: &[u8]) -> Option<Request> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

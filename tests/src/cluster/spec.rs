@@ -16,7 +16,7 @@ fn job(name: &str, kind: v1::JobKind, tier: v1::Tier) -> Spec {
     let key = v1::JobKey { role: "nobody".into(), env: "test".into(), name: name.into() };
     let restart = v1::RestartPolicy {
         on: 0,
-        max_failures: 1,
+        max_failures: u32::from(kind != v1::JobKind::Service),
         initial_backoff_ms: 200,
         max_backoff_ms: 5_000,
         stable_after_ms: 60_000,
@@ -140,4 +140,17 @@ pub fn tell(tasks: &[v1::Task]) -> String {
         format!("t{} instance {} on {:?}: {}", task.id, task.instance, task.hostname, history.join(" -> "))
     };
     if tasks.is_empty() { "no tasks".into() } else { tasks.iter().map(line).collect::<Vec<_>>().join("\n") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_specs_are_valid_as_they_are_made() {
+        for spec in [service("a"), batch("b"), cron("c", "* * * * *")] {
+            let (_, spec) = spec.marked("cluster");
+            dawn_proto::validate::job_spec(spec).unwrap_or_else(|errors| panic!("{errors:?}"));
+        }
+    }
 }

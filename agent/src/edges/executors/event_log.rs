@@ -39,6 +39,8 @@ impl EventLog {
         let mut events = Vec::new();
         while !self.damaged {
             match dawn_proto::read_frame(&mut reader) {
+                // No event is empty: a power cut can leave zeroes, and those frame as empty bodies.
+                Ok(body) if body.is_empty() => break,
                 Ok(body) => {
                     match wire::decode_event(&body) {
                         Ok(event) => events.push(event),

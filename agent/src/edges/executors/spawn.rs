@@ -1,7 +1,8 @@
 //! Starting a task's executor, at most once.
 //!
-//! The rule: whoever starts it holds the lock on `executor.log`, and the event log is empty. The locked file becomes the
-//! executor's stdout and stderr, so the lock lives exactly as long as the executor, whatever becomes of the agent.
+//! The rule: whoever starts it holds the lock on `executor.lock`, and the event log is empty. The executor inherits the
+//! locked file as descriptor 3, so the lock lives exactly as long as the executor, whatever becomes of the agent. An
+//! executor writes its first event before it starts anything.
 
 use std::ffi::{CString, NulError, OsString};
 use std::fs::{File, OpenOptions};
@@ -18,10 +19,13 @@ use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 use rustix::fs::{FlockOperation, flock};
 
+use super::event_log::EventLog;
 use crate::model::TaskDir;
 
 /// `POSIX_SPAWN_SETSID` of glibc (2.26) and musl; nix does not name it.
 const POSIX_SPAWN_SETSID: i32 = 0x80;
+/// Where the executor finds the lock it carries. It never looks; its children don't inherit it.
+const LOCK_DESCRIPTOR: i32 = 3;
 /// Of the agent's environment only these reach an executor.
 const PASSED_ON: [&str; 5] = ["PATH", "LANG", "TZ", "RUST_LOG", "RUST_BACKTRACE"];
 
@@ -29,7 +33,7 @@ const PASSED_ON: [&str; 5] = ["PATH", "LANG", "TZ", "RUST_LOG", "RUST_BACKTRACE"
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnError {
     #[error("can't open {}", path.display())]
-    Log { path: PathBuf, source: io::Error },
+    File { path: PathBuf, source: io::Error },
     #[error("can't start the executor {}", program.display())]
     Spawn { program: PathBuf, source: io::Error },
     #[error("the executor's command holds a zero byte")]
@@ -52,24 +56,27 @@ pub enum Spawned {
 /// # Errors
 /// When its log can't be opened or the program can't be started.
 pub fn spawn(dir: &TaskDir, command: &[OsString]) -> Result<Spawned, SpawnError> {
-    let log_error = |source| SpawnError::Log { path: dir.executor_log(), source };
-    let Some(log) = lock_log(dir, true).map_err(log_error)? else { return Ok(Spawned::Already) };
-    if std::fs::metadata(dir.events()).is_ok_and(|meta| meta.len() > 0) {
+    let error = |path: PathBuf| move |source| SpawnError::File { path, source };
+    let Some(held) = lock(dir, true).map_err(error(dir.executor_lock()))? else { return Ok(Spawned::Already) };
+    if !EventLog::new(dir).read_new().map_err(error(dir.events()))?.is_empty() {
         return Ok(Spawned::Already);
     }
+    let log = OpenOptions::new().append(true).create(true).mode(0o640).open(dir.executor_log());
+    let log = log.map_err(error(dir.executor_log()))?;
     let program = command.first().ok_or(SpawnError::NoCommand)?;
     let arguments = command.iter().map(|part| part.as_bytes().to_vec()).chain([dir.plan().into_os_string().into_vec()]);
     let arguments: Vec<CString> = arguments.map(CString::new).collect::<Result<_, _>>()?;
-    let pid =
-        start(&arguments, &log).map_err(|errno| SpawnError::Spawn { program: program.into(), source: errno.into() })?;
+    let pid = start(&arguments, &log, &held)
+        .map_err(|errno| SpawnError::Spawn { program: program.into(), source: errno.into() })?;
     Ok(Spawned::Started(pid))
 }
 
-fn start(arguments: &[CString], log: &File) -> nix::Result<Pid> {
+fn start(arguments: &[CString], log: &File, held: &File) -> nix::Result<Pid> {
     let mut actions = PosixSpawnFileActions::init()?;
     actions.add_open(0, c"/dev/null", OFlag::O_RDONLY, Mode::empty())?;
     actions.add_dup2(log.as_raw_fd(), 1)?;
     actions.add_dup2(log.as_raw_fd(), 2)?;
+    actions.add_dup2(held.as_raw_fd(), LOCK_DESCRIPTOR)?;
     let mut attributes = PosixSpawnAttr::init()?;
     // The Rust runtime ignores SIGPIPE, and ignored signals would be inherited.
     attributes.set_sigdefault(&SigSet::all())?;
@@ -93,16 +100,17 @@ fn environment() -> Vec<CString> {
 /// # Errors
 /// What the file system answers.
 pub fn is_running(dir: &TaskDir) -> io::Result<bool> {
-    match lock_log(dir, false) {
+    match lock(dir, false) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        lock => Ok(lock?.is_none()),
+        held => Ok(held?.is_none()),
     }
 }
 
-fn lock_log(dir: &TaskDir, create: bool) -> io::Result<Option<File>> {
-    let log = OpenOptions::new().append(true).create(create).mode(0o640).open(dir.executor_log())?;
-    match flock(&log, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(log)),
+/// None: an executor has it.
+fn lock(dir: &TaskDir, create: bool) -> io::Result<Option<File>> {
+    let file = OpenOptions::new().append(true).create(create).mode(0o600).open(dir.executor_lock())?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
         Err(error) => Err(error.into()),
     }
@@ -112,10 +120,11 @@ fn lock_log(dir: &TaskDir, create: bool) -> io::Result<Option<File>> {
 mod tests {
     use std::fs;
 
-    use dawn_proto::TaskId;
+    use dawn_proto::{TaskId, v1};
     use nix::sys::signal::{Signal, kill};
     use nix::sys::wait::waitpid;
     use nix::unistd::getsid;
+    use prost::Message;
 
     use super::*;
 
@@ -140,7 +149,10 @@ mod tests {
         kill(pid, Signal::SIGKILL).unwrap();
         waitpid(pid, None).unwrap();
         assert!(!is_running(&dir).unwrap());
-        fs::write(dir.events(), "x").unwrap();
+        let mut event = Vec::new();
+        dawn_proto::write_frame(&mut event, &v1::ExecutorEvent { sequence: 1, ..Default::default() }.encode_to_vec())
+            .unwrap();
+        fs::write(dir.events(), &event).unwrap();
         assert_eq!(spawn(&dir, &command).unwrap(), Spawned::Already);
     }
 

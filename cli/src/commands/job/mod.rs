@@ -3,7 +3,7 @@
 mod history;
 mod inspect;
 mod kill;
-mod list;
+pub mod list;
 mod logs;
 pub mod run;
 mod status;

@@ -36,7 +36,8 @@ pub async fn run(args: Run, context: &mut Context) -> Result<Exit, Failure> {
         submitted.push((spec, response));
     }
     let mut waiting = Waiting::new(&submitted);
-    let exit = if args.detach { Exit::Done } else { watch::until_there(context, &mut waiting).await? };
+    let interrupted = async { _ = tokio::signal::ctrl_c().await };
+    let exit = if args.detach { Exit::Done } else { watch::until_there(context, &mut waiting, interrupted).await? };
     if context.out.json {
         context.out.value(&json::object(result(&submitted, &waiting, exit)));
     }

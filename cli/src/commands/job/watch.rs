@@ -73,11 +73,16 @@ impl Waiting {
     }
 }
 
-/// Waits until every job is where it should be, or failed for good.
+/// Waits until every job is where it should be, or failed for good, or `stop` says that nobody waits any more.
 ///
 /// # Errors
 /// When the schedulers can't be asked any more.
-pub async fn until_there(context: &mut Context, waiting: &mut Waiting) -> Result<Exit, Failure> {
+pub async fn until_there(
+    context: &mut Context,
+    waiting: &mut Waiting,
+    stop: impl Future<Output = ()>,
+) -> Result<Exit, Failure> {
+    tokio::pin!(stop);
     let deadline = context.timeout.map(|timeout| Instant::now() + timeout);
     let (send, mut receive) = mpsc::channel::<News>(64);
     let mut watchers = tokio::task::JoinSet::new();
@@ -100,7 +105,7 @@ pub async fn until_there(context: &mut Context, waiting: &mut Waiting) -> Result
                 leave(waiting, "timed out; the job stays as it is");
                 return Ok(Exit::Waited);
             }
-            _ = tokio::signal::ctrl_c() => {
+            () = &mut stop => {
                 leave(waiting, "not waiting any more; the job goes on");
                 return Ok(Exit::Waited);
             }

@@ -94,7 +94,8 @@ impl Group {
 
     fn members(&self) -> BTreeSet<i32> {
         let mut members = BTreeSet::new();
-        if self.setting.join.is_empty() && self.setting.kill.is_none() {
+        let is_grouped = !self.setting.join.is_empty() || self.setting.kill.is_some();
+        if !is_grouped && (!self.sessions.is_empty() || procfs::has_children()) {
             members = procfs::family(self.own_pid, &self.sessions);
         }
         for dir in self.setting.join.iter().chain(&self.setting.kill) {

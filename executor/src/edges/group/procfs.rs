@@ -2,6 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Read;
+
+use nix::errno::Errno;
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+
+/// The kernel makes the line in one piece; 52 numbers and a name of at most 64 bytes fit.
+const LINE_BYTES: usize = 1_536;
 
 /// What is needed of `/proc/PID/stat`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +23,12 @@ struct Stat {
 /// process, or a dead one nobody has reaped.
 pub fn start_ticks(pid: i32) -> Option<u64> {
     read(pid).filter(|stat| !stat.is_zombie).map(|stat| stat.start_ticks)
+}
+
+/// Whether this process has any child, dead ones included: a reaper without children has no descendants.
+pub fn has_children() -> bool {
+    let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    waitid(Id::All, look) != Err(Errno::ECHILD)
 }
 
 /// Living descendants of `root`, and living members of `sessions`.
@@ -42,7 +55,9 @@ pub fn family(root: i32, sessions: &BTreeSet<i32>) -> BTreeSet<i32> {
 }
 
 fn read(pid: i32) -> Option<Stat> {
-    parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+    let mut line = [0; LINE_BYTES];
+    let length = fs::File::open(format!("/proc/{pid}/stat")).ok()?.read(&mut line).ok()?;
+    parse(&line[..length])
 }
 
 /// The name, second field, is in parentheses and may hold anything, parentheses and bytes beyond UTF-8 included.
