@@ -122,14 +122,18 @@ async fn carry(first: v1::TunnelUp, mut up: Streaming<v1::TunnelUp>, chunks: &Ch
             _ = chunks.send(Err(LogError::Agent(message.error))).await;
             return;
         }
+        // A reader that does not follow ends with an empty chunk.
+        let mut is_last = false;
         if let Some(chunk) = message.log {
             let is_end = chunk.end;
+            is_last = chunk.data.is_empty();
             if chunks.send(Ok(chunk)).await.is_err() || is_end {
                 return;
             }
         }
         message = match up.message().await {
             Ok(Some(next)) => next,
+            Ok(None) if is_last => return,
             Ok(None) | Err(_) => {
                 _ = chunks.send(Err(LogError::Broken)).await;
                 return;

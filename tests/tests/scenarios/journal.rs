@@ -16,7 +16,7 @@ fn contents(cluster: &Cluster) -> BTreeMap<PathBuf, Vec<u8>> {
 /// The journal's segments, oldest first.
 fn segments(cluster: &Cluster) -> Vec<PathBuf> {
     let files = contents(cluster).into_keys();
-    files.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().contains("segment"))).collect()
+    files.filter(|path| path.extension().is_some_and(|extension| extension == "seg")).collect()
 }
 
 #[test]
