@@ -54,9 +54,8 @@ pub fn brake(state: &State, settings: &Settings) -> Option<Brake> {
 }
 
 pub(super) fn tick(step: &mut Step) {
-    for agent in step.state.agents.values() {
-        let heard_ms = step.live.heard_ms(agent.no);
-        if agent.state == NodeState::Up && is_silent(step, heard_ms) {
+    for agent in step.state.agents.values().filter(|agent| agent.state == NodeState::Up) {
+        if is_silent(step, step.live.heard_ms(agent.no)) {
             out_of_reach(step, agent);
         }
     }

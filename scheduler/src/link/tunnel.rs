@@ -52,7 +52,8 @@ impl Tunnels {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks an agent for a log. Ends with a chunk marked `end`, an error, or when the receiver is dropped.
+    /// Asks an agent for a log. Ends with a chunk marked `end`, when all asked for was sent, with an error,
+    /// or when the receiver is dropped.
     ///
     /// # Errors
     /// When the agent can't be asked.
@@ -122,19 +123,17 @@ async fn carry(first: v1::TunnelUp, mut up: Streaming<v1::TunnelUp>, chunks: &Ch
             _ = chunks.send(Err(LogError::Agent(message.error))).await;
             return;
         }
-        // A reader that does not follow ends with an empty chunk.
-        let mut is_last = false;
         if let Some(chunk) = message.log {
             let is_end = chunk.end;
-            is_last = chunk.data.is_empty();
             if chunks.send(Ok(chunk)).await.is_err() || is_end {
                 return;
             }
         }
         message = match up.message().await {
             Ok(Some(next)) => next,
-            Ok(None) if is_last => return,
-            Ok(None) | Err(_) => {
+            // All that was asked for of a task that lives on.
+            Ok(None) => return,
+            Err(_) => {
                 _ = chunks.send(Err(LogError::Broken)).await;
                 return;
             }

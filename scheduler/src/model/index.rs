@@ -102,7 +102,7 @@ impl State {
     }
 
     /// When an active cron job fires next, its jitter included.
-    fn fires_next(&self, job: &Job) -> Option<Timestamp> {
+    pub fn fires_next(&self, job: &Job) -> Option<Timestamp> {
         if job.ended.is_some() {
             return None;
         }

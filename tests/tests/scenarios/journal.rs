@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use dawn_proto::v1::TaskState;
-use dawn_tests::cluster::{Cluster, Patience, Plan, dawn, service};
+use dawn_tests::cluster::{Cluster, Patience, Plan, dawn, files_below, service};
 
 /// Every file of the data directory with its bytes.
 fn contents(cluster: &Cluster) -> BTreeMap<PathBuf, Vec<u8>> {
-    let entries = std::fs::read_dir(cluster.data_dir()).expect("the data directory is there").flatten();
-    let files = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
-    files.map(|entry| (entry.path(), std::fs::read(entry.path()).expect("it can be read"))).collect()
+    let files = files_below(&cluster.data_dir()).into_iter();
+    files.map(|path| (path.clone(), std::fs::read(&path).expect("it can be read"))).collect()
 }
 
 /// The journal's segments, oldest first.

@@ -190,7 +190,8 @@ fn chance_crashes_reboots_and_murdered_executors_leave_no_orphan_and_no_double()
             let dir = world.dirs.get(&task).cloned().unwrap_or_default();
             let state = world.state(task.0);
             assert!(state.is_some_and(TaskState::is_terminal), "seed {seed}: {task} is {state:?}");
-            assert!(dir.starts <= 1, "seed {seed}: {task} was started {} times", dir.starts);
+            // An executor murdered before its first event ran nothing and may be started over.
+            assert!(dir.runs <= 1, "seed {seed}: {task} ran {} times", dir.runs);
             assert!(!dir.executor && !dir.process && !dir.group, "seed {seed}: {task} left {dir:?}");
         }
         assert_eq!(world.agent.held(), &Resources::default(), "seed {seed}");

@@ -25,6 +25,8 @@ pub struct Dir {
     pub process: bool,
     /// How often an executor was started for it.
     pub starts: u32,
+    /// How often its process was started.
+    pub runs: u32,
     kill: Option<Reason>,
     /// Highest sequence passed on to the living agent; None: nobody watches.
     watched: Option<u64>,
@@ -58,6 +60,7 @@ impl Dir {
             (1, _) => self.write(Some(TaskState::Starting)),
             (2, _) => {
                 self.process = true;
+                self.runs += 1;
                 self.write(Some(TaskState::Running));
             }
             (_, Some(_)) => {
@@ -162,8 +165,9 @@ impl World {
         self.link(LinkEvent::Up { session: self.session });
     }
 
+    /// A launch, or its repeat; what is to be killed stays so.
     pub fn launch(&mut self, task: u64) {
-        self.wanted.insert(TaskId(task), true);
+        self.wanted.entry(TaskId(task)).or_insert(true);
         self.order(TaskId(task));
     }
 
@@ -172,8 +176,11 @@ impl World {
         self.order(TaskId(task));
     }
 
-    /// Says again what is wanted of a task.
+    /// Says what is wanted of a task, unless it ended: a leader orders nothing of what is final.
     fn order(&mut self, task: TaskId) {
+        if self.state(task.0).is_some_and(TaskState::is_terminal) {
+            return;
+        }
         let epoch = self.memory.epoch_seen.max(Epoch(1));
         if self.wanted[&task] {
             let launch =
@@ -339,8 +346,7 @@ impl World {
                 }
                 let (epoch, cluster_id) = (self.memory.epoch_seen.max(Epoch(1)), "c".to_string());
                 self.link(LinkEvent::Registered { epoch, cluster_id, heartbeat_interval_ms: 1_000, lease_ms: 60_000 });
-                let open = |world: &World, task: &TaskId| !world.state(task.0).is_some_and(TaskState::is_terminal);
-                let tasks: Vec<TaskId> = self.wanted.keys().copied().filter(|task| open(self, task)).collect();
+                let tasks: Vec<TaskId> = self.wanted.keys().copied().collect();
                 for task in tasks {
                     self.order(task);
                 }

@@ -271,6 +271,18 @@ fn a_descheduled_job_fires_no_more_and_its_run_goes_on() {
 }
 
 #[test]
+fn instants_while_it_was_descheduled_were_not_missed() {
+    let (mut world, link) = world_with(&cron("c", |policy| policy.misfire = Misfire::All));
+    pass_minutes(&mut world, link, 1);
+    end(&mut world, link, 0, Finished);
+    world.command(Command::DescheduleCron { key: key("c"), author: "ann".into() }).unwrap();
+    pass_minutes(&mut world, link, 8);
+    world.submit(&with(Overlap::CancelNew)).unwrap();
+    pass_minutes(&mut world, link, 1);
+    assert_eq!(ticks(&world), [(1, Launched), (10, Launched)]);
+}
+
+#[test]
 fn what_is_no_cron_job_is_refused() {
     let mut world = World::new();
     assert_eq!(start(&mut world), Err(Refusal::NoSuchJob { key: key("c") }));
