@@ -164,7 +164,9 @@ pub fn agent(args: Agent, schedulers: Vec<String>) -> Result<Exit, Failure> {
     let program = std::env::current_exe()
         .map_err(|error| Failure::new(Exit::Failed, format!("finding this program's own file: {error}")))?;
     let executor: Vec<OsString> = vec![program.into(), "executor".into()];
-    let mut config = dawn_agent::Config::new(schedulers, args.work_dir, hostname, executor);
+    let work_dir = std::path::absolute(&args.work_dir)
+        .map_err(|error| Failure::new(Exit::Usage, format!("--work-dir {}: {error}", args.work_dir.display())))?;
+    let mut config = dawn_agent::Config::new(schedulers, work_dir, hostname, executor);
     config.attributes = args.attribute;
     config.cpu_milli = args.cpus;
     config.memory_bytes = args.memory;
