@@ -1,6 +1,7 @@
 //! `dawn scheduler`, `dawn agent` and `dawn executor`: command lines become configurations of the three daemons.
 //! Not here: what the daemons do. The only file of the client that knows them.
 
+mod etcd;
 mod parts;
 
 use std::ffi::OsString;
@@ -27,9 +28,9 @@ pub struct Scheduler {
     /// Where clients and agents connect
     #[arg(long, default_value = "127.0.0.1:7070", value_name = "ADDRESS:PORT")]
     listen: SocketAddr,
-    /// Holds the journal; made when missing
-    #[arg(long, value_name = "DIR")]
-    data_dir: PathBuf,
+    /// Holds the journal, unless that is in etcd; made when missing
+    #[arg(long, value_name = "DIR", required_unless_present = "etcd", conflicts_with = "etcd")]
+    data_dir: Option<PathBuf>,
     /// Address that others are told to connect to [default: the listening address]
     #[arg(long, value_name = "HOST:PORT", value_parser = crate::args::address)]
     advertise: Option<String>,
@@ -39,6 +40,8 @@ pub struct Scheduler {
     /// An agent silent for this long is unreachable, and down after four times as long
     #[arg(long, default_value = "15s", value_name = "DURATION", value_parser = duration)]
     agent_lease: Duration,
+    #[command(flatten)]
+    etcd: etcd::Etcd,
     #[command(flatten)]
     log: Log,
 }
@@ -137,7 +140,12 @@ pub fn scheduler(args: Scheduler) -> Result<Exit, Failure> {
         let message = format!("a heartbeat each {heartbeat} ms can't keep a lease of {lease} ms: one may be lost");
         return Err(Failure::new(Exit::Usage, message).hint("let --agent-lease be at least twice --heartbeat-interval"));
     }
-    let mut config = dawn_scheduler::run::Config::new(args.listen, args.data_dir);
+    if args.etcd.is_given() && args.advertise.is_none() && args.listen.ip().is_unspecified() {
+        let message = format!("nobody can be told to connect to {}", args.listen);
+        return Err(Failure::new(Exit::Usage, message).hint("give --advertise HOST:PORT, or --listen one address"));
+    }
+    let mut config = dawn_scheduler::run::Config::new(args.listen, args.data_dir.unwrap_or_default());
+    config.etcd = args.etcd.config()?;
     config.advertise = args.advertise;
     config.settings.heartbeat_interval_ms = heartbeat;
     config.settings.agent_lease_ms = lease;
@@ -156,7 +164,9 @@ pub fn agent(args: Agent, schedulers: Vec<String>) -> Result<Exit, Failure> {
     let program = std::env::current_exe()
         .map_err(|error| Failure::new(Exit::Failed, format!("finding this program's own file: {error}")))?;
     let executor: Vec<OsString> = vec![program.into(), "executor".into()];
-    let mut config = dawn_agent::Config::new(schedulers, args.work_dir, hostname, executor);
+    let work_dir = std::path::absolute(&args.work_dir)
+        .map_err(|error| Failure::new(Exit::Usage, format!("--work-dir {}: {error}", args.work_dir.display())))?;
+    let mut config = dawn_agent::Config::new(schedulers, work_dir, hostname, executor);
     config.attributes = args.attribute;
     config.cpu_milli = args.cpus;
     config.memory_bytes = args.memory;

@@ -101,7 +101,10 @@ pub fn spawn(program: &Program, setting: &Setting, output: bool) -> Result<Child
     };
     let pid = joins.start(&mut layout)?.map_err(|(failed, errno)| {
         let what = match failed {
-            child::Step::Fork => "fork".to_string(),
+            child::Step::Fork => match &joins.born_in {
+                Some((dir, _)) => format!("fork into cgroup {}", dir.display()),
+                None => "fork".to_string(),
+            },
             child::Step::Join => "join cgroup".to_string(),
             child::Step::Stdio => "standard files".to_string(),
             child::Step::Chdir => format!("chdir {}", setting.sandbox.display()),

@@ -66,11 +66,16 @@ impl Placer {
         let level = self.shapes.all[work.shape as usize].level.cpu;
         let shape = work.shape;
         self.sleepers.remove(level, shape, number);
-        // Only while somebody sleeps is it noticed that something could hold the shape again.
-        if self.sleepers.nobody_waits(level, shape) {
-            self.shapes.all[shape as usize].fits_nowhere = false;
-        }
+        self.doubt(shape);
         self.requeue(number);
+    }
+
+    /// Only while somebody sleeps is it noticed that something could hold the shape again.
+    pub(super) fn doubt(&mut self, shape: u32) {
+        let of = &mut self.shapes.all[shape as usize];
+        if of.fits_nowhere && self.sleepers.nobody_waits(of.level.cpu, shape) {
+            of.fits_nowhere = false;
+        }
     }
 
     pub(super) fn wake_all(&mut self) {
