@@ -190,6 +190,8 @@ impl Placer {
             ticket: None,
             asleep: false,
             over_quota: false,
+            retry_ms: 0,
+            watched: Vec::new(),
             spec,
         })
     }
