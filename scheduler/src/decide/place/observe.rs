@@ -192,6 +192,8 @@ impl Placer {
             ticket: None,
             asleep: false,
             over_quota: false,
+            retry_ms: 0,
+            watched: Vec::new(),
             spec,
         })
     }
