@@ -1,1 +1,14 @@
+//! The agent: what Dawn runs on every machine. It offers what is free, launches tasks with a checkpoint, relays their
+//! executors' reports and survives its own restarts. Not here: what happens inside a task (the executor's).
 
+pub mod decide;
+pub mod drive;
+pub mod model;
+
+mod config;
+mod edges;
+mod run;
+pub mod wire;
+
+pub use config::Config;
+pub use run::{AgentError, run};

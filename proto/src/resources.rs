@@ -57,7 +57,10 @@ impl Resources {
             && self.memory_bytes >= demand.memory_bytes
             && self.disk_bytes >= demand.disk_bytes
             && self.gpu_milli >= demand.gpu_milli
-            && demand.custom_milli.iter().all(|(name, need)| self.custom_milli.get(name).is_some_and(|have| have >= need))
+            && demand
+                .custom_milli
+                .iter()
+                .all(|(name, need)| self.custom_milli.get(name).is_some_and(|have| have >= need))
     }
 
     /// Adds in place; saturates.
@@ -116,7 +119,11 @@ mod tests {
     use super::*;
 
     fn some(cpu: u64, licences: u64) -> Resources {
-        Resources { cpu_milli: cpu, custom_milli: BTreeMap::from([("licence".to_string(), licences)]), ..Default::default() }
+        Resources {
+            cpu_milli: cpu,
+            custom_milli: BTreeMap::from([("licence".to_string(), licences)]),
+            ..Default::default()
+        }
     }
 
     #[test]

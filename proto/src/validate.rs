@@ -1,8 +1,23 @@
 //! What makes a job spec valid: the rules that the client, the scheduler and every agent hold it to.
+//! Not here: whether a cron expression, a time zone or a regular expression parses; that needs parsers, which the doors have.
+
+mod defaults;
+mod place;
+mod repeat;
+mod task;
+mod text;
+
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
-use crate::v1;
+use prost::Message;
+
+use crate::v1::{JobKind, JobSpec, Tier};
+use crate::{JobKey, JobKeyError};
+
+pub use defaults::*;
 
 /// What is wrong with one field, by its path in the spec ("task.processes[1].after[0]").
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,10 +33,89 @@ impl fmt::Display for FieldError {
     }
 }
 
-/// Checks a spec and fills in every default, so that equal jobs have equal specs.
+impl std::error::Error for FieldError {}
+
+/// Most errors said at once; what comes after them is left out.
+const MAX_ERRORS: usize = 100;
+
+/// What was found wrong so far.
+struct Errors(Vec<FieldError>);
+
+impl Errors {
+    fn at(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        if self.0.len() < MAX_ERRORS {
+            self.0.push(FieldError { path: path.into(), message: message.into() });
+        }
+    }
+
+    /// Refuses a number outside `range`, saying both.
+    fn range(&mut self, path: &str, value: u64, range: std::ops::RangeInclusive<u64>, unit: &str) {
+        if !range.contains(&value) {
+            self.at(path, format!("{value}{unit} is not between {}{unit} and {}{unit}", range.start(), range.end()));
+        }
+    }
+}
+
+/// Checks a spec and fills in every default, so that equal jobs have equal specs: what comes out, put in again, comes out the same.
 ///
 /// # Errors
-/// Everything that is wrong, in field order.
-pub fn job_spec(spec: v1::JobSpec) -> Result<v1::JobSpec, Vec<FieldError>> {
-    Ok(spec)
+/// Everything that is wrong, in field order, at most 100.
+pub fn job_spec(mut spec: JobSpec) -> Result<JobSpec, Vec<FieldError>> {
+    let size = spec.encoded_len();
+    if size > MAX_SPEC_BYTES {
+        let message = format!("the whole spec is {size} bytes; at most {MAX_SPEC_BYTES} are allowed");
+        return Err(vec![FieldError { path: String::new(), message }]);
+    }
+    let mut errors = Errors(Vec::new());
+    let role = key(&spec, &mut errors);
+    let kind = kind(&spec, &mut errors);
+    errors.range("instances", spec.instances.into(), 1..=MAX_INSTANCES.into(), "");
+    match spec.task.as_mut() {
+        Some(task) => task::check(task, kind, &role, &mut errors),
+        None => errors.at("task.processes", "a job needs at least one process"),
+    }
+    importance(&mut spec, kind, &mut errors);
+    place::check(&mut spec, &mut errors);
+    repeat::check(&mut spec, kind, &mut errors);
+    text::labels("labels", &spec.labels, &mut errors);
+    if errors.0.is_empty() { Ok(spec) } else { Err(errors.0) }
+}
+
+/// The role, for the default user; empty when the key is wrong.
+fn key(spec: &JobSpec, errors: &mut Errors) -> String {
+    let Some(key) = &spec.key else {
+        errors.at("key", "a job needs a key: role/env/name");
+        return String::new();
+    };
+    match JobKey::try_from(key) {
+        Ok(key) => key.role().to_string(),
+        Err(error) => {
+            let part =
+                if let JobKeyError::Part { part, .. } = &error { format!("key.{part}") } else { "key".to_string() };
+            errors.at(part, error.to_string());
+            String::new()
+        }
+    }
+}
+
+fn kind(spec: &JobSpec, errors: &mut Errors) -> Option<JobKind> {
+    match JobKind::try_from(spec.kind) {
+        Ok(JobKind::Unspecified) => errors.at("kind", "missing: service, batch or cron"),
+        Ok(kind) => return Some(kind),
+        Err(_) => errors.at("kind", format!("{} is no kind this version knows: service, batch or cron", spec.kind)),
+    }
+    None
+}
+
+fn importance(spec: &mut JobSpec, kind: Option<JobKind>, errors: &mut Errors) {
+    match Tier::try_from(spec.tier) {
+        Ok(Tier::Unspecified) => {
+            spec.tier = if kind == Some(JobKind::Service) { SERVICE_TIER.into() } else { BATCH_TIER.into() };
+        }
+        Ok(_) => {}
+        Err(_) => {
+            errors.at("tier", format!("{} is no tier this version knows: production, batch or revocable", spec.tier));
+        }
+    }
+    errors.range("priority", spec.priority.into(), 0..=MAX_PRIORITY.into(), "");
 }

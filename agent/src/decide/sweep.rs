@@ -1,0 +1,74 @@
+//! Which ended tasks' directories go: by age, then by total space, oldest first.
+
+use dawn_proto::{TaskId, Timestamp};
+
+/// Directories of ended tasks kept at most, whatever their age and size.
+const MAX_KEPT: usize = 10_000;
+
+/// What may be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    pub age_ms: u64,
+    pub total_bytes: u64,
+}
+
+/// An ended task whose directory is no longer needed by anybody but readers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    pub task: TaskId,
+    pub at: Timestamp,
+    pub bytes: u64,
+}
+
+/// The tasks to delete, oldest first.
+pub fn victims(mut ended: Vec<Ended>, keep: Keep, now: Timestamp) -> Vec<TaskId> {
+    ended.sort_by_key(|one| (one.at, one.task));
+    let mut total = ended.iter().fold(0u64, |sum, one| sum.saturating_add(one.bytes));
+    let mut kept = ended.len();
+    let mut victims = Vec::new();
+    for one in ended {
+        if now.since_ms(one.at) <= keep.age_ms && total <= keep.total_bytes && kept <= MAX_KEPT {
+            break;
+        }
+        total = total.saturating_sub(one.bytes);
+        kept -= 1;
+        victims.push(one.task);
+    }
+    victims
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(task: u64, at: i64, bytes: u64) -> Ended {
+        Ended { task: TaskId(task), at: Timestamp(at), bytes }
+    }
+
+    const KEEP: Keep = Keep { age_ms: 100, total_bytes: 50 };
+
+    #[test]
+    fn the_old_go_and_the_young_stay() {
+        let all = vec![ended(2, 150, 1), ended(1, 99, 1), ended(3, 100, 1)];
+        assert_eq!(victims(all, KEEP, Timestamp(200)), [TaskId(1)]);
+    }
+
+    #[test]
+    fn space_takes_the_oldest_until_the_rest_fits() {
+        let all = vec![ended(1, 10, 30), ended(2, 20, 30), ended(3, 30, 20)];
+        assert_eq!(victims(all, KEEP, Timestamp(40)), [TaskId(1)]);
+        let all = vec![ended(1, 10, 1), ended(2, 20, 60)];
+        assert_eq!(victims(all, KEEP, Timestamp(40)), [TaskId(1), TaskId(2)]);
+    }
+
+    #[test]
+    fn nothing_goes_when_nothing_must() {
+        assert_eq!(victims(vec![ended(1, 10, 50)], KEEP, Timestamp(110)), []);
+        assert_eq!(victims(Vec::new(), KEEP, Timestamp(110)), []);
+    }
+
+    #[test]
+    fn a_clock_set_back_deletes_nothing() {
+        assert_eq!(victims(vec![ended(1, 1_000, 1)], KEEP, Timestamp(0)), []);
+    }
+}

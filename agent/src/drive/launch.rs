@@ -1,0 +1,224 @@
+//! A launch from its order to its executor: spec, admission, vetting, checkpoint, sandbox and cgroup, start.
+
+use std::sync::Arc;
+
+use dawn_proto::v1::Reason;
+use dawn_proto::{SpecId, TaskId, TaskState};
+use tracing::{info, warn};
+
+use super::Agent;
+use crate::decide::admit::{self, Room};
+use crate::decide::phase::Step;
+use crate::model::{
+    Effect, HeldTask, Identity, Launch, LaunchRecord, MAX_HELD_TASKS, MAX_SPECS, MAX_WAITING_LAUNCHES, Message, Now,
+    Phase, Refusal, Report, Spec,
+};
+
+/// A port that somebody else listens on is left out of the offer for this long.
+const PORT_EXCLUDED_MS: u64 = 60_000;
+
+impl Agent {
+    pub(super) fn on_launch(&mut self, launch: Launch, now: Now) {
+        if !self.fence(launch.epoch, "a launch") {
+            return;
+        }
+        let id = launch.task;
+        if self.tasks.contains_key(&id) {
+            let report = self.standing(id, now.wall);
+            return self.report(report);
+        }
+        if self.forgotten.contains(&id) {
+            return self.report(Report::not_on_agent(id, now.wall));
+        }
+        match self.specs.get(&launch.spec).cloned() {
+            Some(spec) => self.admit(launch, spec, now),
+            None if self.waiting.contains_key(&id) => {}
+            None if self.waiting.len() >= MAX_WAITING_LAUNCHES => {
+                let why = format!("{MAX_WAITING_LAUNCHES} launches wait for their specs already");
+                self.refuse(&launch, Reason::LaunchRefused, &why, now);
+            }
+            None => {
+                self.send(Message::NeedSpec { spec: launch.spec, task: id });
+                self.waiting.insert(id, launch);
+            }
+        }
+    }
+
+    pub(super) fn on_spec(&mut self, spec: Arc<Spec>, now: Now) {
+        if self.specs.insert(spec.id, spec.clone()).is_none() {
+            self.spec_order.push_back(spec.id);
+        }
+        if self.spec_order.len() > MAX_SPECS
+            && let Some(oldest) = self.spec_order.pop_front()
+        {
+            self.specs.remove(&oldest);
+        }
+        for launch in self.take_waiting(spec.id) {
+            self.admit(launch, spec.clone(), now);
+        }
+    }
+
+    pub(super) fn on_bad_spec(&mut self, spec: SpecId, why: &str, now: Now) {
+        warn!(%spec, why, "a spec this agent can't read");
+        for launch in self.take_waiting(spec) {
+            self.refuse(&launch, Reason::LaunchRefused, why, now);
+        }
+    }
+
+    fn take_waiting(&mut self, spec: SpecId) -> Vec<Launch> {
+        let ids: Vec<TaskId> = self.waiting.values().filter(|one| one.spec == spec).map(|one| one.task).collect();
+        ids.into_iter().filter_map(|id| self.waiting.remove(&id)).collect()
+    }
+
+    fn admit(&mut self, launch: Launch, spec: Arc<Spec>, now: Now) {
+        if self.tasks.len() >= MAX_HELD_TASKS {
+            warn!(task = %launch.task, held = self.tasks.len(), "launch dropped: too many ended tasks not acknowledged");
+            return;
+        }
+        let room = Room { total: &self.offer.total, held: &self.held, ports: &self.ports, living: self.living };
+        if let Err(veto) = admit::admit(&room, &spec.demand, &launch.ports) {
+            return self.refuse(&launch, veto.reason(), &veto.to_string(), now);
+        }
+        let (task, user, ports) = (launch.task, spec.user.clone(), launch.ports.clone());
+        let record = LaunchRecord { launch, spec, identity: Identity::default() };
+        let held = held_task(record, self.setup.default_max_pids, now);
+        self.take_room(&held);
+        self.tasks.insert(task, held);
+        self.effects.push(Effect::Vet { task, user, ports });
+    }
+
+    /// Ends a launch that left nothing on disk; the report is kept in memory until acknowledged.
+    fn refuse(&mut self, launch: &Launch, reason: Reason, why: &str, now: Now) {
+        info!(task = %launch.task, why, "launch refused");
+        if self.tasks.len() >= MAX_HELD_TASKS {
+            return;
+        }
+        let mut held = bare_task(launch.task, now);
+        held.phase = Phase::Over;
+        held.ended_at = Some(now.wall);
+        held.cleaned = true;
+        self.tasks.insert(launch.task, held);
+        let report = Report::new(launch.task, 1, TaskState::Lost, now.wall, reason, why);
+        self.publish(report, now);
+    }
+
+    pub(super) fn on_vetted(&mut self, id: TaskId, result: Result<Identity, Refusal>, now: Now) {
+        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.phase == Phase::Vetting) else { return };
+        let identity = match result {
+            Ok(identity) => identity,
+            Err(refusal) => return self.fail(id, &refusal, now),
+        };
+        if task.kill.is_some() {
+            return self.end_killed_unstarted(id, now);
+        }
+        task.identity = identity.clone();
+        let Some(record) = &mut task.record else { return };
+        record.identity = identity;
+        let effect = Effect::Checkpoint(record.clone());
+        self.take_step(id, Step::Done, now);
+        self.effects.push(effect);
+    }
+
+    pub(super) fn on_checkpointed(&mut self, id: TaskId, result: Result<(), Refusal>, now: Now) {
+        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.phase == Phase::Checkpointing) else { return };
+        task.record = None;
+        if let Err(refusal) = result {
+            return self.fail(id, &refusal, now);
+        }
+        task.on_disk = true;
+        if task.kill.is_some() {
+            return self.end_killed_unstarted(id, now);
+        }
+        let effect = Effect::Prepare { task: id, limits: task.limits, identity: task.identity.clone() };
+        self.take_step(id, Step::Done, now);
+        self.effects.push(effect);
+    }
+
+    pub(super) fn on_prepared(&mut self, id: TaskId, result: Result<(), Refusal>, now: Now) {
+        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.phase == Phase::Preparing) else { return };
+        if let Err(refusal) = result {
+            return self.fail(id, &refusal, now);
+        }
+        if task.kill.is_some() {
+            return self.end_killed_unstarted(id, now);
+        }
+        self.take_step(id, Step::Done, now);
+        self.effects.push(Effect::Spawn { task: id });
+    }
+
+    pub(super) fn on_spawned(&mut self, id: TaskId, result: Result<(), Refusal>, now: Now) {
+        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.phase == Phase::Spawning) else { return };
+        if let Err(refusal) = result {
+            return self.fail(id, &refusal, now);
+        }
+        let kill = task.kill.clone();
+        self.take_step(id, Step::Done, now);
+        if let Some(kill) = kill {
+            let (reason, grace_period_ms) = (kill.reason, kill.grace_period_ms);
+            self.effects.push(Effect::TellKill { task: id, reason, grace_period_ms });
+        }
+    }
+
+    /// A step of the launch failed: the machine's fault is LOST (another agent may do), the job's own is FAILED.
+    fn fail(&mut self, id: TaskId, refusal: &Refusal, now: Now) {
+        let (state, reason, message) = match refusal {
+            Refusal::UnknownUser { message } => (TaskState::Failed, Reason::UnknownUser, message),
+            Refusal::PortBusy { message, .. } => (TaskState::Lost, Reason::PortClash, message),
+            Refusal::Checkpoint { message } => (TaskState::Lost, Reason::LaunchRefused, message),
+            Refusal::Sandbox { message } => (TaskState::Lost, Reason::SandboxFailed, message),
+            Refusal::Cgroup { message } => (TaskState::Lost, Reason::CgroupFailed, message),
+            Refusal::Executor { message } => (TaskState::Lost, Reason::ExecutorLost, message),
+        };
+        warn!(task = %id, message, "launch failed");
+        self.end(id, state, reason, message, now);
+        if let Refusal::PortBusy { port, .. } = refusal
+            && self.offer.exclude(port.number, now.mono_ms + PORT_EXCLUDED_MS)
+        {
+            self.send(Message::Offer(self.offer.offer()));
+        }
+    }
+
+    fn end_killed_unstarted(&mut self, id: TaskId, now: Now) {
+        let reason = self.tasks.get(&id).and_then(|task| task.kill.as_ref()).map_or(Reason::None, |kill| kill.reason);
+        self.end(id, TaskState::Killed, reason, "killed before it was started", now);
+    }
+}
+
+/// A task of which only the id is known.
+pub(super) fn bare_task(id: TaskId, now: Now) -> HeldTask {
+    HeldTask {
+        id,
+        phase: Phase::Vetting,
+        demand: Default::default(),
+        ports: Vec::new(),
+        limits: Default::default(),
+        identity: Identity::default(),
+        grace_period_ms: 0,
+        ladder_ms: 0,
+        record: None,
+        on_disk: false,
+        heard: 0,
+        last: Report::new(id, 0, TaskState::Assigned, now.wall, Reason::None, ""),
+        verdict: None,
+        unacked: Default::default(),
+        resend_at_ms: 0,
+        kill: None,
+        processes: Default::default(),
+        released: false,
+        ended_at: None,
+        cleaned: false,
+        bytes: 0,
+    }
+}
+
+fn held_task(record: LaunchRecord, default_pids: u32, now: Now) -> HeldTask {
+    HeldTask {
+        demand: record.spec.demand.clone(),
+        ports: record.launch.ports.clone(),
+        limits: record.limits(default_pids),
+        grace_period_ms: record.spec.grace_period_ms,
+        ladder_ms: record.spec.ladder_ms,
+        record: Some(Box::new(record.clone())),
+        ..bare_task(record.launch.task, now)
+    }
+}

@@ -1,0 +1,211 @@
+//! The link to the leader as the agent's state sees it: sessions, registration, fencing, acknowledgement, reconciling.
+
+use dawn_proto::{Epoch, TaskId, TaskState, Timestamp};
+use tracing::{info, warn};
+
+use super::Agent;
+use crate::decide::fence::{self, Fence};
+use crate::model::{Effect, Message, Now, Phase, RegisterMessage, Report};
+
+/// Silence of a scheduler before it has registered us.
+const REGISTER_TIMEOUT_MS: u64 = 10_000;
+/// Lower bounds of what a leader may tell, so that a bad value can't make a hot loop.
+const MIN_HEARTBEAT_MS: u64 = 50;
+
+/// Where the link stands. Times are monotonic milliseconds.
+#[derive(Debug)]
+pub(super) enum Link {
+    Down,
+    /// Connected, Register sent.
+    Up {
+        session: u64,
+        heard_ms: u64,
+    },
+    Registered {
+        session: u64,
+        heard_ms: u64,
+        interval_ms: u64,
+        lease_ms: u64,
+        beat_at_ms: u64,
+        beats: u64,
+    },
+}
+
+impl Link {
+    pub(super) fn heard(&mut self, now_ms: u64) {
+        if let Link::Up { heard_ms, .. } | Link::Registered { heard_ms, .. } = self {
+            *heard_ms = now_ms;
+        }
+    }
+
+    pub(super) fn session(&self) -> Option<u64> {
+        match self {
+            Link::Down => None,
+            Link::Up { session, .. } | Link::Registered { session, .. } => Some(*session),
+        }
+    }
+
+    pub(super) fn registered_session(&self) -> Option<u64> {
+        if let Link::Registered { session, .. } = self { Some(*session) } else { None }
+    }
+
+    /// Whether the scheduler has been silent for too long.
+    pub(super) fn is_silent(&self, now_ms: u64) -> bool {
+        match self {
+            Link::Down => false,
+            Link::Up { heard_ms, .. } => now_ms.saturating_sub(*heard_ms) >= REGISTER_TIMEOUT_MS,
+            Link::Registered { heard_ms, lease_ms, .. } => now_ms.saturating_sub(*heard_ms) >= *lease_ms,
+        }
+    }
+
+    /// The number of the heartbeat that is due.
+    pub(super) fn beat(&mut self, now_ms: u64) -> Option<u64> {
+        match self {
+            Link::Registered { interval_ms, beat_at_ms, beats, .. } if now_ms >= *beat_at_ms => {
+                *beat_at_ms = now_ms + *interval_ms;
+                *beats += 1;
+                Some(*beats)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Agent {
+    pub(super) fn on_up(&mut self, session: u64, now: Now) {
+        self.link = Link::Up { session, heard_ms: now.mono_ms };
+        let held = self.tasks.values().filter(|task| task.is_living() || !task.released);
+        let register = RegisterMessage {
+            agent_id: self.setup.agent_id.to_string(),
+            hostname: self.setup.hostname.clone(),
+            cluster_id: self.memory.cluster_id.clone(),
+            offer: self.offer.offer(),
+            tasks: held.map(|task| task.last.clone()).collect(),
+            isolation: self.setup.isolation.clone(),
+            boot_id: self.setup.boot_id.clone(),
+            epoch_seen: self.memory.epoch_seen,
+        };
+        self.effects.push(Effect::Send { session, message: Message::Register(Box::new(register)) });
+    }
+
+    pub(super) fn on_down(&mut self, session: u64, why: &str) {
+        if self.link.session() == Some(session) {
+            info!(why, "the link to the scheduler is down; tasks run on");
+            self.link = Link::Down;
+            // The leader orders them again: it knows that they were never reported.
+            self.waiting.clear();
+        }
+    }
+
+    pub(super) fn hang_up(&mut self, next: Option<String>) {
+        if let Some(session) = self.link.session() {
+            self.effects.push(Effect::Hangup { session, next });
+        }
+        self.link = Link::Down;
+        self.waiting.clear();
+    }
+
+    /// Holds an order's epoch against the highest seen. False: it must not be obeyed.
+    pub(super) fn fence(&mut self, epoch: Epoch, what: &str) -> bool {
+        match fence::epoch(self.memory.epoch_seen, epoch) {
+            Fence::Obey => true,
+            Fence::Raise => {
+                self.memory.epoch_seen = epoch;
+                self.effects.push(Effect::Remember(self.memory.clone()));
+                true
+            }
+            Fence::Stale => {
+                warn!(
+                    what,
+                    epoch = epoch.0,
+                    seen = self.memory.epoch_seen.0,
+                    "ignored: from a scheduler that leads no more"
+                );
+                self.hang_up(None);
+                false
+            }
+        }
+    }
+
+    pub(super) fn on_registered(
+        &mut self,
+        epoch: Epoch,
+        cluster_id: String,
+        interval_ms: u64,
+        lease_ms: u64,
+        now: Now,
+    ) {
+        let Some(session) = self.link.session() else { return };
+        if !fence::cluster(&self.memory.cluster_id, &cluster_id) {
+            self.effects.push(Effect::Fatal {
+                why: format!(
+                    "this agent belongs to cluster {}, the scheduler is of cluster {cluster_id}; \
+                     give it the right --schedulers, or a new --work-dir to make it a new agent",
+                    self.memory.cluster_id
+                ),
+            });
+            return self.hang_up(None);
+        }
+        if !self.fence(epoch, "a registration") {
+            return;
+        }
+        let interval_ms = interval_ms.max(MIN_HEARTBEAT_MS);
+        let lease_ms = lease_ms.max(2 * interval_ms);
+        if self.memory.cluster_id != cluster_id || self.memory.lease_ms != lease_ms {
+            self.memory.cluster_id = cluster_id;
+            self.memory.lease_ms = lease_ms;
+            self.effects.push(Effect::Remember(self.memory.clone()));
+        }
+        info!(epoch = epoch.0, lease_ms, "registered");
+        let (heard_ms, beat_at_ms) = (now.mono_ms, now.mono_ms + interval_ms);
+        self.link = Link::Registered { session, heard_ms, interval_ms, lease_ms, beat_at_ms, beats: 0 };
+        self.resend_unacked(now, true);
+    }
+
+    pub(super) fn on_refused(&mut self, reason: &str, leader_address: String, is_final: bool) {
+        if is_final {
+            self.effects.push(Effect::Fatal { why: format!("the scheduler refuses this agent: {reason}") });
+            return self.hang_up(None);
+        }
+        info!(reason, leader_address, "refused by the scheduler");
+        self.hang_up(Some(leader_address).filter(|address| !address.is_empty()));
+    }
+
+    pub(super) fn on_ack(&mut self, id: TaskId, sequence: u64) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        let final_one = task.acknowledge(sequence);
+        if task.unacked.is_empty() {
+            self.unacked.remove(&id);
+        }
+        if !final_one || task.released {
+            return;
+        }
+        task.released = true;
+        if task.on_disk {
+            self.effects.push(Effect::Release { task: id });
+        } else if task.phase == Phase::Over {
+            self.forget(id);
+        }
+    }
+
+    pub(super) fn on_reconcile(&mut self, epoch: Epoch, ids: Vec<TaskId>, now: Now) {
+        if !self.fence(epoch, "a reconciliation") {
+            return;
+        }
+        for id in ids {
+            let report = self.standing(id, now.wall);
+            self.report(report);
+        }
+    }
+
+    /// Where a task stands, known or not.
+    pub(super) fn standing(&self, id: TaskId, at: Timestamp) -> Report {
+        match self.tasks.get(&id) {
+            Some(task) => task.last.clone(),
+            None if self.waiting.contains_key(&id) => {
+                Report::new(id, 0, TaskState::Assigned, at, dawn_proto::v1::Reason::None, "waits for its spec")
+            }
+            None => Report::not_on_agent(id, at),
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! A held task's life: what its executor says, kills, its end and what the end sets free.
+
+use dawn_proto::v1::Reason;
+use dawn_proto::{TaskId, TaskState};
+use tracing::{debug, error, warn};
+
+use super::Agent;
+use crate::decide::phase::{self, Step};
+use crate::decide::stop;
+use crate::model::{Effect, ExecutorEvent, HeldTask, Kill, MachineEvent, Now, Phase, Report};
+
+/// A report that is not acknowledged is sent again after this long.
+pub(super) const RESEND_MS: u64 = 5_000;
+
+impl Agent {
+    pub(super) fn on_machine(&mut self, event: MachineEvent, now: Now) {
+        match event {
+            MachineEvent::Vetted { task, result } => self.on_vetted(task, result, now),
+            MachineEvent::Checkpointed { task, result } => self.on_checkpointed(task, result, now),
+            MachineEvent::Prepared { task, result } => self.on_prepared(task, result, now),
+            MachineEvent::Spawned { task, result } => self.on_spawned(task, result, now),
+            MachineEvent::Heard { task, event } => self.on_heard(task, event, now),
+            MachineEvent::Gone { task } => self.on_gone(task, now),
+            MachineEvent::Recorded { task } => self.on_recorded(task, now),
+            MachineEvent::Cleaned { task, bytes } => self.on_cleaned(task, bytes),
+        }
+    }
+
+    fn on_heard(&mut self, id: TaskId, event: ExecutorEvent, now: Now) {
+        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.is_living()) else { return };
+        if event.sequence() <= task.heard {
+            return;
+        }
+        task.heard = event.sequence();
+        match event {
+            ExecutorEvent::ProcessStarted { name, identity, .. } => {
+                task.processes.insert(name, identity);
+            }
+            ExecutorEvent::ProcessExited { name, .. } => {
+                task.processes.remove(&name);
+            }
+            ExecutorEvent::KillBegun { .. } => {
+                if let Some(kill) = &mut task.kill {
+                    kill.begun = true;
+                }
+            }
+            ExecutorEvent::Changed { sequence, at, state, reason, message, exit_code } => {
+                let mut report = Report::new(id, sequence, state, at, reason, &message);
+                report.exit_code = exit_code;
+                if state.is_terminal() {
+                    self.take_step(id, Step::Ended, now);
+                }
+                self.publish(report, now);
+            }
+            ExecutorEvent::Started { .. } | ExecutorEvent::Other { .. } => {}
+        }
+    }
+
+    /// The executor died. Without a final event in its log the agent has to decide the task's end.
+    fn on_gone(&mut self, id: TaskId, now: Now) {
+        let Some(task) = self.tasks.get(&id) else { return };
+        if !matches!(task.phase, Phase::Live | Phase::Spawning) {
+            return;
+        }
+        let forced = task.kill.as_ref().filter(|kill| kill.forced_at_ms.is_some()).map(|kill| kill.reason);
+        match forced {
+            Some(reason) => {
+                let message = "killed by the agent: the executor did not end the task in time";
+                self.end(id, TaskState::Killed, reason, message, now);
+            }
+            None => {
+                warn!(task = %id, "the executor died");
+                self.end(id, TaskState::Lost, Reason::ExecutorLost, "the executor died without ending the task", now);
+            }
+        }
+    }
+
+    pub(super) fn on_kill(&mut self, kill: Kill, now: Now) {
+        if !self.fence(kill.epoch, "a kill") {
+            return;
+        }
+        let id = kill.task;
+        if self.waiting.remove(&id).is_some() {
+            let mut held = super::launch::bare_task(id, now);
+            held.cleaned = true;
+            self.take_room(&held);
+            self.tasks.insert(id, held);
+            return self.end(id, TaskState::Killed, kill.reason, "killed before it was started", now);
+        }
+        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.is_living()) else {
+            let report = self.standing(id, now.wall);
+            return self.report(report);
+        };
+        let tell = stop::order(task, kill.reason, kill.grace_period_ms, now.mono_ms);
+        let phase = task.phase;
+        self.killing.insert(id);
+        // In an earlier phase the step under way notices the kill when it is done.
+        if tell && phase == Phase::Live {
+            let (reason, grace_period_ms) = (kill.reason, kill.grace_period_ms);
+            self.effects.push(Effect::TellKill { task: id, reason, grace_period_ms });
+        }
+    }
+
+    /// Ends a task by the agent's own verdict: durable first where a restart could find the task, then reported.
+    pub(super) fn end(&mut self, id: TaskId, state: TaskState, reason: Reason, message: &str, now: Now) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        let report = Report::new(id, task.verdict_sequence(), state, now.wall, reason, message);
+        if !task.on_disk {
+            self.take_step(id, Step::Refused, now);
+            return self.publish(report, now);
+        }
+        task.verdict = Some(report.clone());
+        self.take_step(id, Step::Decided, now);
+        self.effects.push(Effect::Record(report));
+    }
+
+    fn on_recorded(&mut self, id: TaskId, now: Now) {
+        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.phase == Phase::Deciding) else { return };
+        let Some(report) = task.verdict.take() else { return };
+        self.take_step(id, Step::Recorded, now);
+        self.publish(report, now);
+    }
+
+    fn on_cleaned(&mut self, id: TaskId, bytes: u64) {
+        if let Some(task) = self.tasks.get_mut(&id) {
+            task.cleaned = true;
+            task.bytes = bytes;
+        }
+    }
+
+    /// Keeps a report until acknowledged, and sends it.
+    pub(super) fn publish(&mut self, report: Report, now: Now) {
+        let Some(task) = self.tasks.get_mut(&report.task) else { return };
+        task.push_report(report.clone());
+        task.resend_at_ms = now.mono_ms + RESEND_MS;
+        self.unacked.insert(report.task);
+        self.report(report);
+    }
+
+    /// Moves a task by the table; entering the end sets free what it held.
+    pub(super) fn take_step(&mut self, id: TaskId, step: Step, now: Now) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        let Some(to) = phase::next(task.phase, step) else {
+            error!(task = %id, from = ?task.phase, ?step, "illegal step ignored");
+            return;
+        };
+        debug!(task = %id, from = ?task.phase, ?to, "phase");
+        let was_living = task.is_living();
+        task.phase = to;
+        if to != Phase::Over || !was_living {
+            return;
+        }
+        task.ended_at = Some(now.wall);
+        task.record = None;
+        if task.on_disk {
+            let processes = std::mem::take(&mut task.processes).into_values().collect();
+            self.effects.push(Effect::CleanUp { task: id, processes });
+        } else {
+            task.cleaned = true;
+        }
+        self.killing.remove(&id);
+        self.free_room(id);
+    }
+
+    pub(super) fn take_room(&mut self, task: &HeldTask) {
+        self.held.add(&task.demand);
+        self.ports.extend(task.ports.iter().map(|port| (port.number, task.id)));
+        self.living += 1;
+    }
+
+    fn free_room(&mut self, id: TaskId) {
+        let Some(task) = self.tasks.get(&id) else { return };
+        self.held.take(&task.demand);
+        for port in &task.ports {
+            if self.ports.get(&port.number) == Some(&id) {
+                self.ports.remove(&port.number);
+            }
+        }
+        self.living = self.living.saturating_sub(1);
+    }
+}

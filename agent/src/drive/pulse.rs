@@ -1,0 +1,76 @@
+//! The loop around the agent: one event at a time in, its effects out to the edges, in order.
+
+use std::future::Future;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use dawn_proto::Timestamp;
+use tokio::sync::mpsc;
+
+use super::Agent;
+use crate::model::{Effect, Event, Now};
+
+/// Between two ticks.
+const TICK: Duration = Duration::from_millis(200);
+
+/// Carries effects out, without waiting for anything slow.
+pub trait Hands {
+    /// Why the agent can't go on.
+    type Error;
+
+    /// Begins an effect; what becomes of it comes back as an event.
+    ///
+    /// # Errors
+    /// Only what ends the agent.
+    fn act(&mut self, effect: Effect) -> Result<(), Self::Error>;
+}
+
+/// Reads both clocks.
+pub struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    pub fn start() -> Self {
+        Clock { start: Instant::now() }
+    }
+
+    pub fn now(&self) -> Now {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let mono_ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Now { wall: Timestamp(i64::try_from(wall.as_millis()).unwrap_or(i64::MAX)), mono_ms }
+    }
+}
+
+/// Drives the agent until `shutdown`, or until an effect ends it.
+///
+/// # Errors
+/// What the hands answer.
+pub async fn pulse<H: Hands>(
+    mut agent: Agent,
+    first: Vec<Effect>,
+    mut events: mpsc::Receiver<Event>,
+    mut hands: H,
+    clock: Clock,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), H::Error> {
+    for effect in first {
+        hands.act(effect)?;
+    }
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        let event = tokio::select! {
+            biased;
+            () = &mut shutdown => return Ok(()),
+            _ = tick.tick() => Event::Tick,
+            event = events.recv() => match event {
+                Some(event) => event,
+                None => return Ok(()),
+            },
+        };
+        for effect in agent.step(event, clock.now()) {
+            hands.act(effect)?;
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! A starting agent: what it remembers and finds becomes its state, and each found task gets its verdict.
+
+use dawn_proto::v1::Reason;
+use dawn_proto::{TaskId, TaskState};
+use tracing::{info, warn};
+
+use super::leader::Link;
+use super::{Agent, Setup};
+use crate::decide::attach::{self, Attach};
+use crate::model::{Effect, HeldTask, KillProgress, Memory, Now, Phase, Recovered, RecoveredRecord, Report};
+
+/// Within this time a launch cut short is resumed, if the leader never told its lease.
+const DEFAULT_LEASE_MS: u64 = 10_000;
+
+impl Agent {
+    /// An agent with what an earlier life of it left. The effects come before those of any step.
+    pub fn new(setup: Setup, memory: Memory, found: Vec<Recovered>, now: Now) -> (Agent, Vec<Effect>) {
+        let rebooted = !memory.boot_id.is_empty() && memory.boot_id != setup.boot_id;
+        let wall_ms = u64::try_from(now.wall.0).unwrap_or(0);
+        let offer_epoch = wall_ms.max(memory.offer_epoch + 1);
+        let memory = Memory { boot_id: setup.boot_id.clone(), offer_epoch, ..memory };
+        let resume_within_ms = if memory.lease_ms == 0 { DEFAULT_LEASE_MS } else { memory.lease_ms };
+        let mut offer = setup.offer.clone();
+        offer.epoch = offer_epoch;
+        let mut agent = Agent {
+            setup,
+            memory: memory.clone(),
+            offer,
+            link: Link::Down,
+            tasks: Default::default(),
+            held: Default::default(),
+            ports: Default::default(),
+            living: 0,
+            specs: Default::default(),
+            spec_order: Default::default(),
+            waiting: Default::default(),
+            unacked: Default::default(),
+            killing: Default::default(),
+            forgotten: Default::default(),
+            forgotten_order: Default::default(),
+            sweep_at_ms: now.mono_ms,
+            effects: Vec::new(),
+        };
+        for one in found {
+            agent.take_in(one, rebooted, resume_within_ms, now);
+        }
+        agent.effects.push(Effect::Remember(memory));
+        let effects = std::mem::take(&mut agent.effects);
+        (agent, effects)
+    }
+
+    fn take_in(&mut self, found: Recovered, rebooted: bool, resume_within_ms: u64, now: Now) {
+        let verdict = attach::verdict(&found, rebooted, now.wall, resume_within_ms);
+        let id = found.task;
+        info!(task = %id, ?verdict, "found");
+        if verdict == Attach::Forget {
+            self.effects.push(Effect::Delete { task: id });
+            return;
+        }
+        let heard = found.heard;
+        let task = restored(found, now);
+        if verdict == Attach::Over {
+            return self.take_in_ended(task);
+        }
+        let (limits, identity) = (task.limits, task.identity.clone());
+        self.take_room(&task);
+        if task.kill.is_some() {
+            self.killing.insert(id);
+        }
+        self.tasks.insert(id, task);
+        match verdict {
+            Attach::Watch => self.effects.push(Effect::Attach { task: id, heard }),
+            Attach::Resume => {
+                self.set_phase(id, Phase::Preparing);
+                self.effects.push(Effect::Prepare { task: id, limits, identity });
+            }
+            Attach::Lost { reason, message } => {
+                warn!(task = %id, message, "lost");
+                self.end(id, TaskState::Lost, reason, &message, now);
+            }
+            Attach::Over | Attach::Forget => {}
+        }
+    }
+
+    fn set_phase(&mut self, id: TaskId, phase: Phase) {
+        if let Some(task) = self.tasks.get_mut(&id) {
+            task.phase = phase;
+        }
+    }
+
+    fn take_in_ended(&mut self, mut task: HeldTask) {
+        let id = task.id;
+        task.phase = Phase::Over;
+        task.ended_at = Some(task.last.at);
+        if !task.released {
+            task.unacked.push_back(task.last.clone());
+            self.unacked.insert(id);
+        }
+        // Its end may have come while nobody watched: whatever is left of its group goes now.
+        let processes = std::mem::take(&mut task.processes).into_values().collect();
+        self.effects.push(Effect::CleanUp { task: id, processes });
+        self.tasks.insert(id, task);
+    }
+}
+
+fn restored(found: Recovered, now: Now) -> HeldTask {
+    let RecoveredRecord { demand, ports, limits, identity, grace_period_ms, ladder_ms } =
+        found.record.unwrap_or_default();
+    let standing = Report::new(found.task, 0, TaskState::Assigned, found.checkpointed_at, Reason::None, "");
+    // A kill begun before the restart keeps its deadline by a fresh full grace period.
+    let kill = found.kill_begun.map(|reason| KillProgress {
+        reason,
+        grace_period_ms: None,
+        begun: true,
+        tell_at_ms: now.mono_ms,
+        force_at_ms: now.mono_ms.saturating_add(grace_period_ms).saturating_add(ladder_ms).saturating_add(10_000),
+        forced_at_ms: None,
+    });
+    HeldTask {
+        phase: Phase::Live,
+        demand,
+        ports,
+        limits,
+        identity,
+        grace_period_ms,
+        ladder_ms,
+        on_disk: true,
+        heard: found.heard,
+        last: found.verdict.or(found.last).unwrap_or(standing),
+        kill,
+        processes: found.processes,
+        released: found.released,
+        bytes: found.bytes,
+        ..super::launch::bare_task(found.task, now)
+    }
+}

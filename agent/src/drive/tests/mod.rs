@@ -1,0 +1,5 @@
+//! The agent's core on a simulated machine: plain stories, and a crash at every step of a launch and of a kill.
+
+mod stories;
+mod sweep;
+mod world;

@@ -1,0 +1,82 @@
+//! What time brings: heartbeats, a silent scheduler, reports not acknowledged, kills under way, space to make.
+
+use tracing::{info, warn};
+
+use super::Agent;
+use super::life::RESEND_MS;
+use crate::decide::stop::{self, Due};
+use crate::decide::sweep::{self, Ended};
+use crate::model::{Effect, Message, Now, Phase};
+
+/// Between two looks at what may be deleted.
+const SWEEP_EVERY_MS: u64 = 10_000;
+
+impl Agent {
+    pub(super) fn on_tick(&mut self, now: Now) {
+        if self.link.is_silent(now.mono_ms) {
+            warn!("the scheduler is silent; looking for another");
+            self.hang_up(None);
+        }
+        if let Some(sequence) = self.link.beat(now.mono_ms) {
+            self.send(Message::Heartbeat { sequence });
+        }
+        if self.offer.readmit(now.mono_ms) {
+            self.send(Message::Offer(self.offer.offer()));
+        }
+        self.resend_unacked(now, false);
+        self.go_on_killing(now);
+        if now.mono_ms >= self.sweep_at_ms {
+            self.sweep_at_ms = now.mono_ms + SWEEP_EVERY_MS;
+            self.sweep(now);
+        }
+    }
+
+    /// Sends again what waits for its acknowledgement: what is due, or all of it.
+    pub(super) fn resend_unacked(&mut self, now: Now, all: bool) {
+        let mut due = Vec::new();
+        for id in &self.unacked {
+            let Some(task) = self.tasks.get_mut(id) else { continue };
+            if all || task.resend_at_ms <= now.mono_ms {
+                task.resend_at_ms = now.mono_ms + RESEND_MS;
+                due.extend(task.unacked.iter().cloned());
+            }
+        }
+        for report in due {
+            self.report(report);
+        }
+    }
+
+    fn go_on_killing(&mut self, now: Now) {
+        for id in &self.killing {
+            let Some(task) = self.tasks.get_mut(id).filter(|task| task.phase == Phase::Live) else { continue };
+            let processes = task.processes.values().copied().collect();
+            let Some(kill) = &mut task.kill else { continue };
+            match stop::due(kill, now.mono_ms) {
+                Due::Nothing => {}
+                Due::Tell => {
+                    let (reason, grace_period_ms) = (kill.reason, kill.grace_period_ms);
+                    self.effects.push(Effect::TellKill { task: *id, reason, grace_period_ms });
+                }
+                Due::Force => {
+                    warn!(task = %id, "the executor did not end the task in time; killing its processes");
+                    self.effects.push(Effect::ForceKill { task: *id, processes });
+                }
+                Due::KillExecutor => {
+                    warn!(task = %id, "the executor does not answer; killing it");
+                    self.effects.push(Effect::KillExecutor { task: *id });
+                }
+            }
+        }
+    }
+
+    fn sweep(&mut self, now: Now) {
+        let ended = self.tasks.values().filter(|task| task.released && task.cleaned && !task.is_living());
+        let ended =
+            ended.filter_map(|task| Some(Ended { task: task.id, at: task.ended_at?, bytes: task.bytes })).collect();
+        for id in sweep::victims(ended, self.setup.keep, now.wall) {
+            info!(task = %id, "removing its directory");
+            self.forget(id);
+            self.effects.push(Effect::Delete { task: id });
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The cgroups of tasks: made, limited, killed, removed. Version 1, version 2, and the hybrid of both, where the limits
+//! are version 1's and a version 2 group beside them tracks and kills. Not here: joining them, which is the executor's.
+//!
+//! The rule for cpu: shares (v1) or weight (v2) in proportion to the demand, and a quota of exactly the demand, so that a
+//! task never runs faster than it will when its neighbours come. Memory: a hard limit, swap not on top of it.
+
+mod files;
+mod mounts;
+mod v1;
+mod v2;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use dawn_proto::TaskId;
+
+pub use mounts::{Mounts, MountsError};
+
+use crate::model::{GroupPlan, Limits};
+
+/// Longest wait for killed processes to leave a group.
+const REMOVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A cgroup operation failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CgroupError {
+    #[error("can't {operation} cgroup {}", path.display())]
+    Io { operation: &'static str, path: PathBuf, source: io::Error },
+    #[error("can't limit {what} of cgroup {}", path.display())]
+    Limit { what: &'static str, path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("{0:?} is no cgroup parent; give a relative path without \"..\", like dawn/agent-1")]
+    BadParent(String),
+    #[error("the machine has no usable cgroup hierarchy: {0}")]
+    Unusable(&'static str),
+    #[error(transparent)]
+    Mounts(#[from] MountsError),
+}
+
+fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CgroupError {
+    let path = path.to_path_buf();
+    move |source| CgroupError::Io { operation, path, source }
+}
+
+/// The parent groups under which every task gets its own.
+#[derive(Clone, Debug)]
+pub struct Tree {
+    v1: Option<v1::Parents>,
+    /// Hybrid: without controllers, for tracking and killing. Pure v2: the one with the limits.
+    v2: Option<PathBuf>,
+}
+
+impl Tree {
+    /// Makes the parents in the mounted hierarchies.
+    ///
+    /// # Errors
+    /// When one can't be made or written: no rights, or nothing mounted.
+    pub fn create(mounts: &Mounts, parent: &str) -> Result<Self, CgroupError> {
+        let relative = checked_parent(parent)?;
+        let tree = Tree {
+            v1: mounts.v1().map(|v1| v1::Parents::new(v1, relative)),
+            v2: mounts.v2().map(|root| root.join(relative)),
+        };
+        match &tree {
+            Tree { v1: Some(v1), v2 } => {
+                v1.check()?;
+                for path in v1.paths().chain(v2.as_deref()) {
+                    fs::create_dir_all(path).map_err(io_error("create", path))?;
+                }
+            }
+            Tree { v1: None, v2: Some(path) } => {
+                let root = mounts.v2().unwrap_or(path);
+                v2::create_parent(root, relative)?;
+            }
+            Tree { v1: None, v2: None } => return Err(CgroupError::Unusable("none is mounted")),
+        }
+        for path in tree.parents() {
+            let procs = path.join(files::PROCS);
+            fs::OpenOptions::new().write(true).open(&procs).map_err(io_error("write to", &procs))?;
+        }
+        Ok(tree)
+    }
+
+    /// "cgroup v1", "cgroup v2" or "hybrid".
+    pub fn kind(&self) -> &'static str {
+        match (&self.v1, &self.v2) {
+            (Some(_), Some(_)) => "hybrid",
+            (Some(_), None) => "cgroup v1",
+            (None, _) => "cgroup v2",
+        }
+    }
+
+    fn parents(&self) -> impl Iterator<Item = &Path> {
+        self.v1.iter().flat_map(v1::Parents::paths).chain(self.v2.as_deref())
+    }
+
+    fn groups(&self, task: TaskId) -> Vec<PathBuf> {
+        self.parents().map(|parent| parent.join(task.to_string())).collect()
+    }
+
+    /// Where a task's processes will go; the same before and after the groups are made.
+    pub fn plan(&self, task: TaskId) -> GroupPlan {
+        let v2 = self.v2.as_ref().map(|parent| parent.join(task.to_string()));
+        let v1_memory = self.v1.as_ref().and_then(|v1| v1.memory()).map(|parent| parent.join(task.to_string()));
+        let memory_version = if v1_memory.is_some() { 1 } else { 2 };
+        GroupPlan { join: self.groups(task), kill: v2.clone(), memory: v1_memory.or(v2), memory_version }
+    }
+
+    /// Makes and limits a task's groups. A repeat is harmless.
+    ///
+    /// # Errors
+    /// Names the group and what could not be done to it.
+    pub fn make(&self, task: TaskId, limits: &Limits) -> Result<(), CgroupError> {
+        for path in self.groups(task) {
+            match fs::create_dir(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                made => made.map_err(io_error("create", &path))?,
+            }
+        }
+        match (&self.v1, &self.v2) {
+            (Some(v1), _) => v1.limit(&task.to_string(), limits),
+            (None, Some(parent)) => v2::limit(&parent.join(task.to_string()), limits),
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// Kills every process of a task; they may still be dying when this returns.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn kill(&self, task: TaskId) -> Result<(), CgroupError> {
+        if let Some(parent) = &self.v2 {
+            let group = parent.join(task.to_string());
+            match v2::kill(&group) {
+                Ok(()) => {}
+                // Before Linux 5.14, or no group any more.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(io_error("kill", &group)(error)),
+            }
+        }
+        // A process that another hand moved out of one hierarchy's group is still in the others'.
+        for group in self.groups(task) {
+            files::kill_listed(&group).map_err(io_error("kill the processes of", &group))?;
+        }
+        Ok(())
+    }
+
+    /// Kills what is left of a task and removes its groups, with whatever groups were made inside them.
+    ///
+    /// # Errors
+    /// When a group is still in use after 10 s.
+    pub fn remove(&self, task: TaskId) -> Result<(), CgroupError> {
+        let deadline = Instant::now() + REMOVE_TIMEOUT;
+        let mut pause = Duration::from_millis(1);
+        loop {
+            let result = self
+                .groups(task)
+                .iter()
+                .try_for_each(|group| files::remove_groups(group).map_err(io_error("remove", group)));
+            match result {
+                Ok(()) => return Ok(()),
+                Err(error) if Instant::now() >= deadline => return Err(error),
+                Err(_) => {}
+            }
+            self.kill(task)?;
+            sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(100));
+        }
+    }
+
+    /// Removes the parents if they are empty; others' tasks may live in them.
+    pub fn remove_parents(&self) {
+        for parent in self.parents() {
+            // Busy: a task runs on, and its group keeps the parent.
+            let _ = fs::remove_dir(parent);
+        }
+    }
+}
+
+fn checked_parent(parent: &str) -> Result<&Path, CgroupError> {
+    let path = Path::new(parent);
+    let normal = path.components().all(|part| matches!(part, Component::Normal(_)));
+    if parent.is_empty() || !normal { Err(CgroupError::BadParent(parent.to_string())) } else { Ok(path) }
+}

@@ -1,0 +1,107 @@
+//! Version 1 limits, one hierarchy per controller, through cgroups-rs with explicit paths (its own detection reads the
+//! wrong root on hybrid machines, and its group builder would touch controllers that are not ours).
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use cgroups_rs::fs::MaxValue;
+use cgroups_rs::fs::cpu::CpuController;
+use cgroups_rs::fs::error::Error;
+use cgroups_rs::fs::memory::MemController;
+use cgroups_rs::fs::pid::PidController;
+
+use super::CgroupError;
+use crate::model::Limits;
+
+/// cgroup v1's own default; a whole cpu.
+const SHARES_PER_CPU: u64 = 1_024;
+const MIN_SHARES: u64 = 2;
+const MAX_SHARES: u64 = 262_144;
+/// There only with swap accounting.
+const MEMSW_LIMIT: &str = "memory.memsw.limit_in_bytes";
+
+/// Length of a cfs period, microseconds.
+pub(super) const PERIOD_US: u64 = 100_000;
+/// The kernel's least quota, microseconds.
+const MIN_QUOTA_US: u64 = 1_000;
+
+/// Cpu time per period for a demand, microseconds.
+pub(super) fn quota_us(cpu_milli: u64) -> i64 {
+    i64::try_from((cpu_milli.saturating_mul(PERIOD_US) / 1_000).max(MIN_QUOTA_US)).unwrap_or(i64::MAX)
+}
+
+/// The parents by controller.
+#[derive(Clone, Debug)]
+pub(super) struct Parents {
+    by_controller: BTreeMap<String, PathBuf>,
+}
+
+impl Parents {
+    pub(super) fn new(roots: BTreeMap<&str, &Path>, relative: &Path) -> Self {
+        let parent = |(name, root): (&str, &Path)| (name.to_string(), root.join(relative));
+        Parents { by_controller: roots.into_iter().map(parent).collect() }
+    }
+
+    /// Without these two there is no isolation worth the name.
+    pub(super) fn check(&self) -> Result<(), CgroupError> {
+        for (controller, missing) in
+            [("memory", "the memory controller is not mounted"), ("cpu", "the cpu controller is not mounted")]
+        {
+            if !self.by_controller.contains_key(controller) {
+                return Err(CgroupError::Unusable(missing));
+            }
+        }
+        Ok(())
+    }
+
+    /// Each directory once: controllers may share a hierarchy.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
+        let mut paths: Vec<&Path> = self.by_controller.values().map(PathBuf::as_path).collect();
+        paths.sort_unstable();
+        paths.dedup();
+        paths.into_iter()
+    }
+
+    pub(super) fn memory(&self) -> Option<&Path> {
+        self.by_controller.get("memory").map(PathBuf::as_path)
+    }
+
+    pub(super) fn limit(&self, group: &str, limits: &Limits) -> Result<(), CgroupError> {
+        let place = |controller: &str| self.by_controller.get(controller).map(|parent| parent.join(group));
+        if let Some(path) = place("cpu").filter(|_| limits.cpu_milli > 0) {
+            limit_cpu(&path, limits.cpu_milli).map_err(failed("cpu", &path))?;
+        }
+        if let Some(path) = place("memory").filter(|_| limits.memory_bytes > 0) {
+            limit_memory(&path, limits.memory_bytes).map_err(failed("memory", &path))?;
+        }
+        if let Some(path) = place("pids").filter(|_| limits.max_pids > 0) {
+            let pids = PidController::new(path.clone(), path.clone(), false);
+            pids.set_pid_max(MaxValue::Value(limits.max_pids.into())).map_err(failed("pids", &path))?;
+        }
+        Ok(())
+    }
+}
+
+fn failed(what: &'static str, path: &Path) -> impl FnOnce(Error) -> CgroupError {
+    let path = path.to_path_buf();
+    move |source| CgroupError::Limit { what, path, source: source.into() }
+}
+
+fn limit_cpu(path: &Path, cpu_milli: u64) -> Result<(), Error> {
+    let cpu = CpuController::new(path.to_path_buf(), path.to_path_buf(), false);
+    cpu.set_shares((cpu_milli.saturating_mul(SHARES_PER_CPU) / 1_000).clamp(MIN_SHARES, MAX_SHARES))?;
+    cpu.set_cfs_period(PERIOD_US)?;
+    cpu.set_cfs_quota(quota_us(cpu_milli))
+}
+
+fn limit_memory(path: &Path, bytes: u64) -> Result<(), Error> {
+    let memory = MemController::new(path.to_path_buf(), path.to_path_buf(), false);
+    let limit = i64::try_from(bytes).unwrap_or(i64::MAX);
+    let swap_counts = path.join(MEMSW_LIMIT).exists();
+    // The kernel keeps memory <= memory+swap at every write: a repeat that raises has to raise the latter first.
+    if swap_counts && memory.set_memswap_limit(limit).is_ok() {
+        return memory.set_limit(limit);
+    }
+    memory.set_limit(limit)?;
+    if swap_counts { memory.set_memswap_limit(limit) } else { Ok(()) }
+}

@@ -1,0 +1,74 @@
+//! What the agent keeps in its work directory to survive its own restart: who it is, what it remembers, its tasks.
+//! Every write is durable (file and directory) before it returns. Not here: the executor's own files.
+
+mod identity;
+mod tasks;
+
+pub use identity::{agent_id, lock, read_memory, write_memory};
+pub use tasks::Tasks;
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use dawn_proto::FrameError;
+
+/// A file or directory of the work directory can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    #[error("can't {operation} {}", path.display())]
+    Io { operation: &'static str, path: PathBuf, source: io::Error },
+    #[error("{} is corrupt; if this machine's tasks don't matter, start the agent with a new work directory", path.display())]
+    Corrupt { path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error(
+        "another agent runs with the work directory {}; stop it first, or give this one another --work-dir",
+        path.display()
+    )]
+    Locked { path: PathBuf },
+    #[error("{text:?} in {} is no agent id: 1-63 characters of a-z A-Z 0-9 _ . -", path.display())]
+    BadAgentId { text: String, path: PathBuf },
+    #[error("--agent-id says {wanted}, but the work directory {} belongs to {kept}; use another --work-dir", path.display())]
+    OtherAgent { wanted: String, kept: String, path: PathBuf },
+}
+
+fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CheckpointError {
+    let path = path.to_path_buf();
+    move |source| CheckpointError::Io { operation, path, source }
+}
+
+fn sync_dir(path: &Path) -> Result<(), CheckpointError> {
+    File::open(path).and_then(|dir| dir.sync_all()).map_err(io_error("sync", path))
+}
+
+/// Writes a whole file beside its place, durably, and moves it there.
+fn replace_file(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), CheckpointError> {
+    let beside = path.with_extension("new");
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true).mode(mode).open(&beside);
+    let mut file = file.map_err(io_error("create", &beside))?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io_error("write", &beside))?;
+    fs::rename(&beside, path).map_err(io_error("replace", path))?;
+    sync_dir(path.parent().unwrap_or(path))
+}
+
+/// One frame as a file's content.
+fn framed(body: &[u8], path: &Path) -> Result<Vec<u8>, CheckpointError> {
+    let mut bytes = Vec::with_capacity(body.len() + 8);
+    dawn_proto::write_frame(&mut bytes, body).map_err(io_error("frame", path))?;
+    Ok(bytes)
+}
+
+/// A file's only frame; None when there is no file.
+fn read_framed(path: &Path) -> Result<Option<Vec<u8>>, CheckpointError> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(io_error("read", path)(error)),
+    };
+    match dawn_proto::read_frame(&mut &bytes[..]) {
+        Ok(body) => Ok(Some(body)),
+        Err(FrameError::Io(error)) => Err(io_error("read", path)(error)),
+        Err(error) => Err(CheckpointError::Corrupt { path: path.to_path_buf(), source: error.into() }),
+    }
+}

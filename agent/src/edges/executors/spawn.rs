@@ -1,0 +1,166 @@
+//! Starting a task's executor, at most once.
+//!
+//! The rule: whoever starts it holds the lock on `executor.lock`, and the event log is empty. The executor inherits the
+//! locked file as descriptor 3, so the lock lives exactly as long as the executor, whatever becomes of the agent. An
+//! executor writes its first event before it starts anything.
+
+use std::ffi::{CString, NulError, OsString};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+
+use nix::fcntl::OFlag;
+use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
+use nix::sys::signal::SigSet;
+use nix::sys::stat::Mode;
+use nix::unistd::Pid;
+use rustix::fs::{FlockOperation, flock};
+
+use super::event_log::EventLog;
+use crate::model::TaskDir;
+
+/// `POSIX_SPAWN_SETSID` of glibc (2.26) and musl; nix does not name it.
+const POSIX_SPAWN_SETSID: i32 = 0x80;
+/// Where the executor finds the lock it carries. It never looks; its children don't inherit it.
+const LOCK_DESCRIPTOR: i32 = 3;
+/// Of the agent's environment only these reach an executor.
+const PASSED_ON: [&str; 5] = ["PATH", "LANG", "TZ", "RUST_LOG", "RUST_BACKTRACE"];
+
+/// An executor can't be started.
+#[derive(Debug, thiserror::Error)]
+pub enum SpawnError {
+    #[error("can't open {}", path.display())]
+    File { path: PathBuf, source: io::Error },
+    #[error("can't start the executor {}", program.display())]
+    Spawn { program: PathBuf, source: io::Error },
+    #[error("the executor's command holds a zero byte")]
+    Command(#[from] NulError),
+    #[error("the executor's command is empty")]
+    NoCommand,
+}
+
+/// What became of a start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spawned {
+    /// A child of this process, to be waited for.
+    Started(Pid),
+    /// One was started before; nothing was done.
+    Already,
+}
+
+/// Starts `command <plan>` in a session of its own, by vfork (posix_spawn): the agent's size does not matter.
+///
+/// # Errors
+/// When its log can't be opened or the program can't be started.
+pub fn spawn(dir: &TaskDir, command: &[OsString]) -> Result<Spawned, SpawnError> {
+    let error = |path: PathBuf| move |source| SpawnError::File { path, source };
+    let Some(held) = lock(dir, true).map_err(error(dir.executor_lock()))? else { return Ok(Spawned::Already) };
+    if !EventLog::new(dir).read_new().map_err(error(dir.events()))?.is_empty() {
+        return Ok(Spawned::Already);
+    }
+    let log = OpenOptions::new().append(true).create(true).mode(0o640).open(dir.executor_log());
+    let log = log.map_err(error(dir.executor_log()))?;
+    let program = command.first().ok_or(SpawnError::NoCommand)?;
+    let arguments = command.iter().map(|part| part.as_bytes().to_vec()).chain([dir.plan().into_os_string().into_vec()]);
+    let arguments: Vec<CString> = arguments.map(CString::new).collect::<Result<_, _>>()?;
+    let pid = start(&arguments, &log, &held)
+        .map_err(|errno| SpawnError::Spawn { program: program.into(), source: errno.into() })?;
+    Ok(Spawned::Started(pid))
+}
+
+fn start(arguments: &[CString], log: &File, held: &File) -> nix::Result<Pid> {
+    let mut actions = PosixSpawnFileActions::init()?;
+    actions.add_open(0, c"/dev/null", OFlag::O_RDONLY, Mode::empty())?;
+    actions.add_dup2(log.as_raw_fd(), 1)?;
+    actions.add_dup2(log.as_raw_fd(), 2)?;
+    actions.add_dup2(held.as_raw_fd(), LOCK_DESCRIPTOR)?;
+    let mut attributes = PosixSpawnAttr::init()?;
+    // The Rust runtime ignores SIGPIPE, and ignored signals would be inherited.
+    attributes.set_sigdefault(&SigSet::all())?;
+    attributes.set_sigmask(&SigSet::empty())?;
+    let flags = PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF | PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK;
+    attributes.set_flags(flags | PosixSpawnFlags::from_bits_retain(POSIX_SPAWN_SETSID as _))?;
+    posix_spawn(arguments[0].as_c_str(), &actions, &attributes, arguments, &environment())
+}
+
+fn environment() -> Vec<CString> {
+    let pair = |name: &str| {
+        let mut pair = format!("{name}=").into_bytes();
+        pair.extend(std::env::var_os(name)?.into_vec());
+        CString::new(pair).ok()
+    };
+    PASSED_ON.iter().filter_map(|name| pair(name)).collect()
+}
+
+/// Whether an executor of this task holds its lock.
+///
+/// # Errors
+/// What the file system answers.
+pub fn is_running(dir: &TaskDir) -> io::Result<bool> {
+    match lock(dir, false) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        held => Ok(held?.is_none()),
+    }
+}
+
+/// None: an executor has it.
+fn lock(dir: &TaskDir, create: bool) -> io::Result<Option<File>> {
+    let file = OpenOptions::new().append(true).create(create).mode(0o600).open(dir.executor_lock())?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use dawn_proto::{TaskId, v1};
+    use nix::sys::signal::{Signal, kill};
+    use nix::sys::wait::waitpid;
+    use nix::unistd::getsid;
+    use prost::Message;
+
+    use super::*;
+
+    fn task_dir() -> (tempfile::TempDir, TaskDir) {
+        let work = tempfile::tempdir().unwrap();
+        let dir = TaskDir::new(work.path(), TaskId(1));
+        fs::create_dir_all(dir.path()).unwrap();
+        (work, dir)
+    }
+
+    #[test]
+    fn while_one_lives_or_after_it_wrote_no_second_is_started() {
+        let (_work, dir) = task_dir();
+        fs::write(dir.plan(), "").unwrap();
+        assert!(!is_running(&dir).unwrap());
+        // `tail -f <plan>` stands for an executor: it lives until killed.
+        let command = [OsString::from("/usr/bin/tail"), OsString::from("-f")];
+        let Spawned::Started(pid) = spawn(&dir, &command).unwrap() else { panic!("not started") };
+        assert_eq!(getsid(Some(pid)).unwrap(), pid, "in a session of its own");
+        assert!(is_running(&dir).unwrap());
+        assert_eq!(spawn(&dir, &command).unwrap(), Spawned::Already);
+        kill(pid, Signal::SIGKILL).unwrap();
+        waitpid(pid, None).unwrap();
+        assert!(!is_running(&dir).unwrap());
+        let mut event = Vec::new();
+        dawn_proto::write_frame(&mut event, &v1::ExecutorEvent { sequence: 1, ..Default::default() }.encode_to_vec())
+            .unwrap();
+        fs::write(dir.events(), &event).unwrap();
+        assert_eq!(spawn(&dir, &command).unwrap(), Spawned::Already);
+    }
+
+    #[test]
+    fn a_missing_program_is_named() {
+        let (_work, dir) = task_dir();
+        let error = spawn(&dir, &[OsString::from("/no/such/executor")]).unwrap_err();
+        assert_eq!(error.to_string(), "can't start the executor /no/such/executor");
+        assert!(!is_running(&dir).unwrap());
+    }
+}

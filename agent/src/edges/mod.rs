@@ -1,0 +1,10 @@
+//! Hands: what touches the machine and the network. Edges never import each other; `run` puts them together.
+
+pub mod cgroup;
+pub mod checkpoint;
+pub mod discover;
+pub mod executors;
+pub mod link;
+pub mod sandbox;
+pub mod tunnel;
+pub mod vet;

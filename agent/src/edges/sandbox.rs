@@ -1,0 +1,103 @@
+//! A task's sandbox and log directory: made for its user, measured, never followed out of by symbolic links.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use crate::model::{Identity, TaskDir};
+
+/// Entries looked at when a directory is measured; what is beyond counts nothing.
+const MAX_ENTRIES: usize = 1_000_000;
+
+/// A sandbox can't be made.
+#[derive(Debug, thiserror::Error)]
+#[error("can't {operation} {}", path.display())]
+pub struct SandboxError {
+    operation: &'static str,
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// Makes the sandbox, owned by the task's user. A repeat is harmless.
+///
+/// # Errors
+/// Names what could not be done to which directory.
+pub fn make(dir: &TaskDir, identity: &Identity) -> Result<(), SandboxError> {
+    let path = dir.sandbox();
+    let error = |operation| {
+        let path = path.clone();
+        move |source| SandboxError { operation, path, source }
+    };
+    match DirBuilder::new().mode(0o750).create(&path) {
+        Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {}
+        made => made.map_err(error("create"))?,
+    }
+    std::os::unix::fs::lchown(&path, Some(identity.uid), Some(identity.gid)).map_err(error("change the owner of"))
+}
+
+/// Bytes that a task's directory takes on disk. What vanishes meanwhile or can't be read counts nothing.
+pub fn measure(dir: &TaskDir) -> u64 {
+    let mut bytes = 0u64;
+    let mut entries = 0;
+    let mut left = vec![dir.path().to_path_buf()];
+    while let Some(path) = left.pop() {
+        let Ok(listing) = fs::read_dir(&path) else { continue };
+        for entry in listing.flatten() {
+            entries += 1;
+            if entries > MAX_ENTRIES {
+                return bytes;
+            }
+            bytes = bytes.saturating_add(size_of_entry(&entry, &mut left));
+        }
+    }
+    bytes
+}
+
+fn size_of_entry(entry: &fs::DirEntry, left: &mut Vec<PathBuf>) -> u64 {
+    let Ok(meta) = fs::symlink_metadata::<&Path>(&entry.path()) else { return 0 };
+    if meta.is_dir() {
+        left.push(entry.path());
+    }
+    meta.blocks().saturating_mul(512)
+}
+
+#[cfg(test)]
+mod tests {
+    use dawn_proto::TaskId;
+    use nix::unistd::{getgid, getuid};
+
+    use super::*;
+
+    #[test]
+    fn a_sandbox_belongs_to_its_user_and_links_are_not_measured_through() {
+        let work = tempfile::tempdir().unwrap();
+        let dir = TaskDir::new(work.path(), TaskId(1));
+        fs::create_dir_all(dir.path()).unwrap();
+        let own = Identity { uid: getuid().as_raw(), gid: getgid().as_raw(), groups: Vec::new() };
+        let identity = if getuid().is_root() { Identity { uid: 12_345, gid: 54_321, ..own } } else { own };
+        make(&dir, &identity).unwrap();
+        make(&dir, &identity).unwrap();
+        let meta = fs::metadata(dir.sandbox()).unwrap();
+        assert_eq!((meta.uid(), meta.gid(), meta.mode() & 0o777), (identity.uid, identity.gid, 0o750));
+        fs::write(dir.sandbox().join("data"), vec![1u8; 100_000]).unwrap();
+        std::os::unix::fs::symlink("/usr", dir.sandbox().join("link")).unwrap();
+        let bytes = measure(&dir);
+        assert!((100_000..1_000_000).contains(&bytes), "{bytes}");
+    }
+
+    #[test]
+    fn a_sandbox_that_is_a_planted_link_is_not_followed() {
+        let work = tempfile::tempdir().unwrap();
+        let dir = TaskDir::new(work.path(), TaskId(1));
+        let target = work.path().join("target");
+        fs::create_dir_all(dir.path()).unwrap();
+        fs::create_dir(&target).unwrap();
+        std::os::unix::fs::symlink(&target, dir.sandbox()).unwrap();
+        let owner = fs::metadata(&target).unwrap().uid();
+        if getuid().is_root() {
+            make(&dir, &Identity { uid: 12_345, gid: 54_321, ..Default::default() }).unwrap();
+        }
+        assert_eq!(fs::metadata(&target).unwrap().uid(), owner);
+    }
+}

@@ -1,0 +1,112 @@
+//! Tunnels: one stream of bytes each, opened towards the scheduler when told to. Here: reading a task's log.
+
+mod segments;
+
+use std::time::Duration;
+
+use dawn_proto::v1::TunnelUp;
+use dawn_proto::v1::agent_link_client::AgentLinkClient;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
+use tracing::debug;
+
+use crate::model::{LogRequest, TaskDir};
+use crate::wire;
+use segments::Segments;
+
+/// Largest piece sent at once.
+const CHUNK_BYTES: usize = 64 << 10;
+/// Between two looks at a log that is followed.
+const POLL: Duration = Duration::from_millis(100);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A log to be read.
+#[derive(Debug)]
+pub struct LogSource {
+    pub dir: TaskDir,
+    /// Names of the task's processes, in the spec's order.
+    pub processes: Vec<String>,
+    /// Whether the task has ended; looked at before each read, so that nothing is missed.
+    pub is_over: fn(&TaskDir) -> bool,
+}
+
+/// Serves one log over its tunnel until all is sent, the reader is gone, or it can't go on.
+pub async fn serve(channel: Channel, tunnel: u64, log: LogRequest, source: Result<LogSource, String>) {
+    let (up, stream) = mpsc::channel(4);
+    let mut client = AgentLinkClient::new(channel);
+    let reader = async {
+        if up.send(wire::encode_tunnel_first(tunnel)).await.is_err() {
+            return;
+        }
+        let failed = match source.and_then(|source| Ok((open(&log, &source)?, source))) {
+            Ok((segments, source)) => read(segments, &log, &source, &up).await.err(),
+            Err(why) => Some(why),
+        };
+        if let Some(why) = failed {
+            let _ = up.send(wire::encode_tunnel_error(why)).await;
+        }
+        drop(up);
+        // For the scheduler to take the last of it and close.
+        tokio::time::sleep(CLOSE_TIMEOUT).await;
+    };
+    let down = async {
+        let mut down = client.tunnel(ReceiverStream::new(stream)).await?.into_inner();
+        while let Some(message) = down.message().await? {
+            if message.close {
+                break;
+            }
+        }
+        Ok::<(), tonic::Status>(())
+    };
+    tokio::select! {
+        () = reader => {}
+        closed = down => debug!(tunnel, ?closed, "tunnel closed"),
+    }
+}
+
+fn open(log: &LogRequest, source: &LogSource) -> Result<Segments, String> {
+    let process = if log.process.is_empty() { source.processes.first() } else { Some(&log.process) };
+    let process = process.filter(|name| source.processes.contains(name));
+    let stream = if log.stderr { "stderr" } else { "stdout" };
+    match process {
+        Some(name) => Ok(Segments::new(&source.dir.logs(), &format!("{name}.{stream}"))),
+        None => {
+            Err(format!("task {} has no process {:?}; it has: {}", log.task, log.process, source.processes.join(", ")))
+        }
+    }
+}
+
+/// Sends from the start asked for to the end, and what comes after it if followed.
+async fn read(
+    segments: Segments,
+    log: &LogRequest,
+    source: &LogSource,
+    up: &mpsc::Sender<TunnelUp>,
+) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("can't read the log of task {}: {error}", log.task);
+    let mut offset = match log.tail_bytes {
+        Some(bytes) => segments.end().map_err(failed)?.saturating_sub(bytes),
+        None => 0,
+    };
+    loop {
+        // Asked first: what an ended task wrote is all there by now.
+        let over = (source.is_over)(&source.dir);
+        loop {
+            let (at, data) = segments.read(offset, CHUNK_BYTES).map_err(failed)?;
+            if data.is_empty() {
+                break;
+            }
+            offset = at + data.len() as u64;
+            if up.send(wire::encode_chunk(at, data, false)).await.is_err() {
+                return Ok(());
+            }
+        }
+        if over || !log.follow {
+            // The receiver may be gone: then nobody waits for it.
+            let _ = up.send(wire::encode_chunk(offset, Vec::new(), over)).await;
+            return Ok(());
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}

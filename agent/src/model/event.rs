@@ -1,0 +1,268 @@
+//! What can happen to an agent and what it may ask for.
+
+use std::sync::Arc;
+
+use dawn_proto::v1::Reason;
+use dawn_proto::{Epoch, SpecId, TaskId, TaskState, Timestamp};
+
+use super::{
+    Identity, Kill, Launch, LaunchRecord, Limits, Memory, Offer, Port, ProcessIdentity, Refusal, Report, Spec,
+};
+
+/// Something happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    Link(LinkEvent),
+    Machine(MachineEvent),
+    /// Time passed; sent a few times a second.
+    Tick,
+}
+
+/// From the link to the leader.
+#[derive(Clone, Debug)]
+pub enum LinkEvent {
+    /// A connection is there; `session` names it.
+    Up {
+        session: u64,
+    },
+    Down {
+        session: u64,
+        why: String,
+    },
+    Registered {
+        epoch: Epoch,
+        cluster_id: String,
+        heartbeat_interval_ms: u64,
+        lease_ms: u64,
+    },
+    Refused {
+        reason: String,
+        leader_address: String,
+        is_final: bool,
+    },
+    Spec(Arc<Spec>),
+    /// A spec this agent can't read.
+    BadSpec {
+        spec: SpecId,
+        why: String,
+    },
+    Launch(Launch),
+    Kill(Kill),
+    Ack {
+        task: TaskId,
+        sequence: u64,
+    },
+    Reconcile {
+        epoch: Epoch,
+        tasks: Vec<TaskId>,
+    },
+    OpenTunnel {
+        tunnel: u64,
+        log: LogRequest,
+    },
+    HeartbeatAck {
+        epoch: Epoch,
+    },
+}
+
+/// A task's log is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogRequest {
+    pub task: TaskId,
+    /// Empty: the first process.
+    pub process: String,
+    pub stderr: bool,
+    pub follow: bool,
+    /// Start this many bytes before the end; None: at the oldest byte kept.
+    pub tail_bytes: Option<u64>,
+}
+
+/// From the machine: what became of an effect, and what executors say.
+#[derive(Clone, Debug)]
+pub enum MachineEvent {
+    Vetted {
+        task: TaskId,
+        result: Result<Identity, Refusal>,
+    },
+    Checkpointed {
+        task: TaskId,
+        result: Result<(), Refusal>,
+    },
+    Prepared {
+        task: TaskId,
+        result: Result<(), Refusal>,
+    },
+    Spawned {
+        task: TaskId,
+        result: Result<(), Refusal>,
+    },
+    /// An event of the task's log, in order, each once.
+    Heard {
+        task: TaskId,
+        event: ExecutorEvent,
+    },
+    /// The executor is dead and its log read to the end.
+    Gone {
+        task: TaskId,
+    },
+    /// The agent's verdict is durable (or can't be made so, which was logged).
+    Recorded {
+        task: TaskId,
+    },
+    /// No process and no cgroup of it is left; its directory has this size.
+    Cleaned {
+        task: TaskId,
+        bytes: u64,
+    },
+}
+
+/// An event of a task's log as far as the agent cares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExecutorEvent {
+    /// The executor itself.
+    Started {
+        sequence: u64,
+        identity: ProcessIdentity,
+    },
+    ProcessStarted {
+        sequence: u64,
+        name: String,
+        identity: ProcessIdentity,
+    },
+    ProcessExited {
+        sequence: u64,
+        name: String,
+    },
+    KillBegun {
+        sequence: u64,
+        reason: Reason,
+    },
+    Changed {
+        sequence: u64,
+        at: Timestamp,
+        state: TaskState,
+        reason: Reason,
+        message: String,
+        exit_code: Option<i32>,
+    },
+    /// Nothing the agent acts on.
+    Other {
+        sequence: u64,
+    },
+}
+
+impl ExecutorEvent {
+    pub fn sequence(&self) -> u64 {
+        match self {
+            ExecutorEvent::Started { sequence, .. }
+            | ExecutorEvent::ProcessStarted { sequence, .. }
+            | ExecutorEvent::ProcessExited { sequence, .. }
+            | ExecutorEvent::KillBegun { sequence, .. }
+            | ExecutorEvent::Changed { sequence, .. }
+            | ExecutorEvent::Other { sequence } => *sequence,
+        }
+    }
+
+    /// The last event of a log.
+    pub fn is_terminal(&self) -> bool {
+        matches!(self, ExecutorEvent::Changed { state, .. } if state.is_terminal())
+    }
+}
+
+/// What is said to the leader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    Register(Box<RegisterMessage>),
+    Heartbeat { sequence: u64 },
+    Report(Report),
+    Offer(Offer),
+    NeedSpec { spec: SpecId, task: TaskId },
+}
+
+/// Who this is and what it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegisterMessage {
+    pub agent_id: String,
+    pub hostname: String,
+    pub cluster_id: String,
+    pub offer: Offer,
+    pub tasks: Vec<Report>,
+    pub isolation: String,
+    pub boot_id: String,
+    pub epoch_seen: Epoch,
+}
+
+/// Asked of the edges, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// To be durable before any later effect of the same step is begun.
+    Remember(Memory),
+    /// Dropped when the session is over or its queue full; whatever matters is said again.
+    Send {
+        session: u64,
+        message: Message,
+    },
+    /// Drop the connection; try `next` first.
+    Hangup {
+        session: u64,
+        next: Option<String>,
+    },
+    /// The agent can't go on; `why` is for its operator.
+    Fatal {
+        why: String,
+    },
+    Vet {
+        task: TaskId,
+        user: String,
+        ports: Vec<Port>,
+    },
+    Checkpoint(Box<LaunchRecord>),
+    Prepare {
+        task: TaskId,
+        limits: Limits,
+        identity: Identity,
+    },
+    /// Start its executor, unless one was ever started; then watch it.
+    Spawn {
+        task: TaskId,
+    },
+    /// Watch an executor that an earlier life of the agent started; events above `heard` are news.
+    Attach {
+        task: TaskId,
+        heard: u64,
+    },
+    TellKill {
+        task: TaskId,
+        reason: Reason,
+        grace_period_ms: Option<u64>,
+    },
+    /// Kill every process of it now; the executor lives.
+    ForceKill {
+        task: TaskId,
+        processes: Vec<ProcessIdentity>,
+    },
+    KillExecutor {
+        task: TaskId,
+    },
+    /// Make the agent's verdict durable.
+    Record(Report),
+    /// Kill what is left, remove the cgroup, measure the directory.
+    CleanUp {
+        task: TaskId,
+        processes: Vec<ProcessIdentity>,
+    },
+    /// Note that the terminal report is acknowledged.
+    Release {
+        task: TaskId,
+    },
+    /// Remove its directory.
+    Delete {
+        task: TaskId,
+    },
+    /// Serve a log; `known` says whether the task is held.
+    OpenTunnel {
+        tunnel: u64,
+        log: LogRequest,
+        known: bool,
+    },
+}

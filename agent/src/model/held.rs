@@ -1,0 +1,134 @@
+//! One task the agent holds: living, or ended and not yet forgotten.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use dawn_proto::v1::Reason;
+use dawn_proto::{Resources, TaskId, TaskState, Timestamp};
+
+use super::{Identity, LaunchRecord, Limits, Port, Report};
+
+/// Unacknowledged reports kept of one task; the oldest that is not final makes room.
+const MAX_UNACKED: usize = 8;
+
+/// How far a task has come on this agent. The legal moves are the table of `decide::phase`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// User and ports are looked at; nothing is on disk.
+    Vetting,
+    /// The plan is being written.
+    Checkpointing,
+    /// Sandbox and cgroup are being made.
+    Preparing,
+    /// The executor is being started.
+    Spawning,
+    /// An executor has it.
+    Live,
+    /// The agent's own verdict is being written.
+    Deciding,
+    /// Ended for good.
+    Over,
+}
+
+impl Phase {
+    pub const ALL: [Phase; 7] = [
+        Phase::Vetting,
+        Phase::Checkpointing,
+        Phase::Preparing,
+        Phase::Spawning,
+        Phase::Live,
+        Phase::Deciding,
+        Phase::Over,
+    ];
+}
+
+/// A process by pid and start time, so that a reused pid is not mistaken for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessIdentity {
+    pub pid: i32,
+    /// Field 22 of `/proc/pid/stat`.
+    pub start_ticks: u64,
+}
+
+/// How far a kill has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KillProgress {
+    pub reason: Reason,
+    pub grace_period_ms: Option<u64>,
+    /// The executor's log says that it has begun.
+    pub begun: bool,
+    /// Monotonic; told again to the executor then.
+    pub tell_at_ms: u64,
+    /// Monotonic; from then on the agent kills by itself.
+    pub force_at_ms: u64,
+    /// The cgroup was killed by the agent, at this monotonic time.
+    pub forced_at_ms: Option<u64>,
+}
+
+/// A task of this agent.
+#[derive(Clone, Debug)]
+pub struct HeldTask {
+    pub id: TaskId,
+    pub phase: Phase,
+    pub demand: Resources,
+    pub ports: Vec<Port>,
+    pub limits: Limits,
+    pub identity: Identity,
+    pub grace_period_ms: u64,
+    pub ladder_ms: u64,
+    /// Kept until the plan is written.
+    pub record: Option<Box<LaunchRecord>>,
+    /// Whether it has a directory.
+    pub on_disk: bool,
+    /// Sequence of the last executor event taken in.
+    pub heard: u64,
+    /// What it stands at.
+    pub last: Report,
+    /// The agent's own verdict while it is being made durable.
+    pub verdict: Option<Report>,
+    /// Reports not acknowledged, oldest first.
+    pub unacked: VecDeque<Report>,
+    /// Monotonic; unacknowledged reports are sent again then.
+    pub resend_at_ms: u64,
+    pub kill: Option<KillProgress>,
+    /// Living processes by name, from the executor's events.
+    pub processes: BTreeMap<String, ProcessIdentity>,
+    /// The terminal report is acknowledged.
+    pub released: bool,
+    pub ended_at: Option<Timestamp>,
+    /// Cgroup gone and size known.
+    pub cleaned: bool,
+    /// Size of its directory; 0 until it ended.
+    pub bytes: u64,
+}
+
+impl HeldTask {
+    pub fn is_living(&self) -> bool {
+        self.phase != Phase::Over
+    }
+
+    /// Sequence of the agent's own verdict on it: above everything the executor said.
+    pub fn verdict_sequence(&self) -> u64 {
+        self.heard.max(self.last.sequence).saturating_add(1)
+    }
+
+    /// Takes in a report of its newest state, to be sent until acknowledged.
+    pub fn push_report(&mut self, report: Report) {
+        if self.unacked.len() >= MAX_UNACKED {
+            self.unacked.pop_front();
+        }
+        self.last = report.clone();
+        self.unacked.push_back(report);
+    }
+
+    /// The reports up to and with `sequence` are durable. True when that was the final one.
+    pub fn acknowledge(&mut self, sequence: u64) -> bool {
+        while self.unacked.front().is_some_and(|report| report.sequence <= sequence) {
+            self.unacked.pop_front();
+        }
+        self.last.state.is_terminal() && self.last.sequence <= sequence
+    }
+
+    pub fn state(&self) -> TaskState {
+        self.last.state
+    }
+}

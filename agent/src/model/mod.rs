@@ -1,0 +1,54 @@
+//! Nouns: what an agent holds, what can happen to it, what it may ask for. Not here: anything that decides or touches the machine.
+
+mod event;
+mod held;
+mod layout;
+mod offer;
+mod order;
+mod recovered;
+mod report;
+
+pub use event::{Effect, Event, ExecutorEvent, LinkEvent, LogRequest, MachineEvent, Message, RegisterMessage};
+pub use held::{HeldTask, KillProgress, Phase, ProcessIdentity};
+pub use layout::TaskDir;
+pub use offer::{Offer, OfferState, PortRange};
+pub use order::{GroupPlan, Identity, Kill, Launch, LaunchRecord, Limits, Port, Refusal, Spec};
+pub use recovered::{ExecutorProbe, Recovered, RecoveredRecord};
+pub use report::Report;
+
+use dawn_proto::{Epoch, Timestamp};
+
+/// Living and ended tasks remembered at once; a launch above it is dropped and left to reconcile.
+pub const MAX_HELD_TASKS: usize = 20_000;
+/// Living tasks at once; a launch above it is refused.
+pub const MAX_LIVING_TASKS: usize = 5_000;
+/// Launches that wait for their spec; above it they are refused.
+pub const MAX_WAITING_LAUNCHES: usize = 1_000;
+/// Job specs kept for later launches; the oldest makes room.
+pub const MAX_SPECS: usize = 1_024;
+/// Ids of tasks forgotten, so that a late repeat of their launch starts nothing; the oldest makes room.
+pub const MAX_FORGOTTEN_TASKS: usize = 4_096;
+
+/// One moment by both clocks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// For records that people and other machines read.
+    pub wall: Timestamp,
+    /// For waiting: milliseconds that only grow, from any start.
+    pub mono_ms: u64,
+}
+
+/// What an agent keeps of its cluster over its own restarts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// Empty until the first registration.
+    pub cluster_id: String,
+    /// Highest epoch seen: nothing below it is obeyed.
+    pub epoch_seen: Epoch,
+    /// The kernel's boot id at the last start.
+    pub boot_id: String,
+    /// Epoch of the offer at the last start.
+    pub offer_epoch: u64,
+    /// How long the leader waits for a silent agent, as last told; 0: never told.
+    pub lease_ms: u64,
+}

@@ -1,0 +1,123 @@
+//! What the leader orders, and what a launch becomes on its way to an executor.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use dawn_proto::v1::Reason;
+use dawn_proto::{Epoch, JobKey, Resources, SpecId, TaskId};
+
+/// A named port of a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    pub name: String,
+    pub number: u16,
+}
+
+/// Start a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Launch {
+    pub epoch: Epoch,
+    pub task: TaskId,
+    pub spec: SpecId,
+    pub instance: u32,
+    pub attempt: u32,
+    pub ports: Vec<Port>,
+    pub run_at_ms: i64,
+}
+
+/// Stop a task by its lifecycle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kill {
+    pub epoch: Epoch,
+    pub task: TaskId,
+    pub reason: Reason,
+    /// Overrides the spec's when given.
+    pub grace_period_ms: Option<u64>,
+}
+
+/// What the agent itself needs to know of a job's spec; the rest travels on to the executor unread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spec {
+    pub id: SpecId,
+    pub job: JobKey,
+    pub demand: Resources,
+    /// Unix user the processes run as.
+    pub user: String,
+    /// 0: the agent's default.
+    pub max_pids: u32,
+    pub grace_period_ms: u64,
+    /// The rest of the kill ladder: lifecycle endpoints and final processes.
+    pub ladder_ms: u64,
+    /// The task part of the spec as it came, encoded.
+    pub payload: Vec<u8>,
+}
+
+/// Who a task's processes are to the kernel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    pub uid: u32,
+    pub gid: u32,
+    pub groups: Vec<u32>,
+}
+
+/// What a task's cgroup is limited to. Zero means unlimited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    pub cpu_milli: u64,
+    pub memory_bytes: u64,
+    pub max_pids: u32,
+}
+
+/// Where a task's processes go. All empty: unisolated.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupPlan {
+    /// Directories whose `cgroup.procs` a process joins.
+    pub join: Vec<PathBuf>,
+    /// A v2 group with `cgroup.kill`.
+    pub kill: Option<PathBuf>,
+    /// Where memory events are read.
+    pub memory: Option<PathBuf>,
+    /// 1 or 2: how to read `memory`.
+    pub memory_version: u32,
+}
+
+/// Everything about a launch that must be durable before anything of it is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaunchRecord {
+    pub launch: Launch,
+    pub spec: Arc<Spec>,
+    pub identity: Identity,
+}
+
+impl LaunchRecord {
+    /// The limits of its cgroup; `default_pids` where the spec names none.
+    pub fn limits(&self, default_pids: u32) -> Limits {
+        let max_pids = if self.spec.max_pids == 0 { default_pids } else { self.spec.max_pids };
+        Limits { cpu_milli: self.spec.demand.cpu_milli, memory_bytes: self.spec.demand.memory_bytes, max_pids }
+    }
+}
+
+/// Why a step of a launch failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    UnknownUser {
+        message: String,
+    },
+    /// Something that is not Dawn's listens there.
+    PortBusy {
+        port: Port,
+        message: String,
+    },
+    Checkpoint {
+        message: String,
+    },
+    Sandbox {
+        message: String,
+    },
+    Cgroup {
+        message: String,
+    },
+    Executor {
+        message: String,
+    },
+}

@@ -1,0 +1,60 @@
+//! What a starting agent finds of a task in its work directory.
+
+use std::collections::BTreeMap;
+
+use dawn_proto::v1::Reason;
+use dawn_proto::{Resources, TaskId, Timestamp};
+
+use super::{Identity, Limits, Port, ProcessIdentity, Report};
+
+/// What is known of a task's executor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExecutorProbe {
+    /// No event and nobody holds its lock: none was ever started, or it died before it could start anything.
+    NeverStarted,
+    /// No event yet, but its lock is held: it is coming up.
+    Booting,
+    Alive,
+    /// It wrote events and is gone.
+    Dead,
+}
+
+impl ExecutorProbe {
+    pub const ALL: [ExecutorProbe; 4] =
+        [ExecutorProbe::NeverStarted, ExecutorProbe::Booting, ExecutorProbe::Alive, ExecutorProbe::Dead];
+}
+
+/// The part of the plan the agent goes on with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecoveredRecord {
+    pub demand: Resources,
+    pub ports: Vec<Port>,
+    pub limits: Limits,
+    pub identity: Identity,
+    pub grace_period_ms: u64,
+    pub ladder_ms: u64,
+}
+
+/// One task directory as found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovered {
+    pub task: TaskId,
+    /// None: the plan is torn or corrupt.
+    pub record: Option<RecoveredRecord>,
+    /// When the plan was written.
+    pub checkpointed_at: Timestamp,
+    pub executor: ExecutorProbe,
+    /// Sequence of the last event in the log; 0: none.
+    pub heard: u64,
+    /// The last state the log tells.
+    pub last: Option<Report>,
+    /// Why it is being stopped, if the log says so.
+    pub kill_begun: Option<Reason>,
+    /// Processes that the log says are living.
+    pub processes: BTreeMap<String, ProcessIdentity>,
+    /// The agent's own verdict.
+    pub verdict: Option<Report>,
+    /// The terminal report was acknowledged.
+    pub released: bool,
+    pub bytes: u64,
+}

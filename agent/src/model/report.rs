@@ -1,0 +1,49 @@
+//! A task's state as it is told to the leader.
+
+use dawn_proto::v1::Reason;
+use dawn_proto::{TaskId, TaskState, Timestamp};
+
+/// Longest message of a report, bytes.
+const MAX_MESSAGE_BYTES: usize = 512;
+
+/// A task stands at `state`. Repeats are harmless; a higher `sequence` is the newer one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    pub task: TaskId,
+    pub sequence: u64,
+    pub state: TaskState,
+    pub at: Timestamp,
+    pub reason: Reason,
+    /// At most 512 bytes.
+    pub message: String,
+    pub exit_code: Option<i32>,
+}
+
+impl Report {
+    /// A report of the agent's own, cutting a long message at a character boundary.
+    pub fn new(task: TaskId, sequence: u64, state: TaskState, at: Timestamp, reason: Reason, message: &str) -> Self {
+        let mut end = message.len().min(MAX_MESSAGE_BYTES);
+        while !message.is_char_boundary(end) {
+            end -= 1;
+        }
+        Report { task, sequence, state, at, reason, message: message[..end].to_string(), exit_code: None }
+    }
+
+    /// The answer about a task this agent has never had or has forgotten. Its sequence outranks whatever came before.
+    pub fn not_on_agent(task: TaskId, at: Timestamp) -> Self {
+        Report::new(task, u64::MAX, TaskState::Lost, at, Reason::NotOnAgent, "the agent has no such task")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_message_is_cut_between_characters() {
+        let report = Report::new(TaskId(1), 1, TaskState::Lost, Timestamp(0), Reason::None, &"é".repeat(300));
+        assert_eq!(report.message.len(), 512);
+        let report = Report::new(TaskId(1), 1, TaskState::Lost, Timestamp(0), Reason::None, &"€".repeat(300));
+        assert_eq!(report.message.len(), 510);
+    }
+}

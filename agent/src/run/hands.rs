@@ -1,0 +1,298 @@
+//! Effects to deeds: each is handed to its edge, slow ones to a few threads, and what becomes of it comes back as an event.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use dawn_proto::TaskId;
+use tokio::sync::{Semaphore, mpsc};
+use tracing::{debug, error, warn};
+
+use super::{AgentError, DEFAULT_MAX_PIDS};
+use crate::config::Config;
+use crate::drive::pulse::Hands;
+use crate::edges::cgroup::Tree;
+use crate::edges::checkpoint::{self, Tasks};
+use crate::edges::executors::{self, Command, Spawned, Watched};
+use crate::edges::link::{self, LinkHandle, Order};
+use crate::edges::sandbox;
+use crate::edges::tunnel::{self, LogSource};
+use crate::edges::vet::Vetting;
+use crate::model::{Effect, Event, LaunchRecord, LogRequest, MachineEvent, Refusal, TaskDir};
+use crate::wire;
+
+/// Steps of launches at once: they wait for the disk.
+const MAX_LAUNCH_JOBS: usize = 8;
+/// Clean-ups at once: they wait for processes to die.
+const MAX_CLEAN_JOBS: usize = 32;
+/// Logs read at once; more are refused by not being opened.
+const MAX_TUNNELS: usize = 256;
+/// Orders waiting for one executor; more are dropped and told again.
+const MAX_COMMANDS: usize = 8;
+
+/// What the deeds need, shared with their threads.
+struct Shared {
+    config: Config,
+    tree: Option<Tree>,
+    tasks: Tasks,
+    vetting: Vetting,
+    launching: Semaphore,
+    cleaning: Semaphore,
+    tunnels: Semaphore,
+}
+
+/// All edges together.
+pub(super) struct Edges {
+    shared: Arc<Shared>,
+    link: LinkHandle,
+    events: mpsc::Sender<Event>,
+    /// Dropped with the agent, which ends the watching, not the executors.
+    watchers: BTreeMap<TaskId, mpsc::Sender<Command>>,
+    prune_at: usize,
+}
+
+impl Edges {
+    pub(super) fn new(
+        config: Config,
+        tree: Option<Tree>,
+        tasks: Tasks,
+        vetting: Vetting,
+        link: LinkHandle,
+        events: mpsc::Sender<Event>,
+    ) -> Self {
+        let (launching, cleaning) = (Semaphore::new(MAX_LAUNCH_JOBS), Semaphore::new(MAX_CLEAN_JOBS));
+        let tunnels = Semaphore::new(MAX_TUNNELS);
+        let shared = Arc::new(Shared { config, tree, tasks, vetting, launching, cleaning, tunnels });
+        Edges { shared, link, events, watchers: BTreeMap::new(), prune_at: 64 }
+    }
+
+    /// Runs a deed on a thread; its event comes back.
+    fn job(
+        &self,
+        pool: fn(&Shared) -> &Semaphore,
+        deed: impl FnOnce(&Shared) -> Option<MachineEvent> + Send + 'static,
+    ) {
+        let (shared, events) = (self.shared.clone(), self.events.clone());
+        tokio::spawn(async move {
+            // Closed never.
+            let Ok(_permit) = pool(&shared).acquire().await else { return };
+            let worker = shared.clone();
+            match tokio::task::spawn_blocking(move || deed(&worker)).await {
+                Ok(Some(event)) => {
+                    let _ = events.send(Event::Machine(event)).await;
+                }
+                Ok(None) => {}
+                Err(error) => error!(%error, "a deed of the agent broke down"),
+            }
+        });
+    }
+
+    fn launch_job(&self, deed: impl FnOnce(&Shared) -> MachineEvent + Send + 'static) {
+        self.job(|shared| &shared.launching, |shared| Some(deed(shared)));
+    }
+
+    fn clean_job(&self, deed: impl FnOnce(&Shared) -> Option<MachineEvent> + Send + 'static) {
+        self.job(|shared| &shared.cleaning, deed);
+    }
+
+    fn tell_executor(&mut self, task: TaskId, command: Command) {
+        let told = self.watchers.get(&task).is_some_and(|watcher| watcher.try_send(command).is_ok());
+        if !told {
+            debug!(%task, ?command, "the executor can't be told now");
+        }
+    }
+
+    fn watcher(&mut self, task: TaskId) -> mpsc::Receiver<Command> {
+        if self.watchers.len() >= self.prune_at {
+            self.watchers.retain(|_, watcher| !watcher.is_closed());
+            self.prune_at = (self.watchers.len() * 2).max(64);
+        }
+        let (sender, commands) = mpsc::channel(MAX_COMMANDS);
+        self.watchers.insert(task, sender);
+        commands
+    }
+
+    /// Starts and watches in one: the child belongs to whoever collects its exit.
+    fn spawn(&mut self, task: TaskId) {
+        let commands = self.watcher(task);
+        let (shared, events) = (self.shared.clone(), self.events.clone());
+        tokio::spawn(async move {
+            let Ok(permit) = shared.launching.acquire().await else { return };
+            let (worker, dir) = (shared.clone(), shared.tasks.dir(task));
+            let started = dir.clone();
+            let spawned =
+                tokio::task::spawn_blocking(move || executors::spawn(&started, &worker.config.executor)).await;
+            drop(permit);
+            let child = match spawned {
+                Ok(Ok(Spawned::Started(pid))) => Ok(Some(pid)),
+                Ok(Ok(Spawned::Already)) => Ok(None),
+                Ok(Err(error)) => Err(Refusal::Executor { message: chain(&error) }),
+                Err(error) => Err(Refusal::Executor { message: error.to_string() }),
+            };
+            let result = child.as_ref().map(|_| ()).map_err(Clone::clone);
+            let _ = events.send(Event::Machine(MachineEvent::Spawned { task, result })).await;
+            if let Ok(child) = child {
+                executors::watch(Watched { dir, heard: 0, child }, commands, events).await;
+            }
+        });
+    }
+
+    fn attach(&mut self, task: TaskId, heard: u64) {
+        let commands = self.watcher(task);
+        let dir = self.shared.tasks.dir(task);
+        tokio::spawn(executors::watch(Watched { dir, heard, child: None }, commands, self.events.clone()));
+    }
+
+    fn open_tunnel(&self, tunnel: u64, log: LogRequest, known: bool) {
+        let shared = self.shared.clone();
+        // The scheduler that asked is the one connected: its address is tried first.
+        let Some(address) = self.link.address() else { return };
+        tokio::spawn(async move {
+            let Ok(_permit) = shared.tunnels.try_acquire() else {
+                warn!(tunnel, "too many logs are read at once; not opened");
+                return;
+            };
+            let source =
+                if known { shared.log_source(log.task) } else { Err(format!("the agent has no task {}", log.task)) };
+            match link::connect(&address).await {
+                Ok(channel) => tunnel::serve(channel, tunnel, log, source).await,
+                Err(error) => warn!(tunnel, error = chain(&error), "can't open the tunnel"),
+            }
+        });
+    }
+}
+
+impl Hands for Edges {
+    type Error = AgentError;
+
+    fn act(&mut self, effect: Effect) -> Result<(), AgentError> {
+        match effect {
+            Effect::Remember(memory) => checkpoint::write_memory(&self.shared.config.work_dir, &memory)?,
+            Effect::Fatal { why } => return Err(AgentError::Refused(why)),
+            Effect::Send { session, message } => {
+                if !self.link.tell(Order::Send { session, message }) {
+                    debug!("the way to the scheduler is full; said again later");
+                }
+            }
+            Effect::Hangup { session, next } => {
+                self.link.tell(Order::Hangup { session, next });
+            }
+            Effect::Vet { task, user, ports } => {
+                self.launch_job(move |shared| MachineEvent::Vetted { task, result: shared.vetting.vet(&user, &ports) })
+            }
+            Effect::Checkpoint(record) => self.launch_job(move |shared| shared.checkpoint(&record)),
+            Effect::Prepare { task, limits, identity } => self.launch_job(move |shared| MachineEvent::Prepared {
+                task,
+                result: shared.prepare(task, &limits, &identity),
+            }),
+            Effect::Spawn { task } => self.spawn(task),
+            Effect::Attach { task, heard } => self.attach(task, heard),
+            Effect::TellKill { task, reason, grace_period_ms } => {
+                self.tell_executor(task, Command::Kill { reason, grace_period_ms })
+            }
+            Effect::KillExecutor { task } => self.tell_executor(task, Command::KillExecutor),
+            Effect::ForceKill { task, processes } => self.clean_job(move |shared| {
+                shared.kill(task, &processes);
+                None
+            }),
+            Effect::Record(report) => self.launch_job(move |shared| {
+                let task = report.task;
+                if let Err(error) = shared.tasks.write_verdict(&report) {
+                    error!(%task, error = chain(&error), "the verdict is not durable");
+                }
+                MachineEvent::Recorded { task }
+            }),
+            Effect::CleanUp { task, processes } => {
+                self.clean_job(move |shared| Some(shared.clean_up(task, &processes)))
+            }
+            Effect::Release { task } => {
+                if let Err(error) = self.shared.tasks.mark_released(task) {
+                    warn!(%task, error = chain(&error), "its end will be reported once more after a restart");
+                }
+            }
+            Effect::Delete { task } => self.delete(task),
+            Effect::OpenTunnel { tunnel, log, known } => self.open_tunnel(tunnel, log, known),
+        }
+        Ok(())
+    }
+}
+
+impl Edges {
+    fn delete(&self, task: TaskId) {
+        match self.shared.tasks.discard(task) {
+            Ok(()) => self.clean_job(|shared| {
+                if let Err(error) = shared.tasks.empty_trash() {
+                    warn!(error = chain(&error), "can't empty the trash");
+                }
+                None
+            }),
+            Err(error) => warn!(%task, error = chain(&error), "its directory stays"),
+        }
+    }
+}
+
+impl Shared {
+    fn checkpoint(&self, record: &LaunchRecord) -> MachineEvent {
+        let task = record.launch.task;
+        let group = self.tree.as_ref().map(|tree| tree.plan(task)).unwrap_or_default();
+        let dir = self.tasks.dir(task);
+        let result = match wire::encode_plan(record, &group, &dir, &self.config.hostname) {
+            Ok(plan) => self.tasks.write_plan(task, &plan).map_err(|error| chain(&error)),
+            Err(error) => Err(format!("the spec can't be read: {error}")),
+        };
+        MachineEvent::Checkpointed { task, result: result.map_err(|message| Refusal::Checkpoint { message }) }
+    }
+
+    fn prepare(
+        &self,
+        task: TaskId,
+        limits: &crate::model::Limits,
+        identity: &crate::model::Identity,
+    ) -> Result<(), Refusal> {
+        let dir = self.tasks.dir(task);
+        sandbox::make(&dir, identity).map_err(|error| Refusal::Sandbox { message: chain(&error) })?;
+        match &self.tree {
+            Some(tree) => tree.make(task, limits).map_err(|error| Refusal::Cgroup { message: chain(&error) }),
+            None => Ok(()),
+        }
+    }
+
+    fn kill(&self, task: TaskId, processes: &[crate::model::ProcessIdentity]) {
+        match &self.tree {
+            Some(tree) => {
+                if let Err(error) = tree.kill(task) {
+                    error!(%task, error = chain(&error), "can't kill its processes");
+                }
+            }
+            None => executors::kill_processes(processes),
+        }
+    }
+
+    fn clean_up(&self, task: TaskId, processes: &[crate::model::ProcessIdentity]) -> MachineEvent {
+        match &self.tree {
+            Some(tree) => {
+                if let Err(error) = tree.remove(task) {
+                    error!(%task, error = chain(&error), "its cgroup is left");
+                }
+            }
+            None => executors::kill_processes(processes),
+        }
+        MachineEvent::Cleaned { task, bytes: sandbox::measure(&self.tasks.dir(task)) }
+    }
+
+    fn log_source(&self, task: TaskId) -> Result<LogSource, String> {
+        let dir: TaskDir = self.tasks.dir(task);
+        let processes = self.tasks.processes(task, DEFAULT_MAX_PIDS).ok_or("the task's plan can't be read")?;
+        Ok(LogSource { dir, processes, is_over: executors::is_over })
+    }
+}
+
+/// An error with its causes, for a report or a log line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}

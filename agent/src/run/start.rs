@@ -1,0 +1,119 @@
+//! What an agent finds out before it starts: its settings, the machine, the tasks an earlier life left.
+
+use std::collections::BTreeMap;
+
+use dawn_proto::Resources;
+use tracing::warn;
+
+use super::{AgentError, DEFAULT_MAX_PIDS};
+use crate::config::Config;
+use crate::decide::sweep::Keep;
+use crate::drive::Setup;
+use crate::edges::cgroup::{CgroupError, Mounts, Tree};
+use crate::edges::checkpoint::{self, Tasks};
+use crate::edges::{discover, executors, sandbox};
+use crate::model::{OfferState, PortRange, Recovered};
+
+/// Refuses settings that can't work.
+pub(super) fn check(config: &Config) -> Result<(), AgentError> {
+    let wrong = |text: String| Err(AgentError::Config(text));
+    if config.schedulers.is_empty() {
+        return wrong("no scheduler is named; give --schedulers host:port[,host:port…]".into());
+    }
+    if let Some(bad) = config.schedulers.iter().find(|address| !is_address(address)) {
+        return wrong(format!("{bad:?} is no scheduler's address; write host:port"));
+    }
+    if config.executor.is_empty() {
+        return wrong("no executor command is named".into());
+    }
+    if let Some((first, last)) = config.ports.iter().find(|(first, last)| *first == 0 || first > last) {
+        return wrong(format!("{first}-{last} is no port range; write first-last with first <= last, from 1 on"));
+    }
+    if !config.work_dir.is_absolute() {
+        return wrong(format!("the work directory {} is not absolute", config.work_dir.display()));
+    }
+    Ok(())
+}
+
+fn is_address(address: &str) -> bool {
+    address
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0))
+}
+
+/// The parents of the tasks' cgroups; None: unisolated, which was allowed.
+pub(super) fn cgroups(config: &Config) -> Result<Option<Tree>, AgentError> {
+    if !config.isolated {
+        warn!("tasks run unisolated: no cgroup, no limits");
+        return Ok(None);
+    }
+    let mounts = Mounts::detect().map_err(|error| AgentError::Cgroup(CgroupError::Mounts(error)))?;
+    Tree::create(&mounts, &config.cgroup_parent).map(Some).map_err(AgentError::Cgroup)
+}
+
+pub(super) fn setup(config: &Config, tree: Option<&Tree>) -> Result<Setup, AgentError> {
+    let machine = discover::machine(&config.work_dir)?;
+    let total = Resources {
+        cpu_milli: config.cpu_milli.unwrap_or(machine.cpu_milli),
+        memory_bytes: config.memory_bytes.unwrap_or(machine.memory_bytes),
+        disk_bytes: config.disk_bytes.unwrap_or(machine.disk_bytes),
+        gpu_milli: config.gpu_milli.unwrap_or(0),
+        custom_milli: config.custom.iter().filter(|(_, value)| **value > 0).map(|(k, v)| (k.clone(), *v)).collect(),
+    };
+    let ports = config.ports.iter().map(|(first, last)| PortRange { first: *first, last: *last }).collect();
+    Ok(Setup {
+        agent_id: checkpoint::agent_id(&config.work_dir, config.agent_id.as_deref())?,
+        hostname: config.hostname.clone(),
+        isolation: tree.map_or("none", Tree::kind).to_string(),
+        boot_id: discover::boot_id()?,
+        offer: OfferState { epoch: 0, total, attributes: config.attributes.clone(), ports, excluded: BTreeMap::new() },
+        default_max_pids: DEFAULT_MAX_PIDS,
+        keep: Keep { age_ms: config.sandbox_keep_ms, total_bytes: config.sandbox_keep_bytes },
+    })
+}
+
+/// Every task of the work directory with its executor as it stands.
+pub(super) fn find_tasks(tasks: &Tasks) -> Result<Vec<Recovered>, AgentError> {
+    let mut recovered = Vec::new();
+    for found in tasks.scan(DEFAULT_MAX_PIDS)? {
+        let task = found.dir.task;
+        let executor = executors::probe(&found.dir).map_err(|source| AgentError::Probe { task, source })?;
+        recovered.push(Recovered {
+            task,
+            record: found.record,
+            checkpointed_at: found.checkpointed_at,
+            executor: executor.probe,
+            heard: executor.heard,
+            last: executor.last,
+            kill_begun: executor.kill_begun,
+            processes: executor.processes,
+            verdict: found.verdict,
+            bytes: if found.released { sandbox::measure(&found.dir) } else { 0 },
+            released: found.released,
+        });
+    }
+    Ok(recovered)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_can_not_work_are_named() {
+        let good = Config::new(vec!["localhost:5050".into()], "/var/lib/dawn".into(), "h".into(), vec!["dawn".into()]);
+        check(&good).unwrap();
+        let cases = [
+            (Config { schedulers: vec![], ..good.clone() }, "--schedulers"),
+            (Config { schedulers: vec!["localhost".into()], ..good.clone() }, "host:port"),
+            (Config { executor: vec![], ..good.clone() }, "executor"),
+            (Config { ports: vec![(5, 4)], ..good.clone() }, "5-4"),
+            (Config { ports: vec![(0, 4)], ..good.clone() }, "0-4"),
+            (Config { work_dir: "relative".into(), ..good.clone() }, "relative"),
+        ];
+        for (config, named) in cases {
+            let text = check(&config).unwrap_err().to_string();
+            assert!(text.contains(named), "{text:?} does not name {named:?}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! What goes over the link to the leader, and the tunnels.
+
+use std::sync::Arc;
+
+use dawn_proto::v1::{self, agent_message, scheduler_message};
+use dawn_proto::{Epoch, JobKey, Resources, SpecId, TaskId};
+use prost::Message as _;
+
+use crate::model::{Kill, Launch, LinkEvent, LogRequest, Message, Offer, Port, RegisterMessage, Report, Spec};
+
+/// What the scheduler said; None for a message this agent does not know.
+pub fn decode_scheduler(message: v1::SchedulerMessage) -> Option<LinkEvent> {
+    use scheduler_message::Message as M;
+    Some(match message.message? {
+        M::Registered(m) => LinkEvent::Registered {
+            epoch: Epoch(m.epoch),
+            cluster_id: m.cluster_id,
+            heartbeat_interval_ms: m.heartbeat_interval_ms,
+            lease_ms: m.lease_ms,
+        },
+        M::Refused(m) => LinkEvent::Refused { reason: m.reason, leader_address: m.leader_address, is_final: m.r#final },
+        M::Spec(m) => decode_spec(m),
+        M::Launch(m) => LinkEvent::Launch(decode_launch(m)?),
+        M::Kill(m) => LinkEvent::Kill(Kill {
+            epoch: Epoch(m.epoch),
+            task: TaskId(m.task_id),
+            reason: m.reason(),
+            grace_period_ms: m.grace_period_ms,
+        }),
+        M::Ack(m) => LinkEvent::Ack { task: TaskId(m.task_id), sequence: m.sequence },
+        M::Reconcile(m) => {
+            LinkEvent::Reconcile { epoch: Epoch(m.epoch), tasks: m.task_ids.into_iter().map(TaskId).collect() }
+        }
+        M::OpenTunnel(m) => LinkEvent::OpenTunnel { tunnel: m.tunnel_id, log: decode_log(m.read_log?) },
+        M::HeartbeatAck(m) => LinkEvent::HeartbeatAck { epoch: Epoch(m.epoch) },
+    })
+}
+
+fn decode_log(request: v1::ReadLogRequest) -> LogRequest {
+    LogRequest {
+        task: TaskId(request.task_id),
+        process: request.process,
+        stderr: request.stderr,
+        follow: request.follow,
+        tail_bytes: request.tail.then_some(request.tail_bytes),
+    }
+}
+
+fn decode_launch(launch: v1::Launch) -> Option<Launch> {
+    let ports = launch.ports.into_iter().map(|port| {
+        let number = u16::try_from(port.port).ok()?;
+        Some(Port { name: port.name, number })
+    });
+    Some(Launch {
+        epoch: Epoch(launch.epoch),
+        task: TaskId(launch.task_id),
+        spec: SpecId(launch.spec_id),
+        instance: launch.instance,
+        attempt: launch.attempt,
+        ports: ports.collect::<Option<_>>()?,
+        run_at_ms: launch.run_at_ms,
+    })
+}
+
+fn decode_spec(message: v1::Spec) -> LinkEvent {
+    let id = SpecId(message.spec_id);
+    let bad = |why: String| LinkEvent::BadSpec { spec: id, why };
+    let Some(spec) = message.spec else { return bad("the spec is empty".into()) };
+    let Some(task) = spec.task else { return bad("the spec has no task".into()) };
+    let Some(key) = &spec.key else { return bad("the spec has no job key".into()) };
+    let job = match JobKey::try_from(key) {
+        Ok(job) => job,
+        Err(error) => return bad(error.to_string()),
+    };
+    let lifecycle = task.http_lifecycle.as_ref();
+    let endpoints_ms = lifecycle.map_or(0, |one| one.graceful_wait_ms.saturating_add(one.shutdown_wait_ms));
+    LinkEvent::Spec(Arc::new(Spec {
+        id,
+        demand: task.resources.as_ref().map(Resources::from).unwrap_or_default(),
+        user: if task.user.is_empty() { job.role().to_string() } else { task.user.clone() },
+        job,
+        max_pids: task.max_pids,
+        grace_period_ms: task.grace_period_ms,
+        ladder_ms: endpoints_ms.saturating_add(task.finalization_wait_ms),
+        payload: task.encode_to_vec(),
+    }))
+}
+
+/// What the agent says. `version` is the agent's own.
+pub fn encode_message(message: Message, version: &str) -> v1::AgentMessage {
+    use agent_message::Message as M;
+    let message = match message {
+        Message::Register(register) => M::Register(encode_register(*register, version)),
+        Message::Heartbeat { sequence } => M::Heartbeat(v1::Heartbeat { sequence }),
+        Message::Report(report) => M::Report(encode_task_report(report)),
+        Message::Offer(offer) => M::Offer(encode_offer(offer)),
+        Message::NeedSpec { spec, task } => M::NeedSpec(v1::NeedSpec { spec_id: spec.0, task_id: task.0 }),
+    };
+    v1::AgentMessage { message: Some(message) }
+}
+
+fn encode_register(register: RegisterMessage, version: &str) -> v1::Register {
+    v1::Register {
+        agent_id: register.agent_id,
+        hostname: register.hostname,
+        version: version.to_string(),
+        cluster_id: register.cluster_id,
+        offer: Some(encode_offer(register.offer)),
+        tasks: register.tasks.into_iter().map(encode_task_report).collect(),
+        isolation: register.isolation,
+        boot_id: register.boot_id,
+        epoch_seen: register.epoch_seen.0,
+    }
+}
+
+fn encode_offer(offer: Offer) -> v1::Offer {
+    let range = |range: crate::model::PortRange| v1::PortRange { first: range.first.into(), last: range.last.into() };
+    v1::Offer {
+        epoch: offer.epoch,
+        total: Some(v1::Resources::from(&offer.total)),
+        attributes: offer.attributes.into_iter().map(|(name, values)| v1::Attribute { name, values }).collect(),
+        ports: offer.ports.into_iter().map(range).collect(),
+    }
+}
+
+pub(super) fn encode_task_report(report: Report) -> v1::TaskReport {
+    v1::TaskReport {
+        task_id: report.task.0,
+        sequence: report.sequence,
+        state: report.state.into(),
+        at_ms: report.at.0,
+        reason: report.reason.into(),
+        message: report.message,
+        exit_code: report.exit_code,
+    }
+}
+
+/// The first message of a tunnel names it.
+pub fn encode_tunnel_first(tunnel: u64) -> v1::TunnelUp {
+    v1::TunnelUp { tunnel_id: tunnel, ..Default::default() }
+}
+
+/// A piece of a log.
+pub fn encode_chunk(offset: u64, data: Vec<u8>, end: bool) -> v1::TunnelUp {
+    v1::TunnelUp { log: Some(v1::LogChunk { data, offset, end }), ..Default::default() }
+}
+
+/// Why a tunnel can't go on.
+pub fn encode_tunnel_error(error: String) -> v1::TunnelUp {
+    v1::TunnelUp { error, ..Default::default() }
+}

@@ -1,0 +1,7 @@
+//! Generated wire types to the agent's own and back. Nothing else of the agent names the generated messages.
+
+mod link;
+mod plan;
+
+pub use link::{decode_scheduler, encode_chunk, encode_message, encode_tunnel_error, encode_tunnel_first};
+pub use plan::{decode_event, decode_plan, decode_report, encode_kill, encode_plan, encode_report, encode_subscribe};

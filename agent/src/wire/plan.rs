@@ -1,0 +1,147 @@
+//! What agent and executor leave each other on disk and say over the task's socket.
+
+use dawn_proto::v1::{self, executor_event, executor_request};
+use dawn_proto::{Resources, TaskId, Timestamp};
+use prost::{DecodeError, Message};
+
+use super::link::encode_task_report;
+use crate::model::{
+    ExecutorEvent, GroupPlan, Identity, LaunchRecord, Limits, Port, ProcessIdentity, RecoveredRecord, Report, TaskDir,
+};
+
+/// The plan of an executor, encoded.
+///
+/// # Errors
+/// When the spec's task does not decode (it did when it came).
+pub fn encode_plan(
+    record: &LaunchRecord,
+    group: &GroupPlan,
+    dir: &TaskDir,
+    hostname: &str,
+) -> Result<Vec<u8>, DecodeError> {
+    let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
+    let launch = &record.launch;
+    let cgroup = v1::CgroupPlan {
+        join: group.join.iter().map(|path| text(path)).collect(),
+        kill: group.kill.as_deref().map(text).unwrap_or_default(),
+        memory: group.memory.as_deref().map(text).unwrap_or_default(),
+        memory_version: group.memory_version,
+        memory_limit_bytes: record.spec.demand.memory_bytes,
+    };
+    let ports = launch.ports.iter().map(|port| v1::AssignedPort { name: port.name.clone(), port: port.number.into() });
+    let plan = v1::ExecutorPlan {
+        task_id: launch.task.0,
+        job: Some(v1::JobKey::from(&record.spec.job)),
+        instance: launch.instance,
+        task: Some(v1::TaskSpec::decode(&record.spec.payload[..])?),
+        ports: ports.collect(),
+        sandbox: text(&dir.sandbox()),
+        meta: text(dir.path()),
+        cgroup: Some(cgroup),
+        uid: record.identity.uid,
+        gid: record.identity.gid,
+        groups: record.identity.groups.clone(),
+        env: Default::default(),
+        hostname: hostname.to_string(),
+        attempt: launch.attempt,
+        run_at_ms: launch.run_at_ms,
+    };
+    Ok(plan.encode_to_vec())
+}
+
+/// What a later life of the agent, and readers of logs, need of a plan.
+#[derive(Clone, Debug)]
+pub struct KeptPlan {
+    pub record: RecoveredRecord,
+    /// Names of its processes, in the spec's order.
+    pub processes: Vec<String>,
+}
+
+/// Reads a plan back. `default_pids` as when it was made.
+///
+/// # Errors
+/// When it is no plan.
+pub fn decode_plan(bytes: &[u8], default_pids: u32) -> Result<KeptPlan, DecodeError> {
+    let plan = v1::ExecutorPlan::decode(bytes)?;
+    let task = plan.task.unwrap_or_default();
+    let demand = task.resources.as_ref().map(Resources::from).unwrap_or_default();
+    let max_pids = if task.max_pids == 0 { default_pids } else { task.max_pids };
+    let limits = Limits { cpu_milli: demand.cpu_milli, memory_bytes: demand.memory_bytes, max_pids };
+    let lifecycle = task.http_lifecycle.as_ref();
+    let endpoints_ms = lifecycle.map_or(0, |one| one.graceful_wait_ms.saturating_add(one.shutdown_wait_ms));
+    let port = |port: v1::AssignedPort| Some(Port { number: u16::try_from(port.port).ok()?, name: port.name });
+    let record = RecoveredRecord {
+        demand,
+        ports: plan.ports.into_iter().filter_map(port).collect(),
+        limits,
+        identity: Identity { uid: plan.uid, gid: plan.gid, groups: plan.groups },
+        grace_period_ms: task.grace_period_ms,
+        ladder_ms: endpoints_ms.saturating_add(task.finalization_wait_ms),
+    };
+    Ok(KeptPlan { record, processes: task.processes.into_iter().map(|process| process.name).collect() })
+}
+
+/// Reads one event of a task's log.
+///
+/// # Errors
+/// When it is none.
+pub fn decode_event(bytes: &[u8]) -> Result<ExecutorEvent, DecodeError> {
+    use executor_event::Event as E;
+    let event = v1::ExecutorEvent::decode(bytes)?;
+    let sequence = event.sequence;
+    Ok(match event.event {
+        Some(E::ProcessStarted(started)) => ExecutorEvent::ProcessStarted {
+            sequence,
+            name: started.name,
+            identity: ProcessIdentity { pid: started.pid, start_ticks: started.start_ticks },
+        },
+        Some(E::ProcessExited(exited)) => ExecutorEvent::ProcessExited { sequence, name: exited.name },
+        Some(E::KillBegun(begun)) => ExecutorEvent::KillBegun { sequence, reason: begun.reason() },
+        Some(E::TaskChanged(changed)) => ExecutorEvent::Changed {
+            sequence,
+            at: Timestamp(event.at_ms),
+            state: changed.state(),
+            reason: changed.reason(),
+            exit_code: changed.exit_code,
+            message: changed.message,
+        },
+        Some(E::Started(started)) => ExecutorEvent::Started {
+            sequence,
+            identity: ProcessIdentity { pid: started.pid, start_ticks: started.start_ticks },
+        },
+        None => ExecutorEvent::Other { sequence },
+    })
+}
+
+/// The agent's verdict as it is kept on disk.
+pub fn encode_report(report: &Report) -> Vec<u8> {
+    encode_task_report(report.clone()).encode_to_vec()
+}
+
+/// Reads a verdict back.
+///
+/// # Errors
+/// When it is none.
+pub fn decode_report(bytes: &[u8]) -> Result<Report, DecodeError> {
+    let wire = v1::TaskReport::decode(bytes)?;
+    let (state, reason) = (wire.state(), wire.reason());
+    let mut report =
+        Report::new(TaskId(wire.task_id), wire.sequence, state, Timestamp(wire.at_ms), reason, &wire.message);
+    report.exit_code = wire.exit_code;
+    Ok(report)
+}
+
+/// Asks for every event from `sequence` on.
+pub fn encode_subscribe(sequence: u64) -> Vec<u8> {
+    encode_request(executor_request::Request::SubscribeFrom(sequence))
+}
+
+/// Asks for the end of the task.
+pub fn encode_kill(reason: v1::Reason, grace_period_ms: Option<u64>) -> Vec<u8> {
+    let kill = v1::ExecutorKill { reason: reason.into(), grace_period_ms };
+    encode_request(executor_request::Request::Kill(kill))
+}
+
+fn encode_request(request: executor_request::Request) -> Vec<u8> {
+    v1::ExecutorRequest { request: Some(request) }.encode_to_vec()
+}

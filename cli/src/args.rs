@@ -1,0 +1,167 @@
+//! The command line: what there is, and whom it goes to. Not here: what the commands do.
+
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::client::Scheduler;
+use crate::commands;
+use crate::exit::{Exit, Failure, HELP};
+use crate::render::Out;
+use crate::spec;
+
+/// The answer to one request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+#[derive(Parser)]
+#[command(
+    name = "dawn",
+    version,
+    about = "Dawn runs jobs on a cluster of machines",
+    after_help = HELP,
+    max_term_width = 110,
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Heading of the options that every command has.
+const GLOBAL: &str = "Global options";
+
+#[derive(Args)]
+struct Global {
+    /// Schedulers to ask, in any order; the leader is found
+    #[arg(
+        long,
+        global = true,
+        help_heading = GLOBAL,
+        value_name = "HOST:PORT,…",
+        env = "DAWN_SCHEDULER",
+        default_value = "127.0.0.1:7070",
+        value_delimiter = ',',
+        value_parser = address
+    )]
+    scheduler: Vec<String>,
+    /// Print one JSON object instead of text
+    #[arg(long, global = true, help_heading = GLOBAL)]
+    json: bool,
+    /// Print without colours
+    #[arg(long, global = true, help_heading = GLOBAL)]
+    no_color: bool,
+    /// How long to wait for what is waited for, such as 90s or 5m [default: for ever; 5s for an answer]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "DURATION", value_parser = duration)]
+    timeout: Option<Duration>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Submit jobs, look at them, stop them
+    #[command(subcommand)]
+    Job(commands::job::Job),
+    /// See and start jobs that run by the clock
+    #[command(subcommand)]
+    Cron(commands::cron::Cron),
+    /// See the machines
+    #[command(subcommand)]
+    Node(commands::node::Node),
+    /// Run a cluster on this machine, with the example jobs; Ctrl-C ends it
+    Dev(crate::dev::Dev),
+    /// Print the version of this program and of the scheduler
+    Version,
+    /// Print a completion script for a shell
+    Completions { shell: clap_complete::Shell },
+}
+
+/// What every command has at hand.
+pub struct Context {
+    pub scheduler: Scheduler,
+    pub out: Out,
+    /// Of a wait; none: for ever.
+    pub timeout: Option<Duration>,
+}
+
+pub fn duration(text: &str) -> Result<Duration, String> {
+    spec::duration(text).map(Duration::from_millis)
+}
+
+fn address(text: &str) -> Result<String, String> {
+    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
+    match port {
+        Some(Ok(port)) if port > 0 => Ok(text.to_string()),
+        _ => Err("write HOST:PORT, as in 127.0.0.1:7070".to_string()),
+    }
+}
+
+/// Does what the command line asks.
+pub fn run(cli: Cli) -> Exit {
+    let Global { scheduler, json, no_color, timeout } = cli.global;
+    let request = timeout.map_or(REQUEST_TIMEOUT, |timeout| timeout.min(REQUEST_TIMEOUT));
+    let mut context =
+        Context { scheduler: Scheduler::new(scheduler, request), out: Out::stdout(json, no_color), timeout };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let done = match runtime {
+        Ok(runtime) => runtime.block_on(dispatch(cli.command, &mut context)),
+        Err(error) => Err(Failure::new(Exit::Failed, format!("starting the runtime: {error}"))),
+    };
+    done.unwrap_or_else(|failure| {
+        eprintln!("dawn: {failure}");
+        failure.exit
+    })
+}
+
+/// What the command line asks, with a context that is there already.
+#[cfg(test)]
+pub async fn run_in(cli: Cli, context: &mut Context) -> Result<Exit, Failure> {
+    dispatch(cli.command, context).await
+}
+
+async fn dispatch(command: Command, context: &mut Context) -> Result<Exit, Failure> {
+    match command {
+        Command::Job(job) => commands::job::run(job, context).await,
+        Command::Cron(cron) => commands::cron::run(cron, context).await,
+        Command::Node(node) => commands::node::run(node, context).await,
+        Command::Dev(dev) => crate::dev::run(dev, context).await,
+        Command::Version => commands::version::run(context).await,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            let mut command = <Cli as clap::CommandFactory>::command();
+            clap_complete::generate(shell, &mut command, "dawn", &mut script);
+            context.out.write(&script);
+            Ok(Exit::Done)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_numbers_every_exit_code() {
+        let help = Cli::command().render_help().to_string();
+        for exit in
+            [Exit::Done, Exit::Failed, Exit::Usage, Exit::NotFound, Exit::Refused, Exit::Unreachable, Exit::Waited]
+        {
+            assert!(help.contains(&format!("\n  {}  ", exit as i32)), "{exit:?} is not in the help:\n{help}");
+        }
+    }
+
+    #[test]
+    fn addresses_need_a_host_and_a_port() {
+        assert!(address("node-1:7070").is_ok() && address("[::1]:7070").is_ok());
+        for text in ["", "7070", ":7070", "host", "host:0", "host:port", "host:70700"] {
+            assert!(address(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! A scheduler that answers as a test tells it to, on a port of loopback, and remembers what it was asked.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use dawn_proto::v1::scheduler_server::{Scheduler as Service, SchedulerServer};
+use dawn_proto::v1::*;
+use tokio_stream::{Stream, StreamExt, wrappers::TcpListenerStream};
+use tonic::{Request, Response, Status};
+
+use crate::args::Context;
+use crate::client::Scheduler;
+use crate::render::Out;
+
+type Answers<T> = Mutex<VecDeque<Result<T, Status>>>;
+
+/// What it will answer, in order; the last answer to a read is given again and again.
+#[derive(Default)]
+pub struct Script {
+    pub submit: Answers<SubmitJobResponse>,
+    pub kill: Answers<KillJobResponse>,
+    pub jobs: Answers<ListJobsResponse>,
+    pub job: Answers<JobStatus>,
+    pub watch: Answers<Vec<JobStatus>>,
+    pub tasks: Answers<ListTasksResponse>,
+    pub why: Answers<WhyResponse>,
+    pub nodes: Answers<ListNodesResponse>,
+    pub node: Answers<NodeStatus>,
+    pub start_cron: Answers<StartCronResponse>,
+    pub cron: Answers<ListCronResponse>,
+    pub log: Answers<Vec<LogChunk>>,
+    pub info: Answers<ServerInfo>,
+    /// Names of the calls, and what matters of them.
+    pub asked: Mutex<Vec<String>>,
+    pub submitted: Mutex<Vec<JobSpec>>,
+    /// Answers nothing for ever.
+    pub silent: bool,
+}
+
+pub fn answers<T>(answers: impl IntoIterator<Item = Result<T, Status>>) -> Answers<T> {
+    Mutex::new(answers.into_iter().collect())
+}
+
+/// A refusal that names who leads.
+pub fn not_leader(leader: &str) -> Status {
+    let mut status = Status::unavailable("not the leader");
+    status.metadata_mut().insert("dawn-leader", leader.parse().unwrap());
+    status
+}
+
+pub struct Fake {
+    pub address: SocketAddr,
+    pub script: Arc<Script>,
+}
+
+impl Fake {
+    pub async fn start(script: Script) -> Fake {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let script = Arc::new(script);
+        let service = SchedulerServer::from_arc(script.clone());
+        let server = tonic::transport::Server::builder().add_service(service);
+        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+        Fake { address, script }
+    }
+
+    pub fn asked(&self) -> Vec<String> {
+        self.script.asked.lock().unwrap().clone()
+    }
+
+    /// A context that asks this scheduler, and what it will have printed.
+    pub fn context(&self, json: bool) -> (Context, Arc<Mutex<Vec<u8>>>) {
+        context(&[self.address.to_string()], json)
+    }
+}
+
+pub fn context(addresses: &[String], json: bool) -> (Context, Arc<Mutex<Vec<u8>>>) {
+    let (out, memory) = Out::memory(json);
+    let scheduler = Scheduler::new(addresses.to_vec(), Duration::from_secs(2));
+    (Context { scheduler, out, timeout: None }, memory)
+}
+
+pub fn text(memory: &Mutex<Vec<u8>>) -> String {
+    String::from_utf8(memory.lock().unwrap().clone()).unwrap()
+}
+
+impl Script {
+    async fn next<T: Clone>(&self, asked: &str, answers: &Answers<T>) -> Result<Response<T>, Status> {
+        self.asked.lock().unwrap().push(asked.to_string());
+        if self.silent {
+            std::future::pending::<()>().await;
+        }
+        let mut answers = answers.lock().unwrap();
+        let next = if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() };
+        next.unwrap_or_else(|| Err(Status::unimplemented(format!("no answer to {asked}")))).map(Response::new)
+    }
+
+    async fn stream<T: Clone + Send + 'static>(
+        &self,
+        asked: &str,
+        answers: &Answers<Vec<T>>,
+    ) -> Result<Response<Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>>, Status> {
+        let items = self.next(asked, answers).await?.into_inner();
+        Ok(Response::new(Box::pin(tokio_stream::iter(items).map(Ok))))
+    }
+}
+
+fn key(key: Option<&JobKey>) -> String {
+    crate::render::key(key)
+}
+
+#[tonic::async_trait]
+impl Service for Script {
+    async fn submit_job(&self, request: Request<SubmitJobRequest>) -> Result<Response<SubmitJobResponse>, Status> {
+        let spec = request.into_inner().spec.unwrap_or_default();
+        let asked = format!("submit {}", key(spec.key.as_ref()));
+        self.submitted.lock().unwrap().push(spec);
+        self.next(&asked, &self.submit).await
+    }
+
+    async fn kill_job(&self, request: Request<KillJobRequest>) -> Result<Response<KillJobResponse>, Status> {
+        let request = request.into_inner();
+        let ranges: Vec<String> =
+            request.instances.iter().map(|range| format!(" {}-{}", range.first, range.last)).collect();
+        self.next(&format!("kill {}{}", key(request.key.as_ref()), ranges.concat()), &self.kill).await
+    }
+
+    async fn list_jobs(&self, request: Request<ListJobsRequest>) -> Result<Response<ListJobsResponse>, Status> {
+        let request = request.into_inner();
+        self.next(&format!("jobs {}/{} {}", request.role, request.env, request.page_token), &self.jobs).await
+    }
+
+    async fn get_job(&self, request: Request<GetJobRequest>) -> Result<Response<JobStatus>, Status> {
+        self.next(&format!("job {}", key(request.into_inner().key.as_ref())), &self.job).await
+    }
+
+    type WatchJobStream = Pin<Box<dyn Stream<Item = Result<JobStatus, Status>> + Send>>;
+
+    async fn watch_job(&self, request: Request<GetJobRequest>) -> Result<Response<Self::WatchJobStream>, Status> {
+        self.stream(&format!("watch {}", key(request.into_inner().key.as_ref())), &self.watch).await
+    }
+
+    async fn list_tasks(&self, request: Request<ListTasksRequest>) -> Result<Response<ListTasksResponse>, Status> {
+        let request = request.into_inner();
+        self.next(&format!("tasks {} all={}", key(request.job.as_ref()), request.all), &self.tasks).await
+    }
+
+    async fn why(&self, _: Request<WhyRequest>) -> Result<Response<WhyResponse>, Status> {
+        self.next("why", &self.why).await
+    }
+
+    async fn list_nodes(&self, _: Request<ListNodesRequest>) -> Result<Response<ListNodesResponse>, Status> {
+        self.next("nodes", &self.nodes).await
+    }
+
+    async fn get_node(&self, request: Request<GetNodeRequest>) -> Result<Response<NodeStatus>, Status> {
+        self.next(&format!("node {}", request.into_inner().agent_id), &self.node).await
+    }
+
+    async fn start_cron(&self, _: Request<StartCronRequest>) -> Result<Response<StartCronResponse>, Status> {
+        self.next("start cron", &self.start_cron).await
+    }
+
+    async fn deschedule_cron(
+        &self,
+        _: Request<DescheduleCronRequest>,
+    ) -> Result<Response<DescheduleCronResponse>, Status> {
+        Err(Status::failed_precondition("www/prod/web is no cron job"))
+    }
+
+    async fn list_cron(&self, _: Request<ListCronRequest>) -> Result<Response<ListCronResponse>, Status> {
+        self.next("cron", &self.cron).await
+    }
+
+    type ReadLogStream = Pin<Box<dyn Stream<Item = Result<LogChunk, Status>> + Send>>;
+
+    async fn read_log(&self, request: Request<ReadLogRequest>) -> Result<Response<Self::ReadLogStream>, Status> {
+        let ReadLogRequest { task_id, process, stderr, follow, tail_bytes, tail } = request.into_inner();
+        let stream = if stderr { "stderr" } else { "stdout" };
+        let from = if tail { format!(" tail {tail_bytes}") } else { String::new() };
+        let follow = if follow { " follow" } else { "" };
+        self.stream(&format!("log t{task_id} {process}:{stream}{from}{follow}"), &self.log).await
+    }
+
+    async fn get_server_info(&self, _: Request<GetServerInfoRequest>) -> Result<Response<ServerInfo>, Status> {
+        self.next("info", &self.info).await
+    }
+}

@@ -1,0 +1,189 @@
+//! Whole commands against a scheduler that answers as told: exit codes, what is printed, what was asked.
+
+mod jobs;
+
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use dawn_proto::v1::*;
+use tonic::Status;
+
+use super::fake::{Fake, Script, answers, context, not_leader, text};
+use crate::args::{self, Context};
+use crate::exit::{Exit, Failure};
+
+/// Runs a command line against the context's scheduler.
+async fn dawn(context: &mut Context, line: &str) -> Result<Exit, Failure> {
+    args::run_in(args::Cli::try_parse_from(line.split(' ')).unwrap(), context).await
+}
+
+async fn refusal(context: &mut Context, line: &str) -> (Exit, String) {
+    let failure = dawn(context, line).await.expect_err(line);
+    (failure.exit, failure.to_string())
+}
+
+fn key(name: &str) -> JobKey {
+    JobKey { role: "www".into(), env: "prod".into(), name: name.into() }
+}
+
+fn info() -> ServerInfo {
+    ServerInfo { version: "9.9.9".into(), journal: "embedded".into(), leader: true, ..Default::default() }
+}
+
+/// An address where nobody listens: it was bound and given back.
+fn dead() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+#[tokio::test]
+async fn a_dead_scheduler_is_one_clear_line_soon() {
+    let address = dead();
+    let (mut context, memory) = context(std::slice::from_ref(&address), false);
+    let began = Instant::now();
+    let (exit, message) = refusal(&mut context, "dawn job list").await;
+    assert_eq!(exit, Exit::Unreachable);
+    let expected = format!(
+        "no scheduler answered at {address} (connection refused)\n  \
+         start one with `dawn dev` or `dawn scheduler`, or name another: --scheduler HOST:PORT"
+    );
+    assert_eq!(message, expected);
+    assert!(began.elapsed() < Duration::from_secs(3), "took {:?}", began.elapsed());
+    assert_eq!(text(&memory), "");
+}
+
+#[tokio::test]
+async fn a_scheduler_that_never_answers_is_given_up() {
+    let silent = Fake::start(Script { silent: true, ..Default::default() }).await;
+    let (mut context, _) = silent.context(false);
+    let began = Instant::now();
+    let (exit, message) = refusal(&mut context, "dawn version").await;
+    assert_eq!(exit, Exit::Unreachable);
+    assert!(message.contains("(no answer within 2 s)"), "{message}");
+    assert!(began.elapsed() < Duration::from_secs(4), "took {:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn the_next_address_is_tried_and_the_leader_followed() {
+    let leader = Fake::start(Script { info: answers([Ok(info())]), ..Default::default() }).await;
+    let refused = Err(not_leader(&leader.address.to_string()));
+    let follower = Fake::start(Script { info: answers([refused]), ..Default::default() }).await;
+    let (mut context, memory) = context(&[dead(), follower.address.to_string()], false);
+    assert_eq!(dawn(&mut context, "dawn version").await.unwrap(), Exit::Done);
+    assert!(text(&memory).contains("scheduler  9.9.9"), "{}", text(&memory));
+    assert_eq!(follower.asked(), ["info"]);
+    // The leader is remembered.
+    assert_eq!(dawn(&mut context, "dawn version").await.unwrap(), Exit::Done);
+    assert_eq!((follower.asked().len(), leader.asked().len()), (1, 2));
+}
+
+#[tokio::test]
+async fn schedulers_that_name_each_other_for_ever_are_given_up() {
+    let first = Fake::start(Script::default()).await;
+    let refused = Err(not_leader(&first.address.to_string()));
+    let second = Fake::start(Script { info: answers([refused]), ..Default::default() }).await;
+    first.script.info.lock().unwrap().push_back(Err(not_leader(&second.address.to_string())));
+    let (mut context, _) = first.context(false);
+    let (exit, message) = refusal(&mut context, "dawn version").await;
+    assert_eq!(exit, Exit::Unreachable);
+    assert!(message.contains("not the leader"), "{message}");
+    assert!(first.asked().len() + second.asked().len() <= 6);
+}
+
+#[tokio::test]
+async fn every_refusal_has_its_exit_code() {
+    for (status, exit, part) in [
+        (Status::not_found("no job www/prod/web"), Exit::NotFound, "no job www/prod/web\n  see `dawn job list"),
+        (Status::invalid_argument("priority: 2000"), Exit::Refused, "refused by the scheduler: priority: 2000"),
+        (Status::failed_precondition("it ended"), Exit::Refused, "refused by the scheduler: it ended"),
+        (Status::resource_exhausted("queue full"), Exit::Refused, "queue full\n  try again in a moment"),
+        (Status::unimplemented("what"), Exit::Refused, "compare `dawn version`"),
+        (Status::unavailable("etcd is gone"), Exit::Unreachable, "(etcd is gone)"),
+        (Status::internal("\u{1b}[2J"), Exit::Failed, "\\u{1b}[2J"),
+    ] {
+        let fake = Fake::start(Script { job: answers([Err(status.clone())]), ..Default::default() }).await;
+        let (mut context, memory) = fake.context(false);
+        let (got, message) = refusal(&mut context, "dawn job status www/prod/web").await;
+        assert_eq!(got, exit, "{status:?}");
+        assert!(message.contains(part), "{message}");
+        assert_eq!(text(&memory), "", "{status:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_repeatable_is_not_sent_twice() {
+    let silent = Fake::start(Script { silent: true, ..Default::default() }).await;
+    let other = Fake::start(Script::default()).await;
+    let (mut context, _) = context(&[silent.address.to_string(), other.address.to_string()], false);
+    let (exit, message) = refusal(&mut context, "dawn cron start www/prod/backup").await;
+    assert_eq!(exit, Exit::Unreachable);
+    assert!(message.contains("it is unclear whether it was done"), "{message}");
+    assert_eq!((silent.asked().len(), other.asked().len()), (1, 0));
+}
+
+#[tokio::test]
+async fn lists_take_every_page_and_are_json_for_programs() {
+    let page = |name: &str, next: &str| {
+        let summary = JobSummary { key: Some(key(name)), kind: JobKind::Service.into(), ..Default::default() };
+        Ok(ListJobsResponse { jobs: vec![summary], next_page_token: next.into(), index: 1 })
+    };
+    let script = Script { jobs: answers([page("a", "2"), page("b", "")]), ..Default::default() };
+    let fake = Fake::start(script).await;
+    let (mut context, memory) = fake.context(true);
+    assert_eq!(dawn(&mut context, "dawn job list www/prod --json").await.unwrap(), Exit::Done);
+    let value: serde_json::Value = serde_json::from_str(&text(&memory)).unwrap();
+    assert_eq!(value["schema"], "dawn.cli/1");
+    let keys: Vec<_> = value["jobs"].as_array().unwrap().iter().map(|job| job["job"].as_str().unwrap()).collect();
+    assert_eq!(keys, ["www/prod/a", "www/prod/b"]);
+    assert_eq!(fake.asked(), ["jobs www/prod ", "jobs www/prod 2"]);
+}
+
+#[tokio::test]
+async fn an_empty_cluster_says_what_to_type() {
+    let script = Script {
+        jobs: answers([Ok(ListJobsResponse::default())]),
+        nodes: answers([Ok(ListNodesResponse::default())]),
+        cron: answers([Ok(ListCronResponse::default())]),
+        ..Default::default()
+    };
+    let fake = Fake::start(script).await;
+    let (mut context, memory) = fake.context(false);
+    for line in ["dawn job list", "dawn node list", "dawn cron list"] {
+        assert_eq!(dawn(&mut context, line).await.unwrap(), Exit::Done);
+    }
+    let expected = "\
+no jobs (ended ones are shown with --all); submit one with `dawn job run FILE`
+no nodes; start one with `dawn agent --scheduler HOST:PORT --work-dir DIR`
+no cron jobs
+";
+    assert_eq!(text(&memory), expected);
+}
+
+#[tokio::test]
+async fn a_node_is_found_by_its_host_name_where_that_is_unique() {
+    let node = |id: &str, host: &str| Node { agent_id: id.into(), hostname: host.into(), ..Default::default() };
+    let nodes = vec![node("id-1", "alpha"), node("id-2", "beta"), node("id-3", "beta")];
+    let script = || Script {
+        nodes: answers([Ok(ListNodesResponse { nodes: nodes.clone(), ..Default::default() })]),
+        node: answers([
+            Err(Status::not_found("no node")),
+            Ok(NodeStatus { node: Some(node("id-1", "alpha")), ..Default::default() }),
+        ]),
+        ..Default::default()
+    };
+    let fake = Fake::start(script()).await;
+    let (mut context, memory) = fake.context(false);
+    assert_eq!(dawn(&mut context, "dawn node status alpha").await.unwrap(), Exit::Done);
+    assert_eq!(fake.asked(), ["node alpha", "nodes", "node id-1"]);
+    assert!(text(&memory).contains("host   alpha\n"), "{}", text(&memory));
+
+    let fake = Fake::start(script()).await;
+    let (mut context, _) = fake.context(false);
+    let (exit, message) = refusal(&mut context, "dawn node status beta").await;
+    assert_eq!(exit, Exit::Usage);
+    assert!(message.contains("several nodes are named beta"), "{message}");
+
+    let fake = Fake::start(script()).await;
+    let (mut context, _) = fake.context(false);
+    assert_eq!(refusal(&mut context, "dawn node status gamma").await.0, Exit::NotFound);
+}

@@ -1,0 +1,231 @@
+//! `dawn job …` against a scheduler that answers as told.
+
+use std::path::PathBuf;
+
+use super::*;
+
+fn file(dir: &tempfile::TempDir, text: &str) -> PathBuf {
+    let path = dir.path().join("job.yaml");
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+const SERVICE: &str = "job: www/prod/web\nkind: service\ninstances: 2\nrun: x\n";
+
+fn status(kind: JobKind, index: u64, counts: [u32; 4]) -> JobStatus {
+    let [pending, running, finished, failed] = counts;
+    let summary = JobSummary {
+        key: Some(key("web")),
+        kind: kind.into(),
+        instances: 2,
+        pending,
+        running,
+        finished,
+        failed,
+        ..Default::default()
+    };
+    JobStatus { summary: Some(summary), index, ..Default::default() }
+}
+
+fn submitted() -> super::super::fake::Script {
+    let response =
+        SubmitJobResponse { version: 1, outcome: SubmitOutcome::Created.into(), index: 7, ..Default::default() };
+    Script { submit: answers([Ok(response)]), ..Default::default() }
+}
+
+#[tokio::test]
+async fn run_waits_until_every_instance_of_a_service_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut last = status(JobKind::Service, 9, [0, 2, 0, 0]);
+    let ports = vec![AssignedPort { name: "http".into(), port: 31000 }];
+    last.tasks =
+        vec![Task { state: TaskState::Running.into(), hostname: "node-1".into(), ports, ..Default::default() }];
+    // The first state is older than the submission and says nothing about it; the stream breaks once.
+    let old = status(JobKind::Service, 6, [0, 2, 0, 0]);
+    let watch = answers([Ok(vec![old, status(JobKind::Service, 8, [1, 1, 0, 0])]), Ok(vec![last])]);
+    let fake = Fake::start(Script { watch, ..submitted() }).await;
+    let (mut context, memory) = fake.context(false);
+    let line = format!("dawn job run {}", file(&dir, SERVICE).display());
+    assert_eq!(dawn(&mut context, &line).await.unwrap(), Exit::Done);
+    let expected = "\
+www/prod/web: created (version 1, service, 2 instances)
+www/prod/web  1 of 2 running, 1 pending
+www/prod/web  2 of 2 running
+www/prod/web/0: node-1 http=31000
+";
+    assert_eq!(text(&memory), expected);
+    assert_eq!(fake.asked(), ["submit www/prod/web", "watch www/prod/web", "watch www/prod/web"]);
+    let spec = fake.script.submitted.lock().unwrap().remove(0);
+    assert_eq!(spec.task.unwrap().user, "www", "defaults are filled in before it is sent");
+}
+
+#[tokio::test]
+async fn run_ends_with_the_verdict_on_a_batch_job() {
+    let dir = tempfile::tempdir().unwrap();
+    let text_of = SERVICE.replace("service", "batch");
+    for (counts, exit) in [([0, 0, 2, 0], Exit::Done), ([0, 0, 1, 1], Exit::Failed)] {
+        let watch = answers([Ok(vec![status(JobKind::Batch, 8, counts)])]);
+        let fake = Fake::start(Script { watch, ..submitted() }).await;
+        let (mut context, memory) = fake.context(true);
+        let line = format!("dawn job run {} --json", file(&dir, &text_of).display());
+        assert_eq!(dawn(&mut context, &line).await.unwrap(), exit);
+        let value: serde_json::Value = serde_json::from_str(&text(&memory)).unwrap();
+        assert_eq!(value["exit"], exit as i32);
+        assert_eq!(value["jobs"][0]["status"]["summary"]["finished"], counts[2]);
+    }
+}
+
+#[tokio::test]
+async fn run_says_why_a_job_stays_pending_and_gives_up_in_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let class = PendingClass { summary: "fits no node: lacks 512 MiB".into(), ..Default::default() };
+    let script = Script {
+        watch: answers([Ok(vec![status(JobKind::Service, 8, [2, 0, 0, 0])])]),
+        why: answers([Ok(WhyResponse { classes: vec![class], index: 8 })]),
+        ..submitted()
+    };
+    let fake = Fake::start(script).await;
+    let (mut context, memory) = fake.context(false);
+    context.timeout = Some(Duration::from_secs(7));
+    let line = format!("dawn job run {}", file(&dir, SERVICE).display());
+    assert_eq!(dawn(&mut context, &line).await.unwrap(), Exit::Waited);
+    let said = text(&memory);
+    assert_eq!(said.matches("fits no node: lacks 512 MiB").count(), 1, "{said}");
+    assert_eq!(fake.asked().iter().filter(|asked| asked.starts_with("kill")).count(), 0);
+}
+
+#[tokio::test]
+async fn nothing_is_submitted_when_a_file_is_wrong() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = file(&dir, SERVICE);
+    let bad = dir.path().join("bad.yaml");
+    std::fs::write(&bad, "job: a/b/c\nkind: batch\nrun: x\ncolor: red\n").unwrap();
+    let fake = Fake::start(submitted()).await;
+    let (mut context, memory) = fake.context(false);
+    let line = format!("dawn job run {} {}", good.display(), bad.display());
+    let (exit, message) = refusal(&mut context, &line).await;
+    assert_eq!(exit, Exit::Usage);
+    assert!(message.contains("bad.yaml:4:1: color: unknown field `color`"), "{message}");
+    let line = format!("dawn job run {0} {0}", good.display());
+    assert!(refusal(&mut context, &line).await.1.contains("www/prod/web is in"), "the same key in two files");
+    assert_eq!((fake.asked(), text(&memory)), (vec![], String::new()));
+}
+
+#[tokio::test]
+async fn detached_runs_don_t_wait() {
+    let dir = tempfile::tempdir().unwrap();
+    let fake = Fake::start(submitted()).await;
+    let (mut context, _) = fake.context(false);
+    let line = format!("dawn job run --detach {}", file(&dir, SERVICE).display());
+    assert_eq!(dawn(&mut context, &line).await.unwrap(), Exit::Done);
+    assert_eq!(fake.asked(), ["submit www/prod/web"]);
+}
+
+#[tokio::test]
+async fn kill_waits_until_the_tasks_are_gone() {
+    let task = |id: u64| Task { id, state: TaskState::Running.into(), ..Default::default() };
+    let page = |tasks: Vec<Task>| Ok(ListTasksResponse { tasks, ..Default::default() });
+    // A task that was started after the kill is none of those that must go.
+    let script = Script {
+        tasks: answers([page(vec![task(1), task(2)]), page(vec![task(2)]), page(vec![task(3)])]),
+        kill: answers([Ok(KillJobResponse { tasks: 2, index: 9 })]),
+        ..Default::default()
+    };
+    let fake = Fake::start(script).await;
+    let (mut context, memory) = fake.context(false);
+    assert_eq!(dawn(&mut context, "dawn job kill www/prod/web/0-1,7 --yes").await.unwrap(), Exit::Done);
+    assert_eq!(text(&memory), "www/prod/web: 1 task left\nwww/prod/web: killed 2 tasks\n");
+    let tasks = "tasks www/prod/web all=false";
+    assert_eq!(fake.asked(), [tasks, "kill www/prod/web 0-1 7-7", tasks, tasks]);
+}
+
+#[tokio::test]
+async fn kill_gives_up_waiting_when_told_to() {
+    let task = Task { id: 1, state: TaskState::Killing.into(), ..Default::default() };
+    let script = Script {
+        tasks: answers([Ok(ListTasksResponse { tasks: vec![task], ..Default::default() })]),
+        kill: answers([Ok(KillJobResponse { tasks: 1, index: 9 })]),
+        ..Default::default()
+    };
+    let fake = Fake::start(script).await;
+    let (mut context, _) = fake.context(false);
+    context.timeout = Some(Duration::from_millis(300));
+    assert_eq!(dawn(&mut context, "dawn job kill www/prod/web --yes").await.unwrap(), Exit::Waited);
+}
+
+fn placed(id: u64, instance: u32, state: TaskState) -> Task {
+    Task { id, instance, state: state.into(), agent_id: "a".into(), hostname: "n".into(), ..Default::default() }
+}
+
+fn page(tasks: Vec<Task>) -> Result<ListTasksResponse, Status> {
+    Ok(ListTasksResponse { tasks, ..Default::default() })
+}
+
+fn chunk(data: &str, end: bool) -> LogChunk {
+    LogChunk { data: data.into(), offset: 0, end }
+}
+
+#[tokio::test]
+async fn logs_of_several_instances_are_told_apart() {
+    let tasks =
+        vec![placed(1, 0, TaskState::Failed), placed(2, 1, TaskState::Running), placed(3, 0, TaskState::Running)];
+    let script = Script {
+        tasks: answers([page(tasks)]),
+        log: answers([Ok(vec![chunk("on", false), chunk("e\ntw", false), chunk("o", true)])]),
+        ..Default::default()
+    };
+    let fake = Fake::start(script).await;
+    let (mut context, memory) = fake.context(false);
+    let line = "dawn job logs www/prod/web --process p --stderr --tail 1KiB";
+    assert_eq!(dawn(&mut context, line).await.unwrap(), Exit::Done);
+    let mut lines: Vec<String> = text(&memory).lines().map(str::to_string).collect();
+    lines.sort();
+    assert_eq!(lines, ["0 | one", "0 | two", "1 | one", "1 | two"]);
+    let mut asked = fake.asked();
+    asked.sort();
+    assert_eq!(asked, ["log t2 p:stderr tail 1024", "log t3 p:stderr tail 1024", "tasks www/prod/web all=true"]);
+}
+
+#[tokio::test]
+async fn following_goes_on_with_the_next_life_of_the_instance() {
+    let first = vec![placed(1, 0, TaskState::Running)];
+    let pending = Task { agent_id: String::new(), ..placed(2, 0, TaskState::Pending) };
+    let waiting = vec![placed(1, 0, TaskState::Failed), pending];
+    let second = vec![placed(1, 0, TaskState::Failed), placed(2, 0, TaskState::Running)];
+    let ended = JobStatus { summary: Some(JobSummary { ended: true, ..Default::default() }), ..Default::default() };
+    let script = Script {
+        tasks: answers([page(first), page(waiting), page(second)]),
+        log: answers([Ok(vec![chunk("life 1\n", true)]), Ok(vec![chunk("life 2\n", true)])]),
+        job: answers([Ok(ended)]),
+        ..Default::default()
+    };
+    let fake = Fake::start(script).await;
+    let (mut context, memory) = fake.context(false);
+    assert_eq!(dawn(&mut context, "dawn job logs -f www/prod/web/0 --tail 10").await.unwrap(), Exit::Done);
+    assert_eq!(text(&memory), "life 1\nlife 2\n");
+    let logs: Vec<String> = fake.asked().into_iter().filter(|asked| asked.starts_with("log")).collect();
+    assert_eq!(logs, ["log t1 :stdout tail 10 follow", "log t2 :stdout follow"]);
+}
+
+#[tokio::test]
+async fn a_job_that_never_started_has_no_logs() {
+    let pending = Task { agent_id: String::new(), ..placed(1, 0, TaskState::Pending) };
+    let fake = Fake::start(Script { tasks: answers([page(vec![pending])]), ..Default::default() }).await;
+    let (mut context, _) = fake.context(false);
+    let (exit, message) = refusal(&mut context, "dawn job logs www/prod/web").await;
+    assert_eq!(exit, Exit::Failed);
+    assert!(message.contains("was started yet") && message.contains("dawn job why www/prod/web"), "{message}");
+}
+
+#[tokio::test]
+async fn inspect_prints_a_submitted_job_as_a_file() {
+    let spec = crate::spec::parse("x", SERVICE, 0).unwrap().remove(0);
+    let status = JobStatus { spec: Some(spec.clone()), ..Default::default() };
+    let fake = Fake::start(Script { job: answers([Ok(status)]), ..Default::default() }).await;
+    for format in ["yaml", "json"] {
+        let (mut context, memory) = fake.context(false);
+        let line = format!("dawn job inspect www/prod/web --as {format}");
+        assert_eq!(dawn(&mut context, &line).await.unwrap(), Exit::Done);
+        assert_eq!(crate::spec::parse("again", &text(&memory), 0).unwrap(), std::slice::from_ref(&spec));
+    }
+}

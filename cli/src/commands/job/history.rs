@@ -1,0 +1,106 @@
+//! `dawn job history`: a job's versions, and every step of its tasks.
+
+use clap::Args;
+use dawn_proto::{TaskId, v1};
+
+use super::{status, tasks};
+use crate::args::Context;
+use crate::commands::select::Selection;
+use crate::exit::{Exit, Failure};
+use crate::render::{self, Table, json, time};
+
+/// Tasks whose steps are shown; the newest.
+const MAX_TASKS: usize = 50;
+
+#[derive(Args)]
+pub struct History {
+    /// ROLE/ENV/NAME, or ROLE/ENV/NAME/0-3,7 for some instances
+    job: Selection,
+}
+
+pub async fn run(args: History, context: &mut Context) -> Result<Exit, Failure> {
+    let status = status::get(context, &args.job).await?;
+    let tasks = tasks::list(context, &args.job, true).await?;
+    if context.out.json {
+        let versions: Vec<_> = status.versions.iter().map(json::version).collect();
+        let fields = serde_json::json!({
+            "job": args.job.key.to_string(), "versions": versions, "tasks": json::tasks(&tasks), "index": status.index,
+        });
+        context.out.value(&json::object(fields));
+        return Ok(Exit::Done);
+    }
+    let now_ms = time::now_ms();
+    if args.job.instances.is_empty() {
+        context.out.table(&versions(&status.versions, now_ms));
+        context.out.line("");
+    }
+    let left_out = tasks.len().saturating_sub(MAX_TASKS);
+    if left_out > 0 {
+        let key = &args.job.key;
+        context.out.line(&format!("… {left_out} older tasks left out; ask for one instance with {key}/0"));
+    }
+    context.out.table(&steps(&tasks[left_out..]));
+    Ok(Exit::Done)
+}
+
+fn versions(versions: &[v1::JobVersion], now_ms: i64) -> Table {
+    let mut table = Table::new(&[">VERSION", "WHEN", "", "BY", "MESSAGE"]);
+    for version in versions {
+        table.row(vec![
+            version.version.to_string(),
+            time::local(version.at_ms),
+            time::relative(version.at_ms, now_ms),
+            version.author.clone(),
+            version.message.clone(),
+        ]);
+    }
+    table
+}
+
+fn steps(tasks: &[v1::Task]) -> Table {
+    let mut table = Table::new(&["TASK", ">INSTANCE", ">VERSION", "NODE", "WHEN", "STATE", "REASON", "MESSAGE"]);
+    for task in tasks {
+        let node = if task.hostname.is_empty() { &task.agent_id } else { &task.hostname };
+        for (i, step) in task.history.iter().enumerate() {
+            let first = |text: String| if i == 0 { text } else { String::new() };
+            table.row(vec![
+                first(TaskId(task.id).to_string()),
+                first(task.instance.to_string()),
+                first(task.version.to_string()),
+                first(node.clone()),
+                time::local(step.at_ms),
+                render::state(step.state()).to_string(),
+                render::reason(step.reason()),
+                step.message.clone(),
+            ]);
+        }
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_task_is_named_once_and_then_its_steps() {
+        let step = |state: v1::TaskState, reason: v1::Reason, message: &str| v1::Transition {
+            state: state.into(),
+            reason: reason.into(),
+            message: message.into(),
+            at_ms: 0,
+        };
+        let history = vec![
+            step(v1::TaskState::Running, v1::Reason::None, ""),
+            step(v1::TaskState::Failed, v1::Reason::OutOfMemory, "limit 64 MiB"),
+        ];
+        let task =
+            v1::Task { id: 7, instance: 2, version: 1, hostname: "node-1".into(), history, ..Default::default() };
+        let expected = "\
+TASK  INSTANCE  VERSION  NODE    WHEN  STATE    REASON         MESSAGE
+t7           2        1  node-1  -     RUNNING
+                                 -     FAILED   out of memory  limit 64 MiB
+";
+        assert_eq!(steps(&[task]).text(), expected);
+    }
+}

@@ -1,0 +1,229 @@
+//! `dawn job logs`: what processes wrote, followed from one life of an instance to the next.
+
+use std::time::Duration;
+
+use clap::Args;
+use dawn_proto::{JobKey, TaskId, v1};
+use tokio::time::sleep;
+
+use super::tasks;
+use crate::args::Context;
+use crate::client::{Client, Repeat, Scheduler};
+use crate::commands::select::Selection;
+use crate::exit::{Exit, Failure};
+use crate::render::{self, Out};
+
+/// Between two looks for the next life of an instance.
+const POLL: Duration = Duration::from_millis(500);
+/// Instances whose logs are read at the same time.
+const MAX_INSTANCES: usize = 100;
+/// A longer line is cut into several when instances are told apart.
+const MAX_LINE_BYTES: usize = 64 << 10;
+
+#[derive(Args)]
+pub struct Logs {
+    /// ROLE/ENV/NAME, or ROLE/ENV/NAME/0-3,7 for some instances
+    job: Selection,
+    /// Go on as more is written, also after a restart of the instance
+    #[arg(long, short)]
+    follow: bool,
+    /// The process, where a task has several [default: the first]
+    #[arg(long, short, default_value = "")]
+    process: String,
+    /// What was written to standard error instead of standard output
+    #[arg(long)]
+    stderr: bool,
+    /// Start this far from the end, such as 0, 500 or 64KiB [default: at the oldest byte kept]
+    #[arg(long, value_name = "BYTES", value_parser = crate::spec::size)]
+    tail: Option<u64>,
+}
+
+/// One instance's log, and how it is shown.
+struct Reading {
+    scheduler: Scheduler,
+    out: Out,
+    key: JobKey,
+    instance: u32,
+    request: v1::ReadLogRequest,
+    /// "3 | " before each line; empty for a single instance, whose bytes go out as they are.
+    prefix: String,
+    line: Vec<u8>,
+}
+
+pub async fn run(args: Logs, context: &mut Context) -> Result<Exit, Failure> {
+    let all = tasks::list(context, &args.job, true).await?;
+    let started: Vec<&v1::Task> = tasks::newest(&all).into_iter().filter(|task| !task.agent_id.is_empty()).collect();
+    let newest: std::collections::BTreeMap<u32, u64> = started.iter().map(|task| (task.instance, task.id)).collect();
+    if newest.is_empty() {
+        let failure =
+            Failure::new(Exit::Failed, format!("no task of {} was started yet, so it has no logs", args.job.key));
+        return Err(failure.hint(format!("see `dawn job why {}`", args.job.key)));
+    }
+    if newest.len() > MAX_INSTANCES {
+        let message = format!("{} instances; at most {MAX_INSTANCES} at once", newest.len());
+        return Err(Failure::new(Exit::Usage, message).hint(format!("ask for some: {}/0-9", args.job.key)));
+    }
+    let width = newest.keys().last().map_or(0, |last| last.to_string().len());
+    let several = newest.len() > 1;
+    let mut readings = tokio::task::JoinSet::new();
+    for (instance, task_id) in newest {
+        let request = v1::ReadLogRequest {
+            task_id,
+            process: args.process.clone(),
+            stderr: args.stderr,
+            follow: args.follow,
+            tail_bytes: args.tail.unwrap_or(0),
+            tail: args.tail.is_some(),
+        };
+        let reading = Reading {
+            scheduler: context.scheduler.again(),
+            out: context.out.clone(),
+            key: args.job.key.clone(),
+            instance,
+            request,
+            prefix: if several { format!("{instance:width$} | ") } else { String::new() },
+            line: Vec::new(),
+        };
+        readings.spawn(read(reading));
+    }
+    let mut failed = None;
+    while let Some(done) = readings.join_next().await {
+        match done {
+            Ok(Ok(())) => {}
+            Ok(Err(failure)) => failed = Some(failure),
+            Err(error) => failed = Some(Failure::new(Exit::Failed, format!("reading a log: {error}"))),
+        }
+    }
+    failed.map_or(Ok(Exit::Done), Err)
+}
+
+/// Reads to the end, or for ever when following.
+async fn read(mut reading: Reading) -> Result<(), Failure> {
+    loop {
+        let ended = one_task(&mut reading).await?;
+        if !reading.request.follow {
+            return Ok(());
+        }
+        if ended {
+            match next_task(&mut reading).await? {
+                Some(task_id) => reading.request = v1::ReadLogRequest { task_id, tail: false, ..reading.request },
+                None => return Ok(()),
+            }
+        } else {
+            // The stream broke under a task that lives: on from its end, so that nothing comes twice.
+            reading.request = v1::ReadLogRequest { tail: true, tail_bytes: 0, ..reading.request };
+            sleep(POLL).await;
+        }
+    }
+}
+
+/// Whether the task has ended and all of its log was read.
+async fn one_task(reading: &mut Reading) -> Result<bool, Failure> {
+    let call = async |client: &mut Client, request| client.read_log(request).await;
+    let mut stream = match reading.scheduler.call(reading.request.clone(), Repeat::Harmless, call).await {
+        Err(failure) if failure.exit == Exit::Unreachable && reading.request.follow => return Ok(false),
+        other => other?,
+    };
+    loop {
+        match stream.message().await {
+            Ok(Some(chunk)) => {
+                reading.show(&chunk.data);
+                if chunk.end {
+                    reading.finish_line();
+                    return Ok(true);
+                }
+            }
+            Ok(None) => {
+                reading.finish_line();
+                return Ok(!reading.request.follow);
+            }
+            Err(_) if reading.request.follow => return Ok(false),
+            Err(status) => {
+                let task = TaskId(reading.request.task_id);
+                return Err(Failure::new(
+                    Exit::Failed,
+                    format!("the log of {task} broke off: {}", render::safe(status.message())),
+                ));
+            }
+        }
+    }
+}
+
+/// The next life of the instance, once it was started; none when the job has ended.
+async fn next_task(reading: &mut Reading) -> Result<Option<u64>, Failure> {
+    let last = reading.request.task_id;
+    let instance = v1::InstanceRange { first: reading.instance, last: reading.instance };
+    loop {
+        let request = v1::ListTasksRequest {
+            job: Some((&reading.key).into()),
+            instances: vec![instance],
+            all: true,
+            ..Default::default()
+        };
+        let call = async |client: &mut Client, request| client.list_tasks(request).await;
+        let mut tasks = match reading.scheduler.call(request, Repeat::Harmless, call).await {
+            Err(failure) if failure.exit == Exit::NotFound => return Ok(None),
+            Err(failure) if failure.exit == Exit::Unreachable => Vec::new(),
+            other => other?.tasks,
+        };
+        tasks.retain(|task| task.id > last);
+        if let Some(task) = tasks.iter().filter(|task| !task.agent_id.is_empty()).min_by_key(|task| task.id) {
+            let (old, new) = (TaskId(last), TaskId(task.id));
+            let on = render::safe(&task.hostname);
+            eprintln!("--- {}/{}: {old} ended; now {new} on {on}", reading.key, reading.instance);
+            return Ok(Some(task.id));
+        }
+        if tasks.is_empty() && has_ended(reading).await {
+            return Ok(None);
+        }
+        sleep(POLL).await;
+    }
+}
+
+async fn has_ended(reading: &mut Reading) -> bool {
+    let request = v1::GetJobRequest { key: Some((&reading.key).into()), version: 0 };
+    let call = async |client: &mut Client, request| client.get_job(request).await;
+    match reading.scheduler.call(request, Repeat::Harmless, call).await {
+        Ok(status) => {
+            let summary = status.summary.unwrap_or_default();
+            // A finished instance of a batch job has no next life, even while others go on.
+            let batch = summary.kind() == v1::JobKind::Batch;
+            let newest =
+                status.tasks.iter().filter(|task| task.instance == reading.instance).max_by_key(|task| task.id);
+            let settled =
+                newest.is_some_and(|task| matches!(task.state(), v1::TaskState::Finished | v1::TaskState::Killed));
+            summary.ended || (batch && settled) || (newest.is_none() && summary.instances <= reading.instance)
+        }
+        Err(failure) => failure.exit == Exit::NotFound,
+    }
+}
+
+impl Reading {
+    fn show(&mut self, data: &[u8]) {
+        if self.prefix.is_empty() {
+            return self.out.write(data);
+        }
+        for part in data.split_inclusive(|byte| *byte == b'\n') {
+            self.line.extend_from_slice(part);
+            if self.line.ends_with(b"\n") {
+                self.flush();
+            } else if self.line.len() >= MAX_LINE_BYTES {
+                self.line.push(b'\n');
+                self.flush();
+            }
+        }
+    }
+
+    fn finish_line(&mut self) {
+        if !self.line.is_empty() {
+            self.line.push(b'\n');
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        let line = [self.prefix.as_bytes(), &self.line].concat();
+        self.out.write(&line);
+        self.line.clear();
+    }
+}

@@ -1,0 +1,51 @@
+//! `dawn job …`: submit jobs, look at them, stop them.
+
+mod history;
+mod inspect;
+mod kill;
+pub mod list;
+mod logs;
+pub mod run;
+mod status;
+pub mod tasks;
+pub mod wait;
+pub mod watch;
+mod why;
+
+use clap::Subcommand;
+
+use crate::args::Context;
+use crate::exit::{Exit, Failure};
+
+#[derive(Subcommand)]
+pub enum Job {
+    /// Submit the jobs of a file and wait until they run (service), are done (batch) or are scheduled (cron)
+    Run(run::Run),
+    /// Show a job and where its instances stand
+    Status(status::Status),
+    /// List jobs
+    List(list::List),
+    /// Stop a job, or some instances of it
+    Kill(kill::Kill),
+    /// Print what a job's processes wrote
+    Logs(logs::Logs),
+    /// Say why instances of a job are pending
+    Why(why::Why),
+    /// Print what a job file or a submitted job says, with every default
+    Inspect(inspect::Inspect),
+    /// Show a job's versions and what became of its tasks
+    History(history::History),
+}
+
+pub async fn run(job: Job, context: &mut Context) -> Result<Exit, Failure> {
+    match job {
+        Job::Run(run) => run::run(run, context).await,
+        Job::Status(status) => status::run(status, context).await,
+        Job::List(list) => list::run(list, context).await,
+        Job::Kill(kill) => kill::run(kill, context).await,
+        Job::Logs(logs) => logs::run(logs, context).await,
+        Job::Why(why) => why::run(why, context).await,
+        Job::Inspect(inspect) => inspect::run(inspect, context).await,
+        Job::History(history) => history::run(history, context).await,
+    }
+}

@@ -1,0 +1,125 @@
+//! `dawn job status`: a job and where its instances stand.
+
+use clap::Args;
+use dawn_proto::v1;
+
+use super::tasks;
+use crate::args::Context;
+use crate::client::{Client, Repeat};
+use crate::commands::select::Selection;
+use crate::exit::{Exit, Failure};
+use crate::render::{self, Table, json, time};
+
+/// Longer lists of instances are cut, unless they were asked for.
+const MAX_ROWS: usize = 200;
+
+#[derive(Args)]
+pub struct Status {
+    /// ROLE/ENV/NAME, or ROLE/ENV/NAME/0-3,7 for some instances
+    job: Selection,
+}
+
+pub async fn get(context: &mut Context, selection: &Selection) -> Result<v1::JobStatus, Failure> {
+    let request = v1::GetJobRequest { key: Some((&selection.key).into()), version: 0 };
+    let call = async |client: &mut Client, request| client.get_job(request).await;
+    context.scheduler.call(request, Repeat::Harmless, call).await
+}
+
+pub async fn run(args: Status, context: &mut Context) -> Result<Exit, Failure> {
+    let mut status = get(context, &args.job).await?;
+    status.tasks.retain(|task| args.job.has(task.instance));
+    if context.out.json {
+        context.out.value(&json::object(json::status(&status)));
+        return Ok(Exit::Done);
+    }
+    let now_ms = time::now_ms();
+    context.out.table(&head(&status, now_ms));
+    if let Some(cron) = &status.cron {
+        context.out.line("");
+        context.out.table(&crate::commands::cron::ticks(cron, now_ms));
+    }
+    let shown = tasks::newest(&status.tasks);
+    if !shown.is_empty() {
+        context.out.line("");
+        context.out.table(&tasks::table(&shown[..shown.len().min(MAX_ROWS)], now_ms));
+    }
+    if shown.len() > MAX_ROWS {
+        let key = &args.job.key;
+        context.out.line(&format!("… and {} more; ask for some with {key}/0-99", shown.len() - MAX_ROWS));
+    }
+    Ok(Exit::Done)
+}
+
+/// The job itself, name and value in each line.
+fn head(status: &v1::JobStatus, now_ms: i64) -> Table {
+    let summary = status.summary.clone().unwrap_or_default();
+    let mut table = Table::bare(2);
+    let mut row = |name: &str, value: String| table.row(vec![name.to_string(), value]);
+    row("job", render::key(summary.key.as_ref()));
+    let (kind, tier) = (render::kind(summary.kind()), render::tier(summary.tier()));
+    row("kind", format!("{kind}, tier {tier}, priority {}", summary.priority));
+    let version = status.versions.last().cloned().unwrap_or_default();
+    let mut said = format!("{}, {} by {}", summary.version, time::relative(version.at_ms, now_ms), version.author);
+    if !version.message.is_empty() {
+        said = format!("{said}: {}", version.message);
+    }
+    row("version", said);
+    row("instances", counts(&summary));
+    if let Some(cron) = &status.cron {
+        let policy = cron.policy.clone().unwrap_or_default();
+        let zone = if policy.time_zone.is_empty() { "UTC" } else { &policy.time_zone };
+        row("schedule", format!("{} in {zone}", policy.schedule));
+        row("next run", format!("{} ({})", time::local(cron.next_ms), time::relative(cron.next_ms, now_ms)));
+    }
+    table
+}
+
+/// "3: 2 running, 1 pending", and that it has ended.
+pub fn counts(summary: &v1::JobSummary) -> String {
+    let parts: Vec<String> = [
+        (summary.running, "running"),
+        (summary.starting, "starting"),
+        (summary.pending, "pending"),
+        (summary.finished, "finished"),
+        (summary.failed, "failed"),
+    ]
+    .iter()
+    .filter(|(count, _)| *count > 0)
+    .map(|(count, what)| format!("{count} {what}"))
+    .collect();
+    let ended = if summary.ended { " (ended)" } else { "" };
+    match parts.is_empty() {
+        true => format!("{}{ended}", summary.instances),
+        false => format!("{}: {}{ended}", summary.instances, parts.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_head_says_what_the_job_is() {
+        let key = v1::JobKey { role: "www".into(), env: "prod".into(), name: "web".into() };
+        let summary = v1::JobSummary {
+            key: Some(key),
+            kind: v1::JobKind::Service.into(),
+            tier: v1::Tier::Production.into(),
+            priority: 100,
+            version: 3,
+            instances: 3,
+            running: 2,
+            pending: 1,
+            ..Default::default()
+        };
+        let version = v1::JobVersion { version: 3, at_ms: 1_000, author: "root".into(), message: "more".into() };
+        let status = v1::JobStatus { summary: Some(summary), versions: vec![version], ..Default::default() };
+        let expected = "\
+job        www/prod/web
+kind       service, tier production, priority 100
+version    3, 2m ago by root: more
+instances  3: 2 running, 1 pending
+";
+        assert_eq!(head(&status, 121_000).text(), expected);
+    }
+}

@@ -1,0 +1,129 @@
+//! Tasks as several commands ask for and show them.
+
+use dawn_proto::{TaskId, TaskState, v1};
+
+use crate::args::Context;
+use crate::client::Repeat;
+use crate::commands::select::Selection;
+use crate::exit::Failure;
+use crate::render::{self, Table, time};
+
+/// The tasks of a selection, oldest first; `all` also those that have ended.
+pub async fn list(context: &mut Context, selection: &Selection, all: bool) -> Result<Vec<v1::Task>, Failure> {
+    let mut tasks = Vec::new();
+    let mut request = v1::ListTasksRequest {
+        job: Some((&selection.key).into()),
+        instances: selection.instances.clone(),
+        all,
+        ..Default::default()
+    };
+    loop {
+        let call = async |client: &mut crate::client::Client, request| client.list_tasks(request).await;
+        let page = context.scheduler.call(request.clone(), Repeat::Harmless, call).await?;
+        tasks.extend(page.tasks);
+        if page.next_page_token.is_empty() {
+            tasks.sort_by_key(|task| task.id);
+            return Ok(tasks);
+        }
+        request.page_token = page.next_page_token;
+    }
+}
+
+/// The newest task of each instance (of each run, for cron), and every other one that lives.
+pub fn newest(tasks: &[v1::Task]) -> Vec<&v1::Task> {
+    let key = |task: &v1::Task| (task.run_at_ms, task.instance);
+    let mut newest: std::collections::BTreeMap<(i64, u32), u64> = std::collections::BTreeMap::new();
+    for task in tasks {
+        let id = newest.entry(key(task)).or_default();
+        *id = task.id.max(*id);
+    }
+    let mut shown: Vec<&v1::Task> =
+        tasks.iter().filter(|task| newest.get(&key(task)) == Some(&task.id) || !task.state().is_terminal()).collect();
+    shown.sort_by_key(|task| (task.run_at_ms, task.instance, task.id));
+    shown
+}
+
+fn since_ms(task: &v1::Task) -> i64 {
+    task.history.last().map_or(0, |last| last.at_ms)
+}
+
+/// What people want to know beside the state: why, how often, until when.
+fn detail(task: &v1::Task, now_ms: i64) -> String {
+    let last = task.history.last().cloned().unwrap_or_default();
+    let mut parts = Vec::new();
+    if task.state() == TaskState::Throttled {
+        parts.push(format!("tries again {}", time::relative(task.ready_at_ms, now_ms)));
+    }
+    if task.failures > 0 {
+        parts.push(format!("{} in a row", render::count(task.failures, "failure")));
+    }
+    match (last.message.as_str(), render::reason(last.reason())) {
+        ("", reason) if reason.is_empty() || reason == "backoff" => {}
+        ("", reason) => parts.push(reason),
+        (message, _) => parts.push(message.to_string()),
+    }
+    parts.join("; ")
+}
+
+pub fn table(tasks: &[&v1::Task], now_ms: i64) -> Table {
+    let cron = tasks.iter().any(|task| task.run_at_ms > 0);
+    let mut table =
+        Table::new(&[if cron { "RUN" } else { "" }, ">INSTANCE", "TASK", "STATE", ">SINCE", "NODE", "PORTS", "DETAIL"]);
+    for task in tasks {
+        let node = if task.hostname.is_empty() { &task.agent_id } else { &task.hostname };
+        table.row(vec![
+            if task.run_at_ms > 0 { time::local(task.run_at_ms) } else { String::new() },
+            task.instance.to_string(),
+            TaskId(task.id).to_string(),
+            render::state(task.state()).to_string(),
+            if since_ms(task) > 0 { time::span(now_ms - since_ms(task)) } else { String::new() },
+            node.clone(),
+            render::ports(&task.ports),
+            detail(task, now_ms),
+        ]);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task(id: u64, instance: u32, state: TaskState) -> v1::Task {
+        v1::Task { id, instance, state: state.into(), ..Default::default() }
+    }
+
+    #[test]
+    fn the_newest_of_each_instance_and_all_living_are_shown() {
+        let tasks = [
+            task(1, 0, TaskState::Failed),
+            task(2, 1, TaskState::Killing),
+            task(3, 0, TaskState::Running),
+            task(4, 1, TaskState::Pending),
+        ];
+        let shown: Vec<u64> = newest(&tasks).iter().map(|task| task.id).collect();
+        assert_eq!(shown, [3, 2, 4]);
+    }
+
+    #[test]
+    fn the_table_says_where_each_instance_stands() {
+        let now_ms = 1_000_000;
+        let mut running = task(3, 0, TaskState::Running);
+        running.hostname = "node-1".into();
+        running.ports = vec![v1::AssignedPort { name: "http".into(), port: 31000 }];
+        running.history =
+            vec![v1::Transition { state: TaskState::Running.into(), at_ms: 800_000, ..Default::default() }];
+        let mut throttled = task(4, 1, TaskState::Throttled);
+        (throttled.ready_at_ms, throttled.failures) = (now_ms + 8_000, 4);
+        let mut pending = task(5, 2, TaskState::Pending);
+        pending.history =
+            vec![v1::Transition { message: "never \u{1b}fits".into(), at_ms: 999_000, ..Default::default() }];
+        let expected = "\
+INSTANCE  TASK  STATE      SINCE  NODE    PORTS       DETAIL
+       0  t3    RUNNING    3m20s  node-1  http=31000
+       1  t4    THROTTLED                             tries again in 8s; 4 failures in a row
+       2  t5    PENDING       1s                      never \\u{1b}fits
+";
+        assert_eq!(table(&[&running, &throttled, &pending], now_ms).text(), expected);
+    }
+}

@@ -1,0 +1,211 @@
+//! `dawn node …`: the machines, what they have and what of it is taken.
+
+use clap::Subcommand;
+use dawn_proto::v1::{self, NodeState};
+
+use crate::args::Context;
+use crate::client::{Client, Repeat};
+use crate::exit::{Exit, Failure};
+use crate::render::{self, Table, json, time};
+use crate::spec::show_milli;
+
+#[derive(Subcommand)]
+pub enum Node {
+    /// List the nodes
+    List,
+    /// Show one node and the tasks on it
+    Status {
+        /// The node's id, or its host name where that is unique
+        node: String,
+    },
+}
+
+pub async fn run(node: Node, context: &mut Context) -> Result<Exit, Failure> {
+    match node {
+        Node::List => list(context).await,
+        Node::Status { node } => status(&node, context).await,
+    }
+}
+
+pub async fn all(context: &mut Context) -> Result<Vec<v1::Node>, Failure> {
+    let mut nodes = Vec::new();
+    let mut request = v1::ListNodesRequest::default();
+    loop {
+        let call = async |client: &mut Client, request| client.list_nodes(request).await;
+        let page = context.scheduler.call(request.clone(), Repeat::Harmless, call).await?;
+        nodes.extend(page.nodes);
+        if page.next_page_token.is_empty() {
+            return Ok(nodes);
+        }
+        request.page_token = page.next_page_token;
+    }
+}
+
+async fn list(context: &mut Context) -> Result<Exit, Failure> {
+    let nodes = all(context).await?;
+    if context.out.json {
+        let nodes: Vec<_> = nodes.iter().map(json::node).collect();
+        context.out.value(&json::object(serde_json::json!({ "nodes": nodes })));
+    } else if nodes.is_empty() {
+        context.out.line("no nodes; start one with `dawn agent --scheduler HOST:PORT --work-dir DIR`");
+    } else {
+        context.out.table(&table(&nodes, time::now_ms()));
+    }
+    Ok(Exit::Done)
+}
+
+fn state(node: &v1::Node, now_ms: i64) -> String {
+    let state = match node.state() {
+        NodeState::Unspecified => "UNKNOWN",
+        NodeState::Up => "UP",
+        NodeState::Unreachable => "UNREACHABLE",
+        NodeState::Down => "DOWN",
+    };
+    match node.avoided_until_ms > now_ms {
+        true => format!("{state}, avoided"),
+        false => state.to_string(),
+    }
+}
+
+/// "1.5/4": taken of all.
+fn share(node: &v1::Node, amount: fn(&v1::Resources) -> u64, show: fn(u64) -> String) -> String {
+    let taken = node.used.as_ref().map_or(0, amount);
+    let all = node.total.as_ref().map_or(0, amount);
+    if all == 0 { String::new() } else { format!("{}/{}", show(taken), show(all)) }
+}
+
+fn attributes(node: &v1::Node) -> String {
+    let one = |attribute: &v1::Attribute| format!("{}={}", attribute.name, attribute.values.join(","));
+    node.attributes.iter().map(one).collect::<Vec<_>>().join(" ")
+}
+
+fn table(nodes: &[v1::Node], now_ms: i64) -> Table {
+    let names = ["NODE", "HOST", "STATE", ">TASKS", ">CPU", ">MEMORY", ">DISK", ">GPU", ">HEARD", "ATTRIBUTES"];
+    let mut table = Table::new(&names);
+    for node in nodes {
+        table.row(vec![
+            node.agent_id.clone(),
+            node.hostname.clone(),
+            state(node, now_ms),
+            node.tasks.to_string(),
+            share(node, |amounts| amounts.cpu_milli, show_milli),
+            share(node, |amounts| amounts.memory_bytes, render::bytes),
+            share(node, |amounts| amounts.disk_bytes, render::bytes),
+            share(node, |amounts| amounts.gpu_milli, show_milli),
+            time::relative(node.last_heard_ms, now_ms),
+            attributes(node),
+        ]);
+    }
+    table
+}
+
+async fn status(name: &str, context: &mut Context) -> Result<Exit, Failure> {
+    let get = async |client: &mut Client, request| client.get_node(request).await;
+    let request = |id: &str| v1::GetNodeRequest { agent_id: id.to_string() };
+    let found = match context.scheduler.call(request(name), Repeat::Harmless, get).await {
+        Err(failure) if failure.exit == Exit::NotFound => {
+            let nodes = all(context).await?;
+            let mut named = nodes.iter().filter(|node| node.hostname == name);
+            match (named.next(), named.next()) {
+                (Some(node), None) => context.scheduler.call(request(&node.agent_id), Repeat::Harmless, get).await?,
+                (Some(_), Some(_)) => {
+                    let message = format!("several nodes are named {}; name one by its id", render::safe(name));
+                    return Err(Failure::new(Exit::Usage, message).hint("see `dawn node list`"));
+                }
+                (None, _) => return Err(failure),
+            }
+        }
+        other => other?,
+    };
+    let node = found.node.clone().unwrap_or_default();
+    if context.out.json {
+        let fields = serde_json::json!({
+            "node": json::node(&node), "tasks": json::tasks(&found.tasks), "index": found.index,
+        });
+        context.out.value(&json::object(fields));
+        return Ok(Exit::Done);
+    }
+    let now_ms = time::now_ms();
+    context.out.table(&head(&node, now_ms));
+    if !found.tasks.is_empty() {
+        context.out.line("");
+        context.out.table(&on_node(&found.tasks, now_ms));
+    }
+    Ok(Exit::Done)
+}
+
+fn head(node: &v1::Node, now_ms: i64) -> Table {
+    let mut table = Table::bare(2);
+    let mut row = |name: &str, value: String| {
+        if !value.is_empty() {
+            table.row(vec![name.to_string(), value]);
+        }
+    };
+    row("node", node.agent_id.clone());
+    row("host", node.hostname.clone());
+    row("state", format!("{}, heard {}", state(node, now_ms), time::relative(node.last_heard_ms, now_ms)));
+    if node.avoided_until_ms > now_ms {
+        row("avoided", format!("{}, for {}", node.avoided_why, time::span(node.avoided_until_ms - now_ms)));
+    }
+    row("cpu", share(node, |amounts| amounts.cpu_milli, show_milli));
+    row("memory", share(node, |amounts| amounts.memory_bytes, render::bytes));
+    row("disk", share(node, |amounts| amounts.disk_bytes, render::bytes));
+    row("gpu", share(node, |amounts| amounts.gpu_milli, show_milli));
+    let none = v1::Resources::default();
+    for (name, all) in &node.total.as_ref().unwrap_or(&none).custom_milli {
+        let taken = node.used.as_ref().unwrap_or(&none).custom_milli.get(name).copied().unwrap_or(0);
+        row(name, format!("{}/{}", show_milli(taken), show_milli(*all)));
+    }
+    let ports = node.ports.iter().map(|range| format!("{}-{}", range.first, range.last));
+    row("ports", ports.collect::<Vec<_>>().join(", "));
+    row("attributes", attributes(node));
+    row("isolation", node.isolation.clone());
+    row("version", node.version.clone());
+    table
+}
+
+fn on_node(tasks: &[v1::Task], now_ms: i64) -> Table {
+    let mut table = Table::new(&["JOB", ">INSTANCE", "TASK", "STATE", ">SINCE", "PORTS"]);
+    for task in tasks {
+        let since_ms = task.history.last().map_or(now_ms, |last| last.at_ms);
+        table.row(vec![
+            render::key(task.job.as_ref()),
+            task.instance.to_string(),
+            dawn_proto::TaskId(task.id).to_string(),
+            render::state(task.state()).to_string(),
+            time::span(now_ms - since_ms),
+            render::ports(&task.ports),
+        ]);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_show_what_is_taken_of_what_they_have() {
+        let amounts = |cpu_milli, memory_bytes| v1::Resources { cpu_milli, memory_bytes, ..Default::default() };
+        let rack = v1::Attribute { name: "rack".into(), values: vec!["a".into(), "b".into()] };
+        let node = v1::Node {
+            agent_id: "n1".into(),
+            hostname: "node-1".into(),
+            state: NodeState::Up.into(),
+            attributes: vec![rack],
+            total: Some(amounts(4_000, 8 << 30)),
+            used: Some(amounts(1_500, 128 << 20)),
+            tasks: 2,
+            last_heard_ms: 9_000,
+            avoided_until_ms: 20_000,
+            avoided_why: "3 launches failed".into(),
+            ..Default::default()
+        };
+        let expected = "\
+NODE  HOST    STATE        TASKS    CPU         MEMORY   HEARD  ATTRIBUTES
+n1    node-1  UP, avoided      2  1.5/4  128 MiB/8 GiB  1s ago  rack=a,b
+";
+        assert_eq!(table(std::slice::from_ref(&node), 10_000).text(), expected);
+        assert!(head(&node, 10_000).text().contains("avoided     3 launches failed, for 10s\n"));
+    }
+}

@@ -1,0 +1,65 @@
+//! What a command is about: a job, or some of its instances: `www/prod/web`, `www/prod/web/0-3,7`.
+
+use std::str::FromStr;
+
+use dawn_proto::{JobKey, v1};
+
+/// Most ranges one selection may have.
+const MAX_RANGES: usize = 1_000;
+
+/// A job and, unless empty, some of its instances.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selection {
+    pub key: JobKey,
+    pub instances: Vec<v1::InstanceRange>,
+}
+
+impl FromStr for Selection {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts: Vec<&str> = text.split('/').collect();
+        let (key, ranges) = match parts[..] {
+            [role, env, name] => (JobKey::new(role, env, name), None),
+            [role, env, name, ranges] => (JobKey::new(role, env, name), Some(ranges)),
+            _ => return Err("write ROLE/ENV/NAME, or ROLE/ENV/NAME/0-3,7 for some instances".to_string()),
+        };
+        let key = key.map_err(|error| error.to_string())?;
+        let instances = ranges.map_or(Ok(Vec::new()), |ranges| ranges.split(',').map(range).collect())?;
+        if instances.len() > MAX_RANGES {
+            return Err(format!("more than {MAX_RANGES} ranges of instances"));
+        }
+        Ok(Selection { key, instances })
+    }
+}
+
+fn range(text: &str) -> Result<v1::InstanceRange, String> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    match (first.parse(), last.parse()) {
+        (Ok(first), Ok(last)) if first <= last => Ok(v1::InstanceRange { first, last }),
+        _ => Err(format!("`{}` is neither an instance nor a range of them such as 0-3", crate::render::safe(text))),
+    }
+}
+
+impl Selection {
+    pub fn has(&self, instance: u32) -> bool {
+        self.instances.is_empty() || self.instances.iter().any(|range| (range.first..=range.last).contains(&instance))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_selection_names_a_job_and_maybe_instances() {
+        let whole: Selection = "www/prod/web".parse().unwrap();
+        assert!(whole.instances.is_empty() && whole.has(99_999));
+        let some: Selection = "www/prod/web/0-3,7".parse().unwrap();
+        let has: Vec<u32> = (0..10).filter(|instance| some.has(*instance)).collect();
+        assert_eq!(has, [0, 1, 2, 3, 7]);
+        for text in ["", "www", "www/prod", "a/b/c/", "a/b/c/x", "a/b/c/3-1", "a/b/c/1,", "a/b/c/-1", "a/b/c/1/2"] {
+            assert!(text.parse::<Selection>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! `dawn version`: of this program, and of the scheduler if one answers.
+
+use dawn_proto::v1;
+
+use crate::args::Context;
+use crate::client::{Client, Repeat};
+use crate::exit::{Exit, Failure};
+use crate::render::{Table, json};
+
+pub async fn run(context: &mut Context) -> Result<Exit, Failure> {
+    let client = env!("CARGO_PKG_VERSION");
+    let call = async |client: &mut Client, request| client.get_server_info(request).await;
+    let info = context.scheduler.call(v1::GetServerInfoRequest {}, Repeat::Harmless, call).await;
+    if context.out.json {
+        let server = info.as_ref().ok().map(server);
+        context.out.value(&json::object(serde_json::json!({ "client": client, "server": server })));
+        return info.map(|_| Exit::Done);
+    }
+    let mut table = Table::bare(2);
+    let mut row = |name: &str, value: String| table.row(vec![name.to_string(), value]);
+    row("client", client.to_string());
+    if let Ok(info) = &info {
+        row("scheduler", info.version.clone());
+        row("cluster", format!("{} ({} nodes, {} tasks)", info.cluster_id, info.nodes, info.tasks));
+        let role = if info.leader { "leader" } else { "follower" };
+        row("journal", format!("{}, index {}, epoch {}, {role}", info.journal, info.index, info.epoch));
+        if !info.trouble.is_empty() {
+            row("trouble", info.trouble.clone());
+        }
+    }
+    context.out.table(&table);
+    info.map(|_| Exit::Done)
+}
+
+fn server(info: &v1::ServerInfo) -> serde_json::Value {
+    serde_json::json!({
+        "version": info.version,
+        "cluster_id": info.cluster_id,
+        "epoch": info.epoch,
+        "index": info.index,
+        "leader": info.leader,
+        "leader_address": info.leader_address,
+        "journal": info.journal,
+        "trouble": info.trouble,
+        "nodes": info.nodes,
+        "tasks": info.tasks,
+    })
+}

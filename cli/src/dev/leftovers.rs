@@ -1,0 +1,172 @@
+//! Takes away what a cluster may leave when it is ended in the middle of something: processes, cgroups, mounts, files.
+//! Only what carries this cluster's own group name or lies in its own folder is touched.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::mount::{MntFlags, umount2};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::time::{Instant, sleep};
+
+use super::machine::hierarchies;
+
+/// For killed processes to be gone.
+const TIMEOUT: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(50);
+
+/// Removes everything; the folder only unless `keep_files`. Returns what could not be removed.
+pub async fn remove(data_dir: &Path, group: &str, keep_files: bool) -> Vec<String> {
+    let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let groups: Vec<PathBuf> = hierarchies(&mountinfo).iter().map(|path| path.join(group)).collect();
+    let deadline = Instant::now() + TIMEOUT;
+    let mut left = Vec::new();
+    loop {
+        left.clear();
+        for pid in members(&groups).into_iter().chain(processes_of(data_dir)) {
+            _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            left.push(format!("process {pid}"));
+        }
+        for group in groups.iter().filter(|group| group.exists()) {
+            if let Err(error) = remove_group(group) {
+                left.push(format!("cgroup {}: {error}", group.display()));
+            }
+        }
+        if left.is_empty() || Instant::now() >= deadline {
+            break;
+        }
+        sleep(POLL).await;
+    }
+    for point in mounts_below(&mountinfo, data_dir) {
+        if let Err(error) = umount2(&point, MntFlags::MNT_DETACH) {
+            left.push(format!("mount {}: {error}", point.display()));
+        }
+    }
+    // Never delete through a mount that is still there.
+    if !keep_files
+        && !left.iter().any(|what| what.starts_with("mount"))
+        && let Err(error) = fs::remove_dir_all(data_dir)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        left.push(format!("{}: {error}", data_dir.display()));
+    }
+    left
+}
+
+/// The group and all groups in it, the innermost first.
+fn tree(group: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let inner = fs::read_dir(group).into_iter().flatten().flatten();
+    for entry in inner.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        found.extend(tree(&entry.path()));
+    }
+    found.push(group.to_path_buf());
+    found
+}
+
+fn members(groups: &[PathBuf]) -> Vec<i32> {
+    let mut pids = Vec::new();
+    for group in groups.iter().flat_map(|group| tree(group)) {
+        let text = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+        pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 1));
+    }
+    pids.sort_unstable();
+    pids.dedup();
+    pids
+}
+
+fn remove_group(group: &Path) -> io::Result<()> {
+    for path in tree(group) {
+        match fs::remove_dir(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Executors whose plan lies in the folder, and processes whose task has its sandbox there.
+fn processes_of(data_dir: &Path) -> Vec<i32> {
+    let own = std::process::id();
+    let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let is_ours = |pid: &u32| *pid != own && belongs(*pid, data_dir);
+    pids.filter(is_ours).filter_map(|pid| i32::try_from(pid).ok()).collect()
+}
+
+fn belongs(pid: u32, data_dir: &Path) -> bool {
+    let parts = |name: &str| fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
+    let below = |text: &[u8]| {
+        let path = Path::new(std::str::from_utf8(text).unwrap_or_default());
+        path.starts_with(data_dir) && path != data_dir
+    };
+    let command = parts("cmdline");
+    let mut words = command.split(|byte| *byte == 0);
+    if words.nth(1) == Some(b"executor") && words.next().is_some_and(below) {
+        return true;
+    }
+    let environment = parts("environ");
+    let variables = || environment.split(|byte| *byte == 0);
+    // A shell of somebody who looks around in the folder has no task's variables.
+    variables().any(|variable| variable.starts_with(b"DAWN_TASK_ID="))
+        && variables().any(|variable| variable.strip_prefix(b"HOME=").is_some_and(below))
+}
+
+/// Mount points in the folder, the innermost first.
+fn mounts_below(mountinfo: &str, data_dir: &Path) -> Vec<PathBuf> {
+    let points = mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
+    let mut points: Vec<PathBuf> = points.filter(|point| point.starts_with(data_dir)).collect();
+    points.sort();
+    points.reverse();
+    points
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    fn sleeper(dir: &Path, task: bool) -> std::process::Child {
+        let mut command = Command::new("sleep");
+        command.arg("600").stdin(Stdio::null()).current_dir(dir);
+        if task {
+            command.env("DAWN_TASK_ID", "t1").env("HOME", dir.join("sandbox"));
+        }
+        command.spawn().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_tasks_process_is_ended_and_a_visitors_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let data_dir = dir.path().join("data");
+        fs::create_dir(&data_dir).unwrap();
+        let (mut ours, mut other) = (sleeper(&data_dir, true), sleeper(&data_dir, false));
+        // A killed child stays a zombie, whose environment is empty, until it is waited for.
+        let left = remove(&data_dir, "dawn-test-no-such-group", false).await;
+        assert_eq!(left, Vec::<String>::new());
+        let status = ours.wait().unwrap();
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9));
+        assert!(other.try_wait().unwrap().is_none(), "a process without a task's variables was ended");
+        assert!(!data_dir.exists());
+        other.kill().unwrap();
+        other.wait().unwrap();
+    }
+
+    #[tokio::test]
+    async fn files_stay_when_asked_to() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("x"), "x").unwrap();
+        assert!(remove(dir.path(), "dawn-test-no-such-group", true).await.is_empty());
+        assert!(dir.path().join("x").exists());
+    }
+
+    #[test]
+    fn inner_mounts_come_first() {
+        let mountinfo =
+            "1 0 0:1 / /d/a rw - tmpfs x rw\n2 1 0:2 / /d/a/b rw - tmpfs x rw\n3 1 0:3 / /dx rw - tmpfs x rw\n";
+        assert_eq!(mounts_below(mountinfo, Path::new("/d")), [Path::new("/d/a/b"), Path::new("/d/a")]);
+    }
+}

@@ -1,0 +1,168 @@
+//! What programs read: one object with a `schema` in it. Fields are only ever added; the number moves when one changes meaning.
+
+use dawn_proto::{TaskId, v1};
+use serde_json::{Value, json};
+
+use super::time::rfc3339;
+
+/// The version of every object below.
+pub const SCHEMA: &str = "dawn.cli/1";
+
+/// `fields` with the schema beside them.
+pub fn object(mut fields: Value) -> Value {
+    if let Value::Object(map) = &mut fields {
+        map.insert("schema".to_string(), SCHEMA.into());
+    }
+    fields
+}
+
+fn lower(name: &str) -> String {
+    name.to_lowercase()
+}
+
+pub fn key(key: Option<&v1::JobKey>) -> Value {
+    key.map_or(Value::Null, |key| format!("{}/{}/{}", key.role, key.env, key.name).into())
+}
+
+pub fn state(state: v1::TaskState) -> String {
+    lower(state.as_str_name())
+}
+
+pub fn summary(summary: &v1::JobSummary) -> Value {
+    json!({
+        "job": key(summary.key.as_ref()),
+        "kind": super::kind(summary.kind()),
+        "tier": super::tier(summary.tier()),
+        "priority": summary.priority,
+        "version": summary.version,
+        "instances": summary.instances,
+        "pending": summary.pending,
+        "starting": summary.starting,
+        "running": summary.running,
+        "finished": summary.finished,
+        "failed": summary.failed,
+        "created_at": rfc3339(summary.created_ms),
+        "ended": summary.ended,
+    })
+}
+
+fn transition(transition: &v1::Transition) -> Value {
+    json!({
+        "state": state(transition.state()),
+        "at": rfc3339(transition.at_ms),
+        "reason": lower(transition.reason().as_str_name()),
+        "message": transition.message,
+    })
+}
+
+pub fn task(task: &v1::Task) -> Value {
+    let ports: serde_json::Map<String, Value> =
+        task.ports.iter().map(|port| (port.name.clone(), port.port.into())).collect();
+    json!({
+        "id": TaskId(task.id).to_string(),
+        "job": key(task.job.as_ref()),
+        "instance": task.instance,
+        "attempt": task.attempt,
+        "version": task.version,
+        "state": state(task.state()),
+        "node": task.agent_id,
+        "hostname": task.hostname,
+        "ports": ports,
+        "failures": task.failures,
+        "run_at": rfc3339(task.run_at_ms),
+        "ready_at": rfc3339(task.ready_at_ms),
+        "history": task.history.iter().map(transition).collect::<Vec<_>>(),
+    })
+}
+
+pub fn tasks(tasks: &[v1::Task]) -> Value {
+    tasks.iter().map(task).collect::<Vec<_>>().into()
+}
+
+pub fn status(status: &v1::JobStatus) -> Value {
+    json!({
+        "summary": status.summary.as_ref().map(summary),
+        "tasks": tasks(&status.tasks),
+        "versions": status.versions.iter().map(version).collect::<Vec<_>>(),
+        "cron": status.cron.as_ref().map(cron),
+        "index": status.index,
+    })
+}
+
+pub fn version(version: &v1::JobVersion) -> Value {
+    json!({
+        "version": version.version,
+        "at": rfc3339(version.at_ms),
+        "author": version.author,
+        "message": version.message,
+    })
+}
+
+pub fn cron(cron: &v1::CronStatus) -> Value {
+    let ticks = cron.ticks.iter().map(|tick| {
+        json!({
+            "scheduled_at": rfc3339(tick.scheduled_ms),
+            "decided_at": rfc3339(tick.decided_ms),
+            "outcome": lower(tick.outcome().as_str_name()),
+        })
+    });
+    let policy = cron.policy.clone().unwrap_or_default();
+    json!({
+        "job": key(cron.key.as_ref()),
+        "schedule": policy.schedule,
+        "time_zone": policy.time_zone,
+        "next_at": rfc3339(cron.next_ms),
+        "running": cron.running,
+        "ticks": ticks.collect::<Vec<_>>(),
+    })
+}
+
+pub fn why(why: &v1::WhyResponse) -> Value {
+    let classes = why.classes.iter().map(|class| {
+        let vetoes = class.vetoes.iter();
+        let vetoes = vetoes.map(|veto| json!({"nodes": veto.agents, "kind": veto.kind, "text": veto.text}));
+        json!({
+            "instances": class.instances,
+            "state": state(class.state()),
+            "nodes": class.agents_total,
+            "summary": class.summary,
+            "vetoes": vetoes.collect::<Vec<_>>(),
+            "pending_since": rfc3339(class.pending_since_ms),
+            "ready_at": rfc3339(class.ready_at_ms),
+        })
+    });
+    json!({"classes": classes.collect::<Vec<_>>(), "index": why.index})
+}
+
+fn resources(resources: Option<&v1::Resources>) -> Value {
+    let amounts = resources.cloned().unwrap_or_default();
+    json!({
+        "cpu_milli": amounts.cpu_milli,
+        "memory_bytes": amounts.memory_bytes,
+        "disk_bytes": amounts.disk_bytes,
+        "gpu_milli": amounts.gpu_milli,
+        "custom_milli": amounts.custom_milli,
+    })
+}
+
+pub fn node(node: &v1::Node) -> Value {
+    let attributes: serde_json::Map<String, Value> =
+        node.attributes.iter().map(|attribute| (attribute.name.clone(), attribute.values.clone().into())).collect();
+    let ports = node.ports.iter().map(|range| json!([range.first, range.last]));
+    json!({
+        "id": node.agent_id,
+        "hostname": node.hostname,
+        "state": lower(node.state().as_str_name()),
+        "attributes": attributes,
+        "total": resources(node.total.as_ref()),
+        "used": resources(node.used.as_ref()),
+        "ports": ports.collect::<Vec<_>>(),
+        "tasks": node.tasks,
+        "version": node.version,
+        "isolation": node.isolation,
+        "last_heard_at": rfc3339(node.last_heard_ms),
+        "registered_at": rfc3339(node.registered_ms),
+        "avoided_until": rfc3339(node.avoided_until_ms),
+        "avoided_why": node.avoided_why,
+    })
+}

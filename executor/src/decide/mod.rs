@@ -1,0 +1,185 @@
+//! What to do when something happens: pure, from state and input to mutations and effects.
+//! Not here: I/O, clocks, and the changing of state.
+
+mod active;
+mod stopping;
+
+use dawn_proto::v1::{Reason, TaskState};
+
+use crate::model::{Effect, Input, Mutation, Outcome, Phase, Plan, Record, Soft, Stage, State, Trigger};
+
+/// What is to change and what is to be done once the durable part of it is durable.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Decision {
+    pub mutations: Vec<Mutation>,
+    pub effects: Vec<Effect>,
+}
+
+/// Decides on one input at `now_ms` of the steady clock.
+pub fn decide(plan: &Plan, state: &State, input: &Input, now_ms: i64) -> Decision {
+    let mut step = Step { plan, state: state.clone(), now_ms, decision: Decision::default() };
+    if state.stage != Stage::Ended {
+        step.take(input);
+        step.advance();
+    }
+    step.decision
+}
+
+/// When a [`Input::Tick`] is needed at the latest; None: nothing waits for time.
+pub fn deadline_ms(plan: &Plan, state: &State) -> Option<i64> {
+    match state.stage {
+        Stage::Active => active::deadline_ms(plan, state),
+        Stage::Cleaning => state.rung.map(|(_, until_ms)| until_ms).filter(|until_ms| *until_ms != i64::MAX),
+        Stage::Finalizing => {
+            let start = active::next_start_ms(plan, state);
+            start.into_iter().chain(state.finalize_until_ms).min()
+        }
+        Stage::Closing | Stage::Ended => None,
+    }
+}
+
+/// A decision in the making: the state as it will be, and how it gets there.
+struct Step<'a> {
+    plan: &'a Plan,
+    state: State,
+    now_ms: i64,
+    decision: Decision,
+}
+
+impl Step<'_> {
+    fn put(&mut self, mutation: Mutation) {
+        self.state.apply(self.plan, &mutation, self.now_ms);
+        self.decision.mutations.push(mutation);
+    }
+
+    fn record(&mut self, record: Record) {
+        self.put(Mutation::Durable(record));
+    }
+
+    fn soft(&mut self, soft: Soft) {
+        self.put(Mutation::Soft(soft));
+    }
+
+    fn act(&mut self, effect: Effect) {
+        self.decision.effects.push(effect);
+    }
+
+    /// What the input itself changes.
+    fn take(&mut self, input: &Input) {
+        match input {
+            Input::Began { pid, start_ticks, living } => self.begin(*pid, *start_ticks, living),
+            Input::Started { process, run, pid, start_ticks } => {
+                let (process, run, pid, start_ticks) = (*process, *run, *pid, *start_ticks);
+                if self.expects(process, run) {
+                    self.record(Record::ProcessStarted { process, pid, start_ticks, run });
+                }
+            }
+            Input::Exited { process, run, exit } => {
+                if self.expects(*process, *run) {
+                    self.record(Record::ProcessExited { process: *process, run: *run, exit: exit.clone() });
+                }
+            }
+            Input::Vanished { process } => self.vanish(*process),
+            Input::Emptied => self.emptied(),
+            Input::Probed { healthy, snoozed, detail } => self.probed(*healthy, *snoozed, detail),
+            Input::Kill { reason, grace_period_ms } => self.kill(*reason, *grace_period_ms),
+            Input::Tick => {}
+        }
+    }
+
+    /// Whether news of this run of this process can be true now; anything else is stale.
+    fn expects(&self, process: usize, run: u32) -> bool {
+        self.state.processes.get(process).is_some_and(|known| match known.phase {
+            Phase::Launching => run == known.runs + 1,
+            Phase::Running { .. } => run == known.runs,
+            _ => false,
+        })
+    }
+
+    fn begin(&mut self, pid: i32, start_ticks: u64, living: &std::collections::BTreeSet<usize>) {
+        if self.state.task.is_terminal() {
+            self.soft(Soft::Entered { stage: Stage::Ended });
+            self.act(Effect::Leave);
+            return;
+        }
+        let generation = self.state.generation + 1;
+        let gone: Vec<usize> = self.state.alive().filter(|process| !living.contains(process)).collect();
+        self.record(Record::ExecutorStarted { pid, start_ticks, generation });
+        if self.state.task == TaskState::Unspecified {
+            self.report(TaskState::Starting, Reason::None, String::new(), None);
+        }
+        for process in gone {
+            self.vanish(process);
+        }
+        if generation > 1 && self.state.outcome.is_none() && self.state.alive().next().is_none() {
+            let message = "the executor died and nothing of the task was left running".to_string();
+            self.soft(Soft::LostTrack { message });
+        }
+    }
+
+    fn vanish(&mut self, process: usize) {
+        if self.state.processes.get(process).is_some_and(|known| known.phase.is_alive()) {
+            self.soft(Soft::Vanished { process });
+            let name = &self.plan.processes[process].name;
+            let message = format!("process {name}: ended after its executor had died, so its exit code is not known");
+            self.soft(Soft::LostTrack { message });
+        }
+    }
+
+    fn report(&mut self, state: TaskState, reason: Reason, message: String, exit_code: Option<i32>) {
+        self.record(Record::TaskChanged { state, reason, message, exit_code });
+    }
+
+    fn enter(&mut self, trigger: Trigger) {
+        match self.state.stage.next(trigger) {
+            Some(stage) => self.soft(Soft::Entered { stage }),
+            None => unreachable!("{trigger:?} in stage {:?}", self.state.stage),
+        }
+    }
+
+    /// What follows, until nothing more does.
+    fn advance(&mut self) {
+        loop {
+            let before = self.state.stage;
+            match before {
+                Stage::Active if self.state.outcome.is_some() => {
+                    self.enter(Trigger::Decided);
+                    self.begin_cleaning();
+                }
+                Stage::Active => self.advance_active(),
+                Stage::Cleaning => self.climb(),
+                Stage::Finalizing => self.advance_finalizing(),
+                Stage::Closing | Stage::Ended => {}
+            }
+            if self.state.stage == before && !(before == Stage::Active && self.state.outcome.is_some()) {
+                return;
+            }
+        }
+    }
+
+    /// Reports the outcome; nothing follows.
+    fn end(&mut self) {
+        self.enter(Trigger::EmptiedForGood);
+        let outcome = self.state.outcome.clone();
+        let outcome = match outcome.unwrap_or(Outcome::Finished) {
+            Outcome::Finished => self.outcome_of_finals(),
+            other => other,
+        };
+        let state = outcome.task_state();
+        match outcome {
+            Outcome::Finished => self.report(state, Reason::None, String::new(), Some(0)),
+            Outcome::Failed { reason, message, exit_code } => self.report(state, reason, message, exit_code),
+            Outcome::Lost { message } => self.report(state, Reason::ExecutorLost, message, None),
+            Outcome::Killed { reason } => {
+                let message = match (self.state.forced, self.state.kill) {
+                    (true, Some(kill)) => {
+                        format!("did not stop within {} ms of SIGTERM: ended by SIGKILL", kill.grace_period_ms)
+                    }
+                    _ => String::new(),
+                };
+                self.report(state, reason, message, None);
+            }
+        }
+        self.act(Effect::Leave);
+    }
+}

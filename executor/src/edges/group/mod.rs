@@ -1,0 +1,148 @@
+//! Everything that lives of a task: listing it, signalling it, ending it, and counting its OOM kills. With cgroups
+//! that is whoever is in them; without, every descendant of the executor. Not here: making or limiting groups.
+
+pub mod procfs;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::model::{CgroupSetting, MemoryFile};
+
+const PROCS: &str = "cgroup.procs";
+const KILL: &str = "cgroup.kill";
+const FREEZER_STATE: &str = "freezer.state";
+const OOM_CONTROL: &str = "memory.oom_control";
+const MEMORY_EVENTS: &str = "memory.events";
+/// Groups a task may make below its own, where it has the right to.
+const MAX_DEPTH: usize = 8;
+/// A forking task is outrun within these many rounds, or the next call goes on.
+const SWEEP_ROUNDS: usize = 8;
+
+/// One task's processes.
+#[derive(Debug)]
+pub struct Group {
+    setting: CgroupSetting,
+    own_pid: i32,
+    /// Unisolated: sessions of processes that are not our descendants (an earlier executor's).
+    sessions: BTreeSet<i32>,
+}
+
+impl Group {
+    pub fn new(setting: CgroupSetting) -> Self {
+        Group { setting, own_pid: nix::unistd::getpid().as_raw(), sessions: BTreeSet::new() }
+    }
+
+    /// A process of an earlier executor belongs to the task.
+    pub fn adopt(&mut self, pid: i32) {
+        self.sessions.insert(pid);
+    }
+
+    /// SIGTERM to every process. Returns to how many.
+    pub fn terminate(&self) -> usize {
+        let members = self.members();
+        for pid in &members {
+            // Gone already is what is wanted.
+            let _ = kill(Pid::from_raw(*pid), Signal::SIGTERM);
+        }
+        self.thaw();
+        members.len()
+    }
+
+    /// SIGKILL to every process, again and again; whether none is left. Call again after a while if not.
+    pub fn sweep(&self) -> bool {
+        for _ in 0..SWEEP_ROUNDS {
+            let members = self.members();
+            if members.is_empty() {
+                return true;
+            }
+            if let Some(dir) = &self.setting.kill {
+                // Where the kernel does it at once; the signals below are for whoever is only in the other groups.
+                let _ = fs::write(dir.join(KILL), "1");
+            }
+            for pid in &members {
+                let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
+            }
+            self.thaw();
+        }
+        self.members().is_empty()
+    }
+
+    /// OOM kills so far; 0 where the kernel does not tell.
+    pub fn oom_kills(&self) -> u64 {
+        let path = match &self.setting.memory {
+            None => return 0,
+            Some(MemoryFile::V1(dir)) => dir.join(OOM_CONTROL),
+            Some(MemoryFile::V2(dir)) => dir.join(MEMORY_EVENTS),
+        };
+        fs::read_to_string(path).map_or(0, |text| oom_kills_in(&text))
+    }
+
+    /// A frozen v1 group takes no signal before it is thawed.
+    fn thaw(&self) {
+        for dir in &self.setting.join {
+            let state = dir.join(FREEZER_STATE);
+            if state.exists() {
+                let _ = fs::write(state, "THAWED");
+            }
+        }
+    }
+
+    fn members(&self) -> BTreeSet<i32> {
+        let mut members = BTreeSet::new();
+        let is_grouped = !self.setting.join.is_empty() || self.setting.kill.is_some();
+        if !is_grouped && (!self.sessions.is_empty() || procfs::has_children()) {
+            members = procfs::family(self.own_pid, &self.sessions);
+        }
+        for dir in self.setting.join.iter().chain(&self.setting.kill) {
+            // A group that is gone holds nobody.
+            let _ = collect(dir, MAX_DEPTH, &mut members);
+        }
+        members.remove(&self.own_pid);
+        members
+    }
+}
+
+fn collect(dir: &Path, depth: usize, members: &mut BTreeSet<i32>) -> io::Result<()> {
+    let text = fs::read_to_string(dir.join(PROCS))?;
+    // 0 is somebody of another pid namespace.
+    members.extend(text.lines().filter_map(|line| line.parse().ok()).filter(|pid: &i32| *pid > 0));
+    // A directory's link count tells whether it holds others.
+    let metadata = fs::metadata(dir)?;
+    if depth > 0 && std::os::unix::fs::MetadataExt::nlink(&metadata) > 2 {
+        for entry in fs::read_dir(dir)?.flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                let _ = collect(&entry.path(), depth - 1, members);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `oom_kill N` is a line of both versions' files.
+fn oom_kills_in(text: &str) -> u64 {
+    let count = |line: &str| line.strip_prefix("oom_kill ")?.trim().parse().ok();
+    text.lines().find_map(count).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_counter_is_read_from_both_versions() {
+        assert_eq!(oom_kills_in("oom_kill_disable 0\nunder_oom 0\noom_kill 3\n"), 3);
+        assert_eq!(oom_kills_in("low 0\nhigh 0\nmax 12\noom 2\noom_kill 2\noom_group_kill 0\n"), 2);
+        assert_eq!(oom_kills_in(""), 0);
+    }
+
+    #[test]
+    fn a_group_that_is_gone_is_empty() {
+        let gone = CgroupSetting { join: vec!["/nonexistent/group".into()], ..CgroupSetting::default() };
+        assert!(Group::new(gone).sweep());
+    }
+}

@@ -1,0 +1,201 @@
+//! Output of processes, from pipes to rotated files. Not here: reading it back.
+//!
+//! A stream is `NAME.stdout` or `NAME.stderr`; it goes on when the process is started again. Its segments are files
+//! `STREAM.<offset of the first byte, 20 digits>`, and a link `STREAM` points to the newest. The first segment is made
+//! with the first byte. Lines mean nothing here, so their length doesn't either.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use crate::model::LogRules;
+
+/// Read from one pipe before the others get their turn: at most this many times the buffer.
+const READS_PER_TURN: usize = 4;
+const BUFFER_BYTES: usize = 64 << 10;
+/// Pipes that processes of earlier runs may still hold; the oldest is closed for one more.
+const MAX_PIPES_PER_STREAM: usize = 8;
+
+/// All streams of a task.
+#[derive(Debug)]
+pub struct Logs {
+    dir: PathBuf,
+    rules: LogRules,
+    streams: Vec<Stream>,
+    pipes: Vec<Pipe>,
+    buffer: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Pipe {
+    end: File,
+    stream: usize,
+}
+
+#[derive(Debug)]
+struct Stream {
+    name: String,
+    segment: Option<File>,
+    /// Offsets of the first bytes of the segments on disk.
+    segments: VecDeque<u64>,
+    /// Bytes of the stream so far, the dropped ones apart.
+    offset: u64,
+    /// Bytes not written since the disk refused.
+    dropped: u64,
+}
+
+impl Logs {
+    /// Writes below `dir`, which must exist.
+    pub fn new(dir: PathBuf, rules: LogRules) -> Self {
+        Logs { dir, rules, streams: Vec::new(), pipes: Vec::new(), buffer: Vec::new() }
+    }
+
+    /// Takes the reading end of a pipe whose bytes belong to the stream of this name.
+    ///
+    /// # Errors
+    /// When the pipe can't be made non-blocking.
+    pub fn attach(&mut self, name: &str, end: OwnedFd) -> io::Result<()> {
+        rustix::io::ioctl_fionbio(end.as_fd(), true)?;
+        let stream = match self.streams.iter().position(|stream| stream.name == name) {
+            Some(stream) => stream,
+            None => {
+                self.streams.push(Stream::new(name));
+                self.streams.len() - 1
+            }
+        };
+        let mine = |pipe: &Pipe| pipe.stream == stream;
+        if self.pipes.iter().filter(|pipe| mine(pipe)).count() >= MAX_PIPES_PER_STREAM
+            && let Some(oldest) = self.pipes.iter().position(mine)
+        {
+            self.pipes.remove(oldest);
+        }
+        self.pipes.push(Pipe { end: end.into(), stream });
+        Ok(())
+    }
+
+    /// The reading ends, in the order [`Logs::turn`] counts them.
+    pub fn pipes(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.pipes.iter().map(|pipe| pipe.end.as_fd())
+    }
+
+    /// Gives the pipes at these places one turn each, and forgets those that ended.
+    pub fn turn(&mut self, ready: &[usize]) {
+        self.buffer.resize(BUFFER_BYTES, 0);
+        let mut ended = Vec::new();
+        for index in ready {
+            let Some(pipe) = self.pipes.get_mut(*index) else { continue };
+            let stream = &mut self.streams[pipe.stream];
+            if copy(pipe, &mut self.buffer, |bytes| stream.take(bytes, &self.dir, self.rules)) {
+                ended.push(*index);
+            }
+        }
+        for index in ended.into_iter().rev() {
+            self.pipes.remove(index);
+        }
+    }
+
+    /// Takes what is left in all pipes after their writers have ended; bounded, should one have escaped.
+    pub fn drain(&mut self) {
+        for _ in 0..64 {
+            if self.pipes.is_empty() {
+                return;
+            }
+            let all: Vec<usize> = (0..self.pipes.len()).collect();
+            let before = self.written();
+            self.turn(&all);
+            if self.written() == before {
+                return;
+            }
+        }
+    }
+
+    fn written(&self) -> u64 {
+        self.streams.iter().map(|stream| stream.offset + stream.dropped).sum()
+    }
+}
+
+/// Whether the pipe has ended.
+fn copy(pipe: &mut Pipe, buffer: &mut [u8], mut take: impl FnMut(&[u8])) -> bool {
+    for _ in 0..READS_PER_TURN {
+        match pipe.end.read(buffer) {
+            Ok(0) => return true,
+            Ok(n) => take(&buffer[..n]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return error.kind() != ErrorKind::WouldBlock,
+        }
+    }
+    false
+}
+
+impl Stream {
+    fn new(name: &str) -> Self {
+        Stream { name: name.to_string(), segment: None, segments: VecDeque::new(), offset: 0, dropped: 0 }
+    }
+
+    /// Writes, or drops what the disk refuses: output must never hold up the task.
+    fn take(&mut self, bytes: &[u8], dir: &Path, rules: LogRules) {
+        if self.dropped > 0 {
+            let note = format!("\n[dawn: {} bytes of output were dropped here: the disk refused them]\n", self.dropped);
+            if self.write(note.as_bytes(), dir, rules).is_ok() {
+                self.dropped = 0;
+            }
+        }
+        let before = self.offset;
+        if let Err(error) = self.write(bytes, dir, rules) {
+            if self.dropped == 0 {
+                eprintln!("dropping output of {}: {error}", self.name);
+            }
+            self.dropped += bytes.len() as u64 - (self.offset - before);
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8], dir: &Path, rules: LogRules) -> io::Result<()> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let begun = self.segments.back().copied().unwrap_or(0);
+            let room = rules.file_size_bytes.saturating_sub(self.offset - begun);
+            let Some(file) = self.segment.as_mut().filter(|_| room > 0) else {
+                self.rotate(dir, rules)?;
+                continue;
+            };
+            let part = rest.len().min(usize::try_from(room).unwrap_or(usize::MAX));
+            match file.write(&rest[..part]) {
+                Ok(n) => {
+                    self.offset += n as u64;
+                    rest = &rest[n..];
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins a segment; the oldest goes first, so that the bound holds at every moment.
+    fn rotate(&mut self, dir: &Path, rules: LogRules) -> io::Result<()> {
+        let path = |offset: u64| dir.join(format!("{}.{offset:020}", self.name));
+        self.segment = None;
+        while self.segments.len() >= rules.files as usize {
+            let Some(oldest) = self.segments.pop_front() else { break };
+            match std::fs::remove_file(path(oldest)) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        let file = File::options().append(true).create(true).open(path(self.offset))?;
+        if self.segments.back() != Some(&self.offset) {
+            self.segments.push_back(self.offset);
+        }
+        self.segment = Some(file);
+        let (link, fresh) = (dir.join(&self.name), dir.join(format!(".{}.new", self.name)));
+        match std::fs::remove_file(&fresh) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        symlink(format!("{}.{:020}", self.name, self.offset), &fresh)?;
+        std::fs::rename(fresh, link)
+    }
+}

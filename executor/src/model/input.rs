@@ -1,0 +1,51 @@
+//! What can happen to a task and what may be asked of the edges.
+
+use std::collections::BTreeSet;
+
+use dawn_proto::v1::Reason;
+
+use super::record::Exit;
+
+/// Something happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// This executor took the task over; `living` are the processes of an earlier executor that still live.
+    Began { pid: i32, start_ticks: u64, living: BTreeSet<usize> },
+    /// Answers [`Effect::Start`].
+    Started { process: usize, run: u32, pid: i32, start_ticks: u64 },
+    /// Answers [`Effect::Start`] when it failed, or tells the end of a started process.
+    Exited { process: usize, run: u32, exit: Exit },
+    /// A process of an earlier executor ended.
+    Vanished { process: usize },
+    /// Answers [`Effect::Sweep`]: nothing of the task lives.
+    Emptied,
+    /// Answers [`Effect::Probe`].
+    Probed { healthy: bool, snoozed: bool, detail: String },
+    /// No grace: the task's own.
+    Kill { reason: Reason, grace_period_ms: Option<u64> },
+    /// A deadline may have passed.
+    Tick,
+}
+
+/// Something to do; done only after the records decided with it are durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    Start {
+        process: usize,
+        run: u32,
+    },
+    Probe,
+    Post(LifecycleStep),
+    /// SIGTERM to every process of the task.
+    Terminate,
+    /// SIGKILL to every process of the task until none is left.
+    Sweep,
+    /// The terminal record is durable: leave.
+    Leave,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LifecycleStep {
+    Graceful,
+    Shutdown,
+}

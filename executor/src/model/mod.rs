@@ -1,0 +1,17 @@
+//! What exists in one task, what can happen to it, and what may be asked for. Not here: decisions and the wire.
+
+mod input;
+mod outcome;
+mod plan;
+mod record;
+mod setting;
+mod stage;
+mod state;
+
+pub use input::{Effect, Input, LifecycleStep};
+pub use outcome::{Outcome, failure};
+pub use plan::{Command, Health, Lifecycle, Plan, Probe, Process};
+pub use record::{Exit, ExitKind, Mutation, Record, Soft, Stamped};
+pub use setting::{CgroupSetting, LogRules, MemoryFile, Setting};
+pub use stage::{Rung, Stage, Trigger};
+pub use state::{HealthState, KillState, Phase, ProcessState, State};

@@ -1,0 +1,119 @@
+//! What the ends of processes mean for the task. Not here: what is done about it (decide).
+
+use dawn_proto::v1::{Reason, TaskState};
+
+use super::{Exit, ExitKind, Phase, Plan, State};
+
+/// How the task ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Finished,
+    Failed {
+        reason: Reason,
+        message: String,
+        exit_code: Option<i32>,
+    },
+    Killed {
+        reason: Reason,
+    },
+    /// An earlier executor's death hides the end.
+    Lost {
+        message: String,
+    },
+}
+
+impl Outcome {
+    /// The terminal state that tells it.
+    pub fn task_state(&self) -> TaskState {
+        match self {
+            Outcome::Finished => TaskState::Finished,
+            Outcome::Failed { .. } => TaskState::Failed,
+            Outcome::Killed { .. } => TaskState::Killed,
+            Outcome::Lost { .. } => TaskState::Lost,
+        }
+    }
+}
+
+/// The task's outcome, if the ends of its processes (the final ones apart) settle it.
+///
+/// `cause` is the process that ended last; a failure is told in its words. A process that can never run, because one
+/// before it failed, counts as failed too. Ephemeral processes never count.
+pub(super) fn settled(plan: &Plan, state: &State, cause: Option<usize>) -> Option<Outcome> {
+    let blocked = blocked(plan, state);
+    let is_over = |i: usize| matches!(state.processes[i].phase, Phase::Succeeded | Phase::Failed) || blocked[i];
+    let counted =
+        || (0..plan.processes.len()).filter(|i| !plan.processes[*i].is_final && !plan.processes[*i].ephemeral);
+    let failed = counted().filter(|i| state.processes[*i].phase == Phase::Failed || blocked[*i]).count();
+    let mut keeping = counted().filter(|i| plan.processes[*i].is_required()).peekable();
+    let daemons_alone = keeping.peek().is_none() && counted().next().is_some();
+    if failed > 0 && (failed >= plan.max_failed_processes as usize || (daemons_alone && counted().all(is_over))) {
+        return Some(failure(plan, state, cause.or_else(|| counted().find(|i| is_over(*i)))?));
+    }
+    (!daemons_alone && keeping.all(is_over)).then_some(Outcome::Finished)
+}
+
+/// The failure of `process`, in words.
+pub fn failure(plan: &Plan, state: &State, process: usize) -> Outcome {
+    let name = &plan.processes[process].name;
+    match &state.processes[process].last_failure {
+        Some(exit) => {
+            let (reason, what, exit_code) = describe(exit, plan.memory_limit_bytes);
+            Outcome::Failed { reason, message: format!("process {name}: {what}"), exit_code }
+        }
+        None => Outcome::Failed {
+            reason: Reason::Exited,
+            message: format!("process {name}: never ran, because a process before it failed"),
+            exit_code: None,
+        },
+    }
+}
+
+/// Waiting processes that can never start.
+fn blocked(plan: &Plan, state: &State) -> Vec<bool> {
+    let mut blocked = vec![false; plan.processes.len()];
+    // Each round reaches one step further along the chains; there are no cycles.
+    for _ in 0..plan.processes.len() {
+        for (i, process) in plan.processes.iter().enumerate() {
+            let hopeless = |dep: &usize| blocked[*dep] || state.processes[*dep].phase == Phase::Failed;
+            if state.processes[i].phase == Phase::Waiting && process.after.iter().any(hopeless) {
+                blocked[i] = true;
+            }
+        }
+    }
+    blocked
+}
+
+fn describe(exit: &Exit, memory_limit_bytes: u64) -> (Reason, String, Option<i32>) {
+    let code = match exit.kind {
+        ExitKind::Code(code) => Some(code),
+        _ => None,
+    };
+    if exit.out_of_memory {
+        let limit = match memory_limit_bytes {
+            0 => String::new(),
+            bytes => format!(" (limit {})", bytes_text(bytes)),
+        };
+        return (Reason::OutOfMemory, format!("out of memory{limit}"), code);
+    }
+    match &exit.kind {
+        ExitKind::Code(code) => (Reason::Exited, format!("exit code {code}"), Some(*code)),
+        ExitKind::Signal(signal) => (Reason::Signaled, format!("killed by {}", signal_text(*signal)), None),
+        ExitKind::NotStarted(error) => (Reason::ExecFailed, error.clone(), None),
+    }
+}
+
+/// The largest binary unit that divides the amount.
+fn bytes_text(bytes: u64) -> String {
+    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    match units.iter().find(|(_, shift)| bytes.trailing_zeros() >= *shift) {
+        Some((unit, shift)) => format!("{} {unit}", bytes >> shift),
+        None => format!("{bytes} B"),
+    }
+}
+
+fn signal_text(signal: i32) -> String {
+    match nix::sys::signal::Signal::try_from(signal) {
+        Ok(known) => known.as_str().to_string(),
+        Err(_) => format!("signal {signal}"),
+    }
+}

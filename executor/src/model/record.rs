@@ -1,0 +1,97 @@
+//! Changes of a task's state: the durable ones are the event log, the soft ones are lost with the executor.
+
+use dawn_proto::v1::{Reason, TaskState};
+
+/// The only thing that changes a [`State`](super::State).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mutation {
+    Durable(Record),
+    Soft(Soft),
+}
+
+/// What the event log holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    ExecutorStarted { pid: i32, start_ticks: u64, generation: u32 },
+    ProcessStarted { process: usize, pid: i32, start_ticks: u64, run: u32 },
+    ProcessExited { process: usize, run: u32, exit: Exit },
+    TaskChanged { state: TaskState, reason: Reason, message: String, exit_code: Option<i32> },
+    KillBegun { reason: Reason, grace_period_ms: u64 },
+}
+
+impl Record {
+    /// Must survive a power cut before anybody is told.
+    pub fn needs_sync(&self) -> bool {
+        matches!(self, Record::ProcessExited { .. } | Record::TaskChanged { .. } | Record::KillBegun { .. })
+    }
+}
+
+/// How a process ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exit {
+    pub kind: ExitKind,
+    pub out_of_memory: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExitKind {
+    Code(i32),
+    Signal(i32),
+    /// It never ran; why.
+    NotStarted(String),
+}
+
+impl Exit {
+    pub fn is_success(&self) -> bool {
+        self.kind == ExitKind::Code(0)
+    }
+}
+
+/// A record with its place in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamped {
+    /// From 1, without gaps.
+    pub sequence: u64,
+    /// Wall clock, milliseconds since 1970.
+    pub at_ms: i64,
+    pub record: Record,
+}
+
+/// What a restarted executor begins anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Soft {
+    Launching {
+        process: usize,
+    },
+    /// A process of an earlier executor ended; nobody knows how.
+    Vanished {
+        process: usize,
+    },
+    /// The processes of an earlier executor can't be accounted for.
+    LostTrack {
+        message: String,
+    },
+    Entered {
+        stage: super::Stage,
+    },
+    /// On this rung until then.
+    Climbed {
+        rung: super::Rung,
+        until_ms: i64,
+    },
+    FinalizeUntil {
+        until_ms: i64,
+    },
+    /// SIGKILL was needed for a process that had its grace.
+    Forced,
+    HealthArmed {
+        first_at_ms: i64,
+    },
+    ProbeBegun,
+    Probed {
+        healthy: bool,
+        snoozed: bool,
+        detail: String,
+        next_at_ms: i64,
+    },
+}

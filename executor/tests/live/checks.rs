@@ -1,0 +1,162 @@
+//! Health checks against real listeners, good and bad.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+
+use dawn_proto::v1::health_check::Probe;
+use dawn_proto::v1::{self, Reason, TaskState};
+
+use crate::groups::Use;
+use crate::rig::{Rig, shell, until};
+
+fn rig_with(probe: Probe, port: u16, max_failures: u32) -> Rig {
+    let mut rig = Rig::new(vec![shell("web", "exec sleep 1000")]);
+    rig.plan.ports = vec![v1::AssignedPort { name: "http".into(), port: port.into() }];
+    rig.task().health = Some(v1::HealthCheck {
+        probe: Some(probe),
+        initial_delay_ms: 1,
+        interval_ms: 10,
+        timeout_ms: 200,
+        max_failures,
+        min_successes: 2,
+    });
+    rig
+}
+
+fn http(path: &str) -> Probe {
+    Probe::Http(v1::HttpProbe { port: "http".into(), path: path.into(), ..Default::default() })
+}
+
+/// Answers every connection on a thread that ends with the test program.
+fn serve(answer: impl Fn(&mut TcpStream, usize) + Send + 'static) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for (number, stream) in listener.incoming().enumerate() {
+            answer(&mut stream.unwrap(), number);
+        }
+    });
+    port
+}
+
+fn read_request(stream: &mut TcpStream) -> String {
+    let mut request = [0; 1_024];
+    let n = stream.read(&mut request).unwrap_or(0);
+    String::from_utf8_lossy(&request[..n]).into_owned()
+}
+
+#[test]
+fn running_waits_for_the_successes_asked_for() {
+    let (asked, asks) = std::sync::mpsc::channel();
+    let port = serve(move |stream, number| {
+        let request = read_request(stream);
+        // Up, down, up, up: only then two in a row.
+        let status = if number == 1 { "503 Down" } else { "200 OK" };
+        asked.send((number, request.lines().next().unwrap_or("").to_string())).unwrap();
+        stream.write_all(format!("HTTP/1.1 {status}\r\n\r\n").as_bytes()).unwrap();
+    });
+    let mut rig = rig_with(http("/health"), port, 3);
+    rig.start();
+    rig.until_state(TaskState::Running);
+    let asked: Vec<_> = asks.try_iter().take(4).collect();
+    assert_eq!(asked.len(), 4, "{asked:?}");
+    assert!(asked.iter().all(|(_, line)| line == "GET /health HTTP/1.1"), "{asked:?}");
+    rig.kill(Reason::UserRequest, None);
+    assert_eq!(rig.ends().state(), TaskState::Killed);
+}
+
+#[test]
+fn an_unhealthy_task_fails_with_what_the_check_said() {
+    let port = serve(|stream, number| {
+        read_request(stream);
+        let status = if number < 2 { "200 OK" } else { "500 Ill" };
+        let _ = stream.write_all(format!("HTTP/1.1 {status}\r\n\r\n").as_bytes());
+    });
+    let mut rig = rig_with(http("health"), port, 3);
+    rig.start();
+    let end = rig.ends();
+    assert_eq!((end.state(), end.reason()), (TaskState::Failed, Reason::HealthCheck));
+    let why = format!("GET /health on port {port}: status 500, expected 2xx or 3xx");
+    assert_eq!(end.message, format!("health check failed 3 times in a row: {why}"));
+    assert_eq!(rig.states(), [TaskState::Starting, TaskState::Running, TaskState::Failed]);
+}
+
+#[test]
+fn endpoints_that_hang_drip_or_never_end_count_as_failures() {
+    let hang = |stream: &mut TcpStream, _| {
+        read_request(stream);
+        thread::park_timeout(std::time::Duration::from_secs(5));
+    };
+    let drip = |stream: &mut TcpStream, _| {
+        read_request(stream);
+        while stream.write_all(b"H").is_ok() {
+            thread::park_timeout(std::time::Duration::from_millis(20));
+        }
+    };
+    let flood = |stream: &mut TcpStream, _| {
+        read_request(stream);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+        while stream.write_all(&[b'x'; 4_096]).is_ok() {}
+    };
+    let body = Probe::Http(v1::HttpProbe { port: "http".into(), expected_body: "ok".into(), ..Default::default() });
+    let cases = [
+        (serve(hang), http("/"), "timed out"),
+        (serve(drip), http("/"), "timed out"),
+        (serve(flood), body, "the body (of which 64 KiB count) lacks \"ok\""),
+    ];
+    for (port, probe, expected) in cases {
+        let mut rig = rig_with(probe, port, 1);
+        rig.start();
+        let end = rig.ends();
+        assert_eq!(end.reason(), Reason::HealthCheck);
+        assert!(end.message.ends_with(expected), "{}", end.message);
+        assert_eq!(rig.states(), [TaskState::Starting, TaskState::Failed]);
+    }
+}
+
+#[test]
+fn a_port_nobody_listens_on_fails_and_one_somebody_does_succeeds() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut rig = rig_with(Probe::Tcp(v1::TcpProbe { port: "http".into() }), port, 2);
+    rig.start();
+    rig.until_state(TaskState::Running);
+    drop(listener);
+    let end = rig.ends();
+    let expected = format!("health check failed 2 times in a row: connect to port {port}: Connection refused");
+    assert_eq!((end.reason(), end.message), (Reason::HealthCheck, expected));
+}
+
+#[test]
+fn a_shell_check_runs_in_the_tasks_groups_and_snoozes() {
+    let Some(grouped) = Rig::grouped(Vec::new(), Use::Hybrid, 0, 0) else { return };
+    let mut rig = rig_with(Probe::Shell("cat /proc/self/cgroup > where; test -e well || exit 4".into()), 1, 2);
+    rig.plan.cgroup = grouped.plan.cgroup.clone();
+    std::fs::write(rig.sandbox(".healthcheck_snooze"), "").unwrap();
+    std::fs::write(rig.sandbox("well"), "").unwrap();
+    rig.start();
+    rig.until_state(TaskState::Running);
+    let name = grouped.groups.as_ref().unwrap().dirs[0].file_name().unwrap().to_str().unwrap();
+    until("the check has looked", || rig.read_sandbox("where").contains(name));
+    std::fs::remove_file(rig.sandbox("well")).unwrap();
+    // Snoozed: many checks fail, and nothing comes of it.
+    for _ in 0..5 {
+        std::fs::remove_file(rig.sandbox("where")).unwrap();
+        until("the check has looked", || rig.sandbox("where").exists());
+    }
+    assert_eq!(rig.states(), [TaskState::Starting, TaskState::Running]);
+    std::fs::remove_file(rig.sandbox(".healthcheck_snooze")).unwrap();
+    let end = rig.ends();
+    assert_eq!(end.message, "health check failed 2 times in a row: exit code 4");
+}
+
+#[test]
+fn a_shell_check_that_hangs_is_ended() {
+    let mut rig = rig_with(Probe::Shell("echo $$ > check; sleep 1000".into()), 1, 1);
+    rig.start();
+    let end = rig.ends();
+    assert_eq!(end.message, "health check failed 1 times in a row: ended by a signal, or out of time");
+    let pid = rig.read_sandbox("check").trim().parse().unwrap();
+    assert!(!crate::rig::lives(pid));
+}

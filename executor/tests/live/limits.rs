@@ -1,0 +1,47 @@
+//! Tasks that run into their limits.
+
+use dawn_proto::v1::{Reason, TaskState};
+
+use crate::groups::Use;
+use crate::rig::{Rig, shell, until};
+
+const MIB: u64 = 1 << 20;
+/// Takes memory without end, in the shell's own process.
+const HOG: &str = "x=0123456789abcdef; while :; do x=$x$x; done";
+
+#[test]
+fn a_memory_hog_is_reported_as_out_of_memory_with_its_limit() {
+    for (line, exit_code) in [(format!("exec sh -c '{HOG}'"), None), (format!("sh -c '{HOG}'; exit $?"), Some(137))] {
+        let Some(mut rig) = Rig::grouped(vec![shell("hog", &line)], Use::Hybrid, 32 * MIB, 0) else { return };
+        rig.start();
+        let end = rig.ends();
+        assert_eq!((end.state(), end.reason(), end.exit_code), (TaskState::Failed, Reason::OutOfMemory, exit_code));
+        assert_eq!(end.message, "process hog: out of memory (limit 32 MiB)");
+        assert!(rig.exit_of("hog").out_of_memory);
+    }
+}
+
+#[test]
+fn a_sigkill_that_was_no_oom_is_not_called_one() {
+    let Some(mut rig) = Rig::grouped(vec![shell("main", "kill -9 $$")], Use::Hybrid, 32 * MIB, 0) else { return };
+    rig.start();
+    let end = rig.ends();
+    assert_eq!((end.reason(), end.message.as_str()), (Reason::Signaled, "process main: killed by SIGKILL"));
+}
+
+#[test]
+fn a_fork_bomb_is_held_and_ended() {
+    for use_ in [Use::Hybrid, Use::V1Alone] {
+        let bomb = "bomb() { bomb | bomb & }; bomb; touch up; while :; do bomb; sleep 0.01; done 2> /dev/null";
+        let Some(mut rig) = Rig::grouped(vec![shell("bomb", bomb)], use_, 256 * MIB, 40) else { return };
+        rig.start();
+        let pids = rig.groups.as_ref().unwrap().dirs[1].clone();
+        until("the limit was hit", || {
+            let events = std::fs::read_to_string(pids.join("pids.events")).unwrap();
+            events.trim() != "max 0"
+        });
+        rig.kill(Reason::UserRequest, Some(50));
+        let end = rig.ends();
+        assert!(matches!(end.state(), TaskState::Killed | TaskState::Failed), "{end:?}");
+    }
+}

@@ -1,0 +1,97 @@
+//! Output to rotated files.
+
+use std::collections::BTreeMap;
+
+use dawn_proto::v1::{self, Reason, TaskState};
+use nix::sys::signal::{Signal, kill};
+
+use crate::rig::{Rig, shell, until};
+
+/// Offset and bytes of the segments of a stream.
+fn segments(rig: &Rig, stream: &str) -> BTreeMap<u64, Vec<u8>> {
+    let prefix = format!("{stream}.");
+    let entries = std::fs::read_dir(rig.meta("logs")).into_iter().flatten().flatten();
+    let parse = |entry: std::fs::DirEntry| {
+        let name = entry.file_name().into_string().unwrap();
+        let digits = name.strip_prefix(&prefix)?;
+        assert_eq!(digits.len(), 20, "{name}");
+        Some((digits.parse().unwrap(), std::fs::read(entry.path()).ok()?))
+    };
+    entries.filter_map(parse).collect()
+}
+
+#[test]
+fn a_stream_is_cut_at_exact_offsets_and_its_start_is_forgotten() {
+    let mut rig = Rig::new(vec![shell("main", "i=1000; while test $i -lt 2000; do echo $i; i=$((i+1)); done")]);
+    rig.task().logs = Some(v1::LogPolicy { file_size_bytes: 1_000, files: 2 });
+    rig.start();
+    assert_eq!(rig.ends().state(), TaskState::Finished);
+    let whole: Vec<u8> = (1000..2000).flat_map(|i| format!("{i}\n").into_bytes()).collect();
+    let expected = [3_000, 4_000].map(|offset| (offset as u64, whole[offset..offset + 1_000].to_vec()));
+    assert_eq!(segments(&rig, "main.stdout"), BTreeMap::from(expected));
+    assert_eq!(rig.read_log("main.stdout").as_bytes(), &whole[4_000..]);
+    assert!(segments(&rig, "main.stderr").is_empty());
+}
+
+#[test]
+fn a_stream_goes_on_when_its_process_starts_again() {
+    let mut flaky = shell("flaky", "echo $(ls | wc -l); touch $$; test $(ls | wc -l) -eq 3");
+    (flaky.max_failures, flaky.min_duration_ms) = (3, 1);
+    let mut rig = Rig::new(vec![flaky]);
+    rig.start();
+    assert_eq!(rig.ends().state(), TaskState::Finished);
+    assert_eq!(segments(&rig, "flaky.stdout"), BTreeMap::from([(0, b"0\n1\n2\n".to_vec())]));
+}
+
+#[test]
+fn endless_output_without_a_newline_stays_within_its_bound_and_starves_nobody() {
+    let mut rig =
+        Rig::new(vec![shell("loud", "exec tr '\\0' x < /dev/zero"), shell("quiet", "echo here; exec sleep 1000")]);
+    rig.task().logs = Some(v1::LogPolicy { file_size_bytes: 100_000, files: 3 });
+    rig.start();
+    let executor = nix::unistd::Pid::from_raw(rig.executor_pid());
+    let mut most = 0;
+    until("much was said", || {
+        // Held still, or the counting would race with the rotation.
+        kill(executor, Signal::SIGSTOP).unwrap();
+        let segments = segments(&rig, "loud.stdout");
+        kill(executor, Signal::SIGCONT).unwrap();
+        most = most.max(segments.values().map(Vec::len).sum());
+        segments.keys().max() > Some(&20_000_000)
+    });
+    assert!((100_000..=300_000).contains(&most), "{most} bytes on disk");
+    assert_eq!(rig.read_log("quiet.stdout"), "here\n");
+    rig.kill(Reason::UserRequest, None);
+    assert_eq!(rig.ends().state(), TaskState::Killed);
+}
+
+#[test]
+fn a_full_disk_drops_output_and_keeps_the_task() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("SKIPPED: only root can mount a small disk");
+        return;
+    }
+    let line = "until test -e go; do sleep 0.01; done; head -c 300000 /dev/zero; touch said; \
+                until test -e freed; do sleep 0.01; done; echo after; exit 0";
+    let mut rig = Rig::new(vec![shell("main", line)]);
+    let logs = rig.meta("logs");
+    std::fs::create_dir(&logs).unwrap();
+    let flags = nix::mount::MsFlags::empty();
+    if let Err(error) = nix::mount::mount(Some("none"), &logs, Some("tmpfs"), flags, Some("size=64k")) {
+        eprintln!("SKIPPED: a small disk can't be mounted: {error}");
+        return;
+    }
+    std::fs::write(logs.join("ballast"), [0; 32 << 10]).unwrap();
+    rig.start();
+    std::fs::write(rig.sandbox("go"), "").unwrap();
+    until("it has said its say", || rig.sandbox("said").exists());
+    until("the drop is noted", || rig.notes().contains("dropping output of main.stdout"));
+    std::fs::remove_file(logs.join("ballast")).unwrap();
+    std::fs::write(rig.sandbox("freed"), "").unwrap();
+    let end = rig.ends();
+    let log = rig.read_log("main.stdout");
+    nix::mount::umount(&logs).unwrap();
+    assert_eq!(end.state(), TaskState::Finished);
+    let note = log.trim_start_matches('\0');
+    assert!(note.starts_with("\n[dawn: ") && note.ends_with("the disk refused them]\nafter\n"), "{note:?}");
+}

@@ -1,0 +1,189 @@
+//! The kill ladder by the clock: rungs, second kills, restarts.
+
+use dawn_executor::model::{Effect, ExitKind, Lifecycle, LifecycleStep, Plan, Process};
+use dawn_proto::v1::{Reason, TaskState};
+
+use crate::sim::{Sim, code, plan, process};
+
+fn with_endpoints() -> Plan {
+    let lifecycle = Lifecycle {
+        port: 80,
+        graceful_path: "/quit".into(),
+        graceful_wait_ms: 100,
+        shutdown_path: "/abort".into(),
+        shutdown_wait_ms: 200,
+    };
+    Plan { lifecycle: Some(lifecycle), ..plan(vec![process("web")]) }
+}
+
+fn killed(reason: Reason) -> (TaskState, Reason, String) {
+    (TaskState::Killed, reason, String::new())
+}
+
+fn forced(reason: Reason, grace_ms: u64) -> (TaskState, Reason, String) {
+    (TaskState::Killed, reason, format!("did not stop within {grace_ms} ms of SIGTERM: ended by SIGKILL"))
+}
+
+#[test]
+fn every_rung_has_its_time() {
+    let mut sim = Sim::begin(with_endpoints());
+    sim.kill(Reason::Preempted, None);
+    assert_eq!(sim.take_effects(), [Effect::Post(LifecycleStep::Graceful)]);
+    let rungs = [(100, Effect::Post(LifecycleStep::Shutdown)), (200, Effect::Terminate), (1_000, Effect::Sweep)];
+    for (wait_ms, effect) in rungs {
+        sim.pass_ms(wait_ms - 1);
+        assert_eq!(sim.take_effects(), []);
+        sim.pass_ms(1);
+        assert_eq!(sim.take_effects(), [effect]);
+    }
+    sim.swept();
+    assert_eq!(sim.end(), forced(Reason::Preempted, 1_000));
+}
+
+#[test]
+fn a_process_that_stops_on_any_rung_skips_the_rest() {
+    for (wait_ms, rungs) in [(0, 1), (100, 2), (300, 3)] {
+        let mut sim = Sim::begin(with_endpoints());
+        sim.kill(Reason::UserRequest, None);
+        sim.pass_ms(wait_ms);
+        assert_eq!(sim.take_effects().len(), rungs);
+        sim.exit(0, code(1));
+        assert_eq!(sim.take_effects(), [Effect::Sweep]);
+        sim.swept();
+        assert_eq!(sim.end(), killed(Reason::UserRequest));
+    }
+}
+
+#[test]
+fn a_second_kill_wins_only_with_a_shorter_grace() {
+    let mut sim = Sim::begin(with_endpoints());
+    sim.kill(Reason::Preempted, None);
+    sim.take_effects();
+    let before = sim.machine.log.len();
+    for grace_ms in [None, Some(1_000), Some(5_000)] {
+        sim.kill(Reason::UserRequest, grace_ms);
+    }
+    assert_eq!((sim.machine.log.len(), sim.take_effects()), (before, vec![]));
+    // Shorter: no more asking.
+    sim.kill(Reason::UserRequest, Some(500));
+    assert_eq!(sim.take_effects(), [Effect::Terminate]);
+    sim.pass_ms(400);
+    // It would end later than the present deadline: that one stays.
+    sim.kill(Reason::UserRequest, Some(499));
+    sim.pass_ms(99);
+    assert_eq!(sim.take_effects(), []);
+    sim.pass_ms(1);
+    assert_eq!(sim.take_effects(), [Effect::Sweep]);
+    sim.swept();
+    assert_eq!(sim.end(), forced(Reason::Preempted, 499));
+}
+
+#[test]
+fn no_grace_goes_from_sigterm_to_sigkill_at_once() {
+    let mut sim = Sim::begin(plan(vec![process("web")]));
+    sim.kill(Reason::UserRequest, Some(0));
+    assert_eq!(sim.take_effects(), [Effect::Terminate, Effect::Sweep]);
+}
+
+#[test]
+fn a_kill_that_comes_too_late_changes_nothing_but_the_haste() {
+    let last = Process { is_final: true, ..process("last") };
+    let mut sim = Sim::begin(plan(vec![process("web"), last]));
+    sim.exit(0, code(0));
+    sim.swept();
+    sim.take_effects();
+    sim.kill(Reason::UserRequest, Some(300));
+    sim.pass_ms(299);
+    assert_eq!(sim.take_effects(), []);
+    sim.exit(1, code(0));
+    assert_eq!(sim.take_effects(), [Effect::Sweep]);
+    sim.swept();
+    assert_eq!(sim.end(), (TaskState::Finished, Reason::None, String::new()));
+}
+
+#[test]
+fn the_final_processes_of_a_killed_task_run() {
+    let last = Process { is_final: true, ..process("last") };
+    let mut sim = Sim::begin(plan(vec![process("web"), last]));
+    sim.kill(Reason::NodeDrain, None);
+    sim.exit(0, ExitKind::Signal(15));
+    sim.swept();
+    assert_eq!(sim.take_starts(), [0, 1]);
+    sim.exit(1, code(1));
+    sim.swept();
+    assert_eq!(sim.end(), killed(Reason::NodeDrain));
+}
+
+#[test]
+fn after_a_restart_the_grace_counts_from_the_kill() {
+    let mut sim = Sim::begin(with_endpoints());
+    sim.kill(Reason::Preempted, None);
+    sim.pass_ms(300);
+    let mut sim = sim.crash(|_| true);
+    assert_eq!(sim.take_effects(), [Effect::Terminate]);
+    sim.pass_ms(699);
+    assert_eq!(sim.take_effects(), []);
+    sim.pass_ms(1);
+    assert_eq!(sim.take_effects(), [Effect::Sweep]);
+}
+
+#[test]
+fn a_restarted_executor_starts_nothing_and_tells_what_it_cannot_know() {
+    let begin = || {
+        let then = Process { after: vec![0], ..process("b") };
+        let mut sim = Sim::begin(plan(vec![process("a"), then, process("c")]));
+        assert_eq!(sim.take_starts(), [0, 2]);
+        sim
+    };
+    // All live: it watches. One exit code is known to nobody, so the task is lost and the other one ended.
+    let mut sim = begin().crash(|_| true);
+    sim.pass_ms(10_000);
+    assert_eq!((sim.take_effects(), sim.take_starts()), (vec![], vec![]));
+    sim.machine.alive.retain(|(process, _)| *process != 0);
+    sim.feed(dawn_executor::model::Input::Vanished { process: 0 });
+    assert_eq!(sim.take_effects(), [Effect::Terminate]);
+    sim.machine.alive.clear();
+    sim.feed(dawn_executor::model::Input::Vanished { process: 2 });
+    sim.swept();
+    let (state, reason, message) = sim.end();
+    assert_eq!((state, reason), (TaskState::Lost, Reason::ExecutorLost));
+    assert_eq!(message, "process a: ended after its executor had died, so its exit code is not known");
+    assert_eq!(sim.take_starts(), []);
+
+    // None live.
+    let mut sim = begin().crash(|_| false);
+    sim.swept();
+    assert_eq!(sim.end().0, TaskState::Lost);
+
+    // A kill was asked for before: then it is a kill, whatever the exit codes were.
+    let mut sim = begin();
+    sim.kill(Reason::UserRequest, None);
+    let mut sim = sim.crash(|_| false);
+    sim.swept();
+    assert_eq!(sim.end(), killed(Reason::UserRequest));
+}
+
+#[test]
+fn an_end_that_is_recorded_survives_a_restart() {
+    let mut sim = Sim::begin(plan(vec![process("a")]));
+    sim.exit(0, code(0));
+    // The executor dies before it could report.
+    let mut sim = sim.crash(|_| false);
+    sim.swept();
+    assert_eq!(sim.end().0, TaskState::Finished);
+    // And with the report made, another one only leaves.
+    let length = sim.machine.log.len();
+    let sim = sim.crash(|_| false);
+    assert_eq!((sim.machine.log.len(), sim.machine.is_left), (length, true));
+}
+
+#[test]
+fn finals_that_a_death_kept_from_running_are_not_passed_over() {
+    let last = Process { is_final: true, ..process("last") };
+    let mut sim = Sim::begin(plan(vec![process("web"), last]));
+    sim.exit(0, code(0));
+    let mut sim = sim.crash(|_| false);
+    sim.swept();
+    let (state, _, message) = sim.end();
+    assert_eq!((state, message.as_str()), (TaskState::Lost, "the executor died before final process last was done"));
+}

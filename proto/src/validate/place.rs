@@ -1,0 +1,211 @@
+//! Rules for where a job may run: constraints and their contradictions, affinities, spreads, dedicated agents.
+
+use std::collections::BTreeSet;
+
+use super::{Errors, defaults::*, text};
+use crate::v1::{Affinity, Compare, Comparison, Constraint, JobSpec, affinity::Target, constraint::Rule};
+use crate::{JobKey, v1};
+
+/// The agent's own id as an attribute: the one attribute that has exactly one value everywhere.
+const HOST: &str = "host";
+
+pub(super) fn check(spec: &mut JobSpec, errors: &mut Errors) {
+    for (path, length) in [("constraints", spec.constraints.len()), ("affinities", spec.affinities.len())] {
+        if length > MAX_CONSTRAINTS {
+            errors.at(path, format!("{length} {path}; at most {MAX_CONSTRAINTS} are allowed"));
+            return;
+        }
+    }
+    for (i, constraint) in spec.constraints.iter_mut().enumerate() {
+        one_constraint(&format!("constraints[{i}]"), constraint, errors);
+    }
+    contradictions(spec, errors);
+    for (i, affinity) in spec.affinities.iter_mut().enumerate() {
+        one_affinity(&format!("affinities[{i}]"), affinity, errors);
+    }
+    spreads(spec, errors);
+    let dedicated = &spec.dedicated;
+    if !dedicated.is_empty() && (dedicated.len() > MAX_VALUE_BYTES || dedicated.chars().any(char::is_control)) {
+        errors.at("dedicated", format!("at most {MAX_VALUE_BYTES} bytes without control characters"));
+    }
+}
+
+fn one_constraint(path: &str, constraint: &mut Constraint, errors: &mut Errors) {
+    text::name(&format!("{path}.attribute"), "an attribute", &constraint.attribute, errors);
+    match &mut constraint.rule {
+        None => errors.at(path, "says no rule; give one of in, not_in, exists, regex, number, version, limit"),
+        Some(Rule::OneOf(set)) => values(&format!("{path}.one_of"), &mut set.values, errors),
+        Some(Rule::NoneOf(set)) => values(&format!("{path}.none_of"), &mut set.values, errors),
+        Some(Rule::Exists(true)) => {}
+        Some(Rule::Exists(false)) => errors.at(format!("{path}.exists"), "can only be true"),
+        Some(Rule::Regex(regex)) if regex.is_empty() => errors.at(format!("{path}.regex"), "is empty"),
+        Some(Rule::Regex(regex)) if regex.len() > MAX_REGEX_BYTES => {
+            errors.at(format!("{path}.regex"), format!("{} bytes; at most {MAX_REGEX_BYTES}", regex.len()));
+        }
+        Some(Rule::Regex(_)) => {}
+        Some(Rule::Number(compare)) => compared(&format!("{path}.number"), compare, is_number, "a number", errors),
+        Some(Rule::Version(compare)) => {
+            compared(&format!("{path}.version"), compare, is_version, "a version such as 1.2.3", errors);
+        }
+        Some(Rule::Limit(limit)) => {
+            errors.range(&format!("{path}.limit"), (*limit).into(), 1..=MAX_INSTANCES.into(), "");
+        }
+    }
+}
+
+/// Sorts them: a set has no order, and equal jobs have equal specs.
+fn values(path: &str, values: &mut Vec<String>, errors: &mut Errors) {
+    if values.is_empty() {
+        errors.at(path, "names no value");
+    } else if values.len() > MAX_VALUES {
+        errors.at(path, format!("{} values; at most {MAX_VALUES} are allowed", values.len()));
+        return;
+    }
+    for (i, value) in values.iter().enumerate() {
+        text::value(&format!("{path}.values[{i}]"), value, errors);
+    }
+    values.sort();
+    values.dedup();
+}
+
+fn is_number(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let (whole, part) = digits.split_once('.').unwrap_or((digits, "0"));
+    let all = |text: &str| !text.is_empty() && text.len() <= 18 && text.bytes().all(|b| b.is_ascii_digit());
+    all(whole) && all(part)
+}
+
+fn is_version(text: &str) -> bool {
+    let part = |part: &str| !part.is_empty() && part.len() <= 9 && part.bytes().all(|b| b.is_ascii_digit());
+    text.split('.').count() <= 8 && text.split('.').all(part)
+}
+
+fn compared(path: &str, compare: &Compare, valid: fn(&str) -> bool, what: &str, errors: &mut Errors) {
+    if matches!(Comparison::try_from(compare.op), Ok(Comparison::Unspecified) | Err(_)) {
+        errors.at(format!("{path}.op"), "is none of <, <=, ==, >=, >");
+    }
+    if !valid(&compare.value) {
+        errors.at(format!("{path}.value"), format!("{} is not {what}", text::shown(&compare.value)));
+    }
+}
+
+/// Constraints that no agent can ever satisfy together. Attributes may have several values, so little is impossible.
+fn contradictions(spec: &JobSpec, errors: &mut Errors) {
+    let refused = |attribute: &str| -> BTreeSet<&str> {
+        let about = spec.constraints.iter().filter(|constraint| constraint.attribute == attribute);
+        let sets = about.filter_map(|constraint| match &constraint.rule {
+            Some(Rule::NoneOf(set)) => Some(set.values.iter().map(String::as_str)),
+            _ => None,
+        });
+        sets.flatten().collect()
+    };
+    for (i, constraint) in spec.constraints.iter().enumerate() {
+        let Some(Rule::OneOf(set)) = &constraint.rule else { continue };
+        let attribute = constraint.attribute.as_str();
+        let refused = refused(attribute);
+        if !set.values.is_empty() && set.values.iter().all(|value| refused.contains(value.as_str())) {
+            let values = set.values.join(", ");
+            let message =
+                format!("contradiction: `{attribute}` must be in [{values}], and not_in rules all of them out");
+            errors.at(format!("constraints[{i}]"), message);
+        }
+        other_sets(spec, i, attribute, &set.values, errors);
+        limited(spec, i, attribute, set.values.len(), errors);
+    }
+    if !spec.dedicated.is_empty() && refused("dedicated").contains(spec.dedicated.as_str()) {
+        errors.at("dedicated", "contradiction: a constraint rules this value of `dedicated` out");
+    }
+}
+
+/// Two sets of hosts that share none.
+fn other_sets(spec: &JobSpec, i: usize, attribute: &str, values: &[String], errors: &mut Errors) {
+    for (j, other) in spec.constraints.iter().enumerate().skip(i + 1) {
+        if let (HOST, HOST, Some(Rule::OneOf(set))) = (attribute, other.attribute.as_str(), &other.rule)
+            && !set.values.iter().any(|value| values.contains(value))
+        {
+            let message = format!("contradiction: no host is in both this and constraints[{i}]");
+            errors.at(format!("constraints[{j}]"), message);
+        }
+    }
+}
+
+/// A limit per value and a list of values that leave room for fewer tasks than there are instances.
+fn limited(spec: &JobSpec, i: usize, attribute: &str, values: usize, errors: &mut Errors) {
+    for (j, other) in spec.constraints.iter().enumerate() {
+        let Some(Rule::Limit(limit)) = other.rule else { continue };
+        let room = u64::from(limit) * values as u64;
+        if other.attribute == attribute && limit > 0 && room < u64::from(spec.instances) {
+            let message = format!(
+                "contradiction: at most {limit} on each of the {values} values of `{attribute}` in constraints[{i}] \
+                 leaves room for {room} of {} instances",
+                spec.instances
+            );
+            errors.at(format!("constraints[{j}].limit"), message);
+        }
+    }
+}
+
+fn one_affinity(path: &str, affinity: &mut Affinity, errors: &mut Errors) {
+    if affinity.weight == 0 {
+        errors.at(format!("{path}.weight"), "is 0 and says nothing: positive attracts, negative repels");
+    } else if !(-100..=100).contains(&affinity.weight) {
+        errors.at(format!("{path}.weight"), format!("{} is not between -100 and 100", affinity.weight));
+    }
+    match &mut affinity.target {
+        None => errors.at(path, "says neither an attribute nor a job"),
+        Some(Target::Attribute(constraint)) => {
+            one_constraint(&format!("{path}.attribute"), constraint, errors);
+            if affinity.required {
+                errors.at(format!("{path}.required"), "an attribute that is required is a constraint; write it there");
+            }
+            if !affinity.topology.is_empty() {
+                errors.at(format!("{path}.topology"), "only with a job");
+            }
+        }
+        Some(Target::Job(key)) => {
+            job_target(path, key, errors);
+            if affinity.topology.is_empty() {
+                affinity.topology = TOPOLOGY.to_string();
+            }
+            text::name(&format!("{path}.topology"), "an attribute", &affinity.topology, errors);
+        }
+    }
+}
+
+fn job_target(path: &str, key: &v1::JobKey, errors: &mut Errors) {
+    if let Err(error) = JobKey::try_from(key) {
+        errors.at(format!("{path}.job"), error.to_string());
+    }
+}
+
+fn spreads(spec: &mut JobSpec, errors: &mut Errors) {
+    if spec.spreads.len() > MAX_SPREADS {
+        errors.at("spreads", format!("{} levels; at most {MAX_SPREADS} are allowed", spec.spreads.len()));
+        return;
+    }
+    let mut seen = BTreeSet::new();
+    for (i, spread) in spec.spreads.iter_mut().enumerate() {
+        let path = format!("spreads[{i}]");
+        if spread.weight == 0 {
+            spread.weight = SPREAD_WEIGHT;
+        }
+        errors.range(&format!("{path}.weight"), spread.weight.into(), 1..=100, "");
+        text::name(&format!("{path}.attribute"), "an attribute", &spread.attribute, errors);
+        if !seen.insert(spread.attribute.clone()) {
+            errors.at(format!("{path}.attribute"), format!("`{}` is spread over twice", spread.attribute));
+        }
+        let shares = &spread.share_percent;
+        if shares.len() > 100 {
+            errors.at(format!("{path}.share_percent"), format!("{} values; at most 100 are allowed", shares.len()));
+            continue;
+        }
+        for (value, percent) in shares {
+            text::value(&format!("{path}.share_percent"), value, errors);
+            errors.range(&format!("{path}.share_percent.{value}"), (*percent).into(), 0..=100, "");
+        }
+        let sum: u64 = shares.values().map(|percent| u64::from(*percent)).sum();
+        if sum > 100 {
+            errors.at(format!("{path}.share_percent"), format!("the shares sum up to {sum} percent"));
+        }
+    }
+}

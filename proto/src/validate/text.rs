@@ -1,0 +1,79 @@
+//! Rules for the texts of a spec: names, environment, labels, commands.
+
+use std::collections::BTreeMap;
+
+use super::{Errors, MAX_COMMAND_BYTES, MAX_ENV, MAX_LABEL_VALUE_BYTES, MAX_LABELS, MAX_VALUE_BYTES};
+
+/// `text` for a message: cut, and quoted so that nothing in it reaches a terminal raw.
+pub(super) fn shown(text: &str) -> String {
+    let cut: String = text.chars().take(80).collect();
+    let more = if cut.len() < text.len() { "…" } else { "" };
+    format!("`{}{more}`", cut.escape_debug())
+}
+
+pub(super) const NAME_RULE: &str = "1-63 characters of a-z A-Z 0-9 _ . -, the first a letter or digit";
+
+pub(super) fn name(path: &str, what: &str, text: &str, errors: &mut Errors) -> bool {
+    let valid = crate::ids::is_name(text);
+    if text.is_empty() {
+        errors.at(path, format!("{what} needs a name: {NAME_RULE}"));
+    } else if !valid {
+        errors.at(path, format!("{} is no valid name of {what}: {NAME_RULE}", shown(text)));
+    }
+    valid
+}
+
+/// A value of an attribute.
+pub(super) fn value(path: &str, text: &str, errors: &mut Errors) {
+    if text.is_empty() {
+        errors.at(path, "an attribute's value is never empty");
+    } else if text.len() > MAX_VALUE_BYTES {
+        errors.at(path, format!("{} bytes; at most {MAX_VALUE_BYTES} are allowed", text.len()));
+    } else if text.chars().any(char::is_control) {
+        errors.at(path, format!("{} has a control character", shown(text)));
+    }
+}
+
+/// Something given to exec: a command, an argument.
+pub(super) fn command(path: &str, text: &str, errors: &mut Errors) {
+    if text.len() > MAX_COMMAND_BYTES {
+        errors.at(path, format!("{} bytes; at most {MAX_COMMAND_BYTES} are allowed", text.len()));
+    } else if text.contains('\0') {
+        errors.at(path, "has a NUL character, which no command can");
+    }
+}
+
+pub(super) fn env(path: &str, env: &BTreeMap<String, String>, errors: &mut Errors) {
+    if env.len() > MAX_ENV {
+        errors.at(path, format!("{} variables; at most {MAX_ENV} are allowed", env.len()));
+        return;
+    }
+    for (name, value) in env {
+        let at = format!("{path}.{name}");
+        let first = name.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
+        if !first || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') || name.len() > 128 {
+            let rule = "letters, digits and _, the first no digit, at most 128";
+            errors.at(path, format!("{} is no name of an environment variable: {rule}", shown(name)));
+        } else if name.starts_with("DAWN_") {
+            errors.at(at, "names that start with DAWN_ are set by Dawn itself");
+        } else {
+            command(&at, value, errors);
+        }
+    }
+}
+
+pub(super) fn labels(path: &str, labels: &BTreeMap<String, String>, errors: &mut Errors) {
+    if labels.len() > MAX_LABELS {
+        errors.at(path, format!("{} labels; at most {MAX_LABELS} are allowed", labels.len()));
+        return;
+    }
+    for (name, value) in labels {
+        let part = |part: &str| crate::ids::is_name(part);
+        if name.len() > 128 || !name.split('/').all(part) {
+            errors.at(path, format!("{} is no name of a label: {NAME_RULE}; parts with / between", shown(name)));
+        } else if value.len() > MAX_LABEL_VALUE_BYTES || value.chars().any(char::is_control) {
+            let rule = format!("at most {MAX_LABEL_VALUE_BYTES} bytes without control characters");
+            errors.at(format!("{path}.{name}"), format!("a label's value is {rule}"));
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Commands: to the pulse and back, once they are durable.
+
+use std::time::Duration;
+
+use dawn_proto::JobKey;
+use dawn_proto::v1;
+use tonic::Status;
+
+use super::reads;
+use super::{ClientService, status};
+use crate::drive::Role;
+use crate::model::{Answer, Command};
+use crate::wire;
+
+/// How long a caller waits for the journal.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// Most bytes of an author's name and of a message; more is cut.
+const MAX_TEXT_BYTES: usize = 512;
+
+pub(super) fn key(key: Option<&v1::JobKey>) -> Result<JobKey, Status> {
+    let key = key.ok_or_else(|| status::missing("key"))?;
+    JobKey::try_from(key).map_err(|error| status::of_key_error("key", &error))
+}
+
+fn text(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(MAX_TEXT_BYTES));
+    text
+}
+
+/// Another answer than the command's own can't come: the pulse answers what it was asked.
+fn unexpected(answer: &Answer) -> Status {
+    Status::internal(format!("the command was answered with {answer:?}"))
+}
+
+impl ClientService {
+    /// Refuses what only the leader can do, and says who that is; also while the journal takes no writes.
+    pub(super) fn only_leading(&self) -> Result<(), Status> {
+        if let Role::Following { leader } = &*self.role.borrow() {
+            return Err(status::not_leader(leader.as_deref()));
+        }
+        match self.trouble.borrow().as_str() {
+            "" => Ok(()),
+            trouble => Err(status::no_writes(trouble)),
+        }
+    }
+
+    async fn ask(&self, command: Command) -> Result<(Answer, u64), Status> {
+        self.only_leading()?;
+        let mut waiting = self.replies.wait();
+        self.inbox.command(waiting.reply, command).map_err(status::of_inbox)?;
+        let answered = tokio::time::timeout(ANSWER_WITHIN, &mut waiting.answered).await;
+        let answered = answered.map_err(|_| status::too_slow(ANSWER_WITHIN))?.map_err(|_| status::stopped())?;
+        let answer = answered.answer.map_err(|refusal| status::of_refusal(&refusal))?;
+        Ok((answer, answered.index))
+    }
+
+    pub(super) async fn submit(&self, request: v1::SubmitJobRequest) -> Result<v1::SubmitJobResponse, Status> {
+        let spec = request.spec.ok_or_else(|| status::missing("spec"))?;
+        let spec = Box::new(wire::parse_job_spec(spec).map_err(|errors| status::of_field_errors(&errors))?);
+        let warnings = self.follower.read(|state| reads::submit_warnings(state, &spec));
+        let command = Command::Submit { spec, author: text(request.author), message: text(request.message) };
+        match self.ask(command).await? {
+            (Answer::Submitted { key, version, outcome }, index) => Ok(v1::SubmitJobResponse {
+                key: Some((&key).into()),
+                version,
+                outcome: outcome.into(),
+                warnings,
+                index,
+            }),
+            (other, _) => Err(unexpected(&other)),
+        }
+    }
+
+    pub(super) async fn kill(&self, request: v1::KillJobRequest) -> Result<v1::KillJobResponse, Status> {
+        let key = key(request.key.as_ref())?;
+        let instances = ranges(&request.instances)?;
+        let (author, message) = (text(request.author), text(request.message));
+        match self.ask(Command::Kill { key, instances, author, message }).await? {
+            (Answer::Killed { tasks }, index) => Ok(v1::KillJobResponse { tasks, index }),
+            (other, _) => Err(unexpected(&other)),
+        }
+    }
+
+    pub(super) async fn start(&self, request: v1::StartCronRequest) -> Result<v1::StartCronResponse, Status> {
+        let key = key(request.key.as_ref())?;
+        match self.ask(Command::StartCron { key, author: text(request.author) }).await? {
+            (Answer::CronStarted { run_at }, index) => Ok(v1::StartCronResponse { run_at_ms: run_at.0, index }),
+            (other, _) => Err(unexpected(&other)),
+        }
+    }
+
+    pub(super) async fn deschedule(
+        &self,
+        request: v1::DescheduleCronRequest,
+    ) -> Result<v1::DescheduleCronResponse, Status> {
+        let key = key(request.key.as_ref())?;
+        match self.ask(Command::DescheduleCron { key, author: text(request.author) }).await? {
+            (Answer::CronDescheduled, index) => Ok(v1::DescheduleCronResponse { index }),
+            (other, _) => Err(unexpected(&other)),
+        }
+    }
+}
+
+fn ranges(wire: &[v1::InstanceRange]) -> Result<Vec<(u32, u32)>, Status> {
+    let range = |(i, range): (usize, &v1::InstanceRange)| {
+        let (first, last) = (range.first, range.last);
+        let backwards = || Status::invalid_argument(format!("instances[{i}]: {first}-{last} runs backwards"));
+        (first <= last).then_some((first, last)).ok_or_else(backwards)
+    };
+    wire.iter().enumerate().map(range).collect()
+}

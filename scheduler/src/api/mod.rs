@@ -1,0 +1,61 @@
+//! The clients' side: commands go to the pulse and wait for its answer, reads are answered from the follower.
+//! Not here: what agents say, and where logs come from (the wiring brings a [`LogSource`]).
+
+mod command;
+mod reads;
+mod replies;
+mod service;
+mod status;
+mod watch;
+
+use std::sync::Arc;
+
+use dawn_proto::v1;
+use futures_util::future::BoxFuture;
+use tokio::sync::mpsc;
+
+use crate::decide::place::PlaceSettings;
+use crate::drive::{Follower, Inbox, LiveView, Role};
+use crate::model::{AgentNo, Settings};
+
+pub use replies::Replies;
+
+/// Most bytes of one request; a job's spec is far below.
+pub const MAX_REQUEST_BYTES: usize = 4 << 20;
+
+/// Chunks of a log, or words why there are no more.
+pub type LogChunks = mpsc::Receiver<Result<v1::LogChunk, String>>;
+
+/// Whoever can get a task's log from its agent.
+pub trait LogSource: Send + Sync + 'static {
+    /// Begins to read; the words of an error are for people.
+    fn read_log(&self, agent: AgentNo, request: v1::ReadLogRequest) -> BoxFuture<'static, Result<LogChunks, String>>;
+}
+
+/// What does not change while this process lives.
+#[derive(Clone, Debug)]
+pub struct ServerFacts {
+    /// host:port by which others reach this scheduler.
+    pub address: String,
+    /// "embedded" or "etcd".
+    pub journal: &'static str,
+    pub settings: Settings,
+    pub place: PlaceSettings,
+}
+
+/// The gRPC service of clients.
+#[derive(Clone)]
+pub struct ClientService {
+    pub inbox: Inbox,
+    pub replies: Arc<Replies>,
+    pub follower: Arc<Follower>,
+    pub live: tokio::sync::watch::Receiver<Arc<LiveView>>,
+    pub role: tokio::sync::watch::Receiver<Role>,
+    /// What holds writes up now and what to do about it; empty: nothing.
+    pub trouble: tokio::sync::watch::Receiver<String>,
+    pub logs: Arc<dyn LogSource>,
+    pub facts: Arc<ServerFacts>,
+}
+
+#[cfg(test)]
+mod tests;

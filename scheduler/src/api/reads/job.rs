@@ -1,0 +1,106 @@
+//! Jobs: lists, and one with its tasks.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use dawn_proto::v1::{self, TaskState};
+use dawn_proto::{JobKey, TaskId};
+use prost::Message;
+
+use super::{ReadError, cron, page};
+use crate::model::{Job, Spec, State};
+use crate::wire;
+
+/// A page of jobs in key order.
+///
+/// # Errors
+/// When the page token is none.
+pub fn list_jobs(state: &State, request: &v1::ListJobsRequest) -> Result<v1::ListJobsResponse, ReadError> {
+    let after = match request.page_token.as_str() {
+        "" => Bound::Unbounded,
+        token => Bound::Excluded(token.parse::<JobKey>().map_err(|_| ReadError::PageToken(token.into()))?),
+    };
+    let wanted = |key: &JobKey| {
+        (request.role.is_empty() || key.role() == request.role) && (request.env.is_empty() || key.env() == request.env)
+    };
+    let keys = state.job_by_key.range((after, Bound::Unbounded));
+    let keep = |(key, id): (&JobKey, _)| {
+        let job = state.jobs.get(id)?;
+        (wanted(key) && (request.all || job.ended.is_none())).then(|| summary(state, job)).flatten()
+    };
+    let (jobs, next_page_token) = page::take(keys, request.page_size, keep, |(key, _)| key.to_string());
+    Ok(v1::ListJobsResponse { jobs, next_page_token, index: state.index })
+}
+
+/// The newest task of each instance.
+fn newest(state: &State, job: &Job) -> BTreeMap<u32, TaskId> {
+    job.tasks.iter().filter_map(|id| Some((state.tasks.get(id)?.instance, *id))).collect()
+}
+
+/// Counts every living task, and ended ones that are the newest of their instance.
+pub(super) fn summary(state: &State, job: &Job) -> Option<v1::JobSummary> {
+    let spec = &state.current_spec(job)?.job;
+    let mut summary = v1::JobSummary {
+        key: Some((&job.key).into()),
+        kind: spec.kind.into(),
+        tier: spec.tier.into(),
+        priority: u32::from(spec.priority),
+        version: job.current()?.version,
+        instances: spec.instances,
+        created_ms: job.created.0,
+        ended: job.ended.is_some(),
+        ..Default::default()
+    };
+    let newest = newest(state, job);
+    for task in job.tasks.iter().filter_map(|id| state.tasks.get(id)) {
+        if task.state().is_terminal() && newest.get(&task.instance) != Some(&task.id) {
+            continue;
+        }
+        match task.state() {
+            TaskState::Throttled | TaskState::Pending => summary.pending += 1,
+            TaskState::Assigned | TaskState::Starting => summary.starting += 1,
+            TaskState::Running => summary.running += 1,
+            TaskState::Finished => summary.finished += 1,
+            TaskState::Failed => summary.failed += 1,
+            _ => {}
+        }
+    }
+    Some(summary)
+}
+
+/// A job with its spec, tasks and versions. `version` 0 is the current one.
+///
+/// # Errors
+/// When there is no such job or version.
+pub fn job_status(state: &State, key: &JobKey, version: u32) -> Result<v1::JobStatus, ReadError> {
+    let job = state.job(key).ok_or_else(|| ReadError::NoSuchJob(key.clone()))?;
+    let spec = spec(state, job, version)?;
+    let newest = newest(state, job);
+    let shown = job.tasks.iter().filter_map(|id| state.tasks.get(id));
+    let shown = shown.filter(|task| !task.state().is_terminal() || newest.get(&task.instance) == Some(&task.id));
+    let versions = job.versions.iter().map(|version| v1::JobVersion {
+        version: version.version,
+        at_ms: version.at.0,
+        author: version.author.clone(),
+        message: version.message.clone(),
+    });
+    Ok(v1::JobStatus {
+        summary: summary(state, job),
+        // invariant: it was made by encoding this message.
+        spec: v1::JobSpec::decode(&*spec.job.wire).ok(),
+        tasks: shown.map(|task| wire::task_view(state, task)).collect(),
+        versions: versions.collect(),
+        index: state.index,
+        cron: cron::status(state, job),
+    })
+}
+
+fn spec<'a>(state: &'a State, job: &'a Job, version: u32) -> Result<&'a Spec, ReadError> {
+    let kept = job.versions.iter().rev().find(|kept| version == 0 || kept.version == version);
+    kept.and_then(|kept| state.specs.get(&kept.spec)).map(|spec| &**spec).ok_or_else(|| ReadError::NoSuchVersion {
+        key: job.key.clone(),
+        version,
+        first: job.versions.front().map_or(0, |version| version.version),
+        last: job.versions.back().map_or(0, |version| version.version),
+    })
+}

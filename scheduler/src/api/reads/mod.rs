@@ -1,0 +1,30 @@
+//! The questions clients may ask of the follower's state, and their answers. Not here: how they travel.
+
+mod cron;
+mod job;
+mod node;
+mod page;
+mod task;
+mod why;
+
+pub use cron::list_cron;
+pub use job::{job_status, list_jobs};
+pub use node::{list_nodes, node_status};
+pub use task::list_tasks;
+pub use why::{submit_warnings, why};
+
+/// Why a question has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    #[error("there is no job {0}")]
+    NoSuchJob(dawn_proto::JobKey),
+    #[error("{key} has no version {version}; it keeps {first} to {last}")]
+    NoSuchVersion { key: dawn_proto::JobKey, version: u32, first: u32, last: u32 },
+    #[error("there is no agent {0:?}")]
+    NoSuchAgent(String),
+    #[error("{0:?} is no page token of this list; leave it empty to begin anew")]
+    PageToken(String),
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,45 @@
+//! Agents, as users see them: nodes.
+
+use std::ops::Bound;
+
+use dawn_proto::AgentId;
+use dawn_proto::v1;
+
+use super::{ReadError, page};
+use crate::drive::LiveView;
+use crate::model::State;
+use crate::wire;
+
+/// A page of nodes in the order of their ids.
+///
+/// # Errors
+/// When the page token is none.
+pub fn list_nodes(
+    state: &State,
+    live: &LiveView,
+    request: &v1::ListNodesRequest,
+) -> Result<v1::ListNodesResponse, ReadError> {
+    let after = match request.page_token.as_str() {
+        "" => Bound::Unbounded,
+        token => Bound::Excluded(AgentId::new(token).ok_or_else(|| ReadError::PageToken(token.into()))?),
+    };
+    let ids = state.agent_by_id.range((after, Bound::Unbounded));
+    let keep = |(_, no)| state.agents.get(no).map(|agent| wire::node_view(state, agent, live.heard(agent.no)));
+    let (nodes, next_page_token) = page::take(ids, request.page_size, keep, |(id, _)| id.to_string());
+    Ok(v1::ListNodesResponse { nodes, next_page_token, index: state.index })
+}
+
+/// A node with the tasks that hold its resources.
+///
+/// # Errors
+/// When there is none of that id.
+pub fn node_status(state: &State, live: &LiveView, id: &str) -> Result<v1::NodeStatus, ReadError> {
+    let agent = AgentId::new(id).and_then(|id| state.agent(&id));
+    let agent = agent.ok_or_else(|| ReadError::NoSuchAgent(id.chars().take(80).collect()))?;
+    let held = state.tasks_on.get(&agent.no).into_iter().flatten().filter_map(|id| state.tasks.get(id));
+    Ok(v1::NodeStatus {
+        node: Some(wire::node_view(state, agent, live.heard(agent.no))),
+        tasks: held.map(|task| wire::task_view(state, task)).collect(),
+        index: state.index,
+    })
+}

@@ -1,0 +1,66 @@
+//! Why tasks wait, in the words of the decision itself.
+
+use dawn_proto::v1;
+use dawn_proto::{JobKey, TaskState, Timestamp};
+
+use super::ReadError;
+use crate::decide::place::{self, Explained, PlaceSettings};
+use crate::drive::LiveView;
+use crate::model::{JobSpec, State};
+
+/// Why a job's tasks wait, by class of equal answers. Takes time for every task there is.
+///
+/// # Errors
+/// When there is no such job.
+pub fn why(
+    state: &State,
+    live: &LiveView,
+    settings: &PlaceSettings,
+    key: &JobKey,
+) -> Result<v1::WhyResponse, ReadError> {
+    let job = state.job(key).ok_or_else(|| ReadError::NoSuchJob(key.clone()))?;
+    let classes = place::explain(state, settings, &|agent| live.is_connected(agent), job.id, live.now);
+    Ok(v1::WhyResponse { classes: classes.into_iter().map(class).collect(), index: state.index })
+}
+
+fn class(explained: Explained) -> v1::PendingClass {
+    let summary = summary(&explained);
+    let veto =
+        |veto: &place::Veto| v1::VetoCount { agents: veto.agents, text: veto.to_string(), kind: veto.kind.code() };
+    v1::PendingClass {
+        state: explained.state.into(),
+        agents_total: explained.agents_total,
+        vetoes: explained.vetoes.iter().map(veto).collect(),
+        summary,
+        pending_since_ms: explained.since.0,
+        ready_at_ms: explained.ready_at.map_or(0, |ready_at| ready_at.0),
+        instances: explained.instances,
+    }
+}
+
+/// The one-line answer, with instants as people write them.
+fn summary(explained: &Explained) -> String {
+    match (explained.state, explained.ready_at, &explained.nominated) {
+        (TaskState::Throttled, Some(ready_at), _) => format!("waits until {} after failing", instant(ready_at)),
+        (_, _, Some((agent, until))) => format!("room is being freed on {agent}, kept until {}", instant(*until)),
+        _ => explained.to_string(),
+    }
+}
+
+/// To the second, in UTC.
+fn instant(at: Timestamp) -> String {
+    jiff::Timestamp::from_millisecond(at.0).map_or_else(|_| at.to_string(), |at| at.strftime("%FT%TZ").to_string())
+}
+
+/// What to tell whoever submits the spec now.
+pub fn submit_warnings(state: &State, spec: &JobSpec) -> Vec<String> {
+    match place::could_ever_fit(state, spec) {
+        Ok(()) => Vec::new(),
+        Err(_) if state.agents.is_empty() => vec!["no agent has registered yet; its tasks wait for one".into()],
+        Err(vetoes) => {
+            let reasons: Vec<_> = vetoes.iter().map(ToString::to_string).collect();
+            let agents = state.agents.len();
+            vec![format!("fits none of the {agents} agents there are, even empty ones: {}", reasons.join("; "))]
+        }
+    }
+}

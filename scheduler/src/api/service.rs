@@ -1,0 +1,133 @@
+//! The service's methods, each in a line or two.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use dawn_proto::TaskId;
+use dawn_proto::v1;
+use dawn_proto::v1::scheduler_server::Scheduler;
+use futures_util::{Stream, StreamExt};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use super::reads::{self, ReadError};
+use super::{ClientService, command, status, watch};
+use crate::decide::brake;
+use crate::drive::Role;
+use crate::model::State;
+
+type Answer<T> = Result<Response<T>, Status>;
+
+impl ClientService {
+    fn look<T>(&self, look: impl FnOnce(&State) -> Result<T, ReadError>) -> Answer<T> {
+        self.follower.read(look).map(Response::new).map_err(|error| status::of_read_error(&error))
+    }
+
+    async fn log(&self, request: v1::ReadLogRequest) -> Result<super::LogChunks, Status> {
+        // Only the leader has the agents' links.
+        self.only_leading()?;
+        let task = TaskId(request.task_id);
+        let agent = self.follower.read(|state| {
+            let found = state.tasks.get(&task);
+            let found = found.ok_or_else(|| Status::not_found(format!("there is no task {task} (any more)")))?;
+            let never = || Status::failed_precondition(format!("{task} was never started; it has no logs"));
+            found.status.place().map(|place| place.agent).ok_or_else(never)
+        })?;
+        let chunks = self.logs.read_log(agent, request).await;
+        chunks.map_err(|words| Status::unavailable(format!("log of {task}: {words}")))
+    }
+}
+
+#[tonic::async_trait]
+impl Scheduler for ClientService {
+    type WatchJobStream = ReceiverStream<Result<v1::JobStatus, Status>>;
+    type ReadLogStream = Pin<Box<dyn Stream<Item = Result<v1::LogChunk, Status>> + Send>>;
+
+    async fn submit_job(&self, request: Request<v1::SubmitJobRequest>) -> Answer<v1::SubmitJobResponse> {
+        self.submit(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn kill_job(&self, request: Request<v1::KillJobRequest>) -> Answer<v1::KillJobResponse> {
+        self.kill(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn start_cron(&self, request: Request<v1::StartCronRequest>) -> Answer<v1::StartCronResponse> {
+        self.start(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn deschedule_cron(&self, request: Request<v1::DescheduleCronRequest>) -> Answer<v1::DescheduleCronResponse> {
+        self.deschedule(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_jobs(&self, request: Request<v1::ListJobsRequest>) -> Answer<v1::ListJobsResponse> {
+        self.look(|state| reads::list_jobs(state, request.get_ref()))
+    }
+
+    async fn get_job(&self, request: Request<v1::GetJobRequest>) -> Answer<v1::JobStatus> {
+        let request = request.into_inner();
+        let key = command::key(request.key.as_ref())?;
+        self.look(|state| reads::job_status(state, &key, request.version))
+    }
+
+    async fn watch_job(&self, request: Request<v1::GetJobRequest>) -> Answer<Self::WatchJobStream> {
+        let request = request.into_inner();
+        let key = command::key(request.key.as_ref())?;
+        let statuses = watch::job(self.follower.clone(), key, request.version)?;
+        Ok(Response::new(ReceiverStream::new(statuses)))
+    }
+
+    async fn list_tasks(&self, request: Request<v1::ListTasksRequest>) -> Answer<v1::ListTasksResponse> {
+        let request = request.into_inner();
+        let key = request.job.as_ref().map(|key| command::key(Some(key))).transpose()?;
+        self.look(|state| reads::list_tasks(state, key.as_ref(), &request))
+    }
+
+    async fn why(&self, request: Request<v1::WhyRequest>) -> Answer<v1::WhyResponse> {
+        let key = command::key(request.get_ref().key.as_ref())?;
+        let live = self.live.borrow().clone();
+        self.look(|state| reads::why(state, &live, &self.facts.place, &key))
+    }
+
+    async fn list_nodes(&self, request: Request<v1::ListNodesRequest>) -> Answer<v1::ListNodesResponse> {
+        let live = self.live.borrow().clone();
+        self.look(|state| reads::list_nodes(state, &live, request.get_ref()))
+    }
+
+    async fn get_node(&self, request: Request<v1::GetNodeRequest>) -> Answer<v1::NodeStatus> {
+        let live = self.live.borrow().clone();
+        self.look(|state| reads::node_status(state, &live, &request.get_ref().agent_id))
+    }
+
+    async fn list_cron(&self, request: Request<v1::ListCronRequest>) -> Answer<v1::ListCronResponse> {
+        self.look(|state| Ok(reads::list_cron(state, &request.get_ref().role)))
+    }
+
+    async fn read_log(&self, request: Request<v1::ReadLogRequest>) -> Answer<Self::ReadLogStream> {
+        let chunks = ReceiverStream::new(self.log(request.into_inner()).await?);
+        Ok(Response::new(Box::pin(chunks.map(|chunk| chunk.map_err(Status::unavailable)))))
+    }
+
+    async fn get_server_info(&self, _: Request<v1::GetServerInfoRequest>) -> Answer<v1::ServerInfo> {
+        let facts = Arc::clone(&self.facts);
+        let (leader, leader_address) = match &*self.role.borrow() {
+            Role::Leading => (true, facts.address.clone()),
+            Role::Following { leader } => (false, leader.clone().unwrap_or_default()),
+        };
+        let trouble = self.trouble.borrow().clone();
+        self.look(|state| {
+            let brake = || brake(state, &facts.settings).map(|brake| brake.to_string()).unwrap_or_default();
+            Ok(v1::ServerInfo {
+                version: env!("CARGO_PKG_VERSION").into(),
+                cluster_id: state.cluster_id.clone(),
+                epoch: state.epoch.0,
+                index: state.index,
+                leader,
+                leader_address,
+                journal: facts.journal.into(),
+                trouble: if trouble.is_empty() { brake() } else { trouble },
+                nodes: u32::try_from(state.agents.len()).unwrap_or(u32::MAX),
+                tasks: u32::try_from(state.tasks.len()).unwrap_or(u32::MAX),
+            })
+        })
+    }
+}

@@ -1,0 +1,85 @@
+//! Refusals as gRPC statuses: the one place that chooses their codes.
+
+use std::time::Duration;
+
+use dawn_proto::JobKeyError;
+use dawn_proto::validate::FieldError;
+use tonic::Status;
+
+use super::reads::ReadError;
+use crate::drive::InboxFull;
+use crate::model::Refusal;
+
+pub fn of_refusal(refusal: &Refusal) -> Status {
+    let message = refusal.to_string();
+    match refusal {
+        Refusal::NoSuchJob { .. } | Refusal::NoSuchInstance { .. } => Status::not_found(message),
+        Refusal::JobEnded { .. }
+        | Refusal::Differs { .. }
+        | Refusal::StillEnding { .. }
+        | Refusal::NotCron { .. }
+        | Refusal::RunAlive { .. }
+        | Refusal::Full { .. } => Status::failed_precondition(message),
+    }
+}
+
+pub fn of_read_error(error: &ReadError) -> Status {
+    match error {
+        ReadError::NoSuchJob(_) | ReadError::NoSuchVersion { .. } | ReadError::NoSuchAgent(_) => {
+            Status::not_found(error.to_string())
+        }
+        ReadError::PageToken(_) => Status::invalid_argument(error.to_string()),
+    }
+}
+
+/// Every error on a line of its own, "path: message".
+pub fn of_field_errors(errors: &[FieldError]) -> Status {
+    Status::invalid_argument(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+}
+
+pub fn of_key_error(path: &str, error: &JobKeyError) -> Status {
+    Status::invalid_argument(format!("{path}: {error}"))
+}
+
+pub fn missing(path: &str) -> Status {
+    Status::invalid_argument(format!("{path}: is missing"))
+}
+
+pub fn of_inbox(error: InboxFull) -> Status {
+    match error {
+        InboxFull::Full => Status::resource_exhausted(error.to_string()),
+        InboxFull::Stopping => Status::unavailable(error.to_string()),
+    }
+}
+
+/// Metadata that names the leader's host:port.
+const LEADER: &str = "dawn-leader";
+
+/// Only the leader can do it.
+pub fn not_leader(leader: Option<&str>) -> Status {
+    let mut status = Status::unavailable(match leader {
+        Some(leader) => format!("this scheduler follows; the leader is {leader}"),
+        None => "no scheduler leads just now; try again in a few seconds".to_string(),
+    });
+    if let Some(Ok(leader)) = leader.map(str::parse) {
+        status.metadata_mut().insert(LEADER, leader);
+    }
+    status
+}
+
+/// The journal takes nothing now.
+pub fn no_writes(trouble: &str) -> Status {
+    Status::unavailable(format!("the scheduler takes no writes now: {trouble}; running tasks run on, try again later"))
+}
+
+/// The scheduler ended while a command was on its way.
+pub fn stopped() -> Status {
+    Status::unavailable("the scheduler stopped before it answered; the command may or may not stand: look, then repeat")
+}
+
+pub fn too_slow(waited: Duration) -> Status {
+    let waited = waited.as_secs();
+    Status::deadline_exceeded(format!(
+        "no answer within {waited} s: the journal is slow; the command may stand yet: look before you repeat it"
+    ))
+}

@@ -1,0 +1,84 @@
+//! What the clock makes due: every instant of a schedule up to now is decided once, run or not.
+
+use std::collections::VecDeque;
+
+use dawn_proto::Timestamp;
+use dawn_proto::v1::{Misfire, Overlap, TickOutcome};
+
+use super::{has_room, note, overlap, run};
+use crate::decide::step::Step;
+use crate::model::{CronPolicy, Job, JobId, Spec};
+
+/// Most instants of one schedule looked at in one step; the next tick goes on.
+const CATCH_UP: usize = 10_000;
+
+pub(in crate::decide) fn tick(step: &mut Step) {
+    for (_, id) in step.state.cron_due.range(..=(step.now.wall, JobId(u32::MAX))) {
+        if step.is_full() {
+            return;
+        }
+        let Some(job) = step.state.jobs.get(id) else { continue };
+        let Some(spec) = step.state.current_spec(job) else { continue };
+        if let Some(cron) = &spec.job.cron
+            && !step.is_ended(job)
+        {
+            decide_due(step, job, spec, cron);
+        }
+    }
+}
+
+/// The latest instants that are due and undecided, oldest first; and whether there are more still. Of those long missed
+/// only as many are looked at one by one as are kept.
+fn due(step: &Step, job: &Job, cron: &CronPolicy) -> (VecDeque<Timestamp>, bool) {
+    let kept = Job::KEPT_TICKS.max(cron.misfire_limit as usize);
+    let jitter_ms = cron.jitter_of(&job.key);
+    let (mut from, mut due) = (step.state.schedule_from(job).unwrap_or(step.now.wall), VecDeque::new());
+    for _ in 0..CATCH_UP {
+        match cron.schedule.next_after(from) {
+            Some(next) if next.plus_ms(jitter_ms) <= step.now.wall => {
+                due.push_back(next);
+                from = next;
+            }
+            _ => return (due, false),
+        }
+        if due.len() > kept {
+            due.pop_front();
+        }
+    }
+    (due, true)
+}
+
+fn decide_due(step: &mut Step, job: &Job, spec: &Spec, cron: &CronPolicy) {
+    let (due, more) = due(step, job, cron);
+    let jitter_ms = cron.jitter_of(&job.key);
+    let is_late = |at: &Timestamp| step.now.wall.since_ms(at.plus_ms(jitter_ms)) > step.settings.cron_late_ms;
+    let late = due.iter().filter(|at| is_late(at)).count();
+    let first_run = match cron.misfire {
+        // Not at the end yet: what is latest, and so what is to run, shows only there.
+        _ if more => due.len(),
+        Misfire::All => late.saturating_sub(cron.misfire_limit as usize),
+        Misfire::Once if late == due.len() => late.saturating_sub(1),
+        _ => late,
+    };
+    let mut is_queued = job.queued().is_some();
+    for (position, at) in due.iter().enumerate() {
+        let outcome = if position < first_run || is_overdue(step, cron, *at) || !has_room(step, spec) {
+            TickOutcome::Missed
+        } else if cron.overlap == Overlap::KillExisting && position + 1 < due.len() {
+            // The one after it would kill it at once.
+            TickOutcome::SkippedOverlap
+        } else {
+            overlap(step, job, cron, is_queued)
+        };
+        is_queued |= outcome == TickOutcome::Queued;
+        match outcome {
+            TickOutcome::Launched => run(step, job, spec, *at),
+            outcome => note(step, job, *at, outcome),
+        }
+    }
+}
+
+/// Whether it is too late to start the run of that instant.
+pub(super) fn is_overdue(step: &Step, cron: &CronPolicy, scheduled: Timestamp) -> bool {
+    cron.starting_deadline_ms.is_some_and(|deadline_ms| step.now.wall.since_ms(scheduled) > deadline_ms)
+}

@@ -1,0 +1,53 @@
+//! A user stops a job, or instances of it.
+//! A whole job ends. Instances of a service or batch job stay away until the job is submitted again; of a cron job those
+//! of its living runs are stopped, and the next run has them again.
+
+use dawn_proto::v1::{JobKind, Reason};
+use dawn_proto::{JobKey, TaskState};
+
+use super::settle::{self, Aim};
+use super::step::Step;
+use crate::model::{Answer, Job, Mutation, Refusal, Spec, Task};
+
+/// Answers with how many tasks this stops; those beyond a slice are told by the next ticks.
+pub(super) fn kill(
+    step: &mut Step,
+    key: &JobKey,
+    instances: &[(u32, u32)],
+    author: &str,
+    message: &str,
+) -> Result<Answer, Refusal> {
+    let job = step.state.job(key).ok_or_else(|| Refusal::NoSuchJob { key: key.clone() })?;
+    let Some(spec) = step.state.current_spec(job) else { return Err(Refusal::NoSuchJob { key: key.clone() }) };
+    if job.ended.is_some() && job.living == 0 {
+        return Err(Refusal::JobEnded { key: key.clone() });
+    }
+    let wanted = spec.job.instances;
+    if let Some((_, instance)) = instances.iter().find(|(first, last)| *last >= wanted || first > last) {
+        return Err(Refusal::NoSuchInstance { key: key.clone(), instance: *instance, instances: wanted });
+    }
+    let chosen = |instance: u32| instances.iter().any(|(first, last)| (*first..=*last).contains(&instance));
+    let stops = |task: &&Task| task.state() != TaskState::Killing && (instances.is_empty() || chosen(task.instance));
+    let tasks = u32::try_from(step.state.living(job).filter(stops).count()).unwrap_or(u32::MAX);
+    if instances.is_empty() {
+        step.end_job(job.id, author, message);
+        settle::run(step, &Aim { id: job.id, spec, job: Some(job), ended: true, stopped: &|_| false, made: 0 });
+    } else {
+        stop_instances(step, job, spec, instances, &chosen);
+    }
+    Ok(Answer::Killed { tasks })
+}
+
+fn stop_instances(step: &mut Step, job: &Job, spec: &Spec, ranges: &[(u32, u32)], chosen: &dyn Fn(u32) -> bool) {
+    if spec.job.kind == JobKind::Cron || job.ended.is_some() {
+        // Not in slices: at most the living runs' instances.
+        for task in step.state.living(job).filter(|task| chosen(task.instance)) {
+            step.stop(task, Reason::UserRequest, "");
+        }
+        return;
+    }
+    step.mutations.push(Mutation::InstancesStopped { job: job.id, instances: ranges.to_vec() });
+    let stopped = |instance: u32| chosen(instance) || job.stopped.contains(&instance);
+    let made = job.settled.min(spec.job.instances);
+    settle::run(step, &Aim { id: job.id, spec, job: Some(job), ended: false, stopped: &stopped, made });
+}

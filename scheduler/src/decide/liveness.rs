@@ -1,0 +1,119 @@
+//! Who is heard and who fell silent: leases, agents given up, and the brake against giving up too many.
+
+use dawn_proto::TaskState;
+use dawn_proto::v1::{NodeState, Reason};
+
+use super::agents::{is_silent, tasks_on};
+use super::step::Step;
+use super::{Decision, retry};
+use crate::model::{Agent, Effect, Event, Live, Mutation, Now, Settings, State};
+
+/// Brings `live` up to date with an event and what was decided about it. To be called after the decision is applied:
+/// an agent's link is bound by the welcome it gets, whose number the decision may just have given.
+pub fn observe(live: &mut Live, event: &Event, decision: &Decision, now: Now) {
+    match event {
+        Event::Elected { .. } => *live = Live { elected_ms: now.mono_ms, ticked: now, ..Live::default() },
+        Event::Tick => live.ticked = now,
+        Event::Heartbeat { link, .. } | Event::Offered { link, .. } | Event::Reported { link, .. } => {
+            live.heard(*link, now.mono_ms);
+        }
+        Event::LinkClosed { link } => live.closed(*link),
+        Event::Registered { .. } | Event::Command { .. } => {}
+    }
+    for effect in &decision.effects {
+        if let Effect::Welcome { link, agent, .. } = effect {
+            live.bind(*link, *agent, now.mono_ms);
+        }
+    }
+    for mutation in &decision.mutations {
+        if let Mutation::AgentForgotten { agent } = mutation {
+            live.agents.remove(agent);
+        }
+    }
+}
+
+/// Nothing is given up: so many agents are silent at once that the scheduler itself may be cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{silent} of {agents} agents are out of reach, more than {percent} %: this scheduler may be cut off itself, so their \
+     tasks are not replaced until agents return"
+)]
+pub struct Brake {
+    pub silent: usize,
+    /// Those not given up before.
+    pub agents: usize,
+    pub percent: u32,
+}
+
+/// The brake, when it is on.
+pub fn brake(state: &State, settings: &Settings) -> Option<Brake> {
+    let count = |wanted: NodeState| state.agents.values().filter(|agent| agent.state == wanted).count();
+    let silent = count(NodeState::Unreachable);
+    let (agents, percent) = (silent + count(NodeState::Up), settings.mass_loss_percent);
+    (silent * 100 > agents * percent as usize).then_some(Brake { silent, agents, percent })
+}
+
+pub(super) fn tick(step: &mut Step) {
+    for agent in step.state.agents.values() {
+        let heard_ms = step.live.heard_ms(agent.no);
+        if agent.state == NodeState::Up && is_silent(step, heard_ms) {
+            out_of_reach(step, agent);
+        }
+    }
+    if brake(step.state, step.settings).is_none() {
+        give_up(step);
+    }
+}
+
+fn out_of_reach(step: &mut Step, agent: &Agent) {
+    step.mutations.push(Mutation::AgentMoved { agent: agent.no, to: NodeState::Unreachable });
+    for task in tasks_on(step, agent.no) {
+        if matches!(task.state(), TaskState::Assigned | TaskState::Starting | TaskState::Running) {
+            step.move_task(task, TaskState::Partitioned, Reason::AgentLost, "its agent is out of reach");
+        }
+    }
+}
+
+/// Gives up silent agents and the tasks whose wait is over, no faster than the rate allows.
+fn give_up(step: &mut Step) {
+    let mut allowed = allowance(step);
+    for agent in step.state.agents.values().filter(|agent| agent.state != NodeState::Up) {
+        let silent_ms = step.now.mono_ms.saturating_sub(step.live.heard_ms(agent.no));
+        if silent_ms <= step.settings.down_after_ms {
+            continue;
+        }
+        if agent.state == NodeState::Unreachable {
+            step.mutations.push(Mutation::AgentMoved { agent: agent.no, to: NodeState::Down });
+        }
+        // Told to stop, and no way to hear that they did: given up with their agent.
+        for task in tasks_on(step, agent.no).filter(|task| task.state().is_stopping()) {
+            if allowed == 0 {
+                return;
+            }
+            allowed -= 1;
+            retry::end(step, task, TaskState::Lost, Reason::AgentLost, "its agent was given up");
+        }
+    }
+    let due = step.state.deadlines.range(..=(step.now.wall, dawn_proto::TaskId(u64::MAX)));
+    for task in due.filter_map(|(_, id)| step.state.tasks.get(id)) {
+        // A leader that has just begun gives agents time to find it.
+        let silent = task.held_on().is_some_and(|agent| is_silent(step, step.live.heard_ms(agent)));
+        if task.state() != TaskState::Partitioned || !silent || !step.is_living(task) {
+            continue;
+        }
+        if allowed == 0 {
+            return;
+        }
+        allowed -= 1;
+        retry::end(step, task, TaskState::Lost, Reason::AgentLost, "its agent stayed out of reach");
+    }
+}
+
+/// How many tasks the rate allows since the last tick.
+fn allowance(step: &Step) -> u64 {
+    let rate = step.settings.lost_tasks_per_s;
+    let until = |mono_ms: u64| u128::from(mono_ms) * u128::from(rate) / 1000;
+    let allowed = until(step.now.mono_ms).saturating_sub(until(step.live.ticked.mono_ms));
+    // A long pause between ticks is no licence for a storm.
+    u64::try_from(allowed).unwrap_or(u64::MAX).min(rate)
+}

@@ -1,0 +1,79 @@
+//! The verbs: from state and an event to mutations and effects. Pure: time, ids and chance come in as arguments.
+//! Not here: where tasks go (`place`), which runs after the events of a step were decided.
+//!
+//! A step of the pulse: `decide` -> `State::apply` -> `observe` -> `effects_of` each mutation; once the batch is durable
+//! the decision's effects go out, then the derived ones.
+
+mod agents;
+mod cron;
+mod effects;
+mod kill;
+mod liveness;
+pub mod place;
+mod prune;
+mod report;
+mod resend;
+mod retry;
+mod settle;
+mod step;
+mod submit;
+#[cfg(test)]
+mod tests;
+mod timers;
+mod transition;
+
+pub use effects::effects_of;
+pub use liveness::{Brake, brake, observe};
+pub use transition::{Rule, Then, rule};
+
+use crate::model::{Command, Effect, Event, Live, Mutation, Now, Settings, State};
+use step::Step;
+
+/// What a step wants: mutations are applied and appended first; effects wait until they are durable.
+/// Launches and kills that follow from the mutations are not among the effects: see [`effects_of`].
+#[derive(Debug, Default)]
+pub struct Decision {
+    pub mutations: Vec<Mutation>,
+    pub effects: Vec<Effect>,
+}
+
+/// Decides one event. `live` is as it was before the event; [`observe`] brings it up to date afterwards.
+pub fn decide(state: &State, live: &Live, event: &Event, now: Now, settings: &Settings) -> Decision {
+    let mut step = Step::new(state, live, now, settings);
+    match event {
+        Event::Elected { epoch, fresh_cluster_id } => {
+            if state.cluster_id.is_empty() {
+                step.mutations.push(Mutation::ClusterMade { cluster_id: fresh_cluster_id.clone() });
+            }
+            step.mutations.push(Mutation::EpochBegun { epoch: *epoch });
+        }
+        Event::Tick => tick(&mut step),
+        Event::Command { reply, command } => {
+            let answer = match command {
+                Command::Submit { spec, author, message } => submit::submit(&mut step, spec, author, message),
+                Command::Kill { key, instances, author, message } => {
+                    kill::kill(&mut step, key, instances, author, message)
+                }
+                Command::StartCron { key, .. } => cron::start(&mut step, key),
+                Command::DescheduleCron { key, author } => cron::deschedule(&mut step, key, author),
+            };
+            step.effects.push(Effect::Reply { to: *reply, answer });
+        }
+        Event::Registered { link, registration } => agents::registered(&mut step, *link, registration),
+        Event::Heartbeat { link, sequence } => agents::heartbeat(&mut step, *link, *sequence),
+        Event::Offered { link, offer } => agents::offered(&mut step, *link, offer),
+        Event::Reported { link, report } => report::reported(&mut step, *link, report),
+        Event::LinkClosed { .. } => {}
+    }
+    step.finish()
+}
+
+/// What time brings, in the order in which it matters: what is given up frees room, what is due asks for it.
+fn tick(step: &mut Step) {
+    liveness::tick(step);
+    timers::tick(step);
+    settle::tick(step);
+    cron::tick(step);
+    prune::tick(step);
+    resend::tick(step);
+}

@@ -1,0 +1,169 @@
+//! What is free on each agent, densely: one cache line that decisions scan, and the rest beside it.
+
+use std::collections::BTreeMap;
+
+use dawn_proto::{AgentId, Resources, TaskId};
+
+use crate::model::AgentNo;
+
+use super::gpu::Devices;
+use super::ports::Ports;
+
+/// cpu (thousandths), memory (bytes), disk (bytes), gpu (thousandths).
+pub(super) type Amounts = [i64; 4];
+pub(super) const CPU: usize = 0;
+pub(super) const MEMORY: usize = 1;
+pub(super) const GPU: usize = 3;
+pub(super) const DIMENSIONS: [&str; 4] = ["cpu", "memory", "disk", "gpu"];
+
+/// The most of a dimension an agent is believed to have; what is asked for may be more and then fits nowhere.
+const MOST_HAVE: u64 = 1 << 56;
+const MOST_NEED: u64 = 1 << 57;
+
+fn amounts(resources: &Resources, most: u64) -> Amounts {
+    let Resources { cpu_milli, memory_bytes, disk_bytes, gpu_milli, custom_milli: _ } = resources;
+    [cpu_milli, memory_bytes, disk_bytes, gpu_milli].map(|amount| (*amount).min(most) as i64)
+}
+
+pub(super) fn have(resources: &Resources) -> Amounts {
+    amounts(resources, MOST_HAVE)
+}
+
+pub(super) fn need(resources: &Resources) -> Amounts {
+    amounts(resources, MOST_NEED)
+}
+
+pub(super) fn scalar_have(amount: u64) -> i64 {
+    amount.min(MOST_HAVE) as i64
+}
+
+pub(super) fn scalar_need(amount: u64) -> i64 {
+    amount.min(MOST_NEED) as i64
+}
+
+#[inline]
+pub(super) fn covers(have: &Amounts, need: &Amounts) -> bool {
+    // Without branches: all four are looked at in any case.
+    (have[0] >= need[0]) & (have[1] >= need[1]) & (have[2] >= need[2]) & (have[3] >= need[3])
+}
+
+pub(super) fn add(to: &mut Amounts, more: &Amounts) {
+    for (to, more) in to.iter_mut().zip(more) {
+        *to += more;
+    }
+}
+
+pub(super) fn subtract(from: &mut Amounts, less: &Amounts) {
+    for (from, less) in from.iter_mut().zip(less) {
+        *from -= less;
+    }
+}
+
+/// The agent's state bits; launches go where all three say yes and none says no.
+pub(super) const UP: u8 = 1;
+pub(super) const CONNECTED: u8 = 2;
+pub(super) const AVOIDED: u8 = 4;
+
+/// What a decision reads of an agent. One cache line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[repr(C, align(64))]
+pub(super) struct Slot {
+    /// Total less held less claimed; below zero while a claim waits for its victims.
+    pub free: Amounts,
+    /// Attribute class.
+    pub class: u32,
+    /// Port numbers neither used nor claimed.
+    pub ports_free: i32,
+    /// Index cell; `u16::MAX` while not in the index.
+    pub cell: u16,
+    pub bits: u8,
+    /// Has custom scalars or gpus: looked at in `Detail`.
+    pub special: bool,
+    /// Position in its cell's list, in the whole and in its class.
+    pub at: [u32; 2],
+}
+
+impl Slot {
+    pub const NOWHERE: u16 = u16::MAX;
+
+    pub fn empty() -> Slot {
+        Slot { free: [0; 4], class: 0, ports_free: 0, cell: Self::NOWHERE, bits: 0, special: false, at: [0; 2] }
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.bits & (UP | CONNECTED | AVOIDED) == UP | CONNECTED
+    }
+}
+
+/// A task that holds room on an agent. 16 bytes: there are millions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Held {
+    pub task: TaskId,
+    work: u32,
+    /// Seconds of wall clock when it was assigned.
+    pub since_s: u32,
+}
+
+impl Held {
+    const DYING: u32 = 1 << 31;
+
+    pub fn new(task: TaskId, work: u32, since_s: u32, dying: bool) -> Held {
+        Held { task, work: work | if dying { Self::DYING } else { 0 }, since_s }
+    }
+
+    pub fn work(&self) -> u32 {
+        self.work & !Self::DYING
+    }
+
+    /// On its way out: its room will be free.
+    pub fn dying(&self) -> bool {
+        self.work & Self::DYING != 0
+    }
+
+    pub fn set_dying(&mut self) {
+        self.work |= Self::DYING;
+    }
+}
+
+/// The rest of an agent, looked at when one is chosen.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Detail {
+    /// None: there is no such agent (any more).
+    pub id: Option<AgentId>,
+    pub total: Amounts,
+    /// All custom scalars by the name's number.
+    pub custom_total: BTreeMap<u32, i64>,
+    /// Free custom scalars by the name's number, claims taken off.
+    pub custom: BTreeMap<u32, i64>,
+    pub ports: Ports,
+    pub devices: Devices,
+    pub held: Vec<Held>,
+    /// What held tasks that are on their way out will give back.
+    pub dying: Amounts,
+    /// Pending tasks for which room is kept here.
+    pub claims: Vec<TaskId>,
+}
+
+/// Slots are agent numbers: numbers are never used again, so a number costs its slot for ever (about 300 bytes).
+pub(super) fn slot_of(agent: AgentNo) -> usize {
+    agent.0 as usize
+}
+
+pub(super) fn agent_of(slot: usize) -> AgentNo {
+    AgentNo(slot as u32)
+}
+
+impl Detail {
+    pub fn scalar_total(&self, name: u32) -> i64 {
+        self.custom_total.get(&name).copied().unwrap_or(0)
+    }
+
+    pub fn bytes(&self) -> usize {
+        size_of::<Detail>()
+            + self.custom.len() * 24
+            + self.ports.ranges.capacity() * 4
+            + self.ports.used() * 2
+            + self.devices.free().len() * 2
+            + self.claims.capacity() * 8
+    }
+}

@@ -1,0 +1,140 @@
+//! One work's turn: its tasks are placed together, tightest fits first, as many as its role is due.
+
+use dawn_proto::TaskId;
+
+use crate::model::Mutation;
+
+use super::agents::{Amounts, agent_of};
+use super::observe::Ahead;
+use super::order::Turn;
+use super::shape::Path;
+use super::{Placer, Step};
+
+/// Fewest candidates compared for a turn.
+const LEAST_CANDIDATES: usize = 16;
+/// Most candidates compared at once; more are looked for when they do not suffice.
+const MOST_CANDIDATES: usize = 4096;
+
+impl Placer {
+    pub(super) fn need_of(&self, work: u32) -> Amounts {
+        self.shapes.all[self.works.get(work).shape as usize].need
+    }
+
+    /// Places what the turn's work is due, and puts it back in its queue or to sleep.
+    pub(super) fn take_turn(&mut self, turn: &Turn, step: &mut Step) {
+        let number = turn.ticket.2;
+        let need = self.need_of(number);
+        let (allowed, _) = self.order.quota_left(turn.role, &need);
+        let due = match turn.next_share {
+            None => usize::MAX,
+            Some(share) => {
+                let slack = self.settings.share_slack_ppm * 1000;
+                self.order.tasks_until(turn.band, turn.role, share.saturating_add(slack), &need)
+            }
+        };
+        let work = self.works.get_mut(number);
+        let most = work.pending.len().min(step.left).min(due).min(allowed);
+        if allowed == 0 {
+            work.over_quota = true;
+            self.put_to_sleep(number, step.now);
+            return;
+        }
+        let placed = self.place_some(number, most, step);
+        if placed < most {
+            self.put_to_sleep(number, step.now);
+        } else {
+            self.requeue(number);
+        }
+    }
+
+    /// Places up to `most` tasks of a work; how many it could.
+    fn place_some(&mut self, number: u32, most: usize, step: &mut Step) -> usize {
+        let shape = self.works.get(number).shape;
+        if self.shapes.all[shape as usize].fits_nowhere {
+            return 0;
+        }
+        self.prepare(shape);
+        let mut placed = 0;
+        while placed < most {
+            let now = self.place_round(number, most - placed, step);
+            if now == 0 {
+                break;
+            }
+            placed += now;
+        }
+        placed
+    }
+
+    /// Compares candidates once and fills the best of them.
+    fn place_round(&mut self, number: u32, most: usize, step: &mut Step) -> usize {
+        let mut candidates = std::mem::take(&mut self.candidates);
+        candidates.clear();
+        let wanted = (most * 2).clamp(LEAST_CANDIDATES, MOST_CANDIDATES);
+        self.collect(number, wanted, &mut candidates);
+        candidates.sort_unstable();
+        // What a task costs somewhere depends on the job's other tasks: one each, then compared again.
+        let one_each = !self.works.get(number).rules.is_empty();
+        let mut placed = 0;
+        for (_, slot) in &candidates {
+            let slot = *slot as usize;
+            while placed < most && self.misses(slot, number).is_none() {
+                self.assign(slot, number, step);
+                placed += 1;
+                if one_each {
+                    break;
+                }
+            }
+            if placed == most {
+                break;
+            }
+        }
+        self.candidates = candidates;
+        placed
+    }
+
+    /// Up to `wanted` slots that can take a task of the work, with what each would cost.
+    fn collect(&mut self, number: u32, wanted: usize, candidates: &mut Vec<(i64, u32)>) {
+        let work = self.works.get(number);
+        let shape = &self.shapes.all[work.shape as usize];
+        let mut fits_shape = false;
+        let mut visit = |slot: u32| {
+            if self.misses_shape(slot as usize, work.shape).is_none() {
+                fits_shape = true;
+                if self.misses_rules(slot as usize, work).is_none() {
+                    candidates.push((self.cost(slot as usize, work), slot));
+                }
+            }
+            candidates.len() < wanted
+        };
+        match &shape.path {
+            Path::Slots(slots) => _ = slots.iter().all(|slot| visit(*slot)),
+            Path::All => _ = self.index.all.walk(shape.level, &mut visit),
+            Path::Classes(classes) => {
+                _ = classes
+                    .iter()
+                    .filter_map(|class| self.index.by_class.get(*class as usize))
+                    .all(|cells| cells.walk(shape.level, &mut visit));
+            }
+        }
+        if !fits_shape {
+            let shape = work.shape as usize;
+            self.shapes.all[shape].fits_nowhere = true;
+        }
+    }
+
+    /// Gives the work's oldest pending task to the slot.
+    fn assign(&mut self, slot: usize, number: u32, step: &mut Step) {
+        if let Some(task) = self.works.get_mut(number).pending.pop_front() {
+            self.assign_task(slot, number, task, step);
+        }
+    }
+
+    /// Gives a task, already out of the queue, to the slot.
+    pub(super) fn assign_task(&mut self, slot: usize, number: u32, task: TaskId, step: &mut Step) {
+        let since_s = (step.now.wall.0 / 1000).clamp(0, u32::MAX.into()) as u32;
+        let ports = self.hold(slot, task, number, since_s, false, None);
+        self.ahead.push_back(Ahead::Assigned(task));
+        step.out.push(Mutation::TaskAssigned { task, agent: agent_of(slot), ports });
+        step.left -= 1;
+    }
+}

@@ -1,0 +1,280 @@
+//! Why tasks are pending: each agent counted once, under the first reason that rules it out, by the decision's own
+//! predicate; with the agent that came closest.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use dawn_proto::v1::Comparison;
+use dawn_proto::{AgentId, TaskState, Timestamp};
+
+use crate::model::{AgentNo, JobId, JobSpec, Near, Now, Rule, Spec, State, Status, Task};
+
+use super::agents::DIMENSIONS;
+use super::veto::{Miss, Nearest, Veto, VetoKind};
+use super::{PlaceSettings, Placer};
+
+/// Tasks of one job that wait alike, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explained {
+    /// Ascending.
+    pub instances: Vec<u32>,
+    /// PENDING or THROTTLED.
+    pub state: TaskState,
+    /// Of the one that waits longest.
+    pub since: Timestamp,
+    /// THROTTLED: when the first becomes pending.
+    pub ready_at: Option<Timestamp>,
+    /// Room is being freed for them.
+    pub nominated: Option<(AgentId, Timestamp)>,
+    /// The role is at its limit: dimension, limit, used, needed by one task.
+    pub quota: Option<(&'static str, u64, u64, u64)>,
+    pub agents_total: u32,
+    /// Agents that would take a task now.
+    pub agents_fit: u32,
+    /// Most agents first; with `agents_fit` they sum up to `agents_total`.
+    pub vetoes: Vec<Veto>,
+}
+
+impl fmt::Display for Explained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let (TaskState::Throttled, Some(ready_at)) = (self.state, self.ready_at) {
+            return write!(f, "waits until {ready_at} after failing");
+        }
+        if let Some((agent, until)) = &self.nominated {
+            return write!(f, "room is being freed on {agent}, kept until {until}");
+        }
+        if let Some((dimension, limit, used, need)) = self.quota {
+            return write!(
+                f,
+                "the role's quota of {dimension} is {limit}, of which {used} is used; a task needs {need}"
+            );
+        }
+        if self.agents_fit > 0 {
+            return write!(f, "{} of {} agents would take it; its turn comes", self.agents_fit, self.agents_total);
+        }
+        if self.agents_total == 0 {
+            return f.write_str("there is no agent");
+        }
+        write!(f, "none of {} agents fits: ", self.agents_total)?;
+        for (at, veto) in self.vetoes.iter().enumerate() {
+            write!(f, "{}{veto}", if at == 0 { "" } else { "; " })?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a job's pending tasks are pending, from any State. Takes time for every task there is; where a `Placer` is kept
+/// up with the state, [`Placer::explain`] is the same answer in time for every agent.
+pub fn explain(
+    state: &State,
+    settings: &PlaceSettings,
+    connected: &dyn Fn(AgentNo) -> bool,
+    job: JobId,
+    now: Now,
+) -> Vec<Explained> {
+    let mut placer = Placer::rebuild(state, settings);
+    for agent in state.agents.keys().filter(|agent| connected(**agent)) {
+        placer.connected(state, *agent, true);
+    }
+    placer.begin(state, now);
+    placer.explain(state, job)
+}
+
+/// Whether some agent could take a task of the spec if it were empty and up.
+///
+/// # Errors
+/// The reasons, over all agents, when none could.
+pub fn could_ever_fit(state: &State, spec: &JobSpec) -> Result<(), Vec<Veto>> {
+    let mut placer = Placer::without_tasks(state);
+    let shape = placer.shapes.intern(spec, &mut placer.attributes);
+    placer.prepare(shape);
+    let mut tally = Reasons::default();
+    for slot in placer.slots_with_agents() {
+        match placer.misses_when_empty(slot, &placer.shapes.all[shape as usize]) {
+            None => return Ok(()),
+            Some(miss) => tally.count(&placer, slot, placer.kind(&miss, spec), &miss),
+        }
+    }
+    Err(tally.finish(&placer))
+}
+
+/// Agents by reason, each reason with the slot that came closest.
+#[derive(Default)]
+struct Reasons(BTreeMap<VetoKind, (u32, Option<(i64, usize)>)>);
+
+impl Reasons {
+    fn count(&mut self, _placer: &Placer, slot: usize, kind: VetoKind, miss: &Miss) {
+        let have = match miss {
+            Miss::Short { have, .. } | Miss::Scalar { have, .. } => Some(*have),
+            Miss::Ports { have, .. } | Miss::Devices { have, .. } => Some(*have),
+            _ => None,
+        };
+        let entry = self.0.entry(kind).or_default();
+        entry.0 += 1;
+        if let Some(have) = have
+            && entry.1.is_none_or(|(best, _)| have > best)
+        {
+            entry.1 = Some((have, slot));
+        }
+    }
+
+    fn finish(self, placer: &Placer) -> Vec<Veto> {
+        let nearest = |(have, slot): (i64, usize)| {
+            let agent = placer.details[slot].id.clone()?;
+            Some(Nearest { agent, have: have.max(0) as u64 })
+        };
+        let mut vetoes: Vec<Veto> = self
+            .0
+            .into_iter()
+            .map(|(kind, (agents, best))| Veto { agents, kind, nearest: best.and_then(nearest) })
+            .collect();
+        vetoes.sort_by(|a, b| b.agents.cmp(&a.agents).then_with(|| a.kind.cmp(&b.kind)));
+        vetoes
+    }
+}
+
+/// Tasks that wait alike are explained together.
+type Alike = (dawn_proto::SpecId, bool, Option<(AgentNo, Timestamp)>);
+
+impl Placer {
+    /// Agents and attributes alone.
+    fn without_tasks(state: &State) -> Placer {
+        let agents = State { agents: state.agents.clone(), next_agent: state.next_agent, ..State::default() };
+        Placer::rebuild(&agents, &PlaceSettings::default())
+    }
+
+    fn slots_with_agents(&self) -> impl Iterator<Item = usize> {
+        (0..self.slots.len()).filter(|slot| self.details[*slot].id.is_some())
+    }
+
+    /// Why a job's waiting tasks wait, by groups that wait alike. The placer has observed all of `state`.
+    pub fn explain(&mut self, state: &State, job: JobId) -> Vec<Explained> {
+        let mut alike: BTreeMap<Alike, Vec<&Task>> = BTreeMap::new();
+        let Some(job) = state.jobs.get(&job) else { return Vec::new() };
+        self.counts.fill(state, &self.attributes);
+        for task in state.living(job) {
+            match &task.status {
+                Status::Pending { nominated } => {
+                    let kept = nominated.filter(|_| self.claims.contains_key(&task.id));
+                    alike.entry((task.spec, false, kept)).or_default().push(task);
+                }
+                Status::Throttled { .. } => alike.entry((task.spec, true, None)).or_default().push(task),
+                _ => {}
+            }
+        }
+        alike.into_iter().map(|((_, _, nominated), tasks)| self.explain_alike(state, &tasks, nominated)).collect()
+    }
+
+    fn explain_alike(&mut self, state: &State, tasks: &[&Task], nominated: Option<(AgentNo, Timestamp)>) -> Explained {
+        let ready = |task: &&Task| match task.status {
+            Status::Throttled { ready_at } => Some(ready_at),
+            _ => None,
+        };
+        let mut instances: Vec<u32> = tasks.iter().map(|task| task.instance).collect();
+        instances.sort_unstable();
+        let mut explained = Explained {
+            instances,
+            state: tasks[0].state(),
+            since: tasks.iter().map(|task| task.since()).min().unwrap_or_default(),
+            ready_at: tasks.iter().filter_map(ready).min(),
+            nominated: nominated.and_then(|(agent, until)| Some((state.agents.get(&agent)?.id.clone(), until))),
+            quota: None,
+            agents_total: self.agents as u32,
+            agents_fit: 0,
+            vetoes: Vec::new(),
+        };
+        if explained.state == TaskState::Pending {
+            self.explain_agents(state.spec_of(tasks[0]), tasks[0], state, &mut explained);
+        }
+        explained
+    }
+
+    fn explain_agents(&mut self, spec: &Spec, task: &Task, state: &State, explained: &mut Explained) {
+        let number = self.work_of(state, task);
+        let (shape, role) = (self.works.get(number).shape, self.works.get(number).role);
+        self.prepare(shape);
+        let need = self.need_of(number);
+        if let (0, at) = self.order.quota_left(role, &need)
+            && let Some((limit, used)) = self.order.quota(role, at)
+        {
+            explained.quota = Some((DIMENSIONS[at], limit as u64, used as u64, need[at] as u64));
+        }
+        let mut reasons = Reasons::default();
+        for slot in self.slots_with_agents() {
+            match self.misses(slot, number) {
+                None => explained.agents_fit += 1,
+                Some(miss) => reasons.count(self, slot, self.kind(&miss, &spec.job), &miss),
+            }
+        }
+        explained.vetoes = reasons.finish(self);
+    }
+
+    /// A miss in the words of the spec.
+    fn kind(&self, miss: &Miss, spec: &JobSpec) -> VetoKind {
+        let near = |index: u16| match spec.affinities.get(usize::from(index)).map(|affinity| &affinity.near) {
+            Some(Near::Job { job, topology }) => (job.clone(), topology.clone()),
+            _ => (spec.key.clone(), String::new()),
+        };
+        match *miss {
+            Miss::Down => VetoKind::Down,
+            Miss::Disconnected => VetoKind::Disconnected,
+            Miss::Avoided => VetoKind::Avoided,
+            Miss::Dedicated => VetoKind::Dedicated { wanted: spec.dedicated.clone() },
+            Miss::Constraint(index) => {
+                let mut rules = spec.constraints.iter().filter(|rule| !matches!(rule.rule, Rule::Limit(_)));
+                let rule = rules.nth(index.into());
+                let attribute = rule.map(|rule| rule.attribute.clone()).unwrap_or_default();
+                VetoKind::Constraint { attribute, rule: rule.map(|rule| rule_text(&rule.rule)).unwrap_or_default() }
+            }
+            Miss::Port(port) => VetoKind::Port { port },
+            Miss::Ports { need, .. } => VetoKind::Ports { need: need as u64 },
+            Miss::Short { dimension, need, .. } => {
+                VetoKind::Short { dimension: DIMENSIONS[usize::from(dimension)], need: need as u64 }
+            }
+            Miss::Scalar { name, need, .. } => {
+                VetoKind::Scalar { name: self.shapes.scalar_names[name as usize].clone(), need_milli: need as u64 }
+            }
+            Miss::Devices { need, .. } => VetoKind::Devices { need_milli: need as u64 },
+            Miss::Kept => VetoKind::Kept,
+            Miss::Limit(at) => {
+                let limits = spec.constraints.iter().filter_map(|constraint| match constraint.rule {
+                    Rule::Limit(most) => Some((constraint.attribute.clone(), most)),
+                    _ => None,
+                });
+                let (attribute, most) = limits.into_iter().nth(at.into()).unwrap_or_default();
+                VetoKind::Limit { attribute, most }
+            }
+            Miss::Near(index) => {
+                let (job, topology) = near(index);
+                let attracts = spec.affinities.get(usize::from(index)).is_some_and(|affinity| affinity.weight >= 0);
+                let topology = if topology.is_empty() { "host".into() } else { topology };
+                VetoKind::Near { job, topology, attracts }
+            }
+            Miss::Refused(name) => VetoKind::Refused { job: self.counts.key(name).clone() },
+        }
+    }
+}
+
+/// A rule as people write it.
+fn rule_text(rule: &Rule) -> String {
+    let sign = |op: &Comparison| match op {
+        Comparison::Unspecified => "?",
+        Comparison::Less => "<",
+        Comparison::LessOrEqual => "<=",
+        Comparison::Equal => "=",
+        Comparison::GreaterOrEqual => ">=",
+        Comparison::Greater => ">",
+    };
+    match rule {
+        Rule::OneOf(values) => match values.as_slice() {
+            [one] => format!("= {one}"),
+            several => format!("in [{}]", several.join(", ")),
+        },
+        Rule::NoneOf(values) => format!("not in [{}]", values.join(", ")),
+        Rule::Exists => "exists".into(),
+        Rule::Regex(expression) => format!("matches /{expression}/"),
+        Rule::Number(op, value) => format!("{} {value}", sign(op)),
+        Rule::Version(op, value) => format!("version {} {value}", sign(op)),
+        Rule::Limit(most) => format!("limit {most}"),
+    }
+}

@@ -1,0 +1,131 @@
+//! Room taken and given back: the only code that changes what is free on a slot.
+
+use dawn_proto::TaskId;
+
+use crate::model::JobSpec;
+
+use super::Placer;
+use super::agents::{Held, add, subtract};
+
+/// The port numbers of a place, and behind them its gpu devices.
+fn split<'a>(spec: &JobSpec, numbers: &'a [u16]) -> (&'a [u16], &'a [u16]) {
+    numbers.split_at(spec.ports.len().min(numbers.len()))
+}
+
+impl Placer {
+    /// A task of `work` takes room on the slot. `numbers`: None: choose ports and devices; they are the answer.
+    pub(super) fn hold(
+        &mut self,
+        slot: usize,
+        task: TaskId,
+        work: u32,
+        since_s: u32,
+        dying: bool,
+        numbers: Option<&[u16]>,
+    ) -> Box<[u16]> {
+        let Placer { works, shapes, slots, details, counts, order, index, attributes, .. } = self;
+        let holder = works.get_mut(work);
+        let shape = &shapes.all[holder.shape as usize];
+        let detail = &mut details[slot];
+        let spec = &holder.spec.job;
+        let mut chosen = Box::default();
+        subtract(&mut slots[slot].free, &shape.need);
+        if shape.is_special() {
+            shape.custom.iter().for_each(|(name, amount)| *detail.custom.entry(*name).or_default() -= amount);
+            slots[slot].ports_free -= shape.ports;
+            match numbers {
+                None => {
+                    let mut numbers = detail.ports.assign(&spec.ports).into_vec();
+                    numbers.extend(detail.devices.assign(spec.demand.gpu_milli));
+                    chosen = numbers.into_boxed_slice();
+                }
+                Some(numbers) => {
+                    let (ports, devices) = split(spec, numbers);
+                    ports.iter().for_each(|port| detail.ports.hold(*port));
+                    devices.iter().for_each(|device| detail.devices.hold(*device, spec.demand.gpu_milli));
+                }
+            }
+        }
+        if dying {
+            add(&mut detail.dying, &shape.need);
+        }
+        detail.held.push(Held::new(task, work, since_s, dying));
+        holder.held += 1;
+        order.hold(holder.band, holder.role, &shape.need);
+        counts.change(attributes, holder.name, slot, true);
+        index.settle(slots, slot);
+        if !self.sleepers.nobody_watches() {
+            self.wake_watchers(self.works.get(work).name);
+        }
+        chosen
+    }
+
+    /// A task gives back what it held. Nothing happens when it holds nothing there.
+    pub(super) fn release(&mut self, slot: usize, task: TaskId, numbers: &[u16]) {
+        let Placer { works, shapes, slots, details, counts, order, index, attributes, .. } = self;
+        let detail = &mut details[slot];
+        let Some(at) = detail.held.iter().position(|held| held.task == task) else { return };
+        let held = detail.held.swap_remove(at);
+        let holder = works.get_mut(held.work());
+        let shape = &shapes.all[holder.shape as usize];
+        let spec = &holder.spec.job;
+        add(&mut slots[slot].free, &shape.need);
+        if shape.is_special() {
+            shape.custom.iter().for_each(|(name, amount)| *detail.custom.entry(*name).or_default() += amount);
+            slots[slot].ports_free += shape.ports;
+            let (ports, devices) = split(spec, numbers);
+            ports.iter().for_each(|port| detail.ports.release(*port));
+            devices.iter().for_each(|device| detail.devices.release(*device, spec.demand.gpu_milli));
+        }
+        if held.dying() {
+            subtract(&mut detail.dying, &shape.need);
+        }
+        holder.held -= 1;
+        let (name, role, is_over) = (holder.name, holder.role, holder.is_over());
+        order.release(holder.band, role, &shape.need);
+        counts.change(attributes, name, slot, false);
+        index.settle(slots, slot);
+        self.dirty.push(slot as u32);
+        self.wake_over_quota(role);
+        self.wake_watchers(name);
+        if is_over {
+            self.drop_work(held.work());
+        }
+    }
+
+    /// A task that holds room is on its way out.
+    pub(super) fn set_dying(&mut self, slot: usize, task: TaskId) {
+        let detail = &mut self.details[slot];
+        if let Some(held) = detail.held.iter_mut().find(|held| held.task == task && !held.dying()) {
+            held.set_dying();
+            let shape = self.works.get(held.work()).shape;
+            add(&mut detail.dying, &self.shapes.all[shape as usize].need);
+        }
+    }
+
+    /// Room is kept, or no longer kept, for a task that is not there yet.
+    pub(super) fn keep(&mut self, slot: usize, task: TaskId, work: u32, yes: bool) {
+        let shape = &self.shapes.all[self.works.get(work).shape as usize];
+        let (row, detail) = (&mut self.slots[slot], &mut self.details[slot]);
+        if yes {
+            subtract(&mut row.free, &shape.need);
+            row.ports_free -= shape.ports;
+            shape.custom.iter().for_each(|(name, amount)| *detail.custom.entry(*name).or_default() -= amount);
+            detail.claims.push(task);
+        } else {
+            add(&mut row.free, &shape.need);
+            row.ports_free += shape.ports;
+            shape.custom.iter().for_each(|(name, amount)| *detail.custom.entry(*name).or_default() += amount);
+            detail.claims.retain(|other| *other != task);
+        }
+        self.index.settle(&mut self.slots, slot);
+    }
+
+    /// Custom scalars an agent has, by the name's number.
+    pub(super) fn scalars(
+        &mut self,
+        custom: &std::collections::BTreeMap<String, u64>,
+    ) -> std::collections::BTreeMap<u32, i64> {
+        custom.iter().map(|(name, amount)| (self.shapes.scalar(name), super::agents::scalar_have(*amount))).collect()
+    }
+}

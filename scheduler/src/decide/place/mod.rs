@@ -1,0 +1,187 @@
+//! Placement: which pending task goes to which agent. Pure: everything here follows from State and from what was observed.
+//! Not here: creating and ending tasks, sending launches, deciding that an agent is down.
+
+mod agents;
+mod attributes;
+mod batch;
+mod claim;
+mod explain;
+mod fit;
+mod gpu;
+mod hold;
+mod index;
+mod observe;
+mod order;
+mod ports;
+mod rule;
+mod rules;
+mod score;
+mod settings;
+mod shape;
+mod sleep;
+mod tally;
+mod veto;
+mod work;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use dawn_proto::{TaskId, Timestamp};
+
+use crate::model::{JobId, Mutation, Now, State};
+
+use agents::{Amounts, Detail, Slot};
+use attributes::Attributes;
+use index::Index;
+use order::Order;
+use rules::Counts;
+use shape::Shapes;
+use work::Works;
+
+pub use explain::{Explained, could_ever_fit, explain};
+pub use rule::{RegexError, whole_regex};
+pub use settings::{PlaceSettings, Quota};
+pub use veto::{Nearest, Veto, VetoKind};
+
+/// Working data for placing tasks, derived from State and kept up with every mutation.
+///
+/// What `place` returns is counted here at once. The caller applies all of it, in order, and hands each mutation to
+/// `observe` like any other: those are recognised and not counted again, which costs one comparison each.
+#[derive(Clone, Debug)]
+pub struct Placer {
+    settings: PlaceSettings,
+    slots: Vec<Slot>,
+    details: Vec<Detail>,
+    /// Agents there are.
+    agents: usize,
+    attributes: Attributes,
+    index: Index,
+    shapes: Shapes,
+    works: Works,
+    counts: Counts,
+    order: Order,
+    /// The most any agent has, by dimension: what "full" is measured by.
+    scale: Amounts,
+    /// By task: where room is kept for it, for which work, and until when.
+    claims: BTreeMap<TaskId, claim::Claim>,
+    claim_ends: BTreeSet<(Timestamp, TaskId)>,
+    /// Slots with claims where room may have come free.
+    claimed_slots: BTreeSet<u32>,
+    sleepers: sleep::Sleepers,
+    /// Slots that may hold more than when they were last looked at.
+    dirty: Vec<u32>,
+    avoided: BTreeSet<(Timestamp, u32)>,
+    /// Tasks disturbed by preemption and not yet running again, with their job.
+    disrupted: BTreeMap<TaskId, JobId>,
+    /// Decisions returned and not yet observed.
+    ahead: VecDeque<observe::Ahead>,
+    /// Scratch space, kept to spare allocations.
+    candidates: Vec<(i64, u32)>,
+}
+
+impl Placer {
+    /// Derives everything from the state; nobody is connected yet.
+    pub fn rebuild(state: &State, settings: &PlaceSettings) -> Placer {
+        let mut placer = Placer {
+            settings: settings.clone(),
+            slots: Vec::new(),
+            details: Vec::new(),
+            agents: 0,
+            attributes: Attributes::default(),
+            index: Index::default(),
+            shapes: Shapes::default(),
+            works: Works::default(),
+            counts: Counts::default(),
+            order: Order::default(),
+            scale: [1; 4],
+            claims: BTreeMap::new(),
+            claim_ends: BTreeSet::new(),
+            claimed_slots: BTreeSet::new(),
+            sleepers: sleep::Sleepers::default(),
+            dirty: Vec::new(),
+            avoided: BTreeSet::new(),
+            disrupted: BTreeMap::new(),
+            ahead: VecDeque::new(),
+            candidates: Vec::new(),
+        };
+        placer.reserve(state);
+        for agent in state.agents.values() {
+            placer.see_agent(agent);
+        }
+        placer.classify();
+        for task in state.tasks.values() {
+            placer.see_task(state, task);
+        }
+        placer.counts.fill(state, &placer.attributes);
+        placer
+    }
+
+    /// Weights, quotas and limits of the operator changed.
+    pub fn configure(&mut self, settings: &PlaceSettings) {
+        self.settings = settings.clone();
+        self.order.configure(settings);
+        self.wake_all();
+    }
+
+    /// Decides pending tasks, at most `budget` assignments: TaskAssigned with port numbers (and gpu devices behind them),
+    /// and for preemption TaskMoved to PREEMPTING of each victim and Nominated for the task that gets the room.
+    ///
+    /// # Panics
+    /// When what an earlier call returned was not observed.
+    pub fn place(&mut self, state: &State, now: Now, budget: usize) -> Vec<Mutation> {
+        assert!(self.ahead.is_empty(), "{} earlier decisions were not observed", self.ahead.len());
+        self.begin(state, now);
+        let mut step = Step { now, left: budget, victims: self.settings.max_victims, out: Vec::new() };
+        self.use_claims(&mut step);
+        while step.left > 0
+            && let Some(turn) = self.order.next()
+        {
+            self.take_turn(&turn, &mut step);
+        }
+        step.out
+    }
+
+    /// What went by since the last call: time, agents, counts.
+    fn begin(&mut self, state: &State, now: Now) {
+        while let Some((until, slot)) = self.avoided.first().copied()
+            && until <= now.wall
+        {
+            self.avoided.remove(&(until, slot));
+            self.change_bits(slot as usize, 0, agents::AVOIDED);
+        }
+        if self.attributes.is_stale(self.agents) {
+            self.classify();
+        }
+        self.counts.fill(state, &self.attributes);
+        self.expire_claims(now.wall);
+        let with_claims = self.dirty.iter().filter(|slot| !self.details[**slot as usize].claims.is_empty());
+        self.claimed_slots.extend(with_claims);
+        self.wake(now);
+    }
+
+    /// Tasks that wait for a place.
+    pub fn pending(&self) -> usize {
+        self.works.numbers().map(|work| self.works.get(work).pending.len()).sum::<usize>() + self.claims.len()
+    }
+
+    /// Whether another `place` could decide anything before something changes.
+    pub fn is_idle(&self) -> bool {
+        self.dirty.is_empty() && self.order.is_empty()
+    }
+
+    /// Heap bytes it takes: of agents, of tasks and works, of counts.
+    pub fn bytes(&self) -> [usize; 3] {
+        let details: usize = self.details.iter().map(Detail::bytes).sum();
+        let held: usize = self.details.iter().map(|detail| detail.held.capacity() * size_of::<agents::Held>()).sum();
+        let slots = self.slots.capacity() * size_of::<Slot>() + self.index.bytes() + details;
+        [slots, held + self.works.bytes(), self.counts.bytes()]
+    }
+}
+
+/// One call of `place`.
+struct Step {
+    now: Now,
+    /// Assignments left.
+    left: usize,
+    victims: usize,
+    out: Vec<Mutation>,
+}

@@ -1,0 +1,310 @@
+//! Follows the state: every mutation, and links that come and go.
+
+use dawn_proto::v1::{NodeState, Reason};
+use dawn_proto::{TaskId, TaskState};
+
+use crate::model::{Agent, AgentNo, Mutation, Place, State, Status, Task};
+
+use super::Placer;
+use super::agents::{AVOIDED, CONNECTED, Detail, Slot, UP, have, slot_of, subtract};
+use super::gpu::Devices;
+use super::order::band_of;
+use super::ports::Ports;
+use super::work::Work;
+
+/// A decision counted when it was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ahead {
+    Assigned(TaskId),
+    Preempting(TaskId),
+    Nominated(TaskId),
+}
+
+impl Placer {
+    /// Counts a mutation that `state` has just been given. Every mutation is shown once, in order, before the next is
+    /// applied.
+    pub fn observe(&mut self, state: &State, mutation: &Mutation) {
+        match mutation {
+            Mutation::TaskMade { task, job, reason, .. } => {
+                if *reason == Reason::Preempted {
+                    self.disrupted.insert(*task, *job);
+                }
+                if let Some(task) = state.tasks.get(task) {
+                    self.see_task(state, task);
+                }
+            }
+            Mutation::TaskAssigned { task, .. } => {
+                if !self.is_ahead(Ahead::Assigned(*task))
+                    && let Some(task) = state.tasks.get(task)
+                {
+                    self.unqueue(state, task);
+                    self.see_task(state, task);
+                }
+            }
+            Mutation::TaskMoved { task, to, .. } => {
+                if let Some(task) = state.tasks.get(task) {
+                    self.task_moved(state, task, *to);
+                }
+            }
+            Mutation::Nominated { task, agent, until } => {
+                if !self.is_ahead(Ahead::Nominated(*task))
+                    && let Some(task) = state.tasks.get(task)
+                    && slot_of(*agent) < self.slots.len()
+                {
+                    let work = self.work_of(state, task);
+                    self.claim(task.id, work, slot_of(*agent), *until);
+                }
+            }
+            Mutation::AgentSeen { agent, .. } => self.agent_changed(state, *agent),
+            Mutation::AgentMoved { agent, to } => {
+                let (on, off) = if *to == NodeState::Up { (UP, 0) } else { (0, UP) };
+                self.change_bits(slot_of(*agent), on, off);
+            }
+            Mutation::AgentForgotten { agent } => self.forget_agent(slot_of(*agent)),
+            Mutation::AgentAvoided { agent, until, .. } => {
+                let slot = slot_of(*agent);
+                self.avoided.retain(|(_, avoided)| *avoided != agent.0);
+                self.avoided.extend(until.map(|until| (until, agent.0)));
+                let (on, off) = if until.is_some() { (AVOIDED, 0) } else { (0, AVOIDED) };
+                self.change_bits(slot, on, off);
+            }
+            Mutation::ClusterMade { .. }
+            | Mutation::EpochBegun { .. }
+            | Mutation::JobMade { .. }
+            | Mutation::JobVersioned { .. }
+            | Mutation::JobEnded { .. }
+            | Mutation::JobForgotten { .. }
+            | Mutation::InstancesStopped { .. }
+            | Mutation::JobSettled { .. }
+            | Mutation::TaskForgotten { .. }
+            | Mutation::Ticked { .. } => {}
+        }
+    }
+
+    /// An agent's link came or went. Only agents that are up, connected and not avoided get launches.
+    pub fn connected(&mut self, _state: &State, agent: AgentNo, yes: bool) {
+        let (on, off) = if yes { (CONNECTED, 0) } else { (0, CONNECTED) };
+        self.change_bits(slot_of(agent), on, off);
+    }
+
+    fn is_ahead(&mut self, what: Ahead) -> bool {
+        let found = self.ahead.front() == Some(&what);
+        if found {
+            self.ahead.pop_front();
+        }
+        found
+    }
+
+    fn task_moved(&mut self, state: &State, task: &Task, to: TaskState) {
+        match to {
+            TaskState::Pending => self.see_task(state, task),
+            TaskState::Preempting => {
+                self.disrupted.insert(task.id, task.job);
+                if !self.is_ahead(Ahead::Preempting(task.id)) {
+                    self.see_dying(task);
+                }
+            }
+            TaskState::Killing | TaskState::Restarting | TaskState::Draining => self.see_dying(task),
+            TaskState::Running => _ = self.disrupted.remove(&task.id),
+            _ if to.is_terminal() => {
+                self.disrupted.remove(&task.id);
+                match task.status.place() {
+                    Some(Place { agent, ports }) if slot_of(*agent) < self.slots.len() => {
+                        self.release(slot_of(*agent), task.id, ports);
+                    }
+                    _ => self.unqueue(state, task),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn see_dying(&mut self, task: &Task) {
+        if let Some(agent) = task.held_on() {
+            self.set_dying(slot_of(agent), task.id);
+        }
+    }
+
+    /// A pending task is pending no more.
+    fn unqueue(&mut self, _state: &State, task: &Task) {
+        self.drop_claim(task.id, false);
+        let Some(number) = self.works.of(task.spec) else { return };
+        self.works.get_mut(number).remove_pending(task.id);
+        self.requeue(number);
+        if self.works.get(number).is_over() {
+            self.drop_work(number);
+        }
+    }
+
+    /// Counts a task as it is in the state.
+    pub(super) fn see_task(&mut self, state: &State, task: &Task) {
+        match &task.status {
+            Status::Pending { nominated } => {
+                let number = self.work_of(state, task);
+                self.works.get_mut(number).insert_pending(task.id);
+                self.wake_one(number);
+                self.requeue(number);
+                if let Some((agent, until)) = nominated
+                    && slot_of(*agent) < self.slots.len()
+                {
+                    self.claim(task.id, number, slot_of(*agent), *until);
+                    self.dirty.push(agent.0);
+                }
+            }
+            status => {
+                let Some(Place { agent, ports }) = status.place().filter(|_| task.state().is_placed()) else { return };
+                let number = self.work_of(state, task);
+                self.reserve_slot(slot_of(*agent));
+                let assigned = task.history.iter().rev().find(|move_| move_.to == TaskState::Assigned);
+                let since_s = assigned.map_or(0, |move_| (move_.at.0 / 1000).clamp(0, u32::MAX.into()) as u32);
+                self.hold(slot_of(*agent), task.id, number, since_s, task.state().is_stopping(), Some(ports));
+            }
+        }
+        let replaces = task.history.first().is_some_and(|first| first.reason == Reason::Preempted);
+        if task.state() == TaskState::Preempting || replaces && !task.state().is_terminal() && !has_run(task) {
+            self.disrupted.insert(task.id, task.job);
+        }
+    }
+
+    /// The work of a task's job version, made if it is the first.
+    pub(super) fn work_of(&mut self, state: &State, task: &Task) -> u32 {
+        if let Some(number) = self.works.of(task.spec) {
+            return number;
+        }
+        let spec = state.spec_of(task).clone();
+        let Placer { works, shapes, counts, order, attributes, settings, .. } = self;
+        let name = counts.name(&spec.job.key);
+        let shape = shapes.intern(&spec.job, attributes);
+        works.insert(Work {
+            job: task.job,
+            name,
+            shape,
+            role: order.role(spec.job.key.role(), settings),
+            band: band_of(spec.job.tier),
+            rules: counts.rules(&spec.job, attributes),
+            pending: Default::default(),
+            held: 0,
+            claimed: 0,
+            ticket: None,
+            asleep: false,
+            over_quota: false,
+            spec,
+        })
+    }
+
+    pub(super) fn drop_work(&mut self, number: u32) {
+        self.wake_one(number);
+        let work = self.works.get(number);
+        self.shapes.drop_use(work.shape);
+        self.counts.drop_rules(&work.rules, work.name);
+        self.works.remove(number);
+    }
+
+    pub(super) fn reserve(&mut self, state: &State) {
+        self.slots.resize(state.next_agent.0 as usize, Slot::empty());
+        self.details.resize_with(state.next_agent.0 as usize, Detail::default);
+    }
+
+    fn reserve_slot(&mut self, slot: usize) {
+        if self.slots.len() <= slot {
+            self.slots.resize(slot + 1, Slot::empty());
+            self.details.resize_with(slot + 1, Detail::default);
+        }
+    }
+
+    /// A slot's agent for the first time.
+    pub(super) fn see_agent(&mut self, agent: &Agent) {
+        let slot = slot_of(agent.no);
+        self.reserve_slot(slot);
+        let class = self.attributes.put(slot, &agent.id, &agent.attributes);
+        let custom = self.scalars(&agent.total.custom_milli);
+        let (row, detail) = (&mut self.slots[slot], &mut self.details[slot]);
+        detail.id = Some(agent.id.clone());
+        detail.total = have(&agent.total);
+        detail.ports = Ports::new(agent.ports.clone());
+        detail.devices = Devices::new(agent.total.gpu_milli);
+        (detail.custom_total, detail.custom) = (custom.clone(), custom);
+        row.free = detail.total;
+        row.ports_free = detail.ports.total() as i32;
+        row.class = class;
+        row.bits = row.bits & CONNECTED
+            | if agent.state == NodeState::Up { UP } else { 0 }
+            | if agent.avoided.is_some() { AVOIDED } else { 0 };
+        self.avoided.extend(agent.avoided.as_ref().map(|avoided| (avoided.until, agent.no.0)));
+        self.agents += 1;
+        let mut total = self.order.total;
+        super::agents::add(&mut total, &self.details[slot].total);
+        self.order.set_total(total);
+        for (scale, total) in self.scale.iter_mut().zip(&self.details[slot].total) {
+            *scale = (*scale).max(*total);
+        }
+        self.index.settle(&mut self.slots, slot);
+        self.dirty.push(slot as u32);
+    }
+
+    /// Another offer, attributes or ports: the slot is counted anew from the state's tasks.
+    fn agent_changed(&mut self, state: &State, no: AgentNo) {
+        let slot = slot_of(no);
+        let Some(agent) = state.agents.get(&no) else { return };
+        self.reserve_slot(slot);
+        let claims: Vec<_> = self.details[slot].claims.iter().map(|task| (*task, self.claims[task])).collect();
+        claims.iter().for_each(|(task, _)| self.drop_claim(*task, true));
+        let held = self.details[slot].held.clone();
+        // Works must outlive the moment in which none of their tasks is counted.
+        held.iter().for_each(|held| self.works.get_mut(held.work()).claimed += 1);
+        for held in &held {
+            let ports = state.tasks.get(&held.task).and_then(|task| task.status.place()).map(|place| &place.ports[..]);
+            self.release(slot, held.task, ports.unwrap_or_default());
+        }
+        self.forget_agent(slot);
+        self.see_agent(agent);
+        for held in held {
+            let ports = state.tasks.get(&held.task).and_then(|task| task.status.place()).map(|place| &place.ports[..]);
+            self.hold(slot, held.task, held.work(), held.since_s, held.dying(), Some(ports.unwrap_or_default()));
+            self.works.get_mut(held.work()).claimed -= 1;
+        }
+        claims.into_iter().for_each(|(task, claim)| self.claim(task, claim.work, slot, claim.until));
+    }
+
+    fn forget_agent(&mut self, slot: usize) {
+        let Some(detail) = self.details.get_mut(slot) else { return };
+        if detail.id.take().is_none() {
+            return;
+        }
+        let total = std::mem::take(&mut detail.total);
+        let claims = std::mem::take(&mut detail.claims);
+        claims.into_iter().for_each(|task| self.drop_claim(task, true));
+        self.index.leave(&mut self.slots, slot);
+        self.attributes.clear(slot);
+        let bits = self.slots[slot].bits & CONNECTED;
+        (self.slots[slot], self.details[slot]) = (Slot { bits, ..Slot::empty() }, Detail::default());
+        self.avoided.retain(|(_, avoided)| *avoided != slot as u32);
+        self.agents -= 1;
+        let mut left = self.order.total;
+        subtract(&mut left, &total);
+        self.order.set_total(left);
+    }
+
+    pub(super) fn change_bits(&mut self, slot: usize, on: u8, off: u8) {
+        self.reserve_slot(slot);
+        let row = &mut self.slots[slot];
+        let before = row.is_open();
+        row.bits = row.bits & !off | on;
+        if row.is_open() && !before {
+            self.dirty.push(slot as u32);
+        }
+        self.index.settle(&mut self.slots, slot);
+    }
+
+    /// Makes attribute classes anew, and what is kept by class.
+    pub(super) fn classify(&mut self) {
+        for (slot, class) in self.attributes.classify(self.slots.len()).into_iter().enumerate() {
+            self.slots[slot].class = class;
+        }
+        self.index.rebuild(&mut self.slots);
+    }
+}
+
+fn has_run(task: &Task) -> bool {
+    task.history.iter().any(|move_| move_.to == TaskState::Running)
+}

@@ -1,0 +1,234 @@
+//! Whose turn it is: bands by tier, inside a band the role with the smallest dominant share (weighted), inside a role the
+//! highest priority, then the oldest. Dominant resource fairness after Ghodsi et al., NSDI 2011, kept incrementally.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use dawn_proto::TaskId;
+use dawn_proto::v1::Tier;
+
+use super::agents::{Amounts, DIMENSIONS, add, have, subtract};
+use super::settings::PlaceSettings;
+
+/// Shares are counted in this many parts of the cluster.
+const WHOLE: u128 = 1_000_000_000;
+pub(super) const BANDS: usize = 3;
+
+/// Production first; an unknown tier is the humblest.
+pub(super) fn band_of(tier: Tier) -> u8 {
+    match tier {
+        Tier::Production => 0,
+        Tier::BatchTier => 1,
+        Tier::Revocable | Tier::Unspecified => 2,
+    }
+}
+
+/// Where a work stands in its role's queue.
+pub(super) type Ticket = (Reverse<u16>, TaskId, u32);
+
+#[derive(Clone, Debug, Default)]
+struct Queue {
+    works: BTreeSet<Ticket>,
+    used: Amounts,
+    /// As it is listed among the ready ones; None: not listed.
+    listed: Option<u64>,
+}
+
+#[derive(Clone, Debug)]
+struct Role {
+    name: String,
+    weight: u64,
+    /// The most it may hold in all bands together.
+    limit: Option<Amounts>,
+    used: Amounts,
+    queues: [Queue; BANDS],
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Order {
+    roles: Vec<Role>,
+    by_name: BTreeMap<String, u32>,
+    ready: [BTreeSet<(u64, u32)>; BANDS],
+    /// All that the cluster's agents have.
+    pub total: Amounts,
+    /// Shares moved while nobody looked.
+    stale: BTreeSet<(u8, u32)>,
+}
+
+/// Who is next, and how far it may go before it is another's turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Turn {
+    pub band: u8,
+    pub role: u32,
+    pub ticket: Ticket,
+    /// The next role's share; None: nobody else waits in the band.
+    pub next_share: Option<u64>,
+}
+
+impl Order {
+    pub fn role(&mut self, name: &str, settings: &PlaceSettings) -> u32 {
+        if let Some(id) = self.by_name.get(name) {
+            return *id;
+        }
+        let id = self.roles.len() as u32;
+        let weight = settings.role_weights.get(name).copied().unwrap_or(1).max(1).into();
+        let limit = settings.quotas.get(name).and_then(|quota| quota.limit.as_ref()).map(have);
+        let (used, queues) = Default::default();
+        self.roles.push(Role { name: name.to_string(), weight, limit, used, queues });
+        self.by_name.insert(name.to_string(), id);
+        id
+    }
+
+    /// Weights and limits changed.
+    pub fn configure(&mut self, settings: &PlaceSettings) {
+        for id in 0..self.roles.len() {
+            let role = &mut self.roles[id];
+            role.weight = settings.role_weights.get(&role.name).copied().unwrap_or(1).max(1).into();
+            role.limit = settings.quotas.get(&role.name).and_then(|quota| quota.limit.as_ref()).map(have);
+        }
+        self.relist_all();
+    }
+
+    pub fn role_name(&self, role: u32) -> &str {
+        &self.roles[role as usize].name
+    }
+
+    /// A role's dominant share of the cluster in one band, over its weight.
+    pub fn share(&self, band: u8, role: u32) -> u64 {
+        let role = &self.roles[role as usize];
+        self.share_of(&role.queues[usize::from(band)].used, role.weight)
+    }
+
+    fn share_of(&self, used: &Amounts, weight: u64) -> u64 {
+        let share = |(used, total): (&i64, &i64)| {
+            if *total <= 0 { 0 } else { (*used).max(0) as u128 * WHOLE / (*total as u128 * u128::from(weight)) }
+        };
+        used.iter().zip(&self.total).map(share).max().unwrap_or(0).min(u128::from(u64::MAX)) as u64
+    }
+
+    /// How many tasks of `need` bring the role beyond `share`; at least one.
+    pub fn tasks_until(&self, band: u8, role: u32, share: u64, need: &Amounts) -> usize {
+        let role = &self.roles[role as usize];
+        let used = &role.queues[usize::from(band)].used;
+        let until = |at: usize| -> Option<u128> {
+            let (need, total) = (u128::try_from(need[at]).ok()?, u128::try_from(self.total[at]).ok()?);
+            let due = u128::from(share) * u128::from(role.weight) * total / WHOLE;
+            if need == 0 || total == 0 { None } else { Some(due.saturating_sub(used[at].max(0) as u128) / need) }
+        };
+        let least = (0..used.len()).filter_map(until).min().unwrap_or(u128::MAX - 1);
+        usize::try_from(least + 1).unwrap_or(usize::MAX)
+    }
+
+    pub fn hold(&mut self, band: u8, role: u32, need: &Amounts) {
+        let held = &mut self.roles[role as usize];
+        add(&mut held.used, need);
+        add(&mut held.queues[usize::from(band)].used, need);
+        self.touch(band, role);
+    }
+
+    pub fn release(&mut self, band: u8, role: u32, need: &Amounts) {
+        let held = &mut self.roles[role as usize];
+        subtract(&mut held.used, need);
+        subtract(&mut held.queues[usize::from(band)].used, need);
+        self.touch(band, role);
+    }
+
+    fn touch(&mut self, band: u8, role: u32) {
+        if self.roles[role as usize].queues[usize::from(band)].listed.is_some() {
+            self.stale.insert((band, role));
+        }
+    }
+
+    /// How many more tasks of `need` the role's limit allows, and the dimension that ends it.
+    pub fn quota_left(&self, role: u32, need: &Amounts) -> (usize, usize) {
+        let role = &self.roles[role as usize];
+        let Some(limit) = &role.limit else { return (usize::MAX, 0) };
+        let left = |at: usize| {
+            let free = (limit[at] - role.used[at]).max(0);
+            if need[at] <= 0 { usize::MAX } else { usize::try_from(free / need[at]).unwrap_or(usize::MAX) }
+        };
+        (0..DIMENSIONS.len()).map(|at| (left(at), at)).min().unwrap_or((usize::MAX, 0))
+    }
+
+    pub fn has_limit(&self, role: u32) -> bool {
+        self.roles[role as usize].limit.is_some()
+    }
+
+    /// The role's limit and use in a dimension.
+    pub fn quota(&self, role: u32, dimension: usize) -> Option<(i64, i64)> {
+        let role = &self.roles[role as usize];
+        role.limit.as_ref().map(|limit| (limit[dimension], role.used[dimension]))
+    }
+
+    pub fn enqueue(&mut self, band: u8, role: u32, ticket: Ticket) {
+        self.roles[role as usize].queues[usize::from(band)].works.insert(ticket);
+        self.relist(band, role);
+    }
+
+    pub fn dequeue(&mut self, band: u8, role: u32, ticket: &Ticket) {
+        self.roles[role as usize].queues[usize::from(band)].works.remove(ticket);
+        self.relist(band, role);
+    }
+
+    fn relist(&mut self, band: u8, role: u32) {
+        let share = self.share(band, role);
+        let queue = &mut self.roles[role as usize].queues[usize::from(band)];
+        let wanted = (!queue.works.is_empty()).then_some(share);
+        if queue.listed == wanted {
+            return;
+        }
+        let ready = &mut self.ready[usize::from(band)];
+        if let Some(listed) = std::mem::replace(&mut queue.listed, wanted) {
+            ready.remove(&(listed, role));
+        }
+        if let Some(share) = wanted {
+            ready.insert((share, role));
+        }
+    }
+
+    fn relist_all(&mut self) {
+        for role in 0..self.roles.len() as u32 {
+            (0..BANDS as u8).for_each(|band| self.relist(band, role));
+        }
+        self.stale.clear();
+    }
+
+    /// The cluster's size changed.
+    pub fn set_total(&mut self, total: Amounts) {
+        if self.total != total {
+            self.total = total;
+            self.relist_all();
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ready.iter().all(BTreeSet::is_empty)
+    }
+
+    pub fn next(&mut self) -> Option<Turn> {
+        while let Some((band, role)) = self.stale.pop_first() {
+            self.relist(band, role);
+        }
+        let band = (0..BANDS).find(|band| !self.ready[*band].is_empty())?;
+        let mut ready = self.ready[band].iter();
+        let (_, role) = ready.next()?;
+        let next_share = ready.next().map(|(share, _)| *share);
+        let ticket = *self.roles[*role as usize].queues[band].works.first()?;
+        Some(Turn { band: band as u8, role: *role, ticket, next_share })
+    }
+
+    /// What each role uses by band, for comparing.
+    #[cfg(test)]
+    pub fn shown(&self) -> BTreeMap<(String, usize), Amounts> {
+        let queues = |role: &Role| {
+            let name = role.name.clone();
+            role.queues
+                .iter()
+                .map(|queue| queue.used)
+                .enumerate()
+                .map(move |(band, used)| ((name.clone(), band), used))
+                .collect::<Vec<_>>()
+        };
+        self.roles.iter().flat_map(queues).filter(|(_, used)| *used != [0; 4]).collect()
+    }
+}

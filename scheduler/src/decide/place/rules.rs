@@ -1,0 +1,318 @@
+//! What a job says about its neighbours: limits, affinities, spreads, and the counts they are judged by.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dawn_proto::JobKey;
+use dawn_proto::v1::JobKind;
+
+use crate::model::{JobSpec, Near, Rule, State};
+
+use super::agents::slot_of;
+use super::attributes::{Attributes, HOST, Matcher};
+use super::tally::Tally;
+
+/// How a tally is named: a job's number among keys, and an attribute's.
+type CountKey = (u32, u32);
+
+/// Tasks of one job that hold room, by an attribute's value ("host": by slot).
+#[derive(Clone, Debug, Default)]
+pub(super) struct Count {
+    pub tally: Tally,
+    /// All of them, also on agents without the attribute.
+    pub tasks: u32,
+    key: CountKey,
+    uses: u32,
+    /// False until it was counted from the state.
+    counted: bool,
+}
+
+impl Count {
+    /// Tasks of the job on agents with this agent's value.
+    #[inline]
+    pub fn near(&self, attributes: &Attributes, slot: usize) -> u32 {
+        if self.key.1 == HOST {
+            return self.tally.get(slot as u32);
+        }
+        let column = attributes.get(self.key.1);
+        match column.values(&column.cell(slot)) {
+            [one] => self.tally.get(*one),
+            several => several.iter().map(|value| self.tally.get(*value)).max().unwrap_or(0),
+        }
+    }
+
+    fn change(&mut self, attributes: &Attributes, slot: usize, more: bool) {
+        let mut change = |value| if more { self.tally.add(value) } else { self.tally.take(value) };
+        if self.key.1 == HOST {
+            change(slot as u32);
+        } else {
+            let column = attributes.get(self.key.1);
+            column.values(&column.cell(slot)).iter().for_each(|value| change(*value));
+        }
+        if more { self.tasks += 1 } else { self.tasks -= 1 }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Limit {
+    pub attribute: u32,
+    pub most: u32,
+    pub count: u32,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Neighbour {
+    pub weight: i32,
+    pub required: bool,
+    pub attribute: u32,
+    pub count: u32,
+    /// The job itself: its first task has no neighbour to look for.
+    pub own: bool,
+    /// Which of the spec's affinities it is.
+    pub index: u16,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Level {
+    pub attribute: u32,
+    pub weight: u32,
+    /// By value: percent of the tasks; empty: even.
+    pub shares: BTreeMap<u32, u32>,
+    pub count: u32,
+}
+
+/// Everything of a spec that looks beyond one agent's free room.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rules {
+    pub limits: Vec<Limit>,
+    pub neighbours: Vec<Neighbour>,
+    /// First weighs most.
+    pub spreads: Vec<Level>,
+    pub wishes: Vec<(i32, Matcher)>,
+    /// A service's tasks keep off each other's hosts when that costs nothing.
+    pub apart: Option<u32>,
+}
+
+impl Rules {
+    pub fn is_empty(&self) -> bool {
+        self.limits.is_empty()
+            && self.neighbours.is_empty()
+            && self.spreads.is_empty()
+            && self.wishes.is_empty()
+            && self.apart.is_none()
+    }
+
+    fn counts(&self) -> impl Iterator<Item = u32> {
+        let limits = self.limits.iter().map(|limit| limit.count);
+        let neighbours = self.neighbours.iter().map(|neighbour| neighbour.count);
+        let spreads = self.spreads.iter().map(|spread| spread.count);
+        limits.chain(neighbours).chain(spreads).chain(self.apart)
+    }
+}
+
+/// A job by its key: lasts while a spec, a task or another job's rule names it.
+#[derive(Clone, Debug, Default)]
+struct Named {
+    /// Counts kept of it.
+    counts: Vec<u32>,
+    /// Counts of the jobs that refuse it as a neighbour, with how many of their specs say so.
+    refused_by: Vec<(u32, u32)>,
+}
+
+/// Counts by job, kept while rules look at them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counts {
+    pub all: Vec<Count>,
+    free: Vec<u32>,
+    by_key: BTreeMap<CountKey, u32>,
+    names: BTreeMap<JobKey, u32>,
+    keys: Vec<JobKey>,
+    named: Vec<Named>,
+    uncounted: Vec<u32>,
+}
+
+impl Counts {
+    pub fn name(&mut self, key: &JobKey) -> u32 {
+        if let Some(id) = self.names.get(key) {
+            return *id;
+        }
+        let id = self.named.len() as u32;
+        self.names.insert(key.clone(), id);
+        self.keys.push(key.clone());
+        self.named.push(Named::default());
+        id
+    }
+
+    pub fn key(&self, name: u32) -> &JobKey {
+        &self.keys[name as usize]
+    }
+
+    /// The name and attribute a count is about.
+    pub fn about(&self, count: u32) -> (u32, u32) {
+        self.all[count as usize].key
+    }
+
+    fn count(&mut self, name: u32, attribute: u32) -> u32 {
+        if let Some(id) = self.by_key.get(&(name, attribute)) {
+            self.all[*id as usize].uses += 1;
+            return *id;
+        }
+        let count = Count { key: (name, attribute), uses: 1, ..Count::default() };
+        let id = match self.free.pop() {
+            Some(id) => {
+                self.all[id as usize] = count;
+                id
+            }
+            None => {
+                self.all.push(count);
+                self.all.len() as u32 - 1
+            }
+        };
+        self.by_key.insert((name, attribute), id);
+        self.named[name as usize].counts.push(id);
+        self.uncounted.push(id);
+        id
+    }
+
+    fn drop_count(&mut self, id: u32) {
+        let count = &mut self.all[id as usize];
+        count.uses -= 1;
+        if count.uses == 0 {
+            let key = count.key;
+            *count = Count::default();
+            self.by_key.remove(&key);
+            self.named[key.0 as usize].counts.retain(|other| *other != id);
+            self.uncounted.retain(|other| *other != id);
+            self.free.push(id);
+        }
+    }
+
+    /// Counts what was asked for since, from a state that shows all that was decided.
+    pub fn fill(&mut self, state: &State, attributes: &Attributes) {
+        for id in std::mem::take(&mut self.uncounted) {
+            let count = &mut self.all[id as usize];
+            count.counted = true;
+            let Some(job) = state.job(&self.keys[count.key.0 as usize]) else { continue };
+            for agent in state.living(job).filter_map(|task| task.held_on()) {
+                count.change(attributes, slot_of(agent), true);
+            }
+        }
+    }
+
+    #[inline]
+    pub fn change(&mut self, attributes: &Attributes, name: u32, slot: usize, more: bool) {
+        for id in &self.named[name as usize].counts {
+            let count = &mut self.all[*id as usize];
+            if count.counted {
+                count.change(attributes, slot, more);
+            }
+        }
+    }
+
+    /// A job that refuses this one as a neighbour and has a task near the slot.
+    #[inline]
+    pub fn refusing(&self, attributes: &Attributes, name: u32, slot: usize) -> Option<u32> {
+        let refused_by = &self.named[name as usize].refused_by;
+        refused_by
+            .iter()
+            .find(|(count, _)| self.all[*count as usize].near(attributes, slot) > 0)
+            .map(|(count, _)| self.all[*count as usize].key.0)
+    }
+
+    /// The jobs whose tasks decide whether one with these rules may be placed.
+    pub fn watched_by(&self, rules: &Rules, own: u32) -> BTreeSet<u32> {
+        let limits = rules.limits.iter().map(|limit| limit.count);
+        let neighbours = rules.neighbours.iter().filter(|neighbour| neighbour.required).map(|near| near.count);
+        let refusing = self.named[own as usize].refused_by.iter().map(|(count, _)| *count);
+        limits.chain(neighbours).chain(refusing).map(|count| self.about(count).0).collect()
+    }
+
+    /// Compiles a spec's rules and keeps the counts they need.
+    pub fn rules(&mut self, spec: &JobSpec, attributes: &mut Attributes) -> Rules {
+        let own = self.name(&spec.key);
+        let mut rules = Rules::default();
+        for constraint in &spec.constraints {
+            if let Rule::Limit(most) = constraint.rule {
+                let attribute = attributes.attribute(&constraint.attribute);
+                rules.limits.push(Limit { attribute, most, count: self.count(own, attribute) });
+            }
+        }
+        for (index, affinity) in spec.affinities.iter().enumerate() {
+            match &affinity.near {
+                Near::Attribute(constraint) => {
+                    let matcher = Matcher::new(attributes, &constraint.attribute, &constraint.rule, index as u16);
+                    rules.wishes.extend(matcher.map(|matcher| (affinity.weight, matcher)));
+                }
+                Near::Job { job, topology } => {
+                    let name = self.name(job);
+                    let topology = if topology.is_empty() { "host" } else { topology };
+                    let attribute = attributes.attribute(topology);
+                    let (weight, required, index) = (affinity.weight, affinity.required, index as u16);
+                    let count = self.count(name, attribute);
+                    rules.neighbours.push(Neighbour { weight, required, attribute, count, own: name == own, index });
+                    if required && weight < 0 && name != own {
+                        let mine = self.count(own, attribute);
+                        self.refuse(name, mine);
+                    }
+                }
+            }
+        }
+        for spread in &spec.spreads {
+            let attribute = attributes.attribute(&spread.attribute);
+            let column = &mut attributes.all[attribute as usize];
+            let shares = spread.share_percent.iter().map(|(value, share)| (column.intern(value), *share)).collect();
+            rules.spreads.push(Level { attribute, weight: spread.weight, shares, count: self.count(own, attribute) });
+        }
+        if spec.kind == JobKind::Service && spec.instances > 1 {
+            rules.apart = Some(self.count(own, HOST));
+        }
+        rules
+    }
+
+    fn refuse(&mut self, name: u32, count: u32) {
+        let refused_by = &mut self.named[name as usize].refused_by;
+        match refused_by.iter_mut().find(|(other, _)| *other == count) {
+            Some((_, specs)) => *specs += 1,
+            None => refused_by.push((count, 1)),
+        }
+    }
+
+    /// A spec's rules are looked at no more.
+    pub fn drop_rules(&mut self, rules: &Rules, own: u32) {
+        for neighbour in &rules.neighbours {
+            if neighbour.required && neighbour.weight < 0 && !neighbour.own {
+                let (name, attribute) = self.about(neighbour.count);
+                if let Some(mine) = self.by_key.get(&(own, attribute)).copied() {
+                    let refused_by = &mut self.named[name as usize].refused_by;
+                    refused_by.iter_mut().filter(|(count, _)| *count == mine).for_each(|(_, specs)| *specs -= 1);
+                    refused_by.retain(|(_, specs)| *specs > 0);
+                    self.drop_count(mine);
+                }
+            }
+        }
+        for count in rules.counts().collect::<Vec<_>>() {
+            self.drop_count(count);
+        }
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.all.iter().map(|count| size_of::<Count>() + count.tally.bytes()).sum()
+    }
+
+    /// What is counted, for comparing: by job key and attribute name.
+    #[cfg(test)]
+    pub fn shown(&self, attributes: &Attributes) -> BTreeMap<(JobKey, String), (u32, Vec<(String, u32)>)> {
+        let shown = |((name, attribute), id): (&CountKey, &u32)| {
+            let column = attributes.get(*attribute);
+            let count = &self.all[*id as usize];
+            let text = |value: u32| match *attribute {
+                HOST => value.to_string(),
+                _ => column.texts[value as usize].clone(),
+            };
+            let mut values: Vec<_> =
+                count.tally.sorted().into_iter().map(|(value, tasks)| (text(value), tasks)).collect();
+            values.sort();
+            ((self.keys[*name as usize].clone(), column.name.clone()), (count.tasks, values))
+        };
+        self.by_key.iter().filter(|(_, id)| self.all[**id as usize].counted).map(shown).collect()
+    }
+}

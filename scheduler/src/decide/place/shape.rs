@@ -1,0 +1,255 @@
+//! A shape: what a task takes and which agents may have it, shared by all jobs that ask for the same. What is known about
+//! a shape (which classes match, that nothing fits) is known for all of them.
+
+use std::collections::BTreeMap;
+
+use crate::model::{Constraint, JobSpec, PortDemand, Rule};
+
+use super::agents::{Amounts, GPU, need, scalar_need};
+use super::attributes::{Attributes, Matcher, NONE};
+use super::index::Level;
+
+/// The attribute that reserves an agent.
+pub(super) const DEDICATED: &str = "dedicated";
+/// Posting lists longer than this are not walked in place of the index.
+const SHORT_LIST: usize = 512;
+
+/// What makes two demands the same.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    need: Amounts,
+    custom: Vec<(String, u64)>,
+    fixed: Vec<u16>,
+    ports: usize,
+    constraints: Vec<Constraint>,
+    dedicated: Option<String>,
+}
+
+/// Where candidates are looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Path {
+    /// Nearly every class matches.
+    All,
+    /// These classes match.
+    Classes(Vec<u32>),
+    /// Only these slots can match.
+    Slots(Vec<u32>),
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Shape {
+    pub uses: u32,
+    pub need: Amounts,
+    /// By the scalar name's number.
+    pub custom: Vec<(u32, i64)>,
+    pub ports: i32,
+    pub fixed: Vec<u16>,
+    pub level: Level,
+    /// None: only agents that are not dedicated.
+    pub dedicated: Option<u32>,
+    pub dedicated_attribute: u32,
+    pub matchers: Vec<Matcher>,
+    /// Those that classes don't answer.
+    pub wide: Vec<usize>,
+    pub wide_dedicated: bool,
+    /// By class: whether every narrow rule holds.
+    pub class_ok: Vec<bool>,
+    pub path: Path,
+    layout: u64,
+    moves: u64,
+    /// Nothing open held it when last looked, and nothing that could has changed since.
+    pub fits_nowhere: bool,
+}
+
+impl Shape {
+    /// Takes more than the four plain dimensions can say.
+    #[inline]
+    pub fn is_special(&self) -> bool {
+        self.ports > 0 || self.need[GPU] > 0 || !self.custom.is_empty()
+    }
+
+    /// Whether the agent's attributes satisfy every constraint. Prepared first.
+    #[inline]
+    pub fn accepts(&self, attributes: &Attributes, slot: usize, class: u32) -> bool {
+        self.class_ok.get(class as usize).copied().unwrap_or(false)
+            && (self.wide.is_empty() && !self.wide_dedicated || self.accepts_wide(attributes, slot))
+    }
+
+    fn accepts_wide(&self, attributes: &Attributes, slot: usize) -> bool {
+        (!self.wide_dedicated || self.accepts_dedication(attributes, slot))
+            && self.wide.iter().all(|at| {
+                let matcher = &self.matchers[*at];
+                let column = attributes.get(matcher.attribute);
+                matcher.matches(column, column.cell(slot))
+            })
+    }
+
+    pub fn accepts_dedication(&self, attributes: &Attributes, slot: usize) -> bool {
+        let column = attributes.get(self.dedicated_attribute);
+        self.dedication_of(attributes, column.cell(slot))
+    }
+
+    fn dedication_of(&self, attributes: &Attributes, cell: u32) -> bool {
+        match self.dedicated {
+            None => cell == NONE,
+            Some(value) => attributes.get(self.dedicated_attribute).values(&cell).contains(&value),
+        }
+    }
+
+    /// The first of the spec's constraints that the agent fails.
+    pub fn refused_by(&self, attributes: &Attributes, slot: usize) -> Option<u16> {
+        let failed = self.matchers.iter().find(|matcher| {
+            let column = attributes.get(matcher.attribute);
+            !matcher.matches(column, column.cell(slot))
+        });
+        failed.map(|matcher| matcher.index)
+    }
+
+    fn class_accepts(&self, attributes: &Attributes, class: usize) -> bool {
+        let key = &attributes.classes[class];
+        let narrow = |attribute: u32| attributes.get(attribute).narrow;
+        narrow(self.dedicated_attribute).is_none_or(|at| self.dedication_of(attributes, key[at]))
+            && self.matchers.iter().all(|matcher| {
+                let column = attributes.get(matcher.attribute);
+                narrow(matcher.attribute).is_none_or(|at| matcher.matches(column, key[at]))
+            })
+    }
+
+    /// Brings the answers up to the attributes known now.
+    pub fn prepare(&mut self, attributes: &Attributes, agents_in: impl Fn(u32) -> usize) {
+        for matcher in &mut self.matchers {
+            matcher.prepare(attributes);
+        }
+        let named_moved = !self.wide.is_empty() && self.moves != attributes.moves;
+        if self.layout == attributes.layout && self.class_ok.len() == attributes.classes.len() && !named_moved {
+            return;
+        }
+        self.moves = attributes.moves;
+        if self.layout != attributes.layout {
+            self.layout = attributes.layout;
+            self.class_ok.clear();
+            let is_wide = |attribute: u32| attributes.get(attribute).narrow.is_none();
+            self.wide_dedicated = is_wide(self.dedicated_attribute);
+            self.wide = (0..self.matchers.len()).filter(|at| is_wide(self.matchers[*at].attribute)).collect();
+        }
+        for class in self.class_ok.len()..attributes.classes.len() {
+            let ok = self.class_accepts(attributes, class);
+            self.class_ok.push(ok);
+        }
+        self.path = self.choose_path(attributes, agents_in);
+    }
+
+    fn choose_path(&self, attributes: &Attributes, agents_in: impl Fn(u32) -> usize) -> Path {
+        let named = self.wide.iter().filter_map(|at| {
+            let matcher = &self.matchers[*at];
+            let column = attributes.get(matcher.attribute);
+            let mut slots: Vec<u32> =
+                matcher.only()?.iter().flat_map(|value| column.members(*value)).copied().collect();
+            slots.sort_unstable();
+            slots.dedup();
+            (slots.len() <= SHORT_LIST).then_some(slots)
+        });
+        if let Some(slots) = named.min_by_key(Vec::len) {
+            return Path::Slots(slots);
+        }
+        let classes: Vec<u32> =
+            (0..self.class_ok.len() as u32).filter(|class| self.class_ok[*class as usize]).collect();
+        let matching: usize = classes.iter().map(|class| agents_in(*class)).sum();
+        let all: usize = (0..self.class_ok.len() as u32).map(agents_in).sum();
+        if matching * 2 >= all { Path::All } else { Path::Classes(classes) }
+    }
+}
+
+/// All shapes in use, by number.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shapes {
+    pub all: Vec<Shape>,
+    keys: Vec<Option<Key>>,
+    by_key: BTreeMap<Key, u32>,
+    free: Vec<u32>,
+    scalars: BTreeMap<String, u32>,
+    pub scalar_names: Vec<String>,
+}
+
+impl Shapes {
+    pub fn scalar(&mut self, name: &str) -> u32 {
+        if let Some(id) = self.scalars.get(name) {
+            return *id;
+        }
+        let id = self.scalar_names.len() as u32;
+        self.scalars.insert(name.to_string(), id);
+        self.scalar_names.push(name.to_string());
+        id
+    }
+
+    /// The number of a spec's shape; one more uses it.
+    pub fn intern(&mut self, spec: &JobSpec, attributes: &mut Attributes) -> u32 {
+        let rules = spec.constraints.iter().filter(|constraint| !matches!(constraint.rule, Rule::Limit(_)));
+        let key = Key {
+            need: need(&spec.demand),
+            custom: spec.demand.custom_milli.iter().map(|(name, amount)| (name.clone(), *amount)).collect(),
+            fixed: spec.ports.iter().filter_map(|port: &PortDemand| port.fixed).collect(),
+            ports: spec.ports.len(),
+            constraints: rules.cloned().collect(),
+            dedicated: spec.dedicated.clone(),
+        };
+        if let Some(id) = self.by_key.get(&key) {
+            self.all[*id as usize].uses += 1;
+            return *id;
+        }
+        let shape = self.compile(&key, attributes);
+        let id = match self.free.pop() {
+            Some(id) => {
+                (self.all[id as usize], self.keys[id as usize]) = (shape, Some(key.clone()));
+                id
+            }
+            None => {
+                self.all.push(shape);
+                self.keys.push(Some(key.clone()));
+                self.all.len() as u32 - 1
+            }
+        };
+        self.by_key.insert(key, id);
+        id
+    }
+
+    fn compile(&mut self, key: &Key, attributes: &mut Attributes) -> Shape {
+        // Numbered as they stand in the spec without its limits, so that a veto names the one that failed.
+        let matchers = key.constraints.iter().enumerate().filter_map(|(index, constraint)| {
+            Matcher::new(attributes, &constraint.attribute, &constraint.rule, index as u16)
+        });
+        let matchers = matchers.collect();
+        let dedicated_attribute = attributes.attribute(DEDICATED);
+        let column = &mut attributes.all[dedicated_attribute as usize];
+        Shape {
+            uses: 1,
+            need: key.need,
+            custom: key.custom.iter().map(|(name, amount)| (self.scalar(name), scalar_need(*amount))).collect(),
+            ports: key.ports as i32,
+            fixed: key.fixed.clone(),
+            level: Level::of(&key.need),
+            dedicated: key.dedicated.as_ref().map(|value| column.intern(value)),
+            dedicated_attribute,
+            matchers,
+            wide: Vec::new(),
+            wide_dedicated: false,
+            class_ok: Vec::new(),
+            path: Path::All,
+            layout: 0,
+            moves: 0,
+            fits_nowhere: false,
+        }
+    }
+
+    /// One less uses it; the last one frees its number.
+    pub fn drop_use(&mut self, id: u32) {
+        let shape = &mut self.all[id as usize];
+        shape.uses -= 1;
+        if shape.uses == 0
+            && let Some(key) = self.keys[id as usize].take()
+        {
+            self.by_key.remove(&key);
+            self.free.push(id);
+        }
+    }
+}

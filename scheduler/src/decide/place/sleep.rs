@@ -1,0 +1,149 @@
+//! Works for which nothing was found sleep until something that could change that: room on an agent that would hold them,
+//! a job they look at, their role's quota, or, when they may preempt, some time.
+
+use std::collections::BTreeSet;
+
+use crate::model::Now;
+
+use super::Placer;
+use super::index::Level;
+
+/// A work that may preempt looks again for victims after this long.
+const RETRY_MS: u64 = 1000;
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sleepers {
+    /// By the cpu step of the demand, then shape: who waits for room.
+    by_level: BTreeSet<(u8, u32, u32)>,
+    /// By the job's name: who looks at its tasks.
+    watching: BTreeSet<(u32, u32)>,
+    /// By monotonic time.
+    retries: BTreeSet<(u64, u32)>,
+}
+
+impl Sleepers {
+    pub fn nobody_watches(&self) -> bool {
+        self.watching.is_empty()
+    }
+
+    fn remove(&mut self, level: u8, shape: u32, work: u32) {
+        self.by_level.remove(&(level, shape, work));
+        if !self.watching.is_empty() {
+            self.watching.retain(|(_, watcher)| *watcher != work);
+        }
+        if !self.retries.is_empty() {
+            self.retries.retain(|(_, waiting)| *waiting != work);
+        }
+    }
+}
+
+impl Placer {
+    /// Takes a work out of its queue until something changes.
+    pub(super) fn put_to_sleep(&mut self, number: u32, now: Now) {
+        let work = self.works.get_mut(number);
+        work.asleep = true;
+        let shape = &self.shapes.all[work.shape as usize];
+        self.sleepers.by_level.insert((shape.level.cpu, work.shape, number));
+        if self.settings.preemption && !work.over_quota {
+            self.sleepers.retries.insert((now.mono_ms + RETRY_MS, number));
+        }
+        for name in self.counts.watched_by(&self.works.get(number).rules, self.works.get(number).name) {
+            self.sleepers.watching.insert((name, number));
+        }
+        self.requeue(number);
+    }
+
+    pub(super) fn wake_one(&mut self, number: u32) {
+        let work = self.works.get_mut(number);
+        if !work.asleep {
+            return;
+        }
+        (work.asleep, work.over_quota) = (false, false);
+        let level = self.shapes.all[work.shape as usize].level.cpu;
+        let shape = work.shape;
+        self.sleepers.remove(level, shape, number);
+        self.requeue(number);
+    }
+
+    pub(super) fn wake_all(&mut self) {
+        for (_, shape, work) in std::mem::take(&mut self.sleepers.by_level) {
+            self.shapes.all[shape as usize].fits_nowhere = false;
+            self.wake_one(work);
+        }
+    }
+
+    pub(super) fn wake_watchers(&mut self, name: u32) {
+        if self.sleepers.watching.is_empty() {
+            return;
+        }
+        let watchers: Vec<u32> =
+            self.sleepers.watching.range((name, 0)..=(name, u32::MAX)).map(|(_, watcher)| *watcher).collect();
+        watchers.into_iter().for_each(|watcher| self.wake_one(watcher));
+    }
+
+    pub(super) fn wake_over_quota(&mut self, role: u32) {
+        if self.order.has_limit(role) {
+            let waiting = self.sleepers.by_level.iter().map(|(_, _, work)| *work);
+            let of_role = |work: &u32| self.works.get(*work).role == role && self.works.get(*work).over_quota;
+            waiting.filter(of_role).collect::<Vec<_>>().into_iter().for_each(|work| self.wake_one(work));
+        }
+    }
+
+    /// Wakes whoever one of the changed slots would hold now, and whose time to look again has come.
+    pub(super) fn wake(&mut self, now: Now) {
+        if !self.sleepers.by_level.is_empty() {
+            let mut dirty = std::mem::take(&mut self.dirty);
+            dirty.sort_unstable();
+            dirty.dedup();
+            for slot in &dirty {
+                self.wake_for(*slot as usize);
+            }
+            self.dirty = dirty;
+        }
+        self.dirty.clear();
+        while let Some((due, work)) = self.sleepers.retries.first().copied()
+            && due <= now.mono_ms
+        {
+            self.wake_one(work);
+        }
+    }
+
+    fn wake_for(&mut self, slot: usize) {
+        if !self.slots[slot].is_open() {
+            return;
+        }
+        let most = Level::of(&self.slots[slot].free).cpu;
+        let mut next = (0, 0, 0);
+        while let Some(sleeper) = self.sleepers.by_level.range(next..).next().copied()
+            && sleeper.0 <= most
+        {
+            let (level, shape, work) = sleeper;
+            self.prepare(shape);
+            if self.misses_shape(slot, shape).is_some() {
+                next = (level, shape + 1, 0);
+                continue;
+            }
+            self.shapes.all[shape as usize].fits_nowhere = false;
+            if self.misses(slot, work).is_none() {
+                self.wake_one(work);
+            }
+            next = (level, shape, work + 1);
+        }
+    }
+
+    /// Puts a work where it belongs in its role's queue, or out of it.
+    pub(super) fn requeue(&mut self, number: u32) {
+        let work = self.works.get_mut(number);
+        let wanted = if work.asleep { None } else { work.wanted_ticket(number) };
+        if work.ticket == wanted {
+            return;
+        }
+        let (band, role) = (work.band, work.role);
+        if let Some(ticket) = std::mem::replace(&mut work.ticket, wanted) {
+            self.order.dequeue(band, role, &ticket);
+        }
+        if let Some(ticket) = wanted {
+            self.order.enqueue(band, role, ticket);
+        }
+    }
+}

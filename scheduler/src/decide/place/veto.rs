@@ -1,0 +1,243 @@
+//! Why an agent can't take a task, with the numbers. The decision and the answer to "why" ask the same predicate.
+
+use std::fmt;
+
+use dawn_proto::{AgentId, JobKey};
+
+use super::agents::DIMENSIONS;
+
+/// What the predicate says of one agent. Small and without texts: it is asked millions of times a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Miss {
+    Down,
+    Disconnected,
+    Avoided,
+    Dedicated,
+    /// Which of the constraints that are no limits.
+    Constraint(u16),
+    Port(u16),
+    Ports {
+        need: i64,
+        have: i64,
+    },
+    Short {
+        dimension: u8,
+        need: i64,
+        have: i64,
+    },
+    Scalar {
+        name: u32,
+        need: i64,
+        have: i64,
+    },
+    /// Enough gpu in sum, but not on one device, or not as whole devices.
+    Devices {
+        need: i64,
+        have: i64,
+    },
+    /// Room enough, but kept for tasks that preempted for it.
+    Kept,
+    /// Which of the job's limits.
+    Limit(u16),
+    /// Which of the job's affinities.
+    Near(u16),
+    /// The name of the job that refuses it as a neighbour.
+    Refused(u32),
+}
+
+/// One reason for which agents are ruled out.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum VetoKind {
+    Down,
+    /// Registered, but its link is broken.
+    Disconnected,
+    /// Failed lately.
+    Avoided,
+    /// Reserved by its attribute "dedicated", or lacking the value asked for.
+    Dedicated {
+        wanted: Option<String>,
+    },
+    Constraint {
+        attribute: String,
+        rule: String,
+    },
+    /// A fixed port that is in use or not offered.
+    Port {
+        port: u16,
+    },
+    Ports {
+        need: u64,
+    },
+    /// cpu and gpu in thousandths, memory and disk in bytes.
+    Short {
+        dimension: &'static str,
+        need: u64,
+    },
+    Scalar {
+        name: String,
+        need_milli: u64,
+    },
+    Devices {
+        need_milli: u64,
+    },
+    Kept,
+    Limit {
+        attribute: String,
+        most: u32,
+    },
+    Near {
+        job: JobKey,
+        topology: String,
+        attracts: bool,
+    },
+    /// `job` refuses this one as a neighbour.
+    Refused {
+        job: JobKey,
+    },
+}
+
+impl VetoKind {
+    /// For programs.
+    pub fn code(&self) -> String {
+        match self {
+            VetoKind::Down => "down".into(),
+            VetoKind::Disconnected => "disconnected".into(),
+            VetoKind::Avoided => "avoided".into(),
+            VetoKind::Dedicated { .. } => "dedicated".into(),
+            VetoKind::Constraint { attribute, .. } => format!("constraint:{attribute}"),
+            VetoKind::Port { .. } | VetoKind::Ports { .. } => "ports".into(),
+            VetoKind::Short { dimension, .. } => (*dimension).into(),
+            VetoKind::Scalar { name, .. } => name.clone(),
+            VetoKind::Devices { .. } => DIMENSIONS[3].into(),
+            VetoKind::Kept => "kept".into(),
+            VetoKind::Limit { attribute, .. } => format!("limit:{attribute}"),
+            VetoKind::Near { .. } | VetoKind::Refused { .. } => "affinity".into(),
+        }
+    }
+}
+
+/// The agent that came closest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nearest {
+    pub agent: AgentId,
+    /// In the unit of the veto's `need`.
+    pub have: u64,
+}
+
+/// How many agents a reason rules out. Each agent is counted once, under the first reason that holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Veto {
+    pub agents: u32,
+    pub kind: VetoKind,
+    /// Where the reason has an amount.
+    pub nearest: Option<Nearest>,
+}
+
+/// An amount as people write it.
+fn amount(dimension: &str, amount: u64) -> String {
+    match dimension {
+        "memory" | "disk" => bytes(amount),
+        _ => thousandths(amount),
+    }
+}
+
+fn thousandths(amount: u64) -> String {
+    let text = format!("{}.{:03}", amount / 1000, amount % 1000);
+    text.trim_end_matches('0').trim_end_matches('.').to_string()
+}
+
+/// Exact when a power of two divides it, otherwise with one decimal of the largest unit.
+fn bytes(amount: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let exact = (0..UNITS.len()).rev().find(|unit| amount > 0 && amount.is_multiple_of(1 << (10 * unit)));
+    if let Some(unit) = exact
+        && amount >> (10 * unit) < 10_240
+    {
+        return format!("{} {}", amount >> (10 * unit), UNITS[unit]);
+    }
+    let unit = (0..UNITS.len()).rev().find(|unit| amount >= 1 << (10 * unit)).unwrap_or(0);
+    let tenths = u128::from(amount) * 10 / (1u128 << (10 * unit));
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+}
+
+impl fmt::Display for VetoKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            VetoKind::Down => f.write_str("down or out of reach"),
+            VetoKind::Disconnected => f.write_str("not connected just now"),
+            VetoKind::Avoided => f.write_str("avoided after failures"),
+            VetoKind::Dedicated { wanted: None } => f.write_str("dedicated to other jobs"),
+            VetoKind::Dedicated { wanted: Some(value) } => write!(f, "not dedicated to {value:?}"),
+            VetoKind::Constraint { attribute, rule } => write!(f, "no match for {attribute} {rule}"),
+            VetoKind::Port { port } => write!(f, "port {port} taken or not offered"),
+            VetoKind::Ports { need } => write!(f, "fewer than {need} free ports"),
+            VetoKind::Short { dimension, need } => write!(f, "lack {} of {dimension}", amount(dimension, *need)),
+            VetoKind::Scalar { name, need_milli } => write!(f, "lack {} of {name}", thousandths(*need_milli)),
+            VetoKind::Devices { need_milli } if *need_milli < 1000 => {
+                write!(f, "no single gpu with {} free", thousandths(*need_milli))
+            }
+            VetoKind::Devices { need_milli } => write!(f, "fewer than {} wholly free gpus", need_milli / 1000),
+            VetoKind::Kept => f.write_str("room kept for tasks that preempted for it"),
+            VetoKind::Limit { attribute, most } => {
+                write!(f, "{most} task{} of the job per {attribute} already there", if *most == 1 { "" } else { "s" })
+            }
+            VetoKind::Near { job, topology, attracts: true } => write!(f, "no task of {job} on the same {topology}"),
+            VetoKind::Near { job, topology, attracts: false } => write!(f, "tasks of {job} on the same {topology}"),
+            VetoKind::Refused { job } => write!(f, "near tasks of {job}, which refuses this job"),
+        }
+    }
+}
+
+impl fmt::Display for Veto {
+    /// "312 agents lack 512 MiB of memory (nearest: node-3 with 384 MiB)".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (plural, colon) = match (&self.kind, self.agents) {
+            (VetoKind::Short { .. } | VetoKind::Scalar { .. }, 1) => ("", ""),
+            (VetoKind::Short { .. } | VetoKind::Scalar { .. }, _) => ("s", ""),
+            (_, 1) => ("", ":"),
+            _ => ("s", ":"),
+        };
+        let text = self.kind.to_string();
+        let text = match text.strip_prefix("lack ") {
+            Some(rest) if self.agents == 1 => format!("lacks {rest}"),
+            _ => text,
+        };
+        write!(f, "{} agent{plural}{colon} {text}", self.agents)?;
+        let Some(Nearest { agent, have }) = &self.nearest else { return Ok(()) };
+        let have = match &self.kind {
+            VetoKind::Short { dimension, .. } => amount(dimension, *have),
+            VetoKind::Ports { .. } => have.to_string(),
+            VetoKind::Devices { need_milli } if *need_milli >= 1000 => (have / 1000).to_string(),
+            _ => thousandths(*have),
+        };
+        write!(f, " (nearest: {agent} with {have} free)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_veto_reads_as_people_speak() {
+        let nearest = Some(Nearest { agent: AgentId::new("node-3").unwrap(), have: 384 << 20 });
+        let kind = VetoKind::Short { dimension: "memory", need: 512 << 20 };
+        let mut veto = Veto { agents: 312, kind, nearest };
+        assert_eq!(veto.to_string(), "312 agents lack 512 MiB of memory (nearest: node-3 with 384 MiB free)");
+        veto.agents = 1;
+        assert_eq!(veto.to_string(), "1 agent lacks 512 MiB of memory (nearest: node-3 with 384 MiB free)");
+        let limit = VetoKind::Limit { attribute: "rack".into(), most: 2 };
+        let veto = Veto { agents: 40, kind: limit, nearest: None };
+        assert_eq!(veto.to_string(), "40 agents: 2 tasks of the job per rack already there");
+    }
+
+    #[test]
+    fn amounts_are_exact_where_they_can_be() {
+        assert_eq!(amount("cpu", 1500), "1.5");
+        assert_eq!(amount("cpu", 2000), "2");
+        assert_eq!(amount("memory", 1 << 30), "1 GiB");
+        assert_eq!(amount("memory", 1536 << 20), "1536 MiB");
+        assert_eq!(amount("disk", 1_500_000_001), "1.3 GiB");
+        assert_eq!(amount("disk", 0), "0.0 B");
+    }
+}

@@ -1,0 +1,118 @@
+//! A work: the pending and placed tasks of one job version, which are placed alike and together.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use dawn_proto::{SpecId, TaskId};
+
+use crate::model::{JobId, Spec};
+
+use super::order::Ticket;
+use super::rules::Rules;
+
+#[derive(Clone, Debug)]
+pub(super) struct Work {
+    pub spec: Arc<Spec>,
+    pub job: JobId,
+    /// The job's number among keys.
+    pub name: u32,
+    pub shape: u32,
+    pub role: u32,
+    pub band: u8,
+    pub rules: Rules,
+    /// Pending and without a claim, ascending.
+    pub pending: VecDeque<TaskId>,
+    /// Tasks of it that hold room, have a claim or are planned; with the pending ones, what keeps it alive.
+    pub held: u32,
+    pub claimed: u32,
+    /// Its place in the queue; None: not queued.
+    pub ticket: Option<Ticket>,
+    /// Nothing was found for it; something must change first.
+    pub asleep: bool,
+    /// Asleep because its role is at its limit.
+    pub over_quota: bool,
+}
+
+impl Work {
+    /// Where it belongs in its role's queue; None when nothing is pending.
+    pub fn wanted_ticket(&self, number: u32) -> Option<Ticket> {
+        self.pending.front().map(|oldest| (Reverse(self.spec.job.priority), *oldest, number))
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.pending.is_empty() && self.held == 0 && self.claimed == 0
+    }
+
+    pub fn insert_pending(&mut self, task: TaskId) {
+        if self.pending.back().is_none_or(|last| *last < task) {
+            self.pending.push_back(task);
+        } else if let Err(at) = self.pending.binary_search(&task) {
+            self.pending.insert(at, task);
+        }
+    }
+
+    pub fn remove_pending(&mut self, task: TaskId) -> bool {
+        let found = self.pending.binary_search(&task);
+        if let Ok(at) = found {
+            self.pending.remove(at);
+        }
+        found.is_ok()
+    }
+}
+
+/// All works, by number. Numbers are used again.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Works {
+    all: Vec<Work>,
+    by_spec: BTreeMap<SpecId, u32>,
+    free: Vec<u32>,
+}
+
+impl Works {
+    pub fn of(&self, spec: SpecId) -> Option<u32> {
+        self.by_spec.get(&spec).copied()
+    }
+
+    #[inline]
+    pub fn get(&self, number: u32) -> &Work {
+        &self.all[number as usize]
+    }
+
+    #[inline]
+    pub fn get_mut(&mut self, number: u32) -> &mut Work {
+        &mut self.all[number as usize]
+    }
+
+    pub fn insert(&mut self, work: Work) -> u32 {
+        let spec = work.spec.id;
+        let number = match self.free.pop() {
+            Some(number) => {
+                self.all[number as usize] = work;
+                number
+            }
+            None => {
+                self.all.push(work);
+                self.all.len() as u32 - 1
+            }
+        };
+        self.by_spec.insert(spec, number);
+        number
+    }
+
+    pub fn remove(&mut self, number: u32) {
+        let work = &mut self.all[number as usize];
+        self.by_spec.remove(&work.spec.id);
+        work.pending = VecDeque::new();
+        work.rules = Rules::default();
+        self.free.push(number);
+    }
+
+    pub fn numbers(&self) -> impl Iterator<Item = u32> {
+        self.by_spec.values().copied()
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.all.iter().map(|work| size_of::<Work>() + work.pending.capacity() * 8).sum()
+    }
+}

@@ -1,0 +1,102 @@
+//! An agent says where a task stands.
+//! Reports come until they are acknowledged: repeats and old news change nothing and are acknowledged again.
+
+use dawn_proto::TaskState;
+use dawn_proto::v1::Reason;
+
+use super::step::Step;
+use super::{Rule, retry, rule};
+use crate::model::{AgentNo, Effect, LinkId, Mutation, Report, Task};
+
+/// Longest message kept, in bytes.
+const KEPT_MESSAGE_BYTES: usize = 512;
+
+pub(super) fn reported(step: &mut Step, link: LinkId, report: &Report) {
+    match step.live.links.get(&link) {
+        Some(agent) => take(step, link, *agent, report),
+        None => step.effects.push(unbound(link)),
+    }
+}
+
+/// What a link that has not registered, or was replaced by a newer one, is told.
+pub(super) fn unbound(link: LinkId) -> Effect {
+    Effect::Refuse { link, reason: "this link is not the agent's; register again".into(), is_final: false }
+}
+
+pub(super) fn take(step: &mut Step, link: LinkId, agent: AgentNo, report: &Report) {
+    let task = step.state.tasks.get(&report.task);
+    let from = task.map(|task| (task, step.state_of(task)));
+    match from {
+        // Placed elsewhere, or given up and placed elsewhere since: this one is nobody's.
+        Some((task, _)) if task.status.place().is_some_and(|place| place.agent != agent) => {
+            disown(step, agent, report, None);
+        }
+        Some((task, from)) => {
+            let to = said(from, report.state);
+            match to.map(|to| (to, rule(Some(from), to))) {
+                Some((to, Rule::Move(_))) => moved(step, agent, task, to, report),
+                Some((_, Rule::IllegalKill)) => disown(step, agent, report, Some(from)),
+                Some((_, Rule::Same | Rule::Illegal)) | None => {}
+            }
+        }
+        None => disown(step, agent, report, None),
+    }
+    step.effects.push(Effect::Ack { link, task: report.task, sequence: report.sequence });
+}
+
+/// The state that a report says the task is in, if agents may say so. ASSIGNED of a task that was out of reach: the agent
+/// has it.
+fn said(from: TaskState, state: TaskState) -> Option<TaskState> {
+    match state {
+        TaskState::Assigned if from == TaskState::Partitioned => Some(TaskState::Starting),
+        TaskState::Assigned | TaskState::Starting | TaskState::Running => Some(state),
+        _ if state.is_terminal() => Some(state),
+        _ => None,
+    }
+}
+
+/// Kills what should not live. Safe because the state is all that this epoch's leader and those before it made durable,
+/// and nothing is launched before it is durable (see `transition`).
+fn disown(step: &mut Step, agent: AgentNo, report: &Report, from: Option<TaskState>) {
+    let lives = said(TaskState::Lost, report.state).is_some_and(|to| rule(None, to) == Rule::IllegalKill);
+    if lives {
+        let stopping = from.is_some_and(TaskState::is_stopping);
+        let task = step.state.tasks.get(&report.task);
+        let asked = task.and_then(|task| task.history.last()).map(|last| last.reason).filter(|_| stopping);
+        let reason = asked.unwrap_or(Reason::Orphan);
+        step.effects.push(Effect::Kill { agent, task: report.task, reason, grace_period_ms: None });
+    }
+}
+
+fn moved(step: &mut Step, agent: AgentNo, task: &Task, to: TaskState, report: &Report) {
+    let stopping = task.history.last().filter(|last| last.to.is_stopping()).map(|last| last.reason);
+    let over_time = stopping == Some(Reason::MaxRunTime) && to != TaskState::Finished;
+    // Killed for its run time is a failure of its own, not a kill.
+    let to = if over_time { TaskState::Failed } else { to };
+    let reason = match (report.reason, stopping) {
+        (_, Some(Reason::MaxRunTime)) if over_time => Reason::MaxRunTime,
+        (Reason::None, Some(asked)) => asked,
+        (said, _) => said,
+    };
+    if matches!(reason, Reason::LaunchRefused | Reason::CgroupFailed) {
+        avoid(step, agent, reason);
+    }
+    if to.is_terminal() {
+        retry::end(step, task, to, reason, shortened(&report.message));
+    } else {
+        step.move_task(task, to, reason, shortened(&report.message));
+    }
+}
+
+fn avoid(step: &mut Step, agent: AgentNo, reason: Reason) {
+    let until = step.now.wall.plus_ms(step.settings.avoid_ms);
+    let avoided = step.state.agents.get(&agent).and_then(|agent| agent.avoided.as_ref());
+    if avoided.is_none_or(|avoided| avoided.until <= step.now.wall) {
+        let why = format!("a launch failed there ({})", reason.as_str_name());
+        step.mutations.push(Mutation::AgentAvoided { agent, until: Some(until), why });
+    }
+}
+
+fn shortened(message: &str) -> &str {
+    &message[..message.floor_char_boundary(KEPT_MESSAGE_BYTES)]
+}

@@ -1,0 +1,118 @@
+//! A task ended: whether its instance gets another life, and when.
+
+use dawn_proto::v1::{JobKind, Reason, RestartOn};
+use dawn_proto::{TaskId, TaskState};
+
+use super::step::{Life, Step};
+use super::{Rule, Then, rule};
+use crate::model::{Job, RestartPolicy, Spec, Task};
+
+/// No restart loop is hotter than this, whatever the policy says.
+const MIN_BACKOFF_MS: u64 = 10;
+
+/// How a life ended, as far as the next one is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Success,
+    Failure,
+    /// Through no fault of its own: lost, preempted, drained, restarted, killed by nobody.
+    Taken,
+    /// The agent would not have it.
+    Refused,
+    /// A user, or a rule of its job, wanted it gone.
+    Asked,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Done,
+    Again { failures: u32, delay_ms: u64 },
+}
+
+/// Ends a task and makes the next life of its instance if there is to be one.
+pub(super) fn end(step: &mut Step, task: &Task, to: TaskState, reason: Reason, message: &str) {
+    let from = step.state_of(task);
+    let how = how(step.state.spec_of(task).job.kind, from, to, reason);
+    step.move_task(task, to, reason, message);
+    let Some(job) = step.state.jobs.get(&task.job) else { return };
+    let Some(current) = step.state.current_spec(job) else { return };
+    let wanted = !step.is_ended(job)
+        && job.newest(task.run_at, task.instance) == Some(task.id)
+        && (current.job.kind == JobKind::Cron
+            || task.instance < current.job.instances && !job.stopped.contains(&task.instance));
+    if !wanted {
+        return;
+    }
+    let spec = spec_of_next(step, job, task, current);
+    let life_ms = task.started_at().map_or(0, |started| step.now.wall.since_ms(started));
+    let next = match how {
+        // Stopped for good under a version before; this version wants the instance.
+        End::Asked if current.job.kind != JobKind::Cron && task.spec != current.id => {
+            Next::Again { failures: 0, delay_ms: 0 }
+        }
+        how => next(spec.job.kind, &spec.job.restart, how, task.failures, life_ms),
+    };
+    if let Next::Again { failures, delay_ms } = next {
+        let delay_ms = jittered(delay_ms, task.id);
+        let ready_at = (delay_ms > 0).then(|| step.now.wall.plus_ms(delay_ms));
+        let reason = if delay_ms > 0 { Reason::Backoff } else { reason };
+        step.make_task(task.job, spec, Life { failures, ready_at, reason, ..Life::after(task) });
+    }
+}
+
+/// A cron run keeps the version it began with.
+fn spec_of_next<'a>(step: &Step<'a>, job: &Job, task: &Task, current: &'a Spec) -> &'a Spec {
+    if step.kind(job) == JobKind::Cron { step.state.spec_of(task) } else { current }
+}
+
+fn how(kind: JobKind, from: TaskState, to: TaskState, reason: Reason) -> End {
+    match (rule(Some(from), to), from, to) {
+        (_, TaskState::Killing, TaskState::Failed) if reason == Reason::MaxRunTime => End::Failure,
+        (_, TaskState::Killing, _) => End::Asked,
+        // A batch task that still finished while it was pushed aside has done its work; a service was told to go.
+        (Rule::Move(Then::Replace), _, TaskState::Finished) if kind == JobKind::Service => End::Taken,
+        (_, _, TaskState::Finished) => End::Success,
+        (Rule::Move(Then::Failure), ..) => End::Failure,
+        (_, _, TaskState::Lost) if reason == Reason::LaunchRefused => End::Refused,
+        _ => End::Taken,
+    }
+}
+
+/// The policy. `failures` are those in a row before this life, `life_ms` how long it ran.
+pub(super) fn next(kind: JobKind, policy: &RestartPolicy, how: End, failures: u32, life_ms: u64) -> Next {
+    let backoff = |failures: u32| Next::Again { failures, delay_ms: backoff_ms(policy, failures) };
+    let is_service = kind == JobKind::Service;
+    let restarts = match how {
+        End::Asked => return Next::Done,
+        End::Taken => return Next::Again { failures, delay_ms: 0 },
+        End::Refused => return Next::Again { failures, delay_ms: backoff_ms(policy, 1) },
+        End::Success => is_service && policy.on == RestartOn::AnyExit,
+        End::Failure => policy.on != RestartOn::Never,
+    };
+    if !restarts {
+        return Next::Done;
+    }
+    if !is_service {
+        let failures = failures.saturating_add(1);
+        return if failures < policy.max_failures.max(1) { backoff(failures) } else { Next::Done };
+    }
+    match (how, life_ms >= policy.stable_after_ms) {
+        (End::Success, true) => Next::Again { failures: 0, delay_ms: 0 },
+        (_, true) => backoff(1),
+        // Flapping: an end so soon counts against it, whatever the exit.
+        (_, false) => backoff(failures.saturating_add(1)),
+    }
+}
+
+/// Doubles with each failure in a row.
+fn backoff_ms(policy: &RestartPolicy, failures: u32) -> u64 {
+    let doublings = failures.saturating_sub(1).min(32);
+    let initial_ms = policy.initial_backoff_ms.max(MIN_BACKOFF_MS);
+    initial_ms.saturating_mul(1 << doublings).min(policy.max_backoff_ms.max(initial_ms))
+}
+
+/// Up to a tenth less, by task: what failed together does not come back together.
+fn jittered(delay_ms: u64, task: TaskId) -> u64 {
+    let chance = task.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54;
+    delay_ms - delay_ms / 10 * chance / 1024
+}

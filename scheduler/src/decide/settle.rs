@@ -1,0 +1,116 @@
+//! Makes what a job wants and stops what it doesn't, in slices, until the two agree.
+//! Not here: lives after the first of a version (`retry`), runs of cron jobs (`cron`).
+
+use dawn_proto::v1::{JobKind, Reason};
+use dawn_proto::{TaskState, Timestamp};
+
+use super::cron;
+use super::step::{Life, Step};
+use crate::model::{Job, JobId, Spec, Task};
+
+/// What a job is to become. Apart from `Job` because it may be decided in this very step.
+pub(super) struct Aim<'a> {
+    pub id: JobId,
+    pub spec: &'a Spec,
+    /// None when the job is made in this step.
+    pub job: Option<&'a Job>,
+    pub ended: bool,
+    /// By ranges, in addition to those the job knows.
+    pub stopped: &'a dyn Fn(u32) -> bool,
+    /// Instances below it are made.
+    pub made: u32,
+}
+
+/// Goes on with jobs that are not settled.
+pub(super) fn tick(step: &mut Step) {
+    for id in &step.state.unsettled {
+        if step.is_full() {
+            return;
+        }
+        let Some(job) = step.state.jobs.get(id) else { continue };
+        let Some(spec) = step.state.current_spec(job) else { continue };
+        let stopped = |instance| job.stopped.contains(&instance);
+        let ended = step.is_ended(job);
+        run(step, &Aim { id: *id, spec, job: Some(job), ended, stopped: &stopped, made: job.settled });
+    }
+}
+
+/// One slice.
+pub(super) fn run(step: &mut Step, aim: &Aim) {
+    let all_stopped = stop_unwanted(step, aim);
+    let made = make_wanted(step, aim);
+    let wanted = if aim.makes() { aim.spec.job.instances } else { 0 };
+    let to = if all_stopped && made >= wanted { Job::SETTLED } else { made };
+    step.settle(aim.id, to);
+}
+
+impl Aim<'_> {
+    /// Whether instances as such are made; a cron job's are made by run.
+    fn makes(&self) -> bool {
+        !self.ended && self.spec.job.kind != JobKind::Cron
+    }
+
+    fn unwanted(&self, task: &Task) -> Option<Reason> {
+        if self.ended || (self.stopped)(task.instance) && self.makes() {
+            Some(Reason::UserRequest)
+        } else if self.makes() && task.instance >= self.spec.job.instances {
+            Some(Reason::ScaledDown)
+        } else {
+            None
+        }
+    }
+}
+
+/// Whether nothing is left to be told to stop.
+fn stop_unwanted(step: &mut Step, aim: &Aim) -> bool {
+    let Some(job) = aim.job else { return true };
+    for task in step.state.living(job) {
+        let Some(reason) = aim.unwanted(task) else { continue };
+        if !step.is_living(task) || step.state_of(task) == TaskState::Killing {
+            continue;
+        }
+        if step.is_full() {
+            return false;
+        }
+        step.stop(task, reason, "");
+    }
+    true
+}
+
+/// The first instance not made yet.
+fn make_wanted(step: &mut Step, aim: &Aim) -> u32 {
+    let wanted = if aim.makes() { aim.spec.job.instances } else { 0 };
+    for instance in aim.made..wanted {
+        if step.is_full() {
+            return instance;
+        }
+        if (aim.stopped)(instance) {
+            continue;
+        }
+        let newest = aim.job.and_then(|job| job.newest(Timestamp(0), instance));
+        let newest = newest.and_then(|id| step.state.tasks.get(&id));
+        match newest {
+            None => step.make_task(aim.id, aim.spec, Life::first(instance, Timestamp(0))),
+            // One of this version that has ended, or any that lived before this step, is `retry`'s when it ends.
+            Some(task) if task.spec == aim.spec.id || !task.state().is_terminal() => {}
+            Some(task) => step.make_task(aim.id, aim.spec, Life::after(task)),
+        }
+    }
+    wanted.max(aim.made)
+}
+
+/// What follows for a job that lost tasks: the run that waited for the last one's end, or its own end.
+pub(super) fn conclude(step: &mut Step, id: JobId) {
+    let Some(job) = step.state.jobs.get(&id) else { return };
+    if step.is_ended(job) || step.living(job) > 0 {
+        return;
+    }
+    if step.kind(job) == JobKind::Cron {
+        return cron::start_queued(step, job);
+    }
+    if step.settled(job) != Job::SETTLED {
+        return;
+    }
+    step.end_job(id, "", "no instance is left to run");
+    step.settle(id, Job::SETTLED);
+}

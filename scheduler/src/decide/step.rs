@@ -1,0 +1,181 @@
+//! One step's decision while it is made: what was decided so far, and the state as it will be because of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dawn_proto::v1::{JobKind, NodeState, Reason, TickOutcome};
+use dawn_proto::{TaskId, TaskState, Timestamp};
+
+use super::{Decision, Rule, rule, settle};
+use crate::model::{AgentNo, Effect, Job, JobId, Live, Mutation, Now, Settings, Spec, State, Task};
+
+pub(super) struct Step<'a> {
+    pub state: &'a State,
+    pub live: &'a Live,
+    pub now: Now,
+    pub settings: &'a Settings,
+    pub mutations: Vec<Mutation>,
+    pub effects: Vec<Effect>,
+    next_task: TaskId,
+    moved: BTreeMap<TaskId, TaskState>,
+    /// Tasks made less tasks ended, by job.
+    living: BTreeMap<JobId, i64>,
+    /// Jobs that lost a task.
+    touched: BTreeSet<JobId>,
+    ended: BTreeSet<JobId>,
+    settled: BTreeMap<JobId, u32>,
+    forgotten: BTreeSet<TaskId>,
+}
+
+/// A task to be made.
+pub(super) struct Life {
+    pub instance: u32,
+    pub run_at: Timestamp,
+    pub attempt: u32,
+    pub failures: u32,
+    pub ready_at: Option<Timestamp>,
+    pub reason: Reason,
+}
+
+impl Life {
+    /// The first one of a slot.
+    pub fn first(instance: u32, run_at: Timestamp) -> Self {
+        Life { instance, run_at, attempt: 1, failures: 0, ready_at: None, reason: Reason::None }
+    }
+
+    /// The one after `task`, at once.
+    pub fn after(task: &Task) -> Self {
+        Life { attempt: task.attempt.saturating_add(1), ..Life::first(task.instance, task.run_at) }
+    }
+}
+
+impl<'a> Step<'a> {
+    pub fn new(state: &'a State, live: &'a Live, now: Now, settings: &'a Settings) -> Self {
+        Step {
+            state,
+            live,
+            now,
+            settings,
+            mutations: Vec::new(),
+            effects: Vec::new(),
+            next_task: state.next_task,
+            moved: BTreeMap::new(),
+            living: BTreeMap::new(),
+            touched: BTreeSet::new(),
+            ended: BTreeSet::new(),
+            settled: BTreeMap::new(),
+            forgotten: BTreeSet::new(),
+        }
+    }
+
+    /// The decision, with what follows for jobs that lost tasks in it.
+    pub fn finish(mut self) -> Decision {
+        for job in std::mem::take(&mut self.touched) {
+            settle::conclude(&mut self, job);
+        }
+        Decision { mutations: self.mutations, effects: self.effects }
+    }
+
+    /// The task's state with this step's moves.
+    pub fn state_of(&self, task: &Task) -> TaskState {
+        self.moved.get(&task.id).copied().unwrap_or_else(|| task.state())
+    }
+
+    pub fn is_living(&self, task: &Task) -> bool {
+        !self.state_of(task).is_terminal()
+    }
+
+    /// How many tasks of the job live after this step.
+    pub fn living(&self, job: &Job) -> u32 {
+        let living = i64::from(job.living) + self.living.get(&job.id).copied().unwrap_or(0);
+        u32::try_from(living).unwrap_or(0)
+    }
+
+    pub fn is_ended(&self, job: &Job) -> bool {
+        job.ended.is_some() || self.ended.contains(&job.id)
+    }
+
+    pub fn settled(&self, job: &Job) -> u32 {
+        self.settled.get(&job.id).copied().unwrap_or(job.settled)
+    }
+
+    /// Whether the step has reached its bound; the next tick goes on.
+    pub fn is_full(&self) -> bool {
+        self.mutations.len() >= self.settings.slice
+    }
+
+    /// Whether what is sent to the agent may arrive.
+    pub fn is_reachable(&self, agent: AgentNo) -> bool {
+        let up = self.state.agents.get(&agent).is_some_and(|agent| agent.state == NodeState::Up);
+        up && self.live.agents.get(&agent).is_some_and(|live| live.link.is_some())
+    }
+
+    /// Moves a task as the table allows.
+    ///
+    /// # Panics
+    /// When the table doesn't: the caller is wrong.
+    pub fn move_task(&mut self, task: &Task, to: TaskState, reason: Reason, message: &str) {
+        let from = self.state_of(task);
+        assert!(matches!(rule(Some(from), to), Rule::Move(_)), "{} would move from {from:?} to {to:?}", task.id);
+        self.mutations.push(Mutation::TaskMoved { task: task.id, to, reason, message: message.into() });
+        self.moved.insert(task.id, to);
+        if to.is_terminal() {
+            *self.living.entry(task.job).or_default() -= 1;
+            self.touched.insert(task.job);
+        }
+    }
+
+    /// Has a living task stopped: at once when it is nowhere yet, otherwise by its agent. Nothing when it is being
+    /// stopped for good already.
+    pub fn stop(&mut self, task: &Task, reason: Reason, message: &str) {
+        match self.state_of(task) {
+            TaskState::Throttled | TaskState::Pending => self.move_task(task, TaskState::Killed, reason, message),
+            TaskState::Killing => {}
+            state if state.is_terminal() => {}
+            _ => self.move_task(task, TaskState::Killing, reason, message),
+        }
+    }
+
+    /// Makes a task, and forgets the oldest of its slot beyond those kept.
+    pub fn make_task(&mut self, job: JobId, spec: &Spec, life: Life) {
+        let task = self.next_task;
+        self.next_task = TaskId(task.0 + 1);
+        let Life { instance, run_at, attempt, failures, ready_at, reason } = life;
+        let spec = spec.id;
+        let made = Mutation::TaskMade { task, job, spec, instance, attempt, failures, run_at, ready_at, reason };
+        self.mutations.push(made);
+        *self.living.entry(job).or_default() += 1;
+        let Some(job) = self.state.jobs.get(&job) else { return };
+        let kept = self.settings.kept_ended_tasks;
+        let state = self.state;
+        for task in job.slot(run_at, instance).rev().skip(kept).filter_map(|id| state.tasks.get(&id)) {
+            self.forget(task);
+        }
+    }
+
+    /// Forgets a task, if it has ended.
+    pub fn forget(&mut self, task: &Task) {
+        if !self.is_living(task) && self.forgotten.insert(task.id) {
+            self.mutations.push(Mutation::TaskForgotten { task: task.id });
+        }
+    }
+
+    pub fn settle(&mut self, job: JobId, to: u32) {
+        self.mutations.push(Mutation::JobSettled { job, to });
+        self.settled.insert(job, to);
+    }
+
+    /// Ends a job: nothing more is made for it, not even the cron run that waits.
+    pub fn end_job(&mut self, job: JobId, author: &str, message: &str) {
+        if let Some(queued) = self.state.jobs.get(&job).and_then(Job::queued) {
+            let (scheduled, outcome) = (queued.scheduled, TickOutcome::SkippedOverlap);
+            self.mutations.push(Mutation::Ticked { job, scheduled, outcome });
+        }
+        self.mutations.push(Mutation::JobEnded { job, author: author.into(), message: message.into() });
+        self.ended.insert(job);
+    }
+
+    /// The job's kind now.
+    pub fn kind(&self, job: &Job) -> JobKind {
+        self.state.current_spec(job).map_or(JobKind::Unspecified, |spec| spec.job.kind)
+    }
+}

@@ -1,0 +1,73 @@
+//! A job is submitted: made, scaled, its template replaced, run again, or refused.
+
+use std::sync::Arc;
+
+use dawn_proto::SpecId;
+use dawn_proto::v1::{JobKind, SubmitOutcome};
+
+use super::settle::{self, Aim};
+use super::step::Step;
+use crate::model::{Answer, Job, JobId, JobSpec, Mutation, Refusal, Spec};
+
+/// Bounded by the slice: what doesn't fit is made by the next ticks.
+pub(super) fn submit(step: &mut Step, spec: &JobSpec, author: &str, message: &str) -> Result<Answer, Refusal> {
+    let job = step.state.job(&spec.key);
+    let outcome = match job {
+        None => SubmitOutcome::Created,
+        Some(job) => outcome(step, job, spec)?,
+    };
+    let last = job.and_then(Job::current).map_or(0, |version| version.version);
+    if outcome == SubmitOutcome::Unchanged {
+        return Ok(Answer::Submitted { key: spec.key.clone(), version: last, outcome });
+    }
+    has_room(step, job, spec)?;
+    let id = job.map_or(step.state.next_job, |job| job.id);
+    if job.is_none() {
+        step.mutations.push(Mutation::JobMade { job: id, key: spec.key.clone() });
+    }
+    let version = last + 1;
+    let spec = Arc::new(Spec { id: next_spec(step), version, job: spec.clone() });
+    let (author, message) = (author.into(), message.into());
+    step.mutations.push(Mutation::JobVersioned { job: id, spec: spec.clone(), author, message });
+    settle::run(step, &Aim { id, spec: &spec, job, ended: false, stopped: &|_| false, made: 0 });
+    Ok(Answer::Submitted { key: spec.job.key.clone(), version, outcome })
+}
+
+fn next_spec(step: &Step) -> SpecId {
+    step.state.next_spec
+}
+
+fn outcome(step: &Step, job: &Job, new: &JobSpec) -> Result<SubmitOutcome, Refusal> {
+    let key = job.key.clone();
+    if job.ended.is_some() {
+        // Tasks of the ended version not yet told to stop would pass for the new one's.
+        return match job.settled {
+            Job::SETTLED => Ok(SubmitOutcome::Replaced),
+            _ => Err(Refusal::StillEnding { key, tasks: job.living }),
+        };
+    }
+    let Some(current) = step.state.current_spec(job) else { return Ok(SubmitOutcome::Replaced) };
+    if current.job.same_as(new) && job.stopped.is_empty() {
+        Ok(SubmitOutcome::Unchanged)
+    } else if current.job.kind == new.kind && new.kind == JobKind::Cron {
+        Ok(SubmitOutcome::Replaced)
+    } else if new.kind == JobKind::Service && current.job.same_but_for_instances(new) {
+        Ok(SubmitOutcome::Scaled)
+    } else {
+        Err(Refusal::Differs { key, version: current.version })
+    }
+}
+
+/// The state is bounded: a journal can't grow for ever.
+fn has_room(step: &Step, job: Option<&Job>, spec: &JobSpec) -> Result<(), Refusal> {
+    let (jobs, tasks) = (step.state.jobs.len(), step.state.tasks.len());
+    if job.is_none() && (jobs >= step.settings.max_jobs || step.state.next_job == JobId(u32::MAX)) {
+        return Err(Refusal::Full { what: "jobs", have: jobs });
+    }
+    let more = if spec.kind == JobKind::Cron { 0 } else { spec.instances as usize };
+    let more = more.saturating_sub(job.map_or(0, |job| job.living as usize));
+    if tasks.saturating_add(more) > step.settings.max_tasks {
+        return Err(Refusal::Full { what: "tasks", have: tasks });
+    }
+    Ok(())
+}

@@ -1,0 +1,16 @@
+//! Decisions, verb by verb, in a world that owns its clock; and random ones, checked against the promises.
+
+mod agents;
+mod cron;
+mod fleet;
+mod kill;
+mod liveness;
+mod promises;
+mod prune;
+mod random;
+mod report;
+mod retry;
+mod specs;
+mod submit;
+mod timers;
+mod world;

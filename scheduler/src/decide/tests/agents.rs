@@ -1,0 +1,140 @@
+use dawn_proto::v1::{NodeState, Reason};
+use dawn_proto::{Epoch, TaskId, TaskState::*};
+
+use super::specs::{batch, service};
+use super::world::{World, ack, kill_effect, registration, report};
+use crate::model::{Effect, Event, LinkId, Offer, Registration};
+
+fn register(world: &mut World, link: u64, registration: Registration) -> Vec<Effect> {
+    world.event(Event::Registered { link: LinkId(link), registration: Box::new(registration) });
+    world.take()
+}
+
+#[test]
+fn a_new_agent_gets_a_number_and_is_welcome() {
+    let mut world = World::new();
+    let (link, agent) = world.agent(1);
+    assert_eq!(world.live.links.get(&link), Some(&agent));
+    let known = &world.state.agents[&agent];
+    assert_eq!((known.id.as_str(), known.state, known.offer_epoch), ("node-1", NodeState::Up, 1));
+    // Again on another link, unchanged: nothing to record.
+    let index = world.state.index;
+    let told = register(&mut world, 77, registration(1, vec![]));
+    assert_eq!(told, [Effect::Welcome { link: LinkId(77), agent, epoch: Epoch(1) }]);
+    assert_eq!((world.state.index, world.live.links.len()), (index, 1));
+}
+
+#[test]
+fn what_changed_is_recorded() {
+    let mut world = World::new();
+    let (link, agent) = world.agent(1);
+    let mut offer = registration(1, vec![]).offer;
+    offer.total.cpu_milli = 1_000;
+    world.event(Event::Offered { link, offer: Offer { epoch: 2, ..offer.clone() } });
+    assert_eq!(world.state.agents[&agent].total.cpu_milli, 1_000);
+    let index = world.state.index;
+    world.event(Event::Offered { link, offer: Offer { epoch: 2, ..offer } });
+    assert_eq!((world.state.index, world.take()), (index, vec![]));
+}
+
+#[test]
+fn who_does_not_belong_here_is_refused_and_not_bound() {
+    let mut world = World::new();
+    world.agent(1);
+    let index = world.state.index;
+    let other_cluster = Registration { cluster_id: "c2".into(), ..registration(2, vec![]) };
+    let newer_leader = Registration { epoch_seen: Epoch(2), ..registration(2, vec![]) };
+    let same_id = Registration { hostname: "elsewhere".into(), ..registration(1, vec![]) };
+    let from_the_future = registration(2, vec![report(TaskId(7), Running, Reason::None)]);
+    for (registration, finally, says) in [
+        (other_cluster, true, "belongs to cluster c2, this is cluster c1"),
+        (newer_leader, false, "seen epoch 2"),
+        (same_id, true, "in use by host-1"),
+        (from_the_future, true, "holds t7, newer than any task of this journal (next t0)"),
+    ] {
+        let told = register(&mut world, 9, registration);
+        let [Effect::Refuse { link: LinkId(9), reason, is_final }] = &told[..] else { panic!("{told:?}") };
+        assert!(reason.contains(says) && *is_final == finally, "{reason}");
+    }
+    assert_eq!((world.state.index, world.live.links.len()), (index, 1));
+    // The host that had the id is silent: another one may take over the work directory.
+    world.pass_ms(16_000);
+    let told = register(&mut world, 9, Registration { hostname: "elsewhere".into(), ..registration(1, vec![]) });
+    assert!(matches!(told[..], [Effect::Welcome { .. }]), "{told:?}");
+}
+
+#[test]
+fn an_agent_that_is_back_is_compared_with_the_state_both_ways() {
+    let mut world = World::new();
+    let (_, agent, tasks) = world.running(&batch("sum", 5));
+    let [runs, ended, unnamed, stopping, orphan] = tasks[..] else { panic!("{tasks:?}") };
+    world.kill("sum", &[(3, 3)]).unwrap();
+    world.report(LinkId(1), orphan, Finished, Reason::None);
+    world.submit(&service("web", 1)).unwrap();
+    world.place_all(agent);
+    let assigned = TaskId(5);
+    world.take();
+    let named = vec![
+        report(runs, Running, Reason::None),
+        report(ended, Finished, Reason::None),
+        report(orphan, Running, Reason::None),
+    ];
+    let link = LinkId(2);
+    let told = register(&mut world, 2, registration(1, named));
+    let wanted = [
+        Effect::Welcome { link, agent, epoch: Epoch(1) },
+        ack(link, runs, Running),
+        ack(link, ended, Finished),
+        kill_effect(agent, orphan, Reason::Orphan),
+        ack(link, orphan, Running),
+        kill_effect(agent, stopping, Reason::UserRequest),
+        Effect::Launch { agent, task: assigned },
+        Effect::Reconcile { agent, tasks: vec![unnamed, stopping] },
+    ];
+    assert_eq!(told, wanted);
+    // Not being named ended nothing.
+    assert_eq!(
+        [runs, ended, unnamed, stopping].map(|task| world.state_of(task)),
+        [Running, Finished, Running, Killing]
+    );
+    world.report(link, unnamed, Lost, Reason::NotOnAgent);
+    world.report(link, stopping, Lost, Reason::NotOnAgent);
+    assert_eq!(world.tasks("sum")[4..], [(4, 1, Finished), (2, 2, Pending)]);
+    assert_eq!(world.take(), [ack(link, unnamed, Lost), ack(link, stopping, Lost)]);
+}
+
+#[test]
+fn another_boot_is_evidence_for_what_is_not_named() {
+    let mut world = World::new();
+    let (_, agent, tasks) = world.running(&service("web", 3));
+    world.kill("web", &[(2, 2)]).unwrap();
+    world.submit(&batch("sum", 1)).unwrap();
+    world.place_all(agent);
+    world.take();
+    // Its own word about one of them goes first.
+    let named = vec![report(tasks[0], Failed, Reason::AgentRebooted)];
+    let told = register(&mut world, 2, Registration { boot_id: "boot-2".into(), ..registration(1, named) });
+    let link = LinkId(2);
+    let wanted = [
+        Effect::Welcome { link, agent, epoch: Epoch(1) },
+        ack(link, tasks[0], Failed),
+        Effect::Launch { agent, task: TaskId(3) },
+    ];
+    assert_eq!(told, wanted);
+    assert_eq!(world.state.tasks[&tasks[1]].history.last().unwrap().reason, Reason::AgentRebooted);
+    let web = world.tasks("web");
+    assert_eq!(web, [(0, 1, Failed), (1, 1, Lost), (2, 1, Lost), (0, 2, Throttled), (1, 2, Pending)]);
+    assert_eq!(world.tasks("sum"), [(0, 1, Assigned)]);
+}
+
+#[test]
+fn heartbeats_are_answered() {
+    let mut world = World::new();
+    let (link, _) = world.agent(1);
+    let index = world.state.index;
+    world.event(Event::Heartbeat { link, sequence: 5 });
+    assert_eq!(world.take(), [Effect::HeartbeatAck { link, sequence: 5 }]);
+    world.event(Event::LinkClosed { link });
+    assert_eq!((world.take(), world.state.index), (vec![], index));
+    assert!(world.live.links.is_empty());
+}

@@ -1,0 +1,89 @@
+use dawn_proto::TaskState::*;
+use dawn_proto::v1::{Reason, SubmitOutcome};
+
+use super::specs::{batch, cron, key, service};
+use super::world::{World, ack, kill_effect};
+use crate::model::Refusal;
+
+#[test]
+fn a_killed_job_ends_and_nothing_of_it_comes_back() {
+    let mut world = World::new();
+    let (link, agent, tasks) = world.running(&service("web", 2));
+    assert_eq!(world.kill("web", &[]), Ok(2));
+    assert_eq!(world.job("web").ended.as_ref().map(|ended| (&*ended.by, &*ended.message)), Some(("ann", "enough")));
+    assert_eq!(world.take(), [0, 1].map(|i: usize| kill_effect(agent, tasks[i], Reason::UserRequest)));
+    world.report(link, tasks[0], Killed, Reason::None);
+    world.report(link, tasks[1], Finished, Reason::None);
+    assert_eq!(world.take(), [ack(link, tasks[0], Killed), ack(link, tasks[1], Finished)]);
+    world.pass_heard_ms(60_000, &[link]);
+    assert_eq!(world.tasks("web"), [(0, 1, Killed), (1, 1, Finished)]);
+    assert_eq!(world.state.tasks[&tasks[0]].history.last().unwrap().reason, Reason::UserRequest);
+    assert_eq!(world.take(), []);
+    assert_eq!(world.kill("web", &[]), Err(Refusal::JobEnded { key: key("web") }));
+}
+
+#[test]
+fn what_is_nowhere_yet_ends_at_once() {
+    let mut world = World::new();
+    world.submit(&service("web", 2)).unwrap();
+    assert_eq!(world.kill("web", &[]), Ok(2));
+    assert_eq!(world.tasks("web"), [(0, 1, Killed), (1, 1, Killed)]);
+    assert_eq!(world.take(), []);
+}
+
+#[test]
+fn killed_instances_stay_away_until_the_job_is_submitted_again() {
+    let mut world = World::new();
+    let (link, agent, tasks) = world.running(&service("web", 3));
+    assert_eq!(world.kill("web", &[(1, 1)]), Ok(1));
+    assert_eq!(world.take(), [kill_effect(agent, tasks[1], Reason::UserRequest)]);
+    world.report(link, tasks[1], Killed, Reason::None);
+    world.take();
+    world.pass_heard_ms(30_000, &[link]);
+    assert_eq!(world.tasks("web"), [(0, 1, Running), (1, 1, Killed), (2, 1, Running)]);
+    assert_eq!(world.submit(&service("web", 3)), Ok(SubmitOutcome::Scaled));
+    assert_eq!(world.tasks("web"), [(0, 1, Running), (1, 1, Killed), (2, 1, Running), (1, 2, Pending)]);
+    assert_eq!(world.take(), []);
+}
+
+#[test]
+fn when_the_last_instance_is_killed_the_job_ends() {
+    let mut world = World::new();
+    let (link, _, tasks) = world.running(&batch("sum", 2));
+    world.report(link, tasks[0], Finished, Reason::None);
+    assert!(world.job("sum").ended.is_none());
+    world.kill("sum", &[(1, 1)]).unwrap();
+    world.report(link, tasks[1], Killed, Reason::None);
+    assert!(world.job("sum").ended.is_some());
+    world.submit(&service("web", 1)).unwrap();
+    world.kill("web", &[(0, 0)]).unwrap();
+    assert!(world.job("web").ended.is_some());
+}
+
+#[test]
+fn instances_of_a_cron_job_are_back_in_the_next_run() {
+    let mut world = World::new();
+    let (link, agent) = world.agent(1);
+    world.submit(&cron("c", |_| ())).unwrap();
+    world.pass_heard_ms(60_250, &[link]);
+    world.place_all(agent);
+    let task = *world.job("c").tasks.first().unwrap();
+    world.take();
+    assert_eq!(world.kill("c", &[(0, 0)]), Ok(1));
+    assert_eq!(world.take(), [kill_effect(agent, task, Reason::UserRequest)]);
+    world.report(link, task, Killed, Reason::None);
+    assert_eq!(world.tasks("c"), [(0, 1, Killed)]);
+    world.pass_heard_ms(60_000, &[link]);
+    assert_eq!(world.tasks("c"), [(0, 1, Killed), (0, 1, Pending)]);
+}
+
+#[test]
+fn what_is_not_there_is_refused() {
+    let mut world = World::new();
+    assert_eq!(world.kill("web", &[]), Err(Refusal::NoSuchJob { key: key("web") }));
+    world.submit(&service("web", 3)).unwrap();
+    let refused = Err(Refusal::NoSuchInstance { key: key("web"), instance: 3, instances: 3 });
+    assert_eq!(world.kill("web", &[(0, 1), (2, 3)]), refused);
+    assert_eq!(world.tasks("web").len(), 3);
+    assert!(world.state.pending.len() == 3);
+}

@@ -1,0 +1,117 @@
+//! What must hold after every step, whatever happened (the numbers are the design's).
+
+use std::collections::BTreeMap;
+
+use dawn_proto::v1::JobKind;
+use dawn_proto::{TaskId, TaskState, Timestamp};
+
+use super::world::World;
+use crate::model::{Effect, Job, Mutation, State};
+
+/// Reads the journal as it grows.
+#[derive(Default)]
+pub struct Promises {
+    read: usize,
+    ends: BTreeMap<TaskId, u32>,
+    placements: BTreeMap<TaskId, u32>,
+    /// Launches of a cron instant.
+    launches: BTreeMap<(u32, Timestamp), u32>,
+}
+
+impl Promises {
+    pub fn check(&mut self, world: &World) {
+        self.read_journal(world);
+        for job in world.state.jobs.values() {
+            one_life_per_slot(&world.state, job);
+            wanted_instances_live(&world.state, job);
+        }
+    }
+
+    /// S5, S6 and the cron promise: placed once, ended once, nothing after; one launch an instant.
+    fn read_journal(&mut self, world: &World) {
+        for batch in &world.journal[self.read..] {
+            for mutation in &batch.mutations {
+                match mutation {
+                    Mutation::TaskAssigned { task, .. } => {
+                        assert!(!self.ends.contains_key(task), "{task} is placed after its end");
+                        *self.placements.entry(*task).or_default() += 1;
+                        assert_eq!(self.placements[task], 1, "{task} is placed twice");
+                    }
+                    Mutation::TaskMoved { task, to, .. } => {
+                        assert!(!self.ends.contains_key(task), "{task} moves to {to:?} after its end");
+                        if to.is_terminal() {
+                            self.ends.insert(*task, 1);
+                        }
+                    }
+                    Mutation::TaskMade { job, run_at, attempt: 1, .. } if run_at.0 != 0 => {
+                        let launches = self.launches.entry((job.0, *run_at)).or_default();
+                        *launches += 1;
+                        assert_eq!(*launches, 1, "two runs of {run_at}");
+                        let recorded = world.state.jobs[job].ticks.iter().any(|tick| tick.scheduled == *run_at);
+                        assert!(recorded, "a run of {run_at} without its record");
+                    }
+                    _ => {}
+                }
+            }
+        }
+        self.read = world.journal.len();
+    }
+
+    /// S9 and S4: what is stopped was stopped by a committed decision, what is launched is placed there.
+    pub fn check_effects(world: &World, effects: &[Effect]) {
+        for effect in effects {
+            match effect {
+                Effect::Kill { agent, task, .. } => {
+                    let Some(task) = world.state.tasks.get(task) else { continue };
+                    let elsewhere = task.status.place().is_some_and(|place| place.agent != *agent);
+                    let stopped = task.state().is_stopping() || task.state().is_terminal();
+                    assert!(stopped || elsewhere, "{} is killed in {:?}", task.id, task.state());
+                }
+                Effect::Launch { agent, task } => {
+                    let task = &world.state.tasks[task];
+                    assert_eq!((task.state(), task.held_on()), (TaskState::Assigned, Some(*agent)), "{}", task.id);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// S2, as far as the state can promise it.
+fn one_life_per_slot(state: &State, job: &Job) {
+    let mut lives = BTreeMap::new();
+    for task in state.living(job) {
+        *lives.entry((task.run_at, task.instance)).or_insert(0) += 1;
+    }
+    assert!(lives.values().all(|lives| *lives == 1), "{}: {lives:?}", job.key);
+    assert_eq!(job.living as usize, lives.len(), "{}", job.key);
+}
+
+/// S3: an accepted service is there, instance by instance; a job is only over when nothing of it lives.
+fn wanted_instances_live(state: &State, job: &Job) {
+    let spec = &state.current_spec(job).unwrap().job;
+    if job.ended.is_some() || job.settled != Job::SETTLED {
+        return;
+    }
+    for instance in (0..spec.instances).filter(|instance| !job.stopped.contains(instance)) {
+        let newest = job.newest(Timestamp(0), instance).map(|task| &state.tasks[&task]);
+        match spec.kind {
+            JobKind::Service => {
+                let state = newest.map(|task| task.state());
+                assert!(state.is_some_and(|state| !state.is_terminal()), "{} {instance}: {state:?}", job.key);
+            }
+            JobKind::Batch => assert!(newest.is_some(), "{} {instance} was never made", job.key),
+            _ => {}
+        }
+    }
+    if spec.kind != JobKind::Cron {
+        assert!(job.living > 0, "{} goes on without a task", job.key);
+    }
+}
+
+/// S11: the follower's state, and a state whose indexes are built anew, equal the leader's.
+pub fn replay_equals_live(world: &World) {
+    let live = format!("{:?}", world.state);
+    assert_eq!(format!("{:?}", world.twin), live, "replay differs");
+    assert_eq!(format!("{:?}", world.state.clone().reindexed()), live, "indexes differ");
+}

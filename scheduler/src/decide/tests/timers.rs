@@ -1,0 +1,69 @@
+use dawn_proto::v1::Reason;
+use dawn_proto::{TaskId, TaskState::*};
+
+use super::specs::service;
+use super::world::{World, kill_effect};
+use crate::model::Effect;
+
+#[test]
+fn a_launch_without_an_answer_is_sent_again_and_at_last_given_up() {
+    let mut world = World::new();
+    let (link, agent) = world.agent(1);
+    world.submit(&service("web", 1)).unwrap();
+    world.place_all(agent);
+    world.take();
+    let again = vec![Effect::Launch { agent, task: TaskId(0) }, Effect::Reconcile { agent, tasks: vec![TaskId(0)] }];
+    for _ in 0..6 {
+        world.pass_heard_ms(9_750, &[link]);
+        assert_eq!(world.take(), []);
+        world.pass_heard_ms(250, &[link]);
+        assert_eq!(world.take(), again);
+    }
+    world.pass_heard_ms(250, &[link]);
+    assert_eq!(world.take(), [kill_effect(agent, TaskId(0), Reason::AgentLost)]);
+    assert_eq!(world.tasks("web"), [(0, 1, Lost), (0, 2, Pending)]);
+}
+
+#[test]
+fn a_kill_without_an_answer_is_sent_again_for_ever() {
+    let mut world = World::new();
+    world.settings.reconcile_interval_ms = u64::MAX;
+    let (link, agent, tasks) = world.running(&service("web", 1));
+    world.kill("web", &[]).unwrap();
+    world.take();
+    let kill = kill_effect(agent, tasks[0], Reason::UserRequest);
+    let again = [kill, Effect::Reconcile { agent, tasks: tasks.clone() }];
+    for _ in 0..20 {
+        world.pass_heard_ms(10_000, &[link]);
+        assert_eq!(world.take(), again);
+    }
+    // To nobody when nobody is there; the agent's registration has it sent.
+    world.event(crate::model::Event::LinkClosed { link });
+    world.pass_ms(12_000);
+    assert_eq!((world.state_of(tasks[0]), world.take()), (Killing, vec![]));
+}
+
+#[test]
+fn every_agent_is_asked_for_all_its_tasks_in_its_turn() {
+    let mut world = World::new();
+    let (link, agent, tasks) = world.running(&service("web", 3));
+    let (other, _) = world.agent(2);
+    world.settings.reconcile_interval_ms = 20_000;
+    world.pass_heard_ms(100_000, &[link, other]);
+    let asked = world.take();
+    assert_eq!(asked, vec![Effect::Reconcile { agent, tasks }; 5]);
+}
+
+#[test]
+fn a_clock_that_goes_back_ends_no_backoff_twice_and_no_wait_early() {
+    let mut world = World::new();
+    let (link, _, tasks) = world.running(&service("web", 1));
+    world.report(link, tasks[0], Failed, Reason::Exited);
+    world.take();
+    world.now.wall.0 -= 3_600_000;
+    world.pass_heard_ms(10_000, &[link]);
+    assert_eq!(world.tasks("web"), [(0, 1, Failed), (0, 2, Throttled)]);
+    world.now.wall.0 += 3_600_000;
+    world.pass_heard_ms(250, &[link]);
+    assert_eq!((world.tasks("web")[1], world.take()), ((0, 2, Pending), vec![]));
+}

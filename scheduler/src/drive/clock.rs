@@ -1,0 +1,33 @@
+//! Where the driver's time comes from.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use dawn_proto::Timestamp;
+
+use crate::model::Now;
+
+pub trait Clock: Send + 'static {
+    fn now(&self) -> Now;
+}
+
+/// The machine's clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct SystemClock {
+    start: Instant,
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        SystemClock { start: Instant::now() }
+    }
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> Now {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Now {
+            wall: Timestamp(i64::try_from(wall.as_millis()).unwrap_or(i64::MAX)),
+            mono_ms: u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! What the pulse asks of a journal. Its homes are edges: embedded files, etcd.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use crate::model::Batch;
+
+/// Why a batch was not made durable. All are final for this leader: its memory is void and the process ends.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    #[error("batch {index} was refused: this scheduler is not the leader any more")]
+    NotLeader { index: u64 },
+    #[error("appending batch {index} to {place}")]
+    Failed { index: u64, place: String, source: Box<dyn std::error::Error + Send + Sync> },
+}
+
+/// An ordered, durable list of batches under one leader's epoch.
+pub trait Journal: Send + 'static {
+    /// Appends after every batch appended before; resolves once it is durable. Several may be in flight; they become
+    /// durable in order. A failed append fails all after it.
+    fn append(&mut self, batch: Arc<Batch>) -> impl Future<Output = Result<(), AppendError>> + Send + 'static;
+}

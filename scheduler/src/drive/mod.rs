@@ -1,0 +1,19 @@
+//! The pulse: receive, decide, apply, append, and once durable act. Owns the whole state; no I/O of its own.
+
+mod clock;
+mod decider;
+mod follower;
+mod inbox;
+mod journal;
+mod pulse;
+mod role;
+mod runner;
+
+pub use clock::{Clock, SystemClock};
+pub use decider::PulseSettings;
+pub use follower::Follower;
+pub use inbox::{Inbox, InboxFull, Inboxes};
+pub use journal::{AppendError, Journal};
+pub use pulse::Pulse;
+pub use role::Role;
+pub use runner::{DriveError, Hands, LiveView, Runner};

@@ -1,0 +1,142 @@
+//! One step of the scheduler: decide each event, apply at once, and hold effects until they are durable. Synchronous
+//! and without I/O: the runner gives it time and a journal, a simulator gives it others.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use dawn_proto::{TaskId, Timestamp};
+
+use super::PulseSettings;
+use super::decider::Decider;
+use crate::decide::{self, Decision};
+use crate::model::{Batch, Effect, Event, JobId, Live, Mutation, Now, Settings, State};
+
+pub struct Pulse {
+    state: State,
+    live: Live,
+    decider: Decider,
+    /// Effects with the batch they wait for, in order.
+    held: VecDeque<(u64, Vec<Effect>)>,
+    /// The last batch known to be durable.
+    durable: u64,
+    /// The last step left placement work undone.
+    hungry: bool,
+    link_changes: u64,
+}
+
+impl Pulse {
+    /// Goes on from a replayed, durable state.
+    pub fn new(state: State, settings: Settings, bounds: PulseSettings) -> Self {
+        let decider = Decider::new(&state, settings, &bounds);
+        let (durable, live) = (state.index, Live::default());
+        Pulse { state, live, decider, held: VecDeque::new(), durable, hungry: false, link_changes: 0 }
+    }
+
+    /// Decides the events in turn, each seeing what those before it changed, then places. What it decided is applied
+    /// and returned as one batch, to be appended; its effects wait for [`Pulse::durable`].
+    pub fn step(&mut self, events: impl IntoIterator<Item = Event>, now: Now) -> Option<Arc<Batch>> {
+        let (mut mutations, mut effects) = (Vec::new(), Vec::new());
+        for event in events {
+            let decision = self.decider.decide(&self.state, &self.live, &event, now);
+            self.take(&decision.mutations, now.wall);
+            self.observe(&event, &decision, now);
+            mutations.extend(decision.mutations);
+            effects.extend(decision.effects);
+        }
+        let (placed, hungry) = self.decider.place(&self.state, now);
+        self.hungry = hungry;
+        self.take(&placed, now.wall);
+        mutations.extend(placed);
+        effects.extend(mutations.iter().filter_map(|mutation| self.decider.effect_of(&self.state, mutation)));
+        let batch = (!mutations.is_empty()).then(|| self.seal(mutations, now.wall));
+        if !effects.is_empty() {
+            // Without a batch of its own it waits for the last one: it may speak of what that one decided.
+            self.held.push_back((self.state.index, effects));
+        }
+        batch
+    }
+
+    /// Every batch up to `index` is durable: the effects that waited for it, in order.
+    pub fn durable(&mut self, index: u64) -> Vec<Effect> {
+        assert!(index <= self.state.index, "batch {index} is durable but only {} were made", self.state.index);
+        self.durable = self.durable.max(index);
+        self.released()
+    }
+
+    /// Effects that wait for nothing (any more).
+    pub fn released(&mut self) -> Vec<Effect> {
+        let mut released = Vec::new();
+        while self.held.front().is_some_and(|(waits_for, _)| *waits_for <= self.durable) {
+            released.extend(self.held.pop_front().into_iter().flat_map(|(_, effects)| effects));
+        }
+        released
+    }
+
+    /// Whether a step should follow at once: placement stopped at its bound.
+    pub fn is_hungry(&self) -> bool {
+        self.hungry
+    }
+
+    /// When the state itself asks for a tick, if before the next one: the end of a backoff, a task's last moment, a cron
+    /// tick. What was due at the last tick was looked at then, and is not due again.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        fn next<Id: Ord + Copy>(due: &BTreeSet<(Timestamp, Id)>, after: Timestamp, least: Id) -> Option<Timestamp> {
+            due.range((after.plus_ms(1), least)..).next().map(|(at, _)| *at)
+        }
+        let (state, ticked) = (&self.state, self.live.ticked.wall);
+        let tasks = [&state.throttled, &state.deadlines].map(|due| next(due, ticked, TaskId(0)));
+        tasks.into_iter().chain([next(&state.cron_due, ticked, JobId(0))]).flatten().min()
+    }
+
+    /// Whether a job is still being made or ended, slice by slice.
+    pub fn is_settling(&self) -> bool {
+        !self.state.unsettled.is_empty()
+    }
+
+    /// The state with everything decided, durable or not.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    pub fn live(&self) -> &Live {
+        &self.live
+    }
+
+    /// Grows whenever an agent's link comes or goes.
+    pub fn link_changes(&self) -> u64 {
+        self.link_changes
+    }
+
+    fn take(&mut self, decided: &[Mutation], at: Timestamp) {
+        for mutation in decided {
+            self.state.apply_one(mutation, at);
+            self.decider.observe(&self.state, mutation);
+        }
+    }
+
+    fn seal(&mut self, mutations: Vec<Mutation>, at: Timestamp) -> Arc<Batch> {
+        let batch = Batch { index: self.state.index + 1, epoch: self.state.epoch, at, mutations };
+        self.state.seal(&batch);
+        Arc::new(batch)
+    }
+
+    /// Who is connected follows from the event and what was decided about it; placement is told.
+    fn observe(&mut self, event: &Event, decision: &Decision, now: Now) {
+        let closed = match event {
+            Event::LinkClosed { link } => self.live.links.get(link).copied(),
+            _ => None,
+        };
+        decide::observe(&mut self.live, event, decision, now);
+        let welcomed = decision.effects.iter().filter_map(|effect| match effect {
+            Effect::Welcome { agent, .. } => Some((*agent, true)),
+            _ => None,
+        });
+        for (agent, connected) in welcomed.chain(closed.map(|agent| (agent, false))) {
+            self.decider.connected(&self.state, agent, connected);
+            self.link_changes += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,17 @@
+//! Whether this scheduler may act.
+
+/// Who acts. Changes at most once from following to leading; a leader that is deposed ends its process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Role {
+    Leading,
+    /// Reads are answered, writes and agents are sent to the leader, if anybody knows one.
+    Following {
+        leader: Option<String>,
+    },
+}
+
+impl Role {
+    pub fn is_leading(&self) -> bool {
+        *self == Role::Leading
+    }
+}

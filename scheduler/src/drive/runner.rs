@@ -1,0 +1,206 @@
+//! Drives the pulse in real time: gathers events, appends batches (several may be in flight), and hands on what became
+//! durable. Ends with an error when an append fails: the memory is void then.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dawn_proto::{Epoch, Timestamp};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesOrdered;
+use tokio::sync::{mpsc, watch};
+
+use super::{AppendError, Clock, Inboxes, Journal, Pulse};
+use crate::model::{AgentLive, AgentNo, Batch, Effect, Event, Now};
+
+/// Most events of each queue in one step.
+const STEP_EVENTS: usize = 512;
+/// Batches in flight at most. While so many are, events wait and make a larger batch.
+const IN_FLIGHT: usize = 4;
+/// Durable steps waiting for their hands at most; then the pulse waits.
+const UNDONE: usize = 256;
+const TICK: Duration = Duration::from_millis(250);
+/// While a job is made or ended in slices.
+const SETTLING_TICK: Duration = Duration::from_millis(20);
+/// How often who is connected is published, unless it changes.
+const LIVE_EVERY_MS: u64 = 1000;
+/// How soon a change of it is published.
+const LIVE_AFTER_CHANGE_MS: u64 = 50;
+
+/// Does what was decided, in order and only once it is durable. Must not wait for anything slow.
+pub trait Hands: Send + 'static {
+    /// `batches` became durable (followers apply them first), `effects` are to be done.
+    fn act(&mut self, batches: &[Arc<Batch>], effects: Vec<Effect>);
+}
+
+/// Who is connected, at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct LiveView {
+    pub now: Now,
+    pub agents: BTreeMap<AgentNo, AgentLive>,
+}
+
+impl LiveView {
+    pub fn is_connected(&self, agent: AgentNo) -> bool {
+        self.agents.get(&agent).is_some_and(|live| live.link.is_some())
+    }
+
+    /// When the agent was last heard under this leader.
+    pub fn heard(&self, agent: AgentNo) -> Option<Timestamp> {
+        let ago_ms = self.now.mono_ms.saturating_sub(self.agents.get(&agent)?.heard_ms);
+        Some(Timestamp(self.now.wall.0.saturating_sub(i64::try_from(ago_ms).unwrap_or(i64::MAX))))
+    }
+}
+
+/// Why the pulse ended.
+#[derive(Debug, thiserror::Error)]
+pub enum DriveError {
+    #[error("a decision could not be made durable; ending, so that nothing is done on its strength")]
+    Append(#[from] AppendError),
+    #[error("the part that carries out decisions has ended unexpectedly")]
+    HandsGone,
+}
+
+type Done = (Vec<Arc<Batch>>, Vec<Effect>);
+
+/// The pulse with its journal, clock and queues.
+pub struct Runner<J, C> {
+    pulse: Pulse,
+    journal: J,
+    clock: C,
+    inboxes: Inboxes,
+    live: watch::Sender<Arc<LiveView>>,
+    ticked_ms: u64,
+    live_ms: u64,
+    published_changes: u64,
+}
+
+impl<J: Journal, C: Clock> Runner<J, C> {
+    pub fn new(pulse: Pulse, journal: J, clock: C, inboxes: Inboxes) -> Self {
+        let (live, _) = watch::channel(Arc::default());
+        Runner { pulse, journal, clock, inboxes, live, ticked_ms: 0, live_ms: 0, published_changes: 0 }
+    }
+
+    /// Who is connected, at most a second old; changes sooner.
+    pub fn live(&self) -> watch::Receiver<Arc<LiveView>> {
+        self.live.subscribe()
+    }
+
+    /// Publishes who is connected there instead: readers may have subscribed before this leadership began.
+    pub fn publish_to(mut self, live: watch::Sender<Arc<LiveView>>) -> Self {
+        self.live = live;
+        self
+    }
+
+    /// Leads under `epoch` until `stop` resolves; then what is in flight is finished.
+    ///
+    /// # Errors
+    /// When a batch could not be made durable.
+    pub async fn lead(
+        mut self,
+        epoch: Epoch,
+        fresh_cluster_id: String,
+        mut hands: impl Hands,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), DriveError> {
+        let (acts, mut acts_out) = mpsc::channel::<Done>(UNDONE);
+        let worker = tokio::spawn(async move {
+            while let Some((batches, effects)) = acts_out.recv().await {
+                hands.act(&batches, effects);
+            }
+        });
+        let led = self.pump(Event::Elected { epoch, fresh_cluster_id }, &acts, stop).await;
+        drop(acts);
+        match worker.await {
+            Ok(()) => led,
+            Err(_) => led.and(Err(DriveError::HandsGone)),
+        }
+    }
+
+    async fn pump(
+        &mut self,
+        elected: Event,
+        acts: &mpsc::Sender<Done>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), DriveError> {
+        let mut stop = pin!(stop);
+        let mut in_flight = FuturesOrdered::new();
+        let mut events = vec![elected];
+        loop {
+            let room = in_flight.len() < IN_FLIGHT;
+            if room && (!events.is_empty() || self.pulse.is_hungry()) {
+                self.inboxes.take_waiting(&mut events, STEP_EVENTS);
+                let now = self.clock.now();
+                if let Some(batch) = self.step(&mut events, now) {
+                    let appended = self.journal.append(batch.clone());
+                    in_flight.push_back(async move { appended.await.map(|()| batch) });
+                }
+                self.publish_live(now);
+                self.hand_on(Vec::new(), acts).await?;
+                continue;
+            }
+            let wait = self.wait(self.clock.now());
+            tokio::select! {
+                biased;
+                Some(batch) = in_flight.next() => self.hand_on(vec![batch?], acts).await?,
+                () = &mut stop => break,
+                open = self.inboxes.take_first(&mut events), if room => {
+                    if !open { break }
+                }
+                () = tokio::time::sleep(wait), if room => events.push(Event::Tick),
+            }
+        }
+        while let Some(batch) = in_flight.next().await {
+            self.hand_on(vec![batch?], acts).await?;
+        }
+        Ok(())
+    }
+
+    /// One step with what was gathered, and a tick when one is due: a flood of events must not keep time away.
+    fn step(&mut self, events: &mut Vec<Event>, now: Now) -> Option<Arc<Batch>> {
+        let has_tick = events.iter().any(|event| matches!(event, Event::Tick));
+        let is_due = now.mono_ms.saturating_sub(self.ticked_ms) >= TICK.as_millis() as u64;
+        if !has_tick && is_due {
+            events.push(Event::Tick);
+        }
+        if has_tick || is_due {
+            self.ticked_ms = now.mono_ms;
+        }
+        self.pulse.step(events.drain(..), now)
+    }
+
+    /// Until the next tick, or the next moment the state itself names.
+    fn wait(&self, now: Now) -> Duration {
+        let since_tick = Duration::from_millis(now.mono_ms.saturating_sub(self.ticked_ms));
+        let every = if self.pulse.is_settling() { SETTLING_TICK } else { TICK };
+        let tick = every.saturating_sub(since_tick);
+        let deadline = self.pulse.next_deadline().map(|at| Duration::from_millis(at.since_ms(now.wall)));
+        deadline.map_or(tick, |deadline| deadline.max(Duration::from_millis(1)).min(tick))
+    }
+
+    async fn hand_on(&mut self, batches: Vec<Arc<Batch>>, acts: &mpsc::Sender<Done>) -> Result<(), DriveError> {
+        let effects = match batches.last() {
+            Some(batch) => self.pulse.durable(batch.index),
+            None => self.pulse.released(),
+        };
+        if batches.is_empty() && effects.is_empty() {
+            return Ok(());
+        }
+        acts.send((batches, effects)).await.map_err(|_| DriveError::HandsGone)
+    }
+
+    fn publish_live(&mut self, now: Now) {
+        let since_ms = now.mono_ms.saturating_sub(self.live_ms);
+        let changed = self.pulse.link_changes() != self.published_changes;
+        if since_ms < LIVE_EVERY_MS && !(changed && since_ms >= LIVE_AFTER_CHANGE_MS) {
+            return;
+        }
+        (self.live_ms, self.published_changes) = (now.mono_ms, self.pulse.link_changes());
+        self.live.send_replace(Arc::new(LiveView { now, agents: self.pulse.live().agents.clone() }));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,63 @@
+//! A real etcd on loopback for a test.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::{EtcdConfig, MIN_LEASE_MS, Store};
+
+/// A member of its own, ended with the value.
+pub struct Etcd {
+    child: Child,
+    pub config: EtcdConfig,
+    _dir: tempfile::TempDir,
+}
+
+impl Drop for Etcd {
+    fn drop(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// None, said loudly, where no etcd is installed.
+pub fn etcd() -> Option<Etcd> {
+    etcd_with(&[])
+}
+
+pub fn etcd_with(flags: &[&str]) -> Option<Etcd> {
+    if Command::new("etcd").arg("--version").stdout(Stdio::null()).status().is_err() {
+        assert!(std::env::var_os("CI").is_none(), "no etcd on CI: the test command must install it");
+        eprintln!("SKIPPED: no etcd in PATH; install etcd-server to test the journal in etcd");
+        return None;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (client, peer) = (format!("http://127.0.0.1:{}", free_port()), format!("http://127.0.0.1:{}", free_port()));
+    let child = Command::new("etcd")
+        .args(["--data-dir", dir.path().join("etcd").to_str().unwrap(), "--log-level", "error"])
+        .args(["--listen-client-urls", &client, "--advertise-client-urls", &client, "--listen-peer-urls", &peer])
+        .args(["--initial-advertise-peer-urls", &peer, "--initial-cluster", &format!("default={peer}")])
+        .args(flags)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let config =
+        EtcdConfig { endpoints: vec![client], prefix: "dawn".into(), user: None, tls: None, lease_ms: MIN_LEASE_MS };
+    Some(Etcd { child, config, _dir: dir })
+}
+
+/// Connected, once it answers.
+pub async fn store(config: &EtcdConfig) -> Store {
+    let store = Store::connect(config).await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while store.read("waiting for etcd", "/none").await.is_err() {
+        assert!(Instant::now() < deadline, "etcd does not come up");
+        tokio::task::yield_now().await;
+    }
+    store
+}

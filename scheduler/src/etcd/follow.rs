@@ -1,0 +1,105 @@
+//! A follower's tail of the journal: every batch after the state's, as it becomes durable.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use etcd_client::{EventType, WatchOptions, WatchStream};
+
+use super::keys::end_of;
+use super::load::{Loaded, apply_next, catch_up, load, segment_batches};
+use super::store::{EtcdError, Store};
+use crate::model::Batch;
+
+/// What a tail brings.
+#[derive(Debug)]
+pub enum Tailed {
+    Batch(Arc<Batch>),
+    /// The tail fell behind a snapshot: go on from this state.
+    Reset(Box<crate::model::State>),
+}
+
+/// A state kept equal to the journal.
+pub struct Tail {
+    store: Store,
+    loaded: Loaded,
+    stream: Option<WatchStream>,
+}
+
+impl Tail {
+    pub fn new(store: Store, loaded: Loaded) -> Tail {
+        Tail { store, loaded, stream: None }
+    }
+
+    pub fn state(&self) -> &crate::model::State {
+        &self.loaded.state
+    }
+
+    pub fn into_state(self) -> crate::model::State {
+        self.loaded.state
+    }
+
+    /// Reads to the journal's end as of now, linearizable: what a new leader must do before it decides.
+    ///
+    /// # Errors
+    /// When etcd does not answer or the journal is damaged.
+    pub async fn to_end(&mut self) -> Result<Vec<Tailed>, EtcdError> {
+        let mut news = Vec::new();
+        match catch_up(&self.store, &mut self.loaded.state, |batch| news.push(Tailed::Batch(batch))).await {
+            Ok(revision) => self.loaded.revision = revision,
+            Err(EtcdError::Corrupt { .. }) => {
+                // Segments we have not read may have been folded into a snapshot; if not, loading finds the same damage.
+                self.loaded = load(&self.store).await?;
+                news = vec![Tailed::Reset(Box::new(self.loaded.state.clone()))];
+            }
+            Err(error) => return Err(error),
+        }
+        self.stream = None;
+        Ok(news)
+    }
+
+    /// What came next; waits for it. Passing trouble with etcd is waited out.
+    ///
+    /// # Errors
+    /// When the journal is damaged.
+    pub async fn next(&mut self) -> Result<Vec<Tailed>, EtcdError> {
+        loop {
+            match self.try_next().await {
+                Ok(news) if news.is_empty() => {}
+                Ok(news) => return Ok(news),
+                Err(error) if error.is_passing() => {
+                    tracing::warn!("following the journal: {error}; trying again");
+                    self.stream = None;
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn try_next(&mut self) -> Result<Vec<Tailed>, EtcdError> {
+        let Some(stream) = &mut self.stream else {
+            let prefix = self.store.keys.segments();
+            let options = WatchOptions::new().with_range(end_of(&prefix)).with_start_revision(self.loaded.revision + 1);
+            let mut watch = self.store.client.watch_client();
+            self.stream = Some(self.store.call("watching the journal", watch.watch(prefix, Some(options))).await?);
+            return Ok(Vec::new());
+        };
+        let message = stream.message().await;
+        let answer = match message {
+            Ok(Some(answer)) if !answer.canceled() => answer,
+            // Compacted, closed or cut: read on from the keys, then watch again.
+            _ => return self.to_end().await,
+        };
+        let mut news = Vec::new();
+        for event in answer.events() {
+            let (EventType::Put, Some(kv)) = (event.event_type(), event.kv()) else { continue };
+            for batch in segment_batches(kv)? {
+                if apply_next(&mut self.loaded.state, &batch, kv)? {
+                    news.push(Tailed::Batch(batch));
+                }
+            }
+            self.loaded.revision = self.loaded.revision.max(kv.mod_revision());
+        }
+        Ok(news)
+    }
+}

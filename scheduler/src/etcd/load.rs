@@ -1,0 +1,154 @@
+//! From etcd to a State: who owns the prefix, the current snapshot, and the segments after it.
+
+use std::sync::Arc;
+
+use etcd_client::{Compare, CompareOp, Txn, TxnOp};
+
+use super::pack::{FORMAT, unpack, unpack_batches};
+use super::snapshot::Manifest;
+use super::store::{EtcdError, Store};
+use crate::model::{Batch, State};
+use crate::wire::StateBuilder;
+
+/// Where the journal ends.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Head {
+    /// Of the last batch; 0 in an empty journal.
+    pub index: u64,
+    /// The head key's exact bytes; None while it is not there.
+    pub value: Option<Vec<u8>>,
+}
+
+/// A state as of one revision of etcd.
+pub struct Loaded {
+    pub state: State,
+    /// Segments change after it.
+    pub revision: i64,
+}
+
+/// Makes the prefix ours, or finds that it is.
+///
+/// # Errors
+/// When it is not Dawn's, another cluster's than `expected` (empty: any), or of a newer format.
+pub async fn claim(store: &Store, fresh_cluster_id: &str, expected: &str) -> Result<String, EtcdError> {
+    let key = store.keys.meta();
+    let ours = format!("dawn {FORMAT} {fresh_cluster_id}");
+    let txn = Txn::new().when([Compare::create_revision(key.as_str(), CompareOp::Equal, 0)]).and_then([TxnOp::put(
+        key.as_str(),
+        ours.as_str(),
+        None,
+    )]);
+    let mut kv = store.client.kv_client();
+    store.call("claiming the prefix", kv.txn(txn)).await?;
+    let found = store.read("reading who owns the prefix", &key).await?;
+    let text = found.map(|kv| String::from_utf8_lossy(kv.value()).into_owned()).unwrap_or_default();
+    let corrupt = |problem| EtcdError::Corrupt { key: key.clone(), problem };
+    let mut words = text.split(' ');
+    let (Some("dawn"), Some(Ok(format)), Some(cluster)) =
+        (words.next(), words.next().map(str::parse::<u32>), words.next())
+    else {
+        return Err(corrupt(format!("is not Dawn's ({text:?}); choose another --etcd-prefix")));
+    };
+    if format > FORMAT {
+        return Err(corrupt(format!("has format {format}, this version reads up to {FORMAT}; run a newer scheduler")));
+    }
+    if !expected.is_empty() && cluster != expected {
+        return Err(corrupt(format!("belongs to cluster {cluster}, not to {expected}; choose another --etcd-prefix")));
+    }
+    Ok(cluster.to_string())
+}
+
+/// Reads where the journal ends, linearizable: after an election nobody else can move it.
+pub async fn head(store: &Store) -> Result<Head, EtcdError> {
+    let key = store.keys.head();
+    let Some(kv) = store.read("reading the journal's head", &key).await? else { return Ok(Head::default()) };
+    let text = String::from_utf8_lossy(kv.value());
+    match text.split(' ').next().map(str::parse) {
+        Some(Ok(index)) => Ok(Head { index, value: Some(kv.value().to_vec()) }),
+        _ => Err(EtcdError::Corrupt { key, problem: format!("is no journal head ({text:?})") }),
+    }
+}
+
+/// The state at the end of the journal as of some revision, from the snapshot on.
+///
+/// # Errors
+/// Also when a chunk or a segment is missing or damaged: nothing is ever skipped.
+pub async fn load(store: &Store) -> Result<Loaded, EtcdError> {
+    let mut state = match Manifest::read(store).await? {
+        Some((manifest, _)) => load_snapshot(store, &manifest).await?,
+        None => State::default(),
+    };
+    let revision = catch_up(store, &mut state, |_| {}).await?;
+    Ok(Loaded { state, revision })
+}
+
+async fn load_snapshot(store: &Store, manifest: &Manifest) -> Result<State, EtcdError> {
+    let mut builder = StateBuilder::default();
+    let prefix = store.keys.snapshot(manifest.index, manifest.writer);
+    let mut found = 0;
+    store
+        .read_from("reading a snapshot", &prefix, prefix.clone(), |kv| {
+            let key = String::from_utf8_lossy(kv.key()).into_owned();
+            let corrupt = |problem: String| EtcdError::Corrupt { key: key.clone(), problem };
+            if key != store.keys.chunk(manifest.index, manifest.writer, found) {
+                return Err(corrupt(format!("comes where chunk {found} is missing")));
+            }
+            let bytes = unpack(kv.value()).map_err(|error| corrupt(error.to_string()))?;
+            builder.add(&bytes).map_err(|error| corrupt(error.to_string()))?;
+            found += 1;
+            Ok(())
+        })
+        .await?;
+    if found != manifest.chunks {
+        let problem = format!("has {found} of {} chunks; restore a backup", manifest.chunks);
+        return Err(EtcdError::Corrupt { key: prefix, problem });
+    }
+    builder.finish().map_err(|error| EtcdError::Corrupt { key: prefix, problem: error.to_string() })
+}
+
+/// Applies every batch after the state's own; tells each one applied. Answers the revision it is true of.
+pub async fn catch_up(store: &Store, state: &mut State, mut applied: impl FnMut(Arc<Batch>)) -> Result<i64, EtcdError> {
+    // The segment that holds the next batch may start before it: begin at the last one not after it.
+    let prefix = store.keys.segments();
+    let start = store.keys.segment(first_segment(store, state.index + 1).await?);
+    store
+        .read_from("reading the journal", &prefix, start, |kv| {
+            for batch in segment_batches(&kv)? {
+                apply_next(state, &batch, &kv)?.then(|| applied(batch));
+            }
+            Ok(())
+        })
+        .await
+}
+
+/// Applies the batch if it is the next; passes over one already applied.
+pub fn apply_next(state: &mut State, batch: &Arc<Batch>, kv: &etcd_client::KeyValue) -> Result<bool, EtcdError> {
+    if batch.index <= state.index {
+        return Ok(false);
+    }
+    if batch.index != state.index + 1 {
+        let problem = format!("holds batch {} where {} is missing", batch.index, state.index + 1);
+        return Err(EtcdError::Corrupt { key: String::from_utf8_lossy(kv.key()).into_owned(), problem });
+    }
+    state.apply(batch);
+    Ok(true)
+}
+
+/// The batches of one segment.
+pub fn segment_batches(kv: &etcd_client::KeyValue) -> Result<Vec<Arc<Batch>>, EtcdError> {
+    unpack_batches(kv.value()).map_err(|error| EtcdError::Corrupt {
+        key: String::from_utf8_lossy(kv.key()).into_owned(),
+        problem: error.to_string(),
+    })
+}
+
+/// First index of the last segment that starts at or before `index`; `index` itself when there is none.
+pub async fn first_segment(store: &Store, index: u64) -> Result<u64, EtcdError> {
+    use etcd_client::{GetOptions, SortOrder, SortTarget};
+    let end = store.keys.segment(index.saturating_add(1));
+    let options =
+        GetOptions::new().with_range(end).with_sort(SortTarget::Key, SortOrder::Descend).with_limit(1).with_keys_only();
+    let mut kv = store.client.kv_client();
+    let answer = store.call("finding a segment", kv.get(store.keys.segments(), Some(options))).await?;
+    Ok(answer.kvs().first().and_then(|kv| store.keys.segment_index(kv.key())).unwrap_or(index))
+}

@@ -1,0 +1,110 @@
+//! Snapshots in etcd: chunks first, then one guarded swap of the manifest, then the old ones and their segments go.
+//! Whoever holds a state may write one; two writers at once harm nothing.
+
+use etcd_client::{Compare, CompareOp, DeleteOptions, Txn, TxnOp};
+
+use super::keys::end_of;
+use super::load::first_segment;
+use super::pack::pack;
+use super::store::{EtcdError, Store};
+use crate::model::State;
+use crate::wire::snapshot_chunks;
+
+/// Which snapshot is the current one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    pub index: u64,
+    pub writer: u64,
+    pub chunks: usize,
+}
+
+impl Manifest {
+    /// The manifest and its mod revision; None in a cluster without a snapshot.
+    pub async fn read(store: &Store) -> Result<Option<(Manifest, i64)>, EtcdError> {
+        let key = store.keys.manifest();
+        let Some(kv) = store.read("reading the snapshot manifest", &key).await? else { return Ok(None) };
+        let text = String::from_utf8_lossy(kv.value()).into_owned();
+        let words: Vec<_> = text.split(' ').collect();
+        let parsed = match words[..] {
+            [index, writer, chunks] => {
+                index.parse().ok().zip(u64::from_str_radix(writer, 16).ok()).zip(chunks.parse().ok())
+            }
+            _ => None,
+        };
+        match parsed {
+            Some(((index, writer), chunks)) => Ok(Some((Manifest { index, writer, chunks }, kv.mod_revision()))),
+            None => Err(EtcdError::Corrupt { key, problem: format!("is no snapshot manifest ({text:?})") }),
+        }
+    }
+
+    fn text(&self) -> String {
+        format!("{} {:x} {}", self.index, self.writer, self.chunks)
+    }
+}
+
+/// Index of the current snapshot; 0 when there is none.
+pub async fn index(store: &Store) -> Result<u64, EtcdError> {
+    Ok(Manifest::read(store).await?.map_or(0, |(manifest, _)| manifest.index))
+}
+
+/// Writes a snapshot of `state` and removes what it replaces. False when another one is as new.
+///
+/// # Errors
+/// When etcd does not take it; chunks left behind are removed by the next one.
+pub async fn write(store: &Store, state: &State, writer: u64) -> Result<bool, EtcdError> {
+    let before = Manifest::read(store).await?;
+    if before.as_ref().is_some_and(|(manifest, _)| manifest.index >= state.index) {
+        return Ok(false);
+    }
+    let chunks = snapshot_chunks(state);
+    let manifest = Manifest { index: state.index, writer, chunks: chunks.len() };
+    for (number, chunk) in chunks.iter().enumerate() {
+        let mut kv = store.client.kv_client();
+        let key = store.keys.chunk(state.index, writer, number);
+        store.call("writing a snapshot", kv.put(key, pack(chunk), None)).await?;
+    }
+    let key = store.keys.manifest();
+    let revision = before.map_or(0, |(_, revision)| revision);
+    let txn = Txn::new()
+        .when([Compare::mod_revision(key.as_str(), CompareOp::Equal, revision)])
+        .and_then([TxnOp::put(key.as_str(), manifest.text(), None)]);
+    let mut kv = store.client.kv_client();
+    let swapped = store.call("naming the new snapshot", kv.txn(txn)).await?;
+    if !swapped.succeeded() {
+        remove(store, &store.keys.snapshot(state.index, writer)).await?;
+        return Ok(false);
+    }
+    let revision = swapped.header().map_or(0, |header| header.revision());
+    clean(store, &manifest, revision).await?;
+    Ok(true)
+}
+
+/// Removes older snapshots and the segments that this one covers, and lets etcd forget their history.
+async fn clean(store: &Store, manifest: &Manifest, revision: i64) -> Result<(), EtcdError> {
+    let kept = store.keys.snapshot(manifest.index, manifest.writer);
+    remove_range(store, store.keys.snapshots(), kept.into_bytes()).await?;
+    // A segment that starts before the next batch may still hold it.
+    let first_kept = first_segment(store, manifest.index + 1).await?;
+    remove_range(store, store.keys.segments(), store.keys.segment(first_kept).into_bytes()).await?;
+    let mut client = store.client.clone();
+    match store.call("compacting", client.compact(revision, None)).await {
+        // Another cluster on this etcd compacted further.
+        Err(EtcdError::Failed { source: etcd_client::Error::GRpcStatus(status), .. })
+            if status.code() == tonic::Code::OutOfRange => {}
+        other => _ = other?,
+    }
+    Ok(())
+}
+
+async fn remove(store: &Store, prefix: &str) -> Result<(), EtcdError> {
+    remove_range(store, prefix.to_string(), end_of(prefix)).await
+}
+
+async fn remove_range(store: &Store, from: String, to: Vec<u8>) -> Result<(), EtcdError> {
+    if from.as_bytes() >= to.as_slice() {
+        return Ok(());
+    }
+    let mut kv = store.client.kv_client();
+    let options = DeleteOptions::new().with_range(to);
+    store.call("removing old journal", kv.delete(from, Some(options))).await.map(|_| ())
+}

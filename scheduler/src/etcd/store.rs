@@ -1,0 +1,191 @@
+//! etcd as this edge uses it: one client, a deadline on every call, and errors that say what to do.
+
+use std::future::Future;
+use std::time::Duration;
+
+use etcd_client::{Certificate, Client, ConnectOptions, GetOptions, Identity, KeyValue, TlsOptions};
+
+use super::keys::{Keys, end_of};
+
+/// How to reach etcd and what is ours there.
+#[derive(Clone, Debug)]
+pub struct EtcdConfig {
+    /// "http://host:2379" or "https://…".
+    pub endpoints: Vec<String>,
+    pub prefix: String,
+    /// User and password.
+    pub user: Option<(String, String)>,
+    pub tls: Option<EtcdTls>,
+    /// How long a silent leader stays leader.
+    pub lease_ms: u64,
+}
+
+/// PEM texts.
+#[derive(Clone, Debug)]
+pub struct EtcdTls {
+    pub ca: Option<Vec<u8>>,
+    /// Certificate and key of this client.
+    pub identity: Option<(Vec<u8>, Vec<u8>)>,
+    pub domain: Option<String>,
+}
+
+/// Why etcd did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum EtcdError {
+    #[error("etcd at {endpoints} does not answer while {doing}")]
+    Unavailable { endpoints: String, doing: &'static str, source: Option<etcd_client::Error> },
+    #[error(
+        "etcd is out of space while {doing}; free some: compact and defragment it (etcdctl compact, etcdctl defrag), \
+         then `etcdctl alarm disarm`, or raise --quota-backend-bytes"
+    )]
+    NoSpace { doing: &'static str },
+    #[error("etcd refuses this user while {doing}; check --etcd-user and its role on the prefix")]
+    Denied { doing: &'static str, source: etcd_client::Error },
+    #[error("etcd answers with an error while {doing}")]
+    Failed { doing: &'static str, source: etcd_client::Error },
+    #[error("{key} in etcd {problem}")]
+    Corrupt { key: String, problem: String },
+}
+
+impl EtcdError {
+    /// Trying again later can help.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, EtcdError::Unavailable { .. } | EtcdError::NoSpace { .. })
+    }
+}
+
+/// No call waits longer: half of the shortest lease allowed.
+const CALL_TIMEOUT: Duration = Duration::from_millis(2_500);
+
+/// Keys read at once when a range is long.
+const PAGE: i64 = 64;
+
+/// A connected client with the cluster's keys.
+#[derive(Clone)]
+pub struct Store {
+    pub client: Client,
+    pub keys: Keys,
+    endpoints: String,
+}
+
+impl Store {
+    /// # Errors
+    /// When the endpoints or the TLS material are unusable, or user and password are refused.
+    pub async fn connect(config: &EtcdConfig) -> Result<Store, EtcdError> {
+        let endpoints = config.endpoints.join(",");
+        let mut options = ConnectOptions::new()
+            .with_connect_timeout(CALL_TIMEOUT)
+            .with_keep_alive(Duration::from_secs(2), CALL_TIMEOUT)
+            .with_keep_alive_while_idle(true)
+            .with_require_leader(true)
+            .with_auto_token_refresh(true);
+        if let Some((user, password)) = &config.user {
+            options = options.with_user(user, password);
+        }
+        if let Some(tls) = &config.tls {
+            options = options.with_tls(tls_options(tls));
+        }
+        let connect = Client::connect(&config.endpoints, Some(options));
+        let client = in_time(&endpoints, "connecting", connect).await?;
+        Ok(Store { client, keys: Keys::new(&config.prefix), endpoints })
+    }
+
+    /// Runs one call under the deadline and names what it was for.
+    pub async fn call<T>(
+        &self,
+        doing: &'static str,
+        call: impl Future<Output = Result<T, etcd_client::Error>>,
+    ) -> Result<T, EtcdError> {
+        in_time(&self.endpoints, doing, call).await
+    }
+
+    /// One key's value and mod revision, linearizable.
+    pub async fn read(&self, doing: &'static str, key: &str) -> Result<Option<KeyValue>, EtcdError> {
+        let mut kv = self.client.kv_client();
+        let mut answer = self.call(doing, kv.get(key, None)).await?;
+        Ok(answer.take_kvs().pop())
+    }
+
+    /// Every key under `prefix` from `start` on, in key order, page by page, as of one revision; with that revision.
+    pub async fn read_from(
+        &self,
+        doing: &'static str,
+        prefix: &str,
+        start: String,
+        mut each: impl FnMut(KeyValue) -> Result<(), EtcdError>,
+    ) -> Result<i64, EtcdError> {
+        let (mut from, mut revision) = (start.into_bytes(), 0);
+        loop {
+            let options = GetOptions::new().with_range(end_of(prefix)).with_limit(PAGE).with_revision(revision);
+            let mut kv = self.client.kv_client();
+            let mut page = self.call(doing, kv.get(from, Some(options))).await?;
+            if revision == 0 {
+                revision = page.header().map_or(0, |header| header.revision());
+            }
+            let more = page.more();
+            let kvs = page.take_kvs();
+            let Some(last) = kvs.last() else { return Ok(revision) };
+            from = last.key().to_vec();
+            from.push(0);
+            for kv in kvs {
+                each(kv)?;
+            }
+            if !more {
+                return Ok(revision);
+            }
+        }
+    }
+}
+
+fn tls_options(tls: &EtcdTls) -> TlsOptions {
+    let mut options = TlsOptions::new();
+    if let Some(ca) = &tls.ca {
+        options = options.ca_certificate(Certificate::from_pem(ca));
+    }
+    if let Some((certificate, key)) = &tls.identity {
+        options = options.identity(Identity::from_pem(certificate, key));
+    }
+    if let Some(domain) = &tls.domain {
+        options = options.domain_name(domain);
+    }
+    options
+}
+
+async fn in_time<T>(
+    endpoints: &str,
+    doing: &'static str,
+    call: impl Future<Output = Result<T, etcd_client::Error>>,
+) -> Result<T, EtcdError> {
+    match tokio::time::timeout(CALL_TIMEOUT, call).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => Err(classify(endpoints, doing, error)),
+        Err(_) => Err(EtcdError::Unavailable { endpoints: endpoints.into(), doing, source: None }),
+    }
+}
+
+/// By status code and, where etcd gives no code of its own, by its words (etcd 3.4's `rpctypes`).
+fn classify(endpoints: &str, doing: &'static str, error: etcd_client::Error) -> EtcdError {
+    use etcd_client::Error as E;
+    let unavailable = |error| EtcdError::Unavailable { endpoints: endpoints.into(), doing, source: Some(error) };
+    let E::GRpcStatus(status) = &error else {
+        return match error {
+            E::IoError(_) | E::TransportError(_) => unavailable(error),
+            _ => EtcdError::Failed { doing, source: error },
+        };
+    };
+    let words = status.message();
+    match status.code() {
+        tonic::Code::ResourceExhausted if words.contains("space exceeded") => EtcdError::NoSpace { doing },
+        tonic::Code::Unauthenticated | tonic::Code::PermissionDenied => EtcdError::Denied { doing, source: error },
+        tonic::Code::InvalidArgument if words.contains("authentication failed") => {
+            EtcdError::Denied { doing, source: error }
+        }
+        tonic::Code::Unavailable
+        | tonic::Code::DeadlineExceeded
+        | tonic::Code::Cancelled
+        | tonic::Code::Unknown
+        | tonic::Code::ResourceExhausted
+        | tonic::Code::Internal => unavailable(error),
+        _ => EtcdError::Failed { doing, source: error },
+    }
+}

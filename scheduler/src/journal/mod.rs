@@ -1,0 +1,86 @@
+//! The journal's embedded home: checksummed segment files and snapshots in a data directory, one fsync per group of
+//! batches. Not here: when a snapshot is taken, and whose state it holds.
+//!
+//! Layout: `lock`, `journal/<first index>.seg`, `snapshot/<index>.snap`.
+
+mod error;
+mod frame;
+mod lock;
+mod replay;
+mod segment;
+mod snapshot;
+mod writer;
+
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::drive::{AppendError, Journal};
+use crate::model::{Batch, State};
+
+pub use error::OpenError;
+pub use snapshot::Snapshots;
+pub use writer::Due;
+
+/// Sizes at which files are cut.
+#[derive(Clone, Copy, Debug)]
+pub struct JournalSettings {
+    /// A segment that reached this size is followed by a new one.
+    pub segment_bytes: u64,
+    /// A snapshot is due when this much was appended since the last one.
+    pub snapshot_after_bytes: u64,
+}
+
+impl Default for JournalSettings {
+    fn default() -> Self {
+        JournalSettings { segment_bytes: 64 << 20, snapshot_after_bytes: 64 << 20 }
+    }
+}
+
+/// An open journal: this process alone appends to it.
+pub struct Embedded {
+    writer: writer::Writer,
+    snapshots: Snapshots,
+    _lock: lock::Lock,
+}
+
+impl Embedded {
+    /// Locks the directory, reads what is there, cuts off a torn tail, and is ready to append after it.
+    ///
+    /// # Errors
+    /// When another process has it, or anything in it is not as it was written. Nothing is overwritten then.
+    pub fn open(data_dir: &Path, settings: JournalSettings) -> Result<(Embedded, State), OpenError> {
+        for folder in [data_dir.to_path_buf(), data_dir.join("journal"), data_dir.join("snapshot")] {
+            std::fs::create_dir_all(&folder).map_err(|source| OpenError::io("creating", &folder, source))?;
+        }
+        let lock = lock::Lock::take(data_dir)?;
+        let snapshots = Snapshots::new(data_dir);
+        let replayed = replay::replay(data_dir, &snapshots)?;
+        let writer = writer::Writer::start(data_dir, replayed.tail, replayed.bytes, settings)?;
+        Ok((Embedded { writer, snapshots, _lock: lock }, replayed.state))
+    }
+
+    /// Where snapshots of this journal go.
+    pub fn snapshots(&self) -> Snapshots {
+        self.snapshots.clone()
+    }
+
+    /// Resolves when a snapshot is due; then the count begins anew.
+    pub fn snapshot_due(&self) -> Arc<Due> {
+        self.writer.due()
+    }
+}
+
+impl Journal for Embedded {
+    fn append(&mut self, batch: Arc<Batch>) -> impl Future<Output = Result<(), AppendError>> + Send + 'static {
+        self.writer.append(batch)
+    }
+}
+
+/// Makes a directory's entries durable.
+fn sync_dir(dir: &Path) -> std::io::Result<()> {
+    std::fs::File::open(dir)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests;

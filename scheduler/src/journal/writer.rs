@@ -1,0 +1,166 @@
+//! The thread that writes: takes every batch that waits as one group, writes it, and syncs once. After a failed write
+//! or sync nothing is written any more: what the disk holds is not known.
+
+use std::fs::File;
+use std::future::Future;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+
+use tokio::sync::{Notify, oneshot};
+
+use super::replay::Tail;
+use super::{JournalSettings, OpenError, segment};
+use crate::drive::AppendError;
+use crate::model::Batch;
+use crate::wire;
+
+/// Most batches in one group.
+const GROUP_BATCHES: usize = 1024;
+
+type Done = oneshot::Sender<Result<(), AppendError>>;
+
+/// Tells that a snapshot is due.
+#[derive(Debug)]
+pub struct Due {
+    bytes: AtomicU64,
+    limit: AtomicU64,
+    least: u64,
+    notify: Notify,
+}
+
+impl Due {
+    fn new(least: u64) -> Due {
+        Due { bytes: AtomicU64::new(0), limit: AtomicU64::new(least), least, notify: Notify::new() }
+    }
+
+    /// Waits until a snapshot is due; the count of bytes begins anew.
+    pub async fn wait(&self) {
+        self.notify.notified().await;
+        self.bytes.store(0, Ordering::Relaxed);
+    }
+
+    /// The next is not due before the journal grew by as much as this one takes: snapshots cost at most as much as it.
+    pub fn saved(&self, bytes: u64) {
+        self.limit.store(bytes.max(self.least), Ordering::Relaxed);
+    }
+
+    fn appended(&self, bytes: u64) {
+        if self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes >= self.limit.load(Ordering::Relaxed) {
+            self.notify.notify_one();
+        }
+    }
+}
+
+pub struct Writer {
+    /// None only while it is dropped.
+    queue: Option<mpsc::Sender<(Arc<Batch>, Done)>>,
+    thread: Option<JoinHandle<()>>,
+    due: Arc<Due>,
+    place: String,
+}
+
+impl Writer {
+    pub(super) fn start(
+        data_dir: &Path,
+        tail: Option<Tail>,
+        bytes: u64,
+        settings: JournalSettings,
+    ) -> Result<Writer, OpenError> {
+        let dir = data_dir.join("journal");
+        let due = Arc::new(Due::new(settings.snapshot_after_bytes));
+        due.appended(bytes);
+        let place = dir.display().to_string();
+        let mut active = Active { dir, tail, settings, due: due.clone() };
+        let (queue, inbox) = mpsc::channel();
+        let thread = std::thread::Builder::new().name("journal".into()).spawn(move || active.run(&inbox));
+        let thread = thread.map_err(|source| OpenError::io("starting the writer of", data_dir, source))?;
+        Ok(Writer { queue: Some(queue), thread: Some(thread), due, place })
+    }
+
+    pub fn due(&self) -> Arc<Due> {
+        self.due.clone()
+    }
+
+    pub fn append(&self, batch: Arc<Batch>) -> impl Future<Output = Result<(), AppendError>> + Send + 'static {
+        let index = batch.index;
+        let (done, answer) = oneshot::channel();
+        if let Some(queue) = &self.queue {
+            // A writer that is gone drops `done`, which the answer shows.
+            _ = queue.send((batch, done));
+        }
+        let place = self.place.clone();
+        async move {
+            let gone = || AppendError::Failed { index, place, source: "the writer has ended".into() };
+            answer.await.unwrap_or_else(|_| Err(gone()))
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(thread) = self.thread.take() {
+            _ = thread.join();
+        }
+    }
+}
+
+/// What the thread owns.
+pub(super) struct Active {
+    pub dir: PathBuf,
+    pub tail: Option<Tail>,
+    pub settings: JournalSettings,
+    pub due: Arc<Due>,
+}
+
+impl Active {
+    fn run(&mut self, inbox: &mpsc::Receiver<(Arc<Batch>, Done)>) {
+        while let Ok(first) = inbox.recv() {
+            let mut group = vec![first];
+            group.extend(inbox.try_iter().take(GROUP_BATCHES - 1));
+            let written = self.write(group.iter().map(|(batch, _)| &**batch));
+            let failed = written.is_err();
+            let error = written.map_err(Arc::new);
+            for (batch, done) in group {
+                let place = || self.place();
+                let result = error.clone().map_err(|error| AppendError::Failed {
+                    index: batch.index,
+                    place: place(),
+                    source: Box::new(error),
+                });
+                _ = done.send(result);
+            }
+            if failed {
+                return;
+            }
+        }
+    }
+
+    fn place(&self) -> String {
+        self.tail.as_ref().map_or_else(|| &self.dir, |tail| &tail.path).display().to_string()
+    }
+
+    /// Writes the batches as one group and syncs it.
+    pub(super) fn write<'a>(&mut self, batches: impl Iterator<Item = &'a Batch>) -> std::io::Result<()> {
+        let batches: Vec<_> = batches.map(wire::batch_to_wire).collect();
+        let Some(first) = batches.first().map(|batch| batch.index) else { return Ok(()) };
+        if self.tail.as_ref().is_none_or(|tail| tail.length >= self.settings.segment_bytes) {
+            let (file, path) = segment::create(&self.dir, first)?;
+            self.tail = Some(Tail { file, path, length: segment::HEADER_BYTES as u64 });
+        }
+        let frame = segment::group(batches.iter())?;
+        let Some(tail) = &mut self.tail else { return Ok(()) };
+        write_synced(&mut tail.file, &frame)?;
+        tail.length += frame.len() as u64;
+        self.due.appended(frame.len() as u64);
+        Ok(())
+    }
+}
+
+fn write_synced(file: &mut File, bytes: &[u8]) -> std::io::Result<()> {
+    file.write_all(bytes)?;
+    file.sync_data()
+}

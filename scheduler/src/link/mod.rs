@@ -1,0 +1,76 @@
+//! The agents' side: their links, the orders that go out on them, and the tunnels they open when told to.
+//! Not here: what is ordered, and why.
+
+mod dispatch;
+mod links;
+mod session;
+mod tunnel;
+
+use std::sync::Arc;
+
+use dawn_proto::v1;
+use dawn_proto::v1::agent_link_server::AgentLink;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::drive::{Follower, Inbox, Role};
+use crate::model::LinkId;
+
+pub use dispatch::{Dispatcher, LinkSettings};
+pub use links::Links;
+pub use tunnel::{LogError, Tunnels};
+
+/// Most bytes of one message: a registration with ten thousand tasks is about 1 MiB.
+pub const MAX_MESSAGE_BYTES: usize = 16 << 20;
+
+/// The gRPC service agents dial.
+#[derive(Clone)]
+pub struct LinkService {
+    pub links: Arc<Links>,
+    pub tunnels: Arc<Tunnels>,
+    pub inbox: Inbox,
+    pub follower: Arc<Follower>,
+    pub role: tokio::sync::watch::Receiver<Role>,
+}
+
+/// A stream that only says who leads.
+fn refusal(leader: Option<String>) -> ReceiverStream<Result<v1::SchedulerMessage, Status>> {
+    let (say, said) = tokio::sync::mpsc::channel(1);
+    let reason = "this scheduler follows".to_string();
+    let refused = v1::Refused { reason, leader_address: leader.unwrap_or_default(), r#final: false };
+    let message = v1::scheduler_message::Message::Refused(refused);
+    // There is room for one.
+    _ = say.try_send(Ok(v1::SchedulerMessage { message: Some(message) }));
+    ReceiverStream::new(said)
+}
+
+#[tonic::async_trait]
+impl AgentLink for LinkService {
+    type LinkStream = ReceiverStream<Result<v1::SchedulerMessage, Status>>;
+    type TunnelStream = ReceiverStream<Result<v1::TunnelDown, Status>>;
+
+    async fn link(&self, request: Request<Streaming<v1::AgentMessage>>) -> Result<Response<Self::LinkStream>, Status> {
+        let peer = request.remote_addr();
+        if let Role::Following { leader } = &*self.role.borrow() {
+            return Ok(Response::new(refusal(leader.clone())));
+        }
+        let (link, outgoing, closed): (LinkId, _, _) = self.links.open();
+        let session = session::Session {
+            link,
+            links: self.links.clone(),
+            inbox: self.inbox.clone(),
+            follower: self.follower.clone(),
+        };
+        tracing::debug!(%link, ?peer, "an agent dialled");
+        tokio::spawn(session.serve(request.into_inner(), closed));
+        Ok(Response::new(ReceiverStream::new(outgoing)))
+    }
+
+    async fn tunnel(&self, request: Request<Streaming<v1::TunnelUp>>) -> Result<Response<Self::TunnelStream>, Status> {
+        let down = self.tunnels.clone().serve(request.into_inner()).await?;
+        Ok(Response::new(ReceiverStream::new(down)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+//! One agent's link, incoming: messages become events. Bad ones close the link with the reason.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dawn_proto::v1::agent_message::Message as Up;
+use dawn_proto::v1::scheduler_message::Message as Down;
+use dawn_proto::v1::{self, TaskState};
+use dawn_proto::{SpecId, TaskId};
+use tokio::sync::oneshot;
+use tonic::{Status, Streaming};
+
+use super::{Links, dispatch};
+use crate::drive::Follower;
+use crate::drive::Inbox;
+use crate::model::{Event, LinkId};
+use crate::wire::{self, WireError};
+
+/// An agent says who it is within this time.
+const REGISTER_WITHIN: Duration = Duration::from_secs(10);
+
+/// Why a link ends from this side.
+#[derive(Debug, thiserror::Error)]
+enum SessionError {
+    #[error("no registration came within {} s", REGISTER_WITHIN.as_secs())]
+    Silent,
+    #[error("the first message is no registration")]
+    NotRegistered,
+    #[error("it registered twice on one link")]
+    RegisteredTwice,
+    #[error("a message this version does not know")]
+    Unknown,
+    #[error("a message is not valid: {0}")]
+    Invalid(#[from] WireError),
+    #[error("the link broke")]
+    Broken(#[from] Status),
+    #[error("the scheduler is stopping")]
+    Stopping,
+}
+
+pub(super) struct Session {
+    pub link: LinkId,
+    pub links: Arc<Links>,
+    pub inbox: Inbox,
+    pub follower: Arc<Follower>,
+}
+
+impl Session {
+    /// Reads until either side ends the link; then says so to the pulse.
+    pub async fn serve(self, mut incoming: Streaming<v1::AgentMessage>, closed: oneshot::Receiver<()>) {
+        let mut registered = false;
+        let ended = tokio::select! {
+            ended = self.read(&mut incoming, &mut registered) => ended,
+            // Closed from this side; whoever did it has said why.
+            _ = closed => Ok(()),
+        };
+        match ended {
+            Ok(()) => tracing::debug!(link = %self.link, "an agent's link ended"),
+            Err(SessionError::Broken(status)) => tracing::debug!(link = %self.link, %status, "an agent's link broke"),
+            Err(error) => {
+                tracing::warn!(link = %self.link, %error, "closing an agent's link");
+                let reason = error.to_string();
+                self.links.send(self.link, Down::Refused(v1::Refused { reason, ..Default::default() }));
+            }
+        }
+        self.links.close(self.link);
+        if registered {
+            // Refused only when the scheduler stops: then nobody asks.
+            _ = self.inbox.link_event(Event::LinkClosed { link: self.link }).await;
+        }
+    }
+
+    async fn read(
+        &self,
+        incoming: &mut Streaming<v1::AgentMessage>,
+        registered: &mut bool,
+    ) -> Result<(), SessionError> {
+        let first = tokio::time::timeout(REGISTER_WITHIN, incoming.message()).await;
+        let first = match first.map_err(|_| SessionError::Silent)?? {
+            Some(v1::AgentMessage { message: Some(Up::Register(register)) }) => register,
+            Some(_) => return Err(SessionError::NotRegistered),
+            None => return Ok(()),
+        };
+        let registration = wire::registration(first)?;
+        tracing::info!(link = %self.link, agent = %registration.id, hostname = registration.hostname, "an agent registers");
+        *registered = true;
+        self.event(Event::Registered { link: self.link, registration: Box::new(registration) }).await?;
+        while let Some(message) = incoming.message().await? {
+            self.take(message).await?;
+        }
+        Ok(())
+    }
+
+    async fn take(&self, message: v1::AgentMessage) -> Result<(), SessionError> {
+        let link = self.link;
+        match message.message.ok_or(SessionError::Unknown)? {
+            Up::Register(_) => Err(SessionError::RegisteredTwice),
+            Up::Heartbeat(heartbeat) => self.event(Event::Heartbeat { link, sequence: heartbeat.sequence }).await,
+            Up::Report(report) => self.event(Event::Reported { link, report: wire::report(report)? }).await,
+            Up::Offer(offer) => self.event(Event::Offered { link, offer: wire::offer(&offer)? }).await,
+            Up::NeedSpec(need) => {
+                self.need_spec(&need);
+                Ok(())
+            }
+        }
+    }
+
+    async fn event(&self, event: Event) -> Result<(), SessionError> {
+        self.inbox.link_event(event).await.map_err(|_| SessionError::Stopping)
+    }
+
+    /// Sends the spec again, and the launch that named it while its task waits for it.
+    fn need_spec(&self, need: &v1::NeedSpec) {
+        let (id, task) = (SpecId(need.spec_id), TaskId(need.task_id));
+        self.links.forget_spec(self.link, id);
+        let waiting = |state: &crate::model::State| {
+            let found = state.tasks.get(&task).filter(|found| found.state() == TaskState::Assigned)?;
+            dispatch::launch(state, found.held_on()?, task)
+        };
+        if let Some((launch, spec)) = self.follower.read(waiting) {
+            self.links.send_with_spec(self.link, spec.id, || dispatch::spec_message(&spec), Down::Launch(launch));
+        } else if let Some(spec) = self.follower.read(|state| dispatch::spec(state, id)) {
+            self.links.send(self.link, Down::Spec(dispatch::spec_message(&spec)));
+        } else {
+            tracing::warn!(link = %self.link, spec = %id, %task, "an agent asks for a spec that is not kept any more");
+        }
+    }
+}

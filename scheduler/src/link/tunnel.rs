@@ -1,0 +1,139 @@
+//! Tunnels: an agent is told to dial in and bring a log. Nothing is stored on the way: a slow client slows its agent.
+
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use dawn_proto::v1::{self, scheduler_message::Message};
+use tokio::sync::mpsc;
+use tonic::{Status, Streaming};
+
+use super::Links;
+use crate::model::AgentNo;
+
+/// The agent dials within this time.
+const DIAL_WITHIN: Duration = Duration::from_secs(10);
+/// Chunks on their way through; more wait at the agent.
+const CHUNKS: usize = 4;
+/// Tunnels that wait for their agent at most.
+const WAITING: usize = 1024;
+
+/// Why a log can't be read (on).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LogError {
+    #[error("its agent is not connected; try again when `dawn node list` shows it UP")]
+    NotConnected,
+    #[error("its agent did not answer within {} s", DIAL_WITHIN.as_secs())]
+    Silent,
+    #[error("{WAITING} log requests wait already; try again in a moment")]
+    Busy,
+    #[error("{0}")]
+    Agent(String),
+    #[error("the connection to its agent broke; run the command again")]
+    Broken,
+}
+
+type Chunks = mpsc::Sender<Result<v1::LogChunk, LogError>>;
+
+/// Tunnels asked for and not dialled yet.
+#[derive(Debug, Default)]
+pub struct Tunnels {
+    waiting: Mutex<HashMap<u64, Chunks>>,
+    next: AtomicU64,
+    /// Numbers can't be guessed by another agent.
+    keys: RandomState,
+}
+
+impl Tunnels {
+    fn waiting(&self) -> MutexGuard<'_, HashMap<u64, Chunks>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks an agent for a log. Ends with a chunk marked `end`, an error, or when the receiver is dropped.
+    ///
+    /// # Errors
+    /// When the agent can't be asked.
+    pub fn read_log(
+        self: &Arc<Self>,
+        links: &Links,
+        agent: AgentNo,
+        request: v1::ReadLogRequest,
+    ) -> Result<mpsc::Receiver<Result<v1::LogChunk, LogError>>, LogError> {
+        let link = links.of(agent).ok_or(LogError::NotConnected)?;
+        let tunnel_id = self.keys.hash_one(self.next.fetch_add(1, Ordering::Relaxed));
+        let (chunks, receiver) = mpsc::channel(CHUNKS);
+        {
+            let mut waiting = self.waiting();
+            waiting.retain(|_, chunks| !chunks.is_closed());
+            if waiting.len() >= WAITING {
+                return Err(LogError::Busy);
+            }
+            waiting.insert(tunnel_id, chunks);
+        }
+        let open = v1::OpenTunnel { tunnel_id, read_log: Some(request) };
+        if !links.send(link, Message::OpenTunnel(open)) {
+            self.waiting().remove(&tunnel_id);
+            return Err(LogError::NotConnected);
+        }
+        let tunnels = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(DIAL_WITHIN).await;
+            let late = tunnels.waiting().remove(&tunnel_id);
+            if let Some(chunks) = late {
+                _ = chunks.send(Err(LogError::Silent)).await;
+            }
+        });
+        Ok(receiver)
+    }
+
+    /// Serves a tunnel an agent dialled: carries its chunks to whoever asked.
+    ///
+    /// # Errors
+    /// When its first message names no tunnel that is waited for.
+    pub(super) async fn serve(
+        self: Arc<Self>,
+        mut up: Streaming<v1::TunnelUp>,
+    ) -> Result<mpsc::Receiver<Result<v1::TunnelDown, Status>>, Status> {
+        let first = tokio::time::timeout(DIAL_WITHIN, up.message()).await;
+        let first = first.map_err(|_| Status::deadline_exceeded("the tunnel's first message did not come"))??;
+        let first = first.ok_or_else(|| Status::invalid_argument("the tunnel ended before it was named"))?;
+        let chunks = self.waiting().remove(&first.tunnel_id);
+        let chunks = chunks.ok_or_else(|| Status::not_found("nobody waits for this tunnel (any more)"))?;
+        let (down, receiver) = mpsc::channel(1);
+        tokio::spawn(async move {
+            tokio::select! {
+                () = carry(first, up, &chunks) => {}
+                () = chunks.closed() => {}
+            }
+            // The agent may be gone as well.
+            _ = down.send(Ok(v1::TunnelDown { close: true })).await;
+        });
+        Ok(receiver)
+    }
+}
+
+async fn carry(first: v1::TunnelUp, mut up: Streaming<v1::TunnelUp>, chunks: &Chunks) {
+    let mut message = first;
+    loop {
+        if !message.error.is_empty() {
+            _ = chunks.send(Err(LogError::Agent(message.error))).await;
+            return;
+        }
+        if let Some(chunk) = message.log {
+            let is_end = chunk.end;
+            if chunks.send(Ok(chunk)).await.is_err() || is_end {
+                return;
+            }
+        }
+        message = match up.message().await {
+            Ok(Some(next)) => next,
+            Ok(None) | Err(_) => {
+                _ = chunks.send(Err(LogError::Broken)).await;
+                return;
+            }
+        };
+    }
+}

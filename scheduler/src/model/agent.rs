@@ -1,0 +1,51 @@
+//! An agent as the journal knows it. Not here: whether it is connected just now (`live`), what is free there (derived).
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use dawn_proto::v1::NodeState;
+use dawn_proto::{AgentId, Resources, Timestamp};
+
+/// A short number for an agent inside one cluster's state; never used again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AgentNo(pub u32);
+
+impl fmt::Display for AgentNo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a{}", self.0)
+    }
+}
+
+/// Values by attribute name; values sorted, without repeats.
+pub type Attributes = BTreeMap<String, Vec<String>>;
+
+/// Inclusive ranges, sorted, not touching each other.
+pub type PortRanges = Vec<(u16, u16)>;
+
+/// Launches keep away from the agent for a while.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Avoided {
+    pub until: Timestamp,
+    pub why: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Agent {
+    pub no: AgentNo,
+    pub id: AgentId,
+    pub hostname: String,
+    pub version: String,
+    pub isolation: String,
+    pub boot_id: String,
+    /// All that may be taken there, taken or not.
+    pub total: Resources,
+    pub attributes: Attributes,
+    pub ports: PortRanges,
+    /// The agent's own counter of changes to the three above.
+    pub offer_epoch: u64,
+    pub state: NodeState,
+    /// Since when it is in `state`.
+    pub since: Timestamp,
+    pub registered_at: Timestamp,
+    pub avoided: Option<Avoided>,
+}

@@ -1,0 +1,35 @@
+//! What a command is answered with, and why one is refused.
+
+use dawn_proto::v1::SubmitOutcome;
+use dawn_proto::{JobKey, Timestamp};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Submitted { key: JobKey, version: u32, outcome: SubmitOutcome },
+    Killed { tasks: u32 },
+    CronStarted { run_at: Timestamp },
+    CronDescheduled,
+}
+
+/// Each says what is wrong and what to do instead.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("there is no job {key}")]
+    NoSuchJob { key: JobKey },
+    #[error("{key} has ended; run it again with `dawn job run`")]
+    JobEnded { key: JobKey },
+    #[error(
+        "{key} runs version {version} with another spec; kill it first with `dawn job kill {key}`, then run it again"
+    )]
+    Differs { key: JobKey, version: u32 },
+    #[error("{tasks} tasks of {key} are still to be told to stop; try again in a second")]
+    StillEnding { key: JobKey, tasks: u32 },
+    #[error("{key} is no cron job")]
+    NotCron { key: JobKey },
+    #[error("{key} still has a live run of {run_at}; its overlap policy allows no second one")]
+    RunAlive { key: JobKey, run_at: Timestamp },
+    #[error("{key} has no instance {instance}; it has {instances}, numbered from 0")]
+    NoSuchInstance { key: JobKey, instance: u32, instances: u32 },
+    #[error("the scheduler holds {have} {what}, its limit; remove some first")]
+    Full { what: &'static str, have: usize },
+}

@@ -1,0 +1,270 @@
+//! State::apply: the only code that changes State. Broken invariants end the process with their values.
+
+use std::sync::Arc;
+
+use dawn_proto::v1::{NodeState, Reason};
+use dawn_proto::{SpecId, TaskId, TaskState, Timestamp};
+
+use super::{Agent, AgentNo, Avoided, Batch, Ended, Job, JobId, Mutation, Place, Spec, State, Status, Task, Tick};
+use super::{Transition, Version};
+
+impl State {
+    /// Applies a batch whose index follows the last one.
+    ///
+    /// # Panics
+    /// When the batch does not follow, or does not fit the state: the journal and this code disagree.
+    pub fn apply(&mut self, batch: &Batch) {
+        assert_eq!(batch.index, self.index + 1, "batch does not follow the state");
+        for mutation in &batch.mutations {
+            self.apply_one(mutation, batch.at);
+        }
+        self.seal(batch);
+    }
+
+    /// Closes a batch whose mutations were applied one by one.
+    ///
+    /// # Panics
+    /// When the batch does not follow the last one.
+    pub fn seal(&mut self, batch: &Batch) {
+        assert_eq!(batch.index, self.index + 1, "batch does not follow the state");
+        self.index = batch.index;
+        self.epoch = batch.epoch;
+        self.at = batch.at;
+    }
+
+    /// Applies one mutation without moving the index: for a decision that must see its own earlier mutations.
+    pub fn apply_one(&mut self, mutation: &Mutation, at: Timestamp) {
+        match mutation {
+            Mutation::ClusterMade { cluster_id } => self.cluster_id.clone_from(cluster_id),
+            Mutation::EpochBegun { epoch } => self.epoch = *epoch,
+            Mutation::JobMade { job, key } => self.make_job(*job, key.clone(), at),
+            Mutation::JobVersioned { job, spec, author, message } => {
+                self.version_job(*job, spec, author.clone(), message.clone(), at);
+            }
+            Mutation::JobEnded { job, author, message } => {
+                self.change_job(*job, |job| {
+                    job.ended = Some(Ended { at, by: author.clone(), message: message.clone() });
+                    job.settled = 0;
+                });
+            }
+            Mutation::InstancesStopped { job, instances } => self.stop_instances(*job, instances),
+            Mutation::JobSettled { job, to } => self.change_job(*job, |job| job.settled = *to),
+            Mutation::JobForgotten { job } => self.forget_job(*job),
+            Mutation::TaskMade { .. } => self.make_task(mutation, at),
+            Mutation::TaskAssigned { task, agent, ports } => {
+                let status = Status::Assigned(Place { agent: *agent, ports: ports.clone() });
+                self.move_task(*task, at, Reason::None, "".into(), |_| Some(status));
+            }
+            Mutation::TaskMoved { task, to, reason, message } => {
+                self.move_task(*task, at, *reason, message.clone(), |status| status.moved(*to));
+            }
+            Mutation::TaskForgotten { task } => self.forget_task(*task),
+            Mutation::AgentSeen { .. } => self.see_agent(mutation, at),
+            Mutation::AgentMoved { agent, to } => {
+                let agent = self.agent_mut(*agent);
+                (agent.state, agent.since) = (*to, at);
+            }
+            Mutation::AgentForgotten { agent } => self.forget_agent(*agent),
+            Mutation::Ticked { job, scheduled, outcome } => {
+                let tick = Tick { scheduled: *scheduled, decided: at, outcome: *outcome };
+                self.change_job(*job, |job| job.note_tick(tick));
+            }
+            Mutation::Nominated { task, agent, until } => {
+                let task = self.task_mut(*task);
+                assert_eq!(task.state(), TaskState::Pending, "{} is nominated", task.id);
+                task.status = Status::Pending { nominated: Some((*agent, *until)) };
+            }
+            Mutation::AgentAvoided { agent, until, why } => {
+                self.agent_mut(*agent).avoided = until.map(|until| Avoided { until, why: why.clone() });
+            }
+        }
+    }
+
+    pub(super) fn job_mut(&mut self, job: JobId) -> &mut Job {
+        self.jobs.get_mut(&job).unwrap_or_else(|| panic!("{job} is not in the state"))
+    }
+
+    fn task_mut(&mut self, task: TaskId) -> &mut Task {
+        self.tasks.get_mut(&task).unwrap_or_else(|| panic!("{task} is not in the state"))
+    }
+
+    fn agent_mut(&mut self, agent: AgentNo) -> &mut Agent {
+        self.agents.get_mut(&agent).unwrap_or_else(|| panic!("{agent} is not in the state"))
+    }
+
+    fn make_job(&mut self, id: JobId, key: dawn_proto::JobKey, at: Timestamp) {
+        assert!(id >= self.next_job && !self.job_by_key.contains_key(&key), "{id} {key} is made twice");
+        self.next_job = JobId(id.0 + 1);
+        self.job_by_key.insert(key.clone(), id);
+        let (versions, tasks, ticks, stopped, slots) = Default::default();
+        let (ended, settled, living) = (None, 0, 0);
+        let job = Job { id, key, created: at, versions, ended, tasks, ticks, stopped, settled, slots, living };
+        self.jobs.insert(id, job);
+        self.index_job(id);
+    }
+
+    /// Changes a job and keeps the indexes.
+    fn change_job(&mut self, id: JobId, change: impl FnOnce(&mut Job)) {
+        self.unindex_job(id);
+        change(self.job_mut(id));
+        self.index_job(id);
+    }
+
+    fn stop_instances(&mut self, id: JobId, instances: &[(u32, u32)]) {
+        let wanted = self.jobs.get(&id).and_then(|job| self.current_spec(job)).map_or(0, |spec| spec.job.instances);
+        self.change_job(id, |job| {
+            // Ranges reach at most to the last instance, so that a record can't make the set grow without bound.
+            job.stopped
+                .extend(instances.iter().flat_map(|(first, last)| *first..(*last).saturating_add(1).min(wanted)));
+            job.settled = job.settled.min(wanted);
+        });
+    }
+
+    fn version_job(&mut self, id: JobId, spec: &Arc<Spec>, author: String, message: String, at: Timestamp) {
+        assert!(spec.id >= self.next_spec, "{} is made twice", spec.id);
+        self.next_spec = SpecId(spec.id.0 + 1);
+        self.specs.insert(spec.id, spec.clone());
+        self.use_spec(spec.id);
+        let mut oldest = None;
+        self.change_job(id, |job| {
+            job.versions.push_back(Version { version: spec.version, spec: spec.id, at, author, message });
+            (job.ended, job.settled) = (None, 0);
+            job.stopped.clear();
+            if job.versions.len() > Job::KEPT_VERSIONS {
+                oldest = job.versions.pop_front();
+            }
+        });
+        if let Some(oldest) = oldest {
+            self.drop_spec(oldest.spec);
+        }
+    }
+
+    pub(super) fn use_spec(&mut self, spec: SpecId) {
+        assert!(self.specs.contains_key(&spec), "{spec} is used but gone");
+        *self.spec_uses.entry(spec).or_default() += 1;
+    }
+
+    fn drop_spec(&mut self, spec: SpecId) {
+        let uses = self.spec_uses.get_mut(&spec).unwrap_or_else(|| panic!("{spec} has no uses"));
+        *uses -= 1;
+        if *uses == 0 {
+            self.spec_uses.remove(&spec);
+            self.specs.remove(&spec);
+        }
+    }
+
+    fn forget_job(&mut self, id: JobId) {
+        self.unindex_job(id);
+        let job = self.jobs.remove(&id).unwrap_or_else(|| panic!("{id} is not in the state"));
+        assert!(job.ended.is_some() && job.tasks.is_empty(), "{id} {} is forgotten while it lives", job.key);
+        self.job_by_key.remove(&job.key);
+        for version in &job.versions {
+            self.drop_spec(version.spec);
+        }
+    }
+
+    fn make_task(&mut self, made: &Mutation, at: Timestamp) {
+        let Mutation::TaskMade { task: id, job, spec, instance, attempt, failures, run_at, ready_at, reason } = made
+        else {
+            unreachable!("make_task is called for TaskMade alone");
+        };
+        assert!(*id >= self.next_task, "{id} is made twice");
+        self.next_task = TaskId(id.0 + 1);
+        self.use_spec(*spec);
+        let status = match ready_at {
+            None => Status::Pending { nominated: None },
+            Some(ready_at) => Status::Throttled { ready_at: *ready_at },
+        };
+        let first = Transition { to: status.state(), at, reason: *reason, message: "".into() };
+        let slot = self.job_mut(*job);
+        slot.tasks.insert(*id);
+        slot.slots.insert((*run_at, *instance, *id));
+        let task = Task {
+            id: *id,
+            job: *job,
+            spec: *spec,
+            instance: *instance,
+            attempt: *attempt,
+            failures: *failures,
+            run_at: *run_at,
+            status,
+            history: vec![first],
+        };
+        self.index_task(&task);
+        self.tasks.insert(*id, task);
+    }
+
+    fn move_task(
+        &mut self,
+        id: TaskId,
+        at: Timestamp,
+        reason: Reason,
+        message: Box<str>,
+        to: impl FnOnce(Status) -> Option<Status>,
+    ) {
+        let mut task = self.tasks.remove(&id).unwrap_or_else(|| panic!("{id} is not in the state"));
+        let from = task.state();
+        assert!(!from.is_terminal(), "{id} moves after its end in {from:?}");
+        self.unindex_task(&task);
+        task.status = to(task.status).unwrap_or_else(|| panic!("{id} can't move from {from:?} with {reason:?}"));
+        task.history.push(Transition { to: task.state(), at, reason, message });
+        if task.history.len() > Task::KEPT_TRANSITIONS {
+            task.history.remove(1);
+        }
+        self.index_task(&task);
+        self.tasks.insert(id, task);
+    }
+
+    fn forget_task(&mut self, id: TaskId) {
+        let task = self.tasks.remove(&id).unwrap_or_else(|| panic!("{id} is not in the state"));
+        assert!(task.state().is_terminal(), "{id} is forgotten in {:?}", task.state());
+        let job = self.job_mut(task.job);
+        job.tasks.remove(&id);
+        job.slots.remove(&(task.run_at, task.instance, id));
+        self.drop_spec(task.spec);
+    }
+
+    fn see_agent(&mut self, seen: &Mutation, at: Timestamp) {
+        let Mutation::AgentSeen {
+            agent: no,
+            id,
+            hostname,
+            version,
+            isolation,
+            boot_id,
+            total,
+            attributes,
+            ports,
+            offer_epoch,
+        } = seen
+        else {
+            unreachable!("see_agent is called for AgentSeen alone");
+        };
+        let before = self.agents.get(no);
+        let agent = Agent {
+            no: *no,
+            id: id.clone(),
+            hostname: hostname.clone(),
+            version: version.clone(),
+            isolation: isolation.clone(),
+            boot_id: boot_id.clone(),
+            total: total.clone(),
+            attributes: attributes.clone(),
+            ports: ports.clone(),
+            offer_epoch: *offer_epoch,
+            state: before.map_or(NodeState::Up, |agent| agent.state),
+            since: before.map_or(at, |agent| agent.since),
+            registered_at: before.map_or(at, |agent| agent.registered_at),
+            avoided: before.and_then(|agent| agent.avoided.clone()),
+        };
+        self.next_agent = self.next_agent.max(AgentNo(no.0 + 1));
+        self.agent_by_id.insert(id.clone(), *no);
+        self.agents.insert(*no, agent);
+    }
+
+    fn forget_agent(&mut self, no: AgentNo) {
+        let agent = self.agents.remove(&no).unwrap_or_else(|| panic!("{no} is not in the state"));
+        assert!(!self.tasks_on.contains_key(&no), "{no} {} is forgotten with tasks", agent.id);
+        self.agent_by_id.remove(&agent.id);
+    }
+}

@@ -1,0 +1,68 @@
+//! Effects: what the scheduler asks of the world. Each can be derived again from state; they are held until durable.
+
+use std::fmt;
+
+use dawn_proto::v1::Reason;
+use dawn_proto::{Epoch, TaskId};
+
+use super::{AgentNo, Answer, Refusal};
+
+/// Names a waiting caller; made by the edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReplyTo(pub u64);
+
+/// One connection of an agent; made by the edge, never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId(pub u64);
+
+impl fmt::Display for LinkId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "link {}", self.0)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Start a placed task; spec, ports and instance are read from state by the edge.
+    Launch {
+        agent: AgentNo,
+        task: TaskId,
+    },
+    /// None: the spec's own grace period.
+    Kill {
+        agent: AgentNo,
+        task: TaskId,
+        reason: Reason,
+        grace_period_ms: Option<u64>,
+    },
+    /// The task's reports up to this sequence are durable.
+    Ack {
+        link: LinkId,
+        task: TaskId,
+        sequence: u64,
+    },
+    Reconcile {
+        agent: AgentNo,
+        tasks: Vec<TaskId>,
+    },
+    /// The link is now the agent's; an older one of the same agent is closed by the edge.
+    Welcome {
+        link: LinkId,
+        agent: AgentNo,
+        epoch: Epoch,
+    },
+    HeartbeatAck {
+        link: LinkId,
+        sequence: u64,
+    },
+    /// Say why and close the link.
+    Refuse {
+        link: LinkId,
+        reason: String,
+        is_final: bool,
+    },
+    Reply {
+        to: ReplyTo,
+        answer: Result<Answer, Refusal>,
+    },
+}

@@ -1,0 +1,110 @@
+//! Events: everything that can happen to the scheduler.
+
+use dawn_proto::v1::Reason;
+use dawn_proto::{AgentId, Epoch, JobKey, Resources, TaskId, TaskState, Timestamp};
+
+use super::{Attributes, JobSpec, LinkId, PortRanges, ReplyTo};
+
+/// The two clocks a decision may look at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    pub wall: Timestamp,
+    /// Never goes back; from an arbitrary start. Leases are measured on it.
+    pub mono_ms: u64,
+}
+
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Leadership begins: state is replayed, nothing decided yet under this epoch.
+    Elected {
+        epoch: Epoch,
+        fresh_cluster_id: String,
+    },
+    /// Time has passed. Comes at least every 250 ms while leading.
+    Tick,
+    Command {
+        reply: ReplyTo,
+        command: Command,
+    },
+    /// An agent's link was opened and said who it is.
+    Registered {
+        link: LinkId,
+        registration: Box<Registration>,
+    },
+    Heartbeat {
+        link: LinkId,
+        sequence: u64,
+    },
+    Offered {
+        link: LinkId,
+        offer: Offer,
+    },
+    Reported {
+        link: LinkId,
+        report: Report,
+    },
+    LinkClosed {
+        link: LinkId,
+    },
+}
+
+/// What a client asks for. Reads are not among them: they are answered from a follower's state.
+#[derive(Clone, Debug)]
+pub enum Command {
+    Submit {
+        spec: Box<JobSpec>,
+        author: String,
+        message: String,
+    },
+    /// `instances` empty: the whole job; otherwise inclusive ranges.
+    Kill {
+        key: JobKey,
+        instances: Vec<(u32, u32)>,
+        author: String,
+        message: String,
+    },
+    StartCron {
+        key: JobKey,
+        author: String,
+    },
+    DescheduleCron {
+        key: JobKey,
+        author: String,
+    },
+}
+
+/// What may be taken on an agent, taken or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    pub epoch: u64,
+    pub total: Resources,
+    pub attributes: Attributes,
+    pub ports: PortRanges,
+}
+
+#[derive(Clone, Debug)]
+pub struct Registration {
+    pub id: AgentId,
+    pub hostname: String,
+    pub version: String,
+    /// Empty at its first registration.
+    pub cluster_id: String,
+    pub isolation: String,
+    pub boot_id: String,
+    pub offer: Offer,
+    pub epoch_seen: Epoch,
+    /// Every task it holds.
+    pub tasks: Vec<Report>,
+}
+
+/// A task's state as its agent says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    pub task: TaskId,
+    /// Grows by task; to be acknowledged.
+    pub sequence: u64,
+    pub state: TaskState,
+    pub at: Timestamp,
+    pub reason: Reason,
+    pub message: String,
+}

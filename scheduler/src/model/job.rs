@@ -1,0 +1,122 @@
+//! A job: its key, the versions of its spec, and what it asks for now.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
+
+use dawn_proto::v1::TickOutcome;
+use dawn_proto::{JobKey, SpecId, TaskId, Timestamp};
+
+/// A short number for a job inside one cluster's state; never used again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobId(pub u32);
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "j{}", self.0)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    pub version: u32,
+    pub spec: SpecId,
+    pub at: Timestamp,
+    pub author: String,
+    pub message: String,
+}
+
+/// The job asks for nothing more: killed, descheduled, or a batch job complete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    pub at: Timestamp,
+    /// Empty: it ended by itself.
+    pub by: String,
+    pub message: String,
+}
+
+/// What was decided about one instant of a cron job's schedule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tick {
+    pub scheduled: Timestamp,
+    pub decided: Timestamp,
+    pub outcome: TickOutcome,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    pub id: JobId,
+    pub key: JobKey,
+    pub created: Timestamp,
+    /// Oldest first, at most [`Job::KEPT_VERSIONS`]; never empty once the job's first batch is applied.
+    pub versions: VecDeque<Version>,
+    pub ended: Option<Ended>,
+    /// Every task not yet forgotten, living and ended, oldest first.
+    pub tasks: BTreeSet<TaskId>,
+    /// Cron: latest last, at most [`Job::KEPT_TICKS`].
+    pub ticks: VecDeque<Tick>,
+    /// Instances a user stopped: none is made for them until the job is submitted again.
+    pub stopped: BTreeSet<u32>,
+    /// Instances below it are as the current version (or the end of the job) wants them; [`Job::SETTLED`] when all are
+    /// and nothing is left to stop.
+    pub settled: u32,
+
+    // Indexes: follow from the tasks, not part of a snapshot.
+    /// (run, instance, task) of every task: a slot's tasks together, oldest first.
+    pub slots: BTreeSet<(Timestamp, u32, TaskId)>,
+    /// How many tasks are not terminal.
+    pub living: u32,
+}
+
+impl Job {
+    pub const KEPT_VERSIONS: usize = 20;
+    pub const KEPT_TICKS: usize = 20;
+    pub const SETTLED: u32 = u32::MAX;
+
+    /// The version new tasks are made from. None only before its first version is applied.
+    pub fn current(&self) -> Option<&Version> {
+        self.versions.back()
+    }
+
+    /// Ids of a slot's kept tasks, oldest first. `run_at` is zero unless cron.
+    pub fn slot(&self, run_at: Timestamp, instance: u32) -> impl DoubleEndedIterator<Item = TaskId> {
+        let (first, last) = ((run_at, instance, TaskId(0)), (run_at, instance, TaskId(u64::MAX)));
+        self.slots.range(first..=last).map(|(_, _, task)| *task)
+    }
+
+    /// The slot's newest task.
+    pub fn newest(&self, run_at: Timestamp, instance: u32) -> Option<TaskId> {
+        self.slot(run_at, instance).next_back()
+    }
+
+    /// The latest instant of the schedule that something was decided about. Manual runs are not of the schedule.
+    pub fn last_scheduled(&self) -> Option<Timestamp> {
+        self.ticks.iter().map(|tick| tick.scheduled).filter(|at| !is_manual(*at)).max()
+    }
+
+    /// The tick whose run waits for the one before it to end.
+    pub fn queued(&self) -> Option<&Tick> {
+        self.ticks.iter().find(|tick| tick.outcome == TickOutcome::Queued)
+    }
+
+    /// Notes what was decided about a tick; a later word about the same instant replaces the earlier. The oldest is
+    /// dropped when full, but never the latest of the schedule, which says where it goes on, nor one whose run waits.
+    pub(super) fn note_tick(&mut self, tick: Tick) {
+        if let Some(noted) = self.ticks.iter_mut().find(|noted| noted.scheduled == tick.scheduled) {
+            *noted = tick;
+            return;
+        }
+        self.ticks.push_back(tick);
+        if self.ticks.len() > Job::KEPT_TICKS {
+            let last = self.last_scheduled();
+            let droppable = |tick: &Tick| Some(tick.scheduled) != last && tick.outcome != TickOutcome::Queued;
+            let oldest = self.ticks.iter().position(droppable).unwrap_or(0);
+            self.ticks.remove(oldest);
+        }
+    }
+}
+
+/// Whether a run's instant is that of a manual start. Schedules fire on whole seconds, manual starts never do: so the two
+/// can't be taken for each other, nor share a slot.
+pub fn is_manual(run_at: Timestamp) -> bool {
+    run_at.0 % 1000 != 0
+}

@@ -1,0 +1,52 @@
+//! What is known only while it lasts: who is connected, when an agent was last heard. Never journaled; empty after a
+//! change of leader, and filled again by registrations.
+
+use std::collections::BTreeMap;
+
+use super::{AgentNo, LinkId, Now};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AgentLive {
+    /// None: not connected.
+    pub link: Option<LinkId>,
+    /// On the monotonic clock, milliseconds.
+    pub heard_ms: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Live {
+    pub agents: BTreeMap<AgentNo, AgentLive>,
+    pub links: BTreeMap<LinkId, AgentNo>,
+    /// Monotonic time at which this leadership began: an agent not heard since is counted from here.
+    pub elected_ms: u64,
+    /// Time of the last [`super::Event::Tick`] decided: what is due once is due in the first tick at or after its time.
+    pub ticked: Now,
+}
+
+impl Live {
+    pub fn heard(&mut self, link: LinkId, mono_ms: u64) {
+        if let Some(agent) = self.links.get(&link).and_then(|agent| self.agents.get_mut(agent)) {
+            agent.heard_ms = mono_ms;
+        }
+    }
+
+    /// The link becomes the agent's only one.
+    pub fn bind(&mut self, link: LinkId, agent: AgentNo, mono_ms: u64) {
+        let before = self.agents.insert(agent, AgentLive { link: Some(link), heard_ms: mono_ms });
+        if let Some(old) = before.and_then(|live| live.link) {
+            self.links.remove(&old);
+        }
+        self.links.insert(link, agent);
+    }
+
+    pub fn closed(&mut self, link: LinkId) {
+        if let Some(agent) = self.links.remove(&link).and_then(|agent| self.agents.get_mut(&agent)) {
+            agent.link = None;
+        }
+    }
+
+    /// When the agent was last heard under this leadership; its start when never.
+    pub fn heard_ms(&self, agent: AgentNo) -> u64 {
+        self.agents.get(&agent).map_or(self.elected_ms, |live| live.heard_ms)
+    }
+}

@@ -1,0 +1,131 @@
+//! Mutations: the only way state changes, and what the journal holds.
+
+use std::sync::Arc;
+
+use dawn_proto::v1::{NodeState, Reason, TickOutcome};
+use dawn_proto::{AgentId, Epoch, JobKey, Resources, SpecId, TaskId, TaskState, Timestamp};
+
+use super::{AgentNo, Attributes, JobId, PortRanges, Spec};
+
+/// What one step decided: applied and appended together or not at all.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// From 1, without gaps.
+    pub index: u64,
+    pub epoch: Epoch,
+    /// Wall clock of the leader at the decision; the time of every mutation in it.
+    pub at: Timestamp,
+    pub mutations: Vec<Mutation>,
+}
+
+#[derive(Clone, Debug)]
+pub enum Mutation {
+    /// First record of a journal.
+    ClusterMade {
+        cluster_id: String,
+    },
+    /// First record of a leader.
+    EpochBegun {
+        epoch: Epoch,
+    },
+    JobMade {
+        job: JobId,
+        key: JobKey,
+    },
+    /// A new current version; an ended job is active again.
+    JobVersioned {
+        job: JobId,
+        spec: Arc<Spec>,
+        author: String,
+        message: String,
+    },
+    JobEnded {
+        job: JobId,
+        author: String,
+        message: String,
+    },
+    /// Inclusive ranges. Nothing is made for these instances until the next version.
+    InstancesStopped {
+        job: JobId,
+        instances: Vec<(u32, u32)>,
+    },
+    /// Instances below `to` are as the version (or the job's end) wants them; [`super::Job::SETTLED`]: all.
+    JobSettled {
+        job: JobId,
+        to: u32,
+    },
+    /// Only for an ended job without tasks.
+    JobForgotten {
+        job: JobId,
+    },
+    TaskMade {
+        task: TaskId,
+        job: JobId,
+        spec: SpecId,
+        instance: u32,
+        attempt: u32,
+        failures: u32,
+        /// Zero unless cron.
+        run_at: Timestamp,
+        /// None: pending at once; otherwise throttled until then.
+        ready_at: Option<Timestamp>,
+        reason: Reason,
+    },
+    /// PENDING -> ASSIGNED.
+    TaskAssigned {
+        task: TaskId,
+        agent: AgentNo,
+        ports: Box<[u16]>,
+    },
+    /// Any other move of the table.
+    TaskMoved {
+        task: TaskId,
+        to: TaskState,
+        reason: Reason,
+        message: Box<str>,
+    },
+    /// Only for a terminal task.
+    TaskForgotten {
+        task: TaskId,
+    },
+    /// Registered for the first time, or with another offer, hostname, version, isolation or boot.
+    AgentSeen {
+        agent: AgentNo,
+        id: AgentId,
+        hostname: String,
+        version: String,
+        isolation: String,
+        boot_id: String,
+        total: Resources,
+        attributes: Attributes,
+        ports: PortRanges,
+        offer_epoch: u64,
+    },
+    AgentMoved {
+        agent: AgentNo,
+        to: NodeState,
+    },
+    /// Only for a DOWN agent without placed tasks.
+    AgentForgotten {
+        agent: AgentNo,
+    },
+    /// A launch record: decided before the run's tasks are made, in the same batch. Another one for the same instant
+    /// replaces it (QUEUED, then LAUNCHED).
+    Ticked {
+        job: JobId,
+        scheduled: Timestamp,
+        outcome: TickOutcome,
+    },
+    /// Room that preemption frees on the agent is kept for the pending task until then.
+    Nominated {
+        task: TaskId,
+        agent: AgentNo,
+        until: Timestamp,
+    },
+    /// None: no longer avoided.
+    AgentAvoided {
+        agent: AgentNo,
+        until: Option<Timestamp>,
+        why: String,
+    },
+}

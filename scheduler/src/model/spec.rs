@@ -1,0 +1,192 @@
+//! A job spec in the form decisions use: parsed once at the door, valid from then on.
+//! Not here: the processes of a task, which only agents read (they travel in `wire`).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use dawn_proto::v1::{Comparison, JobKind, Misfire, Overlap, RestartOn, Tier};
+use dawn_proto::{JobKey, Resources, SpecId, Timestamp};
+
+/// One stored job spec; tasks point to it.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    pub id: SpecId,
+    pub version: u32,
+    pub job: JobSpec,
+}
+
+#[derive(Clone, Debug)]
+pub struct JobSpec {
+    pub key: JobKey,
+    pub kind: JobKind,
+    pub instances: u32,
+    pub tier: Tier,
+    /// 0-1000, higher first.
+    pub priority: u16,
+    /// What one task takes.
+    pub demand: Resources,
+    pub ports: Vec<PortDemand>,
+    pub constraints: Vec<Constraint>,
+    pub affinities: Vec<Affinity>,
+    pub spreads: Vec<Spread>,
+    pub dedicated: Option<String>,
+    pub restart: RestartPolicy,
+    pub cron: Option<CronPolicy>,
+    /// Wait for an unreachable agent for ever instead of replacing the task.
+    pub partition_wait: bool,
+    pub partition_delay_ms: u64,
+    pub max_run_time_ms: Option<u64>,
+    /// Most tasks taken by preemption at the same time; None: any number.
+    pub disruption_budget: Option<u32>,
+    pub grace_period_ms: u64,
+    /// The whole spec, encoded `dawn.v1.JobSpec`, normalised: equal jobs have equal bytes.
+    pub wire: Arc<[u8]>,
+}
+
+impl JobSpec {
+    /// Equal but for the number of instances is decided on the parsed form by the caller; this is the whole.
+    pub fn same_as(&self, other: &JobSpec) -> bool {
+        self.wire == other.wire
+    }
+
+    /// Whether nothing but the number of instances differs.
+    pub fn same_but_for_instances(&self, other: &JobSpec) -> bool {
+        without_instances(&self.wire) == without_instances(&other.wire)
+    }
+}
+
+/// The encoded spec's top-level fields but for `instances`, which tag 3 numbers. None when the bytes are no message.
+fn without_instances(wire: &[u8]) -> Option<Vec<&[u8]>> {
+    const INSTANCES: u32 = 3;
+    let (mut rest, mut fields) = (wire, Vec::new());
+    while !rest.is_empty() {
+        let from = rest;
+        let (tag, kind) = prost::encoding::decode_key(&mut rest).ok()?;
+        prost::encoding::skip_field(kind, tag, &mut rest, prost::encoding::DecodeContext::default()).ok()?;
+        if tag != INSTANCES {
+            fields.push(&from[..from.len() - rest.len()]);
+        }
+    }
+    Some(fields)
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortDemand {
+    pub name: String,
+    /// None: any free one.
+    pub fixed: Option<u16>,
+}
+
+/// A hard rule on an agent's attribute; "host" is the agent's own id.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Constraint {
+    pub attribute: String,
+    pub rule: Rule,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rule {
+    OneOf(Vec<String>),
+    /// Lacking the attribute satisfies it.
+    NoneOf(Vec<String>),
+    Exists,
+    /// A value matches as a whole.
+    Regex(String),
+    Number(Comparison, String),
+    Version(Comparison, String),
+    /// At most this many tasks of the job share a value.
+    Limit(u32),
+}
+
+/// A wish, or for jobs and when `required` a rule, about neighbours.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Affinity {
+    /// -100..=100; negative repels.
+    pub weight: i32,
+    pub required: bool,
+    pub near: Near,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Near {
+    Attribute(Constraint),
+    /// Tasks of `job` on agents with the same value of `topology`.
+    Job {
+        job: JobKey,
+        topology: String,
+    },
+}
+
+/// Spread a job's tasks over an attribute's values.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Spread {
+    pub attribute: String,
+    /// Target percent by value; empty: even.
+    pub share_percent: BTreeMap<String, u32>,
+    pub weight: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestartPolicy {
+    pub on: RestartOn,
+    /// Batch and cron: failures of one instance before it is given up.
+    pub max_failures: u32,
+    pub initial_backoff_ms: u64,
+    pub max_backoff_ms: u64,
+    pub stable_after_ms: u64,
+}
+
+#[derive(Clone, Debug)]
+pub struct CronPolicy {
+    pub schedule: Schedule,
+    pub overlap: Overlap,
+    pub misfire: Misfire,
+    pub misfire_limit: u32,
+    pub starting_deadline_ms: Option<u64>,
+    pub jitter_ms: u64,
+}
+
+impl CronPolicy {
+    /// The fixed part of `jitter_ms` by which a job's ticks are late: from its key, so that it lasts (FNV-1a, 64 bit).
+    pub fn jitter_of(&self, key: &JobKey) -> u64 {
+        if self.jitter_ms == 0 {
+            return 0;
+        }
+        let parts = [key.role(), "/", key.env(), "/", key.name()];
+        let hash = parts
+            .iter()
+            .flat_map(|part| part.bytes())
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        hash % self.jitter_ms
+    }
+}
+
+/// A parsed cron expression in its time zone. A local time that does not exist runs once, at the first instant after
+/// the gap; a fixed one that happens twice runs once, the first time.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    cron: croner::Cron,
+    zone: jiff::tz::TimeZone,
+}
+
+/// Why a schedule is none.
+#[derive(Debug, thiserror::Error)]
+pub enum ScheduleError {
+    #[error("cron expression {expression:?} is not valid: {cause}")]
+    Expression { expression: String, cause: String },
+    #[error("time zone {zone:?} is not known here; use an IANA name such as Europe/Berlin")]
+    Zone { zone: String },
+}
+
+impl Schedule {
+    pub fn new(cron: croner::Cron, zone: jiff::tz::TimeZone) -> Self {
+        Schedule { cron, zone }
+    }
+
+    /// The first tick strictly after `after`; None when it never fires again.
+    pub fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
+        let after = jiff::Timestamp::from_millisecond(after.0).ok()?.to_zoned(self.zone.clone());
+        let next = self.cron.find_next_occurrence(&after, false).ok()?;
+        Some(Timestamp(next.timestamp().as_millisecond()))
+    }
+}

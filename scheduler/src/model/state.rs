@@ -1,0 +1,75 @@
+//! The whole state of a cluster: what replaying the journal gives. Only `apply` changes it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use dawn_proto::{AgentId, Epoch, JobKey, SpecId, TaskId, Timestamp};
+
+use super::{Agent, AgentNo, Job, JobId, Spec, Task};
+
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    pub cluster_id: String,
+    /// Of the leader that wrote the last batch.
+    pub epoch: Epoch,
+    /// Of the last batch applied; 0 before any.
+    pub index: u64,
+    /// Time of the last batch applied.
+    pub at: Timestamp,
+    pub next_task: TaskId,
+    pub next_spec: SpecId,
+    pub next_job: JobId,
+    pub next_agent: AgentNo,
+    /// Those that a kept version or task points to.
+    pub specs: BTreeMap<SpecId, Arc<Spec>>,
+    pub jobs: BTreeMap<JobId, Job>,
+    pub tasks: BTreeMap<TaskId, Task>,
+    pub agents: BTreeMap<AgentNo, Agent>,
+
+    // Indexes: follow from the above, not part of a snapshot.
+    pub job_by_key: BTreeMap<JobKey, JobId>,
+    pub agent_by_id: BTreeMap<AgentId, AgentNo>,
+    /// Tasks that hold resources, by agent.
+    pub tasks_on: BTreeMap<AgentNo, BTreeSet<TaskId>>,
+    pub pending: BTreeSet<TaskId>,
+    /// By when they become pending.
+    pub throttled: BTreeSet<(Timestamp, TaskId)>,
+    /// ASSIGNED and stopping tasks, by since when: an answer of their agent is awaited.
+    pub in_transit: BTreeSet<(Timestamp, TaskId)>,
+    /// By when their time is over: started tasks of a job with a longest run time, PARTITIONED ones to be replaced.
+    pub deadlines: BTreeSet<(Timestamp, TaskId)>,
+    /// Jobs that are not settled.
+    pub unsettled: BTreeSet<JobId>,
+    /// Ended jobs by when they ended.
+    pub ended_jobs: BTreeSet<(Timestamp, JobId)>,
+    /// Active cron jobs by when they fire next, jitter included.
+    pub cron_due: BTreeSet<(Timestamp, JobId)>,
+    /// How many kept versions and tasks point to each spec.
+    pub spec_uses: BTreeMap<SpecId, u32>,
+}
+
+impl State {
+    pub fn job(&self, key: &JobKey) -> Option<&Job> {
+        self.jobs.get(self.job_by_key.get(key)?)
+    }
+
+    pub fn agent(&self, id: &AgentId) -> Option<&Agent> {
+        self.agents.get(self.agent_by_id.get(id)?)
+    }
+
+    /// The current spec of a job.
+    pub fn current_spec(&self, job: &Job) -> Option<&Arc<Spec>> {
+        self.specs.get(&job.current()?.spec)
+    }
+
+    /// The spec a task was made from; kept as long as the task is.
+    pub fn spec_of(&self, task: &Task) -> &Arc<Spec> {
+        // invariant: apply keeps a spec while a task points to it.
+        self.specs.get(&task.spec).unwrap_or_else(|| panic!("{} of {} is gone", task.spec, task.id))
+    }
+
+    /// Living tasks of a job, oldest first.
+    pub fn living<'a>(&'a self, job: &'a Job) -> impl Iterator<Item = &'a Task> {
+        job.tasks.iter().filter_map(|id| self.tasks.get(id)).filter(|task| !task.state().is_terminal())
+    }
+}

@@ -1,0 +1,74 @@
+//! The journal's home: a directory of this scheduler alone, or etcd for several.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use dawn_proto::Epoch;
+use tokio::task::JoinHandle;
+
+use super::lead::{Lead, Signs};
+use super::standby::{self, Standby};
+use super::{Config, RunError, cluster_id, snapshots};
+use crate::drive::Follower;
+use crate::journal::Embedded;
+use crate::model::State;
+
+/// Batches in etcd between two snapshots.
+const ETCD_SNAPSHOT_EVERY: u64 = 20_000;
+
+pub enum Home {
+    Embedded { journal: Box<Embedded>, state: State },
+    Etcd(Box<Standby>),
+}
+
+impl Home {
+    /// Opens the journal that `config` names and replays it.
+    pub async fn open(config: &Config) -> Result<Home, RunError> {
+        if let Some(etcd) = &config.etcd {
+            return Ok(Home::Etcd(Box::new(Standby::open(etcd.clone()).await?)));
+        }
+        let (data_dir, settings) = (config.data_dir.clone(), config.journal.clone());
+        let opened = tokio::task::spawn_blocking(move || Embedded::open(&data_dir, settings)).await;
+        let (journal, state) = opened.map_err(|_| RunError::Panicked)??;
+        Ok(Home::Embedded { journal: Box::new(journal), state })
+    }
+
+    pub fn name(&self) -> &'static str {
+        match self {
+            Home::Embedded { .. } => "embedded",
+            Home::Etcd(_) => "etcd",
+        }
+    }
+
+    pub fn state(&self) -> &State {
+        match self {
+            Home::Embedded { state, .. } => state,
+            Home::Etcd(standby) => standby.state(),
+        }
+    }
+
+    pub fn keep_snapshots(&self, follower: &Arc<Follower>, signs: &Arc<Signs>) -> JoinHandle<()> {
+        let (follower, signs) = (follower.clone(), signs.clone());
+        match self {
+            Home::Embedded { journal, .. } => {
+                tokio::spawn(snapshots::keep(journal.snapshots(), journal.snapshot_due(), follower))
+            }
+            Home::Etcd(standby) => {
+                let writer = u64::from(std::process::id());
+                tokio::spawn(standby::keep_snapshots(standby.store(), follower, signs, ETCD_SNAPSHOT_EVERY, writer))
+            }
+        }
+    }
+
+    /// Leads when it may, until `stop`.
+    pub async fn lead(self, lead: Lead, address: String, stop: impl Future<Output = ()>) -> Result<(), RunError> {
+        match self {
+            Home::Embedded { journal, state } => {
+                let epoch = Epoch(state.epoch.0 + 1);
+                let fresh = cluster_id().map_err(RunError::ClusterId)?;
+                Ok(lead.under(epoch, fresh, state, *journal, stop).await?)
+            }
+            Home::Etcd(standby) => standby.run(lead, address, stop).await,
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Leading: under one epoch, with one journal, until told to stop or deposed.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use dawn_proto::Epoch;
+use tokio::sync::watch;
+
+use super::Config;
+use super::hands::Doer;
+use crate::api::Replies;
+use crate::drive::Follower;
+use crate::drive::{DriveError, Inboxes, Journal, LiveView, Pulse, Role, Runner, SystemClock};
+use crate::link::{Dispatcher, LinkSettings, Links};
+use crate::model::State;
+
+/// What the services look at to know where this scheduler stands.
+pub struct Signs {
+    pub role: watch::Sender<Role>,
+    pub live: watch::Sender<Arc<LiveView>>,
+    pub trouble: watch::Sender<String>,
+}
+
+impl Default for Signs {
+    fn default() -> Self {
+        let (role, _) = watch::channel(Role::Following { leader: None });
+        Signs { role, live: watch::Sender::default(), trouble: watch::Sender::default() }
+    }
+}
+
+/// Everything a leader needs but its journal and epoch.
+pub struct Lead {
+    pub config: Config,
+    pub follower: Arc<Follower>,
+    pub links: Arc<Links>,
+    pub replies: Arc<Replies>,
+    pub inboxes: Inboxes,
+    pub signs: Arc<Signs>,
+}
+
+impl Lead {
+    /// Goes on from `state`, which the follower has too, until `stop` resolves and all that is in flight is durable.
+    ///
+    /// # Errors
+    /// When a batch could not be made durable.
+    pub async fn under(
+        self,
+        epoch: Epoch,
+        cluster_id: String,
+        state: State,
+        journal: impl Journal,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), DriveError> {
+        let settings = LinkSettings {
+            heartbeat_interval_ms: self.config.settings.heartbeat_interval_ms,
+            lease_ms: self.config.settings.agent_lease_ms,
+        };
+        let hands = Doer {
+            follower: self.follower.clone(),
+            dispatcher: Dispatcher::new(self.links, self.follower, epoch, settings),
+            replies: self.replies,
+        };
+        let pulse = Pulse::new(state, self.config.settings, self.config.pulse);
+        let runner = Runner::new(pulse, journal, SystemClock::default(), self.inboxes);
+        let runner = runner.publish_to(self.signs.live.clone());
+        self.signs.role.send_replace(Role::Leading);
+        runner.lead(epoch, cluster_id, hands, stop).await
+    }
+}

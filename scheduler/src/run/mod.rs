@@ -1,0 +1,209 @@
+//! The wiring: journal, pulse, followers and services of one scheduler. The only place that names concrete edges.
+
+mod hands;
+mod home;
+mod lead;
+mod logs;
+mod snapshots;
+mod standby;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dawn_proto::v1::agent_link_server::AgentLinkServer;
+use dawn_proto::v1::scheduler_server::SchedulerServer;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+
+use crate::api::{self, ClientService, Replies, ServerFacts};
+use crate::drive::{DriveError, Follower, Inbox, PulseSettings};
+use crate::etcd::{self, EtcdConfig, EtcdError};
+use crate::journal::{JournalSettings, OpenError};
+use crate::link::{self, LinkService, Links, Tunnels};
+use crate::model::Settings;
+
+use home::Home;
+use lead::{Lead, Signs};
+
+/// A connection that answers no ping within these two is dropped.
+const PING_EVERY: Duration = Duration::from_secs(10);
+const PONG_WITHIN: Duration = Duration::from_secs(10);
+/// Open streams get this long to end when the scheduler stops.
+const CLOSE_WITHIN: Duration = Duration::from_secs(2);
+
+/// What a scheduler is started with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where agents and clients connect; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Holds the journal unless that is in etcd; made when missing.
+    pub data_dir: PathBuf,
+    /// Any number of schedulers, of which one leads; None: the journal is in `data_dir`.
+    pub etcd: Option<EtcdConfig>,
+    /// host:port that others are told; None: the listening address.
+    pub advertise: Option<String>,
+    pub settings: Settings,
+    pub pulse: PulseSettings,
+    pub journal: JournalSettings,
+}
+
+impl Config {
+    /// Everything else as a small cluster wants it.
+    pub fn new(listen: SocketAddr, data_dir: PathBuf) -> Self {
+        let (settings, pulse, journal) = Default::default();
+        Config { listen, data_dir, etcd: None, advertise: None, settings, pulse, journal }
+    }
+}
+
+/// Why a scheduler did not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("opening the journal")]
+    Open(#[from] OpenError),
+    #[error("listening on {address}; is another scheduler running there? Give another --listen")]
+    Listen { address: SocketAddr, source: std::io::Error },
+    #[error("making a cluster id")]
+    ClusterId(#[source] std::io::Error),
+    #[error("the journal in etcd")]
+    Etcd(#[from] EtcdError),
+    #[error("a lease of {lease_ms} ms is too short for etcd; give at least {} ms", etcd::MIN_LEASE_MS)]
+    Lease { lease_ms: u64 },
+    #[error("serving gRPC")]
+    Serve(#[source] tonic::transport::Error),
+    #[error(transparent)]
+    Drive(#[from] DriveError),
+    #[error("a part of the scheduler panicked; its message is above")]
+    Panicked,
+}
+
+/// Runs a scheduler until `shutdown` resolves, then finishes what is being written.
+///
+/// # Errors
+/// When it can't start, or a decision could not be made durable: its memory is void then.
+pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+    start(config).await?.until(shutdown).await
+}
+
+/// A scheduler at work.
+pub struct Scheduler {
+    address: SocketAddr,
+    links: Arc<Links>,
+    replies: Arc<Replies>,
+    stop_pulse: oneshot::Sender<()>,
+    stop_server: oneshot::Sender<()>,
+    pulse: JoinHandle<Result<(), RunError>>,
+    server: JoinHandle<Result<(), tonic::transport::Error>>,
+    snapshots: JoinHandle<()>,
+}
+
+/// Opens the journal, replays it and serves; leads at once, or with a journal in etcd when elected.
+///
+/// # Errors
+/// When the journal or the address can't be opened.
+pub async fn start(config: Config) -> Result<Scheduler, RunError> {
+    let home = Home::open(&config).await?;
+    let listen_error = |source| RunError::Listen { address: config.listen, source };
+    let listener = TcpListener::bind(config.listen).await.map_err(listen_error)?;
+    let address = listener.local_addr().map_err(listen_error)?;
+    let advertised = config.advertise.clone().unwrap_or_else(|| address.to_string());
+    let state = home.state().clone();
+    let (jobs, tasks, index) = (state.jobs.len(), state.tasks.len(), state.index);
+    let follower = Follower::new(state);
+    let signs = Arc::new(Signs::default());
+    let (links, replies, tunnels) = (Arc::<Links>::default(), Arc::<Replies>::default(), Arc::<Tunnels>::default());
+    let (inbox, inboxes) = Inbox::new();
+    let client = ClientService {
+        inbox: inbox.clone(),
+        replies: replies.clone(),
+        follower: follower.clone(),
+        live: signs.live.subscribe(),
+        role: signs.role.subscribe(),
+        trouble: signs.trouble.subscribe(),
+        logs: Arc::new(logs::AgentLogs { links: links.clone(), tunnels: tunnels.clone() }),
+        facts: Arc::new(ServerFacts {
+            address: advertised.clone(),
+            journal: home.name(),
+            settings: config.settings.clone(),
+            place: config.pulse.place.clone(),
+        }),
+    };
+    let agents =
+        LinkService { links: links.clone(), tunnels, inbox, follower: follower.clone(), role: signs.role.subscribe() };
+    let (stop_pulse, pulse_stopped) = oneshot::channel::<()>();
+    let stop = async move { _ = pulse_stopped.await };
+    let snapshots = home.keep_snapshots(&follower, &signs);
+    let lead = Lead { config, follower, links: links.clone(), replies: replies.clone(), inboxes, signs };
+    let journal = home.name();
+    let pulse = tokio::spawn(home.lead(lead, advertised, stop));
+    let (stop_server, server) = serve(listener, client, agents);
+    tracing::info!(%address, journal, index, jobs, tasks, "dawn scheduler is ready on {address}");
+    Ok(Scheduler { address, links, replies, stop_pulse, stop_server, pulse, server, snapshots })
+}
+
+type Serving = JoinHandle<Result<(), tonic::transport::Error>>;
+
+fn serve(listener: TcpListener, client: ClientService, agents: LinkService) -> (oneshot::Sender<()>, Serving) {
+    let (stop, stopped) = oneshot::channel::<()>();
+    let client = SchedulerServer::new(client).max_decoding_message_size(api::MAX_REQUEST_BYTES);
+    let agents = AgentLinkServer::new(agents).max_decoding_message_size(link::MAX_MESSAGE_BYTES);
+    let router = Server::builder()
+        .tcp_nodelay(true)
+        .http2_keepalive_interval(Some(PING_EVERY))
+        .http2_keepalive_timeout(Some(PONG_WITHIN))
+        .add_service(client.max_encoding_message_size(usize::MAX))
+        .add_service(agents.max_encoding_message_size(usize::MAX));
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let serving = router.serve_with_incoming_shutdown(incoming, async move { _ = stopped.await });
+    (stop, tokio::spawn(serving))
+}
+
+impl Scheduler {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Works on until `shutdown` resolves or it can't go on.
+    ///
+    /// # Errors
+    /// Why it could not go on.
+    pub async fn until(mut self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+        let ended = tokio::select! {
+            () = shutdown => None,
+            led = &mut self.pulse => Some(led.map_err(|_| RunError::Panicked).and_then(|led| led)),
+            served = &mut self.server => {
+                return served.map_err(|_| RunError::Panicked)?.map_err(RunError::Serve);
+            }
+        };
+        self.links.close_all();
+        _ = self.stop_pulse.send(());
+        let led = match ended {
+            Some(led) => led,
+            None => self.pulse.await.map_err(|_| RunError::Panicked).and_then(|led| led),
+        };
+        self.replies.close();
+        _ = self.stop_server.send(());
+        self.snapshots.abort();
+        if tokio::time::timeout(CLOSE_WITHIN, &mut self.server).await.is_err() {
+            // Streams that clients hold open: watches, followed logs.
+            self.server.abort();
+        }
+        if led.is_ok() {
+            tracing::info!("dawn scheduler stopped; everything decided is durable");
+        }
+        led
+    }
+}
+
+fn cluster_id() -> std::io::Result<String> {
+    Ok(std::fs::read_to_string("/proc/sys/kernel/random/uuid")?.trim().to_string())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+//! A scheduler among several: follows the journal in etcd until it is elected, then leads until it is deposed or told to
+//! stop. A deposed leader's memory is void: its process ends.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::lead::{Lead, Signs};
+use super::{RunError, cluster_id};
+use crate::drive::Follower;
+use crate::drive::{AppendError, DriveError, Role};
+use crate::etcd::{self, EtcdConfig, EtcdError, EtcdJournal, Leadership, Store, Tail, Tailed};
+use crate::model::State;
+
+/// How often a follower asks who leads.
+const ASK_EVERY: Duration = Duration::from_millis(500);
+
+/// A journal in etcd, opened.
+pub struct Standby {
+    store: Store,
+    etcd: EtcdConfig,
+    cluster_id: String,
+    tail: Tail,
+}
+
+impl Standby {
+    /// Connects, makes sure the prefix is Dawn's, and loads the journal; waits out an etcd that is not there yet.
+    ///
+    /// # Errors
+    /// What trying again can't mend: a stranger's prefix, a damaged or newer journal, a refused user.
+    pub async fn open(etcd: EtcdConfig) -> Result<Standby, RunError> {
+        if etcd.lease_ms < etcd::MIN_LEASE_MS {
+            return Err(RunError::Lease { lease_ms: etcd.lease_ms });
+        }
+        let fresh = cluster_id().map_err(RunError::ClusterId)?;
+        let mut wait = Duration::from_millis(250);
+        loop {
+            match Self::try_open(&etcd, &fresh).await {
+                Ok((store, cluster_id, tail)) => return Ok(Standby { store, etcd, cluster_id, tail }),
+                Err(error) if error.is_passing() => {
+                    tracing::warn!("{error}; trying again in {} ms", wait.as_millis());
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(Duration::from_secs(5));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    async fn try_open(config: &EtcdConfig, fresh: &str) -> Result<(Store, String, Tail), EtcdError> {
+        let store = Store::connect(config).await?;
+        let cluster_id = etcd::claim(&store, fresh, "").await?;
+        let loaded = etcd::load(&store).await?;
+        if !loaded.state.cluster_id.is_empty() && loaded.state.cluster_id != cluster_id {
+            etcd::claim(&store, fresh, &loaded.state.cluster_id).await?;
+        }
+        let tail = Tail::new(store.clone(), loaded);
+        Ok((store, cluster_id, tail))
+    }
+
+    pub fn state(&self) -> &State {
+        self.tail.state()
+    }
+
+    /// Follows, is elected, leads; Ok when `stop` resolved, after handing over at once if it led.
+    ///
+    /// # Errors
+    /// When the journal is damaged, or this leader was deposed.
+    pub async fn run(mut self, lead: Lead, address: String, stop: impl Future<Output = ()>) -> Result<(), RunError> {
+        let mut stop = pin!(stop);
+        let asking = tokio::spawn(watch_leader(self.store.clone(), lead.signs.clone()));
+        let elected = self.follow(&lead.follower, &address, stop.as_mut()).await;
+        asking.abort();
+        let Some(leadership) = elected? else { return Ok(()) };
+        pass_on(self.tail.to_end().await?, &lead.follower);
+        let head = etcd::head(&self.store).await?;
+        let journal = EtcdJournal::start(self.store.clone(), &leadership, head);
+        let troubles = tokio::spawn(pass_troubles(journal.trouble(), lead.signs.clone()));
+        let epoch = leadership.epoch;
+        tracing::info!(%epoch, "elected: leading from batch {}", self.tail.state().index);
+        let (mut lost, state) = (leadership.lost.clone(), self.tail.into_state());
+        let leading = lead.under(epoch, self.cluster_id, state, journal, stop);
+        let led = tokio::select! {
+            led = leading => led,
+            _ = lost.wait_for(|lost| *lost) => Err(DriveError::Append(AppendError::NotLeader { index: 0 })),
+        };
+        troubles.abort();
+        leadership.resign().await;
+        Ok(led?)
+    }
+
+    /// Keeps the follower at the journal's end until elected (Some) or told to stop (None).
+    async fn follow(
+        &mut self,
+        follower: &Follower,
+        address: &str,
+        mut stop: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<Option<Leadership>, RunError> {
+        let (store, config) = (self.store.clone(), self.etcd.clone());
+        let mut campaign = pin!(etcd::campaign(&store, &config, address));
+        loop {
+            tokio::select! {
+                won = &mut campaign => return Ok(Some(won?)),
+                news = self.tail.next() => pass_on(news?, follower),
+                () = stop.as_mut() => return Ok(None),
+            }
+        }
+    }
+}
+
+fn pass_on(news: Vec<Tailed>, follower: &Follower) {
+    for tailed in news {
+        match tailed {
+            Tailed::Batch(batch) => follower.apply(&[batch]),
+            Tailed::Reset(state) => follower.reset(*state),
+        }
+    }
+}
+
+/// Tells the services whom to name while this scheduler follows.
+async fn watch_leader(store: Store, signs: Arc<Signs>) {
+    loop {
+        let leader = etcd::leader(&store).await.ok().flatten();
+        signs.role.send_if_modified(|role| {
+            let now = Role::Following { leader };
+            let changed = !role.is_leading() && *role != now;
+            if changed {
+                *role = now;
+            }
+            changed
+        });
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+}
+
+async fn pass_troubles(mut trouble: tokio::sync::watch::Receiver<String>, signs: Arc<Signs>) {
+    while trouble.changed().await.is_ok() {
+        signs.trouble.send_replace(trouble.borrow_and_update().clone());
+    }
+}
+
+/// Takes a snapshot whenever the journal has grown by so many batches: followers first, and the leader, which has better
+/// to do, only when nobody else did. It is made from a state of its own, read from etcd, so that nobody waits for it.
+pub async fn keep_snapshots(store: Store, follower: Arc<Follower>, signs: Arc<Signs>, every: u64, writer: u64) {
+    let mut index = follower.index();
+    while index.changed().await.is_ok() {
+        let at = *index.borrow_and_update();
+        let due = if signs.role.borrow().is_leading() { every * 2 } else { every };
+        match snapshot_if_due(&store, at, due, writer).await {
+            Ok(Some(index)) => tracing::info!(index, "saved a snapshot in etcd"),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!("a snapshot could not be saved in etcd: {error}; the journal grows until one can")
+            }
+        }
+        // Not more often than it makes sense to look.
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+}
+
+async fn snapshot_if_due(store: &Store, at: u64, due: u64, writer: u64) -> Result<Option<u64>, EtcdError> {
+    if at.saturating_sub(etcd::snapshot_index(store).await?) < due {
+        return Ok(None);
+    }
+    let state = etcd::load(store).await?.state;
+    Ok(etcd::write_snapshot(store, &state, writer).await?.then_some(state.index))
+}
+
+impl Standby {
+    pub fn store(&self) -> Store {
+        self.store.clone()
+    }
+}

@@ -1,0 +1,1 @@
+//! Restarts, bad input and what is refused.

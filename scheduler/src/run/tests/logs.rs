@@ -1,0 +1,1 @@
+//! Logs through a tunnel.

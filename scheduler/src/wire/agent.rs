@@ -1,0 +1,71 @@
+//! What agents say. Ids, ports and states are checked here; whether it makes sense is decided elsewhere.
+
+use dawn_proto::v1::{self, Reason};
+use dawn_proto::{AgentId, Epoch, TaskId, TaskState, Timestamp};
+
+use super::{WireError, attributes_from_wire, ports_from_wire, resources_from_wire};
+use crate::model::{Offer, Registration, Report};
+
+/// Messages of reports are for people; longer ones are cut.
+const MAX_MESSAGE_BYTES: usize = 512;
+
+/// Reads an agent's first message.
+///
+/// # Errors
+/// Names the field that can't be right.
+pub fn registration(wire: v1::Register) -> Result<Registration, WireError> {
+    let id = AgentId::new(&wire.agent_id).ok_or_else(|| {
+        let shown: String = wire.agent_id.chars().take(80).collect();
+        WireError::new("agent_id", format!("{shown:?} is not valid: 1-63 characters of a-z A-Z 0-9 _ . -"))
+    })?;
+    let offer_wire = wire.offer.as_ref().ok_or_else(|| WireError::new("offer", "is missing"))?;
+    let reports = wire.tasks.into_iter().enumerate();
+    Ok(Registration {
+        id,
+        hostname: wire.hostname,
+        version: wire.version,
+        cluster_id: wire.cluster_id,
+        isolation: wire.isolation,
+        boot_id: wire.boot_id,
+        offer: offer(offer_wire).map_err(|error| error.within("offer"))?,
+        epoch_seen: Epoch(wire.epoch_seen),
+        tasks: reports
+            .map(|(i, task)| report(task).map_err(|error| error.within(&format!("tasks[{i}]"))))
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+/// Reads an offer.
+///
+/// # Errors
+/// When a port range is none.
+pub fn offer(wire: &v1::Offer) -> Result<Offer, WireError> {
+    Ok(Offer {
+        epoch: wire.epoch,
+        total: resources_from_wire(wire.total.as_ref()),
+        attributes: attributes_from_wire(&wire.attributes),
+        ports: ports_from_wire(&wire.ports)?,
+    })
+}
+
+/// Reads a task's report.
+///
+/// # Errors
+/// When the state is not known here: a newer agent speaks.
+pub fn report(wire: v1::TaskReport) -> Result<Report, WireError> {
+    let state = TaskState::try_from(wire.state).ok().filter(|state| *state != TaskState::Unspecified);
+    let state = state.ok_or_else(|| WireError::new("state", format!("{} is no task state known here", wire.state)))?;
+    let mut message = wire.message;
+    if message.len() > MAX_MESSAGE_BYTES {
+        message.truncate(message.floor_char_boundary(MAX_MESSAGE_BYTES));
+    }
+    Ok(Report {
+        task: TaskId(wire.task_id),
+        sequence: wire.sequence,
+        state,
+        at: Timestamp(wire.at_ms),
+        // A reason from a newer agent is only words; the state is what counts.
+        reason: Reason::try_from(wire.reason).unwrap_or(Reason::None),
+        message,
+    })
+}

@@ -1,0 +1,331 @@
+//! The whole state as snapshot chunks, both ways. Equal states have equal bytes.
+
+use std::sync::Arc;
+
+use dawn_proto::v1::{self, NodeState, Reason, TickOutcome};
+use dawn_proto::{Epoch, SpecId, TaskId, TaskState, Timestamp};
+use prost::Message;
+
+use super::batch::{agent_seen, job_key, name, port_numbers, spec_from_wire, spec_to_wire};
+use super::view::transition_to_wire;
+use super::{WireError, attributes_to_wire, ports_to_wire};
+use crate::model::{Agent, AgentNo, Avoided, Ended, Job, JobId, Mutation, Place, State, Status, Task, Tick};
+use crate::model::{Transition, Version};
+
+/// Newest snapshot format this version reads, and the one it writes.
+pub const FORMAT: u32 = 1;
+
+/// Most items in one chunk, so that neither side holds a second copy of the whole.
+const CHUNK_ITEMS: usize = 4096;
+
+/// The state as encoded `dawn.v1.Snapshot` messages that together make one; the first has the scalars.
+pub fn snapshot_chunks(state: &State) -> Vec<Vec<u8>> {
+    let head = v1::Snapshot {
+        format: FORMAT,
+        index: state.index,
+        epoch: state.epoch.0,
+        cluster_id: state.cluster_id.clone(),
+        at_ms: state.at.0,
+        next_task_id: state.next_task.0,
+        next_spec_id: state.next_spec.0,
+        next_job_id: state.next_job.0,
+        next_agent_no: state.next_agent.0,
+        ..Default::default()
+    };
+    let mut chunks = vec![head.encode_to_vec()];
+    let specs = state.specs.values().map(|spec| v1::SpecSnapshot {
+        spec_id: spec.id.0,
+        version: spec.version,
+        spec: Some(spec_to_wire(spec)),
+    });
+    chunk(&mut chunks, specs, |specs| v1::Snapshot { specs, ..Default::default() });
+    chunk(&mut chunks, state.jobs.values().map(job_to_wire), |jobs| v1::Snapshot { jobs, ..Default::default() });
+    chunk(&mut chunks, state.tasks.values().map(task_to_wire), |tasks| v1::Snapshot { tasks, ..Default::default() });
+    let agents = state.agents.values().map(agent_to_wire);
+    chunk(&mut chunks, agents, |agents| v1::Snapshot { agents, ..Default::default() });
+    chunks
+}
+
+/// A short name for the exact state: equal states have equal digests.
+pub fn digest(state: &State) -> u64 {
+    let mut hasher = crc32fast::Hasher::new();
+    let mut length = 0u32;
+    for chunk in snapshot_chunks(state) {
+        hasher.update(&chunk);
+        length = length.wrapping_add(chunk.len() as u32);
+    }
+    u64::from(length) << 32 | u64::from(hasher.finalize())
+}
+
+fn chunk<T>(chunks: &mut Vec<Vec<u8>>, items: impl Iterator<Item = T>, wrap: impl Fn(Vec<T>) -> v1::Snapshot) {
+    let mut items = items.peekable();
+    while items.peek().is_some() {
+        chunks.push(wrap(items.by_ref().take(CHUNK_ITEMS).collect()).encode_to_vec());
+    }
+}
+
+fn job_to_wire(job: &Job) -> v1::JobSnapshot {
+    let ended = job.ended.as_ref();
+    let version = |version: &Version| v1::VersionSnapshot {
+        version: version.version,
+        spec_id: version.spec.0,
+        at_ms: version.at.0,
+        author: version.author.clone(),
+        message: version.message.clone(),
+    };
+    let tick = |tick: &Tick| v1::Tick {
+        scheduled_ms: tick.scheduled.0,
+        decided_ms: tick.decided.0,
+        outcome: tick.outcome.into(),
+    };
+    v1::JobSnapshot {
+        job_id: job.id.0,
+        key: Some((&job.key).into()),
+        versions: job.versions.iter().map(version).collect(),
+        created_ms: job.created.0,
+        ended_ms: ended.map_or(0, |ended| ended.at.0),
+        ended_by: ended.map(|ended| ended.by.clone()).unwrap_or_default(),
+        ended_message: ended.map(|ended| ended.message.clone()).unwrap_or_default(),
+        ticks: job.ticks.iter().map(tick).collect(),
+        stopped: ranges(job.stopped.iter().copied()),
+        settled: job.settled,
+    }
+}
+
+/// Ascending numbers as inclusive ranges.
+fn ranges(numbers: impl Iterator<Item = u32>) -> Vec<v1::InstanceRange> {
+    let mut ranges: Vec<v1::InstanceRange> = Vec::new();
+    for number in numbers {
+        match ranges.last_mut() {
+            Some(range) if range.last.checked_add(1) == Some(number) => range.last = number,
+            _ => ranges.push(v1::InstanceRange { first: number, last: number }),
+        }
+    }
+    ranges
+}
+
+fn task_to_wire(task: &Task) -> v1::TaskSnapshot {
+    let place = task.status.place();
+    let (ready_at, nominated) = match &task.status {
+        Status::Throttled { ready_at } => (ready_at.0, None),
+        Status::Pending { nominated } => (0, *nominated),
+        _ => (0, None),
+    };
+    v1::TaskSnapshot {
+        task_id: task.id.0,
+        job_id: task.job.0,
+        spec_id: task.spec.0,
+        instance: task.instance,
+        attempt: task.attempt,
+        failures: task.failures,
+        run_at_ms: task.run_at.0,
+        ready_at_ms: ready_at,
+        state: task.state().into(),
+        placed: place.is_some(),
+        agent_no: place.map_or(0, |place| place.agent.0),
+        ports: place.into_iter().flat_map(|place| &place.ports).map(|port| u32::from(*port)).collect(),
+        history: task.history.iter().map(transition_to_wire).collect(),
+        nominated: nominated.is_some(),
+        nominated_agent_no: nominated.map_or(0, |(agent, _)| agent.0),
+        nominated_until_ms: nominated.map_or(0, |(_, until)| until.0),
+    }
+}
+
+fn agent_to_wire(agent: &Agent) -> v1::AgentSnapshot {
+    let avoided = agent.avoided.as_ref();
+    v1::AgentSnapshot {
+        seen: Some(v1::AgentSeen {
+            agent_no: agent.no.0,
+            agent_id: agent.id.to_string(),
+            hostname: agent.hostname.clone(),
+            version: agent.version.clone(),
+            isolation: agent.isolation.clone(),
+            boot_id: agent.boot_id.clone(),
+            total: Some((&agent.total).into()),
+            attributes: attributes_to_wire(&agent.attributes),
+            ports: ports_to_wire(&agent.ports),
+            offer_epoch: agent.offer_epoch,
+        }),
+        state: agent.state.into(),
+        since_ms: agent.since.0,
+        registered_ms: agent.registered_at.0,
+        avoided_until_ms: avoided.map_or(0, |avoided| avoided.until.0),
+        avoided_why: avoided.map(|avoided| avoided.why.clone()).unwrap_or_default(),
+    }
+}
+
+/// Puts a state together from its chunks, in their order.
+#[derive(Debug, Default)]
+pub struct StateBuilder {
+    state: State,
+}
+
+impl StateBuilder {
+    /// Takes the next chunk.
+    ///
+    /// # Errors
+    /// When it does not decode, is of a newer format, or names what is not there.
+    pub fn add(&mut self, chunk: &[u8]) -> Result<(), WireError> {
+        let wire = v1::Snapshot::decode(chunk).map_err(|error| WireError::new("snapshot", error.to_string()))?;
+        if wire.format != 0 {
+            self.head(&wire)?;
+        }
+        for spec in wire.specs {
+            let spec = spec_from_wire(spec.spec_id, spec.version, spec.spec).map_err(|error| error.within("specs"))?;
+            self.state.specs.insert(spec.id, Arc::new(spec));
+        }
+        for job in wire.jobs {
+            let job = job_from_wire(job).map_err(|error| error.within("jobs"))?;
+            self.state.jobs.insert(job.id, job);
+        }
+        for task in wire.tasks {
+            let task = task_from_wire(task).map_err(|error| error.within("tasks"))?;
+            self.state.tasks.insert(task.id, task);
+        }
+        for agent in wire.agents {
+            let agent = agent_from_wire(agent).map_err(|error| error.within("agents"))?;
+            self.state.agents.insert(agent.no, agent);
+        }
+        Ok(())
+    }
+
+    fn head(&mut self, wire: &v1::Snapshot) -> Result<(), WireError> {
+        if wire.format > FORMAT {
+            let message = format!("is {}, this version reads up to {FORMAT}; use a newer dawn", wire.format);
+            return Err(WireError::new("format", message));
+        }
+        self.state = State {
+            cluster_id: wire.cluster_id.clone(),
+            epoch: Epoch(wire.epoch),
+            index: wire.index,
+            at: Timestamp(wire.at_ms),
+            next_task: TaskId(wire.next_task_id),
+            next_spec: SpecId(wire.next_spec_id),
+            next_job: JobId(wire.next_job_id),
+            next_agent: AgentNo(wire.next_agent_no),
+            ..State::default()
+        };
+        Ok(())
+    }
+
+    /// The whole state, with its indexes.
+    ///
+    /// # Errors
+    /// When a task or version names what is not there.
+    pub fn finish(self) -> Result<State, WireError> {
+        let state = self.state;
+        let has = |spec: SpecId| state.specs.contains_key(&spec);
+        for job in state.jobs.values() {
+            if let Some(version) = job.versions.iter().find(|version| !has(version.spec)) {
+                return Err(WireError::new(job.id.to_string(), format!("its {} is missing", version.spec)));
+            }
+        }
+        for task in state.tasks.values() {
+            let placed = task.status.place().map(|place| place.agent);
+            let missing = match placed.filter(|_| task.held_on().is_some()) {
+                _ if !state.jobs.contains_key(&task.job) => task.job.to_string(),
+                _ if !has(task.spec) => task.spec.to_string(),
+                Some(agent) if !state.agents.contains_key(&agent) => agent.to_string(),
+                _ => continue,
+            };
+            return Err(WireError::new(task.id.to_string(), format!("its {missing} is missing")));
+        }
+        Ok(state.reindexed())
+    }
+}
+
+fn job_from_wire(wire: v1::JobSnapshot) -> Result<Job, WireError> {
+    let ended = Ended { at: Timestamp(wire.ended_ms), by: wire.ended_by, message: wire.ended_message };
+    let version = |version: v1::VersionSnapshot| Version {
+        version: version.version,
+        spec: SpecId(version.spec_id),
+        at: Timestamp(version.at_ms),
+        author: version.author,
+        message: version.message,
+    };
+    let tick = |tick: v1::Tick| {
+        let outcome = name::<TickOutcome>("ticks.outcome", tick.outcome)?;
+        Ok(Tick { scheduled: Timestamp(tick.scheduled_ms), decided: Timestamp(tick.decided_ms), outcome })
+    };
+    Ok(Job {
+        id: JobId(wire.job_id),
+        key: job_key(wire.key.as_ref())?,
+        created: Timestamp(wire.created_ms),
+        versions: wire.versions.into_iter().map(version).collect(),
+        ended: (wire.ended_ms != 0).then_some(ended),
+        ticks: wire.ticks.into_iter().map(tick).collect::<Result<_, WireError>>()?,
+        stopped: wire.stopped.iter().flat_map(|range| range.first..=range.last).collect(),
+        settled: wire.settled,
+        tasks: Default::default(),
+        slots: Default::default(),
+        living: 0,
+    })
+}
+
+fn task_from_wire(wire: v1::TaskSnapshot) -> Result<Task, WireError> {
+    let place = Place { agent: AgentNo(wire.agent_no), ports: port_numbers(&wire.ports)? };
+    let place = wire.placed.then_some(place);
+    let nominated = (AgentNo(wire.nominated_agent_no), Timestamp(wire.nominated_until_ms));
+    let status = match name::<TaskState>("state", wire.state)? {
+        TaskState::Throttled => Some(Status::Throttled { ready_at: Timestamp(wire.ready_at_ms) }),
+        TaskState::Pending => Some(Status::Pending { nominated: wire.nominated.then_some(nominated) }),
+        TaskState::Assigned => place.map(Status::Assigned),
+        // From a terminal status with a place every other state can be reached, keeping it.
+        other => Status::Lost(place).moved(other),
+    };
+    let transition = |transition: v1::Transition| {
+        Ok(Transition {
+            to: name::<TaskState>("history.state", transition.state)?,
+            at: Timestamp(transition.at_ms),
+            reason: name::<Reason>("history.reason", transition.reason)?,
+            message: transition.message.into(),
+        })
+    };
+    Ok(Task {
+        id: TaskId(wire.task_id),
+        job: JobId(wire.job_id),
+        spec: SpecId(wire.spec_id),
+        instance: wire.instance,
+        attempt: wire.attempt,
+        failures: wire.failures,
+        run_at: Timestamp(wire.run_at_ms),
+        status: status.ok_or_else(|| WireError::new("placed", "is missing for a placed task"))?,
+        history: wire.history.into_iter().map(transition).collect::<Result<_, WireError>>()?,
+    })
+}
+
+fn agent_from_wire(wire: v1::AgentSnapshot) -> Result<Agent, WireError> {
+    let seen = wire.seen.ok_or_else(|| WireError::new("seen", "is missing"))?;
+    let Mutation::AgentSeen {
+        agent: no,
+        id,
+        hostname,
+        version,
+        isolation,
+        boot_id,
+        total,
+        attributes,
+        ports,
+        offer_epoch,
+    } = agent_seen(seen)?
+    else {
+        unreachable!("agent_seen makes AgentSeen alone");
+    };
+    let avoided = Avoided { until: Timestamp(wire.avoided_until_ms), why: wire.avoided_why };
+    Ok(Agent {
+        no,
+        id,
+        hostname,
+        version,
+        isolation,
+        boot_id,
+        total,
+        attributes,
+        ports,
+        offer_epoch,
+        state: name::<NodeState>("state", wire.state)?,
+        since: Timestamp(wire.since_ms),
+        registered_at: Timestamp(wire.registered_ms),
+        avoided: (wire.avoided_until_ms != 0).then_some(avoided),
+    })
+}

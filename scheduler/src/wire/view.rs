@@ -1,0 +1,74 @@
+//! Tasks and agents as clients see them.
+
+use dawn_proto::v1;
+use dawn_proto::{Resources, Timestamp};
+
+use super::{attributes_to_wire, ports_to_wire};
+use crate::model::{Agent, JobSpec, Place, State, Status, Task};
+
+/// The task's ports with their names.
+pub fn assigned_ports(spec: &JobSpec, place: &Place) -> Vec<v1::AssignedPort> {
+    let named = spec.ports.iter().zip(place.ports.iter());
+    named.map(|(port, number)| v1::AssignedPort { name: port.name.clone(), port: u32::from(*number) }).collect()
+}
+
+/// A task with its job's key, its place and its history.
+pub fn task_view(state: &State, task: &Task) -> v1::Task {
+    let spec = state.spec_of(task);
+    let place = task.status.place();
+    let agent = place.and_then(|place| state.agents.get(&place.agent));
+    let ready_at = match task.status {
+        Status::Throttled { ready_at } => ready_at,
+        _ => Timestamp(0),
+    };
+    v1::Task {
+        id: task.id.0,
+        job: Some((&spec.job.key).into()),
+        instance: task.instance,
+        attempt: task.attempt,
+        version: spec.version,
+        state: task.state().into(),
+        agent_id: agent.map(|agent| agent.id.to_string()).unwrap_or_default(),
+        hostname: agent.map(|agent| agent.hostname.clone()).unwrap_or_default(),
+        ports: place.map(|place| assigned_ports(&spec.job, place)).unwrap_or_default(),
+        history: task.history.iter().map(transition_to_wire).collect(),
+        run_at_ms: task.run_at.0,
+        ready_at_ms: ready_at.0,
+        failures: task.failures,
+    }
+}
+
+pub(super) fn transition_to_wire(transition: &crate::model::Transition) -> v1::Transition {
+    v1::Transition {
+        state: transition.to.into(),
+        at_ms: transition.at.0,
+        reason: transition.reason.into(),
+        message: transition.message.to_string(),
+    }
+}
+
+/// An agent with what its tasks take. `last_heard` is not part of the durable state.
+pub fn node_view(state: &State, agent: &Agent, last_heard: Option<Timestamp>) -> v1::Node {
+    let mut used = Resources::default();
+    let held = state.tasks_on.get(&agent.no);
+    for task in held.into_iter().flatten().filter_map(|id| state.tasks.get(id)) {
+        used.add(&state.spec_of(task).job.demand);
+    }
+    let avoided = agent.avoided.as_ref();
+    v1::Node {
+        agent_id: agent.id.to_string(),
+        hostname: agent.hostname.clone(),
+        state: agent.state.into(),
+        attributes: attributes_to_wire(&agent.attributes),
+        total: Some((&agent.total).into()),
+        used: Some((&used).into()),
+        ports: ports_to_wire(&agent.ports),
+        tasks: held.map_or(0, |tasks| u32::try_from(tasks.len()).unwrap_or(u32::MAX)),
+        last_heard_ms: last_heard.map_or(0, |heard| heard.0),
+        registered_ms: agent.registered_at.0,
+        version: agent.version.clone(),
+        isolation: agent.isolation.clone(),
+        avoided_until_ms: avoided.map_or(0, |avoided| avoided.until.0),
+        avoided_why: avoided.map(|avoided| avoided.why.clone()).unwrap_or_default(),
+    }
+}

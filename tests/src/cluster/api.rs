@@ -1,0 +1,118 @@
+//! The scheduler's client API, called in step: each call waits for its answer.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use dawn_proto::{JobKey, v1};
+use tokio::runtime::{Builder, Runtime};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
+use v1::scheduler_client::SchedulerClient;
+
+/// Longest a call may take before it counts as failed.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A client of one scheduler; connects again by itself after a restart.
+pub struct Api {
+    runtime: Runtime,
+    client: SchedulerClient<Channel>,
+}
+
+impl Api {
+    pub fn new(address: SocketAddr) -> Api {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+        let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address makes a URI");
+        let endpoint = endpoint.connect_timeout(Duration::from_secs(2)).timeout(CALL_TIMEOUT);
+        let channel = runtime.block_on(async { endpoint.connect_lazy() });
+        Api { runtime, client: SchedulerClient::new(channel) }
+    }
+
+    /// Runs one call on a client of its own.
+    fn call<T, F>(&self, call: impl FnOnce(SchedulerClient<Channel>) -> F) -> Result<T, Status>
+    where
+        F: Future<Output = Result<tonic::Response<T>, Status>>,
+    {
+        self.runtime.block_on(call(self.client.clone())).map(tonic::Response::into_inner)
+    }
+
+    pub fn server_info(&self) -> Result<v1::ServerInfo, Status> {
+        self.call(|mut client| async move { client.get_server_info(v1::GetServerInfoRequest {}).await })
+    }
+
+    pub fn submit(&self, spec: v1::JobSpec) -> Result<v1::SubmitJobResponse, Status> {
+        let request = v1::SubmitJobRequest { spec: Some(spec), author: "tests".into(), message: String::new() };
+        self.call(|mut client| async move { client.submit_job(request).await })
+    }
+
+    pub fn kill(&self, job: &JobKey) -> Result<v1::KillJobResponse, Status> {
+        let request = v1::KillJobRequest { key: Some(job.into()), author: "tests".into(), ..Default::default() };
+        self.call(|mut client| async move { client.kill_job(request).await })
+    }
+
+    /// Every job that has not been forgotten.
+    pub fn jobs(&self) -> Result<Vec<v1::JobSummary>, Status> {
+        let request = v1::ListJobsRequest { all: true, page_size: 10_000, ..Default::default() };
+        self.call(|mut client| async move { client.list_jobs(request).await }).map(|response| response.jobs)
+    }
+
+    pub fn job(&self, job: &JobKey) -> Result<v1::JobStatus, Status> {
+        let request = v1::GetJobRequest { key: Some(job.into()), version: 0 };
+        self.call(|mut client| async move { client.get_job(request).await })
+    }
+
+    /// Every task of the job, ended ones too, newest last.
+    pub fn tasks(&self, job: &JobKey) -> Result<Vec<v1::Task>, Status> {
+        let request =
+            v1::ListTasksRequest { job: Some(job.into()), all: true, page_size: 10_000, ..Default::default() };
+        self.call(|mut client| async move { client.list_tasks(request).await }).map(|response| response.tasks)
+    }
+
+    pub fn nodes(&self) -> Result<Vec<v1::Node>, Status> {
+        let request = v1::ListNodesRequest { page_size: 10_000, ..Default::default() };
+        self.call(|mut client| async move { client.list_nodes(request).await }).map(|response| response.nodes)
+    }
+
+    pub fn why(&self, job: &JobKey) -> Result<v1::WhyResponse, Status> {
+        let request = v1::WhyRequest { key: Some(job.into()) };
+        self.call(|mut client| async move { client.why(request).await })
+    }
+
+    pub fn start_cron(&self, job: &JobKey) -> Result<v1::StartCronResponse, Status> {
+        let request = v1::StartCronRequest { key: Some(job.into()), author: "tests".into() };
+        self.call(|mut client| async move { client.start_cron(request).await })
+    }
+
+    pub fn deschedule_cron(&self, job: &JobKey) -> Result<v1::DescheduleCronResponse, Status> {
+        let request = v1::DescheduleCronRequest { key: Some(job.into()), author: "tests".into() };
+        self.call(|mut client| async move { client.deschedule_cron(request).await })
+    }
+
+    /// What is kept of a task's log, from the oldest byte.
+    pub fn log(&self, task_id: u64, process: &str, stderr: bool) -> Result<Vec<u8>, Status> {
+        let request = v1::ReadLogRequest { task_id, process: process.into(), stderr, ..Default::default() };
+        let mut client = self.client.clone();
+        self.runtime.block_on(async move {
+            let mut stream = client.read_log(Request::new(request)).await?.into_inner();
+            let mut bytes = Vec::new();
+            while let Some(chunk) = stream.message().await? {
+                bytes.extend_from_slice(&chunk.data);
+            }
+            Ok(bytes)
+        })
+    }
+
+    /// Follows the job until `enough` is content with its status.
+    pub fn watch(&self, job: &JobKey, enough: impl Fn(&v1::JobStatus) -> bool) -> Result<v1::JobStatus, Status> {
+        let request = v1::GetJobRequest { key: Some(job.into()), version: 0 };
+        let mut client = self.client.clone();
+        self.runtime.block_on(async move {
+            let mut stream = client.watch_job(Request::new(request)).await?.into_inner();
+            while let Some(status) = stream.message().await? {
+                if enough(&status) {
+                    return Ok(status);
+                }
+            }
+            Err(Status::aborted("the watch ended too early"))
+        })
+    }
+}

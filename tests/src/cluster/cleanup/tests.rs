@@ -1,0 +1,59 @@
+//! The harness itself: it sees what is in a group, what it is limited to, and leaves nothing behind.
+
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command};
+
+use super::*;
+use crate::cluster::skip;
+
+/// A v1 memory group with a frozen sleeper in it, under a cluster's name.
+fn planted(name: &str) -> Option<(PathBuf, Child)> {
+    let mount = Path::new("/sys/fs/cgroup/memory");
+    if !mount.is_dir() || !nix::unistd::geteuid().is_root() {
+        skip("needs root and a v1 memory controller");
+        return None;
+    }
+    let group = mount.join(format!("{name}-node0")).join("task");
+    std::fs::create_dir_all(&group).expect("root may make groups");
+    std::fs::write(group.join("memory.limit_in_bytes"), "67108864").expect("the limit");
+    let procs = group.join("cgroup.procs");
+    let mut command = Command::new("sleep");
+    command.arg("100000").env("CLUSTER_MARK", format!("{name}:a/b/c"));
+    // SAFETY: the child only opens, writes and closes one file.
+    unsafe {
+        command.pre_exec(move || std::fs::write(&procs, "0"));
+    }
+    Some((group, command.spawn().expect("sleep is there")))
+}
+
+#[test]
+fn what_is_planted_is_seen_limited_and_swept() {
+    let name = format!("dawn-test-{}-swept", std::process::id());
+    let Some((group, mut sleeper)) = planted(&name) else { return };
+    let folder = PathBuf::from("/nowhere/at/all");
+    let found = kernel::marked(&format!("CLUSTER_MARK={name}:a/b/c"));
+    assert_eq!(found.iter().map(|process| process.pid as u32).collect::<Vec<_>>(), [sleeper.id()]);
+    assert_eq!(kernel::limits_of(found[0].pid).memory_bytes, Some(64 << 20));
+    assert_eq!(kernel::variable(found[0].pid, "CLUSTER_MARK"), Some(format!("{name}:a/b/c")));
+    assert_eq!(leftovers(&name, &folder).len(), 3, "a process and two groups");
+    assert!(nothing_but(&name, &folder, &[]).is_err());
+    assert_eq!(nothing_but(&name, &folder, &[found[0].pid]), Ok(()));
+
+    let waiter = std::thread::spawn(move || sleeper.wait());
+    assert_eq!(sweep(&name, &folder), [] as [String; 0]);
+    assert!(!group.exists());
+    assert_eq!(leftovers(&name, &folder), [] as [String; 0]);
+    assert!(!waiter.join().expect("no panic").expect("it was ours").success());
+}
+
+#[test]
+fn a_cluster_does_not_sweep_its_neighbour() {
+    let (one, ten) = (format!("dawn-test-{}-n1", std::process::id()), format!("dawn-test-{}-n10", std::process::id()));
+    let Some((group, mut sleeper)) = planted(&ten) else { return };
+    assert_eq!(sweep(&one, Path::new("/nowhere/at/all")), [] as [String; 0]);
+    assert!(group.exists() && matches!(sleeper.try_wait(), Ok(None)), "it runs on");
+    let waiter = std::thread::spawn(move || sleeper.wait());
+    assert_eq!(sweep(&ten, Path::new("/nowhere/at/all")), [] as [String; 0]);
+    assert!(!waiter.join().expect("no panic").expect("it was ours").success());
+}

@@ -1,0 +1,146 @@
+//! One long-running `dawn` process: started, killed, paused and started again, by its pid.
+
+use std::fs::File;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, User};
+
+use super::Patience;
+use super::waiting;
+
+/// Lines of a log that a failure shows.
+const LAST_LINES: usize = 30;
+
+/// A daemon of the cluster, running or not.
+pub struct Daemon {
+    pub name: String,
+    pub args: Mutex<Vec<String>>,
+    binary: PathBuf,
+    user: Option<User>,
+    log: PathBuf,
+    child: Mutex<Option<Child>>,
+}
+
+impl Daemon {
+    pub fn new(name: &str, binary: &Path, args: Vec<String>, folder: &Path) -> Daemon {
+        Daemon {
+            name: name.into(),
+            args: Mutex::new(args),
+            binary: binary.into(),
+            user: None,
+            log: folder.join(format!("{name}.log")),
+            child: Mutex::new(None),
+        }
+    }
+
+    /// Makes it run as user `nobody`, who is given its directory.
+    pub fn as_nobody(mut self, work: &Path) -> Daemon {
+        let user = User::from_name("nobody").ok().flatten().expect("every system has the user nobody");
+        std::fs::create_dir_all(work).expect("the cluster's directory is ours");
+        std::os::unix::fs::chown(work, Some(user.uid.as_raw()), Some(user.gid.as_raw()))
+            .expect("root may give it away");
+        self.user = Some(user);
+        self
+    }
+
+    /// Replaces the value of a flag for the next start.
+    pub fn set_flag(&self, flag: &str, value: &str) {
+        let mut args = self.args.lock().expect("no test thread panicked");
+        let at = args.iter().position(|arg| arg == flag).unwrap_or_else(|| panic!("{} has no {flag}", self.name));
+        args[at + 1] = value.into();
+    }
+
+    /// Starts it; its output is appended to its log. It dies with the test's thread.
+    pub fn start(&self) {
+        assert!(!self.is_alive(), "{} runs already", self.name);
+        let log = File::options().append(true).create(true).open(&self.log).expect("the log can be written");
+        let mut command = Command::new(&self.binary);
+        command.args(&*self.args.lock().expect("no test thread panicked"));
+        command.env("NO_COLOR", "1").stdin(Stdio::null()).stderr(log.try_clone().expect("a second handle")).stdout(log);
+        if let Some(user) = &self.user {
+            command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
+        }
+        // SAFETY: prctl is async-signal-safe and allocates nothing.
+        unsafe {
+            command.pre_exec(|| nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(Into::into));
+        }
+        let child = command.spawn().unwrap_or_else(|error| panic!("starting {command:?}: {error}"));
+        *self.child.lock().expect("no test thread panicked") = Some(child);
+    }
+
+    pub fn pid(&self) -> Option<i32> {
+        let child = self.child.lock().expect("no test thread panicked");
+        child.as_ref().and_then(|child| i32::try_from(child.id()).ok())
+    }
+
+    /// Whether its process runs (or is paused).
+    pub fn is_alive(&self) -> bool {
+        let mut child = self.child.lock().expect("no test thread panicked");
+        child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(pid) = self.pid().filter(|_| self.is_alive()) {
+            kill(Pid::from_raw(pid), signal).unwrap_or_else(|error| panic!("{signal} to {}: {error}", self.name));
+        }
+    }
+
+    /// SIGKILL, and waits until it is gone. Harmless when it is not running.
+    pub fn kill_9(&self) {
+        self.signal(Signal::SIGKILL);
+        if let Some(mut child) = self.child.lock().expect("no test thread panicked").take() {
+            let _ = child.wait();
+        }
+    }
+
+    pub fn pause(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    pub fn resume(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    /// SIGTERM; it must end by itself, with success.
+    pub fn terminate(&self) {
+        self.signal(Signal::SIGTERM);
+        let code = self.exit_code(Patience::STEP);
+        assert_eq!(code, Some(0), "{} on SIGTERM\n{}", self.name, self.last_words());
+    }
+
+    /// Waits until it ends by itself. None: a signal ended it.
+    pub fn exit_code(&self, patience: Patience) -> Option<i32> {
+        let ended = waiting::until(patience, || {
+            let mut child = self.child.lock().expect("no test thread panicked");
+            match child.as_mut().map(|child| child.try_wait()) {
+                Some(Ok(None)) => Err("it still runs".to_string()),
+                Some(Ok(Some(status))) => Ok(status.code()),
+                other => Err(format!("it can't be waited for: {other:?}")),
+            }
+        });
+        ended.unwrap_or_else(|last| panic!("{} ends: not within {patience}: {last}\n{}", self.name, self.last_words()))
+    }
+
+    /// Everything it wrote.
+    pub fn log(&self) -> String {
+        std::fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
+
+    /// The end of its log, under its name.
+    pub fn last_words(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        let from = lines.len().saturating_sub(LAST_LINES);
+        format!(
+            "--- {} ({} lines, the last {}):\n{}",
+            self.name,
+            lines.len(),
+            lines.len() - from,
+            lines[from..].join("\n")
+        )
+    }
+}

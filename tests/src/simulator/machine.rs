@@ -1,0 +1,319 @@
+//! One machine: its real agent, what that wrote to disk, and the executors that outlive it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dawn_agent::decide::sweep::Keep;
+use dawn_agent::drive::{Agent, Setup};
+use dawn_agent::model::{
+    Effect, Event, ExecutorProbe, Identity, LaunchRecord, MachineEvent, Memory, Now, OfferState, PortRange, Recovered,
+    RecoveredRecord, Report,
+};
+use dawn_proto::v1::Reason;
+use dawn_proto::{AgentId, Resources, TaskId, Timestamp};
+
+use super::agenda::Happening;
+use super::task::Executor;
+use super::{Planted, World};
+
+const TICK_MS: u64 = 200;
+/// How long the machine takes for a step of a launch.
+const WORK_MS: (u64, u64) = (0, 15);
+
+/// A task's directory.
+pub(super) struct TaskFiles {
+    pub record: LaunchRecord,
+    checkpointed_at: Timestamp,
+    verdict: Option<Report>,
+    released: bool,
+}
+
+pub(super) struct Machine {
+    number: usize,
+    pub life: u64,
+    agent: Option<Agent>,
+    memory: Memory,
+    files: BTreeMap<TaskId, TaskFiles>,
+    pub executors: BTreeMap<TaskId, Executor>,
+    /// Tasks whose event log the agent follows, with the last event it took in.
+    watched: BTreeMap<TaskId, u64>,
+    /// Told that the executor is gone.
+    told_gone: BTreeSet<TaskId>,
+    pub session: Option<u64>,
+    /// No packet passes, either way.
+    pub cut: bool,
+    boot: u64,
+}
+
+impl Machine {
+    pub fn new(number: usize) -> Machine {
+        Machine {
+            number,
+            life: 0,
+            agent: None,
+            memory: Memory::default(),
+            files: BTreeMap::new(),
+            executors: BTreeMap::new(),
+            watched: BTreeMap::new(),
+            told_gone: BTreeSet::new(),
+            session: None,
+            cut: false,
+            boot: 0,
+        }
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.agent.is_some()
+    }
+
+    pub fn record(&self, task: TaskId) -> Option<&LaunchRecord> {
+        self.files.get(&task).map(|files| &files.record)
+    }
+
+    fn setup(&self) -> Setup {
+        let total = Resources { cpu_milli: 4_000, memory_bytes: 8 << 30, disk_bytes: 64 << 30, ..Resources::default() };
+        let attributes = vec![("rack".to_string(), vec![format!("r{}", self.number % 2)])];
+        let ports = vec![PortRange { first: 31_000, last: 31_020 }];
+        let offer = OfferState { total, attributes, ports, ..OfferState::default() };
+        Setup {
+            agent_id: AgentId::new(&format!("agent-{}", self.number)).expect("a valid name"),
+            hostname: format!("node{}", self.number),
+            isolation: "simulated".into(),
+            boot_id: format!("boot-{}", self.boot),
+            offer,
+            default_max_pids: 100,
+            keep: Keep { age_ms: 600_000, total_bytes: 1 << 40 },
+        }
+    }
+
+    /// What a starting agent finds on its disk.
+    fn found(&self, careless: bool) -> Vec<Recovered> {
+        let mut found: Vec<Recovered> = self.files.iter().map(|(task, files)| self.found_one(*task, files)).collect();
+        for one in found.iter_mut().filter(|_| careless) {
+            (one.executor, one.heard, one.last) = (ExecutorProbe::NeverStarted, 0, None);
+        }
+        found
+    }
+
+    fn found_one(&self, task: TaskId, files: &TaskFiles) -> Recovered {
+        let executor = self.executors.get(&task);
+        let probe = match executor {
+            None => ExecutorProbe::NeverStarted,
+            Some(one) if one.is_alive() && one.log.is_empty() => ExecutorProbe::Booting,
+            Some(one) if one.is_alive() => ExecutorProbe::Alive,
+            Some(one) if one.log.is_empty() => ExecutorProbe::NeverStarted,
+            Some(_) => ExecutorProbe::Dead,
+        };
+        let demand = files.record.spec.demand.clone();
+        let history = executor.map(|one| one.history(task)).unwrap_or_default();
+        Recovered {
+            task,
+            record: Some(RecoveredRecord {
+                demand,
+                ports: files.record.launch.ports.clone(),
+                limits: files.record.limits(100),
+                identity: files.record.identity.clone(),
+                grace_period_ms: files.record.spec.grace_period_ms,
+                ladder_ms: files.record.spec.ladder_ms,
+            }),
+            checkpointed_at: files.checkpointed_at,
+            executor: probe,
+            heard: executor.map_or(0, |one| one.log.len() as u64),
+            last: history.last,
+            kill_begun: history.kill_begun,
+            processes: history.processes,
+            verdict: files.verdict.clone(),
+            released: files.released,
+            bytes: 1 << 20,
+        }
+    }
+}
+
+impl World {
+    fn agent_now(&self) -> Now {
+        Now { wall: Timestamp(self.wall_ms()), mono_ms: self.now_ms }
+    }
+
+    pub(super) fn start_agent(&mut self, machine: usize) -> Result<(), String> {
+        if self.machines[machine].is_up() {
+            return Ok(());
+        }
+        let now = self.agent_now();
+        let careless = self.planted(Planted::ExecutorTwice);
+        let node = &mut self.machines[machine];
+        node.life += 1;
+        node.watched.clear();
+        node.told_gone.clear();
+        let (agent, effects) = Agent::new(node.setup(), node.memory.clone(), node.found(careless), now);
+        node.agent = Some(agent);
+        let life = node.life;
+        self.note(|| format!("agent {machine} starts"));
+        self.after(TICK_MS, Happening::AgentTick { machine, life });
+        self.after(1, Happening::Connect { machine, life });
+        if self.planted(Planted::StopOnAbsence) {
+            let tasks: Vec<TaskId> = self.machines[machine].executors.keys().copied().collect();
+            for task in tasks {
+                self.tell_kill(machine, task, Reason::Orphan, None)?;
+            }
+        }
+        self.act(machine, effects)
+    }
+
+    /// The agent's process dies; disk and executors stay.
+    pub(super) fn crash_agent(&mut self, machine: usize) {
+        let node = &mut self.machines[machine];
+        if node.agent.take().is_none() {
+            return;
+        }
+        (node.session, node.life) = (None, node.life + 1);
+        self.summary.crashes += 1;
+        self.note(|| format!("agent {machine} crashes"));
+        self.reset_all(|link| link.machine == machine);
+    }
+
+    /// The machine itself goes down: nothing that ran lives on.
+    pub(super) fn reboot(&mut self, machine: usize) {
+        self.crash_agent(machine);
+        self.note(|| format!("machine {machine} reboots"));
+        self.machines[machine].boot += 1;
+        for executor in self.machines[machine].executors.values_mut() {
+            executor.power_off();
+        }
+    }
+
+    pub(super) fn tick_agent(&mut self, machine: usize, life: u64) -> Result<(), String> {
+        if self.machines[machine].life != life {
+            return Ok(());
+        }
+        self.after(TICK_MS, Happening::AgentTick { machine, life });
+        self.agent_step(machine, Event::Tick)
+    }
+
+    pub(super) fn machine_event(&mut self, machine: usize, life: u64, event: MachineEvent) -> Result<(), String> {
+        if self.machines[machine].life != life {
+            return Ok(());
+        }
+        self.agent_step(machine, Event::Machine(event))
+    }
+
+    pub(super) fn agent_step(&mut self, machine: usize, event: Event) -> Result<(), String> {
+        let now = self.agent_now();
+        let Some(agent) = &mut self.machines[machine].agent else { return Ok(()) };
+        let effects = agent.step(event, now);
+        self.act(machine, effects)
+    }
+
+    fn answer(&mut self, machine: usize, event: MachineEvent) {
+        let delay = self.within(WORK_MS.0, WORK_MS.1);
+        let life = self.machines[machine].life;
+        self.after(delay, Happening::Machine { machine, life, event: Box::new(event) });
+    }
+
+    fn act(&mut self, machine: usize, effects: Vec<Effect>) -> Result<(), String> {
+        // A crash may come between any two deeds of a step.
+        let stop_after = self.crash_inside_step(effects.len());
+        for (number, effect) in effects.into_iter().enumerate() {
+            if stop_after == Some(number) {
+                self.crash_agent(machine);
+                self.bring_back_agent(machine);
+                return Ok(());
+            }
+            if !matches!(effect, Effect::Send { .. }) {
+                self.note(|| format!("agent {machine}: {effect:?}"));
+            }
+            self.act_one(machine, effect)?;
+        }
+        Ok(())
+    }
+
+    fn act_one(&mut self, machine: usize, effect: Effect) -> Result<(), String> {
+        let at = Timestamp(self.wall_ms());
+        let node = &mut self.machines[machine];
+        match effect {
+            Effect::Remember(memory) => node.memory = memory,
+            Effect::Send { session, message } => {
+                if node.session == Some(session) {
+                    let message = dawn_agent::wire::encode_message(message, "simulated");
+                    self.send_to_leader(session, message);
+                }
+            }
+            Effect::Hangup { session, .. } => self.hang_up(machine, session),
+            Effect::Fatal { why } => return Err(format!("agent {machine} gave up: {why}")),
+            Effect::Vet { task, .. } => {
+                self.answer(machine, MachineEvent::Vetted { task, result: Ok(Identity::default()) });
+            }
+            Effect::Checkpoint(record) => {
+                let task = record.launch.task;
+                node.files
+                    .insert(task, TaskFiles { record: *record, checkpointed_at: at, verdict: None, released: false });
+                self.answer(machine, MachineEvent::Checkpointed { task, result: Ok(()) });
+            }
+            Effect::Prepare { task, .. } => self.answer(machine, MachineEvent::Prepared { task, result: Ok(()) }),
+            Effect::Spawn { task } => {
+                self.spawn_executor(machine, task)?;
+                self.machines[machine].watched.insert(task, 0);
+                self.answer(machine, MachineEvent::Spawned { task, result: Ok(()) });
+                self.hear_soon(machine, task);
+            }
+            Effect::Attach { task, heard } => {
+                node.watched.insert(task, heard);
+                self.hear_soon(machine, task);
+            }
+            Effect::TellKill { task, reason, grace_period_ms } => {
+                self.tell_kill(machine, task, reason, grace_period_ms)?;
+            }
+            Effect::ForceKill { task, .. } => self.kill_processes(machine, task),
+            Effect::KillExecutor { task } => self.kill_executor(machine, task),
+            Effect::Record(report) => {
+                let task = report.task;
+                if let Some(files) = node.files.get_mut(&task) {
+                    files.verdict = Some(report);
+                }
+                self.answer(machine, MachineEvent::Recorded { task });
+            }
+            Effect::CleanUp { task, .. } => {
+                self.kill_processes(machine, task);
+                self.answer(machine, MachineEvent::Cleaned { task, bytes: 1 << 20 });
+            }
+            Effect::Release { task } => {
+                if let Some(files) = node.files.get_mut(&task) {
+                    files.released = true;
+                }
+            }
+            Effect::Delete { task } => {
+                node.files.remove(&task);
+                node.executors.remove(&task);
+                node.watched.remove(&task);
+            }
+            Effect::OpenTunnel { .. } => return Err("nobody asked for a log".into()),
+        }
+        Ok(())
+    }
+
+    pub(super) fn hear_soon(&mut self, machine: usize, task: TaskId) {
+        let delay = self.within(0, 5);
+        let life = self.machines[machine].life;
+        self.after(delay, Happening::Hear { machine, task, life });
+    }
+
+    /// The agent takes in what is new in a task's event log, and the executor's end once it has read everything.
+    pub(super) fn agent_hears(&mut self, machine: usize, task: TaskId, life: u64) -> Result<(), String> {
+        let node = &mut self.machines[machine];
+        if node.life != life || !node.is_up() {
+            return Ok(());
+        }
+        let (Some(heard), Some(executor)) = (node.watched.get_mut(&task), node.executors.get(&task)) else {
+            return Ok(());
+        };
+        let new: Vec<Vec<u8>> = executor.log.iter().skip(*heard as usize).cloned().collect();
+        *heard += new.len() as u64;
+        let gone = !executor.is_alive() && node.told_gone.insert(task);
+        for bytes in new {
+            let event = dawn_agent::wire::decode_event(&bytes).map_err(|error| format!("event of {task}: {error}"))?;
+            self.agent_step(machine, Event::Machine(MachineEvent::Heard { task, event }))?;
+        }
+        if gone && self.machines[machine].life == life {
+            return self.agent_step(machine, Event::Machine(MachineEvent::Gone { task }));
+        }
+        Ok(())
+    }
+}
