@@ -149,7 +149,9 @@ fn check_difference(check: &str, ours: &super::EvaluatedJob) -> Option<String> {
     let value = check.split('\'').nth(1).unwrap_or("?");
     let complaint = check.rsplit("' not ").next().unwrap_or("?");
     match ours.problems.first() {
-        Some(p) if p.path == field && p.message.contains(value) && p.message.contains(&format!("not {complaint}")) => None,
+        Some(p) if p.path == field && p.message.contains(value) && p.message.contains(&format!("not {complaint}")) => {
+            None
+        }
         other => Some(format!("complains {other:?} instead of {check}")),
     }
 }

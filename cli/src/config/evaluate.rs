@@ -13,11 +13,11 @@ use super::errors::{ConfigError, ErrorKind, Position};
 use super::language::{self, Host, field_in_call};
 use super::limits::Limits;
 use super::prepass::{self, Source};
+use super::rules;
 use super::template::reference::Ref;
 use super::template::{self, Context, bindings, interpolate};
 use super::value::scope::{Bound, Scope};
 use super::value::{At, Node, Obj, check, tree};
-use super::rules;
 
 /// How a file is evaluated.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -37,7 +37,9 @@ impl Options {
     /// Lets files see this process's environment. Variables that are not text are left out.
     #[must_use]
     pub fn allow_env(mut self) -> Options {
-        self.env = Some(std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect());
+        self.env = Some(
+            std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect(),
+        );
         self
     }
 

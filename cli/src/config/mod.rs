@@ -22,5 +22,5 @@ pub use child::{CHILD_COMMAND, child_main, evaluate};
 pub use errors::{ConfigError, ErrorKind, Position};
 pub use evaluate::{Evaluated, EvaluatedJob, Options, Problem, UnboundReference, evaluate_in_process};
 pub use limits::Limits;
-pub use lower::{Lowered, Unsupported, lower};
+pub use lower::{Lowered, lower};
 pub use schema::json::json_schema;

@@ -17,7 +17,6 @@ use starlark::{starlark_module, starlark_simple_value};
 
 use super::FieldFault;
 
-
 /// Something made by Python code that is not run. It can be made and passed on, and nothing else.
 #[derive(Debug, ProvidesStaticType, NoSerialize, Allocative, StarlarkPagablePanic)]
 struct Opaque {

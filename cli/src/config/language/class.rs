@@ -136,7 +136,9 @@ pub(super) fn types(builder: &mut GlobalsBuilder) {
         let class = class_of(class, "Default")?;
         let default = match convert::to_raw(default) {
             Raw::Empty => None,
-            raw => Some(coerce::coerce(&class, &raw, None).map_err(|e| FieldFault::raise("Default", &e.path, e.message))?),
+            raw => {
+                Some(coerce::coerce(&class, &raw, None).map_err(|e| FieldFault::raise("Default", &e.path, e.message))?)
+            }
         };
         Ok(Marked(Signature { class, required: false, default }))
     }
@@ -162,7 +164,8 @@ pub(super) fn types(builder: &mut GlobalsBuilder) {
             _ => return Err(FieldFault::raise("Choice", "", "takes a list of types".into())),
         };
         let items = UnpackListOrTuple::<Value>::unpack_value_err(list)?;
-        let options: Vec<Type> = items.items.into_iter().map(|item| class_of(item, "Choice")).collect::<Result<_, _>>()?;
+        let options: Vec<Type> =
+            items.items.into_iter().map(|item| class_of(item, "Choice")).collect::<Result<_, _>>()?;
         let joined = || format!("Choice_{}", options.iter().map(Type::to_string).collect::<Vec<_>>().join("_"));
         let name = name.unwrap_or_else(joined);
         Ok(Class(Type::Choice(Arc::new(ChoiceType { name, options }))))
@@ -177,7 +180,9 @@ pub(super) fn types(builder: &mut GlobalsBuilder) {
         for (field, value) in fields {
             let signature = match value.downcast_ref::<Marked>() {
                 Some(marked) => marked.0.clone(),
-                None => Signature { class: class_of(value, &format!("{name}.{field}"))?, required: false, default: None },
+                None => {
+                    Signature { class: class_of(value, &format!("{name}.{field}"))?, required: false, default: None }
+                }
             };
             known.push(Field { name: field, signature });
         }

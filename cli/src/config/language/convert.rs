@@ -58,10 +58,12 @@ pub fn to_plain<'v>(object: &Obj, heap: Heap<'v>) -> Value<'v> {
         Node::Map(_, pairs) => {
             heap.alloc(AllocDict(pairs.iter().map(|(key, value)| (to_plain(key, heap), to_plain(value, heap)))))
         }
-        Node::Struct(class, slots) => heap.alloc(AllocDict(class.fields.iter().zip(slots).filter_map(|(field, slot)| {
-            let value = to_plain(&slot.as_ref()?.value, heap);
-            Some((heap.alloc(field.name.as_str()), value))
-        }))),
+        Node::Struct(class, slots) => {
+            heap.alloc(AllocDict(class.fields.iter().zip(slots).filter_map(|(field, slot)| {
+                let value = to_plain(&slot.as_ref()?.value, heap);
+                Some((heap.alloc(field.name.as_str()), value))
+            })))
+        }
         Node::Choice(_, options) => options.first().map_or_else(Value::new_none, |taken| to_plain(taken, heap)),
     }
 }

@@ -93,10 +93,7 @@ fn instance_methods(builder: &mut MethodsBuilder) {
     }
 }
 
-fn scopes_of<'v>(
-    positional: Vec<Value<'v>>,
-    names: SmallMap<String, Value<'v>>,
-) -> starlark::Result<Vec<Scope>> {
+fn scopes_of<'v>(positional: Vec<Value<'v>>, names: SmallMap<String, Value<'v>>) -> starlark::Result<Vec<Scope>> {
     let mut scopes = Vec::new();
     for value in positional {
         scopes.push(match convert::to_raw(value) {
@@ -108,7 +105,13 @@ fn scopes_of<'v>(
                 }
                 bindings(table)
             }
-            _ => return Err(FieldFault::raise("bind", "", format!("takes dicts and structs, not a {}", value.get_type()))),
+            _ => {
+                return Err(FieldFault::raise(
+                    "bind",
+                    "",
+                    format!("takes dicts and structs, not a {}", value.get_type()),
+                ));
+            }
         });
     }
     if !names.is_empty() {
@@ -168,7 +171,8 @@ impl<'v> StarlarkValue<'v> for Instance {
     ) -> starlark::Result<Value<'v>> {
         let fields = super::class::fields(args, eval.heap())?;
         let class = self.0.class().to_string();
-        let object = coerce::change(&self.0, &fields, place(eval)).map_err(|e| FieldFault::raise(&class, &e.path, e.message))?;
+        let object =
+            coerce::change(&self.0, &fields, place(eval)).map_err(|e| FieldFault::raise(&class, &e.path, e.message))?;
         Ok(eval.heap().alloc(Instance(object)))
     }
 
@@ -226,7 +230,9 @@ impl<'v> StarlarkValue<'v> for Instance {
         };
         match found {
             Some(value) => Ok(heap.alloc(Instance(value))),
-            None => Err(FieldFault::raise(&object.class().to_string(), "", format!("has no element {}", index.to_repr()))),
+            None => {
+                Err(FieldFault::raise(&object.class().to_string(), "", format!("has no element {}", index.to_repr())))
+            }
         }
     }
 
@@ -246,7 +252,10 @@ impl<'v> StarlarkValue<'v> for Instance {
         all.extend(more);
         let class = Type::List(item.clone());
         let sum = coerce::coerce(&class, &Raw::List(all), None);
-        Some(sum.map(|list| heap.alloc(Instance(list))).map_err(|e| FieldFault::raise(&class.to_string(), &e.path, e.message)))
+        Some(
+            sum.map(|list| heap.alloc(Instance(list)))
+                .map_err(|e| FieldFault::raise(&class.to_string(), &e.path, e.message)),
+        )
     }
 }
 

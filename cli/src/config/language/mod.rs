@@ -85,7 +85,8 @@ pub fn prelude() -> Result<&'static FrozenModule, ConfigError> {
 /// Whatever the source does wrong, with its place; a bound that was reached.
 pub fn run(source: &Source, host: &Host, limits: &Limits, progress: Option<&File>) -> Result<Outcome, ConfigError> {
     let prelude = prelude()?;
-    let ast = AstModule::parse(SOURCE_NAME, source.text.clone(), &dialect()).map_err(|e| faults::explain(&e, source))?;
+    let ast =
+        AstModule::parse(SOURCE_NAME, source.text.clone(), &dialect()).map_err(|e| faults::explain(&e, source))?;
     Module::with_temp_heap(|module| {
         let globals = globals();
         // As variables rather than globals: a file may give a name of the vocabulary its own value.
@@ -121,11 +122,16 @@ fn jobs(module: &Module, limits: &Limits) -> Result<Vec<Obj>, ConfigError> {
         return Err(refuse(ErrorKind::Field, format!("`jobs` must be a list of jobs, not a {}", value.get_type())));
     };
     if values.len() > limits.max_jobs {
-        return Err(refuse(ErrorKind::Limit, format!("{} jobs in one file; at most {}", values.len(), limits.max_jobs)));
+        return Err(refuse(
+            ErrorKind::Limit,
+            format!("{} jobs in one file; at most {}", values.len(), limits.max_jobs),
+        ));
     }
     let job = |(index, raw): (usize, Raw)| match raw {
         Raw::Object(object) if object.class().to_string() == "Job" => Ok(object),
-        Raw::Object(object) => Err(refuse(ErrorKind::Field, format!("jobs[{index}] is {}", object.class().described()))),
+        Raw::Object(object) => {
+            Err(refuse(ErrorKind::Field, format!("jobs[{index}] is {}", object.class().described())))
+        }
         _ => Err(refuse(ErrorKind::Field, format!("jobs[{index}] is not a Job"))),
     };
     values.into_iter().enumerate().map(job).collect()

@@ -74,8 +74,10 @@ mod tests {
 
     #[test]
     fn a_struct_becomes_a_value_on_the_same_lines() {
-        let text = "class P(Struct):\n  'doc'\n  a = Required(String)  # note\n  b = Default(String,\n    'x' 'y')\n\nc = P()";
-        let expected = "P = Struct('P',\n  \n  a = Required(String),  # note\n  b = Default(String,\n    ('x'+ 'y')),)\n\nc = P()";
+        let text =
+            "class P(Struct):\n  'doc'\n  a = Required(String)  # note\n  b = Default(String,\n    'x' 'y')\n\nc = P()";
+        let expected =
+            "P = Struct('P',\n  \n  a = Required(String),  # note\n  b = Default(String,\n    ('x'+ 'y')),)\n\nc = P()";
         assert_eq!(rewritten(text), expected);
         assert_eq!(rewritten("class P(Struct): pass\nx = 1"), "P = Struct('P', )\nx = 1");
     }

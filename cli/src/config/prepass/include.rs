@@ -88,7 +88,10 @@ impl Joiner<'_> {
             Ok(Some(text)) => text,
             Ok(None) => {
                 let most = self.limits.max_source_bytes;
-                return refuse(ErrorKind::Limit, format!("{what}: {shown} and what came before it exceed {most} bytes"));
+                return refuse(
+                    ErrorKind::Limit,
+                    format!("{what}: {shown} and what came before it exceed {most} bytes"),
+                );
             }
             Err(error) => return refuse(ErrorKind::File, format!("{what}: cannot read {shown}: {}", reason(&error))),
         };
@@ -110,7 +113,8 @@ impl Joiner<'_> {
             self.lines.push(line);
             self.source.origins.push((file, number));
             while let Some(include) = includes.next_if(|include| include.line == number) {
-                let position = Position { file: name.clone(), line: number as u32 + 1, column: include.column as u32 + 1 };
+                let position =
+                    Position { file: name.clone(), line: number as u32 + 1, column: include.column as u32 + 1 };
                 if Path::new(&include.path).is_absolute() && !self.anywhere {
                     let message = format!("include('{}'): paths are relative to the file", include.path);
                     return Err(ConfigError::new(ErrorKind::File, Some(position), message));

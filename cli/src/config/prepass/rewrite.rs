@@ -61,7 +61,8 @@ impl<'a> File<'a> {
 /// What can't be read, and Python that has no counterpart.
 pub fn rewrite(name: &str, text: &str) -> Result<Rewritten, ConfigError> {
     let mut file = File { name, text, edits: Edits::default(), includes: Vec::new(), notes: Vec::new() };
-    let lines = split(text).map_err(|e| ConfigError::new(ErrorKind::Syntax, Some(file.position(e.offset)), e.message))?;
+    let lines =
+        split(text).map_err(|e| ConfigError::new(ErrorKind::Syntax, Some(file.position(e.offset)), e.message))?;
     replace_tabs(&mut file, &lines);
     let mut index = 0;
     while index < lines.len() {
@@ -216,7 +217,10 @@ mod tests {
 
     #[test]
     fn neighbouring_strings_are_one_value() {
-        assert_eq!(rewritten("a = 'b' \\\n  \"c\" % d\nf(u'x'.y, 'z'\n'w')"), "a = ('b'+ \\\n  \"c\") % d\nf('x'.y, ('z'+\n'w'))");
+        assert_eq!(
+            rewritten("a = 'b' \\\n  \"c\" % d\nf(u'x'.y, 'z'\n'w')"),
+            "a = ('b'+ \\\n  \"c\") % d\nf('x'.y, ('z'+\n'w'))"
+        );
     }
 
     #[test]

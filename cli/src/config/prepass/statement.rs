@@ -181,8 +181,10 @@ mod tests {
 
     #[test]
     fn known_imports_go_and_aliases_stay() {
-        assert_eq!(rewritten("import os, json as j\nfrom textwrap import (dedent,\n  wrap as w)"),
-            "j = json\n\ndedent = textwrap.dedent; w = textwrap.wrap");
+        assert_eq!(
+            rewritten("import os, json as j\nfrom textwrap import (dedent,\n  wrap as w)"),
+            "j = json\n\ndedent = textwrap.dedent; w = textwrap.wrap"
+        );
         assert_eq!(rewritten("from pystachio import *\nfrom apache.thermos.config.schema import Task"), "pass\npass");
     }
 
@@ -201,7 +203,10 @@ mod tests {
     #[test]
     fn raise_and_with_have_counterparts() {
         assert_eq!(rewritten("raise ValueError('a' % b)"), "fail(ValueError('a' % b))");
-        assert_eq!(rewritten("with open('a', 'r') as f:\n  b = f.read()"), "for f in [open('a', 'r')]:\n  b = f.read()");
+        assert_eq!(
+            rewritten("with open('a', 'r') as f:\n  b = f.read()"),
+            "for f in [open('a', 'r')]:\n  b = f.read()"
+        );
     }
 
     #[test]

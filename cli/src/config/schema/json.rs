@@ -13,7 +13,10 @@ use crate::config::value::tree;
 /// Only if the vocabulary itself can't be read.
 pub fn json_schema() -> Result<Value, ConfigError> {
     let mut definitions = Map::new();
-    let job = prelude()?.get("Service").ok().and_then(|service| Some(Instance::from_value(service.value())?.object().class()));
+    let job = prelude()?
+        .get("Service")
+        .ok()
+        .and_then(|service| Some(Instance::from_value(service.value())?.object().class()));
     let items = job.map_or(Value::Bool(true), |class| schema(&class, &mut definitions));
     Ok(json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",

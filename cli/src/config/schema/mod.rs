@@ -89,9 +89,7 @@ impl Type {
                 let article = if class.name.starts_with(['A', 'E', 'I', 'O', 'U']) { "an" } else { "a" };
                 format!("{article} {}", class.name)
             }
-            Type::Choice(class) => {
-                class.options.iter().map(Type::described).collect::<Vec<_>>().join(" or ")
-            }
+            Type::Choice(class) => class.options.iter().map(Type::described).collect::<Vec<_>>().join(" or "),
         }
     }
 }

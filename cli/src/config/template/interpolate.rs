@@ -55,7 +55,8 @@ const MAX_DEPTH: usize = 40;
 
 impl Context {
     pub(super) fn spend(&mut self, units: usize) -> Result<(), Fault> {
-        self.budget = self.budget.checked_sub(units).ok_or_else(|| self.fault("its templates are too much work".into()))?;
+        self.budget =
+            self.budget.checked_sub(units).ok_or_else(|| self.fault("its templates are too much work".into()))?;
         Ok(())
     }
 
@@ -154,7 +155,9 @@ pub fn interpolate(object: &Obj, context: &mut Context) -> Result<Obj, Fault> {
     match &*object.node {
         Node::Leaf(class, scalar) => {
             let Scalar::Text(text) = scalar else {
-                return settle(class, scalar).map(|s| Obj::new(Node::Leaf(class.clone(), s))).map_err(|e| Fault::text(e.message));
+                return settle(class, scalar)
+                    .map(|s| Obj::new(Node::Leaf(class.clone(), s)))
+                    .map_err(|e| Fault::text(e.message));
             };
             let (text, unbound) = resolve(text, &object.scopes, context)?;
             if unbound.is_empty() {

@@ -117,7 +117,9 @@ impl PartialEq for Obj {
             (Node::Choice(a, x), Node::Choice(b, y)) => a == b && x == y,
             (Node::Struct(a, x), Node::Struct(b, y)) => {
                 a == b
-                    && x.iter().zip(y).all(|(x, y)| x.as_ref().map(|slot| &slot.value) == y.as_ref().map(|slot| &slot.value))
+                    && x.iter()
+                        .zip(y)
+                        .all(|(x, y)| x.as_ref().map(|slot| &slot.value) == y.as_ref().map(|slot| &slot.value))
             }
             _ => false,
         }
