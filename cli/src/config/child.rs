@@ -70,7 +70,10 @@ fn evaluate_with(mut command: Command, path: &Path, options: &Options) -> Result
             let (position, said) = running_statement(&mut errors, path, options);
             if said.contains("memory allocation of") {
                 let most = limits.max_address_space_bytes >> 20;
-                return stopped(position, format!("stopped: this needs more than {most} MiB of memory"));
+                return stopped(
+                    position,
+                    format!("stopped: this statement or the next one needs more than {most} MiB of memory"),
+                );
             }
             let status = status.map_or_else(|e| e.to_string(), |status| status.to_string());
             Err(ConfigError {
@@ -109,7 +112,8 @@ fn scratch() -> std::io::Result<File> {
     Ok(file)
 }
 
-/// The place of the statement that ran last, and what else the child said.
+/// The place of the statement that ran last, and what else the child said. Of a statement at the top level the
+/// language may compute parts before it counts as running.
 fn running_statement(errors: &mut File, path: &Path, options: &Options) -> (Option<Position>, String) {
     let mut text = Vec::new();
     if errors.rewind().is_err() || errors.take(64 << 10).read_to_end(&mut text).is_err() {
@@ -203,7 +207,7 @@ mod tests {
         });
         let error = error.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Limit, "{error}");
-        assert_eq!(error.position.as_ref().map(|position| position.line), Some(3), "{error}");
+        assert!(matches!(error.position.as_ref().map(|position| position.line), Some(2 | 3)), "{error}");
         assert!(error.message.contains("more than 768 MiB"), "{error}");
     }
 

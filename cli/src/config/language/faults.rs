@@ -51,8 +51,14 @@ pub fn explain(error: &starlark::Error, source: &Source) -> ConfigError {
     ConfigError::new(ErrorKind::Syntax, position, message)
 }
 
-/// An error from running.
-pub fn explain_run(error: &starlark::Error, source: &Source, eval: &Evaluator, limits: &Limits) -> ConfigError {
+/// An error from running. `last` is the statement that was being run, for errors without a place of their own.
+pub fn explain_run(
+    error: &starlark::Error,
+    source: &Source,
+    eval: &Evaluator,
+    limits: &Limits,
+    last: Option<At>,
+) -> ConfigError {
     let frames = error.call_stack().frames.iter().rev().filter_map(|frame| frame.location.as_ref());
     let spans: Vec<&FileSpan> =
         error.span().into_iter().chain(frames).filter(|span| span.filename() == SOURCE_NAME).collect();
@@ -72,7 +78,8 @@ pub fn explain_run(error: &starlark::Error, source: &Source, eval: &Evaluator, l
         }
     }
     let mut positions = positions.into_iter();
-    let position = positions.next();
+    let position =
+        positions.next().or_else(|| last.and_then(|at| source.position(at.line as usize, at.column as usize)));
     const MOST_CALLERS: usize = 8;
     ConfigError { position, kind, message, called_from: positions.take(MOST_CALLERS).collect() }
 }
@@ -93,7 +100,7 @@ fn classify(error: &starlark::Error, eval: &Evaluator, limits: &Limits) -> (Erro
         if eval.get_total_tick_count() > limits.max_steps {
             return limit(format!("stopped: more than {} steps (calls and turns of loops)", limits.max_steps));
         }
-        if eval.heap().peak_allocated_bytes() as u64 > limits.max_heap_bytes {
+        if (eval.heap().peak_allocated_bytes() + eval.frozen_heap().allocated_bytes()) as u64 > limits.max_heap_bytes {
             return limit(format!("stopped: more than {} MiB of values", limits.max_heap_bytes >> 20));
         }
     }

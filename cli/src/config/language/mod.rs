@@ -9,9 +9,10 @@ mod host;
 mod instance;
 mod locate;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::rc::Rc;
 use std::sync::OnceLock;
 
 use anyhow::Context as _;
@@ -89,18 +90,21 @@ pub fn run(source: &Source, host: &Host, limits: &Limits, progress: Option<&File
         AstModule::parse(SOURCE_NAME, source.text.clone(), &dialect()).map_err(|e| faults::explain(&e, source))?;
     Module::with_temp_heap(|module| {
         let globals = globals();
-        // As variables rather than globals: a file may give a name of the vocabulary its own value.
+        // As variables rather than globals: a file may give such a name a value of its own, made from the first.
+        for (name, value) in globals.iter() {
+            module.set(name, value.to_value());
+        }
         module.import_public_symbols(prelude);
         host.define(&module);
         let printed = Printed { lines: RefCell::default(), most: limits.max_printed_lines };
         let mut eval = Evaluator::new(&module);
         bound(&mut eval, limits).map_err(|e| ConfigError::new(ErrorKind::Internal, None, format!("{e:#}")))?;
         eval.set_print_handler(&printed);
-        if let Some(file) = progress.and_then(|file| file.try_clone().ok()) {
-            eval.before_stmt_for_dap(BeforeStmtFunc::from_dyn(Box::new(Progress { file })));
-        }
+        let last = Rc::new(Cell::new(None));
+        let file = progress.and_then(|file| file.try_clone().ok());
+        eval.before_stmt_for_dap(BeforeStmtFunc::from_dyn(Box::new(Progress { last: last.clone(), file })));
         if let Err(error) = eval.eval_module(ast, &globals) {
-            return Err(faults::explain_run(&error, source, &eval, limits));
+            return Err(faults::explain_run(&error, source, &eval, limits, last.get()));
         }
         let jobs = jobs(&module, limits)?;
         Ok(Outcome { jobs, has_hooks: module.get("hooks").is_some(), printed: printed.lines.take() })
@@ -163,9 +167,11 @@ impl PrintHandler for Printed {
     }
 }
 
-/// Writes the place of each statement over the one before it.
+/// Keeps the place of the statement being run.
 struct Progress {
-    file: File,
+    last: Rc<Cell<Option<At>>>,
+    /// Each place is written over the one before it.
+    file: Option<File>,
 }
 
 impl<'e> BeforeStmtFuncDyn<'e> for Progress {
@@ -177,8 +183,11 @@ impl<'e> BeforeStmtFuncDyn<'e> for Progress {
     ) -> starlark::Result<()> {
         if span.filename() == SOURCE_NAME {
             let begin = span.resolve_span().begin;
-            // Best effort: without it only the place is missing from one message.
-            let _ = self.file.write_all_at(format!("{:>10} {:>10}", begin.line, begin.column).as_bytes(), 0);
+            self.last.set(Some(At { line: begin.line as u32, column: begin.column as u32 }));
+            if let Some(file) = &self.file {
+                // Best effort: without it only the place is missing from one message.
+                let _ = file.write_all_at(format!("{:>10} {:>10}", begin.line, begin.column).as_bytes(), 0);
+            }
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ mod task;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use dawn_proto::v1;
 
@@ -160,8 +160,8 @@ fn cron(fields: &Fields, kind: v1::JobKind, found: &mut Found) -> Option<v1::Cro
 }
 
 /// Metadata and the contact: what Aurora keeps with a job for people.
-fn labels(fields: &Fields, found: &mut Found) -> HashMap<String, String> {
-    let mut labels = HashMap::new();
+fn labels(fields: &Fields, found: &mut Found) -> BTreeMap<String, String> {
+    let mut labels = BTreeMap::new();
     if fields.has("contact") {
         labels.insert("contact".to_string(), fields.text("contact").to_string());
     }

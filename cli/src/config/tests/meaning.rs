@@ -18,8 +18,28 @@ fn references_see_the_nearest_scope_first() {
 jobs = [J(task = t.bind(x = 'near'), name = 'j{{x}}').bind(x = 'far')]";
     let job = job(text);
     assert_eq!(job.tree["name"], "jfar");
-    assert_eq!(job.tree["task"]["name"], "near-r-jfar-1");
+    assert_eq!(job.tree["task"]["name"], "near-r-jnear-1");
     assert_eq!(job.problems, []);
+}
+
+/// Each as pystachio itself resolves it.
+#[test]
+fn references_lead_through_the_tree_as_in_the_original() {
+    let text =
+        "t = T(processes = [P(name = '{{x}}', cmdline = '{{super.name}} {{super.super.role}} {{task.name}} {{name}}')])
+jobs = [J(name = 'a', task = t.bind(x = 'near')).bind(x = 'far'),
+  J(name = 'b', task = T(processes = [P(name = '{{x}}').bind(x = 'element')])).bind(x = 'far')]";
+    let jobs = jobs(text);
+    assert_eq!(jobs[0].tree["task"]["processes"][0]["cmdline"], "a r near near");
+    assert_eq!(jobs[1].tree["task"]["name"], "element");
+    let text = "class Q(Struct):
+  a = Default(String, '{{b}}')
+  b = Default(String, 'own')
+  c = Default(String, '{{role}}')
+
+jobs = [J(name = '{{q.a}} {{q.c}} {{constraints[{{k}}]}}', role = '{{z}}', constraints = {'k1': 'v{{z}}'}
+  ).bind(q = Q(b = '{{z}}'), k = 'k1').bind(z = 'zz')]";
+    assert_eq!(job(text).tree["name"], "zz zz vzz");
 }
 
 #[test]

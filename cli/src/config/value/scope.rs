@@ -50,8 +50,11 @@ impl Scope {
     pub fn described(&self) -> Option<String> {
         match self {
             Scope::Bindings(table) => {
-                let names: Vec<_> = table.iter().take(8).map(|(name, _)| name.to_string()).collect();
-                Some(format!("bindings ({})", names.join(", ")))
+                // Names under `mesos` and `thermos` are bound everywhere and explain nothing.
+                let own = |name: &Ref| !matches!(&name.0[..], [Step::Field(f), ..] if f == "mesos" || f == "thermos");
+                let names = table.iter().filter(|(name, _)| own(name)).take(8).map(|(name, _)| name.to_string());
+                let names: Vec<_> = names.collect();
+                (!names.is_empty()).then(|| format!("bindings ({})", names.join(", ")))
             }
             Scope::Fields(object) | Scope::Object(object) => match &*object.node {
                 Node::Struct(class, _) => Some(format!("{}'s fields", class.name)),
