@@ -18,7 +18,7 @@ use starlark::{starlark_module, starlark_simple_value};
 
 use super::instance::{Empty as NotGiven, Instance};
 use super::{FieldFault, convert, place};
-use crate::config::schema::{ChoiceType, EnumType, Field, Signature, StructType, Type};
+use crate::config::schema::{ChoiceType, EnumType, Field, MAX_DEPTH, Signature, StructType, Type};
 use crate::config::value::Scalar;
 use crate::config::value::coerce::{self, Raw};
 
@@ -97,7 +97,8 @@ impl<'v> StarlarkValue<'v> for Marked {}
 
 fn class_of(value: Value, whose: &str) -> starlark::Result<Type> {
     match Class::from_value(value) {
-        Some(class) => Ok(class.0.clone()),
+        Some(class) if class.0.depth() < MAX_DEPTH => Ok(class.0.clone()),
+        Some(_) => Err(FieldFault::raise(whose, "", format!("more than {MAX_DEPTH} types inside each other"))),
         None => Err(FieldFault::raise(whose, "", format!("takes a type, such as String, not a {}", value.get_type()))),
     }
 }

@@ -57,8 +57,10 @@ fn argument(text: &str, field: &str) -> Option<usize> {
 }
 
 fn starts_argument(text: &str, at: usize, field: &str) -> bool {
-    let before_ok = !text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
-    let Some(rest) = text.get(at..).and_then(|rest| rest.strip_prefix(field)) else { return false };
+    // `at` may lie inside a character.
+    let Some((before, rest)) = text.split_at_checked(at) else { return false };
+    let before_ok = !before.ends_with(|c: char| c.is_alphanumeric() || c == '_');
+    let Some(rest) = rest.strip_prefix(field) else { return false };
     let rest = rest.trim_start();
     before_ok && rest.starts_with('=') && !rest.starts_with("==")
 }
@@ -91,5 +93,6 @@ mod tests {
         assert_eq!(field_in_call(text, call, "name"), At { line: 2, column: 2 });
         assert_eq!(field_in_call(text, call, "task"), At { line: 1, column: 12 });
         assert_eq!(field_in_call(text, call, "role"), call);
+        assert_eq!(field_in_call("f(é = 'ü', b = 1)", At { line: 0, column: 0 }, "b"), At { line: 0, column: 11 });
     }
 }

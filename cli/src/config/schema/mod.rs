@@ -74,7 +74,22 @@ impl StructType {
     }
 }
 
+/// Types inside each other, at most: what a field deep inside can see doubles with each of them.
+pub const MAX_DEPTH: usize = 16;
+
 impl Type {
+    /// How many types lie inside each other.
+    pub fn depth(&self) -> usize {
+        let deepest = |types: &mut dyn Iterator<Item = &Type>| types.map(Type::depth).max().unwrap_or(0);
+        1 + match self {
+            Type::String | Type::Integer | Type::Float | Type::Boolean | Type::Enum(_) => 0,
+            Type::List(item) => item.depth(),
+            Type::Map(pair) => pair.0.depth().max(pair.1.depth()),
+            Type::Struct(class) => deepest(&mut class.fields.iter().map(|field| &field.signature.class)),
+            Type::Choice(class) => deepest(&mut class.options.iter()),
+        }
+    }
+
     /// With its article, for messages: "an integer", "a list of Process".
     pub fn described(&self) -> String {
         match self {

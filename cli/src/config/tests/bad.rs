@@ -165,6 +165,14 @@ fn a_runaway_is_stopped_with_its_line() {
 }
 
 #[test]
+fn depth_is_bounded() {
+    let said = refused("t = String\nfor i in range(100):\n  t = List(t)\n");
+    assert_eq!(said, "t.aurora:3:7: List: more than 16 types inside each other");
+    let said = refused_after_base("x = []\nfor i in range(100):\n  x = [x]\njobs = [J(name = x)]");
+    assert!(said.contains("Job.name: a list is not a string"), "{said}");
+}
+
+#[test]
 fn references_in_a_circle_are_refused() {
     let said = refused_after_base("jobs = [J(name = '{{a}}').bind(a = '{{b}}', b = '{{a}}')]");
     assert!(said.starts_with("LINE:11: name: its references lead back to themselves"), "{said}");
