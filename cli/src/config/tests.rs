@@ -1,6 +1,7 @@
 //! What the language does, and what it says when a file is wrong.
 
 mod bad;
+mod chance;
 mod meaning;
 
 use std::path::Path;

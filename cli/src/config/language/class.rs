@@ -103,6 +103,7 @@ fn class_of(value: Value, whose: &str) -> starlark::Result<Type> {
     }
 }
 
+/// The plain types, and what marks a field.
 #[starlark_module]
 pub(super) fn types(builder: &mut GlobalsBuilder) {
     const String: Class = Class(Type::String);
@@ -143,7 +144,11 @@ pub(super) fn types(builder: &mut GlobalsBuilder) {
         };
         Ok(Marked(Signature { class, required: false, default }))
     }
+}
 
+/// Makers of types with parts of their own.
+#[starlark_module]
+pub(super) fn makers(builder: &mut GlobalsBuilder) {
     /// One of several strings: `Enum("a", "b")` or `Enum("Name", ["a", "b"])`.
     fn Enum<'v>(#[starlark(args)] args: UnpackTuple<Value<'v>>) -> starlark::Result<Class> {
         let raws: Vec<Raw> = args.items.into_iter().map(convert::to_raw).collect();

@@ -62,6 +62,7 @@ fn globals() -> Globals {
     use LibraryExtension::{Filter, Map, Partial, Print, SetType, StructType};
     GlobalsBuilder::extended_by(&[Filter, Map, Partial, Print, SetType, StructType])
         .with(class::types)
+        .with(class::makers)
         .with(builtins::functions)
         .build()
 }
