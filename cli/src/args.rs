@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::client::Scheduler;
 use crate::commands;
+use crate::daemon;
 use crate::exit::{Exit, Failure, HELP};
 use crate::render::Out;
 use crate::spec;
@@ -70,6 +71,10 @@ enum Command {
     Node(commands::node::Node),
     /// Run a cluster on this machine, with the example jobs; Ctrl-C ends it
     Dev(crate::dev::Dev),
+    /// Run a scheduler
+    Scheduler(daemon::Scheduler),
+    /// Run an agent, the daemon on a machine that runs tasks
+    Agent(daemon::Agent),
     /// Print the version of this program and of the scheduler
     Version,
     /// Print a completion script for a shell
@@ -88,7 +93,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     spec::duration(text).map(Duration::from_millis)
 }
 
-fn address(text: &str) -> Result<String, String> {
+pub fn address(text: &str) -> Result<String, String> {
     let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
     match port {
         Some(Ok(port)) if port > 0 => Ok(text.to_string()),
@@ -99,14 +104,23 @@ fn address(text: &str) -> Result<String, String> {
 /// Does what the command line asks.
 pub fn run(cli: Cli) -> Exit {
     let Global { scheduler, json, no_color, timeout } = cli.global;
+    let command = match cli.command {
+        Command::Scheduler(args) => return ended(daemon::scheduler(args)),
+        Command::Agent(args) => return ended(daemon::agent(args, scheduler)),
+        command => command,
+    };
     let request = timeout.map_or(REQUEST_TIMEOUT, |timeout| timeout.min(REQUEST_TIMEOUT));
     let mut context =
         Context { scheduler: Scheduler::new(scheduler, request), out: Out::stdout(json, no_color), timeout };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let done = match runtime {
-        Ok(runtime) => runtime.block_on(dispatch(cli.command, &mut context)),
+        Ok(runtime) => runtime.block_on(dispatch(command, &mut context)),
         Err(error) => Err(Failure::new(Exit::Failed, format!("starting the runtime: {error}"))),
     };
+    ended(done)
+}
+
+fn ended(done: Result<Exit, Failure>) -> Exit {
     done.unwrap_or_else(|failure| {
         eprintln!("dawn: {failure}");
         failure.exit
@@ -125,6 +139,9 @@ async fn dispatch(command: Command, context: &mut Context) -> Result<Exit, Failu
         Command::Cron(cron) => commands::cron::run(cron, context).await,
         Command::Node(node) => commands::node::run(node, context).await,
         Command::Dev(dev) => crate::dev::run(dev, context).await,
+        Command::Scheduler(_) | Command::Agent(_) => {
+            Err(Failure::new(Exit::Usage, "a daemon has a runtime of its own"))
+        }
         Command::Version => commands::version::run(context).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -3,9 +3,13 @@
 mod args;
 mod client;
 mod commands;
+<<<<<<< HEAD
 // Not called yet: the commands that take such files come with their wiring.
 #[allow(dead_code, unused_imports)]
 mod config;
+=======
+mod daemon;
+>>>>>>> main
 mod dev;
 mod exit;
 mod render;
@@ -16,5 +20,15 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|name| name == "executor") {
+        return match (arguments.next(), arguments.next()) {
+            (Some(plan), None) => daemon::executor(plan.as_ref()),
+            _ => {
+                eprintln!("dawn: `dawn executor PLAN` is started by the agent only");
+                ExitCode::from(2)
+            }
+        };
+    }
     ExitCode::from(args::run(args::Cli::parse()) as u8)
 }

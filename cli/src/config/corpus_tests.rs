@@ -72,6 +72,38 @@ fn the_corpus_evaluates_as_the_original_did() {
     assert!(rows.len() >= 74, "the manifest has {} files", rows.len());
 }
 
+/// Every job becomes a spec that the scheduler takes, or is refused for what Dawn has nothing for.
+#[test]
+fn the_corpus_becomes_specs_or_is_refused_by_name() {
+    let Some(corpus) = corpus() else { return };
+    let (mut lowered, mut refused) = (0, BTreeMap::<String, usize>::new());
+    for row in rows(&corpus).iter().filter(|row| row["pystachio_golden"].starts_with("golden")) {
+        let path = corpus.join("files").join(&row["file"]);
+        for job in evaluate_in_process(&path, &options(&path), None).unwrap().jobs {
+            match super::lower(&job) {
+                Ok(done) => {
+                    lowered += 1;
+                    if let Err(errors) = dawn_proto::validate::job_spec(done.spec) {
+                        panic!("{} {}: {errors:?}", row["file"], job.key());
+                    }
+                }
+                Err(refusals) => *refused.entry(refusals[0].path.clone()).or_default() += 1,
+            }
+        }
+    }
+    println!("corpus: {lowered} jobs become specs; refused by their first reason: {refused:?}");
+    // Images; numbers and commands with names that only `--bind` gives.
+    let expected = [
+        ("container.docker.image", 32),
+        ("container.image", 6),
+        ("container.image.name", 16),
+        ("instances", 2),
+        ("task.processes[1].cmdline", 2),
+    ];
+    let found: Vec<(&str, usize)> = refused.iter().map(|(path, count)| (path.as_str(), *count)).collect();
+    assert_eq!((lowered, found.as_slice()), (27, &expected[..]));
+}
+
 fn compare(corpus: &Path, file: &str, verdict: &str) -> (&'static str, Result<(), String>) {
     let path = corpus.join("files").join(file);
     let evaluated = evaluate_in_process(&path, &options(&path), None);

@@ -23,7 +23,7 @@ use dawn_proto::{JobKey, validate};
 use decode::{Problem, Reader};
 use node::{Mark, Node, Value};
 
-pub use units::{duration, show_milli, size};
+pub use units::{duration, milli, show_milli, size};
 pub use write::{to_json, to_yaml};
 
 /// Larger files are refused.

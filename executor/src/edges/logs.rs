@@ -18,6 +18,8 @@ const READS_PER_TURN: usize = 4;
 const BUFFER_BYTES: usize = 64 << 10;
 /// Pipes that processes of earlier runs may still hold; the oldest is closed for one more.
 const MAX_PIPES_PER_STREAM: usize = 8;
+/// A disk that is full on and off must not fill the executor's own notes.
+const MAX_NOTES: u32 = 20;
 
 /// All streams of a task.
 #[derive(Debug)]
@@ -45,6 +47,8 @@ struct Stream {
     offset: u64,
     /// Bytes not written since the disk refused.
     dropped: u64,
+    /// Times that was said.
+    notes: u32,
 }
 
 impl Logs {
@@ -132,7 +136,7 @@ fn copy(pipe: &mut Pipe, buffer: &mut [u8], mut take: impl FnMut(&[u8])) -> bool
 
 impl Stream {
     fn new(name: &str) -> Self {
-        Stream { name: name.to_string(), segment: None, segments: VecDeque::new(), offset: 0, dropped: 0 }
+        Stream { name: name.to_string(), segment: None, segments: VecDeque::new(), offset: 0, dropped: 0, notes: 0 }
     }
 
     /// Writes, or drops what the disk refuses: output must never hold up the task.
@@ -145,7 +149,8 @@ impl Stream {
         }
         let before = self.offset;
         if let Err(error) = self.write(bytes, dir, rules) {
-            if self.dropped == 0 {
+            if self.dropped == 0 && self.notes < MAX_NOTES {
+                self.notes += 1;
                 eprintln!("dropping output of {}: {error}", self.name);
             }
             self.dropped += bytes.len() as u64 - (self.offset - before);
@@ -163,6 +168,7 @@ impl Stream {
             };
             let part = rest.len().min(usize::try_from(room).unwrap_or(usize::MAX));
             match file.write(&rest[..part]) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(n) => {
                     self.offset += n as u64;
                     rest = &rest[n..];

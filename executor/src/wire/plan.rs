@@ -15,6 +15,7 @@ const DEFAULT_MIN_DURATION_MS: u64 = 1_000;
 const DEFAULT_FINALIZATION_WAIT_MS: u64 = 30_000;
 const DEFAULT_HEALTH_INTERVAL_MS: u64 = 10_000;
 const DEFAULT_HEALTH_TIMEOUT_MS: u64 = 1_000;
+const DEFAULT_HEALTH_FAILURES: u32 = 3;
 const DEFAULT_LOG_FILE_BYTES: u64 = 100 << 20;
 const DEFAULT_LOG_FILES: u32 = 3;
 
@@ -173,7 +174,7 @@ fn health(
         initial_delay_ms: wire.initial_delay_ms,
         interval_ms: or(wire.interval_ms, DEFAULT_HEALTH_INTERVAL_MS),
         timeout_ms: or(wire.timeout_ms, DEFAULT_HEALTH_TIMEOUT_MS),
-        max_failures: wire.max_failures.max(1),
+        max_failures: if wire.max_failures == 0 { DEFAULT_HEALTH_FAILURES } else { wire.max_failures },
         min_successes: wire.min_successes.max(1),
     })
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use dawn_proto::v1::{NodeState, Reason};
 use dawn_proto::{TaskId, TaskState};
 
-use super::report::{self, unbound};
+use super::report;
 use super::retry;
 use super::step::Step;
 use crate::model::{Agent, AgentNo, Effect, LinkId, Mutation, Offer, Registration, Task};
@@ -129,27 +129,32 @@ pub(super) fn ask(step: &mut Step, agent: AgentNo, tasks: Vec<TaskId>) {
     }
 }
 
-pub(super) fn heartbeat(step: &mut Step, link: LinkId, sequence: u64) {
-    let Some(agent) = step.live.links.get(&link).copied() else {
-        step.effects.push(unbound(link));
-        return;
+/// The agent of a link that is its own. Hearing of one that was silent brings it back up: its link lived on, nothing
+/// registers, so its tasks are asked after. None for any other link, which is told so.
+pub(super) fn heard(step: &mut Step, link: LinkId) -> Option<AgentNo> {
+    let known = step.live.links.get(&link).and_then(|agent| step.state.agents.get(agent));
+    let Some(known) = known else {
+        let reason = "this link is not the agent's; register again".into();
+        step.effects.push(Effect::Refuse { link, reason, is_final: false });
+        return None;
     };
-    step.effects.push(Effect::HeartbeatAck { link, sequence });
-    let known = step.state.agents.get(&agent);
-    if known.is_some_and(|known| known.state != NodeState::Up) {
-        // It was silent, its link lived on: nothing registers, so its tasks are asked after.
-        back_up(step, known);
-        let tasks = tasks_on(step, agent).map(|task| task.id).collect();
-        ask(step, agent, tasks);
+    if known.state != NodeState::Up {
+        back_up(step, Some(known));
+        let tasks = tasks_on(step, known.no).map(|task| task.id).collect();
+        ask(step, known.no, tasks);
+    }
+    Some(known.no)
+}
+
+pub(super) fn heartbeat(step: &mut Step, link: LinkId, sequence: u64) {
+    if heard(step, link).is_some() {
+        step.effects.push(Effect::HeartbeatAck { link, sequence });
     }
 }
 
 pub(super) fn offered(step: &mut Step, link: LinkId, offer: &Offer) {
-    let Some(agent) = step.live.links.get(&link) else {
-        step.effects.push(unbound(link));
-        return;
-    };
-    let Some(known) = step.state.agents.get(agent).filter(|known| offers_other(known, offer)) else { return };
+    let known = heard(step, link).and_then(|agent| step.state.agents.get(&agent));
+    let Some(known) = known.filter(|known| offers_other(known, offer)) else { return };
     step.mutations.push(Mutation::AgentSeen {
         agent: known.no,
         id: known.id.clone(),

@@ -5,22 +5,16 @@ use dawn_proto::TaskState;
 use dawn_proto::v1::Reason;
 
 use super::step::Step;
-use super::{Rule, retry, rule};
+use super::{Rule, agents, retry, rule};
 use crate::model::{AgentNo, Effect, LinkId, Mutation, Report, Task};
 
 /// Longest message kept, in bytes.
 const KEPT_MESSAGE_BYTES: usize = 512;
 
 pub(super) fn reported(step: &mut Step, link: LinkId, report: &Report) {
-    match step.live.links.get(&link) {
-        Some(agent) => take(step, link, *agent, report),
-        None => step.effects.push(unbound(link)),
+    if let Some(agent) = agents::heard(step, link) {
+        take(step, link, agent, report);
     }
-}
-
-/// What a link that has not registered, or was replaced by a newer one, is told.
-pub(super) fn unbound(link: LinkId) -> Effect {
-    Effect::Refuse { link, reason: "this link is not the agent's; register again".into(), is_final: false }
 }
 
 pub(super) fn take(step: &mut Step, link: LinkId, agent: AgentNo, report: &Report) {

@@ -21,7 +21,7 @@ fn resend(step: &mut Step) {
         let Some(task) = step.state.tasks.get(id).filter(|task| step.state_of(task) == task.state()) else { continue };
         let Some(agent) = task.held_on().filter(|agent| step.is_reachable(*agent)) else { continue };
         let assigned = task.state() == TaskState::Assigned;
-        if assigned && step.now.wall.since_ms(task.since()) > step.settings.assigned_timeout_ms {
+        if assigned && is_overdue(step, task) {
             retry::end(step, task, TaskState::Lost, Reason::AgentLost, "its agent never said that it has it");
         } else if due_again(step, task.since()) {
             step.effects.push(if assigned { Effect::Launch { agent, task: task.id } } else { kill_again(agent, task) });
@@ -29,6 +29,12 @@ fn resend(step: &mut Step) {
             ask(step, agent, vec![task.id]);
         }
     }
+}
+
+/// Whether a launch had its time to be answered, under this leader too: the one before may have been gone for as long.
+fn is_overdue(step: &Step, task: &Task) -> bool {
+    let led_ms = step.now.mono_ms.saturating_sub(step.live.elected_ms);
+    step.now.wall.since_ms(task.since()).min(led_ms) > step.settings.assigned_timeout_ms
 }
 
 /// Whether a multiple of the interval since then came between the last tick and this one.

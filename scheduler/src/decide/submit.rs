@@ -47,11 +47,13 @@ fn outcome(step: &Step, job: &Job, new: &JobSpec) -> Result<SubmitOutcome, Refus
         };
     }
     let Some(current) = step.state.current_spec(job) else { return Ok(SubmitOutcome::Replaced) };
-    if current.job.same_as(new) && job.stopped.is_empty() {
+    let is_service = new.kind == JobKind::Service;
+    // Stopped instances of a service come back; those of a batch job when the whole is run again.
+    if current.job.same_as(new) && (job.stopped.is_empty() || !is_service) {
         Ok(SubmitOutcome::Unchanged)
     } else if current.job.kind == new.kind && new.kind == JobKind::Cron {
         Ok(SubmitOutcome::Replaced)
-    } else if new.kind == JobKind::Service && current.job.same_but_for_instances(new) {
+    } else if is_service && current.job.same_but_for_instances(new) {
         Ok(SubmitOutcome::Scaled)
     } else {
         Err(Refusal::Differs { key, version: current.version })

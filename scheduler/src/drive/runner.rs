@@ -26,8 +26,8 @@ const TICK: Duration = Duration::from_millis(250);
 const SETTLING_TICK: Duration = Duration::from_millis(20);
 /// How often who is connected is published, unless it changes.
 const LIVE_EVERY_MS: u64 = 1000;
-/// How soon a change of it is published.
-const LIVE_AFTER_CHANGE_MS: u64 = 50;
+/// A change of it is published at once, but every so many agents put it off by a millisecond: they are all copied.
+const LIVE_AGENTS_PER_MS: usize = 100;
 
 /// Does what was decided, in order and only once it is durable. Must not wait for anything slow.
 pub trait Hands: Send + 'static {
@@ -194,7 +194,8 @@ impl<J: Journal, C: Clock> Runner<J, C> {
     fn publish_live(&mut self, now: Now) {
         let since_ms = now.mono_ms.saturating_sub(self.live_ms);
         let changed = self.pulse.link_changes() != self.published_changes;
-        if since_ms < LIVE_EVERY_MS && !(changed && since_ms >= LIVE_AFTER_CHANGE_MS) {
+        let least_ms = (self.pulse.live().agents.len() / LIVE_AGENTS_PER_MS) as u64;
+        if since_ms < LIVE_EVERY_MS && !(changed && since_ms >= least_ms) {
             return;
         }
         (self.live_ms, self.published_changes) = (now.mono_ms, self.pulse.link_changes());

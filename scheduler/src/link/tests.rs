@@ -1,1 +1,61 @@
+//! Links that are full, replaced or closed.
 
+use dawn_proto::SpecId;
+use dawn_proto::v1::{self, scheduler_message::Message};
+
+use super::Links;
+use crate::model::AgentNo;
+
+fn ack(task_id: u64) -> Message {
+    Message::Ack(v1::Ack { task_id, sequence: 1 })
+}
+
+#[tokio::test]
+async fn a_full_queue_closes_the_link_and_what_was_queued_is_delivered() {
+    let links = Links::default();
+    let (link, mut outgoing, closed) = links.open();
+    links.bind(link, AgentNo(7));
+    let mut queued = 0;
+    while links.send(link, ack(queued)) {
+        queued += 1;
+        assert!(queued < 1_000_000, "the queue has no end");
+    }
+    assert_eq!(links.of(AgentNo(7)), None, "the agent has no link any more");
+    closed.await.unwrap_err();
+    for number in 0..queued {
+        let message = outgoing.recv().await.unwrap().unwrap();
+        assert_eq!(message.message, Some(ack(number)));
+    }
+    assert!(outgoing.recv().await.is_none());
+}
+
+#[tokio::test]
+async fn closing_an_old_link_leaves_the_new_one() {
+    let links = Links::default();
+    let (old, _old_out, old_closed) = links.open();
+    links.bind(old, AgentNo(1));
+    let (new, _new_out, mut new_closed) = links.open();
+    links.bind(new, AgentNo(1));
+    old_closed.await.unwrap_err();
+    links.close(old);
+    assert_eq!(links.of(AgentNo(1)), Some(new));
+    assert!(new_closed.try_recv().is_err_and(|error| error == tokio::sync::oneshot::error::TryRecvError::Empty));
+    assert!(!links.send(old, ack(1)) && links.send(new, ack(1)));
+}
+
+#[tokio::test]
+async fn a_spec_goes_out_once_on_each_link() {
+    let links = Links::default();
+    let spec = || v1::Spec { spec_id: 5, spec: None };
+    for _ in 0..2 {
+        let (link, mut outgoing, _closed) = links.open();
+        links.send_with_spec(link, SpecId(5), spec, ack(1));
+        links.send_with_spec(link, SpecId(5), spec, ack(2));
+        links.close(link);
+        let mut sent = Vec::new();
+        while let Some(message) = outgoing.recv().await {
+            sent.push(message.unwrap().message.unwrap());
+        }
+        assert_eq!(sent, [Message::Spec(spec()), ack(1), ack(2)]);
+    }
+}

@@ -52,7 +52,8 @@ impl Tunnels {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks an agent for a log. Ends with a chunk marked `end`, an error, or when the receiver is dropped.
+    /// Asks an agent for a log. Ends with a chunk marked `end`, when all asked for was sent, with an error,
+    /// or when the receiver is dropped.
     ///
     /// # Errors
     /// When the agent can't be asked.
@@ -130,7 +131,9 @@ async fn carry(first: v1::TunnelUp, mut up: Streaming<v1::TunnelUp>, chunks: &Ch
         }
         message = match up.message().await {
             Ok(Some(next)) => next,
-            Ok(None) | Err(_) => {
+            // All that was asked for of a task that lives on.
+            Ok(None) => return,
+            Err(_) => {
                 _ = chunks.send(Err(LogError::Broken)).await;
                 return;
             }

@@ -20,12 +20,13 @@ use super::{Config, RunError, start};
 
 pub(super) const DEADLINE: Duration = Duration::from_secs(20);
 
-/// A scheduler that can be stopped, or dropped as if its process were killed.
+/// A scheduler in a runtime of its own, so that it can be stopped in order or killed on the spot.
 pub(super) struct Cluster {
     pub address: SocketAddr,
     pub client: SchedulerClient<Channel>,
-    stop: Option<oneshot::Sender<()>>,
+    stop: oneshot::Sender<()>,
     running: JoinHandle<Result<(), RunError>>,
+    runtime: tokio::runtime::Runtime,
 }
 
 impl Cluster {
@@ -34,18 +35,26 @@ impl Cluster {
     }
 
     pub async fn start_with(config: Config) -> Cluster {
-        let scheduler = start(config).await.unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let scheduler = runtime.spawn(start(config)).await.unwrap().unwrap();
         let address = scheduler.address();
         let (stop, stopped) = oneshot::channel::<()>();
-        let running = tokio::spawn(scheduler.until(async move { _ = stopped.await }));
+        let running = runtime.spawn(scheduler.until(async move { _ = stopped.await }));
         let client = SchedulerClient::connect(format!("http://{address}")).await.unwrap();
-        Cluster { address, client, stop: Some(stop), running }
+        Cluster { address, client, stop, running, runtime }
     }
 
     /// Ends it in order.
-    pub async fn stop(mut self) {
-        _ = self.stop.take().unwrap().send(());
-        tokio::time::timeout(DEADLINE, &mut self.running).await.unwrap().unwrap().unwrap();
+    pub async fn stop(self) {
+        self.stop.send(()).unwrap();
+        tokio::time::timeout(DEADLINE, self.running).await.unwrap().unwrap().unwrap();
+        tokio::task::spawn_blocking(move || drop(self.runtime)).await.unwrap();
+    }
+
+    /// Ends it where it is: nothing is said to anybody and nothing finished, but for writes the disk has begun.
+    pub async fn kill(self) {
+        let ended = tokio::task::spawn_blocking(move || self.runtime.shutdown_timeout(DEADLINE));
+        ended.await.unwrap();
     }
 
     pub async fn submit(&mut self, spec: v1::JobSpec) -> v1::SubmitJobResponse {

@@ -15,7 +15,9 @@ mod waiting;
 pub use api::Api;
 pub use binary::{Output, dawn};
 pub use daemon::Daemon;
-pub use kernel::{Limits, Process, groups, limits_of, marked, processes, usage, user_of, variable, written_bytes};
+pub use kernel::{
+    Limits, Process, files_below, groups, limits_of, marked, processes, usage, user_of, variable, written_bytes,
+};
 pub use plan::{AgentPlan, Plan};
 pub use ports::PortBlock;
 pub use spec::{Spec, batch, cron, service};

@@ -187,6 +187,24 @@ async fn logs_of_several_instances_are_told_apart() {
 }
 
 #[tokio::test]
+async fn without_a_process_all_of_a_task_are_read() {
+    let spec = "job: www/prod/web\nkind: batch\nprocesses:\n- {name: a, run: x}\n- {name: b, run: x}\n";
+    let spec = Some(crate::spec::parse("x", spec, 0).unwrap().remove(0));
+    let script = Script {
+        tasks: answers([page(vec![placed(1, 0, TaskState::Finished)])]),
+        job: answers([Ok(JobStatus { spec, ..Default::default() })]),
+        log: answers([Ok(vec![chunk("said\n", true)])]),
+        ..Default::default()
+    };
+    let fake = Fake::start(script).await;
+    let (mut context, memory) = fake.context(false);
+    assert_eq!(dawn(&mut context, "dawn job logs www/prod/web").await.unwrap(), Exit::Done);
+    let mut lines: Vec<String> = text(&memory).lines().map(str::to_string).collect();
+    lines.sort();
+    assert_eq!(lines, ["a | said", "b | said"]);
+}
+
+#[tokio::test]
 async fn following_goes_on_with_the_next_life_of_the_instance() {
     let first = vec![placed(1, 0, TaskState::Running)];
     let pending = Task { agent_id: String::new(), ..placed(2, 0, TaskState::Pending) };
@@ -201,10 +219,10 @@ async fn following_goes_on_with_the_next_life_of_the_instance() {
     };
     let fake = Fake::start(script).await;
     let (mut context, memory) = fake.context(false);
-    assert_eq!(dawn(&mut context, "dawn job logs -f www/prod/web/0 --tail 10").await.unwrap(), Exit::Done);
+    assert_eq!(dawn(&mut context, "dawn job logs -f www/prod/web/0 --tail 10 -p p").await.unwrap(), Exit::Done);
     assert_eq!(text(&memory), "life 1\nlife 2\n");
     let logs: Vec<String> = fake.asked().into_iter().filter(|asked| asked.starts_with("log")).collect();
-    assert_eq!(logs, ["log t1 :stdout tail 10 follow", "log t2 :stdout follow"]);
+    assert_eq!(logs, ["log t1 p:stdout tail 10 follow", "log t2 p:stdout follow"]);
 }
 
 #[tokio::test]

@@ -27,9 +27,9 @@ pub struct Logs {
     /// Go on as more is written, also after a restart of the instance
     #[arg(long, short)]
     follow: bool,
-    /// The process, where a task has several [default: the first]
-    #[arg(long, short, default_value = "")]
-    process: String,
+    /// Only this process, where a task has several
+    #[arg(long, short)]
+    process: Option<String>,
     /// What was written to standard error instead of standard output
     #[arg(long)]
     stderr: bool,
@@ -45,9 +45,11 @@ struct Reading {
     key: JobKey,
     instance: u32,
     request: v1::ReadLogRequest,
-    /// "3 | " before each line; empty for a single instance, whose bytes go out as they are.
+    /// "3 web | " before each line; empty for a single log, whose bytes go out as they are.
     prefix: String,
     line: Vec<u8>,
+    /// Says when the instance begins a new life: one of its processes does.
+    announces: bool,
 }
 
 pub async fn run(args: Logs, context: &mut Context) -> Result<Exit, Failure> {
@@ -63,13 +65,16 @@ pub async fn run(args: Logs, context: &mut Context) -> Result<Exit, Failure> {
         let message = format!("{} instances; at most {MAX_INSTANCES} at once", newest.len());
         return Err(Failure::new(Exit::Usage, message).hint(format!("ask for some: {}/0-9", args.job.key)));
     }
-    let width = newest.keys().last().map_or(0, |last| last.to_string().len());
-    let several = newest.len() > 1;
+    let processes = match &args.process {
+        Some(process) => vec![process.clone()],
+        None => processes(context, &args.job).await?,
+    };
     let mut readings = tokio::task::JoinSet::new();
-    for (instance, task_id) in newest {
+    for (prefix, instance, process) in parts(&newest.keys().copied().collect::<Vec<_>>(), &processes) {
+        let announces = processes.first() == Some(&process);
         let request = v1::ReadLogRequest {
-            task_id,
-            process: args.process.clone(),
+            task_id: newest[&instance],
+            process,
             stderr: args.stderr,
             follow: args.follow,
             tail_bytes: args.tail.unwrap_or(0),
@@ -81,8 +86,9 @@ pub async fn run(args: Logs, context: &mut Context) -> Result<Exit, Failure> {
             key: args.job.key.clone(),
             instance,
             request,
-            prefix: if several { format!("{instance:width$} | ") } else { String::new() },
+            prefix,
             line: Vec::new(),
+            announces,
         };
         readings.spawn(read(reading));
     }
@@ -95,6 +101,34 @@ pub async fn run(args: Logs, context: &mut Context) -> Result<Exit, Failure> {
         }
     }
     failed.map_or(Ok(Exit::Done), Err)
+}
+
+/// The names of a task's processes, in the order of its job.
+async fn processes(context: &mut Context, selection: &Selection) -> Result<Vec<String>, Failure> {
+    let status = super::status::get(context, selection).await?;
+    let task = status.spec.and_then(|spec| spec.task).unwrap_or_default();
+    let names: Vec<String> = task.processes.into_iter().map(|process| process.name).collect();
+    // Empty is the agent's word for the only one.
+    Ok(if names.is_empty() { vec![String::new()] } else { names })
+}
+
+/// Which logs are read, and what each line of them begins with: what tells it from the others.
+fn parts(instances: &[u32], processes: &[String]) -> Vec<(String, u32, String)> {
+    let width = instances.iter().map(|instance| instance.to_string().len()).max().unwrap_or(0);
+    let longest = processes.iter().map(String::len).max().unwrap_or(0);
+    let mut parts = Vec::new();
+    for instance in instances {
+        for process in processes {
+            let prefix = match (instances.len() > 1, processes.len() > 1) {
+                (false, false) => String::new(),
+                (true, false) => format!("{instance:width$} | "),
+                (false, true) => format!("{process:longest$} | "),
+                (true, true) => format!("{instance:width$} {process:longest$} | "),
+            };
+            parts.push((prefix, *instance, process.clone()));
+        }
+    }
+    parts
 }
 
 /// Reads to the end, or for ever when following.
@@ -169,8 +203,10 @@ async fn next_task(reading: &mut Reading) -> Result<Option<u64>, Failure> {
         tasks.retain(|task| task.id > last);
         if let Some(task) = tasks.iter().filter(|task| !task.agent_id.is_empty()).min_by_key(|task| task.id) {
             let (old, new) = (TaskId(last), TaskId(task.id));
-            let on = render::safe(&task.hostname);
-            eprintln!("--- {}/{}: {old} ended; now {new} on {on}", reading.key, reading.instance);
+            if reading.announces {
+                let on = render::safe(&task.hostname);
+                eprintln!("--- {}/{}: {old} ended; now {new} on {on}", reading.key, reading.instance);
+            }
             return Ok(Some(task.id));
         }
         if tasks.is_empty() && has_ended(reading).await {
@@ -225,5 +261,22 @@ impl Reading {
         let line = [self.prefix.as_bytes(), &self.line].concat();
         self.out.write(&line);
         self.line.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_begin_with_what_tells_them_apart() {
+        let prefixes = |instances: &[u32], processes: &[&str]| {
+            let processes: Vec<String> = processes.iter().map(ToString::to_string).collect();
+            parts(instances, &processes).into_iter().map(|(prefix, _, _)| prefix).collect::<Vec<_>>()
+        };
+        assert_eq!(prefixes(&[7], &["web"]), [""]);
+        assert_eq!(prefixes(&[7, 10], &["web"]), [" 7 | ", "10 | "]);
+        assert_eq!(prefixes(&[7], &["web", "setup"]), ["web   | ", "setup | "]);
+        assert_eq!(prefixes(&[0, 1], &["a", "b"]), ["0 a | ", "0 b | ", "1 a | ", "1 b | "]);
     }
 }

@@ -46,9 +46,9 @@ fn update(fields: &Fields, found: &mut Found) {
 fn container(fields: &Fields, found: &mut Found) {
     let container = fields.inner("container");
     let images = [
-        ("docker", container.inner("docker").text("image")),
+        ("docker.image", container.inner("docker").text("image")),
         ("image", container.text("image")),
-        ("image", container.inner("image").text("name")),
+        ("image.name", container.inner("image").text("name")),
     ];
     for (field, image) in images.iter().filter(|(_, image)| !image.is_empty()) {
         let message = format!("'{image}': Dawn runs no images; tasks run in the agent's file system");

@@ -1,21 +1,24 @@
-//! From clone to exec. The child shares the executor's memory until exec (as vfork does), while the executor waits:
-//! it may make system calls and nothing else, no allocation, no lock, no panic.
+//! From clone to exec. The child is a copy of the executor, which waits until it has exec'ed; it makes system calls
+//! and nothing else, no allocation, no lock, no panic.
 
-use std::ffi::{CString, c_char, c_int, c_void};
+use std::ffi::{CString, c_char, c_int};
 use std::ptr;
 
 use nix::libc;
 
-const STACK_BYTES: usize = 64 << 10;
 const LAST_SIGNAL: c_int = 64;
+/// linux/sched.h; the C library's crate has it cut to 32 bits.
+const CLONE_INTO_CGROUP: u64 = 1 << 33;
 
 /// Everything the child needs, laid out beforehand.
 pub struct Layout<'a> {
     pub path: CString,
     pub argv: Pointers<'a>,
     pub env: Pointers<'a>,
-    /// Open `cgroup.procs` files.
+    /// Open files of groups, to which the child writes itself.
     pub joins: Vec<c_int>,
+    /// Open directory of the v2 group the child is born in.
+    pub born_in: Option<c_int>,
     pub stdio: [c_int; 3],
     pub sandbox: CString,
     /// uid, gid, groups to become; None: stay.
@@ -46,9 +49,11 @@ pub enum Step {
     Exec,
 }
 
-struct Shared<'a> {
-    layout: &'a Layout<'a>,
-    failed: Option<(Step, c_int)>,
+/// What the child leaves behind in a page it shares with the executor: nothing, if it became the program.
+#[derive(Clone, Copy)]
+struct Failed {
+    step: Option<Step>,
+    errno: c_int,
 }
 
 /// Starts the child and returns once it has exec'ed.
@@ -56,48 +61,66 @@ struct Shared<'a> {
 /// # Errors
 /// The step that failed and its errno; the child is gone and reaped then.
 pub fn start(layout: &Layout<'_>) -> Result<i32, (Step, c_int)> {
-    let mut shared = Shared { layout, failed: None };
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-    // SAFETY: the stack is mapped, large enough for the calls below, and unmapped only after CLONE_VFORK has let us
-    // go on, when the child has left it. `shared` outlives the child's use of it for the same reason.
-    let pid = unsafe {
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
-        let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK;
-        let stack = libc::mmap(ptr::null_mut(), STACK_BYTES, protection, kind, -1, 0);
-        if stack == libc::MAP_FAILED {
-            return Err((Step::Fork, errno()));
+    let length = size_of::<Failed>();
+    let (protection, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+    // SAFETY: a fresh mapping, used below as what it is made for; all zeroes are a valid integer, and the step is
+    // written before anything reads it.
+    let shared = unsafe { libc::mmap(ptr::null_mut(), length, protection, kind, -1, 0) };
+    if shared == libc::MAP_FAILED {
+        return Err((Step::Fork, errno()));
+    }
+    let failed = shared.cast::<Failed>();
+    // SAFETY: `failed` points into the mapping, which ends only after the last use of it. The child leaves `clone` on
+    // a copy of this stack and never returns from here.
+    let (pid, outcome) = unsafe {
+        failed.write(Failed { step: None, errno: 0 });
+        let pid = clone(layout.born_in);
+        if pid == 0 {
+            let step = prepare(layout);
+            failed.write_volatile(Failed { step: Some(step), errno: errno() });
+            libc::_exit(127);
         }
-        let pid = libc::clone(run, stack.byte_add(STACK_BYTES), flags, (&raw mut shared).cast::<c_void>());
-        let error = errno();
-        libc::munmap(stack, STACK_BYTES);
-        if pid < 0 {
-            return Err((Step::Fork, error));
-        }
-        pid
+        let outcome = if pid < 0 { Failed { step: Some(Step::Fork), errno: errno() } } else { failed.read_volatile() };
+        libc::munmap(shared, length);
+        (pid, outcome)
     };
-    // SAFETY: `shared` is ours again; the child wrote it behind the compiler's back.
-    match unsafe { ptr::read_volatile(&raw const shared.failed) } {
+    match outcome.step {
         None => Ok(pid),
-        Some(failed) => {
+        Some(step) => {
             // SAFETY: waits for our own child, which is exiting.
-            while unsafe { libc::waitpid(pid, ptr::null_mut(), 0) } < 0 && errno() == libc::EINTR {}
-            Err(failed)
+            while pid > 0 && unsafe { libc::waitpid(pid, ptr::null_mut(), 0) } < 0 && errno() == libc::EINTR {}
+            Err((step, outcome.errno))
+        }
+    }
+}
+
+/// As fork, but the parent waits for the exec, and the child is born in the group: joining one later would take the
+/// kernel's lock over all groups, which costs up to tens of milliseconds.
+///
+/// # Safety
+/// As fork: the child may make system calls only.
+unsafe fn clone(born_in: Option<c_int>) -> i32 {
+    // SAFETY: plain integers, all zeroes are valid; no stack is given, so the child goes on on a copy of this one.
+    unsafe {
+        let mut args: libc::clone_args = std::mem::zeroed();
+        args.flags = libc::CLONE_VFORK as u64;
+        args.exit_signal = libc::SIGCHLD as u64;
+        if let Some(dir) = born_in {
+            args.flags |= CLONE_INTO_CGROUP;
+            args.cgroup = dir as u64;
+        }
+        match libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) {
+            // A kernel, or a filter, without clone3.
+            -1 if errno() == libc::ENOSYS && born_in.is_none() => {
+                libc::syscall(libc::SYS_clone, libc::CLONE_VFORK | libc::SIGCHLD, 0, 0, 0, 0) as i32
+            }
+            pid => pid as i32,
         }
     }
 }
 
 fn errno() -> c_int {
     nix::errno::Errno::last_raw()
-}
-
-extern "C" fn run(shared: *mut c_void) -> c_int {
-    let shared = shared.cast::<Shared<'_>>();
-    // SAFETY: `start` passes a valid pointer and waits; only system calls are made.
-    unsafe {
-        let step = prepare((*shared).layout);
-        ptr::write_volatile(&raw mut (*shared).failed, Some((step, errno())));
-        libc::_exit(127)
-    }
 }
 
 /// Becomes the program; answers only the step that failed.

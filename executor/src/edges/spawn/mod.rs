@@ -78,11 +78,7 @@ pub fn spawn(program: &Program, setting: &Setting, output: bool) -> Result<Child
         let what = what.to_string();
         move |source: io::Error| SpawnError::Step { what, source }
     };
-    let mut joins = Vec::new();
-    for dir in &setting.cgroup.join {
-        let file = dir.join("cgroup.procs");
-        joins.push(File::options().write(true).open(&file).map_err(step(&format!("cgroup {}", dir.display())))?);
-    }
+    let mut joins = Joins::open(&setting.cgroup.join)?;
     let null = File::options().read(true).write(true).open("/dev/null").map_err(step("open /dev/null"))?;
     let pipe = || nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|errno| step("pipe")(errno.into()));
     let pipes = if output { Some((pipe()?, pipe()?)) } else { None };
@@ -91,20 +87,24 @@ pub fn spawn(program: &Program, setting: &Setting, output: bool) -> Result<Child
         None => (null.as_raw_fd(), null.as_raw_fd()),
     };
     let euid = nix::unistd::geteuid().as_raw();
-    let layout = child::Layout {
+    let mut layout = child::Layout {
         path: text(path.as_os_str().as_bytes())?,
         argv: child::pointers(&argv),
         env: child::pointers(&env),
-        joins: joins.iter().map(AsRawFd::as_raw_fd).collect(),
+        joins: Vec::new(),
+        born_in: None,
         stdio: [null.as_raw_fd(), stdout, stderr],
         sandbox: text(setting.sandbox.as_os_str().as_bytes())?,
         // Somebody other than root can only stay who they are.
         user: (euid == 0 || euid != setting.uid).then(|| (setting.uid, setting.gid, setting.groups.clone())),
         reset_oom_score: oom_score_is_changed(),
     };
-    let pid = child::start(&layout).map_err(|(failed, errno)| {
+    let pid = joins.start(&mut layout)?.map_err(|(failed, errno)| {
         let what = match failed {
-            child::Step::Fork => "fork".to_string(),
+            child::Step::Fork => match &joins.born_in {
+                Some((dir, _)) => format!("fork into cgroup {}", dir.display()),
+                None => "fork".to_string(),
+            },
             child::Step::Join => "join cgroup".to_string(),
             child::Step::Stdio => "standard files".to_string(),
             child::Step::Chdir => format!("chdir {}", setting.sandbox.display()),
@@ -114,6 +114,54 @@ pub fn spawn(program: &Program, setting: &Setting, output: bool) -> Result<Child
         SpawnError::Step { what, source: io::Error::from_raw_os_error(errno) }
     })?;
     Ok(Child { pid, output: pipes.map(|((out, _), (err, _))| (out, err)) })
+}
+
+/// How a child gets into its groups.
+struct Joins {
+    files: Vec<File>,
+    /// The v2 group: path and open directory.
+    born_in: Option<(PathBuf, File)>,
+}
+
+impl Joins {
+    /// v1 groups are joined through `tasks` rather than `cgroup.procs`: for a thread that moves itself the kernel then
+    /// goes without its lock over all groups.
+    fn open(dirs: &[PathBuf]) -> Result<Self, SpawnError> {
+        let mut joins = Joins { files: Vec::new(), born_in: None };
+        for dir in dirs {
+            match File::options().write(true).open(dir.join("tasks")) {
+                Ok(file) => joins.files.push(file),
+                Err(error) if error.kind() == io::ErrorKind::NotFound && joins.born_in.is_none() => {
+                    joins.born_in = Some((dir.clone(), File::open(dir).map_err(|error| no_group(dir, error))?));
+                }
+                Err(_) => joins.files.push(open_procs(dir)?),
+            }
+        }
+        Ok(joins)
+    }
+
+    /// Starts the child in them; where the kernel can't let it be born in one (before 5.7), it joins that one too.
+    fn start(&mut self, layout: &mut child::Layout<'_>) -> Result<Result<i32, (child::Step, i32)>, SpawnError> {
+        layout.joins = self.files.iter().map(AsRawFd::as_raw_fd).collect();
+        layout.born_in = self.born_in.as_ref().map(|(_, dir)| dir.as_raw_fd());
+        match (child::start(layout), &self.born_in) {
+            (Err((child::Step::Fork, libc::ENOSYS | libc::EINVAL | libc::E2BIG)), Some((dir, _))) => {
+                self.files.push(open_procs(dir)?);
+                layout.joins = self.files.iter().map(AsRawFd::as_raw_fd).collect();
+                layout.born_in = None;
+                Ok(child::start(layout))
+            }
+            (started, _) => Ok(started),
+        }
+    }
+}
+
+fn open_procs(dir: &Path) -> Result<File, SpawnError> {
+    File::options().write(true).open(dir.join("cgroup.procs")).map_err(|error| no_group(dir, error))
+}
+
+fn no_group(dir: &Path, source: io::Error) -> SpawnError {
+    SpawnError::Step { what: format!("cgroup {}", dir.display()), source }
 }
 
 /// Finds the program as a shell in the sandbox would; a name with a slash is taken as it is.

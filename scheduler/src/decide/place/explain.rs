@@ -16,6 +16,8 @@ use super::{PlaceSettings, Placer};
 /// Tasks of one job that wait alike, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explained {
+    /// The job version they are of.
+    pub version: u32,
     /// Ascending.
     pub instances: Vec<u32>,
     /// PENDING or THROTTLED.
@@ -173,6 +175,7 @@ impl Placer {
         let mut instances: Vec<u32> = tasks.iter().map(|task| task.instance).collect();
         instances.sort_unstable();
         let mut explained = Explained {
+            version: state.spec_of(tasks[0]).version,
             instances,
             state: tasks[0].state(),
             since: tasks.iter().map(|task| task.since()).min().unwrap_or_default(),

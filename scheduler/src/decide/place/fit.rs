@@ -1,7 +1,7 @@
 //! The predicate: whether an agent can take a task, and why not. Decisions and explanations ask the same code.
 
 use super::Placer;
-use super::agents::{AVOIDED, CONNECTED, UP, covers};
+use super::agents::{AVOIDED, CONNECTED, UP, covers, suffices};
 use super::gpu::Devices;
 use super::shape::Shape;
 use super::veto::Miss;
@@ -75,7 +75,7 @@ impl Placer {
             let have = if gpu < super::gpu::DEVICE { detail.devices.largest() } else { detail.devices.whole() * 1000 };
             return Some(Miss::Devices { need: gpu as i64, have: have as i64 });
         }
-        if shape.ports > row.ports_free {
+        if shape.ports > 0 && shape.ports > row.ports_free {
             return Some(Miss::Ports { need: shape.ports.into(), have: row.ports_free.into() });
         }
         let taken = |port: &&u16| !detail.ports.offers(**port) || detail.ports.is_used(**port);
@@ -88,7 +88,7 @@ impl Placer {
             let shape = self.works.get(claim.work).shape;
             super::agents::add(&mut free, &self.shapes.all[shape as usize].need);
         }
-        covers(&free, &shape.need)
+        suffices(&free, &shape.need)
     }
 
     /// What the job's rules, and those of other jobs about it, say against the slot.

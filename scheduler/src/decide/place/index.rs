@@ -93,24 +93,34 @@ impl Cells {
         moved
     }
 
-    /// Shows every slot that may hold a demand of this level, tightest first, until `visit` says stop.
-    pub fn walk(&self, level: Level, visit: &mut impl FnMut(u32) -> bool) -> bool {
+    /// The first diagonal that may hold a demand of this level, and the one after the last.
+    pub fn diagonals(&self, level: Level) -> std::ops::Range<usize> {
+        let (cpu, memory) = self.place(level);
+        cpu + memory..self.diagonals.len()
+    }
+
+    /// Shows every slot of one diagonal that may hold a demand of this level, until `visit` says stop.
+    #[inline]
+    pub fn walk_diagonal(&self, diagonal: usize, level: Level, visit: &mut impl FnMut(u32) -> bool) -> bool {
         let (cpu, memory) = self.place(level);
         let side = SIDE >> self.shift;
-        for diagonal in cpu + memory..2 * side - 1 {
-            let last = (diagonal - memory).min(side - 1);
-            let mut rows = self.diagonals[diagonal] & (!0 << cpu) & (!0 >> (63 - last));
-            while rows != 0 {
-                let row = rows.trailing_zeros() as usize;
-                rows &= rows - 1;
-                for slot in &self.lists[row * side + (diagonal - row)] {
-                    if !visit(*slot) {
-                        return false;
-                    }
+        let last = (diagonal - memory).min(side - 1);
+        let mut rows = self.diagonals[diagonal] & (!0 << cpu) & (!0 >> (63 - last));
+        while rows != 0 {
+            let row = rows.trailing_zeros() as usize;
+            rows &= rows - 1;
+            for slot in &self.lists[row * side + (diagonal - row)] {
+                if !visit(*slot) {
+                    return false;
                 }
             }
         }
         true
+    }
+
+    /// Shows every slot that may hold a demand of this level, tightest first, until `visit` says stop.
+    pub fn walk(&self, level: Level, visit: &mut impl FnMut(u32) -> bool) -> bool {
+        self.diagonals(level).all(|diagonal| self.walk_diagonal(diagonal, level, visit))
     }
 
     pub fn len(&self) -> usize {
@@ -121,6 +131,12 @@ impl Cells {
         self.lists.iter().map(|list| list.capacity() * 4 + size_of::<Vec<u32>>()).sum::<usize>()
             + self.diagonals.len() * 8
     }
+}
+
+/// Walks several grids of one size as one: diagonal by diagonal.
+pub(super) fn walk_all(grids: &[&Cells], level: Level, visit: &mut impl FnMut(u32) -> bool) -> bool {
+    let Some(first) = grids.first() else { return true };
+    first.diagonals(level).all(|diagonal| grids.iter().all(|cells| cells.walk_diagonal(diagonal, level, visit)))
 }
 
 #[derive(Clone, Debug)]

@@ -26,6 +26,10 @@ impl Sleepers {
         self.watching.is_empty()
     }
 
+    fn nobody_waits(&self, level: u8, shape: u32) -> bool {
+        self.by_level.range((level, shape, 0)..=(level, shape, u32::MAX)).next().is_none()
+    }
+
     fn remove(&mut self, level: u8, shape: u32, work: u32) {
         self.by_level.remove(&(level, shape, work));
         if !self.watching.is_empty() {
@@ -62,14 +66,21 @@ impl Placer {
         let level = self.shapes.all[work.shape as usize].level.cpu;
         let shape = work.shape;
         self.sleepers.remove(level, shape, number);
+        self.doubt(shape);
         self.requeue(number);
     }
 
-    pub(super) fn wake_all(&mut self) {
-        for (_, shape, work) in std::mem::take(&mut self.sleepers.by_level) {
-            self.shapes.all[shape as usize].fits_nowhere = false;
-            self.wake_one(work);
+    /// Only while somebody sleeps is it noticed that something could hold the shape again.
+    pub(super) fn doubt(&mut self, shape: u32) {
+        let of = &mut self.shapes.all[shape as usize];
+        if of.fits_nowhere && self.sleepers.nobody_waits(of.level.cpu, shape) {
+            of.fits_nowhere = false;
         }
+    }
+
+    pub(super) fn wake_all(&mut self) {
+        let sleeping: Vec<u32> = self.sleepers.by_level.iter().map(|(_, _, work)| *work).collect();
+        sleeping.into_iter().for_each(|work| self.wake_one(work));
     }
 
     pub(super) fn wake_watchers(&mut self, name: u32) {

@@ -1,3 +1,5 @@
+//! Registrations: who is let in, and how state and agent are compared.
+
 use dawn_proto::v1::{NodeState, Reason};
 use dawn_proto::{Epoch, TaskId, TaskState::*};
 
@@ -46,7 +48,7 @@ fn who_does_not_belong_here_is_refused_and_not_bound() {
     let newer_leader = Registration { epoch_seen: Epoch(2), ..registration(2, vec![]) };
     let same_id = Registration { hostname: "elsewhere".into(), ..registration(1, vec![]) };
     let from_the_future = registration(2, vec![report(TaskId(7), Running, Reason::None)]);
-    for (registration, finally, says) in [
+    for (registration, is_final_wanted, says) in [
         (other_cluster, true, "belongs to cluster c2, this is cluster c1"),
         (newer_leader, false, "seen epoch 2"),
         (same_id, true, "in use by host-1"),
@@ -54,7 +56,7 @@ fn who_does_not_belong_here_is_refused_and_not_bound() {
     ] {
         let told = register(&mut world, 9, registration);
         let [Effect::Refuse { link: LinkId(9), reason, is_final }] = &told[..] else { panic!("{told:?}") };
-        assert!(reason.contains(says) && *is_final == finally, "{reason}");
+        assert!(reason.contains(says) && *is_final == is_final_wanted, "{reason}");
     }
     assert_eq!((world.state.index, world.live.links.len()), (index, 1));
     // The host that had the id is silent: another one may take over the work directory.

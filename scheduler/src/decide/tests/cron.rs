@@ -1,3 +1,5 @@
+//! Cron: overlap, misfire, runs by hand, and clocks that jump.
+
 use dawn_proto::v1::{Misfire, Overlap, Reason, TickOutcome, TickOutcome::*};
 use dawn_proto::{TaskId, TaskState, TaskState::*, Timestamp};
 
@@ -268,6 +270,18 @@ fn a_descheduled_job_fires_no_more_and_its_run_goes_on() {
     end(&mut world, link, 0, Finished);
     assert_eq!((ticks(&world), world.tasks("c").len()), (vec![(1, Launched), (2, SkippedOverlap)], 1));
     assert_eq!(start(&mut world), Err(Refusal::JobEnded { key: key("c") }));
+}
+
+#[test]
+fn instants_while_it_was_descheduled_were_not_missed() {
+    let (mut world, link) = world_with(&cron("c", |policy| policy.misfire = Misfire::All));
+    pass_minutes(&mut world, link, 1);
+    end(&mut world, link, 0, Finished);
+    world.command(Command::DescheduleCron { key: key("c"), author: "ann".into() }).unwrap();
+    pass_minutes(&mut world, link, 8);
+    world.submit(&with(Overlap::CancelNew)).unwrap();
+    pass_minutes(&mut world, link, 1);
+    assert_eq!(ticks(&world), [(1, Launched), (10, Launched)]);
 }
 
 #[test]

@@ -1,5 +1,7 @@
-use dawn_proto::TaskState::*;
+//! Killing: whole jobs and single instances, and that nothing killed comes back.
+
 use dawn_proto::v1::{Reason, SubmitOutcome};
+use dawn_proto::{TaskId, TaskState::*};
 
 use super::specs::{batch, cron, key, service};
 use super::world::{World, ack, kill_effect};
@@ -44,6 +46,34 @@ fn killed_instances_stay_away_until_the_job_is_submitted_again() {
     assert_eq!(world.submit(&service("web", 3)), Ok(SubmitOutcome::Scaled));
     assert_eq!(world.tasks("web"), [(0, 1, Running), (1, 1, Killed), (2, 1, Running), (1, 2, Pending)]);
     assert_eq!(world.take(), []);
+    assert_eq!(world.submit(&service("web", 3)), Ok(SubmitOutcome::Unchanged));
+    // It is like any other again: its end is followed by another life.
+    world.place_all(agent);
+    world.report(link, TaskId(3), Lost, Reason::ExecutorLost);
+    assert_eq!(world.tasks("web")[3..], [(1, 2, Lost), (1, 3, Pending)]);
+}
+
+#[test]
+fn an_instance_older_than_the_version_stays_away_too() {
+    let mut world = World::new();
+    let (link, _, tasks) = world.running(&service("web", 2));
+    world.submit(&service("web", 3)).unwrap();
+    world.kill("web", &[(0, 0)]).unwrap();
+    world.report(link, tasks[0], Killed, Reason::None);
+    world.pass_heard_ms(1_000, &[link]);
+    assert_eq!(world.tasks("web"), [(0, 1, Killed), (1, 1, Running), (2, 1, Pending)]);
+}
+
+#[test]
+fn a_killed_instance_of_a_batch_job_is_back_when_the_whole_is_run_again() {
+    let mut world = World::new();
+    let (link, _, tasks) = world.running(&batch("sum", 2));
+    world.kill("sum", &[(0, 0)]).unwrap();
+    world.report(link, tasks[0], Killed, Reason::None);
+    assert_eq!(world.submit(&batch("sum", 2)), Ok(SubmitOutcome::Unchanged));
+    world.report(link, tasks[1], Finished, Reason::None);
+    assert_eq!(world.submit(&batch("sum", 2)), Ok(SubmitOutcome::Replaced));
+    assert_eq!(world.tasks("sum")[2..], [(0, 2, Pending), (1, 2, Pending)]);
 }
 
 #[test]

@@ -1,3 +1,5 @@
+//! Silence: agents out of reach, given up and back, and the brake.
+
 use dawn_proto::v1::{NodeState, Reason};
 use dawn_proto::{TaskId, TaskState::*};
 
@@ -59,10 +61,24 @@ fn a_link_that_wakes_up_is_asked_where_its_tasks_stand() {
     world.pass_heard_ms(20_000, &heard);
     world.event(Event::Heartbeat { link: LinkId(1), sequence: 1 });
     let (link, agent) = (LinkId(1), AgentNo(0));
-    let wanted = [Effect::HeartbeatAck { link, sequence: 1 }, Effect::Reconcile { agent, tasks: tasks.clone() }];
+    let wanted = [Effect::Reconcile { agent, tasks: tasks.clone() }, Effect::HeartbeatAck { link, sequence: 1 }];
     assert_eq!((node(&world, 0), world.take()), (NodeState::Up, wanted.to_vec()));
     world.report(link, tasks[0], Running, Reason::None);
     assert_eq!(world.state_of(tasks[0]), Running);
+}
+
+#[test]
+fn any_word_of_a_silent_agent_brings_it_back_and_it_may_fall_silent_again() {
+    let (mut world, tasks, heard) = three_agents(&service("web", 2));
+    world.pass_heard_ms(20_000, &heard);
+    world.report(LinkId(1), tasks[0], Running, Reason::None);
+    assert_eq!((node(&world, 0), world.tasks("web")), (NodeState::Up, vec![(0, 1, Running), (1, 1, Partitioned)]));
+    let asked = Effect::Reconcile { agent: AgentNo(0), tasks: tasks.clone() };
+    assert_eq!(world.take(), [asked, ack(LinkId(1), tasks[0], Running)]);
+    world.pass_heard_ms(15_500, &heard);
+    assert_eq!(world.tasks("web"), [(0, 1, Partitioned), (1, 1, Partitioned)]);
+    world.pass_heard_ms(31_000, &heard);
+    assert_eq!([0, 1].map(|task: usize| world.state_of(tasks[task])), [Lost, Lost]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dawn_proto::v1::JobKind;
+use dawn_proto::v1::{JobKind, NodeState};
 use dawn_proto::{TaskId, TaskState, Timestamp};
 
 use super::world::World;
@@ -25,6 +25,7 @@ impl Promises {
             one_life_per_slot(&world.state, job);
             wanted_instances_live(&world.state, job);
         }
+        only_reachable_tasks_run(&world.state);
     }
 
     /// S5, S6 and the cron promise: placed once, ended once, nothing after; one launch an instant.
@@ -85,6 +86,21 @@ fn one_life_per_slot(state: &State, job: &Job) {
     }
     assert!(lives.values().all(|lives| *lives == 1), "{}: {lives:?}", job.key);
     assert_eq!(job.living as usize, lives.len(), "{}", job.key);
+}
+
+/// What is on an agent out of reach is known to be so.
+fn only_reachable_tasks_run(state: &State) {
+    for agent in state.agents.values().filter(|agent| agent.state != NodeState::Up) {
+        for task in state.tasks_on.get(&agent.no).into_iter().flatten() {
+            let on = state.tasks[task].state();
+            assert!(
+                on == TaskState::Partitioned || on.is_stopping(),
+                "{task} is {on:?} on {} {:?}",
+                agent.no,
+                agent.state
+            );
+        }
+    }
 }
 
 /// S3: an accepted service is there, instance by instance; a job is only over when nothing of it lives.

@@ -65,7 +65,7 @@ impl Run {
             9 => self.fleet.agents[at].progress(how.into(), TaskState::Running),
             10 => self.fleet.agents[at]
                 .progress(how.into(), [TaskState::Finished, TaskState::Failed][usize::from(how) % 2]),
-            11 => self.fleet.deliver(&mut self.world, at, how.into(), how % 5 == 0, how % 3 == 0),
+            11 => self.fleet.deliver(&mut self.world, at, how.into(), how.is_multiple_of(5), how.is_multiple_of(3)),
             12 => (0..4).for_each(|_| self.fleet.deliver(&mut self.world, at, 0, false, false)),
             13 => self.fleet.agents[at].resend(),
             14 => match how % 4 {
@@ -73,7 +73,7 @@ impl Run {
                 _ => self.fleet.disconnect(&mut self.world, at),
             },
             15 => self.fleet.connect(&mut self.world, at),
-            16 => self.pass(u64::from(how) % 70_000, which % 2 == 0),
+            16 => self.pass(u64::from(how) % 70_000, which.is_multiple_of(2)),
             _ => self.elect(),
         }
         self.check();

@@ -1,8 +1,10 @@
-use dawn_proto::v1::SubmitOutcome::*;
+//! Submitting: what a new, an equal, a scaled, a differing and an ended job become.
+
+use dawn_proto::v1::{Reason, SubmitOutcome::*};
 use dawn_proto::{TaskState, TaskState::*};
 
 use super::specs::{batch, cron, encoded, key, service};
-use super::world::World;
+use super::world::{World, kill_effect};
 use crate::model::{Job, JobSpec, Refusal};
 
 fn with_priority(spec: JobSpec, priority: u16) -> JobSpec {
@@ -58,8 +60,6 @@ fn a_service_scales_up_without_touching_what_runs() {
 
 #[test]
 fn a_service_scales_down_from_its_highest_instance() {
-    use super::world::kill_effect;
-    use dawn_proto::v1::Reason;
     let mut world = World::new();
     let (link, agent, tasks) = world.running(&service("web", 4));
     assert_eq!(world.submit(&service("web", 2)), Ok(Scaled));
@@ -111,6 +111,20 @@ fn a_large_job_is_made_in_slices() {
     world.pass_ms(20 * 250);
     assert!(world.tasks("web").iter().all(|(_, _, state)| *state == TaskState::Killed));
     assert_eq!(world.submit(&service("web", 1)), Ok(Replaced));
+}
+
+#[test]
+fn a_job_half_made_does_not_end_with_the_half_that_is_there() {
+    let mut world = World::new();
+    world.settings.slice = 4;
+    let (link, _, tasks) = world.running(&batch("sum", 6));
+    assert_eq!(tasks.len(), 2);
+    for task in &tasks {
+        world.report(link, *task, Finished, Reason::None);
+    }
+    assert!(world.job("sum").ended.is_none());
+    world.pass_heard_ms(500, &[link]);
+    assert_eq!(world.tasks("sum")[2..], [2, 3, 4, 5].map(|instance| (instance, 1, Pending)));
 }
 
 #[test]

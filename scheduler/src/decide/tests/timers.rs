@@ -1,3 +1,5 @@
+//! What is due by the clock: answers that don't come, and turns to be asked.
+
 use dawn_proto::v1::Reason;
 use dawn_proto::{TaskId, TaskState::*};
 
@@ -22,6 +24,23 @@ fn a_launch_without_an_answer_is_sent_again_and_at_last_given_up() {
     world.pass_heard_ms(250, &[link]);
     assert_eq!(world.take(), [kill_effect(agent, TaskId(0), Reason::AgentLost)]);
     assert_eq!(world.tasks("web"), [(0, 1, Lost), (0, 2, Pending)]);
+}
+
+#[test]
+fn a_launch_that_the_leader_before_left_unanswered_gets_its_time_again() {
+    let mut world = World::new();
+    let (_, agent) = world.agent(1);
+    world.submit(&service("web", 1)).unwrap();
+    world.place_all(agent);
+    world.skip_ms(300_000);
+    world.elect(2);
+    world.take();
+    let link = world.register(1, vec![]);
+    assert_eq!(world.take()[1..], [Effect::Launch { agent, task: TaskId(0) }]);
+    world.pass_heard_ms(60_000, &[link]);
+    assert_eq!(world.tasks("web"), [(0, 1, Assigned)]);
+    world.report(link, TaskId(0), Running, Reason::None);
+    assert_eq!(world.tasks("web"), [(0, 1, Running)]);
 }
 
 #[test]

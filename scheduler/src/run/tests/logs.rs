@@ -1,1 +1,136 @@
 //! Logs through a tunnel.
+
+use dawn_proto::v1::agent_link_client::AgentLinkClient;
+use dawn_proto::v1::scheduler_message::Message as Down;
+use dawn_proto::v1::{self, TaskState};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
+use tonic::{Code, Streaming};
+
+use super::agent::{FakeAgent, register};
+use super::{Cluster, service};
+
+fn chunk(text: &str, offset: u64, end: bool) -> v1::LogChunk {
+    v1::LogChunk { data: text.as_bytes().to_vec(), offset, end }
+}
+
+/// A cluster with one running task, its agent, and what came of asking for its log.
+struct Asked {
+    cluster: Cluster,
+    agent: FakeAgent,
+    task: u64,
+}
+
+impl Asked {
+    async fn running(dir: &std::path::Path) -> Asked {
+        let mut cluster = Cluster::start(dir).await;
+        let (mut agent, _) = FakeAgent::join(cluster.address, register("node-1")).await;
+        cluster.submit(service(1)).await;
+        let task = agent.launched().await.1.task_id;
+        agent.report(task, TaskState::Running).await;
+        Asked { cluster, agent, task }
+    }
+
+    /// Asks as a client, and is asked as the agent.
+    async fn open(&mut self) -> (Streaming<v1::LogChunk>, v1::OpenTunnel) {
+        let request = v1::ReadLogRequest { task_id: self.task, process: "main".into(), ..Default::default() };
+        let log = self.cluster.client.read_log(request.clone()).await.unwrap().into_inner();
+        match self.agent.next().await {
+            Down::OpenTunnel(open) => {
+                assert_eq!(open.read_log, Some(request));
+                (log, open)
+            }
+            other => panic!("expected a tunnel to open, got {other:?}"),
+        }
+    }
+}
+
+type Tunnel = (mpsc::Sender<v1::TunnelUp>, Streaming<v1::TunnelDown>);
+
+async fn dial(client: &mut AgentLinkClient<Channel>, tunnel_id: u64) -> Result<Tunnel, tonic::Status> {
+    let (up, messages) = mpsc::channel(16);
+    up.send(v1::TunnelUp { tunnel_id, ..Default::default() }).await.unwrap();
+    let down = client.tunnel(ReceiverStream::new(messages)).await?.into_inner();
+    Ok((up, down))
+}
+
+#[tokio::test]
+async fn a_log_comes_through_to_its_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut asked = Asked::running(dir.path()).await;
+    let (mut log, open) = asked.open().await;
+    let (up, mut down) = dial(&mut asked.agent.client, open.tunnel_id).await.unwrap();
+    let chunks = [chunk("hello ", 0, false), chunk("world", 6, false), chunk("", 11, true)];
+    for log in chunks.clone() {
+        up.send(v1::TunnelUp { log: Some(log), ..Default::default() }).await.unwrap();
+    }
+    for wanted in chunks {
+        assert_eq!(log.message().await.unwrap(), Some(wanted));
+    }
+    assert_eq!(log.message().await.unwrap(), None);
+    assert_eq!(down.message().await.unwrap(), Some(v1::TunnelDown { close: true }));
+    let again = dial(&mut asked.agent.client, open.tunnel_id).await.unwrap_err();
+    assert_eq!(again.code(), Code::NotFound, "a tunnel is dialled once");
+    asked.cluster.stop().await;
+}
+
+#[tokio::test]
+async fn what_the_agent_says_is_wrong_reaches_the_client() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut asked = Asked::running(dir.path()).await;
+    let (mut log, open) = asked.open().await;
+    let (up, _down) = dial(&mut asked.agent.client, open.tunnel_id).await.unwrap();
+    up.send(v1::TunnelUp { error: "no process \"main\"".into(), ..Default::default() }).await.unwrap();
+    let status = log.message().await.unwrap_err();
+    assert_eq!((status.code(), status.message()), (Code::Unavailable, "no process \"main\""));
+    // A tunnel that breaks off.
+    let (mut log, open) = asked.open().await;
+    let (up, _down) = dial(&mut asked.agent.client, open.tunnel_id).await.unwrap();
+    drop(up);
+    let status = log.message().await.unwrap_err();
+    assert!(status.message().contains("broke"), "{status:?}");
+    asked.cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_goes_closes_the_tunnel() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut asked = Asked::running(dir.path()).await;
+    let (log, open) = asked.open().await;
+    let (_up, mut down) = dial(&mut asked.agent.client, open.tunnel_id).await.unwrap();
+    drop(log);
+    let closed = tokio::time::timeout(super::DEADLINE, down.message()).await.unwrap().unwrap();
+    assert_eq!(closed, Some(v1::TunnelDown { close: true }));
+    asked.cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_log_nobody_can_bring_is_refused_with_words() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut asked = Asked::running(dir.path()).await;
+    let request = |task_id| v1::ReadLogRequest { task_id, ..Default::default() };
+    let status = asked.cluster.client.read_log(request(999)).await.unwrap_err();
+    assert_eq!((status.code(), status.message()), (Code::NotFound, "there is no task t999 (any more)"));
+    let mut large = service(1);
+    large.key.as_mut().unwrap().name = "large".into();
+    large.task.as_mut().unwrap().resources.as_mut().unwrap().cpu_milli = 64_000;
+    asked.cluster.submit(large).await;
+    let tasks = asked.cluster.client.list_tasks(v1::ListTasksRequest::default()).await.unwrap().into_inner().tasks;
+    let pending = tasks.iter().find(|task| task.state() == TaskState::Pending).unwrap().id;
+    let status = asked.cluster.client.read_log(request(pending)).await.unwrap_err();
+    assert_eq!(status.code(), Code::FailedPrecondition);
+    drop(asked.agent);
+    let gone = async {
+        loop {
+            match asked.cluster.client.read_log(request(asked.task)).await {
+                Err(status) => return status,
+                Ok(_) => tokio::task::yield_now().await,
+            }
+        }
+    };
+    let status = tokio::time::timeout(super::DEADLINE, gone).await.unwrap();
+    assert_eq!(status.code(), Code::Unavailable);
+    assert!(status.message().contains("is not connected"), "{status:?}");
+    asked.cluster.stop().await;
+}

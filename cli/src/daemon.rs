@@ -1,0 +1,213 @@
+//! `dawn scheduler`, `dawn agent` and `dawn executor`: command lines become configurations of the three daemons.
+//! Not here: what the daemons do. The only file of the client that knows them.
+
+mod etcd;
+mod parts;
+
+use std::ffi::OsString;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::args::duration;
+use crate::exit::{Exit, Failure, chain};
+use crate::spec::size;
+use parts::{amount, attribute, port_ranges};
+
+/// Tells an agent silent for this many leases down.
+const DOWN_AFTER_LEASES: u64 = 4;
+
+#[derive(Args)]
+pub struct Scheduler {
+    /// Where clients and agents connect
+    #[arg(long, default_value = "127.0.0.1:7070", value_name = "ADDRESS:PORT")]
+    listen: SocketAddr,
+    /// Holds the journal, unless that is in etcd; made when missing
+    #[arg(long, value_name = "DIR", required_unless_present = "etcd", conflicts_with = "etcd")]
+    data_dir: Option<PathBuf>,
+    /// Address that others are told to connect to [default: the listening address]
+    #[arg(long, value_name = "HOST:PORT", value_parser = crate::args::address)]
+    advertise: Option<String>,
+    /// How often agents say that they are there
+    #[arg(long, default_value = "3s", value_name = "DURATION", value_parser = duration)]
+    heartbeat_interval: Duration,
+    /// An agent silent for this long is unreachable, and down after four times as long
+    #[arg(long, default_value = "15s", value_name = "DURATION", value_parser = duration)]
+    agent_lease: Duration,
+    #[command(flatten)]
+    etcd: etcd::Etcd,
+    #[command(flatten)]
+    log: Log,
+}
+
+#[derive(Args)]
+pub struct Agent {
+    /// Holds everything the agent keeps, sandboxes too; made when missing
+    #[arg(long, value_name = "DIR")]
+    work_dir: PathBuf,
+    /// Name that people see [default: this machine's]
+    #[arg(long)]
+    hostname: Option<String>,
+    /// What constraints can ask for, such as rack=a or zone=x,y
+    #[arg(long, value_name = "NAME=VALUE,…", value_parser = attribute)]
+    attribute: Vec<(String, Vec<String>)>,
+    /// Cpus to give [default: all]
+    #[arg(long, value_name = "NUMBER", value_parser = amount)]
+    cpus: Option<u64>,
+    /// Memory to give [default: all but a reserve]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    memory: Option<u64>,
+    /// Disk to give [default: what is free but a reserve]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    disk: Option<u64>,
+    /// Gpus to give [default: none]
+    #[arg(long, value_name = "NUMBER", value_parser = amount)]
+    gpus: Option<u64>,
+    /// Other things to give, such as licenses=2
+    #[arg(long, value_name = "NAME=NUMBER", value_parser = parts::custom)]
+    custom: Vec<(String, u64)>,
+    /// Ports to give
+    #[arg(long, default_value = "31000-32000", value_name = "FIRST-LAST,…", value_parser = port_ranges)]
+    ports: PortRanges,
+    /// Run tasks without cgroups where none can be made: no limits and no sure kill
+    #[arg(long)]
+    unisolated: bool,
+    /// The agent's own cgroup; agents of one machine need different ones
+    #[arg(long, default_value = "dawn", value_name = "NAME")]
+    cgroup_parent: String,
+    /// Run every task as the agent's own user
+    #[arg(long)]
+    run_as_self: bool,
+    /// Ended tasks' directories go when they are older
+    #[arg(long, default_value = "24h", value_name = "DURATION", value_parser = duration)]
+    sandbox_keep: Duration,
+    /// Ended tasks' directories together; the oldest go first
+    #[arg(long, default_value = "10GiB", value_name = "SIZE", value_parser = size)]
+    sandbox_keep_size: u64,
+    /// Lasting id, at the first start [default: made by chance]
+    #[arg(long, value_name = "ID")]
+    agent_id: Option<String>,
+    #[command(flatten)]
+    log: Log,
+}
+
+/// Inclusive; a type of its own, because clap takes a plain Vec for a flag that is repeated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortRanges(Vec<(u16, u16)>);
+
+#[derive(Args)]
+struct Log {
+    /// What is logged to standard error, such as info or dawn_agent=debug,info
+    #[arg(long = "log", env = "DAWN_LOG", default_value = "info", value_name = "FILTER")]
+    filter: String,
+    /// Log one JSON object a line
+    #[arg(long)]
+    log_json: bool,
+}
+
+impl Log {
+    fn start(&self) -> Result<(), Failure> {
+        let wrong = |error| Failure::new(Exit::Usage, format!("--log {:?}: {error}", self.filter));
+        let filter = EnvFilter::try_new(&self.filter).map_err(wrong)?;
+        let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+            && std::io::IsTerminal::is_terminal(&std::io::stderr());
+        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
+        if self.log_json {
+            log.json().init()
+        } else {
+            log.init()
+        }
+        Ok(())
+    }
+}
+
+/// Runs the executor of a plan. Before everything else of the program: there is one for each task, so it stays small.
+pub fn executor(plan: &Path) -> ExitCode {
+    dawn_executor::run(plan)
+}
+
+pub fn scheduler(args: Scheduler) -> Result<Exit, Failure> {
+    args.log.start()?;
+    let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let (heartbeat, lease) = (milliseconds(args.heartbeat_interval), milliseconds(args.agent_lease));
+    if heartbeat == 0 || heartbeat.saturating_mul(2) > lease {
+        let message = format!("a heartbeat each {heartbeat} ms can't keep a lease of {lease} ms: one may be lost");
+        return Err(Failure::new(Exit::Usage, message).hint("let --agent-lease be at least twice --heartbeat-interval"));
+    }
+    if args.etcd.is_given() && args.advertise.is_none() && args.listen.ip().is_unspecified() {
+        let message = format!("nobody can be told to connect to {}", args.listen);
+        return Err(Failure::new(Exit::Usage, message).hint("give --advertise HOST:PORT, or --listen one address"));
+    }
+    let mut config = dawn_scheduler::run::Config::new(args.listen, args.data_dir.unwrap_or_default());
+    config.etcd = args.etcd.config()?;
+    config.advertise = args.advertise;
+    config.settings.heartbeat_interval_ms = heartbeat;
+    config.settings.agent_lease_ms = lease;
+    config.settings.down_after_ms = lease.saturating_mul(DOWN_AFTER_LEASES);
+    serve("scheduler", |shutdown| dawn_scheduler::run::run(config, shutdown))
+}
+
+pub fn agent(args: Agent, schedulers: Vec<String>) -> Result<Exit, Failure> {
+    args.log.start()?;
+    let hostname = match args.hostname {
+        Some(hostname) => hostname,
+        None => nix::unistd::gethostname()
+            .map(|name| name.to_string_lossy().into_owned())
+            .map_err(|error| Failure::new(Exit::Failed, format!("asking for this machine's name: {error}")))?,
+    };
+    let program = std::env::current_exe()
+        .map_err(|error| Failure::new(Exit::Failed, format!("finding this program's own file: {error}")))?;
+    let executor: Vec<OsString> = vec![program.into(), "executor".into()];
+    let work_dir = std::path::absolute(&args.work_dir)
+        .map_err(|error| Failure::new(Exit::Usage, format!("--work-dir {}: {error}", args.work_dir.display())))?;
+    let mut config = dawn_agent::Config::new(schedulers, work_dir, hostname, executor);
+    config.attributes = args.attribute;
+    config.cpu_milli = args.cpus;
+    config.memory_bytes = args.memory;
+    config.disk_bytes = args.disk;
+    config.gpu_milli = args.gpus;
+    config.custom = args.custom.into_iter().collect();
+    config.ports = args.ports.0;
+    config.isolated = !args.unisolated;
+    config.cgroup_parent = args.cgroup_parent;
+    config.run_as_self = args.run_as_self;
+    config.sandbox_keep_ms = u64::try_from(args.sandbox_keep.as_millis()).unwrap_or(u64::MAX);
+    config.sandbox_keep_bytes = args.sandbox_keep_size;
+    config.agent_id = args.agent_id;
+    serve("agent", |shutdown| dawn_agent::run(config, shutdown))
+}
+
+/// Runs a daemon until it ends or SIGTERM or SIGINT comes.
+fn serve<R, E>(name: &str, run: impl FnOnce(Shutdown) -> R) -> Result<Exit, Failure>
+where
+    R: Future<Output = Result<(), E>>,
+    E: std::error::Error,
+{
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(Exit::Failed, format!("starting the runtime: {error}")))?;
+    let done = runtime.block_on(async {
+        let failed = |error: std::io::Error| Failure::new(Exit::Failed, format!("listening for signals: {error}"));
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+        let shutdown: Shutdown = Box::pin(async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            tracing::info!("asked to stop");
+        });
+        let ran = run(shutdown).await;
+        ran.map_err(|error| Failure::new(Exit::Failed, format!("{name}: {}", chain(&error))))
+    });
+    // Work on a thread of its own that doesn't end must not keep the process.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    done.map(|()| Exit::Done)
+}
+
+type Shutdown = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;

@@ -1,0 +1,6 @@
+//! Tests of placement as a whole, on small clusters and against a brute-force twin.
+
+mod properties;
+mod stories;
+mod twin;
+mod world;

@@ -1,0 +1,183 @@
+//! The brute-force twin: the same questions answered from the state alone, the slow and obvious way.
+
+use std::collections::BTreeMap;
+
+use dawn_proto::v1::NodeState;
+use dawn_proto::{Resources, TaskId};
+
+use crate::decide::place::rule::{TextRule, numbers};
+use crate::model::{Agent, AgentNo, Constraint, JobSpec, Near, Rule, State, Status, Task};
+
+use super::world::World;
+
+/// What is free on an agent, counted by hand.
+pub struct Free {
+    pub amounts: [i64; 4],
+    pub without_claims: [i64; 4],
+    custom: BTreeMap<String, i64>,
+    ports: i64,
+    used_ports: Vec<u16>,
+    devices: Vec<u64>,
+}
+
+fn amounts(resources: &Resources) -> [i64; 4] {
+    [resources.cpu_milli, resources.memory_bytes, resources.disk_bytes, resources.gpu_milli].map(|amount| amount as i64)
+}
+
+pub fn free(world: &World, agent: &Agent, but: TaskId) -> Free {
+    let state = &world.state;
+    let mut free = Free {
+        amounts: amounts(&agent.total),
+        without_claims: [0; 4],
+        custom: agent.total.custom_milli.iter().map(|(name, amount)| (name.clone(), *amount as i64)).collect(),
+        ports: agent.ports.iter().map(|(first, last)| i64::from(*last) - i64::from(*first) + 1).sum(),
+        used_ports: Vec::new(),
+        devices: vec![1000; (agent.total.gpu_milli / 1000) as usize],
+    };
+    let take = |free: &mut Free, spec: &JobSpec| {
+        let demand = amounts(&spec.demand);
+        (0..4).for_each(|at| free.amounts[at] -= demand[at]);
+        for (name, amount) in &spec.demand.custom_milli {
+            *free.custom.entry(name.clone()).or_default() -= *amount as i64;
+        }
+        free.ports -= spec.ports.len() as i64;
+    };
+    for task in state.tasks.values().filter(|task| task.held_on() == Some(agent.no)) {
+        let spec = &state.spec_of(task).job;
+        take(&mut free, spec);
+        let numbers = &task.status.place().unwrap().ports;
+        let (ports, devices) = numbers.split_at(spec.ports.len());
+        free.used_ports.extend(ports);
+        for device in devices {
+            if let Some(device) = free.devices.get_mut(usize::from(*device)) {
+                *device = device.saturating_sub(spec.demand.gpu_milli.min(1000));
+            }
+        }
+    }
+    free.without_claims = free.amounts;
+    for task in state.tasks.values().filter(|task| task.id != but && kept_on(world, task) == Some(agent.no)) {
+        take(&mut free, &state.spec_of(task).job);
+    }
+    free
+}
+
+/// Where room is kept for a pending task.
+pub fn kept_on(world: &World, task: &Task) -> Option<AgentNo> {
+    match task.status {
+        Status::Pending { nominated: Some((agent, until)) } if until > world.now.wall => {
+            world.state.agents.contains_key(&agent).then_some(agent)
+        }
+        _ => None,
+    }
+}
+
+fn values<'a>(agent: &'a Agent, attribute: &str) -> Vec<&'a str> {
+    if attribute == "host" || attribute.is_empty() {
+        return vec![agent.id.as_str()];
+    }
+    agent.attributes.get(attribute).into_iter().flatten().map(String::as_str).collect()
+}
+
+pub fn matches(agent: &Agent, constraint: &Constraint) -> bool {
+    let values = values(agent, &constraint.attribute);
+    match &constraint.rule {
+        Rule::OneOf(wanted) => values.iter().any(|value| wanted.iter().any(|wanted| wanted == value)),
+        Rule::NoneOf(refused) => !values.iter().any(|value| refused.iter().any(|refused| refused == value)),
+        Rule::Exists => !values.is_empty(),
+        Rule::Limit(_) => true,
+        Rule::Number(_, wanted) if values.iter().all(|value| numbers(value, wanted).is_none()) => false,
+        rule => values.iter().any(|value| TextRule::new(rule).unwrap().accepts(value)),
+    }
+}
+
+/// Tasks of the job on agents that share a value of the attribute with this one; the most for any value.
+fn neighbours(state: &State, key: &dawn_proto::JobKey, attribute: &str, agent: &Agent) -> u32 {
+    let Some(job) = state.job(key) else { return 0 };
+    let count = |value: &str| {
+        let near = |task: &&Task| {
+            let on = task.held_on().and_then(|on| state.agents.get(&on));
+            on.is_some_and(|on| values(on, attribute).contains(&value))
+        };
+        state.living(job).filter(near).count() as u32
+    };
+    values(agent, attribute).into_iter().map(count).max().unwrap_or(0)
+}
+
+/// Why the task does not fit the agent, as a program reads it; None: it fits.
+pub fn misses(world: &World, task: &Task, agent: &Agent) -> Option<String> {
+    let spec = &world.state.spec_of(task).job;
+    if agent.state != NodeState::Up {
+        return Some("down".into());
+    }
+    if !world.connected.contains(&agent.no) {
+        return Some("disconnected".into());
+    }
+    if agent.avoided.as_ref().is_some_and(|avoided| avoided.until > world.now.wall) {
+        return Some("avoided".into());
+    }
+    let dedicated = values(agent, "dedicated");
+    if !spec.dedicated.as_ref().map_or(dedicated.is_empty(), |wanted| dedicated.contains(&wanted.as_str())) {
+        return Some("dedicated".into());
+    }
+    if let Some(failed) = spec.constraints.iter().find(|constraint| !matches(agent, constraint)) {
+        return Some(format!("constraint:{}", failed.attribute));
+    }
+    misses_room(spec, &free(world, agent, task.id), agent).or_else(|| misses_rules(world, task, spec, agent))
+}
+
+fn misses_room(spec: &JobSpec, free: &Free, agent: &Agent) -> Option<String> {
+    let demand = amounts(&spec.demand);
+    let short = |free: &[i64; 4]| (0..4).find(|at| demand[*at] > 0 && free[*at] < demand[*at]);
+    if let Some(at) = short(&free.amounts) {
+        let kept = free.amounts != free.without_claims && short(&free.without_claims).is_none();
+        return Some(if kept { "kept" } else { ["cpu", "memory", "disk", "gpu"][at] }.into());
+    }
+    let scalar = |name: &String| free.custom.get(name).copied().unwrap_or(0);
+    if let Some((name, _)) = spec.demand.custom_milli.iter().find(|(name, need)| scalar(name) < **need as i64) {
+        return Some(name.clone());
+    }
+    let gpu = spec.demand.gpu_milli;
+    let whole = free.devices.iter().filter(|free| **free == 1000).count() as u64;
+    let fits =
+        gpu == 0 || gpu < 1000 && free.devices.iter().any(|free| *free >= gpu) || gpu >= 1000 && whole >= gpu / 1000;
+    if !fits {
+        return Some("gpu".into());
+    }
+    let offered = |port: u16| agent.ports.iter().any(|(first, last)| (*first..=*last).contains(&port));
+    let mut fixed = spec.ports.iter().filter_map(|port| port.fixed);
+    let taken = fixed.any(|port| !offered(port) || free.used_ports.contains(&port));
+    (free.ports < spec.ports.len() as i64 && !spec.ports.is_empty() || taken).then(|| "ports".into())
+}
+
+fn misses_rules(world: &World, task: &Task, spec: &JobSpec, agent: &Agent) -> Option<String> {
+    let state = &world.state;
+    for constraint in &spec.constraints {
+        if let Rule::Limit(most) = constraint.rule
+            && neighbours(state, &spec.key, &constraint.attribute, agent) >= most
+        {
+            return Some(format!("limit:{}", constraint.attribute));
+        }
+    }
+    let job = &state.jobs[&task.job];
+    let alone = !state.living(job).any(|task| task.held_on().is_some());
+    for affinity in spec.affinities.iter().filter(|affinity| affinity.required) {
+        if let Near::Job { job, topology } = &affinity.near {
+            let near = neighbours(state, job, topology, agent) > 0;
+            let held = if affinity.weight < 0 { !near } else { near || *job == spec.key && alone };
+            if !held {
+                return Some("affinity".into());
+            }
+        }
+    }
+    // Other jobs' living tasks that refuse this one, by their own specs.
+    let refused =
+        state.tasks.values().filter(|other| !other.state().is_terminal() && other.job != task.job).any(|other| {
+            state.spec_of(other).job.affinities.iter().any(|affinity| match &affinity.near {
+                Near::Job { job, topology } if affinity.required && affinity.weight < 0 && *job == spec.key => {
+                    neighbours(state, &state.spec_of(other).job.key, topology, agent) > 0
+                }
+                _ => false,
+            })
+        });
+    refused.then(|| "affinity".into())
+}

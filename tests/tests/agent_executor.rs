@@ -1,0 +1,220 @@
+//! The real agent and the real executor on this kernel, under a scheduler made for the test: groups, limits, kills, restarts.
+
+#[path = "../../agent/tests/support/mod.rs"]
+mod support;
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use dawn_agent::Config;
+use dawn_proto::v1::scheduler_message::Message;
+use dawn_proto::v1::{self, Reason, TaskState};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use prost::Message as _;
+use support::scheduler::{Manner, Scheduler};
+use support::{RunningAgent, spec, until};
+
+/// First argument that makes this program an executor.
+const EXECUTOR: &str = "executor-under-test";
+
+/// Runs before `main`, and so before the test harness starts threads: the executor takes signals for its whole process.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static BECOME_EXECUTOR: extern "C" fn() = {
+    extern "C" fn become_executor() {
+        let line = fs::read("/proc/self/cmdline").unwrap_or_default();
+        let mut arguments = line.split(|byte| *byte == 0).skip(1);
+        if arguments.next() == Some(EXECUTOR.as_bytes()) {
+            let plan = OsString::from_vec(arguments.next().unwrap_or_default().to_vec());
+            let code = dawn_executor::run(Path::new(&plan));
+            std::process::exit(i32::from(code != ExitCode::SUCCESS));
+        }
+    }
+    become_executor
+};
+
+/// A work directory, a scheduler and, below every hierarchy, a parent group of its own.
+struct Bench {
+    work: tempfile::TempDir,
+    scheduler: Scheduler,
+    parent: String,
+    isolated: bool,
+}
+
+impl Bench {
+    /// None, loudly, where cgroups can't be made.
+    async fn new(name: &str, isolated: bool) -> Option<Self> {
+        if isolated && fs::create_dir("/sys/fs/cgroup/memory/dawn-test-probe").is_err() {
+            eprintln!("SKIPPED: no cgroups can be made here");
+            return None;
+        }
+        let _ = fs::remove_dir("/sys/fs/cgroup/memory/dawn-test-probe");
+        let parent = format!("dawn-test-{}-{name}", std::process::id());
+        let work = tempfile::tempdir().unwrap();
+        Some(Bench { work, scheduler: Scheduler::start(Manner::default()).await, parent, isolated })
+    }
+
+    fn config(&self) -> Config {
+        let own = std::env::current_exe().unwrap().into_os_string();
+        Config {
+            isolated: self.isolated,
+            cgroup_parent: self.parent.clone(),
+            executor: vec![own, EXECUTOR.into()],
+            ..support::config(self.work.path(), self.scheduler.addresses())
+        }
+    }
+
+    async fn agent(&self) -> RunningAgent {
+        let before = self.scheduler.registers().len();
+        let agent = RunningAgent::start(self.config());
+        until("a registration", || self.scheduler.registers().len() > before).await;
+        agent
+    }
+
+    async fn launch(&self, task: u64, script: &str, state: TaskState) {
+        self.scheduler.say(Message::Spec(spec(task, script))).await;
+        self.scheduler.launch(task, task).await;
+        let what = format!("{state:?} of {script:?}");
+        until(&what, || self.scheduler.states(task).contains(&state)).await;
+    }
+
+    async fn end(&self, task: u64) {
+        self.scheduler.kill(task).await;
+        until("the end", || self.scheduler.has_ended(task)).await;
+    }
+
+    fn plan(&self, task: u64) -> v1::ExecutorPlan {
+        let mut file = fs::File::open(self.work.path().join(format!("tasks/t{task}/plan"))).unwrap();
+        v1::ExecutorPlan::decode(&dawn_proto::read_frame(&mut file).unwrap()[..]).unwrap()
+    }
+
+    fn groups(&self, task: u64) -> Vec<PathBuf> {
+        self.plan(task).cgroup.unwrap().join.into_iter().map(PathBuf::from).collect()
+    }
+
+    fn executor_pid(&self, task: u64) -> Pid {
+        let mut file = fs::File::open(self.work.path().join(format!("tasks/t{task}/events"))).unwrap();
+        let event = v1::ExecutorEvent::decode(&dawn_proto::read_frame(&mut file).unwrap()[..]).unwrap();
+        let Some(v1::executor_event::Event::Started(started)) = event.event else { panic!("{event:?}") };
+        Pid::from_raw(started.pid)
+    }
+}
+
+fn members(group: &Path) -> Vec<i32> {
+    let text = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+    text.lines().map(|line| line.parse().unwrap()).collect()
+}
+
+fn lives(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    !stat.is_empty() && !stat.contains(") Z ")
+}
+
+#[tokio::test]
+async fn a_task_runs_in_limited_groups_is_killed_and_leaves_nothing() {
+    let Some(bench) = Bench::new("life", true).await else { return };
+    let agent = bench.agent().await;
+    bench.launch(1, "trap '' TERM; sleep 1000 & while :; do sleep 0.1; done", TaskState::Running).await;
+    let groups = bench.groups(1);
+    let plan = bench.plan(1).cgroup.unwrap();
+    until("its processes", || groups.iter().all(|group| members(group).len() >= 2)).await;
+    let pids = members(&groups[0]);
+    assert!(!pids.contains(&bench.executor_pid(1).as_raw()), "the executor is not in the task's group");
+    let limit = if plan.memory_version == 1 { "memory.limit_in_bytes" } else { "memory.max" };
+    let limit = fs::read_to_string(Path::new(&plan.memory).join(limit)).unwrap();
+    assert_eq!(limit.trim(), (64 << 20).to_string());
+    let read = |file: &str| groups.iter().find_map(|group| fs::read_to_string(group.join(file)).ok());
+    assert_eq!(read("pids.max").unwrap().trim(), "1024");
+    let quota = read("cpu.cfs_quota_us").or_else(|| read("cpu.max")).unwrap();
+    assert!(quota.starts_with("100000"), "{quota}");
+
+    bench.end(1).await;
+    assert_eq!(bench.scheduler.states(1).last(), Some(&TaskState::Killed));
+    until("the groups' removal", || groups.iter().all(|group| !group.exists())).await;
+    assert!(pids.iter().all(|pid| !lives(*pid)), "{pids:?}");
+    agent.stop().await;
+    assert!(!groups[0].parent().unwrap().exists(), "the empty parent goes with the agent");
+}
+
+#[tokio::test]
+async fn a_hog_is_told_as_such_and_a_plain_end_with_its_code() {
+    let Some(bench) = Bench::new("ends", true).await else { return };
+    let agent = bench.agent().await;
+    bench.launch(1, "head -c 200000000 /dev/zero | tail", TaskState::Failed).await;
+    let report = bench.scheduler.reports(1).pop().unwrap();
+    assert_eq!(report.reason(), Reason::OutOfMemory, "{}", report.message);
+    bench.launch(2, "exit 3", TaskState::Failed).await;
+    let report = bench.scheduler.reports(2).pop().unwrap();
+    assert_eq!((report.reason(), report.exit_code), (Reason::Exited, Some(3)), "{}", report.message);
+    bench.launch(3, "true", TaskState::Finished).await;
+    for task in 1..=3 {
+        let groups = bench.groups(task);
+        until("the groups' removal", || groups.iter().all(|group| !group.exists())).await;
+    }
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_restarted_agent_takes_its_task_over_and_a_murdered_executor_leaves_no_process() {
+    let Some(bench) = Bench::new("restart", true).await else { return };
+    let agent = bench.agent().await;
+    bench.launch(1, "sleep 1000", TaskState::Running).await;
+    bench.launch(2, "exec sleep 1000", TaskState::Running).await;
+    let groups = [bench.groups(1), bench.groups(2)];
+    let pids = members(&groups[0][0]);
+    agent.stop().await;
+    let agent = bench.agent().await;
+    let register = bench.scheduler.registers().pop().unwrap();
+    assert_eq!(register.tasks.len(), 2, "{:?}", register.tasks);
+    assert_eq!(members(&groups[0][0]), pids, "the same processes");
+    kill(bench.executor_pid(2), Signal::SIGKILL).unwrap();
+    until("LOST", || bench.scheduler.is(2, TaskState::Lost)).await;
+    assert_eq!(bench.scheduler.reports(2).last().unwrap().reason(), Reason::ExecutorLost);
+    until("the groups' removal", || groups[1].iter().all(|group| !group.exists())).await;
+    assert_eq!(members(&groups[0][0]), pids, "the other runs on");
+    bench.end(1).await;
+    until("the groups' removal", || groups[0].iter().all(|group| !group.exists())).await;
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_frozen_executor_is_overruled_when_its_time_is_up() {
+    let Some(bench) = Bench::new("frozen", true).await else { return };
+    let agent = bench.agent().await;
+    bench.launch(1, "exec sleep 1000", TaskState::Running).await;
+    let (groups, executor) = (bench.groups(1), bench.executor_pid(1));
+    kill(executor, Signal::SIGSTOP).unwrap();
+    bench.end(1).await;
+    let report = bench.scheduler.reports(1).pop().unwrap();
+    assert_eq!((report.state(), report.reason()), (TaskState::Killed, Reason::UserRequest), "{}", report.message);
+    until("the groups' removal", || groups.iter().all(|group| !group.exists())).await;
+    until("the executor's end", || !lives(executor.as_raw())).await;
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn without_groups_the_processes_of_a_lost_task_are_ended_all_the_same() {
+    let Some(bench) = Bench::new("bare", false).await else { return };
+    let agent = bench.agent().await;
+    bench.launch(1, "echo $$ > pid; exec sleep 1000", TaskState::Running).await;
+    let pid_file = bench.work.path().join("tasks/t1/sandbox/pid");
+    until("its pid", || fs::read_to_string(&pid_file).is_ok_and(|text| text.ends_with('\n'))).await;
+    let pid: i32 = fs::read_to_string(&pid_file).unwrap().trim().parse().unwrap();
+    assert!(bench.groups(1).is_empty());
+    kill(bench.executor_pid(1), Signal::SIGKILL).unwrap();
+    until("LOST", || bench.scheduler.is(1, TaskState::Lost)).await;
+    until("its end", || !lives(pid)).await;
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn where_groups_can_not_be_made_the_agent_says_so_and_names_the_flag() {
+    let Some(bench) = Bench::new("refused", false).await else { return };
+    let config = Config { isolated: true, cgroup_parent: "../escape".into(), ..bench.config() };
+    let text = RunningAgent::start(config).error().await.to_string();
+    assert!(text.contains("--unisolated"), "{text}");
+}
