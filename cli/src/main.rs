@@ -3,13 +3,10 @@
 mod args;
 mod client;
 mod commands;
-<<<<<<< HEAD
 // Not called yet: the commands that take such files come with their wiring.
 #[allow(dead_code, unused_imports)]
 mod config;
-=======
 mod daemon;
->>>>>>> main
 mod dev;
 mod exit;
 mod render;
