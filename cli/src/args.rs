@@ -66,6 +66,9 @@ enum Command {
     /// See and start jobs that run by the clock
     #[command(subcommand)]
     Cron(commands::cron::Cron),
+    /// Look at job files without a scheduler
+    #[command(subcommand)]
+    Config(commands::config::Config),
     /// See the machines
     #[command(subcommand)]
     Node(commands::node::Node),
@@ -137,6 +140,7 @@ async fn dispatch(command: Command, context: &mut Context) -> Result<Exit, Failu
     match command {
         Command::Job(job) => commands::job::run(job, context).await,
         Command::Cron(cron) => commands::cron::run(cron, context).await,
+        Command::Config(config) => commands::config::run(config, context).await,
         Command::Node(node) => commands::node::run(node, context).await,
         Command::Dev(dev) => crate::dev::run(dev, context).await,
         Command::Scheduler(_) | Command::Agent(_) => {

@@ -3,12 +3,11 @@
 mod args;
 mod client;
 mod commands;
-// Not called yet: the commands that take such files come with their wiring.
-#[allow(dead_code, unused_imports)]
 mod config;
 mod daemon;
 mod dev;
 mod exit;
+mod jobfile;
 mod render;
 mod spec;
 
@@ -26,6 +25,9 @@ fn main() -> ExitCode {
                 ExitCode::from(2)
             }
         };
+    }
+    if std::env::args_os().nth(1).is_some_and(|name| name == config::CHILD_COMMAND) {
+        return config::child_main();
     }
     ExitCode::from(args::run(args::Cli::parse()) as u8)
 }

@@ -1,5 +1,6 @@
 //! The client's commands, one noun each.
 
+pub mod config;
 pub mod cron;
 pub mod job;
 pub mod node;

@@ -19,8 +19,12 @@ mod corpus_tests;
 mod tests;
 
 pub use child::{CHILD_COMMAND, child_main, evaluate};
-pub use errors::{ConfigError, ErrorKind, Position};
-pub use evaluate::{Evaluated, EvaluatedJob, Options, Problem, UnboundReference, evaluate_in_process};
+#[cfg(test)]
+pub use errors::{ConfigError, ErrorKind};
+#[cfg(test)]
+pub use evaluate::{Evaluated, evaluate_in_process};
+pub use evaluate::{EvaluatedJob, Options, Problem};
+#[cfg(test)]
 pub use limits::Limits;
-pub use lower::{Lowered, lower};
+pub use lower::lower;
 pub use schema::json::json_schema;

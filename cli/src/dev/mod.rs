@@ -146,7 +146,8 @@ async fn live(plan: &Plan, context: &mut Context, children: &mut Children, stop:
     let Plan { args, address, group, isolation, files } = plan;
     let address = *address;
     // Wrong job files are said before anything is started.
-    let specs = if files.is_empty() { Vec::new() } else { submit::load(files)? };
+    let specs =
+        if files.is_empty() { Vec::new() } else { crate::jobfile::load(files, &crate::jobfile::Reading::default())? };
     for notice in &isolation.notices {
         eprintln!("dawn: NOTICE: {notice}");
     }

@@ -9,6 +9,7 @@ use crate::args::Context;
 use crate::client::{Client, Repeat};
 use crate::commands::select::Selection;
 use crate::exit::{Exit, Failure};
+use crate::jobfile::{self, Reading};
 use crate::spec;
 
 #[derive(Args)]
@@ -22,6 +23,8 @@ pub struct Inspect {
     /// An earlier version of a submitted job
     #[arg(long, default_value_t = 0, hide_default_value = true)]
     version: u32,
+    #[command(flatten)]
+    reading: Reading,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -32,7 +35,7 @@ enum Format {
 
 pub async fn run(args: Inspect, context: &mut Context) -> Result<Exit, Failure> {
     let specs = if is_file(&args.target) {
-        super::run::load(&[PathBuf::from(&args.target)])?
+        jobfile::load(&[PathBuf::from(&args.target)], &args.reading)?
     } else {
         vec![submitted(context, &args).await?]
     };
@@ -43,9 +46,7 @@ pub async fn run(args: Inspect, context: &mut Context) -> Result<Exit, Failure> 
 
 /// A file that is there, standard input, or a name that only a file has.
 fn is_file(target: &str) -> bool {
-    let path = Path::new(target);
-    let ending = path.extension().and_then(|ending| ending.to_str());
-    target == "-" || matches!(ending, Some("yaml" | "yml" | "json")) || path.is_file()
+    jobfile::is_named_as_file(target) || Path::new(target).is_file()
 }
 
 async fn submitted(context: &mut Context, args: &Inspect) -> Result<JobSpec, Failure> {

@@ -1,6 +1,5 @@
 //! `dawn job run`: submits the jobs of files and waits until they are where they should be.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -11,12 +10,12 @@ use crate::args::Context;
 use crate::client::{Client, Repeat};
 use crate::commands::author;
 use crate::exit::{Exit, Failure};
-use crate::render::{self, json, time};
-use crate::spec;
+use crate::jobfile::{self, Reading};
+use crate::render::{self, json};
 
 #[derive(Args)]
 pub struct Run {
-    /// Job files (YAML or JSON); - is standard input
+    /// Job files (YAML, JSON, .aurora, .star); - is standard input, YAML or JSON
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Submit and don't wait
@@ -25,10 +24,12 @@ pub struct Run {
     /// Why, for the job's history
     #[arg(long, short, default_value = "")]
     message: String,
+    #[command(flatten)]
+    reading: Reading,
 }
 
 pub async fn run(args: Run, context: &mut Context) -> Result<Exit, Failure> {
-    let specs = load(&args.files)?;
+    let specs = jobfile::load(&args.files, &args.reading).map_err(|failure| failure.hint("nothing was submitted"))?;
     let mut submitted = Vec::new();
     for spec in specs {
         let response = submit(context, spec.clone(), &args.message).await?;
@@ -42,31 +43,6 @@ pub async fn run(args: Run, context: &mut Context) -> Result<Exit, Failure> {
         context.out.value(&json::object(result(&submitted, &waiting, exit)));
     }
     Ok(exit)
-}
-
-/// The jobs of all files, each key once; nothing is submitted when one file is wrong.
-pub fn load(files: &[PathBuf]) -> Result<Vec<JobSpec>, Failure> {
-    let mut specs = Vec::new();
-    let mut wrong = Vec::new();
-    let mut seen: BTreeMap<String, &PathBuf> = BTreeMap::new();
-    for file in files {
-        match spec::load(file, time::now_ms()) {
-            Ok(more) => {
-                for spec in more {
-                    let key = render::key(spec.key.as_ref());
-                    if let Some(first) = seen.insert(key.clone(), file) {
-                        wrong.push(format!("{}: {key} is in {} too", file.display(), first.display()));
-                    }
-                    specs.push(spec);
-                }
-            }
-            Err(error) => wrong.push(crate::exit::chain(&error)),
-        }
-    }
-    match wrong.is_empty() {
-        true => Ok(specs),
-        false => Err(Failure::new(Exit::Usage, wrong.join("\n")).hint("nothing was submitted")),
-    }
 }
 
 pub async fn submit(context: &mut Context, spec: JobSpec, message: &str) -> Result<v1::SubmitJobResponse, Failure> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use self::reference::Ref;
 use super::value::scope::{Bound, Scope};
 use super::value::{Node, Obj};
-pub use interpolate::{Context, Fault, Unbound, interpolate};
+pub use interpolate::{Context, Fault, interpolate};
 
 /// A piece of a template.
 #[derive(Debug, PartialEq)]

@@ -1,0 +1,48 @@
+//! `dawn config …`: job files looked at without a scheduler.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use crate::args::Context;
+use crate::exit::{Exit, Failure};
+use crate::jobfile::{self, Reading};
+use crate::render::{self, json};
+
+#[derive(Subcommand)]
+pub enum Config {
+    /// Read job files and say everything that is wrong with them
+    Check(Check),
+    /// Print the JSON Schema of evaluated jobs, for editors
+    Schema,
+}
+
+#[derive(Args)]
+pub struct Check {
+    /// Job files (YAML, JSON, .aurora, .star)
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    reading: Reading,
+}
+
+pub async fn run(config: Config, context: &mut Context) -> Result<Exit, Failure> {
+    match config {
+        Config::Check(check) => {
+            let specs = jobfile::load(&check.files, &check.reading)?;
+            let keys: Vec<_> = specs.iter().map(|spec| render::key(spec.key.as_ref())).collect();
+            if context.out.json {
+                context.out.value(&json::object(serde_json::json!({ "jobs": keys })));
+            } else {
+                for key in &keys {
+                    context.out.line(&format!("{key}: good"));
+                }
+            }
+        }
+        Config::Schema => {
+            let schema = crate::config::json_schema().map_err(|e| Failure::new(Exit::Failed, e.to_string()))?;
+            context.out.value(&schema);
+        }
+    }
+    Ok(Exit::Done)
+}
