@@ -17,10 +17,11 @@ impl Placer {
     /// Some `wanted` slots that can take a task of the work, with what each would cost; if any exists, at least one.
     pub(super) fn collect(&mut self, number: u32, wanted: usize, candidates: &mut Vec<(i64, u32)>) {
         let work = self.works.get(number);
+        let shape = &self.shapes.all[work.shape as usize];
         let (mut fits_shape, mut welcome) = (false, 0);
         if work.rules.is_empty() {
             let mut visit = |slot: u32| {
-                if self.misses_shape(slot as usize, work.shape).is_none() {
+                if self.fits_shape(slot as usize, shape) {
                     fits_shape = true;
                     if self.misses_rules(slot as usize, work).is_none() {
                         candidates.push((self.cost(slot as usize, work), slot));
@@ -56,9 +57,10 @@ impl Placer {
 
     /// Whether any slot had room for the shape, as far as it looked.
     fn collect_by_rules(&self, work: &Work, wanted: usize, candidates: &mut Vec<(i64, u32)>) -> bool {
+        let shape = &self.shapes.all[work.shape as usize];
         let (mut fits_shape, mut welcome, mut until) = (false, 0, wanted);
         let mut visit = |slot: u32, until: usize| {
-            if self.misses_shape(slot as usize, work.shape).is_none() {
+            if self.fits_shape(slot as usize, shape) {
                 fits_shape = true;
                 if self.misses_rules(slot as usize, work).is_none() {
                     let wishes = self.cost_of_wishes(slot as usize, work);

@@ -37,7 +37,7 @@ impl Placer {
         if work.rules.is_empty() { fit } else { fit + self.cost_of_wishes(slot, work) }
     }
 
-    /// What the job's wishes say; the first spread level is decided elsewhere.
+    /// What the job's wishes say.
     pub(super) fn cost_of_wishes(&self, slot: usize, work: &Work) -> i64 {
         let near = |count: u32| self.counts.all[count as usize].near(&self.attributes, slot);
         let mut cost = 0;
@@ -52,7 +52,7 @@ impl Placer {
                 cost -= i64::from(neighbour.weight) * WISH;
             }
         }
-        for spread in work.rules.spreads.iter().skip(1) {
+        for spread in &work.rules.spreads {
             let values = self.attributes.get(spread.attribute).values_held().max(1) as i64;
             let even = (i64::from(work.spec.job.instances) / values).max(1);
             cost += i64::from(near(spread.count)) / even * i64::from(spread.weight) * SPREAD;
