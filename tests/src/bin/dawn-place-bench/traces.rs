@@ -234,36 +234,37 @@ fn vbp(folder: &Path) {
     println!(
         "\nvbp: bins over all instances (bound 111,451, best published 119,936; triplets optimum 18,600, best heuristic 21,518)"
     );
-    for (name, options) in
-        [("Panigrahy", ["-xz", "--to-command=cat; echo", "-f"]), ("Triplet", ["-xz", "--to-command=cat; echo", "-f"])]
-    {
+    for (name, options) in [
+        ("Panigrahy", ["-xz", "--to-command=cat; echo END", "-f"]),
+        ("Triplet", ["-xz", "--to-command=cat; echo END", "-f"]),
+    ] {
         let archive = folder.join(format!("{name}_instances.tar.gz"));
         let names = unpacked("tar", &["-tzf"], &archive).unwrap_or_default();
         let files = names.lines().filter(|name| name.ends_with(".vbp"));
         let instances = files.count();
-        // A space after each file: not all of them end with a newline.
         let text = unpacked("tar", &options, &archive).unwrap_or_default();
         let bins = vbp_all(&text);
         println!("  {name}: {} of {instances} instances, {} bins", bins.len(), bins.iter().sum::<usize>());
     }
 }
 
+/// Bins of each instance; a text that is no instance is left out.
 fn vbp_all(text: &str) -> Vec<usize> {
-    let mut numbers = text.split_whitespace().filter_map(|word| word.parse::<u64>().ok());
-    let mut bins = Vec::new();
-    while let Some(dimensions) = numbers.next() {
-        let capacity: Vec<u64> = numbers.by_ref().take(dimensions as usize).collect();
-        let kinds = numbers.next().unwrap_or(0);
-        let mut items: Vec<Vec<u64>> = Vec::new();
-        for _ in 0..kinds {
-            let sizes: Vec<u64> = numbers.by_ref().take(dimensions as usize).collect();
-            for _ in 0..numbers.next().unwrap_or(0) {
-                items.push(sizes.clone());
-            }
-        }
-        bins.push(vbp_one(&capacity, items));
+    let parsed =
+        text.split("END").map(|text| text.split_whitespace().map(str::parse::<u64>).collect::<Result<Vec<_>, _>>());
+    parsed.filter_map(|numbers| vbp_instance(&mut numbers.ok()?.into_iter())).collect()
+}
+
+fn vbp_instance(numbers: &mut impl Iterator<Item = u64>) -> Option<usize> {
+    let dimensions = numbers.next()? as usize;
+    let capacity: Vec<u64> = numbers.take(dimensions).collect();
+    let mut items: Vec<Vec<u64>> = Vec::new();
+    for _ in 0..numbers.next()? {
+        let sizes: Vec<u64> = numbers.take(dimensions).collect();
+        let count = numbers.next()?;
+        items.extend((0..count).map(|_| sizes.clone()));
     }
-    bins
+    Some(vbp_one(&capacity, items))
 }
 
 fn amount(sizes: &[u64]) -> dawn_proto::Resources {
