@@ -1,6 +1,7 @@
 //! Finding candidates for a work: where its wishes point first, then the tightest fits.
 
 use super::Placer;
+use super::agents::GPU;
 use super::attributes::HOST;
 use super::index::walk_all;
 use super::rules::Count;
@@ -10,22 +11,25 @@ use super::work::Work;
 /// Agents near a neighbour that are looked at, at most.
 const NEAR: usize = 4096;
 /// Candidates that the job would rather not have are kept up to this many times what is wanted.
-const UNWELCOME: usize = 16;
+const UNWELCOME: usize = 64;
 
 impl Placer {
     /// Some `wanted` slots that can take a task of the work, with what each would cost; if any exists, at least one.
     pub(super) fn collect(&mut self, number: u32, wanted: usize, candidates: &mut Vec<(i64, u32)>) {
         let work = self.works.get(number);
-        let mut fits_shape = false;
+        let shape = &self.shapes.all[work.shape as usize];
+        let (mut fits_shape, mut welcome) = (false, 0);
         if work.rules.is_empty() {
             let mut visit = |slot: u32| {
-                if self.misses_shape(slot as usize, work.shape).is_none() {
+                if self.fits_shape(slot as usize, shape) {
                     fits_shape = true;
                     if self.misses_rules(slot as usize, work).is_none() {
                         candidates.push((self.cost(slot as usize, work), slot));
+                        // The index knows nothing of gpus: more are compared where some are at stake.
+                        welcome += usize::from(self.slots[slot as usize].free[GPU] <= 0);
                     }
                 }
-                candidates.len() < wanted
+                welcome < wanted && candidates.len() < UNWELCOME * wanted
             };
             self.walk(work, &mut visit);
         } else {
@@ -53,9 +57,10 @@ impl Placer {
 
     /// Whether any slot had room for the shape, as far as it looked.
     fn collect_by_rules(&self, work: &Work, wanted: usize, candidates: &mut Vec<(i64, u32)>) -> bool {
+        let shape = &self.shapes.all[work.shape as usize];
         let (mut fits_shape, mut welcome, mut until) = (false, 0, wanted);
         let mut visit = |slot: u32, until: usize| {
-            if self.misses_shape(slot as usize, work.shape).is_none() {
+            if self.fits_shape(slot as usize, shape) {
                 fits_shape = true;
                 if self.misses_rules(slot as usize, work).is_none() {
                     let wishes = self.cost_of_wishes(slot as usize, work);

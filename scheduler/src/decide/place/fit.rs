@@ -36,6 +36,22 @@ impl Placer {
         self.first_miss(slot, shape)
     }
 
+    /// Whether nothing keeps a task of this work from the slot: `misses` without asking for the reason.
+    #[inline]
+    pub(super) fn fits(&self, slot: usize, work: &super::work::Work) -> bool {
+        self.fits_shape(slot, &self.shapes.all[work.shape as usize]) && self.misses_rules(slot, work).is_none()
+    }
+
+    /// `misses_shape` without asking for the reason.
+    #[inline]
+    pub(super) fn fits_shape(&self, slot: usize, shape: &Shape) -> bool {
+        let row = &self.slots[slot];
+        (covers(&row.free, &shape.need) || suffices(&row.free, &shape.need))
+            && row.is_open()
+            && shape.accepts(&self.attributes, slot, row.class)
+            && (!shape.is_special() || self.miss_of_room(slot, shape, false).is_none())
+    }
+
     /// The slow half: every reason in its order. The first that holds is the answer.
     #[cold]
     fn first_miss(&self, slot: usize, shape: &Shape) -> Option<Miss> {

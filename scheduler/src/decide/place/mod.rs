@@ -8,6 +8,7 @@ mod claim;
 mod collect;
 mod explain;
 mod fit;
+mod fragment;
 mod gpu;
 mod hold;
 mod index;
@@ -78,6 +79,7 @@ pub struct Placer {
     dirty: Vec<u32>,
     avoided: BTreeSet<(Timestamp, u32)>,
     disrupted: preempt::Disrupted,
+    typical: fragment::Typical,
     /// Decisions returned and not yet observed.
     ahead: VecDeque<observe::Ahead>,
     /// Scratch space, kept to spare allocations.
@@ -107,6 +109,7 @@ impl Placer {
             dirty: Vec::new(),
             avoided: BTreeSet::new(),
             disrupted: preempt::Disrupted::default(),
+            typical: fragment::Typical::default(),
             ahead: VecDeque::new(),
             candidates: Vec::new(),
         };

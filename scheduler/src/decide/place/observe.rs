@@ -146,6 +146,7 @@ impl Placer {
             Status::Pending { nominated } => {
                 let number = self.work_of(state, task);
                 self.works.get_mut(number).insert_pending(task.id);
+                self.typical.see(&self.need_of(number));
                 self.wake_one(number);
                 self.requeue(number);
                 if let Some((agent, until)) = nominated

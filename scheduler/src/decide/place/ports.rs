@@ -36,6 +36,7 @@ impl Ports {
     }
 
     /// How many numbers of its ranges are free.
+    #[cfg(test)]
     pub fn free(&self) -> u32 {
         let used = self.used.iter().filter(|port| self.offers(**port)).count() as u32;
         self.total() - used

@@ -12,6 +12,7 @@ use crate::model::{JobId, Mutation, State};
 use super::agents::{Amounts, Held, add, agent_of, slot_of, subtract, suffices};
 use super::observe::Ahead;
 use super::order::BANDS;
+use super::sleep::RETRY_MS;
 use super::victims::{Loss, Pick, Victim, choose};
 use super::work::Work;
 use super::{Placer, Step};
@@ -69,6 +70,11 @@ impl Placer {
         if !self.settings.preemption || step.victims == 0 {
             return 0;
         }
+        // Looking costs more than placing: not again each time that some room comes free.
+        if self.works.get(number).retry_ms > step.now.mono_ms {
+            return 0;
+        }
+        self.works.get_mut(number).retry_ms = step.now.mono_ms + RETRY_MS;
         self.prepare(self.works.get(number).shape);
         let most = PLANNED_AGENTS + 2 * wanted;
         let mut planned = 0;

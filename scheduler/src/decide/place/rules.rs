@@ -299,6 +299,7 @@ impl Counts {
 
     /// What is counted, for comparing: by job key and attribute name.
     #[cfg(test)]
+    #[allow(clippy::type_complexity)]
     pub fn shown(&self, attributes: &Attributes) -> BTreeMap<(JobKey, String), (u32, Vec<(String, u32)>)> {
         let shown = |((name, attribute), id): (&CountKey, &u32)| {
             let column = attributes.get(*attribute);

@@ -7,6 +7,8 @@ use super::work::Work;
 
 /// What one dimension left wholly free costs.
 const FREE: f64 = 1024.0;
+/// What is stranded outweighs what is left: this many parts of a thousandth of gpu cost one.
+const STRANDED: i64 = 32;
 /// A task of the same service on the host already.
 const SHARED_HOST: i64 = 2048;
 /// One point of a wish's weight (1-100).
@@ -28,11 +30,14 @@ impl Placer {
     #[inline]
     pub(super) fn cost(&self, slot: usize, work: &Work) -> i64 {
         let need = &self.shapes.all[work.shape as usize].need;
-        let fit = room_left(&self.slots[slot].free, need, &self.scale);
+        let mut fit = room_left(&self.slots[slot].free, need, &self.scale);
+        if self.slots[slot].free[GPU] > 0 && !self.typical.is_empty() {
+            fit += self.typical.rise(&self.slots[slot].free, &self.details[slot].devices, need) / STRANDED;
+        }
         if work.rules.is_empty() { fit } else { fit + self.cost_of_wishes(slot, work) }
     }
 
-    /// What the job's wishes say; the first spread level is decided elsewhere.
+    /// What the job's wishes say.
     pub(super) fn cost_of_wishes(&self, slot: usize, work: &Work) -> i64 {
         let near = |count: u32| self.counts.all[count as usize].near(&self.attributes, slot);
         let mut cost = 0;
@@ -47,7 +52,7 @@ impl Placer {
                 cost -= i64::from(neighbour.weight) * WISH;
             }
         }
-        for spread in work.rules.spreads.iter().skip(1) {
+        for spread in &work.rules.spreads {
             let values = self.attributes.get(spread.attribute).values_held().max(1) as i64;
             let even = (i64::from(work.spec.job.instances) / values).max(1);
             cost += i64::from(near(spread.count)) / even * i64::from(spread.weight) * SPREAD;

@@ -9,7 +9,9 @@ use super::Placer;
 use super::index::Level;
 
 /// A work that may preempt looks again for victims after this long.
-const RETRY_MS: u64 = 1000;
+pub(super) const RETRY_MS: u64 = 1000;
+/// When more agents than this changed, everybody who sleeps looks for himself instead of being looked at for each agent.
+const MANY_CHANGED: usize = 256;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sleepers {
@@ -39,7 +41,7 @@ impl Placer {
         let shape = &self.shapes.all[work.shape as usize];
         self.sleepers.by_level.insert((shape.level.cpu, work.shape, number));
         if self.settings.preemption && !work.over_quota {
-            work.retry_ms = now.mono_ms + RETRY_MS;
+            work.retry_ms = work.retry_ms.max(now.mono_ms + 1);
             self.sleepers.retries.insert((work.retry_ms, number));
         }
         let work = self.works.get_mut(number);
@@ -100,8 +102,10 @@ impl Placer {
             let mut dirty = std::mem::take(&mut self.dirty);
             dirty.sort_unstable();
             dirty.dedup();
-            for slot in &dirty {
-                self.wake_for(*slot as usize);
+            if dirty.len() > MANY_CHANGED {
+                self.wake_for_room();
+            } else {
+                dirty.iter().for_each(|slot| self.wake_for(*slot as usize));
             }
             self.dirty = dirty;
         }
@@ -109,6 +113,16 @@ impl Placer {
         while let Some((due, work)) = self.sleepers.retries.first().copied()
             && due <= now.mono_ms
         {
+            self.wake_one(work);
+        }
+    }
+
+    /// Wakes all who wait for room; those over their quota sleep on.
+    fn wake_for_room(&mut self) {
+        let waiting = self.sleepers.by_level.iter().filter(|(_, _, work)| !self.works.get(*work).over_quota);
+        let waiting: Vec<(u32, u32)> = waiting.map(|(_, shape, work)| (*shape, *work)).collect();
+        for (shape, work) in waiting {
+            self.shapes.all[shape as usize].fits_nowhere = false;
             self.wake_one(work);
         }
     }

@@ -14,6 +14,9 @@ const WHOLE: u64 = 1_000_000;
 /// A value of more agents than this is looked through by the index, not one by one.
 const FEW_AGENTS: usize = 256;
 
+/// After so many values without room, beyond one for each task, the index is quicker: what fits anywhere is compared.
+const BARREN: usize = 8;
+
 /// The values in the order in which they are due, while tasks are put into them.
 struct Due {
     /// By how full a value would be; then in a turn order that differs by job.
@@ -80,7 +83,7 @@ impl Placer {
         let (attribute, count) = (level.attribute, level.count as usize);
         let wanted = (2 * most / due.turn.len().max(1)).clamp(8, 1024);
         let mut pools: Vec<(u32, Vec<(i64, u32)>)> = Vec::new();
-        let mut placed = 0;
+        let (mut placed, mut barren) = (0, 0);
         while placed < most {
             let Some((at, value)) = due.next(|value| self.counts.all[count].tally.get(value)) else { break };
             let best = if self.attributes.get(attribute).members(value).len() <= FEW_AGENTS {
@@ -89,7 +92,13 @@ impl Placer {
                 self.best_of_pool(number, attribute, value, wanted, &mut pools)
             };
             // A value that has nothing left has nothing left for this turn.
-            let Some(slot) = best else { continue };
+            let Some(slot) = best else {
+                barren += 1;
+                if barren > BARREN + most {
+                    break;
+                }
+                continue;
+            };
             self.assign(slot as usize, number, step);
             placed += 1;
             due.push(at, self.counts.all[count].tally.get(value));
@@ -100,7 +109,7 @@ impl Placer {
     fn best_of_few(&self, number: u32, attribute: u32, value: u32) -> Option<u32> {
         let work = self.works.get(number);
         let members = self.attributes.get(attribute).members(value).iter();
-        let fitting = members.filter(|slot| self.misses(**slot as usize, number).is_none());
+        let fitting = members.filter(|slot| self.fits(**slot as usize, work));
         fitting.map(|slot| (self.cost(*slot as usize, work), *slot)).min().map(|(_, slot)| slot)
     }
 
@@ -137,7 +146,7 @@ impl Placer {
         let column = self.attributes.get(attribute);
         let mut visit = |slot: u32| {
             let cell = column.cell(slot as usize);
-            if column.values(&cell).contains(&value) && self.misses(slot as usize, number).is_none() {
+            if column.values(&cell).contains(&value) && self.fits(slot as usize, work) {
                 found.push((self.cost(slot as usize, work), slot));
             }
             found.len() < wanted

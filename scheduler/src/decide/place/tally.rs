@@ -39,6 +39,7 @@ impl Tally {
     }
 
     /// Keys with a count above zero.
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.used
     }

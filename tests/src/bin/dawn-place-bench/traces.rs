@@ -162,7 +162,7 @@ fn fgd(folder: &Path) {
     ];
     let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap_or_default();
     let nodes = read("openb_node_list_gpu_node.csv");
-    let seeds = 10;
+    let seeds = std::env::var("DAWN_FGD_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(10);
     for (list, at_100, at_130) in bars {
         let base = fgd_pods(&read(&format!("openb_pod_list_{list}.csv")));
         let runs: Vec<(f64, f64)> = (0..seeds).map(|seed| fgd_run(&nodes, &base, seed)).collect();
@@ -234,32 +234,37 @@ fn vbp(folder: &Path) {
     println!(
         "\nvbp: bins over all instances (bound 111,451, best published 119,936; triplets optimum 18,600, best heuristic 21,518)"
     );
-    for (name, options) in [("Panigrahy", ["-xzOf"]), ("Triplet", ["-xzOf"])] {
+    for (name, options) in [
+        ("Panigrahy", ["-xz", "--to-command=cat; echo END", "-f"]),
+        ("Triplet", ["-xz", "--to-command=cat; echo END", "-f"]),
+    ] {
         let archive = folder.join(format!("{name}_instances.tar.gz"));
         let names = unpacked("tar", &["-tzf"], &archive).unwrap_or_default();
+        let files = names.lines().filter(|name| name.ends_with(".vbp"));
+        let instances = files.count();
         let text = unpacked("tar", &options, &archive).unwrap_or_default();
-        let instances = names.lines().filter(|name| !name.ends_with('/')).count();
         let bins = vbp_all(&text);
         println!("  {name}: {} of {instances} instances, {} bins", bins.len(), bins.iter().sum::<usize>());
     }
 }
 
+/// Bins of each instance; a text that is no instance is left out.
 fn vbp_all(text: &str) -> Vec<usize> {
-    let mut numbers = text.split_whitespace().filter_map(|word| word.parse::<u64>().ok());
-    let mut bins = Vec::new();
-    while let Some(dimensions) = numbers.next() {
-        let capacity: Vec<u64> = numbers.by_ref().take(dimensions as usize).collect();
-        let kinds = numbers.next().unwrap_or(0);
-        let mut items: Vec<Vec<u64>> = Vec::new();
-        for _ in 0..kinds {
-            let sizes: Vec<u64> = numbers.by_ref().take(dimensions as usize).collect();
-            for _ in 0..numbers.next().unwrap_or(0) {
-                items.push(sizes.clone());
-            }
-        }
-        bins.push(vbp_one(&capacity, items));
+    let parsed =
+        text.split("END").map(|text| text.split_whitespace().map(str::parse::<u64>).collect::<Result<Vec<_>, _>>());
+    parsed.filter_map(|numbers| vbp_instance(&mut numbers.ok()?.into_iter())).collect()
+}
+
+fn vbp_instance(numbers: &mut impl Iterator<Item = u64>) -> Option<usize> {
+    let dimensions = numbers.next()? as usize;
+    let capacity: Vec<u64> = numbers.take(dimensions).collect();
+    let mut items: Vec<Vec<u64>> = Vec::new();
+    for _ in 0..numbers.next()? {
+        let sizes: Vec<u64> = numbers.take(dimensions).collect();
+        let count = numbers.next()?;
+        items.extend((0..count).map(|_| sizes.clone()));
     }
-    bins
+    Some(vbp_one(&capacity, items))
 }
 
 fn amount(sizes: &[u64]) -> dawn_proto::Resources {
@@ -292,6 +297,8 @@ fn vbp_one(capacity: &[u64], mut items: Vec<Vec<u64>>) -> usize {
             if cluster.state.pending.is_empty() {
                 break;
             }
+            // A bin for each item always suffices, unless an item is larger than a bin.
+            assert!(cluster.state.agents.len() < items.len(), "an item of {:?} fits no bin of {capacity:?}", items[at]);
             cluster.agent(amount(capacity), Attributes::new(), Vec::new());
         }
         at += alike;

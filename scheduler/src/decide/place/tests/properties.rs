@@ -206,7 +206,7 @@ fn random_life(seed: u64, settings: &PlaceSettings) {
     for step in 0..60 {
         world.random_event();
         if step % 3 == 0 {
-            let budget = if seed % 3 == 0 { 5 } else { usize::MAX };
+            let budget = if seed.is_multiple_of(3) { 5 } else { usize::MAX };
             place_checked(&mut world, budget);
             if budget == usize::MAX {
                 nothing_feasible_waits(&world);
@@ -222,7 +222,7 @@ fn random_life(seed: u64, settings: &PlaceSettings) {
 }
 
 fn budget_is_free(seed: u64) -> bool {
-    seed % 3 != 0
+    !seed.is_multiple_of(3)
 }
 
 /// `DAWN_PLACE_SEEDS` many random clusters from `DAWN_PLACE_SEED`; a failing one names its seed.
