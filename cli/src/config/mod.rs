@@ -24,7 +24,5 @@ pub use errors::{ConfigError, ErrorKind};
 #[cfg(test)]
 pub use evaluate::{Evaluated, evaluate_in_process};
 pub use evaluate::{EvaluatedJob, Options, Problem};
-#[cfg(test)]
-pub use limits::Limits;
 pub use lower::lower;
 pub use schema::json::json_schema;
