@@ -3,6 +3,7 @@
 pub mod cron;
 pub mod job;
 pub mod node;
+pub mod quota;
 mod select;
 pub mod version;
 

@@ -11,6 +11,7 @@ mod kill;
 mod liveness;
 pub mod place;
 mod prune;
+mod quota;
 mod report;
 mod resend;
 mod retry;
@@ -24,6 +25,7 @@ mod transition;
 
 pub use effects::effects_of;
 pub use liveness::{Brake, brake, observe};
+pub use quota::{Asked, asked};
 pub use transition::{Rule, Then, rule};
 
 use crate::model::{Command, Effect, Event, Live, Mutation, Now, Settings, State};
@@ -56,6 +58,9 @@ pub fn decide(state: &State, live: &Live, event: &Event, now: Now, settings: &Se
                 }
                 Command::StartCron { key, .. } => cron::start(&mut step, key),
                 Command::DescheduleCron { key, author } => cron::deschedule(&mut step, key, author),
+                Command::SetQuota { role, guarantee, limit, weight, author } => {
+                    quota::set(&mut step, role, (*guarantee, *limit, *weight), author)
+                }
             };
             step.effects.push(Effect::Reply { to: *reply, answer });
         }

@@ -7,6 +7,7 @@ mod kill;
 mod liveness;
 mod promises;
 mod prune;
+mod quota;
 mod random;
 mod report;
 mod retry;

@@ -8,7 +8,7 @@ use dawn_proto::{AgentId, Epoch, JobKey, SpecId, TaskId, TaskState, Timestamp};
 use prost::Message;
 
 use super::{WireError, attributes_from_wire, attributes_to_wire, port_number, ports_from_wire, ports_to_wire};
-use super::{resources_from_wire, stored_job_spec};
+use super::{quota_from_wire, quota_to_wire, resources_from_wire, stored_job_spec};
 use crate::model::{AgentNo, Batch, JobId, Mutation, Spec};
 
 /// Encodes a batch.
@@ -90,7 +90,11 @@ fn record(mutation: &Mutation) -> Wire {
             agent_no: agent.0,
             until_ms: until.map_or(0, |until| until.0),
             why: why.clone(),
+            times: 0,
         }),
+        Mutation::QuotaSet { role, quota, author } => {
+            Wire::QuotaSet(v1::QuotaSet { quota: Some(quota_to_wire(role, quota)), author: author.clone() })
+        }
     }
 }
 
@@ -201,6 +205,10 @@ fn mutation(record: v1::Record) -> Result<Mutation, WireError> {
             until: (avoided.until_ms != 0).then_some(Timestamp(avoided.until_ms)),
             why: avoided.why,
         },
+        Wire::QuotaSet(set) => {
+            let (role, quota) = quota_from_wire(set.quota.as_ref());
+            Mutation::QuotaSet { role, quota, author: set.author }
+        }
     })
 }
 
