@@ -5,6 +5,7 @@
 //! the decision's effects go out, then the derived ones.
 
 mod agents;
+mod avoid;
 mod cron;
 mod effects;
 mod kill;

@@ -1,6 +1,7 @@
 //! Decisions, verb by verb, in a world that owns its clock; and random ones, checked against the promises.
 
 mod agents;
+mod avoid;
 mod cron;
 mod fleet;
 mod kill;

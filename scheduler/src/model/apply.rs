@@ -80,8 +80,9 @@ impl State {
                 assert_eq!(task.state(), TaskState::Pending, "{} is nominated", task.id);
                 task.status = Status::Pending { nominated: Some((*agent, *until)) };
             }
-            Mutation::AgentAvoided { agent, until, why } => {
-                self.agent_mut(*agent).avoided = until.map(|until| Avoided { until, why: why.clone() });
+            Mutation::AgentAvoided { agent, until, why, times } => {
+                let avoided = until.map(|until| Avoided { until, why: why.clone(), times: *times });
+                self.agent_mut(*agent).avoided = avoided;
             }
             Mutation::QuotaSet { role, quota, .. } => {
                 match *quota == Quota::default() {

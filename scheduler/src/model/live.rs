@@ -1,7 +1,7 @@
 //! What is known only while it lasts: who is connected, when an agent was last heard. Never journaled; empty after a
 //! change of leader, and filled again by registrations.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::{AgentNo, LinkId, Now};
 
@@ -17,6 +17,8 @@ pub struct AgentLive {
 pub struct Live {
     pub agents: BTreeMap<AgentNo, AgentLive>,
     pub links: BTreeMap<LinkId, AgentNo>,
+    /// Monotonic times of an agent's latest failures, oldest first, at most [`Live::KEPT_FAILURES`].
+    pub failures: BTreeMap<AgentNo, VecDeque<u64>>,
     /// Monotonic time at which this leadership began: an agent not heard since is counted from here.
     pub elected_ms: u64,
     /// Time of the last [`super::Event::Tick`] decided: what is due once is due in the first tick at or after its time.
@@ -24,6 +26,17 @@ pub struct Live {
 }
 
 impl Live {
+    pub const KEPT_FAILURES: usize = 8;
+
+    /// Notes a failure that may be the agent's fault.
+    pub fn failed(&mut self, agent: AgentNo, mono_ms: u64) {
+        let failures = self.failures.entry(agent).or_default();
+        failures.push_back(mono_ms);
+        if failures.len() > Live::KEPT_FAILURES {
+            failures.pop_front();
+        }
+    }
+
     pub fn heard(&mut self, link: LinkId, mono_ms: u64) {
         if let Some(agent) = self.links.get(&link).and_then(|agent| self.agents.get_mut(agent)) {
             agent.heard_ms = mono_ms;

@@ -127,6 +127,7 @@ pub enum Mutation {
         agent: AgentNo,
         until: Option<Timestamp>,
         why: String,
+        times: u32,
     },
     /// The role's quota from now on. One that bounds nothing, of weight 1, is none.
     QuotaSet {

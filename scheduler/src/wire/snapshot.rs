@@ -153,7 +153,7 @@ fn agent_to_wire(agent: &Agent) -> v1::AgentSnapshot {
         registered_ms: agent.registered_at.0,
         avoided_until_ms: avoided.map_or(0, |avoided| avoided.until.0),
         avoided_why: avoided.map(|avoided| avoided.why.clone()).unwrap_or_default(),
-        avoided_times: 0,
+        avoided_times: avoided.map_or(0, |avoided| avoided.times),
     }
 }
 
@@ -315,7 +315,7 @@ fn agent_from_wire(wire: v1::AgentSnapshot) -> Result<Agent, WireError> {
     else {
         unreachable!("agent_seen makes AgentSeen alone");
     };
-    let avoided = Avoided { until: Timestamp(wire.avoided_until_ms), why: wire.avoided_why };
+    let avoided = Avoided { until: Timestamp(wire.avoided_until_ms), why: wire.avoided_why, times: wire.avoided_times };
     Ok(Agent {
         no,
         id,
