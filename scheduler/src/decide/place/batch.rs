@@ -79,7 +79,7 @@ impl Placer {
     fn place_round(&mut self, number: u32, most: usize, step: &mut Step) -> usize {
         let mut candidates = std::mem::take(&mut self.candidates);
         candidates.clear();
-        let wanted = (most * 2).clamp(LEAST_CANDIDATES, MOST_CANDIDATES);
+        let wanted = (most + LEAST_CANDIDATES).min(MOST_CANDIDATES);
         self.collect(number, wanted, &mut candidates);
         candidates.sort_unstable();
         // What a task costs somewhere depends on the job's other tasks: one each, then compared again.

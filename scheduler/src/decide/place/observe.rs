@@ -196,6 +196,8 @@ impl Placer {
             ticket: None,
             asleep: false,
             over_quota: false,
+            retry_ms: 0,
+            watched: Vec::new(),
             spec,
         })
     }

@@ -17,9 +17,9 @@ use super::work::Work;
 use super::{Placer, Step};
 
 /// Agents planned in detail for one turn, beyond two for each task: those that lack least.
-const PLANNED_AGENTS: usize = 512;
+const PLANNED_AGENTS: usize = 128;
 /// Tasks of the same role looked at for one turn.
-const LOOKED_AT: usize = 20_000;
+const LOOKED_AT: usize = 2_000;
 
 /// Tasks disturbed by preemption: being stopped for it, or replacing one that was and not yet running.
 #[derive(Clone, Debug, Default)]
@@ -70,10 +70,25 @@ impl Placer {
             return 0;
         }
         self.prepare(self.works.get(number).shape);
+        let most = PLANNED_AGENTS + 2 * wanted;
+        let mut planned = 0;
+        if self.works.get(number).band == 0 {
+            planned = self.preempt_on(state, number, wanted, &self.promising(number, most), step);
+        }
+        // The role's own tasks of the same tier are dearer than any of a lower tier: only when those do not suffice.
+        if planned < wanted {
+            planned +=
+                self.preempt_on(state, number, wanted - planned, &self.slots_of_own_role(state, number, most), step);
+        }
+        planned
+    }
+
+    /// Plans all the slots and carries out the cheapest plans.
+    fn preempt_on(&mut self, state: &State, number: u32, wanted: usize, slots: &[u32], step: &mut Step) -> usize {
         let mut plans: BTreeMap<(Loss, u32), Pick> = BTreeMap::new();
-        for slot in self.promising(state, number, PLANNED_AGENTS + 2 * wanted) {
-            if let Some(pick) = self.plan_slot(state, number, slot as usize, step) {
-                plans.insert((pick.loss, slot), pick);
+        for slot in slots {
+            if let Some(pick) = self.plan_slot(state, number, *slot as usize, step) {
+                plans.insert((pick.loss, *slot), pick);
             }
         }
         let mut planned = 0;
@@ -97,8 +112,8 @@ impl Placer {
         planned
     }
 
-    /// Slots where victims could make room, at most `most`, those that lack least first.
-    fn promising(&self, state: &State, number: u32, most: usize) -> Vec<u32> {
+    /// Slots where tasks of lower tiers could make room, at most `most`, those that lack least.
+    fn promising(&self, number: u32, most: usize) -> Vec<u32> {
         let work = self.works.get(number);
         let shape = &self.shapes.all[work.shape as usize];
         let lack = |slot: usize| -> i64 {
@@ -109,43 +124,46 @@ impl Placer {
             };
             (0..4).map(lack).sum()
         };
-        let mut found: BTreeSet<u32> = BTreeSet::new();
-        if work.band == 0 {
-            let mut open: Vec<(i64, u32)> = Vec::new();
-            for (slot, prey) in self.prey.iter().enumerate() {
-                let mut room = self.slots[slot].free;
-                add(&mut room, &prey.dying);
-                add(&mut room, &prey.takeable);
-                if self.slots[slot].is_open()
-                    && suffices(&room, &shape.need)
-                    && shape.accepts(&self.attributes, slot, self.slots[slot].class)
-                {
-                    open.push((lack(slot), slot as u32));
-                }
+        let mut found: Vec<(i64, u32)> = Vec::new();
+        for (slot, prey) in self.prey.iter().enumerate() {
+            let mut room = self.slots[slot].free;
+            add(&mut room, &prey.dying);
+            add(&mut room, &prey.takeable);
+            if self.slots[slot].is_open()
+                && suffices(&room, &shape.need)
+                && shape.accepts(&self.attributes, slot, self.slots[slot].class)
+            {
+                found.push((lack(slot), slot as u32));
             }
-            if open.len() > most {
-                open.select_nth_unstable(most);
-                open.truncate(most);
-            }
-            found.extend(open.into_iter().map(|(_, slot)| slot));
         }
-        found.extend(self.slots_of_own_role(state, number));
-        found.into_iter().collect()
+        if found.len() > most {
+            found.select_nth_unstable(most);
+            found.truncate(most);
+        }
+        found.into_iter().map(|(_, slot)| slot).collect()
     }
 
-    /// Where the role's own tasks of lower priority in the same tier are.
-    fn slots_of_own_role(&self, state: &State, number: u32) -> BTreeSet<u32> {
+    /// Where the role's own tasks of lower priority in the same tier are, the lowest first; at most `most`.
+    fn slots_of_own_role(&self, state: &State, number: u32, most: usize) -> Vec<u32> {
         let work = self.works.get(number);
         let mut lower: Vec<(u32, u32)> = self
             .works
             .of_role(work.role)
             .filter(|other| self.works.get(*other).held > 0 && may_take(work, self.works.get(*other)))
+            .filter(|other| self.works.get(*other).band == work.band)
             .map(|other| (rank(self.works.get(other)), other))
             .collect();
         lower.sort_unstable();
         let jobs = lower.iter().filter_map(|(_, other)| state.jobs.get(&self.works.get(*other).job));
         let tasks = jobs.flat_map(|job| job.tasks.iter()).take(LOOKED_AT).filter_map(|task| state.tasks.get(task));
-        tasks.filter_map(|task| task.held_on()).map(|agent| slot_of(agent) as u32).collect()
+        let mut found = BTreeSet::new();
+        for agent in tasks.filter_map(|task| task.held_on()) {
+            found.insert(slot_of(agent) as u32);
+            if found.len() == most {
+                break;
+            }
+        }
+        found.into_iter().collect()
     }
 
     /// The least loss that makes room for one task of the work on the slot.

@@ -32,6 +32,9 @@ pub(super) struct Work {
     pub asleep: bool,
     /// Asleep because its role is at its limit.
     pub over_quota: bool,
+    /// While asleep: when it looks again for victims, and the jobs whose tasks it watches.
+    pub retry_ms: u64,
+    pub watched: Vec<u32>,
 }
 
 impl Work {
