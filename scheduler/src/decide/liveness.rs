@@ -32,8 +32,7 @@ pub fn observe(live: &mut Live, event: &Event, decision: &Decision, now: Now) {
     }
     for mutation in &decision.mutations {
         if let Mutation::AgentForgotten { agent } = mutation {
-            live.agents.remove(agent);
-            live.failures.remove(agent);
+            live.forget(*agent);
         }
     }
 }

@@ -28,6 +28,9 @@ pub struct Settings {
     /// Failures that may be the job's fault, within `failure_window_ms`, for which an agent is avoided.
     pub failures_to_avoid: usize,
     pub failure_window_ms: u64,
+    /// Registrations within `flap_window_ms` for which an agent is avoided; at most [`super::Live::KEPT_TIMES`].
+    pub flaps_to_avoid: usize,
+    pub flap_window_ms: u64,
     /// A tick decided later than this after its time was missed.
     pub cron_late_ms: u64,
     /// Ended tasks kept of each instance, its living one not counted.
@@ -61,6 +64,8 @@ impl Default for Settings {
             forgive_ms: 600_000,
             failures_to_avoid: 3,
             failure_window_ms: 120_000,
+            flaps_to_avoid: 5,
+            flap_window_ms: 300_000,
             cron_late_ms: 10_000,
             kept_ended_tasks: 5,
             kept_cron_runs: 20,

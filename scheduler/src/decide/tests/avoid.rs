@@ -69,3 +69,35 @@ fn each_time_is_twice_as_long_up_to_the_most_and_a_good_while_is_forgiven() {
     fail(&mut world, link, agent, 1, Reason::CgroupFailed);
     assert_eq!(avoided_ms(&world, agent), Some((30_000, 1)));
 }
+
+#[test]
+fn an_agent_that_comes_and_goes_is_avoided_and_one_that_comes_back_now_and_then_is_not() {
+    let mut world = World::new();
+    for other in 2..10 {
+        world.agent(other);
+    }
+    world.skip_ms(world.settings.flap_window_ms + 1);
+    let (_, agent) = world.agent(1);
+    for _ in 0..3 {
+        world.agent(1);
+    }
+    assert_eq!(avoided_ms(&world, agent), None);
+    world.agent(1);
+    assert_eq!(avoided_ms(&world, agent), Some((30_000, 1)));
+    assert_eq!(world.state.agents[&agent].avoided.as_ref().unwrap().why, "it registered 5 times within 300 s");
+    let mut world = World::new();
+    for _ in 0..10 {
+        world.agent(1);
+        world.skip_ms(world.settings.flap_window_ms / 3);
+    }
+    assert_eq!(world.state.agents.values().next().unwrap().avoided, None);
+}
+
+#[test]
+fn agents_that_all_come_and_go_are_not_to_blame() {
+    let mut world = World::new();
+    for _ in 0..7 {
+        (1..10).for_each(|agent| _ = world.agent(agent));
+    }
+    assert!(world.state.agents.values().all(|agent| agent.avoided.is_none()));
+}

@@ -2,6 +2,7 @@
 
 mod properties;
 mod quota;
+mod refused;
 mod stories;
 mod twin;
 mod world;
