@@ -72,6 +72,9 @@ enum Command {
     /// See the machines
     #[command(subcommand)]
     Node(commands::node::Node),
+    /// See and set what roles may have
+    #[command(subcommand)]
+    Quota(commands::quota::Quota),
     /// Run a cluster on this machine, with the example jobs; Ctrl-C ends it
     Dev(crate::dev::Dev),
     /// Run a scheduler
@@ -142,6 +145,7 @@ async fn dispatch(command: Command, context: &mut Context) -> Result<Exit, Failu
         Command::Cron(cron) => commands::cron::run(cron, context).await,
         Command::Config(config) => commands::config::run(config, context).await,
         Command::Node(node) => commands::node::run(node, context).await,
+        Command::Quota(quota) => commands::quota::run(quota, context).await,
         Command::Dev(dev) => crate::dev::run(dev, context).await,
         Command::Scheduler(_) | Command::Agent(_) => {
             Err(Failure::new(Exit::Usage, "a daemon has a runtime of its own"))

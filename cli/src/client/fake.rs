@@ -31,6 +31,7 @@ pub struct Script {
     pub node: Answers<NodeStatus>,
     pub start_cron: Answers<StartCronResponse>,
     pub cron: Answers<ListCronResponse>,
+    pub quota: Answers<QuotaStatus>,
     pub log: Answers<Vec<LogChunk>>,
     pub info: Answers<ServerInfo>,
     /// Names of the calls, and what matters of them.
@@ -183,6 +184,21 @@ impl Service for Script {
         let from = if tail { format!(" tail {tail_bytes}") } else { String::new() };
         let follow = if follow { " follow" } else { "" };
         self.stream(&format!("log t{task_id} {process}:{stream}{from}{follow}"), &self.log).await
+    }
+
+    async fn set_quota(&self, request: Request<SetQuotaRequest>) -> Result<Response<QuotaStatus>, Status> {
+        let SetQuotaRequest { role, guarantee, limit, weight, .. } = request.into_inner();
+        let bounds = [guarantee, limit].map(|bounds| bounds.map(|bounds| bounds.cpu_milli));
+        self.next(&format!("set quota {role} {bounds:?} {weight}"), &self.quota).await
+    }
+
+    async fn get_quota(&self, request: Request<GetQuotaRequest>) -> Result<Response<QuotaStatus>, Status> {
+        self.next(&format!("quota {}", request.into_inner().role), &self.quota).await
+    }
+
+    async fn list_quota(&self, _: Request<ListQuotaRequest>) -> Result<Response<ListQuotaResponse>, Status> {
+        let one = self.next("quotas", &self.quota).await?.into_inner();
+        Ok(Response::new(ListQuotaResponse { quotas: vec![one], index: 1 }))
     }
 
     async fn get_server_info(&self, _: Request<GetServerInfoRequest>) -> Result<Response<ServerInfo>, Status> {

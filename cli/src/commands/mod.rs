@@ -4,6 +4,7 @@ pub mod config;
 pub mod cron;
 pub mod job;
 pub mod node;
+pub mod quota;
 mod select;
 pub mod version;
 

@@ -9,7 +9,7 @@ use tonic::Status;
 use super::reads;
 use super::{ClientService, status};
 use crate::drive::Role;
-use crate::model::{Answer, Command};
+use crate::model::{Answer, Command, Quota};
 use crate::wire;
 
 /// How long a caller waits for the journal.
@@ -100,6 +100,34 @@ impl ClientService {
             (other, _) => Err(unexpected(&other)),
         }
     }
+
+    /// Sets the quota and says what follows for what is in use.
+    pub(super) async fn set_quota(&self, request: v1::SetQuotaRequest) -> Result<v1::QuotaStatus, Status> {
+        let v1::SetQuotaRequest { role, guarantee, limit, weight, author } = request;
+        check_role(&role)?;
+        if weight > Quota::MAX_WEIGHT {
+            let message = format!("weight: {weight} is not between 1 and {}", Quota::MAX_WEIGHT);
+            return Err(Status::invalid_argument(message));
+        }
+        let command = Command::SetQuota {
+            role: role.clone(),
+            guarantee: guarantee.as_ref().map(wire::bounds_from_wire),
+            limit: limit.as_ref().map(wire::bounds_from_wire),
+            weight: (weight > 0).then_some(weight),
+            author: text(author),
+        };
+        match self.ask(command).await? {
+            (Answer::QuotaSet, _) => self.reader.look(move |state| reads::quota_status(state, &role)).await,
+            (other, _) => Err(unexpected(&other)),
+        }
+    }
+}
+
+/// A role that jobs may have, or the one that stands for all.
+pub(super) fn check_role(role: &str) -> Result<(), Status> {
+    let known = role == Quota::EVERYBODY || JobKey::new(role, "0", "0").is_ok();
+    let refused = || format!("role: {:?} is no role of jobs, nor * for all", role.chars().take(80).collect::<String>());
+    known.then_some(()).ok_or_else(|| Status::invalid_argument(refused()))
 }
 
 fn ranges(wire: &[v1::InstanceRange]) -> Result<Vec<(u32, u32)>, Status> {

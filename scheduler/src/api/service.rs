@@ -112,6 +112,20 @@ impl Scheduler for ClientService {
         Ok(Response::new(Box::pin(chunks.map(|chunk| chunk.map_err(Status::unavailable)))))
     }
 
+    async fn set_quota(&self, request: Request<v1::SetQuotaRequest>) -> Answer<v1::QuotaStatus> {
+        self.set_quota(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get_quota(&self, request: Request<v1::GetQuotaRequest>) -> Answer<v1::QuotaStatus> {
+        let role = request.into_inner().role;
+        command::check_role(&role)?;
+        self.look(move |state| Ok(reads::quota_status(state, &role))).await
+    }
+
+    async fn list_quota(&self, _: Request<v1::ListQuotaRequest>) -> Answer<v1::ListQuotaResponse> {
+        self.look(|state| Ok(reads::list_quotas(state))).await
+    }
+
     async fn get_server_info(&self, _: Request<v1::GetServerInfoRequest>) -> Answer<v1::ServerInfo> {
         let facts = Arc::clone(&self.facts);
         let (leader, leader_address) = match &*self.role.borrow() {

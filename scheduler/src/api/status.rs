@@ -19,7 +19,9 @@ pub fn of_refusal(refusal: &Refusal) -> Status {
         | Refusal::StillEnding { .. }
         | Refusal::NotCron { .. }
         | Refusal::RunAlive { .. }
+        | Refusal::OverQuota { .. }
         | Refusal::Full { .. } => Status::failed_precondition(message),
+        Refusal::GuaranteeAboveLimit { .. } => Status::invalid_argument(message),
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use dawn_proto::v1::{NodeState, Reason};
 use dawn_proto::{TaskId, TaskState};
 
+use super::avoid;
 use super::report;
 use super::retry;
 use super::step::Step;
@@ -22,6 +23,7 @@ pub(super) fn registered(step: &mut Step, link: LinkId, registration: &Registrat
         step.mutations.push(seen(agent, registration));
     }
     back_up(step, known);
+    avoid::registered(step, agent);
     step.effects.push(Effect::Welcome { link, agent, epoch: step.state.epoch });
     for report in &registration.tasks {
         report::take(step, link, agent, report);

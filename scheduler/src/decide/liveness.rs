@@ -5,7 +5,7 @@ use dawn_proto::v1::{NodeState, Reason};
 
 use super::agents::{is_silent, tasks_on};
 use super::step::Step;
-use super::{Decision, retry};
+use super::{Decision, avoid, retry};
 use crate::model::{Agent, Effect, Event, Live, Mutation, Now, Settings, State};
 
 /// Brings `live` up to date with an event and what was decided about it. To be called after the decision is applied:
@@ -25,9 +25,14 @@ pub fn observe(live: &mut Live, event: &Event, decision: &Decision, now: Now) {
             live.bind(*link, *agent, now.mono_ms);
         }
     }
+    if let Event::Reported { link, .. } | Event::Registered { link, .. } = event
+        && let Some(agent) = live.links.get(link).copied()
+    {
+        avoid::note(live, agent, decision, now);
+    }
     for mutation in &decision.mutations {
         if let Mutation::AgentForgotten { agent } = mutation {
-            live.agents.remove(agent);
+            live.forget(*agent);
         }
     }
 }

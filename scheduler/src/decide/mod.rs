@@ -5,12 +5,14 @@
 //! the decision's effects go out, then the derived ones.
 
 mod agents;
+mod avoid;
 mod cron;
 mod effects;
 mod kill;
 mod liveness;
 pub mod place;
 mod prune;
+mod quota;
 mod report;
 mod resend;
 mod retry;
@@ -24,6 +26,7 @@ mod transition;
 
 pub use effects::effects_of;
 pub use liveness::{Brake, brake, observe};
+pub use quota::{Asked, asked};
 pub use transition::{Rule, Then, rule};
 
 use crate::model::{Command, Effect, Event, Live, Mutation, Now, Settings, State};
@@ -56,6 +59,9 @@ pub fn decide(state: &State, live: &Live, event: &Event, now: Now, settings: &Se
                 }
                 Command::StartCron { key, .. } => cron::start(&mut step, key),
                 Command::DescheduleCron { key, author } => cron::deschedule(&mut step, key, author),
+                Command::SetQuota { role, guarantee, limit, weight, author } => {
+                    quota::set(&mut step, role, (*guarantee, *limit, *weight), author)
+                }
             };
             step.effects.push(Effect::Reply { to: *reply, answer });
         }

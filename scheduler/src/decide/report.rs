@@ -5,8 +5,8 @@ use dawn_proto::TaskState;
 use dawn_proto::v1::Reason;
 
 use super::step::Step;
-use super::{Rule, agents, retry, rule};
-use crate::model::{AgentNo, Effect, LinkId, Mutation, Report, Task};
+use super::{Rule, agents, avoid, retry, rule};
+use crate::model::{AgentNo, Effect, LinkId, Report, Task};
 
 /// Longest message kept, in bytes.
 const KEPT_MESSAGE_BYTES: usize = 512;
@@ -72,22 +72,11 @@ fn moved(step: &mut Step, agent: AgentNo, task: &Task, to: TaskState, report: &R
         (Reason::None, Some(asked)) => asked,
         (said, _) => said,
     };
-    if matches!(reason, Reason::LaunchRefused | Reason::CgroupFailed) {
-        avoid(step, agent, reason);
-    }
+    avoid::failed(step, agent, reason);
     if to.is_terminal() {
         retry::end(step, task, to, reason, shortened(&report.message));
     } else {
         step.move_task(task, to, reason, shortened(&report.message));
-    }
-}
-
-fn avoid(step: &mut Step, agent: AgentNo, reason: Reason) {
-    let until = step.now.wall.plus_ms(step.settings.avoid_ms);
-    let avoided = step.state.agents.get(&agent).and_then(|agent| agent.avoided.as_ref());
-    if avoided.is_none_or(|avoided| avoided.until <= step.now.wall) {
-        let why = format!("a launch failed there ({})", reason.as_str_name());
-        step.mutations.push(Mutation::AgentAvoided { agent, until: Some(until), why });
     }
 }
 

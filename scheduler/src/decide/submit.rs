@@ -5,6 +5,7 @@ use std::sync::Arc;
 use dawn_proto::SpecId;
 use dawn_proto::v1::{JobKind, SubmitOutcome};
 
+use super::quota;
 use super::settle::{self, Aim};
 use super::step::Step;
 use crate::model::{Answer, Job, JobId, JobSpec, Mutation, Refusal, Spec};
@@ -21,6 +22,7 @@ pub(super) fn submit(step: &mut Step, spec: &JobSpec, author: &str, message: &st
         return Ok(Answer::Submitted { key: spec.key.clone(), version: last, outcome });
     }
     has_room(step, job, spec)?;
+    quota::admit(step.state, job, spec)?;
     let id = job.map_or(step.state.next_job, |job| job.id);
     if job.is_none() {
         step.mutations.push(Mutation::JobMade { job: id, key: spec.key.clone() });

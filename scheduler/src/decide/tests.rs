@@ -1,12 +1,14 @@
 //! Decisions, verb by verb, in a world that owns its clock; and random ones, checked against the promises.
 
 mod agents;
+mod avoid;
 mod cron;
 mod fleet;
 mod kill;
 mod liveness;
 mod promises;
 mod prune;
+mod quota;
 mod random;
 mod report;
 mod retry;

@@ -27,6 +27,8 @@ pub type PortRanges = Vec<(u16, u16)>;
 pub struct Avoided {
     pub until: Timestamp,
     pub why: String,
+    /// How often in a row, this time included: each time is longer.
+    pub times: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,12 +3,15 @@
 use dawn_proto::v1::SubmitOutcome;
 use dawn_proto::{JobKey, Timestamp};
 
+use super::{Bound, amount, amount_of};
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     Submitted { key: JobKey, version: u32, outcome: SubmitOutcome },
     Killed { tasks: u32 },
     CronStarted { run_at: Timestamp },
     CronDescheduled,
+    QuotaSet,
 }
 
 /// Each says what is wrong and what to do instead.
@@ -32,4 +35,29 @@ pub enum Refusal {
     NoSuchInstance { key: JobKey, instance: u32, instances: u32 },
     #[error("the scheduler holds {have} {what}, its limit; remove some first")]
     Full { what: &'static str, have: usize },
+    #[error(
+        "role {role} asks for {}{}, {} more than its {bound} of {} (used {}); ask for less, or have the {bound} raised \
+         with `dawn quota set {role}`",
+        amount_of(dimension, *asks),
+        bound.of_what(),
+        amount(dimension, asks.saturating_sub(*have)),
+        amount(dimension, *have),
+        amount(dimension, *used)
+    )]
+    OverQuota {
+        role: String,
+        bound: Bound,
+        dimension: &'static str,
+        have: u64,
+        /// By the role's other jobs, and this one as it is.
+        used: u64,
+        /// By all of them with this one as it will be.
+        asks: u64,
+    },
+    #[error(
+        "the guarantee of {} is more than the limit of {}: production tasks count for both; raise the limit",
+        amount_of(dimension, *guarantee),
+        amount_of(dimension, *limit)
+    )]
+    GuaranteeAboveLimit { dimension: &'static str, guarantee: u64, limit: u64 },
 }

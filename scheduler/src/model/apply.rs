@@ -5,7 +5,9 @@ use std::sync::Arc;
 use dawn_proto::v1::{NodeState, Reason};
 use dawn_proto::{SpecId, TaskId, TaskState, Timestamp};
 
-use super::{Agent, AgentNo, Avoided, Batch, Ended, Job, JobId, Mutation, Place, Spec, State, Status, Task, Tick};
+use super::{
+    Agent, AgentNo, Avoided, Batch, Ended, Job, JobId, Mutation, Place, Quota, Spec, State, Status, Task, Tick,
+};
 use super::{Transition, Version};
 
 impl State {
@@ -78,8 +80,15 @@ impl State {
                 assert_eq!(task.state(), TaskState::Pending, "{} is nominated", task.id);
                 task.status = Status::Pending { nominated: Some((*agent, *until)) };
             }
-            Mutation::AgentAvoided { agent, until, why } => {
-                self.agent_mut(*agent).avoided = until.map(|until| Avoided { until, why: why.clone() });
+            Mutation::AgentAvoided { agent, until, why, times } => {
+                let avoided = until.map(|until| Avoided { until, why: why.clone(), times: *times });
+                self.agent_mut(*agent).avoided = avoided;
+            }
+            Mutation::QuotaSet { role, quota, .. } => {
+                match *quota == Quota::default() {
+                    true => self.quotas.remove(role),
+                    false => self.quotas.insert(role.clone(), *quota),
+                };
             }
         }
     }

@@ -3,7 +3,7 @@
 use dawn_proto::v1::Reason;
 use dawn_proto::{AgentId, Epoch, JobKey, Resources, TaskId, TaskState, Timestamp};
 
-use super::{Attributes, JobSpec, LinkId, PortRanges, ReplyTo};
+use super::{Attributes, Bounds, JobSpec, LinkId, PortRanges, ReplyTo};
 
 /// The two clocks a decision may look at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,6 +69,14 @@ pub enum Command {
     },
     DescheduleCron {
         key: JobKey,
+        author: String,
+    },
+    /// What is None stays as it is.
+    SetQuota {
+        role: String,
+        guarantee: Option<Bounds>,
+        limit: Option<Bounds>,
+        weight: Option<u32>,
         author: String,
     },
 }

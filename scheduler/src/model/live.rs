@@ -1,7 +1,7 @@
 //! What is known only while it lasts: who is connected, when an agent was last heard. Never journaled; empty after a
 //! change of leader, and filled again by registrations.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::{AgentNo, LinkId, Now};
 
@@ -17,6 +17,10 @@ pub struct AgentLive {
 pub struct Live {
     pub agents: BTreeMap<AgentNo, AgentLive>,
     pub links: BTreeMap<LinkId, AgentNo>,
+    /// Monotonic times of an agent's latest failures, oldest first, at most [`Live::KEPT_TIMES`].
+    pub failures: BTreeMap<AgentNo, VecDeque<u64>>,
+    /// The same of its registrations.
+    pub registrations: BTreeMap<AgentNo, VecDeque<u64>>,
     /// Monotonic time at which this leadership began: an agent not heard since is counted from here.
     pub elected_ms: u64,
     /// Time of the last [`super::Event::Tick`] decided: what is due once is due in the first tick at or after its time.
@@ -24,6 +28,20 @@ pub struct Live {
 }
 
 impl Live {
+    pub const KEPT_TIMES: usize = 8;
+
+    /// Notes a failure that may be the agent's fault.
+    pub fn failed(&mut self, agent: AgentNo, mono_ms: u64) {
+        keep(self.failures.entry(agent).or_default(), mono_ms);
+    }
+
+    /// The agent is no more.
+    pub fn forget(&mut self, agent: AgentNo) {
+        self.agents.remove(&agent);
+        self.failures.remove(&agent);
+        self.registrations.remove(&agent);
+    }
+
     pub fn heard(&mut self, link: LinkId, mono_ms: u64) {
         if let Some(agent) = self.links.get(&link).and_then(|agent| self.agents.get_mut(agent)) {
             agent.heard_ms = mono_ms;
@@ -37,6 +55,7 @@ impl Live {
             self.links.remove(&old);
         }
         self.links.insert(link, agent);
+        keep(self.registrations.entry(agent).or_default(), mono_ms);
     }
 
     pub fn closed(&mut self, link: LinkId) {
@@ -48,5 +67,12 @@ impl Live {
     /// When the agent was last heard under this leadership; its start when never.
     pub fn heard_ms(&self, agent: AgentNo) -> u64 {
         self.agents.get(&agent).map_or(self.elected_ms, |live| live.heard_ms)
+    }
+}
+
+fn keep(times: &mut VecDeque<u64>, mono_ms: u64) {
+    times.push_back(mono_ms);
+    if times.len() > Live::KEPT_TIMES {
+        times.pop_front();
     }
 }

@@ -1,6 +1,7 @@
 //! The nouns: what exists, what can happen, what may be asked for. Nothing here decides or does I/O.
 
 mod agent;
+mod amount;
 mod answer;
 mod apply;
 mod effect;
@@ -9,18 +10,21 @@ mod index;
 mod job;
 mod live;
 mod mutation;
+mod quota;
 mod settings;
 mod spec;
 mod state;
 mod task;
 
 pub use agent::{Agent, AgentNo, Attributes, Avoided, PortRanges};
+pub use amount::{amount, amount_of, thousandths};
 pub use answer::{Answer, Refusal};
 pub use effect::{Effect, LinkId, ReplyTo};
 pub use event::{Command, Event, Now, Offer, Registration, Report};
 pub use job::{Ended, Job, JobId, Tick, Version, is_manual};
 pub use live::{AgentLive, Live};
 pub use mutation::{Batch, Mutation};
+pub use quota::{BOUNDED, Bound, Bounds, Quota, bounded};
 pub use settings::Settings;
 pub use spec::{
     Affinity, Constraint, CronPolicy, JobSpec, Near, PortDemand, RestartPolicy, Rule, Schedule, ScheduleError, Spec,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dawn_proto::v1::{NodeState, Reason, TickOutcome};
 use dawn_proto::{AgentId, Epoch, JobKey, Resources, SpecId, TaskId, TaskState, Timestamp};
 
-use super::{AgentNo, Attributes, JobId, PortRanges, Spec};
+use super::{AgentNo, Attributes, JobId, PortRanges, Quota, Spec};
 
 /// What one step decided: applied and appended together or not at all.
 #[derive(Clone, Debug)]
@@ -127,5 +127,12 @@ pub enum Mutation {
         agent: AgentNo,
         until: Option<Timestamp>,
         why: String,
+        times: u32,
+    },
+    /// The role's quota from now on. One that bounds nothing, of weight 1, is none.
+    QuotaSet {
+        role: String,
+        quota: Quota,
+        author: String,
     },
 }

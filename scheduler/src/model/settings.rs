@@ -20,8 +20,17 @@ pub struct Settings {
     pub mass_loss_percent: u32,
     /// Most tasks given up in a second for their agents' silence.
     pub lost_tasks_per_s: u64,
-    /// Launches keep away this long from an agent that refused one.
+    /// Launches keep away this long from an agent that failed, the first time; twice as long each time after.
     pub avoid_ms: u64,
+    pub max_avoid_ms: u64,
+    /// An agent that did not fail for this long after it was avoided begins anew.
+    pub forgive_ms: u64,
+    /// Failures that may be the job's fault, within `failure_window_ms`, for which an agent is avoided.
+    pub failures_to_avoid: usize,
+    pub failure_window_ms: u64,
+    /// Registrations within `flap_window_ms` for which an agent is avoided; at most [`super::Live::KEPT_TIMES`].
+    pub flaps_to_avoid: usize,
+    pub flap_window_ms: u64,
     /// A tick decided later than this after its time was missed.
     pub cron_late_ms: u64,
     /// Ended tasks kept of each instance, its living one not counted.
@@ -51,6 +60,12 @@ impl Default for Settings {
             mass_loss_percent: 50,
             lost_tasks_per_s: 500,
             avoid_ms: 30_000,
+            max_avoid_ms: 1_800_000,
+            forgive_ms: 600_000,
+            failures_to_avoid: 3,
+            failure_window_ms: 120_000,
+            flaps_to_avoid: 5,
+            flap_window_ms: 300_000,
             cron_late_ms: 10_000,
             kept_ended_tasks: 5,
             kept_cron_runs: 20,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dawn_proto::{AgentId, Epoch, JobKey, SpecId, TaskId, Timestamp};
 
-use super::{Agent, AgentNo, Job, JobId, Spec, Task};
+use super::{Agent, AgentNo, Job, JobId, Quota, Spec, Task};
 
 #[derive(Clone, Debug, Default)]
 pub struct State {
@@ -25,6 +25,8 @@ pub struct State {
     pub jobs: BTreeMap<JobId, Job>,
     pub tasks: BTreeMap<TaskId, Task>,
     pub agents: BTreeMap<AgentNo, Agent>,
+    /// By role; [`Quota::EVERYBODY`] for those without one.
+    pub quotas: BTreeMap<String, Quota>,
 
     // Indexes: follow from the above, not part of a snapshot.
     pub job_by_key: BTreeMap<JobKey, JobId>,
@@ -57,6 +59,20 @@ impl State {
 
     pub fn agent(&self, id: &AgentId) -> Option<&Agent> {
         self.agents.get(self.agent_by_id.get(id)?)
+    }
+
+    /// The quota that counts for a role.
+    pub fn quota_of(&self, role: &str) -> Quota {
+        self.quotas.get(role).or_else(|| self.quotas.get(Quota::EVERYBODY)).copied().unwrap_or_default()
+    }
+
+    /// The jobs of a role, ended ones too, in the order of their keys.
+    pub fn jobs_of_role<'a>(&'a self, role: &str) -> impl Iterator<Item = &'a Job> {
+        // No part of a key sorts before "0".
+        let least = JobKey::new(role, "0", "0").ok();
+        let from = least.into_iter().flat_map(|least| self.job_by_key.range(least..));
+        let role = role.to_string();
+        from.take_while(move |(key, _)| key.role() == role).filter_map(|(_, id)| self.jobs.get(id))
     }
 
     /// The current spec of a job.

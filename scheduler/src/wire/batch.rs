@@ -8,7 +8,7 @@ use dawn_proto::{AgentId, Epoch, JobKey, SpecId, TaskId, TaskState, Timestamp};
 use prost::Message;
 
 use super::{WireError, attributes_from_wire, attributes_to_wire, port_number, ports_from_wire, ports_to_wire};
-use super::{resources_from_wire, stored_job_spec};
+use super::{quota_from_wire, quota_to_wire, resources_from_wire, stored_job_spec};
 use crate::model::{AgentNo, Batch, JobId, Mutation, Spec};
 
 /// Encodes a batch.
@@ -86,11 +86,15 @@ fn record(mutation: &Mutation) -> Wire {
         Mutation::Nominated { task, agent, until } => {
             Wire::Nominated(v1::Nominated { task_id: task.0, agent_no: agent.0, until_ms: until.0 })
         }
-        Mutation::AgentAvoided { agent, until, why } => Wire::AgentAvoided(v1::AgentAvoided {
+        Mutation::AgentAvoided { agent, until, why, times } => Wire::AgentAvoided(v1::AgentAvoided {
             agent_no: agent.0,
             until_ms: until.map_or(0, |until| until.0),
             why: why.clone(),
+            times: *times,
         }),
+        Mutation::QuotaSet { role, quota, author } => {
+            Wire::QuotaSet(v1::QuotaSet { quota: Some(quota_to_wire(role, quota)), author: author.clone() })
+        }
     }
 }
 
@@ -200,7 +204,12 @@ fn mutation(record: v1::Record) -> Result<Mutation, WireError> {
             agent: AgentNo(avoided.agent_no),
             until: (avoided.until_ms != 0).then_some(Timestamp(avoided.until_ms)),
             why: avoided.why,
+            times: avoided.times,
         },
+        Wire::QuotaSet(set) => {
+            let (role, quota) = quota_from_wire(set.quota.as_ref());
+            Mutation::QuotaSet { role, quota, author: set.author }
+        }
     })
 }
 

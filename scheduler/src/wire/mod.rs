@@ -2,6 +2,7 @@
 
 mod agent;
 mod batch;
+mod quota;
 mod schedule;
 mod snapshot;
 mod spec;
@@ -14,6 +15,7 @@ use crate::model::{Attributes, PortRanges};
 
 pub use agent::{offer, registration, report};
 pub use batch::{batch_from_wire, batch_to_wire};
+pub use quota::{bounds_from_wire, quota_from_wire, quota_to_wire};
 pub use schedule::parse_schedule;
 pub use snapshot::{StateBuilder, digest, snapshot_chunks};
 pub use spec::{parse_job_spec, stored_job_spec};

@@ -10,7 +10,7 @@ use rand::{Rng, SeedableRng};
 
 use super::{parse_job_spec, registration, report};
 use crate::drive::{Pulse, PulseSettings};
-use crate::model::{Batch, Command, Event, JobSpec, LinkId, Now, ReplyTo, Settings, State};
+use crate::model::{Batch, Bounds, Command, Event, JobSpec, LinkId, Now, ReplyTo, Settings, State};
 
 pub fn wire_spec(name: &str, kind: JobKind, instances: u32) -> v1::JobSpec {
     let process = v1::ProcessSpec { name: "main".into(), shell: "sleep 1".into(), ..Default::default() };
@@ -117,7 +117,20 @@ fn random_event(rng: &mut StdRng, state: &State, number: u64, links: &mut u64, l
             registered(*links, agent as u64, Vec::new())
         }
         33..36 => Event::LinkClosed { link: LinkId(linked[agent]) },
-        36..60 => Event::Heartbeat { link: LinkId(linked[agent]), sequence: number },
+        36..38 => {
+            let limit = Bounds([Some(rng.random_range(0..8_000)), None, Some(rng.random_range(0..64) << 30), None]);
+            let role = if rng.random_bool(0.5) { "ann" } else { "*" };
+            let weight = Some(rng.random_range(1..4));
+            let command = Command::SetQuota {
+                role: role.into(),
+                guarantee: None,
+                limit: Some(limit),
+                weight,
+                author: "ann".into(),
+            };
+            Event::Command { reply: ReplyTo(number), command }
+        }
+        38..60 => Event::Heartbeat { link: LinkId(linked[agent]), sequence: number },
         _ => {
             let placed: Vec<_> = state.tasks_on.values().flatten().copied().collect();
             let Some(task) = placed.choose(rng).and_then(|id| state.tasks.get(id)) else { return Event::Tick };

@@ -8,7 +8,7 @@ use prost::Message;
 
 use super::batch::{agent_seen, job_key, name, port_numbers, spec_from_wire, spec_to_wire};
 use super::view::transition_to_wire;
-use super::{WireError, attributes_to_wire, ports_to_wire};
+use super::{WireError, attributes_to_wire, ports_to_wire, quota_from_wire, quota_to_wire};
 use crate::model::{Agent, AgentNo, Avoided, Ended, Job, JobId, Mutation, Place, State, Status, Task, Tick};
 use crate::model::{Transition, Version};
 
@@ -43,6 +43,8 @@ pub fn snapshot_chunks(state: &State) -> Vec<Vec<u8>> {
     chunk(&mut chunks, state.tasks.values().map(task_to_wire), |tasks| v1::Snapshot { tasks, ..Default::default() });
     let agents = state.agents.values().map(agent_to_wire);
     chunk(&mut chunks, agents, |agents| v1::Snapshot { agents, ..Default::default() });
+    let quotas = state.quotas.iter().map(|(role, quota)| quota_to_wire(role, quota));
+    chunk(&mut chunks, quotas, |quotas| v1::Snapshot { quotas, ..Default::default() });
     chunks
 }
 
@@ -151,6 +153,7 @@ fn agent_to_wire(agent: &Agent) -> v1::AgentSnapshot {
         registered_ms: agent.registered_at.0,
         avoided_until_ms: avoided.map_or(0, |avoided| avoided.until.0),
         avoided_why: avoided.map(|avoided| avoided.why.clone()).unwrap_or_default(),
+        avoided_times: avoided.map_or(0, |avoided| avoided.times),
     }
 }
 
@@ -186,6 +189,7 @@ impl StateBuilder {
             let agent = agent_from_wire(agent).map_err(|error| error.within("agents"))?;
             self.state.agents.insert(agent.no, agent);
         }
+        self.state.quotas.extend(wire.quotas.iter().map(|quota| quota_from_wire(Some(quota))));
         Ok(())
     }
 
@@ -311,7 +315,7 @@ fn agent_from_wire(wire: v1::AgentSnapshot) -> Result<Agent, WireError> {
     else {
         unreachable!("agent_seen makes AgentSeen alone");
     };
-    let avoided = Avoided { until: Timestamp(wire.avoided_until_ms), why: wire.avoided_why };
+    let avoided = Avoided { until: Timestamp(wire.avoided_until_ms), why: wire.avoided_why, times: wire.avoided_times };
     Ok(Agent {
         no,
         id,

@@ -43,7 +43,9 @@ fn replayed_batches_and_snapshots_give_the_live_state_in_every_story() {
     {
         assert!(kinds.contains(kind), "no story has {kind}: {kinds:?}");
     }
-    for kind in ["TaskAssigned", "TaskMoved", "TaskForgotten", "AgentSeen", "AgentMoved", "Ticked", "JobMade"] {
+    for kind in
+        ["TaskAssigned", "TaskMoved", "TaskForgotten", "AgentSeen", "AgentMoved", "Ticked", "JobMade", "QuotaSet"]
+    {
         assert!(kinds.contains(kind), "no story has {kind}: {kinds:?}");
     }
 }

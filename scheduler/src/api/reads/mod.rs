@@ -4,12 +4,14 @@ mod cron;
 mod job;
 mod node;
 mod page;
+mod quota;
 mod task;
 mod why;
 
 pub use cron::list_cron;
 pub use job::{job_status, list_jobs};
 pub use node::{list_nodes, node_status};
+pub use quota::{list_quotas, quota_status};
 pub use task::list_tasks;
 pub use why::{submit_warnings, why};
 

@@ -35,6 +35,13 @@ fn class(explained: Explained) -> v1::PendingClass {
         pending_since_ms: explained.since.0,
         ready_at_ms: explained.ready_at.map_or(0, |ready_at| ready_at.0),
         instances: explained.instances,
+        quota: explained.quota.map(|veto| v1::QuotaVeto {
+            bound: veto.bound.to_string(),
+            dimension: veto.dimension.into(),
+            have: veto.have,
+            used: veto.used,
+            need: veto.need,
+        }),
     }
 }
 

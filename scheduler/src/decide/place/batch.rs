@@ -2,7 +2,7 @@
 
 use dawn_proto::TaskId;
 
-use crate::model::{Mutation, State};
+use crate::model::{Bound, Mutation, State};
 
 use super::agents::{Amounts, agent_of};
 use super::observe::Ahead;
@@ -19,11 +19,19 @@ impl Placer {
         self.shapes.all[self.works.get(work).shape as usize].need
     }
 
+    /// How many more tasks of the work its role's quota allows, and which bound and dimension end it.
+    pub(super) fn quota_left(&self, work: u32) -> (usize, Bound, usize) {
+        let need = self.need_of(work);
+        let work = self.works.get(work);
+        self.order.quota_left(work.band, work.role, &need)
+    }
+
     /// Places what the turn's work is due, and puts it back in its queue or to sleep.
     pub(super) fn take_turn(&mut self, state: &State, turn: &Turn, step: &mut Step) {
         let number = turn.ticket.2;
         let need = self.need_of(number);
-        let (allowed, _) = self.order.quota_left(turn.role, &need);
+        // What has a claim will count as soon as its room is free.
+        let allowed = self.quota_left(number).0.saturating_sub(self.works.get(number).claimed as usize);
         let due = match turn.next_share {
             None => usize::MAX,
             Some(share) => {

@@ -64,8 +64,7 @@ impl Placer {
             self.prepare(self.works.get(claim.work).shape);
             let slot = claim.slot as usize;
             self.keep(slot, task, claim.work, false);
-            let fits = self.misses(slot, claim.work).is_none()
-                && self.order.quota_left(self.works.get(claim.work).role, &self.need_of(claim.work)).0 > 0;
+            let fits = self.misses(slot, claim.work).is_none() && self.quota_left(claim.work).0 > 0;
             self.keep(slot, task, claim.work, true);
             if fits {
                 self.works.get_mut(claim.work).held += 1;

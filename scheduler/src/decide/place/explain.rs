@@ -7,7 +7,7 @@ use std::fmt;
 use dawn_proto::v1::Comparison;
 use dawn_proto::{AgentId, TaskState, Timestamp};
 
-use crate::model::{AgentNo, JobId, JobSpec, Near, Now, Rule, Spec, State, Status, Task};
+use crate::model::{AgentNo, Bound, JobId, JobSpec, Near, Now, Rule, Spec, State, Status, Task, amount, amount_of};
 
 use super::agents::DIMENSIONS;
 use super::veto::{Miss, Nearest, Veto, VetoKind};
@@ -28,8 +28,8 @@ pub struct Explained {
     pub ready_at: Option<Timestamp>,
     /// Room is being freed for them.
     pub nominated: Option<(AgentId, Timestamp)>,
-    /// The role is at its limit: dimension, limit, used, needed by one task.
-    pub quota: Option<(&'static str, u64, u64, u64)>,
+    /// The role's quota keeps them back.
+    pub quota: Option<QuotaVeto>,
     pub agents_total: u32,
     /// Agents that would take a task now.
     pub agents_fit: u32,
@@ -45,11 +45,8 @@ impl fmt::Display for Explained {
         if let Some((agent, until)) = &self.nominated {
             return write!(f, "room is being freed on {agent}, kept until {until}");
         }
-        if let Some((dimension, limit, used, need)) = self.quota {
-            return write!(
-                f,
-                "the role's quota of {dimension} is {limit}, of which {used} is used; a task needs {need}"
-            );
+        if let Some(veto) = &self.quota {
+            return veto.fmt(f);
         }
         if self.agents_fit > 0 {
             return write!(f, "{} of {} agents would take it; its turn comes", self.agents_fit, self.agents_total);
@@ -62,6 +59,27 @@ impl fmt::Display for Explained {
             write!(f, "{}{veto}", if at == 0 { "" } else { "; " })?;
         }
         Ok(())
+    }
+}
+
+/// A bound of the role's quota that one more task would break. Amounts in the dimension's unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuotaVeto {
+    pub role: String,
+    pub bound: Bound,
+    pub dimension: &'static str,
+    pub have: u64,
+    pub used: u64,
+    /// By one task.
+    pub need: u64,
+}
+
+impl fmt::Display for QuotaVeto {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let QuotaVeto { role, bound, dimension, have, used, need } = self;
+        let (need, used, have) = (amount_of(dimension, *need), amount(dimension, *used), amount_of(dimension, *have));
+        let what = bound.of_what();
+        write!(f, "a task needs {need}, but role {role} holds {used}{what} of its {bound} of {have}")
     }
 }
 
@@ -197,10 +215,11 @@ impl Placer {
         let (shape, role) = (self.works.get(number).shape, self.works.get(number).role);
         self.prepare(shape);
         let need = self.need_of(number);
-        if let (0, at) = self.order.quota_left(role, &need)
-            && let Some((limit, used)) = self.order.quota(role, at)
-        {
-            explained.quota = Some((DIMENSIONS[at], limit as u64, used as u64, need[at] as u64));
+        if let (0, bound, at) = self.quota_left(number) {
+            let (have, used) = self.order.quota(role, bound, at);
+            let [have, used, need] = [have, used, need[at]].map(|amount| amount.max(0) as u64);
+            let role = spec.job.key.role().to_string();
+            explained.quota = Some(QuotaVeto { role, bound, dimension: DIMENSIONS[at], have, used, need });
         }
         let mut reasons = Reasons::default();
         for slot in self.slots_with_agents() {

@@ -44,9 +44,9 @@ use rules::Counts;
 use shape::Shapes;
 use work::Works;
 
-pub use explain::{Explained, could_ever_fit, explain};
+pub use explain::{Explained, QuotaVeto, could_ever_fit, explain};
 pub use rule::{RegexError, whole_regex};
-pub use settings::{PlaceSettings, Quota};
+pub use settings::PlaceSettings;
 pub use veto::{Nearest, Veto, VetoKind};
 
 /// Working data for placing tasks, derived from State and kept up with every mutation.
@@ -113,6 +113,7 @@ impl Placer {
             ahead: VecDeque::new(),
             candidates: Vec::new(),
         };
+        placer.order.set_quotas(&state.quotas);
         placer.reserve(state);
         for agent in state.agents.values() {
             placer.see_agent(agent);
@@ -125,10 +126,9 @@ impl Placer {
         placer
     }
 
-    /// Weights, quotas and limits of the operator changed.
+    /// Settings of the operator changed.
     pub fn configure(&mut self, settings: &PlaceSettings) {
         self.settings = settings.clone();
-        self.order.configure(settings);
         self.wake_all();
     }
 

@@ -68,6 +68,10 @@ impl Placer {
                 let (on, off) = if until.is_some() { (AVOIDED, 0) } else { (0, AVOIDED) };
                 self.change_bits(slot, on, off);
             }
+            Mutation::QuotaSet { .. } => {
+                self.order.set_quotas(&state.quotas);
+                self.wake_all();
+            }
             Mutation::ClusterMade { .. }
             | Mutation::EpochBegun { .. }
             | Mutation::JobMade { .. }
@@ -177,14 +181,14 @@ impl Placer {
             return number;
         }
         let spec = state.spec_of(task).clone();
-        let Placer { works, shapes, counts, order, attributes, settings, .. } = self;
+        let Placer { works, shapes, counts, order, attributes, .. } = self;
         let name = counts.name(&spec.job.key);
         let shape = shapes.intern(&spec.job, attributes);
         works.insert(Work {
             job: task.job,
             name,
             shape,
-            role: order.role(spec.job.key.role(), settings),
+            role: order.role(spec.job.key.role()),
             band: band_of(spec.job.tier),
             rules: counts.rules(&spec.job, attributes),
             pending: Default::default(),

@@ -7,12 +7,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use dawn_proto::TaskId;
 use dawn_proto::v1::Tier;
 
-use super::agents::{Amounts, DIMENSIONS, add, have, subtract};
-use super::settings::PlaceSettings;
+use super::agents::{Amounts, DIMENSIONS, add, subtract};
+use crate::model::{Bound, Bounds, Quota};
 
 /// Shares are counted in this many parts of the cluster.
 const WHOLE: u128 = 1_000_000_000;
+const NO_BOUND: Amounts = [i64::MAX; 4];
 pub(super) const BANDS: usize = 3;
+
+/// `i64::MAX`: not bounded.
+fn amounts(bounds: &Bounds) -> Amounts {
+    bounds.0.map(|bound| bound.and_then(|bound| i64::try_from(bound).ok()).unwrap_or(i64::MAX))
+}
 
 /// Production first; an unknown tier is the humblest.
 pub(super) fn band_of(tier: Tier) -> u8 {
@@ -38,14 +44,16 @@ struct Queue {
 struct Role {
     name: String,
     weight: u64,
-    /// The most it may hold in all bands together.
-    limit: Option<Amounts>,
+    /// The most it may hold in the production band, and in all together.
+    guarantee: Amounts,
+    limit: Amounts,
     used: Amounts,
     queues: [Queue; BANDS],
 }
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Order {
+    quotas: BTreeMap<String, Quota>,
     roles: Vec<Role>,
     by_name: BTreeMap<String, u32>,
     ready: [BTreeSet<(u64, u32)>; BANDS],
@@ -66,27 +74,32 @@ pub(super) struct Turn {
 }
 
 impl Order {
-    pub fn role(&mut self, name: &str, settings: &PlaceSettings) -> u32 {
+    pub fn role(&mut self, name: &str) -> u32 {
         if let Some(id) = self.by_name.get(name) {
             return *id;
         }
         let id = self.roles.len() as u32;
-        let weight = settings.role_weights.get(name).copied().unwrap_or(1).max(1).into();
-        let limit = settings.quotas.get(name).and_then(|quota| quota.limit.as_ref()).map(have);
         let (used, queues) = Default::default();
-        self.roles.push(Role { name: name.to_string(), weight, limit, used, queues });
+        let (weight, guarantee, limit) = (1, NO_BOUND, NO_BOUND);
+        self.roles.push(Role { name: name.to_string(), weight, guarantee, limit, used, queues });
+        self.take_quota(id);
         self.by_name.insert(name.to_string(), id);
         id
     }
 
-    /// Weights and limits changed.
-    pub fn configure(&mut self, settings: &PlaceSettings) {
-        for id in 0..self.roles.len() {
-            let role = &mut self.roles[id];
-            role.weight = settings.role_weights.get(&role.name).copied().unwrap_or(1).max(1).into();
-            role.limit = settings.quotas.get(&role.name).and_then(|quota| quota.limit.as_ref()).map(have);
-        }
+    /// Weights and bounds changed.
+    pub fn set_quotas(&mut self, quotas: &BTreeMap<String, Quota>) {
+        self.quotas.clone_from(quotas);
+        (0..self.roles.len() as u32).for_each(|role| self.take_quota(role));
         self.relist_all();
+    }
+
+    fn take_quota(&mut self, role: u32) {
+        let role = &mut self.roles[role as usize];
+        let quota = self.quotas.get(&role.name).or_else(|| self.quotas.get(Quota::EVERYBODY));
+        let quota = quota.copied().unwrap_or_default();
+        role.weight = quota.weight.max(1).into();
+        (role.guarantee, role.limit) = (amounts(&quota.guarantee), amounts(&quota.limit));
     }
 
     /// A role's dominant share of the cluster in one band, over its weight.
@@ -135,25 +148,37 @@ impl Order {
         }
     }
 
-    /// How many more tasks of `need` the role's limit allows, and the dimension that ends it.
-    pub fn quota_left(&self, role: u32, need: &Amounts) -> (usize, usize) {
+    /// How many more tasks of `need` the role's quota allows in the band, and which bound and dimension end it.
+    pub fn quota_left(&self, band: u8, role: u32, need: &Amounts) -> (usize, Bound, usize) {
         let role = &self.roles[role as usize];
-        let Some(limit) = &role.limit else { return (usize::MAX, 0) };
-        let left = |at: usize| {
-            let free = (limit[at] - role.used[at]).max(0);
-            if need[at] <= 0 { usize::MAX } else { usize::try_from(free / need[at]).unwrap_or(usize::MAX) }
+        let left = |at: usize, most: &Amounts, used: &Amounts| {
+            let free = most[at].saturating_sub(used[at]).max(0);
+            if need[at] <= 0 || most[at] == i64::MAX { usize::MAX } else { (free / need[at]) as usize }
         };
-        (0..DIMENSIONS.len()).map(|at| (left(at), at)).min().unwrap_or((usize::MAX, 0))
+        let mut least = (usize::MAX, Bound::Limit, 0);
+        for at in 0..DIMENSIONS.len() {
+            let production = if band == 0 { left(at, &role.guarantee, &role.queues[0].used) } else { usize::MAX };
+            for (left, bound) in [(production, Bound::Guarantee), (left(at, &role.limit, &role.used), Bound::Limit)] {
+                if left < least.0 {
+                    least = (left, bound, at);
+                }
+            }
+        }
+        least
     }
 
-    pub fn has_limit(&self, role: u32) -> bool {
-        self.roles[role as usize].limit.is_some()
-    }
-
-    /// The role's limit and use in a dimension.
-    pub fn quota(&self, role: u32, dimension: usize) -> Option<(i64, i64)> {
+    pub fn is_bounded(&self, role: u32) -> bool {
         let role = &self.roles[role as usize];
-        role.limit.as_ref().map(|limit| (limit[dimension], role.used[dimension]))
+        role.guarantee != NO_BOUND || role.limit != NO_BOUND
+    }
+
+    /// A bound of the role in a dimension, and what it uses of it.
+    pub fn quota(&self, role: u32, bound: Bound, dimension: usize) -> (i64, i64) {
+        let role = &self.roles[role as usize];
+        match bound {
+            Bound::Guarantee => (role.guarantee[dimension], role.queues[0].used[dimension]),
+            Bound::Limit => (role.limit[dimension], role.used[dimension]),
+        }
     }
 
     pub fn enqueue(&mut self, band: u8, role: u32, ticket: Ticket) {

@@ -89,7 +89,7 @@ impl Placer {
     }
 
     pub(super) fn wake_over_quota(&mut self, role: u32) {
-        if self.order.has_limit(role) {
+        if self.order.is_bounded(role) {
             let waiting = self.sleepers.by_level.iter().map(|(_, _, work)| *work);
             let of_role = |work: &u32| self.works.get(*work).role == role && self.works.get(*work).over_quota;
             waiting.filter(of_role).collect::<Vec<_>>().into_iter().for_each(|work| self.wake_one(work));

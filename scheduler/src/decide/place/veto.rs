@@ -4,6 +4,8 @@ use std::fmt;
 
 use dawn_proto::{AgentId, JobKey};
 
+use crate::model::{amount, thousandths};
+
 use super::agents::DIMENSIONS;
 
 /// What the predicate says of one agent. Small and without texts: it is asked millions of times a second.
@@ -133,33 +135,6 @@ pub struct Veto {
     pub nearest: Option<Nearest>,
 }
 
-/// An amount as people write it.
-fn amount(dimension: &str, amount: u64) -> String {
-    match dimension {
-        "memory" | "disk" => bytes(amount),
-        _ => thousandths(amount),
-    }
-}
-
-fn thousandths(amount: u64) -> String {
-    let text = format!("{}.{:03}", amount / 1000, amount % 1000);
-    text.trim_end_matches('0').trim_end_matches('.').to_string()
-}
-
-/// Exact when a power of two divides it, otherwise with one decimal of the largest unit.
-fn bytes(amount: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let exact = (0..UNITS.len()).rev().find(|unit| amount > 0 && amount.is_multiple_of(1 << (10 * unit)));
-    if let Some(unit) = exact
-        && amount >> (10 * unit) < 10_240
-    {
-        return format!("{} {}", amount >> (10 * unit), UNITS[unit]);
-    }
-    let unit = (0..UNITS.len()).rev().find(|unit| amount >= 1 << (10 * unit)).unwrap_or(0);
-    let tenths = u128::from(amount) * 10 / (1u128 << (10 * unit));
-    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
-}
-
 impl fmt::Display for VetoKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -229,15 +204,5 @@ mod tests {
         let limit = VetoKind::Limit { attribute: "rack".into(), most: 2 };
         let veto = Veto { agents: 40, kind: limit, nearest: None };
         assert_eq!(veto.to_string(), "40 agents: 2 tasks of the job per rack already there");
-    }
-
-    #[test]
-    fn amounts_are_exact_where_they_can_be() {
-        assert_eq!(amount("cpu", 1500), "1.5");
-        assert_eq!(amount("cpu", 2000), "2");
-        assert_eq!(amount("memory", 1 << 30), "1 GiB");
-        assert_eq!(amount("memory", 1536 << 20), "1536 MiB");
-        assert_eq!(amount("disk", 1_500_000_001), "1.3 GiB");
-        assert_eq!(amount("disk", 0), "0.0 B");
     }
 }

@@ -1,6 +1,8 @@
 //! Tests of placement as a whole, on small clusters and against a brute-force twin.
 
 mod properties;
+mod quota;
+mod refused;
 mod stories;
 mod twin;
 mod world;

@@ -275,7 +275,7 @@ impl World {
             1 => self.apply(Mutation::AgentMoved { agent, to: NodeState::Up }),
             2 => {
                 let until = self.random.random_bool(0.5).then(|| self.now.wall.plus_ms(20_000));
-                self.apply(Mutation::AgentAvoided { agent, until, why: "failed".into() });
+                self.apply(Mutation::AgentAvoided { agent, until, why: "failed".into(), times: 1 });
             }
             3 => self.connect(agent, !self.connected.contains(&agent)),
             _ => {

@@ -1,0 +1,214 @@
+//! `dawn quota …`: what roles may have, and what they have of it.
+
+use clap::{Args, Subcommand};
+use dawn_proto::v1;
+use serde_json::json;
+
+use super::author;
+use crate::args::Context;
+use crate::client::{Client, Repeat};
+use crate::exit::{Exit, Failure};
+use crate::render::{self, Table, json};
+use crate::spec::{milli, show_milli, size};
+
+#[derive(Subcommand)]
+pub enum Quota {
+    /// Show what a role may have, holds and asks for
+    Get {
+        /// A role of jobs, or * for roles without a quota of their own
+        role: String,
+    },
+    /// Set a role's quota; what is not named stays as it is
+    Set(Set),
+    /// List the quotas of all roles
+    List,
+}
+
+#[derive(Args)]
+pub struct Set {
+    /// A role of jobs, or * for roles without a quota of their own
+    role: String,
+    /// Bounds of its production tasks, such as cpu=8,memory=16GiB; none: unbounded
+    #[arg(long, value_name = "BOUNDS", value_parser = bounds)]
+    guarantee: Option<v1::QuotaBounds>,
+    /// Bounds of all its tasks together; dimensions are cpu, memory, disk, gpu
+    #[arg(long, value_name = "BOUNDS", value_parser = bounds)]
+    limit: Option<v1::QuotaBounds>,
+    /// Its due share of a full cluster beside other roles'
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    weight: Option<u32>,
+}
+
+/// "cpu=8,memory=16GiB"; "none" bounds nothing.
+fn bounds(text: &str) -> Result<v1::QuotaBounds, String> {
+    let mut bounds = v1::QuotaBounds::default();
+    if text == "none" {
+        return Ok(bounds);
+    }
+    for part in text.split(',') {
+        let wrong = || format!("{part:?}: write cpu=8,memory=16GiB,disk=1TiB,gpu=2, or none");
+        let (name, value) = part.split_once('=').ok_or_else(wrong)?;
+        let (slot, amount) = match name.trim() {
+            "cpu" => (&mut bounds.cpu_milli, milli(value)),
+            "memory" => (&mut bounds.memory_bytes, size(value)),
+            "disk" => (&mut bounds.disk_bytes, size(value)),
+            "gpu" => (&mut bounds.gpu_milli, milli(value)),
+            _ => return Err(wrong()),
+        };
+        let amount = amount.map_err(|error| format!("{name} {error}"))?;
+        if slot.replace(amount).is_some() {
+            return Err(format!("{name} is there twice"));
+        }
+    }
+    Ok(bounds)
+}
+
+pub async fn run(quota: Quota, context: &mut Context) -> Result<Exit, Failure> {
+    match quota {
+        Quota::Get { role } => {
+            let call = async |client: &mut Client, request| client.get_quota(request).await;
+            let status = context.scheduler.call(v1::GetQuotaRequest { role }, Repeat::Harmless, call).await?;
+            show(&status, context);
+        }
+        Quota::Set(set) => {
+            let Set { role, guarantee, limit, weight } = set;
+            if guarantee.is_none() && limit.is_none() && weight.is_none() {
+                return Err(Failure::new(Exit::Usage, "nothing to set: give --guarantee, --limit or --weight"));
+            }
+            let weight = weight.unwrap_or(0);
+            let request = v1::SetQuotaRequest { role, guarantee, limit, weight, author: author() };
+            let call = async |client: &mut Client, request| client.set_quota(request).await;
+            let status = context.scheduler.call(request, Repeat::Harmless, call).await?;
+            show(&status, context);
+        }
+        Quota::List => list(context).await?,
+    }
+    Ok(Exit::Done)
+}
+
+async fn list(context: &mut Context) -> Result<(), Failure> {
+    let call = async |client: &mut Client, request| client.list_quota(request).await;
+    let answer = context.scheduler.call(v1::ListQuotaRequest {}, Repeat::Harmless, call).await?;
+    if context.out.json {
+        let quotas: Vec<_> = answer.quotas.iter().map(value).collect();
+        context.out.value(&json::object(json!({ "quotas": quotas, "index": answer.index })));
+        return Ok(());
+    }
+    let mut table = Table::new(&["ROLE", ">WEIGHT", "BOUND", ">CPU", ">MEMORY", ">DISK", ">GPU"]);
+    for status in &answer.quotas {
+        rows(status, &mut table);
+    }
+    match answer.quotas.is_empty() {
+        true => context.out.line("no quotas, and no roles with jobs"),
+        false => context.out.table(&table),
+    }
+    Ok(())
+}
+
+fn show(status: &v1::QuotaStatus, context: &mut Context) {
+    for warning in &status.warnings {
+        eprintln!("dawn: warning: {}", render::safe(warning));
+    }
+    if context.out.json {
+        let mut fields = value(status);
+        fields["index"] = status.index.into();
+        context.out.value(&json::object(fields));
+        return;
+    }
+    let mut table = Table::new(&["ROLE", ">WEIGHT", "BOUND", ">CPU", ">MEMORY", ">DISK", ">GPU"]);
+    rows(status, &mut table);
+    context.out.table(&table);
+}
+
+/// Two rows: production of the guarantee, and all of the limit. "6/8": held of the bound.
+fn rows(status: &v1::QuotaStatus, table: &mut Table) {
+    let (quota, none) = (status.quota.clone().unwrap_or_default(), v1::Resources::default());
+    let origin = if status.own { "" } else { " (default)" };
+    let bounds = [
+        ("guarantee", quota.guarantee.unwrap_or_default(), status.used_production.as_ref().unwrap_or(&none)),
+        ("limit", quota.limit.unwrap_or_default(), status.used.as_ref().unwrap_or(&none)),
+    ];
+    for (at, (name, bound, used)) in bounds.into_iter().enumerate() {
+        let share = |used: u64, bound: Option<u64>, show: fn(u64) -> String| {
+            format!("{}/{}", show(used), bound.map_or_else(|| "-".to_string(), show))
+        };
+        let (role, weight) = (format!("{}{origin}", render::safe(&quota.role)), quota.weight.to_string());
+        table.row(vec![
+            if at == 0 { role } else { String::new() },
+            if at == 0 { weight } else { String::new() },
+            name.to_string(),
+            share(used.cpu_milli, bound.cpu_milli, show_milli),
+            share(used.memory_bytes, bound.memory_bytes, render::bytes),
+            share(used.disk_bytes, bound.disk_bytes, render::bytes),
+            share(used.gpu_milli, bound.gpu_milli, show_milli),
+        ]);
+    }
+}
+
+fn value(status: &v1::QuotaStatus) -> serde_json::Value {
+    let bounds = |bounds: Option<&v1::QuotaBounds>| {
+        let none = v1::QuotaBounds::default();
+        let bounds = bounds.unwrap_or(&none);
+        json!({
+            "cpu_milli": bounds.cpu_milli, "memory_bytes": bounds.memory_bytes,
+            "disk_bytes": bounds.disk_bytes, "gpu_milli": bounds.gpu_milli,
+        })
+    };
+    let amounts = |amounts: Option<&v1::Resources>| {
+        let none = v1::Resources::default();
+        let amounts = amounts.unwrap_or(&none);
+        json!({
+            "cpu_milli": amounts.cpu_milli, "memory_bytes": amounts.memory_bytes,
+            "disk_bytes": amounts.disk_bytes, "gpu_milli": amounts.gpu_milli,
+        })
+    };
+    let quota = status.quota.clone().unwrap_or_default();
+    json!({
+        "role": quota.role, "own": status.own, "weight": quota.weight,
+        "guarantee": bounds(quota.guarantee.as_ref()), "limit": bounds(quota.limit.as_ref()),
+        "used_production": amounts(status.used_production.as_ref()), "used": amounts(status.used.as_ref()),
+        "asked_production": amounts(status.asked_production.as_ref()), "asked": amounts(status.asked.as_ref()),
+        "warnings": status.warnings,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_read_by_name_and_what_is_none_is_named() {
+        let read = bounds("cpu=8,memory=16GiB").unwrap();
+        assert_eq!((read.cpu_milli, read.memory_bytes, read.disk_bytes), (Some(8_000), Some(16 << 30), None));
+        assert_eq!(bounds("none"), Ok(v1::QuotaBounds::default()));
+        assert_eq!(bounds("cpu=0").unwrap().cpu_milli, Some(0), "zero is a bound, not the lack of one");
+        for (text, part) in [
+            ("", "write cpu=8"),
+            ("cpu", "write cpu=8"),
+            ("cpus=8", "\"cpus=8\": write"),
+            ("cpu=-1", "cpu is no number"),
+            ("memory=lots", "memory is no size"),
+            ("cpu=1,cpu=2", "cpu is there twice"),
+        ] {
+            assert!(bounds(text).unwrap_err().contains(part), "{text}: {:?}", bounds(text));
+        }
+    }
+
+    #[test]
+    fn a_quota_shows_what_is_held_of_each_bound() {
+        let guarantee = bounds("cpu=8").unwrap();
+        let status = v1::QuotaStatus {
+            quota: Some(v1::Quota { role: "www".into(), guarantee: Some(guarantee), limit: None, weight: 2 }),
+            own: true,
+            used_production: Some(v1::Resources { cpu_milli: 6_500, ..Default::default() }),
+            used: Some(v1::Resources { cpu_milli: 7_000, memory_bytes: 1 << 30, ..Default::default() }),
+            ..Default::default()
+        };
+        let mut all = Table::new(&["ROLE", ">WEIGHT", "BOUND", ">CPU", ">MEMORY", ">DISK", ">GPU"]);
+        rows(&status, &mut all);
+        let text = all.text();
+        assert!(text.contains("www        2  guarantee  6.5/8"), "{text}");
+        assert!(text.contains("limit        7/-  1 GiB/-"), "{text}");
+        assert_eq!(value(&status)["limit"]["cpu_milli"], serde_json::Value::Null);
+    }
+}

@@ -1,0 +1,116 @@
+//! Quotas at submission, and setting them. What they mean: `model/quota.rs`. Not here: placement, which keeps them too.
+
+use dawn_proto::v1::{JobKind, Tier};
+
+use super::step::Step;
+use crate::model::{Answer, BOUNDED, Bound, Bounds, Job, JobId, JobSpec, Mutation, Quota, Refusal, State, bounded};
+
+/// Amounts in the order of [`Bounds`]: production tasks, and all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    pub production: [u64; 4],
+    pub all: [u64; 4],
+}
+
+impl Asked {
+    /// By so many tasks of a spec.
+    fn by(spec: &JobSpec, tasks: u64) -> Asked {
+        let all = bounded(&spec.demand).map(|amount| amount.saturating_mul(tasks));
+        let production = if spec.tier == Tier::Production { all } else { [0; 4] };
+        Asked { production, all }
+    }
+
+    fn with(self, other: Asked, join: fn(u64, u64) -> u64) -> Asked {
+        let joined = |a: [u64; 4], b: [u64; 4]| std::array::from_fn(|at| join(a[at], b[at]));
+        Asked { production: joined(self.production, other.production), all: joined(self.all, other.all) }
+    }
+
+    /// What a bound is about.
+    pub fn under(&self, bound: Bound) -> &[u64; 4] {
+        match bound {
+            Bound::Guarantee => &self.production,
+            Bound::Limit => &self.all,
+        }
+    }
+}
+
+/// What a role's jobs ask for, but for one of them. Takes time for each job of the role.
+pub fn asked(state: &State, role: &str, but_for: Option<JobId>) -> Asked {
+    let jobs = state.jobs_of_role(role).filter(|job| Some(job.id) != but_for);
+    jobs.map(|job| asked_by(state, job)).fold(Asked::default(), |sum, one| sum.with(one, u64::saturating_add))
+}
+
+/// As many tasks as it wants or, where that is more, still has.
+fn asked_by(state: &State, job: &Job) -> Asked {
+    let Some(spec) = state.current_spec(job) else { return Asked::default() };
+    let wanted = match spec.job.kind {
+        _ if job.ended.is_some() => 0,
+        // Instances that are done ask for nothing more.
+        JobKind::Batch if job.settled == Job::SETTLED => 0,
+        _ => u64::from(spec.job.instances).saturating_sub(job.stopped.len() as u64),
+    };
+    Asked::by(&spec.job, wanted.max(u64::from(job.living)))
+}
+
+/// Whether what is submitted fits the role's quota.
+pub(super) fn admit(state: &State, job: Option<&Job>, spec: &JobSpec) -> Result<(), Refusal> {
+    let role = spec.key.role();
+    let quota = state.quota_of(role);
+    if Bound::ALL.iter().all(|bound| quota.bounds(*bound).is_none()) {
+        return Ok(());
+    }
+    let before = job.map(|job| asked_by(state, job)).unwrap_or_default();
+    let after = Asked::by(spec, spec.instances.into());
+    let others = asked(state, role, job.map(|job| job.id));
+    let used = others.with(before, u64::saturating_add);
+    let asks = others.with(before.with(after, u64::max), u64::saturating_add);
+    for bound in Bound::ALL {
+        for (at, have) in quota.bounds(bound).0.iter().enumerate() {
+            let Some(have) = *have else { continue };
+            let is_more = after.under(bound)[at] > before.under(bound)[at];
+            if is_more && asks.under(bound)[at] > have {
+                return Err(Refusal::OverQuota {
+                    role: role.to_string(),
+                    bound,
+                    dimension: BOUNDED[at],
+                    have,
+                    used: used.under(bound)[at],
+                    asks: asks.under(bound)[at],
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Sets what is given of a role's quota; the rest stays as it counts now.
+pub(super) fn set(
+    step: &mut Step,
+    role: &str,
+    (guarantee, limit, weight): (Option<Bounds>, Option<Bounds>, Option<u32>),
+    author: &str,
+) -> Result<Answer, Refusal> {
+    let state = step.state;
+    let now = state.quota_of(role);
+    let quota = Quota {
+        guarantee: guarantee.unwrap_or(now.guarantee),
+        limit: limit.unwrap_or(now.limit),
+        weight: weight.unwrap_or(now.weight),
+    };
+    let pairs = quota.guarantee.0.iter().zip(quota.limit.0).zip(BOUNDED);
+    for ((guarantee, limit), dimension) in pairs {
+        if let (Some(guarantee), Some(limit)) = (*guarantee, limit)
+            && guarantee > limit
+        {
+            return Err(Refusal::GuaranteeAboveLimit { dimension, guarantee, limit });
+        }
+    }
+    let own = state.quotas.get(role).copied();
+    if own.is_none() && state.quotas.len() >= Quota::MOST {
+        return Err(Refusal::Full { what: "quotas", have: state.quotas.len() });
+    }
+    if own.unwrap_or_default() != quota {
+        step.mutations.push(Mutation::QuotaSet { role: role.into(), quota, author: author.into() });
+    }
+    Ok(Answer::QuotaSet)
+}

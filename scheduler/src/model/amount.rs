@@ -1,0 +1,60 @@
+//! Amounts of resources as people write them.
+
+/// In the dimension's unit: memory and disk in bytes, all others in thousandths. "1.5", "512 MiB".
+pub fn amount(dimension: &str, amount: u64) -> String {
+    match dimension {
+        "memory" | "disk" => bytes(amount),
+        _ => thousandths(amount),
+    }
+}
+
+/// With the name of the dimension: "8 cpus", "512 MiB of memory".
+pub fn amount_of(dimension: &str, of: u64) -> String {
+    let text = amount(dimension, of);
+    match dimension {
+        "cpu" | "gpu" if of == 1000 => format!("{text} {dimension}"),
+        "cpu" | "gpu" => format!("{text} {dimension}s"),
+        _ => format!("{text} of {dimension}"),
+    }
+}
+
+/// "0.5" for 500.
+pub fn thousandths(amount: u64) -> String {
+    if amount.is_multiple_of(1000) {
+        return (amount / 1000).to_string();
+    }
+    let text = format!("{}.{:03}", amount / 1000, amount % 1000);
+    text.trim_end_matches('0').to_string()
+}
+
+/// Exact when a power of two divides it, otherwise with one decimal of the largest unit.
+fn bytes(amount: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let exact = (0..UNITS.len()).rev().find(|unit| amount > 0 && amount.is_multiple_of(1 << (10 * unit)));
+    if let Some(unit) = exact
+        && amount >> (10 * unit) < 10_240
+    {
+        return format!("{} {}", amount >> (10 * unit), UNITS[unit]);
+    }
+    let unit = (0..UNITS.len()).rev().find(|unit| amount >= 1 << (10 * unit)).unwrap_or(0);
+    let tenths = u128::from(amount) * 10 / (1u128 << (10 * unit));
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_are_exact_where_they_can_be() {
+        assert_eq!(amount("cpu", 1500), "1.5");
+        assert_eq!(amount("cpu", 2000), "2");
+        assert_eq!(amount("cpu", 10_000), "10");
+        assert_eq!(amount("memory", 1 << 30), "1 GiB");
+        assert_eq!(amount("memory", 1536 << 20), "1536 MiB");
+        assert_eq!(amount("disk", 1_500_000_001), "1.3 GiB");
+        assert_eq!(amount("disk", 0), "0.0 B");
+        assert_eq!(amount_of("gpu", 1000), "1 gpu");
+        assert_eq!(amount_of("disk", 1 << 20), "1 MiB of disk");
+    }
+}

@@ -1,0 +1,32 @@
+//! Quotas, both ways.
+
+use dawn_proto::v1;
+
+use crate::model::{Bounds, Quota};
+
+/// A dimension that is missing is not bounded.
+pub fn bounds_from_wire(wire: &v1::QuotaBounds) -> Bounds {
+    Bounds([wire.cpu_milli, wire.memory_bytes, wire.disk_bytes, wire.gpu_milli])
+}
+
+fn bounds_to_wire(bounds: &Bounds) -> Option<v1::QuotaBounds> {
+    let Bounds([cpu_milli, memory_bytes, disk_bytes, gpu_milli]) = *bounds;
+    (!bounds.is_none()).then_some(v1::QuotaBounds { cpu_milli, memory_bytes, disk_bytes, gpu_milli })
+}
+
+/// A role's quota as a message.
+pub fn quota_to_wire(role: &str, quota: &Quota) -> v1::Quota {
+    let (guarantee, limit) = (bounds_to_wire(&quota.guarantee), bounds_to_wire(&quota.limit));
+    v1::Quota { role: role.to_string(), guarantee, limit, weight: quota.weight }
+}
+
+/// The role and its quota; weights out of range become the nearest one.
+pub fn quota_from_wire(wire: Option<&v1::Quota>) -> (String, Quota) {
+    let bounds = |bounds: Option<&v1::QuotaBounds>| bounds.map(bounds_from_wire).unwrap_or_default();
+    let quota = Quota {
+        guarantee: bounds(wire.and_then(|wire| wire.guarantee.as_ref())),
+        limit: bounds(wire.and_then(|wire| wire.limit.as_ref())),
+        weight: wire.map_or(1, |wire| wire.weight.clamp(1, Quota::MAX_WEIGHT)),
+    };
+    (wire.map(|wire| wire.role.clone()).unwrap_or_default(), quota)
+}
