@@ -8,6 +8,7 @@ mod agents;
 mod cron;
 mod effects;
 mod kill;
+mod lease;
 mod liveness;
 pub mod place;
 mod prune;

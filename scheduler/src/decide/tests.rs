@@ -4,6 +4,7 @@ mod agents;
 mod cron;
 mod fleet;
 mod kill;
+mod lease;
 mod liveness;
 mod promises;
 mod prune;

@@ -101,14 +101,14 @@ fn a_stale_order_of_any_kind_does_nothing_but_drop_the_link() {
         launch(1, 2, 1, &[]),
         Event::Link(LinkEvent::Kill(kill)),
         Event::Link(LinkEvent::Reconcile { epoch: Epoch(1), tasks: vec![TaskId(1)] }),
-        Event::Link(LinkEvent::HeartbeatAck { epoch: Epoch(1) }),
+        Event::Link(LinkEvent::HeartbeatAck { sequence: 1, epoch: Epoch(1) }),
         Event::Link(registered),
     ];
     for order in orders {
         let mut world = connected();
         world.launch(1);
         world.settle();
-        world.link(LinkEvent::HeartbeatAck { epoch: Epoch(2) });
+        world.link(LinkEvent::HeartbeatAck { sequence: 1, epoch: Epoch(2) });
         world.settle();
         assert_eq!(world.memory.epoch_seen, Epoch(2), "durable before anything else");
         let case = format!("{order:?}");
