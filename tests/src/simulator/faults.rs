@@ -71,7 +71,7 @@ impl World {
             5 => Fault::Reboot { machine },
             6 | 7 => Fault::Cut { machine, for_ms: self.within(100, 20_000) },
             // Longer than what must not live twice is waited for.
-            12 => Fault::Cut { machine, for_ms: self.within(20_000, 60_000) },
+            12 => Fault::Cut { machine, for_ms: self.within(20_000, 90_000) },
             13 => Fault::Pause { machine, for_ms: self.within(1_000, 60_000) },
             8 => Fault::Reset { machine },
             9 => Fault::ExecutorKilled { machine },

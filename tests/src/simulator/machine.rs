@@ -168,7 +168,7 @@ impl World {
         if node.agent.take().is_none() {
             return;
         }
-        (node.session, node.life) = (None, node.life + 1);
+        (node.session, node.paused, node.life) = (None, None, node.life + 1);
         self.summary.crashes += 1;
         self.note(|| format!("agent {machine} crashes"));
         self.reset_all(|link| link.machine == machine);

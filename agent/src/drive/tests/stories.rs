@@ -8,14 +8,14 @@ use crate::model::{
     Effect, Event, ExecutorEvent, Kill, Launch, LinkEvent, MAX_WAITING_LAUNCHES, MachineEvent, Message, Port,
 };
 
-fn connected() -> World {
+pub(super) fn connected() -> World {
     let mut world = World::new();
     world.connect();
     world.settle();
     world
 }
 
-fn launch(epoch: u64, task: u64, spec: u64, ports: &[u16]) -> Event {
+pub(super) fn launch(epoch: u64, task: u64, spec: u64, ports: &[u16]) -> Event {
     let ports = ports.iter().map(|number| Port { name: "http".into(), number: *number }).collect();
     Event::Link(LinkEvent::Launch(Launch {
         epoch: Epoch(epoch),
@@ -29,7 +29,7 @@ fn launch(epoch: u64, task: u64, spec: u64, ports: &[u16]) -> Event {
 }
 
 /// The effects of one event alone.
-fn effects(world: &mut World, event: Event) -> Vec<Effect> {
+pub(super) fn effects(world: &mut World, event: Event) -> Vec<Effect> {
     assert!(world.pending.is_empty());
     world.agent.step(event, world.now)
 }

@@ -211,7 +211,7 @@ impl World {
         match effect {
             Effect::Remember(memory) => self.memory = memory,
             Effect::Send { session, message } if session == self.session => self.hear(message),
-            Effect::Send { .. } | Effect::OpenTunnel { .. } => {}
+            Effect::Send { .. } | Effect::OpenTunnel { .. } | Effect::Renew { .. } => {}
             Effect::Hangup { .. } => self.connect(),
             Effect::Fatal { why } => self.fatal = Some(why),
             Effect::Vet { task, ports, .. } => {
