@@ -34,6 +34,7 @@ fn every_planted_mistake_is_found() {
         Planted::DurableLost,
         Planted::ExecutorTwice,
         Planted::StopOnAbsence,
+        Planted::ReplacedTooEarly,
     ];
     for mistake in mistakes {
         let found = (0..60).find_map(|seed| run(Scenario { planted: Some(mistake), ..Scenario::new(seed) }).err());

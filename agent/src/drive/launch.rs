@@ -79,8 +79,12 @@ impl Agent {
         if let Err(veto) = admit::admit(&room, &spec.demand, &launch.ports) {
             return self.refuse(&launch, veto.reason(), &veto.to_string(), now);
         }
+        if spec.at_most_one && !self.lease.is_held(now.mono_ms) {
+            let why = "this agent's lease has run out: the order may be older than a replacement";
+            return self.refuse(&launch, Reason::LaunchRefused, why, now);
+        }
         let (task, user, ports) = (launch.task, spec.user.clone(), launch.ports.clone());
-        let record = LaunchRecord { launch, spec, identity: Identity::default() };
+        let record = LaunchRecord { launch, spec, identity: Identity::default(), lease_until_ms: None };
         let held = held_task(record, self.setup.default_max_pids, now);
         self.take_room(&held);
         self.tasks.insert(task, held);
@@ -114,6 +118,7 @@ impl Agent {
         task.identity = identity.clone();
         let Some(record) = &mut task.record else { return };
         record.identity = identity;
+        record.lease_until_ms = record.spec.at_most_one.then(|| self.lease.until_ms());
         let effect = Effect::Checkpoint(record.clone());
         self.take_step(id, Step::Done, now);
         self.effects.push(effect);
@@ -152,6 +157,9 @@ impl Agent {
             return self.fail(id, &refusal, now);
         }
         let kill = task.kill.clone();
+        if task.at_most_one {
+            self.effects.push(Effect::Renew { task: id, until_ms: self.lease.until_ms() });
+        }
         self.take_step(id, Step::Done, now);
         if let Some(kill) = kill {
             let (reason, grace_period_ms) = (kill.reason, kill.grace_period_ms);
@@ -195,11 +203,13 @@ pub(super) fn bare_task(id: TaskId, now: Now) -> HeldTask {
         identity: Identity::default(),
         grace_period_ms: 0,
         ladder_ms: 0,
+        at_most_one: false,
         record: None,
         on_disk: false,
         heard: 0,
         last: Report::new(id, 0, TaskState::Assigned, now.wall, Reason::None, ""),
         verdict: None,
+        withheld: None,
         unacked: Default::default(),
         resend_at_ms: 0,
         kill: None,
@@ -218,6 +228,7 @@ fn held_task(record: LaunchRecord, default_pids: u32, now: Now) -> HeldTask {
         limits: record.limits(default_pids),
         grace_period_ms: record.spec.grace_period_ms,
         ladder_ms: record.spec.ladder_ms,
+        at_most_one: record.spec.at_most_one,
         record: Some(Box::new(record.clone())),
         ..bare_task(record.launch.task, now)
     }

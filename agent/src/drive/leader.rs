@@ -74,6 +74,7 @@ impl Link {
 impl Agent {
     pub(super) fn on_up(&mut self, session: u64, now: Now) {
         self.link = Link::Up { session, heard_ms: now.mono_ms };
+        self.lease.registering(now.mono_ms);
         let held = self.tasks.values().filter(|task| task.is_living() || !task.released);
         let register = RegisterMessage {
             agent_id: self.setup.agent_id.to_string(),
@@ -158,7 +159,9 @@ impl Agent {
         }
         info!(epoch = epoch.0, lease_ms, "registered");
         let (heard_ms, beat_at_ms) = (now.mono_ms, now.mono_ms + interval_ms);
-        self.link = Link::Registered { session, heard_ms, interval_ms, lease_ms, beat_at_ms, beats: 0 };
+        let beats = self.lease.beats;
+        self.link = Link::Registered { session, heard_ms, interval_ms, lease_ms, beat_at_ms, beats };
+        self.lease_begins(lease_ms, now);
         self.resend_unacked(now, true);
     }
 

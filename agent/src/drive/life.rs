@@ -6,7 +6,6 @@ use tracing::{debug, error, warn};
 
 use super::Agent;
 use crate::decide::phase::{self, Step};
-use crate::decide::stop;
 use crate::model::{Effect, ExecutorEvent, HeldTask, Kill, MachineEvent, Now, Phase, Report};
 
 /// A report that is not acknowledged is sent again after this long.
@@ -22,7 +21,7 @@ impl Agent {
             MachineEvent::Heard { task, event } => self.on_heard(task, event, now),
             MachineEvent::Gone { task } => self.on_gone(task, now),
             MachineEvent::Recorded { task } => self.on_recorded(task, now),
-            MachineEvent::Cleaned { task, bytes } => self.on_cleaned(task, bytes),
+            MachineEvent::Cleaned { task, bytes } => self.on_cleaned(task, bytes, now),
         }
     }
 
@@ -87,18 +86,11 @@ impl Agent {
             self.tasks.insert(id, held);
             return self.end(id, TaskState::Killed, kill.reason, "killed before it was started", now);
         }
-        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.is_living()) else {
+        if !self.tasks.get(&id).is_some_and(HeldTask::is_living) {
             let report = self.standing(id, now.wall);
             return self.report(report);
-        };
-        let tell = stop::order(task, kill.reason, kill.grace_period_ms, now.mono_ms);
-        let phase = task.phase;
-        self.killing.insert(id);
-        // In an earlier phase the step under way notices the kill when it is done.
-        if tell && phase == Phase::Live {
-            let (reason, grace_period_ms) = (kill.reason, kill.grace_period_ms);
-            self.effects.push(Effect::TellKill { task: id, reason, grace_period_ms });
         }
+        self.stop_task(id, kill.reason, kill.grace_period_ms, now);
     }
 
     /// Ends a task by the agent's own verdict: durable first where a restart could find the task, then reported.
@@ -117,17 +109,24 @@ impl Agent {
     fn on_recorded(&mut self, id: TaskId, now: Now) {
         let Some(task) = self.tasks.get_mut(&id).filter(|task| task.phase == Phase::Deciding) else { return };
         let Some(report) = task.verdict.take() else { return };
+        // What must not live twice may be replaced as soon as this is told: not before nothing of it is left.
+        let withheld = task.at_most_one.then(|| report.clone());
+        task.withheld.clone_from(&withheld);
         self.take_step(id, Step::Recorded, now);
-        self.publish(report, now);
+        if withheld.is_none() {
+            self.publish(report, now);
+        }
         if self.reboot_verdicts.remove(&id) && self.reboot_verdicts.is_empty() {
             self.remember_boot();
         }
     }
 
-    fn on_cleaned(&mut self, id: TaskId, bytes: u64) {
-        if let Some(task) = self.tasks.get_mut(&id) {
-            task.cleaned = true;
-            task.bytes = bytes;
+    fn on_cleaned(&mut self, id: TaskId, bytes: u64, now: Now) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        task.cleaned = true;
+        task.bytes = bytes;
+        if let Some(report) = task.withheld.take() {
+            self.publish(report, now);
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod launch;
 mod leader;
+mod lease;
 mod life;
 pub mod pulse;
 mod recover;
@@ -21,6 +22,7 @@ use crate::model::{
     Effect, Event, HeldTask, Launch, LinkEvent, MAX_FORGOTTEN_TASKS, Memory, Message, Now, OfferState, Report, Spec,
 };
 use leader::Link;
+use lease::Lease;
 
 /// What an agent is told at its start.
 #[derive(Clone, Debug)]
@@ -44,6 +46,7 @@ pub struct Agent {
     memory: Memory,
     offer: OfferState,
     link: Link,
+    lease: Lease,
     tasks: BTreeMap<TaskId, HeldTask>,
     /// Demands of all living tasks.
     held: Resources,
@@ -68,6 +71,7 @@ pub struct Agent {
 impl Agent {
     /// Takes one event in. The effects are to be carried out in order.
     pub fn step(&mut self, event: Event, now: Now) -> Vec<Effect> {
+        self.hold_to_lease(now);
         match event {
             Event::Link(event) => self.on_link(event, now),
             Event::Machine(event) => self.on_machine(event, now),
@@ -112,8 +116,10 @@ impl Agent {
                 let known = self.tasks.get(&log.task).is_some_and(|task| task.on_disk);
                 self.effects.push(Effect::OpenTunnel { tunnel, log, known });
             }
-            LinkEvent::HeartbeatAck { epoch } => {
-                self.fence(epoch, "a heartbeat's answer");
+            LinkEvent::HeartbeatAck { sequence, epoch } => {
+                if self.fence(epoch, "a heartbeat's answer") {
+                    self.lease_goes_on(sequence, now);
+                }
             }
         }
     }

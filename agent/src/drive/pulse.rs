@@ -1,7 +1,7 @@
 //! The loop around the agent: one event at a time in, its effects out to the edges, in order.
 
 use std::future::Future;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dawn_proto::Timestamp;
 use tokio::sync::mpsc;
@@ -24,19 +24,15 @@ pub trait Hands {
     fn act(&mut self, effect: Effect) -> Result<(), Self::Error>;
 }
 
-/// Reads both clocks.
-pub struct Clock {
-    start: Instant,
-}
+/// Reads both clocks. The monotonic one is the machine's boot clock, which executors share and which goes on while the
+/// machine is suspended: leases are told by it.
+pub struct Clock;
 
 impl Clock {
-    pub fn start() -> Self {
-        Clock { start: Instant::now() }
-    }
-
     pub fn now(&self) -> Now {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let mono_ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let mono_ms = u64::try_from(boot.tv_sec.saturating_mul(1_000) + boot.tv_nsec / 1_000_000).unwrap_or(0);
         Now { wall: Timestamp(i64::try_from(wall.as_millis()).unwrap_or(i64::MAX)), mono_ms }
     }
 }

@@ -5,6 +5,7 @@ use dawn_proto::{TaskId, TaskState};
 use tracing::{info, warn};
 
 use super::leader::Link;
+use super::lease::Lease;
 use super::{Agent, Setup};
 use crate::decide::attach::{self, Attach};
 use crate::decide::stop;
@@ -28,6 +29,7 @@ impl Agent {
             memory,
             offer,
             link: Link::Down,
+            lease: Lease::new(resume_within_ms, now.mono_ms),
             tasks: Default::default(),
             held: Default::default(),
             ports: Default::default(),
@@ -104,8 +106,8 @@ impl Agent {
     fn take_in_ended(&mut self, mut task: HeldTask) {
         let id = task.id;
         task.phase = Phase::Over;
-        task.ended_at = Some(task.last.at);
-        if !task.released {
+        task.ended_at = Some(task.withheld.as_ref().unwrap_or(&task.last).at);
+        if !task.released && task.withheld.is_none() {
             task.unacked.push_back(task.last.clone());
             self.unacked.insert(id);
         }
@@ -117,10 +119,16 @@ impl Agent {
 }
 
 fn restored(found: Recovered, now: Now) -> HeldTask {
-    let RecoveredRecord { demand, ports, limits, identity, grace_period_ms, ladder_ms } =
+    let RecoveredRecord { demand, ports, limits, identity, grace_period_ms, ladder_ms, at_most_one } =
         found.record.unwrap_or_default();
     let standing = Report::new(found.task, 0, TaskState::Assigned, found.checkpointed_at, Reason::None, "");
     let kill = found.kill_begun.map(|reason| stop::resumed(reason, grace_period_ms, ladder_ms, now.mono_ms));
+    let told = found.last.unwrap_or(standing);
+    // The verdict on what must not live twice waits until nothing of it is left.
+    let (last, withheld) = match found.verdict {
+        Some(verdict) if at_most_one && !found.released => (told, Some(verdict)),
+        verdict => (verdict.unwrap_or(told), None),
+    };
     HeldTask {
         phase: Phase::Live,
         demand,
@@ -129,9 +137,11 @@ fn restored(found: Recovered, now: Now) -> HeldTask {
         identity,
         grace_period_ms,
         ladder_ms,
+        at_most_one,
         on_disk: true,
         heard: found.heard,
-        last: found.verdict.or(found.last).unwrap_or(standing),
+        last,
+        withheld,
         kill,
         processes: found.processes,
         released: found.released,

@@ -18,6 +18,7 @@ impl Agent {
             self.hang_up(None);
         }
         if let Some(sequence) = self.link.beat(now.mono_ms) {
+            self.lease.beating(sequence, now.mono_ms);
             self.send(Message::Heartbeat { sequence });
         }
         if self.offer.readmit(now.mono_ms) {

@@ -61,6 +61,7 @@ pub enum LinkEvent {
         log: LogRequest,
     },
     HeartbeatAck {
+        sequence: u64,
         epoch: Epoch,
     },
 }
@@ -235,6 +236,11 @@ pub enum Effect {
         task: TaskId,
         reason: Reason,
         grace_period_ms: Option<u64>,
+    },
+    /// Tell its executor that it may live until then.
+    Renew {
+        task: TaskId,
+        until_ms: u64,
     },
     /// Kill every process of it now; the executor lives.
     ForceKill {

@@ -75,6 +75,8 @@ pub struct HeldTask {
     pub identity: Identity,
     pub grace_period_ms: u64,
     pub ladder_ms: u64,
+    /// Lives only while the agent's lease is held.
+    pub at_most_one: bool,
     /// Kept until the plan is written.
     pub record: Option<Box<LaunchRecord>>,
     /// Whether it has a directory.
@@ -85,6 +87,8 @@ pub struct HeldTask {
     pub last: Report,
     /// The agent's own verdict while it is being made durable.
     pub verdict: Option<Report>,
+    /// Durable, and told once nothing of the task is left.
+    pub withheld: Option<Report>,
     /// Reports not acknowledged, oldest first.
     pub unacked: VecDeque<Report>,
     /// Monotonic; unacknowledged reports are sent again then.

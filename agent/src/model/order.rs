@@ -48,6 +48,8 @@ pub struct Spec {
     pub grace_period_ms: u64,
     /// The rest of the kill ladder: lifecycle endpoints and final processes.
     pub ladder_ms: u64,
+    /// No instance may live twice.
+    pub at_most_one: bool,
     /// The task part of the spec as it came, encoded.
     pub payload: Vec<u8>,
 }
@@ -87,6 +89,8 @@ pub struct LaunchRecord {
     pub launch: Launch,
     pub spec: Arc<Spec>,
     pub identity: Identity,
+    /// On the boot clock, for what must not live twice: the executor kills it then, unless told of a renewal.
+    pub lease_until_ms: Option<u64>,
 }
 
 impl LaunchRecord {

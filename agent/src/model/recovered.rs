@@ -33,6 +33,7 @@ pub struct RecoveredRecord {
     pub identity: Identity,
     pub grace_period_ms: u64,
     pub ladder_ms: u64,
+    pub at_most_one: bool,
 }
 
 /// One task directory as found.

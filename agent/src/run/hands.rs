@@ -187,6 +187,7 @@ impl Hands for Edges {
             Effect::TellKill { task, reason, grace_period_ms } => {
                 self.tell_executor(task, Command::Kill { reason, grace_period_ms })
             }
+            Effect::Renew { task, until_ms } => self.tell_executor(task, Command::Renew { until_ms }),
             Effect::KillExecutor { task } => self.tell_executor(task, Command::KillExecutor),
             Effect::ForceKill { task, processes } => self.clean_job(move |shared| {
                 shared.kill(task, &processes);

@@ -61,7 +61,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     info!(agent = %setup.agent_id, isolation = setup.isolation, tasks = found.len(), "agent starts");
     let (sender, events) = mpsc::channel(MAX_EVENTS);
     let (link, handle) = Link::new(config.schedulers.clone(), env!("CARGO_PKG_VERSION"), sender.clone());
-    let clock = Clock::start();
+    let clock = Clock;
     let (agent, first) = Agent::new(setup, memory, found, clock.now());
     let vetting = Vetting { run_as_self: config.run_as_self };
     let edges = Edges::new(config, tree.clone(), tasks, vetting, handle, sender);

@@ -32,7 +32,7 @@ pub fn decode_scheduler(message: v1::SchedulerMessage) -> Option<LinkEvent> {
             LinkEvent::Reconcile { epoch: Epoch(m.epoch), tasks: m.task_ids.into_iter().map(TaskId).collect() }
         }
         M::OpenTunnel(m) => LinkEvent::OpenTunnel { tunnel: m.tunnel_id, log: decode_log(m.read_log?) },
-        M::HeartbeatAck(m) => LinkEvent::HeartbeatAck { epoch: Epoch(m.epoch) },
+        M::HeartbeatAck(m) => LinkEvent::HeartbeatAck { sequence: m.sequence, epoch: Epoch(m.epoch) },
     })
 }
 
@@ -82,6 +82,7 @@ fn decode_spec(message: v1::Spec) -> LinkEvent {
         max_pids: task.max_pids,
         grace_period_ms: task.grace_period_ms,
         ladder_ms: endpoints_ms.saturating_add(task.finalization_wait_ms),
+        at_most_one: spec.at_most_one,
         payload: task.encode_to_vec(),
     }))
 }

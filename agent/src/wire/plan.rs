@@ -45,6 +45,7 @@ pub fn encode_plan(
         hostname: hostname.to_string(),
         attempt: launch.attempt,
         run_at_ms: launch.run_at_ms,
+        lease_until_boot_ms: record.lease_until_ms.map(boot_ms),
     };
     Ok(plan.encode_to_vec())
 }
@@ -77,6 +78,7 @@ pub fn decode_plan(bytes: &[u8], default_pids: u32) -> Result<KeptPlan, DecodeEr
         identity: Identity { uid: plan.uid, gid: plan.gid, groups: plan.groups },
         grace_period_ms: task.grace_period_ms,
         ladder_ms: endpoints_ms.saturating_add(task.finalization_wait_ms),
+        at_most_one: plan.lease_until_boot_ms.is_some(),
     };
     Ok(KeptPlan { record, processes: task.processes.into_iter().map(|process| process.name).collect() })
 }
@@ -140,6 +142,15 @@ pub fn encode_subscribe(sequence: u64) -> Vec<u8> {
 pub fn encode_kill(reason: v1::Reason, grace_period_ms: Option<u64>) -> Vec<u8> {
     let kill = v1::ExecutorKill { reason: reason.into(), grace_period_ms };
     encode_request(executor_request::Request::Kill(kill))
+}
+
+/// The task may live until `until_ms` of the boot clock.
+pub fn encode_renewal(until_ms: u64) -> Vec<u8> {
+    encode_request(executor_request::Request::Renew(v1::LeaseRenewal { until_boot_ms: boot_ms(until_ms) }))
+}
+
+fn boot_ms(ms: u64) -> i64 {
+    i64::try_from(ms).unwrap_or(i64::MAX)
 }
 
 fn encode_request(request: executor_request::Request) -> Vec<u8> {

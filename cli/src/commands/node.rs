@@ -43,15 +43,27 @@ pub async fn all(context: &mut Context) -> Result<Vec<v1::Node>, Failure> {
 
 async fn list(context: &mut Context) -> Result<Exit, Failure> {
     let nodes = all(context).await?;
+    let trouble = trouble(context).await?;
     if context.out.json {
         let nodes: Vec<_> = nodes.iter().map(json::node).collect();
-        context.out.value(&json::object(serde_json::json!({ "nodes": nodes })));
-    } else if nodes.is_empty() {
+        context.out.value(&json::object(serde_json::json!({ "nodes": nodes, "trouble": trouble })));
+        return Ok(Exit::Done);
+    }
+    if !trouble.is_empty() {
+        context.out.line(&format!("trouble: {}", render::safe(&trouble)));
+    }
+    if nodes.is_empty() {
         context.out.line("no nodes; start one with `dawn agent --scheduler HOST:PORT --work-dir DIR`");
     } else {
         context.out.table(&table(&nodes, time::now_ms()));
     }
     Ok(Exit::Done)
+}
+
+/// Why the scheduler replaces no tasks of silent nodes, or takes no writes; empty: all is well.
+async fn trouble(context: &mut Context) -> Result<String, Failure> {
+    let call = async |client: &mut Client, request| client.get_server_info(request).await;
+    Ok(context.scheduler.call(v1::GetServerInfoRequest {}, Repeat::Harmless, call).await?.trouble)
 }
 
 fn state(node: &v1::Node, now_ms: i64) -> String {

@@ -37,6 +37,7 @@ pub const JOB: &[&str] = &[
     "max_concurrency",
     "max_run_time",
     "disruption_budget",
+    "at_most_one",
 ];
 pub const PROCESS: &[&str] =
     &["name", "run", "after", "env", "daemon", "ephemeral", "final", "max_failures", "min_duration"];
@@ -81,6 +82,7 @@ pub fn read(r: &mut Reader, node: &Node, path: &str) -> Option<v1::JobSpec> {
         max_run_time_ms: f.parsed(r, ("max_run_time", "max_run_time_ms"), units::duration).unwrap_or(0),
         disruption_budget: f.parsed(r, ("disruption_budget", "disruption_budget"), whole).unwrap_or(0),
         dedicated: f.text(r, "dedicated", "dedicated").unwrap_or_default(),
+        at_most_one: f.flag(r, "at_most_one", "at_most_one"),
     })
 }
 

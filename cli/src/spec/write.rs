@@ -120,6 +120,7 @@ fn out(spec: &v1::JobSpec) -> Fields {
     the_rest(&mut f, &task);
     f.shown("max_run_time", spec.max_run_time_ms, show_duration);
     f.number("disruption_budget", spec.disruption_budget);
+    f.flag("at_most_one", spec.at_most_one);
     f
 }
 

@@ -2,6 +2,7 @@
 //! Not here: I/O, clocks, and the changing of state.
 
 mod active;
+mod lease;
 mod stopping;
 
 use dawn_proto::v1::{Reason, TaskState};
@@ -20,6 +21,7 @@ pub fn decide(plan: &Plan, state: &State, input: &Input, now_ms: i64) -> Decisio
     let mut step = Step { plan, state: state.clone(), now_ms, decision: Decision::default() };
     if state.stage != Stage::Ended {
         step.take(input);
+        step.hold_to_lease();
         step.advance();
     }
     step.decision
@@ -27,7 +29,7 @@ pub fn decide(plan: &Plan, state: &State, input: &Input, now_ms: i64) -> Decisio
 
 /// When a [`Input::Tick`] is needed at the latest; None: nothing waits for time.
 pub fn deadline_ms(plan: &Plan, state: &State) -> Option<i64> {
-    match state.stage {
+    let stage_ms = match state.stage {
         Stage::Active => active::deadline_ms(plan, state),
         Stage::Cleaning => state.rung.map(|(_, until_ms)| until_ms).filter(|until_ms| *until_ms != i64::MAX),
         Stage::Finalizing => {
@@ -35,7 +37,8 @@ pub fn deadline_ms(plan: &Plan, state: &State) -> Option<i64> {
             start.into_iter().chain(state.finalize_until_ms).min()
         }
         Stage::Closing | Stage::Ended => None,
-    }
+    };
+    stage_ms.into_iter().chain(lease::deadline_ms(plan, state)).min()
 }
 
 /// A decision in the making: the state as it will be, and how it gets there.
@@ -83,6 +86,7 @@ impl Step<'_> {
             Input::Emptied => self.emptied(),
             Input::Probed { healthy, snoozed, detail } => self.probed(*healthy, *snoozed, detail),
             Input::Kill { reason, grace_period_ms } => self.kill(*reason, *grace_period_ms),
+            Input::Renewed { until_ms } => self.soft(Soft::Renewed { until_ms: *until_ms }),
             Input::Tick => {}
         }
     }
@@ -175,6 +179,7 @@ impl Step<'_> {
                     (true, Some(kill)) => {
                         format!("did not stop within {} ms of SIGTERM: ended by SIGKILL", kill.grace_period_ms)
                     }
+                    _ if reason == Reason::AgentLost => lease::LAPSED.to_string(),
                     _ => String::new(),
                 };
                 self.report(state, reason, message, None);

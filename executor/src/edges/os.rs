@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::sys::signal::{SigHandler, SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -59,23 +59,34 @@ pub fn take_signals() -> io::Result<SignalFd> {
     Ok(SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
 }
 
-/// A clock that starts at the wall clock's time and then never jumps.
+/// A clock that starts at the wall clock's time and then never jumps. It goes on while the machine is suspended, as
+/// leases do.
 #[derive(Debug)]
 pub struct Clock {
-    started: Instant,
-    wall_at_start_ms: i64,
+    /// Wall clock less boot clock at the start.
+    ahead_ms: i64,
 }
 
 impl Clock {
     pub fn start() -> Self {
-        Clock { started: Instant::now(), wall_at_start_ms: wall_ms() }
+        Clock { ahead_ms: wall_ms() - boot_ms() }
     }
 
     /// Milliseconds.
     pub fn steady_ms(&self) -> i64 {
-        let elapsed_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.wall_at_start_ms.saturating_add_unsigned(elapsed_ms)
+        self.steady_at(boot_ms())
     }
+
+    /// What this clock shows when the boot clock, which all processes of the machine share, shows `boot_ms`.
+    pub fn steady_at(&self, boot_ms: i64) -> i64 {
+        boot_ms.saturating_add(self.ahead_ms)
+    }
+}
+
+/// Milliseconds since the machine's start, time suspended included: one clock for all its processes.
+pub fn boot_ms() -> i64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    now.tv_sec.saturating_mul(1_000).saturating_add(now.tv_nsec / 1_000_000)
 }
 
 /// Milliseconds since 1970; 0 before.

@@ -19,6 +19,8 @@ pub struct Plan {
     pub lifecycle: Option<Lifecycle>,
     /// For messages only: the limit itself is the cgroup's. 0: none.
     pub memory_limit_bytes: u64,
+    /// The task may live until then on the steady clock, unless it is renewed; None: no matter who is out of reach.
+    pub lease_until_ms: Option<i64>,
 }
 
 /// One command of the task.

@@ -84,6 +84,9 @@ pub enum Soft {
     },
     /// SIGKILL was needed for a process that had its grace.
     Forced,
+    Renewed {
+        until_ms: i64,
+    },
     HealthArmed {
         first_at_ms: i64,
     },

@@ -23,6 +23,8 @@ pub struct State {
     pub finalize_until_ms: Option<i64>,
     pub forced: bool,
     pub health: HealthState,
+    /// The last renewal of the lease; None: what the plan says.
+    pub renewed_until_ms: Option<i64>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -87,6 +89,11 @@ impl State {
     /// Indices of processes that live or are being started.
     pub fn alive(&self) -> impl Iterator<Item = usize> + '_ {
         (0..self.processes.len()).filter(|i| self.processes[*i].phase.is_alive())
+    }
+
+    /// Until when the task may live without another renewal; None: for ever.
+    pub fn lease_until_ms(&self, plan: &Plan) -> Option<i64> {
+        plan.lease_until_ms.map(|until_ms| self.renewed_until_ms.map_or(until_ms, |renewed| renewed.max(until_ms)))
     }
 
     /// Makes one change. `now_ms` is the steady clock, or for replayed records their own time.
@@ -169,6 +176,7 @@ impl State {
             Soft::Climbed { rung, until_ms } => self.rung = Some((*rung, *until_ms)),
             Soft::FinalizeUntil { until_ms } => self.finalize_until_ms = Some(*until_ms),
             Soft::Forced => self.forced = true,
+            Soft::Renewed { until_ms } => self.renewed_until_ms = self.renewed_until_ms.max(Some(*until_ms)),
             Soft::HealthArmed { first_at_ms } => self.health.next_at_ms = Some(*first_at_ms),
             Soft::ProbeBegun => {
                 self.health.probing = true;

@@ -50,7 +50,7 @@ pub fn begin(plan_path: &Path) -> Result<Option<Executor>, Failure> {
 }
 
 fn take_over(
-    plan: Plan,
+    mut plan: Plan,
     setting: Setting,
     signals: SignalFd,
     events: EventLog,
@@ -61,6 +61,7 @@ fn take_over(
         _ => {}
     }
     let clock = Clock::start();
+    plan.lease_until_ms = plan.lease_until_ms.map(|until_ms| clock.steady_at(until_ms));
     let mut drive = Drive::new(plan.clone());
     replay(&mut drive, bodies, clock.steady_ms())?;
     if drive.state().task.is_terminal() {

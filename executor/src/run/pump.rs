@@ -19,6 +19,8 @@ use crate::wire::{self, Request};
 
 /// Until the event log is tried again.
 const STUCK_RETRY_MS: i64 = 1_000;
+/// Longest sleep of an executor with a lease: time suspended counts for leases, but not for a sleep.
+const LEASED_WAIT_MS: i64 = 1_000;
 /// Until those who outran a sweep are swept again.
 const SWEEP_RETRY_MS: i64 = 10;
 
@@ -93,7 +95,8 @@ impl Executor {
         match exchanges.chain(shell).chain(sweep).chain(decision).chain(sync).min() {
             None => PollTimeout::NONE,
             Some(at_ms) => {
-                let wait_ms = at_ms.saturating_sub(now_ms).clamp(0, 60_000);
+                let longest_ms = if self.world.plan.lease_until_ms.is_some() { LEASED_WAIT_MS } else { 60_000 };
+                let wait_ms = at_ms.saturating_sub(now_ms).clamp(0, longest_ms);
                 PollTimeout::from(u16::try_from(wait_ms).unwrap_or(u16::MAX))
             }
         }
@@ -222,6 +225,10 @@ impl Executor {
                     Err(_) => self.socket.refuse(connection),
                 },
                 Some(Request::Kill { reason, grace_period_ms }) => self.feed(Input::Kill { reason, grace_period_ms }),
+                Some(Request::Renew { until_ms }) => {
+                    let until_ms = self.world.clock.steady_at(until_ms);
+                    self.feed(Input::Renewed { until_ms });
+                }
                 None => self.socket.refuse(connection),
             }
         }

@@ -104,7 +104,14 @@ pub fn decode(plan: &Plan, body: &[u8]) -> Result<Stamped, EventError> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
     SubscribeFrom(u64),
-    Kill { reason: Reason, grace_period_ms: Option<u64> },
+    Kill {
+        reason: Reason,
+        grace_period_ms: Option<u64>,
+    },
+    /// On the boot clock.
+    Renew {
+        until_ms: i64,
+    },
 }
 
 /// Reads the body of a request's frame; None when it is none this executor knows.
@@ -115,6 +122,7 @@ pub fn decode_request(body: &[u8]) -> Option<Request> {
             let reason = Reason::try_from(kill.reason).unwrap_or_default();
             Some(Request::Kill { reason, grace_period_ms: kill.grace_period_ms })
         }
+        v1::executor_request::Request::Renew(renewal) => Some(Request::Renew { until_ms: renewal.until_boot_ms }),
     }
 }
 

@@ -40,7 +40,7 @@ pub enum PlanError {
     Probe,
 }
 
-/// Parses a plan.
+/// Parses a plan; its lease is on the boot clock.
 ///
 /// # Errors
 /// The first thing that is wrong with it.
@@ -64,6 +64,7 @@ pub fn parse_plan(body: &[u8]) -> Result<(Plan, Setting), PlanError> {
         health: task.health.as_ref().map(|health| self::health(health, &ports, &references)).transpose()?,
         lifecycle: task.http_lifecycle.as_ref().map(|lifecycle| self::lifecycle(lifecycle, &ports)).transpose()?,
         memory_limit_bytes: cgroup.memory_limit_bytes,
+        lease_until_ms: wire.lease_until_boot_ms,
     };
     let setting = setting(&wire, task, &ports, &references, cgroup);
     Ok((plan, setting))

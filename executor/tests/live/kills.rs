@@ -22,6 +22,29 @@ fn a_process_that_obeys_ends_by_sigterm() {
 }
 
 #[test]
+fn a_task_that_must_not_live_twice_ends_when_nobody_renews_its_lease() {
+    let mut rig = Rig::new(vec![shell("main", "exec sleep 1000")]);
+    let boot_ms = || {
+        let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
+        (uptime.split(' ').next().unwrap().parse::<f64>().unwrap() * 1_000.0) as i64
+    };
+    let began_ms = boot_ms();
+    rig.plan.lease_until_boot_ms = Some(began_ms + 100_000);
+    rig.start();
+    rig.until_state(TaskState::Running);
+    let later = v1::LeaseRenewal { until_boot_ms: began_ms + 200_000 };
+    rig.ask(&mut rig.connect(), v1::executor_request::Request::Renew(later));
+    assert_eq!(rig.states(), [TaskState::Starting, TaskState::Running]);
+    // Another executor over the same task goes by its plan.
+    rig.kill_executor();
+    rig.plan.lease_until_boot_ms = Some(boot_ms() + 300);
+    rig.start();
+    let end = rig.ends();
+    assert_eq!((end.state(), end.reason()), (TaskState::Killed, Reason::AgentLost));
+    assert!(boot_ms() - began_ms >= 300 && end.message.contains("out of reach"), "{}", end.message);
+}
+
+#[test]
 fn one_that_ignores_sigterm_is_ended_after_its_grace() {
     for use_ in USES {
         let line = "trap '' TERM; touch up; while :; do sleep 0.05; done";

@@ -17,6 +17,7 @@ enum Happening {
     Pass(i64),
     Swept,
     Kill(Option<u64>),
+    Renew(i64),
     Crash(u8),
 }
 
@@ -27,6 +28,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         4 => (0i64..2_000).prop_map(Happening::Pass),
         2 => Just(Happening::Swept),
         1 => proptest::option::of(0u64..3_000).prop_map(Happening::Kill),
+        1 => (0i64..4_000).prop_map(Happening::Renew),
         1 => any::<u8>().prop_map(Happening::Crash),
     ]
 }
@@ -44,21 +46,24 @@ prop_compose! {
 
 fn any_plan() -> impl Strategy<Value = Plan> {
     let five = (any_process(0), any_process(1), any_process(2), any_process(3), any_process(4));
-    (five, 1u32..3, 1usize..5).prop_map(|((a, b, c, d, e), max_failed_processes, max_concurrency)| {
-        let mut processes: Vec<Process> = Vec::new();
-        for (index, (flags, deps, max_failures, min_duration_ms)) in [a, b, c, d, e].into_iter().enumerate() {
-            let mut next = Process { max_failures, min_duration_ms, ..process(&format!("p{index}")) };
-            next.is_final = flags < 3;
-            next.daemon = flags & 4 != 0 && !next.is_final;
-            next.ephemeral = flags & 8 != 0;
-            // As the parser has it: nothing follows a daemon, and stages do not mix.
-            let allowed =
-                |dep: &usize| *dep < index && !processes[*dep].daemon && processes[*dep].is_final == next.is_final;
-            next.after = deps.into_iter().filter(allowed).collect();
-            processes.push(next);
-        }
-        Plan { max_failed_processes, max_concurrency, ..plan(processes) }
-    })
+    let lease = proptest::option::of(1_000_000i64..1_010_000);
+    (five, 1u32..3, 1usize..5, lease).prop_map(
+        |((a, b, c, d, e), max_failed_processes, max_concurrency, lease_until_ms)| {
+            let mut processes: Vec<Process> = Vec::new();
+            for (index, (flags, deps, max_failures, min_duration_ms)) in [a, b, c, d, e].into_iter().enumerate() {
+                let mut next = Process { max_failures, min_duration_ms, ..process(&format!("p{index}")) };
+                next.is_final = flags < 3;
+                next.daemon = flags & 4 != 0 && !next.is_final;
+                next.ephemeral = flags & 8 != 0;
+                // As the parser has it: nothing follows a daemon, and stages do not mix.
+                let allowed =
+                    |dep: &usize| *dep < index && !processes[*dep].daemon && processes[*dep].is_final == next.is_final;
+                next.after = deps.into_iter().filter(allowed).collect();
+                processes.push(next);
+            }
+            Plan { max_failed_processes, max_concurrency, lease_until_ms, ..plan(processes) }
+        },
+    )
 }
 
 fn happen(mut sim: Sim, happening: &Happening) -> Sim {
@@ -73,6 +78,7 @@ fn happen(mut sim: Sim, happening: &Happening) -> Sim {
         Happening::Swept if sim.machine.is_sweeping => sweep(&mut sim),
         Happening::Swept => {}
         Happening::Kill(grace_ms) => sim.kill(Reason::UserRequest, *grace_ms),
+        Happening::Renew(ms) => sim.feed(Input::Renewed { until_ms: sim.now_ms + ms }),
         Happening::Crash(lives) => {
             sim.take_starts();
             return sim.crash(|process| lives & (1 << process) != 0);

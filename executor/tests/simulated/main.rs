@@ -6,4 +6,5 @@ mod chance;
 mod crossing;
 mod graph;
 mod ladder;
+mod lease;
 mod well;

@@ -11,6 +11,10 @@ pub(super) fn check(spec: &mut JobSpec, kind: Option<JobKind>, errors: &mut Erro
         (Some(_), Some(_)) => errors.at("cron", "only for jobs of kind cron"),
         (_, None) | (None, _) => {}
     }
+    let beside = spec.cron.as_ref().is_some_and(|cron| cron.overlap() == Overlap::Allow);
+    if spec.at_most_one && beside {
+        errors.at("at_most_one", "contradiction: `cron.overlap` allows runs beside each other");
+    }
     let default = PartitionPolicy { wait: false, delay_ms: PARTITION_DELAY_MS };
     let partition = spec.partition.get_or_insert(default);
     if partition.wait && partition.delay_ms > 0 {

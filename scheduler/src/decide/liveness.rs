@@ -5,7 +5,7 @@ use dawn_proto::v1::{NodeState, Reason};
 
 use super::agents::{is_silent, tasks_on};
 use super::step::Step;
-use super::{Decision, avoid, retry};
+use super::{Decision, avoid, lease, retry};
 use crate::model::{Agent, Effect, Event, Live, Mutation, Now, Settings, State};
 
 /// Brings `live` up to date with an event and what was decided about it. To be called after the decision is applied:
@@ -99,6 +99,9 @@ fn give_up(step: &mut Step) {
         }
         // Told to stop, and no way to hear that they did: given up with their agent.
         for task in tasks_on(step, agent.no).filter(|task| task.state().is_stopping()) {
+            if lease::may_live(step, task, agent.no) {
+                continue;
+            }
             if allowed == 0 {
                 return;
             }
@@ -109,7 +112,9 @@ fn give_up(step: &mut Step) {
     let due = step.state.deadlines.range(..=(step.now.wall, dawn_proto::TaskId(u64::MAX)));
     for task in due.filter_map(|(_, id)| step.state.tasks.get(id)) {
         // A leader that has just begun gives agents time to find it.
-        let silent = task.held_on().is_some_and(|agent| is_silent(step, step.live.heard_ms(agent)));
+        let silent = task
+            .held_on()
+            .is_some_and(|agent| is_silent(step, step.live.heard_ms(agent)) && !lease::may_live(step, task, agent));
         if task.state() != TaskState::Partitioned || !silent || !step.is_living(task) {
             continue;
         }

@@ -9,6 +9,7 @@ mod avoid;
 mod cron;
 mod effects;
 mod kill;
+mod lease;
 mod liveness;
 pub mod place;
 mod prune;

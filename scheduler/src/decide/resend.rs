@@ -5,6 +5,7 @@ use dawn_proto::v1::Reason;
 use dawn_proto::{TaskId, TaskState, Timestamp};
 
 use super::agents::{ask, kill_again, tasks_on};
+use super::lease;
 use super::retry;
 use super::step::Step;
 use crate::model::{AgentNo, Effect, Task};
@@ -21,7 +22,8 @@ fn resend(step: &mut Step) {
         let Some(task) = step.state.tasks.get(id).filter(|task| step.state_of(task) == task.state()) else { continue };
         let Some(agent) = task.held_on().filter(|agent| step.is_reachable(*agent)) else { continue };
         let assigned = task.state() == TaskState::Assigned;
-        if assigned && is_overdue(step, task) {
+        // The order may be on its way yet to an agent that obeys it: only silence proves that it does not.
+        if assigned && is_overdue(step, task) && !lease::may_live(step, task, agent) {
             retry::end(step, task, TaskState::Lost, Reason::AgentLost, "its agent never said that it has it");
         } else if due_again(step, task.since()) {
             step.effects.push(if assigned { Effect::Launch { agent, task: task.id } } else { kill_again(agent, task) });

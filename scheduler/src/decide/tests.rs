@@ -5,6 +5,7 @@ mod avoid;
 mod cron;
 mod fleet;
 mod kill;
+mod lease;
 mod liveness;
 mod promises;
 mod prune;

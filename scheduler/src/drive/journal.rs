@@ -16,6 +16,12 @@ pub enum AppendError {
 
 /// An ordered, durable list of batches under one leader's epoch.
 pub trait Journal: Send + 'static {
+    /// Whether surely nobody else leads yet. A journal that one process has to itself, for as long as that lives, is
+    /// always led.
+    fn is_leading(&self) -> bool {
+        true
+    }
+
     /// Appends after every batch appended before; resolves once it is durable. Several may be in flight; they become
     /// durable in order. A failed append fails all after it.
     fn append(&mut self, batch: Arc<Batch>) -> impl Future<Output = Result<(), AppendError>> + Send + 'static;

@@ -132,6 +132,11 @@ impl<J: Journal, C: Clock> Runner<J, C> {
             let room = in_flight.len() < IN_FLIGHT;
             if room && (!events.is_empty() || self.pulse.is_hungry()) {
                 self.inboxes.take_waiting(&mut events, STEP_EVENTS);
+                // After what is to be answered came in: an answer then proves that nobody led when it was asked for. What
+                // must not live twice is counted on it (`decide::lease`).
+                if !self.journal.is_leading() {
+                    return Err(AppendError::NotLeader { index: self.pulse.state().index + 1 }.into());
+                }
                 let now = self.clock.now();
                 if let Some(batch) = self.step(&mut events, now) {
                     let appended = self.journal.append(batch.clone());

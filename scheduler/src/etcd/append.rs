@@ -31,6 +31,7 @@ type Done = oneshot::Sender<Result<(), AppendError>>;
 pub struct EtcdJournal {
     queue: mpsc::UnboundedSender<(Arc<Batch>, Done)>,
     trouble: watch::Receiver<String>,
+    good_until: watch::Receiver<tokio::time::Instant>,
 }
 
 impl EtcdJournal {
@@ -48,7 +49,7 @@ impl EtcdJournal {
             trouble: trouble_in,
         };
         tokio::spawn(writer.run(inbox));
-        EtcdJournal { queue, trouble }
+        EtcdJournal { queue, trouble, good_until: leadership.good_until.clone() }
     }
 
     /// Empty while appends go through; otherwise what holds them up and what to do.
@@ -58,6 +59,10 @@ impl EtcdJournal {
 }
 
 impl Journal for EtcdJournal {
+    fn is_leading(&self) -> bool {
+        tokio::time::Instant::now() < *self.good_until.borrow()
+    }
+
     fn append(&mut self, batch: Arc<Batch>) -> impl Future<Output = Result<(), AppendError>> + Send + 'static {
         let index = batch.index;
         let (done, answer) = oneshot::channel();

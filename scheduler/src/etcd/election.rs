@@ -23,6 +23,8 @@ pub struct Leadership {
     pub key: Vec<u8>,
     /// Turns true once, when the lease is lost or can't be renewed in time.
     pub lost: watch::Receiver<bool>,
+    /// Nobody else leads before, by our own clock. Nothing is decided after it, whether the loss was told yet or not.
+    pub good_until: watch::Receiver<Instant>,
     leader: LeaderKey,
     lease: i64,
     store: Store,
@@ -48,8 +50,10 @@ pub async fn campaign(store: &Store, config: &EtcdConfig, address: &str) -> Resu
 async fn try_campaign(store: &Store, config: &EtcdConfig, address: &str) -> Result<Leadership, EtcdError> {
     let seconds = i64::try_from(config.lease_ms.div_ceil(1_000)).unwrap_or(i64::MAX);
     let mut client = store.client.clone();
+    // Before the grant is asked for: etcd's own count begins later.
+    let asked = Instant::now();
     let lease = store.call("granting a lease", client.lease_grant(seconds, None)).await?.id();
-    let lost = keep_alive(store, lease, config.lease_ms);
+    let (lost, good_until) = keep_alive(store, lease, asked, config.lease_ms);
     let mut election = store.client.election_client();
     let mut gone = lost.clone();
     // A campaign waits for as long as another leads: no deadline but the life of our own lease.
@@ -71,7 +75,7 @@ async fn try_campaign(store: &Store, config: &EtcdConfig, address: &str) -> Resu
         });
     };
     let epoch = Epoch(u64::try_from(leader.rev()).unwrap_or(0));
-    Ok(Leadership { epoch, key: leader.key().to_vec(), lost, leader, lease, store: store.clone() })
+    Ok(Leadership { epoch, key: leader.key().to_vec(), lost, good_until, leader, lease, store: store.clone() })
 }
 
 /// How a stream of renewals ended.
@@ -85,26 +89,35 @@ enum Renewal {
 
 /// Renews the lease three times in its life. The receiver turns true when the lease is lost, and at the latest when it
 /// would have run out by our own clock since the last good renewal was sent.
-fn keep_alive(store: &Store, lease: i64, lease_ms: u64) -> watch::Receiver<bool> {
+fn keep_alive(
+    store: &Store,
+    lease: i64,
+    asked: Instant,
+    lease_ms: u64,
+) -> (watch::Receiver<bool>, watch::Receiver<Instant>) {
     let (tell, lost) = watch::channel(false);
     let mut client = store.client.clone();
     let life = Duration::from_millis(lease_ms);
+    let (good_until, until) = watch::channel(asked + life);
     tokio::spawn(async move {
-        let mut good_until = Instant::now() + life;
         loop {
-            match renew(&mut client, lease, life, &mut good_until, &tell).await {
+            match renew(&mut client, lease, life, &good_until, &tell).await {
                 Renewal::Unwanted => return,
                 Renewal::Gone => break,
                 Renewal::Broken(error) => {
                     tracing::warn!("renewing the leader's lease: {error}");
-                    tokio::time::sleep_until(good_until.min(Instant::now() + life / 10)).await;
+                    tokio::time::sleep_until((Instant::now() + life / 10).min(until_now(&good_until))).await;
                 }
             }
         }
         // Nobody listening any more is no loss.
         _ = tell.send(true);
     });
-    lost
+    (lost, until)
+}
+
+fn until_now(good_until: &watch::Sender<Instant>) -> Instant {
+    *good_until.borrow()
 }
 
 /// Renews on one stream for as long as that works.
@@ -112,10 +125,12 @@ async fn renew(
     client: &mut etcd_client::Client,
     lease: i64,
     life: Duration,
-    good_until: &mut Instant,
+    good_until: &watch::Sender<Instant>,
     tell: &watch::Sender<bool>,
 ) -> Renewal {
-    let Ok(opened) = timeout_at(*good_until, client.lease_keep_alive(lease)).await else { return Renewal::Gone };
+    let Ok(opened) = timeout_at(until_now(good_until), client.lease_keep_alive(lease)).await else {
+        return Renewal::Gone;
+    };
     let (mut keeper, mut answers) = match opened {
         Ok(stream) => stream,
         Err(error) => return Renewal::Broken(error),
@@ -128,8 +143,8 @@ async fn renew(
         if let Err(error) = keeper.keep_alive().await {
             return Renewal::Broken(error);
         }
-        match timeout_at(*good_until, answers.message()).await {
-            Ok(Ok(Some(answer))) if answer.ttl() > 0 => *good_until = sent + life,
+        match timeout_at(until_now(good_until), answers.message()).await {
+            Ok(Ok(Some(answer))) if answer.ttl() > 0 => _ = good_until.send_replace(sent + life),
             Ok(Ok(Some(_))) | Err(_) => return Renewal::Gone,
             Ok(Ok(None)) => return Renewal::Broken(etcd_client::Error::LeaseKeepAliveError("stream closed".into())),
             Ok(Err(error)) => return Renewal::Broken(error),

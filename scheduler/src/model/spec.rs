@@ -39,6 +39,10 @@ pub struct JobSpec {
     /// Most tasks taken by preemption at the same time; None: any number.
     pub disruption_budget: Option<u32>,
     pub grace_period_ms: u64,
+    /// The rest of a stop: the waits of lifecycle endpoints and final processes.
+    pub ladder_ms: u64,
+    /// No instance may live twice, whatever fails.
+    pub at_most_one: bool,
     /// The whole spec, encoded `dawn.v1.JobSpec`, normalised: equal jobs have equal bytes.
     pub wire: Arc<[u8]>,
 }

@@ -41,6 +41,13 @@ fn given(value: u64) -> Option<u64> {
     (value > 0).then_some(value)
 }
 
+/// What a stop takes besides its grace period.
+fn ladder_ms(task: &v1::TaskSpec) -> u64 {
+    let lifecycle = task.http_lifecycle.as_ref();
+    let endpoints_ms = lifecycle.map_or(0, |one| one.graceful_wait_ms.saturating_add(one.shutdown_wait_ms));
+    endpoints_ms.saturating_add(task.finalization_wait_ms)
+}
+
 impl Reader {
     fn wrong<T>(&mut self, path: impl Into<String>, message: impl ToString) -> Option<T> {
         self.errors.push(FieldError { path: path.into(), message: message.to_string() });
@@ -99,6 +106,8 @@ impl Reader {
             max_run_time_ms: given(spec.max_run_time_ms),
             disruption_budget: (spec.disruption_budget > 0).then_some(spec.disruption_budget),
             grace_period_ms: task.grace_period_ms,
+            ladder_ms: ladder_ms(&task),
+            at_most_one: spec.at_most_one,
             wire: Arc::from(spec.encode_to_vec()),
         })
     }

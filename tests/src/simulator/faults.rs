@@ -25,6 +25,14 @@ pub(super) enum Fault {
     Heal {
         machine: usize,
     },
+    /// The agent's process is stopped, and goes on where it was.
+    Pause {
+        machine: usize,
+        for_ms: u64,
+    },
+    Resume {
+        machine: usize,
+    },
     /// The link is reset, both ends live on.
     Reset {
         machine: usize,
@@ -57,11 +65,14 @@ impl World {
 
     fn random_fault(&mut self) -> Fault {
         let machine = self.chance.random_range(0..self.machines.len());
-        match self.chance.random_range(0..12) {
+        match self.chance.random_range(0..14) {
             0..3 => Fault::LeaderCrash,
             3..5 => Fault::AgentCrash { machine },
             5 => Fault::Reboot { machine },
             6 | 7 => Fault::Cut { machine, for_ms: self.within(100, 20_000) },
+            // Longer than what must not live twice is waited for.
+            12 => Fault::Cut { machine, for_ms: self.within(20_000, 90_000) },
+            13 => Fault::Pause { machine, for_ms: self.within(1_000, 60_000) },
             8 => Fault::Reset { machine },
             9 => Fault::ExecutorKilled { machine },
             _ => Fault::ProcessKilled { machine },
@@ -90,6 +101,15 @@ impl World {
                 self.after(for_ms, Happening::Fault { fault: Fault::Heal { machine } });
             }
             Fault::Heal { machine } => self.machines[machine].cut = false,
+            Fault::Pause { machine, for_ms } => {
+                self.machines[machine].paused.get_or_insert_default();
+                self.after(for_ms, Happening::Fault { fault: Fault::Resume { machine } });
+            }
+            Fault::Resume { machine } => {
+                for happening in self.machines[machine].paused.take().unwrap_or_default() {
+                    self.happen(happening)?;
+                }
+            }
             Fault::Reset { machine } => self.reset_all(|link| link.machine == machine),
             Fault::ExecutorKilled { machine } => {
                 let living = self.machines[machine].executors.iter().filter(|(_, one)| one.is_alive());
@@ -108,6 +128,27 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// What concerns a stopped agent waits for it; anything else happens now.
+    pub(super) fn held_back(&mut self, happening: Happening) -> Option<Happening> {
+        let machine = match &happening {
+            Happening::AgentTick { machine, .. }
+            | Happening::Machine { machine, .. }
+            | Happening::Connect { machine, .. }
+            | Happening::Hear { machine, .. } => *machine,
+            Happening::ToAgent { link, .. } | Happening::LinkLost { link, at_leader: false } => {
+                self.network.links.get(link)?.machine
+            }
+            _ => return Some(happening),
+        };
+        match &mut self.machines[machine].paused {
+            Some(waiting) => {
+                waiting.push(happening);
+                None
+            }
+            None => Some(happening),
+        }
     }
 
     pub(super) fn bring_back_agent(&mut self, machine: usize) {

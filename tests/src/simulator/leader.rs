@@ -230,7 +230,8 @@ impl World {
             }
             Effect::Welcome { link, epoch, .. } => {
                 let cluster_id = self.leader.durable.cluster_id.clone();
-                let (heartbeat_interval_ms, lease_ms) = (HEARTBEAT_MS, LEASE_MS);
+                let longer = if self.planted(Planted::ReplacedTooEarly) { 30 } else { 1 };
+                let (heartbeat_interval_ms, lease_ms) = (HEARTBEAT_MS, longer * LEASE_MS);
                 let registered = v1::Registered { epoch: epoch.0, cluster_id, heartbeat_interval_ms, lease_ms };
                 self.send_to_agent(link.0, Message::Registered(registered));
             }

@@ -103,6 +103,7 @@ impl World {
             partition: Some(v1::PartitionPolicy { wait: false, delay_ms: 2_000 }),
             ..Default::default()
         };
+        spec.at_most_one = number.is_multiple_of(3);
         spec.set_kind(if service { JobKind::Service } else { JobKind::Batch });
         spec.set_tier(if service { Tier::Production } else { Tier::BatchTier });
         spec

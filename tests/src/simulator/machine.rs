@@ -41,6 +41,8 @@ pub(super) struct Machine {
     pub session: Option<u64>,
     /// No packet passes, either way.
     pub cut: bool,
+    /// The agent's process is stopped; what comes for it waits, in order.
+    pub paused: Option<Vec<Happening>>,
     boot: u64,
 }
 
@@ -57,6 +59,7 @@ impl Machine {
             told_gone: BTreeSet::new(),
             session: None,
             cut: false,
+            paused: None,
             boot: 0,
         }
     }
@@ -114,6 +117,7 @@ impl Machine {
                 identity: files.record.identity.clone(),
                 grace_period_ms: files.record.spec.grace_period_ms,
                 ladder_ms: files.record.spec.ladder_ms,
+                at_most_one: files.record.spec.at_most_one,
             }),
             checkpointed_at: files.checkpointed_at,
             executor: probe,
@@ -164,7 +168,7 @@ impl World {
         if node.agent.take().is_none() {
             return;
         }
-        (node.session, node.life) = (None, node.life + 1);
+        (node.session, node.paused, node.life) = (None, None, node.life + 1);
         self.summary.crashes += 1;
         self.note(|| format!("agent {machine} crashes"));
         self.reset_all(|link| link.machine == machine);
@@ -261,6 +265,7 @@ impl World {
             Effect::TellKill { task, reason, grace_period_ms } => {
                 self.tell_kill(machine, task, reason, grace_period_ms)?;
             }
+            Effect::Renew { task, until_ms } => self.renew_lease(machine, task, until_ms),
             Effect::ForceKill { task, .. } => self.kill_processes(machine, task),
             Effect::KillExecutor { task } => self.kill_executor(machine, task),
             Effect::Record(report) => {

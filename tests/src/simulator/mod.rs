@@ -58,6 +58,8 @@ pub enum Planted {
     ExecutorTwice,
     /// A starting agent kills what it finds.
     StopOnAbsence,
+    /// Agents are promised a longer lease than the scheduler waits for.
+    ReplacedTooEarly,
 }
 
 impl Scenario {
@@ -158,7 +160,9 @@ impl World {
                 break;
             }
             self.now_ms = at_ms;
-            self.happen(happening)?;
+            if let Some(happening) = self.held_back(happening) {
+                self.happen(happening)?;
+            }
             self.check_world()?;
         }
         self.now_ms = end;

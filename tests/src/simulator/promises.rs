@@ -110,13 +110,16 @@ impl World {
         self.check_acknowledged()
     }
 
-    /// No instance runs twice, unless its agent was out of reach or given up.
+    /// No instance runs twice, unless its agent was out of reach or given up; one that must not, never does.
     fn check_twice(&self) -> Result<(), String> {
         let durable = &self.leader.durable;
         let mut seen = BTreeMap::new();
         for machine in &self.machines {
             for task in machine.executors.iter().filter(|(_, executor)| executor.living() > 0).map(|(task, _)| task) {
-                let Some(known) = durable.tasks.get(task).filter(|known| !excused(known.state())) else { continue };
+                let Some(known) = durable.tasks.get(task) else { continue };
+                if excused(known.state()) && !durable.spec_of(known).job.at_most_one {
+                    continue;
+                }
                 if let Some(other) = seen.insert((known.job, known.instance, known.run_at), *task) {
                     return Err(format!("S2: {other} and {task} are one instance and both run"));
                 }

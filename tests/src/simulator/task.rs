@@ -223,6 +223,12 @@ impl World {
         }
     }
 
+    pub(super) fn renew_lease(&mut self, machine: usize, task: TaskId, until_ms: u64) {
+        let until_ms = i64::try_from(until_ms).unwrap_or(i64::MAX);
+        let delay = self.within(0, 5);
+        self.soon(machine, task, delay, Input::Renewed { until_ms });
+    }
+
     pub(super) fn tell_kill(
         &mut self,
         machine: usize,
@@ -230,7 +236,12 @@ impl World {
         reason: Reason,
         grace_period_ms: Option<u64>,
     ) -> Result<(), String> {
-        self.promises.stopped(&self.leader.durable, task)?;
+        // The one thing an agent stops by itself: what must not live without its lease.
+        let lapsed = reason == Reason::AgentLost
+            && self.machines[machine].record(task).is_some_and(|record| record.spec.at_most_one);
+        if !lapsed {
+            self.promises.stopped(&self.leader.durable, task)?;
+        }
         let delay = self.within(0, 5);
         self.soon(machine, task, delay, Input::Kill { reason, grace_period_ms });
         Ok(())

@@ -8,14 +8,14 @@ use crate::model::{
     Effect, Event, ExecutorEvent, Kill, Launch, LinkEvent, MAX_WAITING_LAUNCHES, MachineEvent, Message, Port,
 };
 
-fn connected() -> World {
+pub(super) fn connected() -> World {
     let mut world = World::new();
     world.connect();
     world.settle();
     world
 }
 
-fn launch(epoch: u64, task: u64, spec: u64, ports: &[u16]) -> Event {
+pub(super) fn launch(epoch: u64, task: u64, spec: u64, ports: &[u16]) -> Event {
     let ports = ports.iter().map(|number| Port { name: "http".into(), number: *number }).collect();
     Event::Link(LinkEvent::Launch(Launch {
         epoch: Epoch(epoch),
@@ -29,7 +29,7 @@ fn launch(epoch: u64, task: u64, spec: u64, ports: &[u16]) -> Event {
 }
 
 /// The effects of one event alone.
-fn effects(world: &mut World, event: Event) -> Vec<Effect> {
+pub(super) fn effects(world: &mut World, event: Event) -> Vec<Effect> {
     assert!(world.pending.is_empty());
     world.agent.step(event, world.now)
 }
@@ -101,14 +101,14 @@ fn a_stale_order_of_any_kind_does_nothing_but_drop_the_link() {
         launch(1, 2, 1, &[]),
         Event::Link(LinkEvent::Kill(kill)),
         Event::Link(LinkEvent::Reconcile { epoch: Epoch(1), tasks: vec![TaskId(1)] }),
-        Event::Link(LinkEvent::HeartbeatAck { epoch: Epoch(1) }),
+        Event::Link(LinkEvent::HeartbeatAck { sequence: 1, epoch: Epoch(1) }),
         Event::Link(registered),
     ];
     for order in orders {
         let mut world = connected();
         world.launch(1);
         world.settle();
-        world.link(LinkEvent::HeartbeatAck { epoch: Epoch(2) });
+        world.link(LinkEvent::HeartbeatAck { sequence: 1, epoch: Epoch(2) });
         world.settle();
         assert_eq!(world.memory.epoch_seen, Epoch(2), "durable before anything else");
         let case = format!("{order:?}");

@@ -48,6 +48,7 @@ pub fn spec(id: u64) -> Arc<Spec> {
         max_pids: 0,
         grace_period_ms: 1_000,
         ladder_ms: 0,
+        at_most_one: false,
         payload: Vec::new(),
     })
 }
@@ -210,7 +211,7 @@ impl World {
         match effect {
             Effect::Remember(memory) => self.memory = memory,
             Effect::Send { session, message } if session == self.session => self.hear(message),
-            Effect::Send { .. } | Effect::OpenTunnel { .. } => {}
+            Effect::Send { .. } | Effect::OpenTunnel { .. } | Effect::Renew { .. } => {}
             Effect::Hangup { .. } => self.connect(),
             Effect::Fatal { why } => self.fatal = Some(why),
             Effect::Vet { task, ports, .. } => {
@@ -298,7 +299,9 @@ impl World {
                     self.link(LinkEvent::Ack { task: report.task, sequence: report.sequence });
                 }
             }
-            Message::Heartbeat { .. } => self.link(LinkEvent::HeartbeatAck { epoch: self.memory.epoch_seen }),
+            Message::Heartbeat { sequence } => {
+                self.link(LinkEvent::HeartbeatAck { sequence, epoch: self.memory.epoch_seen })
+            }
             Message::Offer(_) => {}
         }
     }

@@ -31,6 +31,8 @@ const LINGER: Duration = Duration::from_secs(10);
 pub enum Command {
     /// By the task's lifecycle.
     Kill { reason: Reason, grace_period_ms: Option<u64> },
+    /// It may live until then on the boot clock.
+    Renew { until_ms: u64 },
     /// The executor itself, at once.
     KillExecutor,
 }
@@ -49,8 +51,17 @@ pub struct Watched {
 pub async fn watch(watched: Watched, commands: mpsc::Receiver<Command>, events: mpsc::Sender<Event>) {
     let task = watched.dir.task;
     let log = EventLog::new(&watched.dir);
-    let mut watch =
-        Watch { watched, log, commands, events, executor: None, connection: None, kill: None, linger: None };
+    let mut watch = Watch {
+        watched,
+        log,
+        commands,
+        events,
+        executor: None,
+        connection: None,
+        kill: None,
+        renewal: None,
+        linger: None,
+    };
     let Some(handle) = watch.find().await else { return };
     if let Some(handle) = handle
         && !watch.follow(&handle).await
@@ -85,6 +96,8 @@ struct Watch {
     connection: Option<Connection>,
     /// A kill not yet said.
     kill: Option<Vec<u8>>,
+    /// The newest renewal not yet said.
+    renewal: Option<Vec<u8>>,
     linger: Option<Instant>,
 }
 
@@ -164,14 +177,16 @@ impl Watch {
     }
 
     fn note(&mut self, command: Command) {
-        if let Command::Kill { reason, grace_period_ms } = command {
-            self.kill = Some(wire::encode_kill(reason, grace_period_ms));
+        match command {
+            Command::Kill { reason, grace_period_ms } => self.kill = Some(wire::encode_kill(reason, grace_period_ms)),
+            Command::Renew { until_ms } => self.renewal = Some(wire::encode_renewal(until_ms)),
+            Command::KillExecutor => {}
         }
     }
 
     async fn obey(&mut self, command: Command, handle: &AsyncFd<OwnedFd>) {
         match command {
-            Command::Kill { .. } => self.say_kill().await,
+            Command::Kill { .. } | Command::Renew { .. } => self.say_waiting().await,
             Command::KillExecutor => kill_executor(handle),
         }
     }
@@ -181,16 +196,18 @@ impl Watch {
             Ok(connection) => self.connection = Some(connection),
             Err(_) => self.read_log().await,
         }
-        self.say_kill().await;
+        self.say_waiting().await;
     }
 
-    /// Says a waiting kill where there is a connection; otherwise it is said at the next one.
-    async fn say_kill(&mut self) {
-        let Some(connection) = &mut self.connection else { return };
-        let Some(kill) = self.kill.take() else { return };
-        if connection.send(&kill).await.is_err() {
-            self.connection = None;
-            self.kill = Some(kill);
+    /// Says what waits where there is a connection; otherwise it is said at the next one.
+    async fn say_waiting(&mut self) {
+        for waiting in [&mut self.renewal, &mut self.kill] {
+            let Some(connection) = &mut self.connection else { return };
+            let Some(request) = waiting.take() else { continue };
+            if connection.send(&request).await.is_err() {
+                self.connection = None;
+                *waiting = Some(request);
+            }
         }
     }
 

@@ -286,6 +286,11 @@ fn repetition() {
     let waits = Some(PartitionPolicy { wait: true, delay_ms: 1 });
     service(|spec| spec.partition = waits, "partition.delay_ms", "no delay");
     refused(JobKind::Cron, |spec| spec.cron = None, "cron", "needs its schedule");
+    let beside = |spec: &mut JobSpec| {
+        spec.at_most_one = true;
+        spec.cron.as_mut().unwrap().set_overlap(crate::v1::Overlap::Allow);
+    };
+    refused(JobKind::Cron, beside, "at_most_one", "contradiction");
     let cron = |change: fn(&mut CronPolicy), path: &str, part: &str| {
         refused(JobKind::Cron, |spec| change(spec.cron.as_mut().unwrap()), &format!("cron.{path}"), part);
     };

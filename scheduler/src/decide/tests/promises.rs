@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use dawn_proto::v1::{JobKind, NodeState};
+use dawn_proto::v1::{JobKind, NodeState, Reason};
 use dawn_proto::{TaskId, TaskState, Timestamp};
 
 use super::world::World;
+use crate::decide::lease::gone_after_ms;
 use crate::model::{Effect, Job, Mutation, State};
 
 /// Reads the journal as it grows.
@@ -38,7 +39,10 @@ impl Promises {
                         *self.placements.entry(*task).or_default() += 1;
                         assert_eq!(self.placements[task], 1, "{task} is placed twice");
                     }
-                    Mutation::TaskMoved { task, to, .. } => {
+                    Mutation::TaskMoved { task, to, reason, .. } => {
+                        if (*to, *reason) == (TaskState::Lost, Reason::AgentLost) {
+                            waited_for(world, *task);
+                        }
                         assert!(!self.ends.contains_key(task), "{task} moves to {to:?} after its end");
                         if to.is_terminal() {
                             self.ends.insert(*task, 1);
@@ -130,4 +134,13 @@ pub fn replay_equals_live(world: &World) {
     let live = format!("{:?}", world.state);
     assert_eq!(format!("{:?}", world.twin), live, "replay differs");
     assert_eq!(format!("{:?}", world.state.clone().reindexed()), live, "indexes differ");
+}
+
+/// S2: what must not live twice is given up only once its agent must have killed it.
+fn waited_for(world: &World, task: TaskId) {
+    let Some(task) = world.state.tasks.get(&task) else { return };
+    let (job, place) = (&world.state.spec_of(task).job, task.status.place());
+    let (Some(place), true) = (place, job.at_most_one) else { return };
+    let silent_ms = world.now.mono_ms - world.live.heard_ms(place.agent);
+    assert!(silent_ms > gone_after_ms(&world.settings, job), "{} is given up after {silent_ms} ms", task.id);
 }

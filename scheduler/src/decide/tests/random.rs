@@ -25,7 +25,7 @@ struct Run {
 
 fn spec(job: u8, instances: u32) -> JobSpec {
     match job % JOBS {
-        0 => service("web", 1 + instances % 5),
+        0 => JobSpec { at_most_one: true, ..service("web", 1 + instances % 5) },
         1 => JobSpec { partition_wait: true, ..service("db", 1 + instances % 2) },
         2 => JobSpec { max_run_time_ms: Some(90_000), ..batch("sum", 1 + instances % 3) },
         _ => cron("c", |policy| {

@@ -57,6 +57,8 @@ pub fn spec(name: &str, kind: JobKind, instances: u32) -> JobSpec {
         max_run_time_ms: None,
         disruption_budget: None,
         grace_period_ms: 10_000,
+        ladder_ms: 0,
+        at_most_one: false,
         wire: [].into(),
     })
 }

@@ -56,6 +56,8 @@ pub fn job(key: &str, instances: u32, demand: Resources) -> JobSpec {
         max_run_time_ms: None,
         disruption_budget: None,
         grace_period_ms: 5_000,
+        ladder_ms: 0,
+        at_most_one: false,
         wire: Arc::from(&b""[..]),
     }
 }

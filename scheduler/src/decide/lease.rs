@@ -1,0 +1,45 @@
+//! How long a task that must not live twice may live on an agent that fell silent. Promise S2 rests on it.
+//!
+//! The agent counts its lease from when the last heartbeat that was answered was sent; the leader heard it no earlier. So
+//! from when the leader last heard the agent, on clocks that differ by no more than the drift allowed for:
+//!
+//! | by then | what |
+//! | --- | --- |
+//! | lease | the agent's lease and every executor's deadline are over: no launch is obeyed, the kill begins by itself |
+//! | + endpoints and final processes, grace | the executor's ladder is through: SIGKILL |
+//! | + [`FORCE_MS`] | an executor that was stopped itself has been overruled: its agent killed the group |
+//! | + drift | the same by the leader's clock |
+//!
+//! A leader that has just begun does not know when the one before last answered, only that it was asked before: a leader
+//! decides nothing once its own leadership may have run out, so every heartbeat it answered was sent before the next
+//! one's election, and [`Live::heard_ms`](crate::model::Live::heard_ms) counts from there. All schedulers of a cluster must be told
+//! the same lease. An agent that is heard before the time is over goes by its reports, which it withholds until nothing
+//! of the task is left.
+
+use super::step::Step;
+use crate::model::{AgentNo, JobSpec, Settings, Task};
+
+/// An agent kills by itself what its executor should have killed this long ago, and a margin for that.
+const FORCE_MS: u64 = 15_000;
+/// Clocks of two machines drift apart by no more than a hundredth; and rounding.
+const DRIFT_DIVISOR: u64 = 100;
+const ROUNDING_MS: u64 = 1_000;
+/// What an agent makes of a lease that is shorter.
+const MIN_LEASE_HEARTBEATS: u64 = 2;
+const MIN_HEARTBEAT_MS: u64 = 50;
+
+/// Silence after which nothing of the job can live on an agent.
+pub(super) fn gone_after_ms(settings: &Settings, job: &JobSpec) -> u64 {
+    let heartbeat_ms = settings.heartbeat_interval_ms.max(MIN_HEARTBEAT_MS);
+    let lease_ms = settings.agent_lease_ms.max(heartbeat_ms.saturating_mul(MIN_LEASE_HEARTBEATS));
+    let parts = [job.ladder_ms, job.grace_period_ms, FORCE_MS];
+    let all_ms = parts.into_iter().fold(lease_ms, u64::saturating_add);
+    all_ms.saturating_add(all_ms / DRIFT_DIVISOR).saturating_add(ROUNDING_MS)
+}
+
+/// Whether giving the task up now might let it live twice.
+pub(super) fn may_live(step: &Step, task: &Task, agent: AgentNo) -> bool {
+    let job = &step.state.spec_of(task).job;
+    let silent_ms = step.now.mono_ms.saturating_sub(step.live.heard_ms(agent));
+    job.at_most_one && silent_ms <= gone_after_ms(step.settings, job)
+}
