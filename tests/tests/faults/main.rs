@@ -1,0 +1,3 @@
+//! Several schedulers over a real etcd, and real faults: what was promised holds.
+
+mod takeover;
