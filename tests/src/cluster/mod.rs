@@ -25,7 +25,7 @@ pub use kernel::{Limits, Process, groups, limits_of, marked, processes, usage, u
 pub use network::{Host, Network};
 pub use plan::{AgentPlan, Plan};
 pub use ports::PortBlock;
-pub use several::{Several, SeveralPlan};
+pub use several::{Several, SeveralPlan, Who};
 pub use spec::{Spec, batch, cron, service};
 pub use waiting::{Patience, skip};
 
