@@ -77,8 +77,8 @@ fn go_back(several: &Several) {
     let (_, epoch) = several.leader_after(0);
     several.daemon(Who::Scheduler(0)).terminate();
     several.start_the_ended();
-    several.leader_after(epoch);
-    several.agents_are_up();
+    let (_, later) = several.leader_after(epoch);
+    says(several, &several.agents[0], &format!("registered epoch={later}"));
     several.schedulers[0].terminate();
     several.members[0].kill_9();
     std::fs::remove_dir_all(&data).expect("it is there");
