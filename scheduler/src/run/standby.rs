@@ -168,8 +168,8 @@ async fn bear_witness(witness: Witness, follower: Arc<Follower>) {
                 Ok(Err(error)) => tracing::warn!("{error}; an older backup of etcd may go unnoticed"),
                 Err(_) => return,
             }
+            tokio::time::sleep(NOTE_EVERY).await;
         }
-        tokio::time::sleep(NOTE_EVERY).await;
         if index.changed().await.is_err() {
             return;
         }

@@ -122,3 +122,26 @@ fn a_leader_whose_agent_has_obeyed_a_later_one_ends() {
     says(&several, &several.schedulers[0], "the journal was restored from an older backup");
     assert_eq!(several.processes_of(&web, 2), pids, "nothing was stopped or launched");
 }
+
+#[test]
+fn schedulers_and_agents_of_another_cluster_are_refused() {
+    let plan = SeveralPlan { data_dirs: true, ..small(1) };
+    let (Some(one), Some(other)) = (Several::start(&plan), Several::start(&plan)) else { return };
+    let web = one.submit(service("web").instances(2));
+    let (before, pids) = (one.running(&web, 2), one.processes_of(&web, 2));
+    let (agent, scheduler) = (&other.agents[0], &other.schedulers[0]);
+    agent.terminate();
+    agent.set_flag("--scheduler", &one.addresses()[0]);
+    agent.start();
+    assert!(agent.exit_code(Patience::START).is_some_and(|code| code != 0), "{}", agent.last_words());
+    says(&other, agent, "belongs to cluster");
+    // On the other's prefix.
+    scheduler.terminate();
+    scheduler.set_flag("--etcd", &one.endpoints()[0]);
+    scheduler.start();
+    assert!(scheduler.exit_code(Patience::START).is_some_and(|code| code != 0), "{}", scheduler.last_words());
+    says(&other, scheduler, "choose another --etcd-prefix");
+    assert_eq!(one.running(&web, 2), before, "same tasks, same histories");
+    assert_eq!(one.processes_of(&web, 2), pids, "same processes");
+    one.end();
+}

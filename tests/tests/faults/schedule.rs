@@ -2,7 +2,7 @@
 //! Then all is healed, and what was promised is checked. `DAWN_SEED` repeats a schedule.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use dawn_proto::JobKey;
 use dawn_proto::v1::{self, TaskState, TickOutcome};
@@ -95,7 +95,8 @@ fn ticks_add_up(several: &Several, job: &JobKey, since_ms: i64) {
     let minutes: Vec<i64> = ticks.iter().map(|tick| tick.scheduled_ms / 60_000).collect();
     let first = since_ms / 60_000 + 1;
     // The current minute may not be decided yet.
-    let passed = dawn_proto::Timestamp::now().0 - 30_000;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    let passed = i64::try_from(now.as_millis()).expect("before the year 292 million") - 30_000;
     let last = minutes.last().copied().unwrap_or(first - 1).max(passed / 60_000);
     assert_eq!(minutes, (first..=last).collect::<Vec<_>>(), "a record for each minute, and one only: {told}");
     let tasks = several.eventually("its runs", Patience::LONG, || several.read(|api| api.tasks(job)));
