@@ -48,6 +48,13 @@ pub fn order(task: &mut HeldTask, reason: Reason, grace_period_ms: Option<u64>, 
     }
 }
 
+/// A kill that an earlier life of the agent relayed: the executor has begun, and is given its whole time once more.
+pub fn resumed(reason: Reason, grace_period_ms: u64, ladder_ms: u64, now_ms: u64) -> KillProgress {
+    let force_at_ms =
+        now_ms.saturating_add(grace_period_ms).saturating_add(ladder_ms).saturating_add(EXECUTOR_MARGIN_MS);
+    KillProgress { reason, grace_period_ms: None, begun: true, tell_at_ms: now_ms, force_at_ms, forced_at_ms: None }
+}
+
 /// What is due, noting that it is done.
 pub fn due(kill: &mut KillProgress, now_ms: u64) -> Due {
     match kill.forced_at_ms {

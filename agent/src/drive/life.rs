@@ -119,6 +119,9 @@ impl Agent {
         let Some(report) = task.verdict.take() else { return };
         self.take_step(id, Step::Recorded, now);
         self.publish(report, now);
+        if self.reboot_verdicts.remove(&id) && self.reboot_verdicts.is_empty() {
+            self.remember_boot();
+        }
     }
 
     fn on_cleaned(&mut self, id: TaskId, bytes: u64) {

@@ -59,6 +59,8 @@ pub struct Agent {
     killing: BTreeSet<TaskId>,
     forgotten: BTreeSet<TaskId>,
     forgotten_order: VecDeque<TaskId>,
+    /// Verdicts on tasks that a reboot ended, not durable yet; the new boot id is remembered after them.
+    reboot_verdicts: BTreeSet<TaskId>,
     sweep_at_ms: u64,
     effects: Vec<Effect>,
 }

@@ -7,7 +7,8 @@ use tracing::{info, warn};
 use super::leader::Link;
 use super::{Agent, Setup};
 use crate::decide::attach::{self, Attach};
-use crate::model::{Effect, HeldTask, KillProgress, Memory, Now, Phase, Recovered, RecoveredRecord, Report};
+use crate::decide::stop;
+use crate::model::{Effect, HeldTask, Memory, Now, Phase, Recovered, RecoveredRecord, Report};
 
 /// Within this time a launch cut short is resumed, if the leader never told its lease.
 const DEFAULT_LEASE_MS: u64 = 10_000;
@@ -18,13 +19,13 @@ impl Agent {
         let rebooted = !memory.boot_id.is_empty() && memory.boot_id != setup.boot_id;
         let wall_ms = u64::try_from(now.wall.0).unwrap_or(0);
         let offer_epoch = wall_ms.max(memory.offer_epoch + 1);
-        let memory = Memory { boot_id: setup.boot_id.clone(), offer_epoch, ..memory };
+        let memory = Memory { offer_epoch, ..memory };
         let resume_within_ms = if memory.lease_ms == 0 { DEFAULT_LEASE_MS } else { memory.lease_ms };
         let mut offer = setup.offer.clone();
         offer.epoch = offer_epoch;
         let mut agent = Agent {
             setup,
-            memory: memory.clone(),
+            memory,
             offer,
             link: Link::Down,
             tasks: Default::default(),
@@ -38,13 +39,14 @@ impl Agent {
             killing: Default::default(),
             forgotten: Default::default(),
             forgotten_order: Default::default(),
+            reboot_verdicts: Default::default(),
             sweep_at_ms: now.mono_ms,
             effects: Vec::new(),
         };
         for one in found {
             agent.take_in(one, rebooted, resume_within_ms, now);
         }
-        agent.effects.push(Effect::Remember(memory));
+        agent.remember_boot();
         let effects = std::mem::take(&mut agent.effects);
         (agent, effects)
     }
@@ -76,10 +78,21 @@ impl Agent {
             }
             Attach::Lost { reason, message } => {
                 warn!(task = %id, message, "lost");
+                if rebooted {
+                    self.reboot_verdicts.insert(id);
+                }
                 self.end(id, TaskState::Lost, reason, &message, now);
             }
             Attach::Over | Attach::Forget => {}
         }
+    }
+
+    /// Forgets the last boot once all it ended is durably so: a crash before must not take the dead for living.
+    pub(super) fn remember_boot(&mut self) {
+        if self.reboot_verdicts.is_empty() {
+            self.memory.boot_id.clone_from(&self.setup.boot_id);
+        }
+        self.effects.push(Effect::Remember(self.memory.clone()));
     }
 
     fn set_phase(&mut self, id: TaskId, phase: Phase) {
@@ -107,15 +120,7 @@ fn restored(found: Recovered, now: Now) -> HeldTask {
     let RecoveredRecord { demand, ports, limits, identity, grace_period_ms, ladder_ms } =
         found.record.unwrap_or_default();
     let standing = Report::new(found.task, 0, TaskState::Assigned, found.checkpointed_at, Reason::None, "");
-    // A kill begun before the restart keeps its deadline by a fresh full grace period.
-    let kill = found.kill_begun.map(|reason| KillProgress {
-        reason,
-        grace_period_ms: None,
-        begun: true,
-        tell_at_ms: now.mono_ms,
-        force_at_ms: now.mono_ms.saturating_add(grace_period_ms).saturating_add(ladder_ms).saturating_add(10_000),
-        forced_at_ms: None,
-    });
+    let kill = found.kill_begun.map(|reason| stop::resumed(reason, grace_period_ms, ladder_ms, now.mono_ms));
     HeldTask {
         phase: Phase::Live,
         demand,

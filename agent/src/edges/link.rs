@@ -1,5 +1,6 @@
 //! The connection to the leader: dialling among the addresses, one session after the other. Not here: what is said.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use dawn_proto::v1::agent_link_client::AgentLinkClient;
@@ -24,24 +25,37 @@ const MAX_MESSAGE_BYTES: usize = 16 << 20;
 /// Metadata of a refusal, naming who leads.
 const LEADER_METADATA: &str = "dawn-leader";
 
-/// Told to the link.
+/// A message for one session.
 #[derive(Debug)]
-pub enum Order {
-    Send { session: u64, message: Message },
-    Hangup { session: u64, next: Option<String> },
+struct Outgoing {
+    session: u64,
+    message: Message,
+}
+
+/// Sessions up to this one are to be dropped, and whom to try next.
+#[derive(Clone, Debug, Default)]
+struct Hangup {
+    session: u64,
+    next: Option<String>,
 }
 
 /// The way to tell it.
 #[derive(Clone, Debug)]
 pub struct LinkHandle {
-    orders: mpsc::Sender<Order>,
+    outgoing: mpsc::Sender<Outgoing>,
+    hangups: Arc<watch::Sender<Hangup>>,
     address: watch::Receiver<Option<String>>,
 }
 
 impl LinkHandle {
-    /// False when the queue is full and the order was dropped.
-    pub fn tell(&self, order: Order) -> bool {
-        self.orders.try_send(order).is_ok()
+    /// False when the queue is full and the message was dropped.
+    pub fn send(&self, session: u64, message: Message) -> bool {
+        self.outgoing.try_send(Outgoing { session, message }).is_ok()
+    }
+
+    /// Drops a session, however full its queue is, and tries `next` first.
+    pub fn hang_up(&self, session: u64, next: Option<String>) {
+        self.hangups.send_replace(Hangup { session, next });
     }
 
     /// Of the scheduler connected last; None: there was none yet.
@@ -54,7 +68,8 @@ impl LinkHandle {
 #[derive(Debug)]
 pub struct Link {
     addresses: Vec<String>,
-    orders: mpsc::Receiver<Order>,
+    outgoing: mpsc::Receiver<Outgoing>,
+    hangups: watch::Receiver<Hangup>,
     events: mpsc::Sender<Event>,
     address: watch::Sender<Option<String>>,
     version: &'static str,
@@ -73,10 +88,12 @@ struct Ended {
 impl Link {
     /// A link among `addresses` (host:port), the first tried first.
     pub fn new(addresses: Vec<String>, version: &'static str, events: mpsc::Sender<Event>) -> (Self, LinkHandle) {
-        let (sender, orders) = mpsc::channel(MAX_QUEUED);
+        let (sender, outgoing) = mpsc::channel(MAX_QUEUED);
+        let (hang_up, hangups) = watch::channel(Hangup::default());
         let (told, address) = watch::channel(None);
         let seed = u64::from(std::process::id()) | 1;
-        (Link { addresses, orders, events, address: told, version, seed }, LinkHandle { orders: sender, address })
+        let handle = LinkHandle { outgoing: sender, hangups: Arc::new(hang_up), address };
+        (Link { addresses, outgoing, hangups, events, address: told, version, seed }, handle)
     }
 
     /// Connects, again and again, until the agent is gone.
@@ -117,7 +134,7 @@ impl Link {
             Ok(channel) => AgentLinkClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES),
             Err(error) => return Ended { why: describe(&error), next: None, talked: false },
         };
-        while self.orders.try_recv().is_ok() {}
+        while self.outgoing.try_recv().is_ok() {}
         info!(address, "connected");
         self.address.send_replace(Some(address.to_string()));
         if self.events.send(Event::Link(LinkEvent::Up { session })).await.is_err() {
@@ -142,6 +159,10 @@ impl Link {
         // A refusal is the last message: its stream may end before the agent has said to hang up.
         let mut hint: Option<String> = None;
         loop {
+            let hangup = self.hangups.borrow_and_update().clone();
+            if hangup.session >= session {
+                return Ended { why: "hung up".into(), next: hangup.next, talked: true };
+            }
             let room = out.capacity() > 0;
             tokio::select! {
                 opened = &mut answer, if incoming.is_none() => match opened {
@@ -167,18 +188,17 @@ impl Link {
                         return Ended { next: ended.next.or(hint), ..ended };
                     }
                 },
-                // A slot in the stream first: an order taken out is never dropped.
+                // A slot in the stream first: a message taken out is never dropped.
                 () = slot(&out), if !room => {}
-                order = self.orders.recv(), if room => match order {
-                    Some(Order::Send { session: of, message }) if of == session => {
+                message = self.outgoing.recv(), if room => match message {
+                    Some(Outgoing { session: of, message }) if of == session => {
                         let _ = out.send(wire::encode_message(message, self.version)).await;
-                    }
-                    Some(Order::Hangup { session: of, next }) if of == session => {
-                        return Ended { why: "hung up".into(), next, talked: true };
                     }
                     Some(_) => {}
                     None => return Ended { why: "the agent stops".into(), next: None, talked: true },
                 },
+                // Looked at at the top of the loop.
+                Ok(()) = self.hangups.changed() => {}
             }
         }
     }

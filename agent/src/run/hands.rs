@@ -13,7 +13,7 @@ use crate::drive::pulse::Hands;
 use crate::edges::cgroup::Tree;
 use crate::edges::checkpoint::{self, Tasks};
 use crate::edges::executors::{self, Command, Spawned, Watched};
-use crate::edges::link::{self, LinkHandle, Order};
+use crate::edges::link::{self, LinkHandle};
 use crate::edges::sandbox;
 use crate::edges::tunnel::{self, LogSource};
 use crate::edges::vet::Vetting;
@@ -169,13 +169,11 @@ impl Hands for Edges {
             Effect::Remember(memory) => checkpoint::write_memory(&self.shared.config.work_dir, &memory)?,
             Effect::Fatal { why } => return Err(AgentError::Refused(why)),
             Effect::Send { session, message } => {
-                if !self.link.tell(Order::Send { session, message }) {
+                if !self.link.send(session, message) {
                     debug!("the way to the scheduler is full; said again later");
                 }
             }
-            Effect::Hangup { session, next } => {
-                self.link.tell(Order::Hangup { session, next });
-            }
+            Effect::Hangup { session, next } => self.link.hang_up(session, next),
             Effect::Vet { task, user, ports } => {
                 self.launch_job(move |shared| MachineEvent::Vetted { task, result: shared.vetting.vet(&user, &ports) })
             }

@@ -55,6 +55,9 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let memory = checkpoint::read_memory(&config.work_dir)?;
     let tasks = Tasks::open(&config.work_dir)?;
     let found = start::find_tasks(&tasks)?;
+    if let Some(tree) = &tree {
+        tree.remove_strangers(&found.iter().map(|one| one.task).collect());
+    }
     info!(agent = %setup.agent_id, isolation = setup.isolation, tasks = found.len(), "agent starts");
     let (sender, events) = mpsc::channel(MAX_EVENTS);
     let (link, handle) = Link::new(config.schedulers.clone(), env!("CARGO_PKG_VERSION"), sender.clone());

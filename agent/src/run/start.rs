@@ -18,7 +18,7 @@ use crate::model::{OfferState, PortRange, Recovered};
 pub(super) fn check(config: &Config) -> Result<(), AgentError> {
     let wrong = |text: String| Err(AgentError::Config(text));
     if config.schedulers.is_empty() {
-        return wrong("no scheduler is named; give --schedulers host:port[,host:port…]".into());
+        return wrong("no scheduler is named; give --scheduler host:port[,host:port…]".into());
     }
     if let Some(bad) = config.schedulers.iter().find(|address| !is_address(address)) {
         return wrong(format!("{bad:?} is no scheduler's address; write host:port"));
@@ -104,7 +104,7 @@ mod tests {
         let good = Config::new(vec!["localhost:5050".into()], "/var/lib/dawn".into(), "h".into(), vec!["dawn".into()]);
         check(&good).unwrap();
         let cases = [
-            (Config { schedulers: vec![], ..good.clone() }, "--schedulers"),
+            (Config { schedulers: vec![], ..good.clone() }, "--scheduler"),
             (Config { schedulers: vec!["localhost".into()], ..good.clone() }, "host:port"),
             (Config { executor: vec![], ..good.clone() }, "executor"),
             (Config { ports: vec![(5, 4)], ..good.clone() }, "5-4"),

@@ -24,12 +24,21 @@ pub struct Manner {
     pub refuses: Option<v1::Refused>,
     pub heartbeat_interval_ms: u64,
     pub lease_ms: u64,
+    pub answers_heartbeats: bool,
 }
 
 impl Default for Manner {
     fn default() -> Self {
         let cluster_id = "cluster-a".to_string();
-        Manner { epoch: 1, cluster_id, acks: true, refuses: None, heartbeat_interval_ms: 100, lease_ms: 2_000 }
+        Manner {
+            epoch: 1,
+            cluster_id,
+            acks: true,
+            refuses: None,
+            heartbeat_interval_ms: 100,
+            lease_ms: 2_000,
+            answers_heartbeats: true,
+        }
     }
 }
 
@@ -181,7 +190,8 @@ fn answer(seen: &Mutex<Seen>, manner: &Manner, message: agent_message::Message) 
         }
         A::Heartbeat(beat) => {
             seen.heartbeats += 1;
-            Some(S::HeartbeatAck(v1::HeartbeatAck { sequence: beat.sequence, epoch: manner.epoch }))
+            let ack = v1::HeartbeatAck { sequence: beat.sequence, epoch: manner.epoch };
+            manner.answers_heartbeats.then_some(S::HeartbeatAck(ack))
         }
         A::Offer(offer) => {
             seen.offers.push(offer);

@@ -166,3 +166,56 @@ pub fn node(node: &v1::Node) -> Value {
         "avoided_why": node.avoided_why,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn names(value: &Value, found: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(fields) => {
+                for (name, value) in fields {
+                    found.insert(name.clone());
+                    names(value, found);
+                }
+            }
+            Value::Array(items) => items.iter().for_each(|item| names(item, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn every_field_is_explained() {
+        let job_status = v1::JobStatus {
+            summary: Some(v1::JobSummary::default()),
+            tasks: vec![v1::Task { history: vec![v1::Transition::default()], ..Default::default() }],
+            versions: vec![v1::JobVersion::default()],
+            cron: Some(v1::CronStatus { ticks: vec![v1::Tick::default()], ..Default::default() }),
+            ..Default::default()
+        };
+        let class = v1::PendingClass { vetoes: vec![v1::VetoCount::default()], ..Default::default() };
+        let mut found = BTreeSet::new();
+        names(&object(status(&job_status)), &mut found);
+        names(&why(&v1::WhyResponse { classes: vec![class], index: 1 }), &mut found);
+        names(&node(&v1::Node::default()), &mut found);
+        let reference = include_str!("../../OUTPUT.md");
+        for name in found {
+            assert!(reference.contains(&format!("`{name}`")), "`{name}` is not explained in OUTPUT.md");
+        }
+    }
+
+    #[test]
+    fn words_are_lower_case_and_instants_are_rfc_3339() {
+        let history = vec![v1::Transition { at_ms: 1_795_348_800_000, reason: 3, ..Default::default() }];
+        let ports = vec![v1::AssignedPort { name: "http".into(), port: 31000 }];
+        let shown = task(&v1::Task { id: 7, state: 5, history, ports, ..Default::default() });
+        assert_eq!(shown["id"], "t7");
+        assert_eq!(shown["state"], "running");
+        assert_eq!(shown["ports"]["http"], 31000);
+        assert_eq!(shown["history"][0]["at"], "2026-11-22T12:00:00.000Z");
+        assert_eq!(shown["history"][0]["reason"], "out_of_memory");
+        assert_eq!(shown["run_at"], Value::Null);
+    }
+}

@@ -57,7 +57,8 @@ impl ClientService {
     pub(super) async fn submit(&self, request: v1::SubmitJobRequest) -> Result<v1::SubmitJobResponse, Status> {
         let spec = request.spec.ok_or_else(|| status::missing("spec"))?;
         let spec = Box::new(wire::parse_job_spec(spec).map_err(|errors| status::of_field_errors(&errors))?);
-        let warnings = self.follower.read(|state| reads::submit_warnings(state, &spec));
+        let asked = spec.clone();
+        let warnings = self.reader.look(move |state| reads::submit_warnings(state, &asked)).await?;
         let command = Command::Submit { spec, author: text(request.author), message: text(request.message) };
         match self.ask(command).await? {
             (Answer::Submitted { key, version, outcome }, index) => Ok(v1::SubmitJobResponse {

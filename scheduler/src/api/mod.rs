@@ -2,6 +2,7 @@
 //! Not here: what agents say, and where logs come from (the wiring brings a [`LogSource`]).
 
 mod command;
+mod reader;
 mod reads;
 mod replies;
 mod service;
@@ -15,9 +16,10 @@ use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
 use crate::decide::place::PlaceSettings;
-use crate::drive::{Follower, Inbox, LiveView, Role};
+use crate::drive::{Inbox, LiveView, Role};
 use crate::model::{AgentNo, Settings};
 
+pub use reader::Reader;
 pub use replies::Replies;
 
 /// Most bytes of one request; a job's spec is far below.
@@ -48,7 +50,7 @@ pub struct ServerFacts {
 pub struct ClientService {
     pub inbox: Inbox,
     pub replies: Arc<Replies>,
-    pub follower: Arc<Follower>,
+    pub reader: Reader,
     pub live: tokio::sync::watch::Receiver<Arc<LiveView>>,
     pub role: tokio::sync::watch::Receiver<Role>,
     /// What holds writes up now and what to do about it; empty: nothing.

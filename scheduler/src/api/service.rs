@@ -19,20 +19,24 @@ use crate::model::State;
 type Answer<T> = Result<Response<T>, Status>;
 
 impl ClientService {
-    fn look<T>(&self, look: impl FnOnce(&State) -> Result<T, ReadError>) -> Answer<T> {
-        self.follower.read(look).map(Response::new).map_err(|error| status::of_read_error(&error))
+    async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&State) -> Result<T, ReadError> + Send + 'static,
+    ) -> Answer<T> {
+        self.reader.look(look).await?.map(Response::new).map_err(|error| status::of_read_error(&error))
     }
 
     async fn log(&self, request: v1::ReadLogRequest) -> Result<super::LogChunks, Status> {
         // Only the leader has the agents' links.
         self.only_leading()?;
         let task = TaskId(request.task_id);
-        let agent = self.follower.read(|state| {
+        let find = move |state: &State| {
             let found = state.tasks.get(&task);
             let found = found.ok_or_else(|| Status::not_found(format!("there is no task {task} (any more)")))?;
             let never = || Status::failed_precondition(format!("{task} was never started; it has no logs"));
             found.status.place().map(|place| place.agent).ok_or_else(never)
-        })?;
+        };
+        let agent = self.reader.look(find).await??;
         let chunks = self.logs.read_log(agent, request).await;
         chunks.map_err(|words| Status::unavailable(format!("log of {task}: {words}")))
     }
@@ -60,46 +64,47 @@ impl Scheduler for ClientService {
     }
 
     async fn list_jobs(&self, request: Request<v1::ListJobsRequest>) -> Answer<v1::ListJobsResponse> {
-        self.look(|state| reads::list_jobs(state, request.get_ref()))
+        self.look(move |state| reads::list_jobs(state, request.get_ref())).await
     }
 
     async fn get_job(&self, request: Request<v1::GetJobRequest>) -> Answer<v1::JobStatus> {
         let request = request.into_inner();
         let key = command::key(request.key.as_ref())?;
-        self.look(|state| reads::job_status(state, &key, request.version))
+        self.look(move |state| reads::job_status(state, &key, request.version)).await
     }
 
     async fn watch_job(&self, request: Request<v1::GetJobRequest>) -> Answer<Self::WatchJobStream> {
         let request = request.into_inner();
         let key = command::key(request.key.as_ref())?;
-        let statuses = watch::job(self.follower.clone(), key, request.version)?;
+        let statuses = watch::job(self.reader.clone(), key, request.version).await?;
         Ok(Response::new(ReceiverStream::new(statuses)))
     }
 
     async fn list_tasks(&self, request: Request<v1::ListTasksRequest>) -> Answer<v1::ListTasksResponse> {
         let request = request.into_inner();
         let key = request.job.as_ref().map(|key| command::key(Some(key))).transpose()?;
-        self.look(|state| reads::list_tasks(state, key.as_ref(), &request))
+        self.look(move |state| reads::list_tasks(state, key.as_ref(), &request)).await
     }
 
     async fn why(&self, request: Request<v1::WhyRequest>) -> Answer<v1::WhyResponse> {
         let key = command::key(request.get_ref().key.as_ref())?;
         let live = self.live.borrow().clone();
-        self.look(|state| reads::why(state, &live, &self.facts.place, &key))
+        let facts = Arc::clone(&self.facts);
+        self.look(move |state| reads::why(state, &live, &facts.place, &key)).await
     }
 
     async fn list_nodes(&self, request: Request<v1::ListNodesRequest>) -> Answer<v1::ListNodesResponse> {
         let live = self.live.borrow().clone();
-        self.look(|state| reads::list_nodes(state, &live, request.get_ref()))
+        self.look(move |state| reads::list_nodes(state, &live, request.get_ref())).await
     }
 
     async fn get_node(&self, request: Request<v1::GetNodeRequest>) -> Answer<v1::NodeStatus> {
         let live = self.live.borrow().clone();
-        self.look(|state| reads::node_status(state, &live, &request.get_ref().agent_id))
+        self.look(move |state| reads::node_status(state, &live, &request.get_ref().agent_id)).await
     }
 
     async fn list_cron(&self, request: Request<v1::ListCronRequest>) -> Answer<v1::ListCronResponse> {
-        self.look(|state| Ok(reads::list_cron(state, &request.get_ref().role)))
+        self.look(move |state| Ok(reads::list_cron(state, &request.get_ref().role))).await
     }
 
     async fn read_log(&self, request: Request<v1::ReadLogRequest>) -> Answer<Self::ReadLogStream> {
@@ -114,7 +119,7 @@ impl Scheduler for ClientService {
             Role::Following { leader } => (false, leader.clone().unwrap_or_default()),
         };
         let trouble = self.trouble.borrow().clone();
-        self.look(|state| {
+        let look = move |state: &State| {
             let brake = || brake(state, &facts.settings).map(|brake| brake.to_string()).unwrap_or_default();
             Ok(v1::ServerInfo {
                 version: env!("CARGO_PKG_VERSION").into(),
@@ -128,6 +133,7 @@ impl Scheduler for ClientService {
                 nodes: u32::try_from(state.agents.len()).unwrap_or(u32::MAX),
                 tasks: u32::try_from(state.tasks.len()).unwrap_or(u32::MAX),
             })
-        })
+        };
+        self.look(look).await
     }
 }

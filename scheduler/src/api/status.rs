@@ -83,3 +83,8 @@ pub fn too_slow(waited: Duration) -> Status {
         "no answer within {waited} s: the journal is slow; the command may stand yet: look before you repeat it"
     ))
 }
+
+/// A read panicked; the state is untouched by it.
+pub fn read_failed() -> Status {
+    Status::internal("the read failed inside the scheduler; its log says why")
+}

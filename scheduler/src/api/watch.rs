@@ -1,6 +1,5 @@
 //! Watching a job: its status now and after every change. Changes that come faster than the client reads are one.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use dawn_proto::JobKey;
@@ -9,8 +8,7 @@ use tokio::sync::mpsc;
 use tonic::Status;
 
 use super::reads::{ReadError, job_status};
-use super::status;
-use crate::drive::Follower;
+use super::{Reader, status};
 
 /// Least time between two messages.
 const AT_MOST_EVERY: Duration = Duration::from_millis(50);
@@ -19,14 +17,17 @@ const AT_MOST_EVERY: Duration = Duration::from_millis(50);
 ///
 /// # Errors
 /// When there is no such job or version now.
-pub fn job(
-    follower: Arc<Follower>,
+pub async fn job(
+    reader: Reader,
     key: JobKey,
     version: u32,
 ) -> Result<mpsc::Receiver<Result<v1::JobStatus, Status>>, Status> {
-    let mut index = follower.index();
-    let look = move || follower.read(|state| job_status(state, &key, version));
-    let mut shown = look().map_err(|error| status::of_read_error(&error))?;
+    let mut index = reader.index();
+    let look = async move || {
+        let key = key.clone();
+        reader.look(move |state| job_status(state, &key, version)).await
+    };
+    let mut shown = look().await?.map_err(|error| status::of_read_error(&error))?;
     let (statuses, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
         let mut changed = true;
@@ -42,14 +43,18 @@ pub fn job(
                 () = statuses.closed() => return,
                 more = index.changed() => if more.is_err() { return },
             }
-            match look() {
-                Ok(next) => {
+            match look().await {
+                Ok(Ok(next)) => {
                     changed = v1::JobStatus { index: 0, ..next.clone() } != v1::JobStatus { index: 0, ..shown };
                     shown = next;
                 }
-                Err(ReadError::NoSuchJob(_)) => return,
-                Err(error) => {
+                Ok(Err(ReadError::NoSuchJob(_))) => return,
+                Ok(Err(error)) => {
                     _ = statuses.send(Err(status::of_read_error(&error))).await;
+                    return;
+                }
+                Err(failed) => {
+                    _ = statuses.send(Err(failed)).await;
                     return;
                 }
             }

@@ -47,15 +47,23 @@ pub struct Brake {
 
 /// The brake, when it is on.
 pub fn brake(state: &State, settings: &Settings) -> Option<Brake> {
-    let count = |wanted: NodeState| state.agents.values().filter(|agent| agent.state == wanted).count();
-    let silent = count(NodeState::Unreachable);
-    let (agents, percent) = (silent + count(NodeState::Up), settings.mass_loss_percent);
+    let silent = not_up(state).filter(|agent| agent.state == NodeState::Unreachable).count();
+    let up = state.agents.len() - state.agents_not_up.len();
+    let (agents, percent) = (silent + up, settings.mass_loss_percent);
     (silent * 100 > agents * percent as usize).then_some(Brake { silent, agents, percent })
 }
 
+pub(super) fn not_up(state: &State) -> impl Iterator<Item = &Agent> {
+    state.agents_not_up.iter().filter_map(|agent| state.agents.get(agent))
+}
+
 pub(super) fn tick(step: &mut Step) {
-    for agent in step.state.agents.values().filter(|agent| agent.state == NodeState::Up) {
-        if is_silent(step, step.live.heard_ms(agent.no)) {
+    // Both are in the order of their numbers: one walk along each, however many agents there are.
+    let mut live = step.live.agents.iter().peekable();
+    for agent in step.state.agents.values() {
+        while live.next_if(|(no, _)| **no < agent.no).is_some() {}
+        let heard_ms = live.next_if(|(no, _)| **no == agent.no).map_or(step.live.elected_ms, |(_, live)| live.heard_ms);
+        if agent.state == NodeState::Up && is_silent(step, heard_ms) {
             out_of_reach(step, agent);
         }
     }
@@ -76,7 +84,7 @@ fn out_of_reach(step: &mut Step, agent: &Agent) {
 /// Gives up silent agents and the tasks whose wait is over, no faster than the rate allows.
 fn give_up(step: &mut Step) {
     let mut allowed = allowance(step);
-    for agent in step.state.agents.values().filter(|agent| agent.state != NodeState::Up) {
+    for agent in not_up(step.state) {
         let silent_ms = step.now.mono_ms.saturating_sub(step.live.heard_ms(agent.no));
         if silent_ms <= step.settings.down_after_ms {
             continue;

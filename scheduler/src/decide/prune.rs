@@ -4,6 +4,7 @@
 use dawn_proto::Timestamp;
 use dawn_proto::v1::NodeState;
 
+use super::liveness::not_up;
 use super::step::Step;
 use crate::model::{Job, JobId, Mutation};
 
@@ -31,7 +32,7 @@ fn forget(step: &mut Step, job: &Job) {
 }
 
 fn agents(step: &mut Step) {
-    for agent in step.state.agents.values() {
+    for agent in not_up(step.state) {
         let down_ms = step.now.wall.since_ms(agent.since);
         let unused = !step.state.tasks_on.contains_key(&agent.no);
         if agent.state == NodeState::Down && unused && down_ms > step.settings.down_agent_kept_ms {

@@ -60,9 +60,13 @@ impl State {
             }
             Mutation::TaskForgotten { task } => self.forget_task(*task),
             Mutation::AgentSeen { .. } => self.see_agent(mutation, at),
-            Mutation::AgentMoved { agent, to } => {
-                let agent = self.agent_mut(*agent);
+            Mutation::AgentMoved { agent: no, to } => {
+                let agent = self.agent_mut(*no);
                 (agent.state, agent.since) = (*to, at);
+                match to {
+                    NodeState::Up => self.agents_not_up.remove(no),
+                    _ => self.agents_not_up.insert(*no),
+                };
             }
             Mutation::AgentForgotten { agent } => self.forget_agent(*agent),
             Mutation::Ticked { job, scheduled, outcome } => {
@@ -266,5 +270,6 @@ impl State {
         let agent = self.agents.remove(&no).unwrap_or_else(|| panic!("{no} is not in the state"));
         assert!(!self.tasks_on.contains_key(&no), "{no} {} is forgotten with tasks", agent.id);
         self.agent_by_id.remove(&agent.id);
+        self.agents_not_up.remove(&no);
     }
 }

@@ -1,5 +1,6 @@
 //! The state's indexes: kept by apply, built anew after a snapshot. Not here: anything a snapshot holds.
 
+use dawn_proto::v1::NodeState;
 use dawn_proto::{SpecId, TaskState, Timestamp};
 
 use super::{Job, JobId, Spec, State, Status, Task};
@@ -9,6 +10,8 @@ impl State {
     pub fn reindexed(mut self) -> State {
         self.job_by_key = self.jobs.values().map(|job| (job.key.clone(), job.id)).collect();
         self.agent_by_id = self.agents.values().map(|agent| (agent.id.clone(), agent.no)).collect();
+        let not_up = self.agents.values().filter(|agent| agent.state != NodeState::Up);
+        self.agents_not_up = not_up.map(|agent| agent.no).collect();
         (self.tasks_on, self.pending, self.throttled, self.spec_uses) = Default::default();
         (self.in_transit, self.deadlines, self.unsettled, self.ended_jobs, self.cron_due) = Default::default();
         let kept: Vec<SpecId> = self.jobs.values().flat_map(|job| &job.versions).map(|version| version.spec).collect();

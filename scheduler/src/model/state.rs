@@ -29,6 +29,8 @@ pub struct State {
     // Indexes: follow from the above, not part of a snapshot.
     pub job_by_key: BTreeMap<JobKey, JobId>,
     pub agent_by_id: BTreeMap<AgentId, AgentNo>,
+    /// Agents that are UNREACHABLE or DOWN.
+    pub agents_not_up: BTreeSet<AgentNo>,
     /// Tasks that hold resources, by agent.
     pub tasks_on: BTreeMap<AgentNo, BTreeSet<TaskId>>,
     pub pending: BTreeSet<TaskId>,

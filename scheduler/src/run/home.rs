@@ -17,7 +17,7 @@ use crate::model::State;
 const ETCD_SNAPSHOT_EVERY: u64 = 20_000;
 
 pub enum Home {
-    Embedded { journal: Box<Embedded>, state: State },
+    Embedded { journal: Box<Embedded>, state: Box<State> },
     Etcd(Box<Standby>),
 }
 
@@ -27,10 +27,10 @@ impl Home {
         if let Some(etcd) = &config.etcd {
             return Ok(Home::Etcd(Box::new(Standby::open(etcd.clone(), config.witness_dir.as_deref()).await?)));
         }
-        let (data_dir, settings) = (config.data_dir.clone(), config.journal.clone());
+        let (data_dir, settings) = (config.data_dir.clone(), config.journal);
         let opened = tokio::task::spawn_blocking(move || Embedded::open(&data_dir, settings)).await;
         let (journal, state) = opened.map_err(|_| RunError::Panicked)??;
-        Ok(Home::Embedded { journal: Box::new(journal), state })
+        Ok(Home::Embedded { journal: Box::new(journal), state: Box::new(state) })
     }
 
     pub fn name(&self) -> &'static str {
@@ -38,6 +38,11 @@ impl Home {
             Home::Embedded { .. } => "embedded",
             Home::Etcd(_) => "etcd",
         }
+    }
+
+    /// Whether nobody else can lead.
+    pub fn leads_alone(&self) -> bool {
+        matches!(self, Home::Embedded { .. })
     }
 
     pub fn state(&self) -> &State {
@@ -66,7 +71,7 @@ impl Home {
             Home::Embedded { journal, state } => {
                 let epoch = Epoch(state.epoch.0 + 1);
                 let fresh = cluster_id().map_err(RunError::ClusterId)?;
-                Ok(lead.under(epoch, fresh, state, *journal, stop).await?)
+                Ok(lead.under(epoch, fresh, *state, *journal, stop).await?)
             }
             Home::Etcd(standby) => standby.run(lead, address, stop).await,
         }

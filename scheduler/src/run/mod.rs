@@ -21,8 +21,8 @@ use tokio::task::JoinHandle;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
-use crate::api::{self, ClientService, Replies, ServerFacts};
-use crate::drive::{DriveError, Follower, Inbox, PulseSettings};
+use crate::api::{self, ClientService, Reader, Replies, ServerFacts};
+use crate::drive::{DriveError, Follower, Inbox, PulseSettings, Role};
 use crate::etcd::{self, EtcdConfig, EtcdError, WitnessError};
 use crate::journal::{JournalSettings, OpenError};
 use crate::link::{self, LinkService, Links, Tunnels};
@@ -121,12 +121,16 @@ pub async fn start(config: Config) -> Result<Scheduler, RunError> {
     let (jobs, tasks, index) = (state.jobs.len(), state.tasks.len(), state.index);
     let follower = Follower::new(state);
     let signs = Arc::new(Signs::default());
+    if home.leads_alone() {
+        // What comes before the pulse runs waits for it.
+        signs.role.send_replace(Role::Leading);
+    }
     let (links, replies, tunnels) = (Arc::<Links>::default(), Arc::<Replies>::default(), Arc::<Tunnels>::default());
     let (inbox, inboxes) = Inbox::new();
     let client = ClientService {
         inbox: inbox.clone(),
         replies: replies.clone(),
-        follower: follower.clone(),
+        reader: Reader::new(follower.clone()),
         live: signs.live.subscribe(),
         role: signs.role.subscribe(),
         trouble: signs.trouble.subscribe(),

@@ -56,7 +56,7 @@ pub fn latency(count: usize) -> Option<Figure> {
     Some(Figure::latencies("submit to running, seen by the client", times))
 }
 
-/// Room for one task and `count` waiting for it: from a task's end to the next one's assignment.
+/// Room for one task and `count` waiting for it: from a task's end, as the scheduler knows it, to the next one's running.
 pub fn reuse(count: u32) -> Option<Figure> {
     let one = AgentPlan { cpus: "1".into(), ..AgentPlan::default() };
     let cluster = Cluster::start(Plan { agents: vec![one], ..Plan::default() })?;
@@ -66,8 +66,11 @@ pub fn reuse(count: u32) -> Option<Figure> {
     cluster.end();
     tasks.sort_by_key(|task| at_ms(task, TaskState::Assigned));
     let gap = |pair: &[v1::Task]| {
-        let gap = at_ms(&pair[1], TaskState::Assigned)? - at_ms(&pair[0], TaskState::Finished)?;
+        let gap = at_ms(&pair[1], TaskState::Running)? - at_ms(&pair[0], TaskState::Finished)?;
         Some(Duration::from_millis(u64::try_from(gap).unwrap_or(0)))
     };
-    Some(Figure::latencies("resources freed to used by the next task", tasks.windows(2).filter_map(gap).collect()))
+    Some(Figure::latencies(
+        "resources freed to the next task running on them",
+        tasks.windows(2).filter_map(gap).collect(),
+    ))
 }

@@ -21,7 +21,9 @@ pub use binary::{Output, dawn};
 pub use daemon::Daemon;
 pub use doubles::Doubles;
 pub use etcd::{Member, members};
-pub use kernel::{Limits, Process, groups, limits_of, marked, processes, usage, user_of, variable, written_bytes};
+pub use kernel::{
+    Limits, Process, files_below, groups, limits_of, marked, processes, usage, user_of, variable, written_bytes,
+};
 pub use network::{Host, Network};
 pub use plan::{AgentPlan, Plan};
 pub use ports::PortBlock;

@@ -1,5 +1,7 @@
 //! Daemons killed in turn under load: at the end exactly what was asked for lives, and nothing was ever there twice.
 
+use std::collections::BTreeSet;
+
 use dawn_proto::JobKey;
 use dawn_proto::v1::TaskState;
 use dawn_tests::cluster::{Cluster, Doubles, Patience, Plan, Process, batch, marked, processes, service, variable};
@@ -55,6 +57,24 @@ fn heal(cluster: &Cluster) {
     cluster.scheduler_answers();
 }
 
+/// Waits until every instance runs once, as one process, and nothing else does.
+fn exactly_what_was_asked_for(cluster: &Cluster, job: &JobKey) {
+    cluster.eventually("exactly the asked-for instances live", Patience::LONG, || {
+        let tasks = cluster.api.tasks(job).map_err(|status| status.to_string())?;
+        let running: Vec<_> = tasks.iter().filter(|task| task.state() == TaskState::Running).collect();
+        let living = tasks.iter().filter(|task| !task.state().is_terminal()).count();
+        let instances: BTreeSet<usize> = running.iter().map(|task| task.instance as usize).collect();
+        let asked: BTreeSet<String> = running.iter().map(|task| format!("t{}", task.id)).collect();
+        let processes = marked(&cluster.mark(job));
+        let seen: BTreeSet<String> = processes.iter().filter_map(|one| variable(one.pid, "DAWN_TASK_ID")).collect();
+        let counted = running.len() == INSTANCES && living == INSTANCES && processes.len() == INSTANCES;
+        if counted && instances == (0..INSTANCES).collect() && seen == asked {
+            return Ok(());
+        }
+        Err(format!("{living} living, running {asked:?}, processes {seen:?} ({})", processes.len()))
+    });
+}
+
 fn run_schedule(seed: u64) {
     let Some(cluster) = Cluster::start(Plan::of(2)) else { return };
     let mut chance = SmallRng::seed_from_u64(seed);
@@ -73,14 +93,7 @@ fn run_schedule(seed: u64) {
     }
     println!("seed {seed}: {}", story.join(", "));
     cluster.agents_are_up(2);
-    let tasks = cluster.tasks_in(&web, TaskState::Running, INSTANCES, Patience::LONG);
-    assert_eq!(tasks.iter().map(|task| task.instance as usize).collect::<Vec<_>>(), (0..INSTANCES).collect::<Vec<_>>());
-    let living = cluster.processes_of(&web, INSTANCES);
-    let mut ids: Vec<String> = living.iter().filter_map(|process| variable(process.pid, "DAWN_TASK_ID")).collect();
-    let mut asked: Vec<String> = tasks.iter().map(|task| format!("t{}", task.id)).collect();
-    ids.sort();
-    asked.sort();
-    assert_eq!(ids, asked, "every process is a running task (seed {seed})\n{}", cluster.last_words());
+    exactly_what_was_asked_for(&cluster, &web);
     for job in &batches {
         cluster.tasks_in(job, TaskState::Finished, 2, Patience::LONG);
     }

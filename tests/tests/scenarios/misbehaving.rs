@@ -57,7 +57,13 @@ fn a_command_that_exits_at_once_is_backed_off() {
     for (pair, least_ms) in ended.windows(2).zip([400, 800, 1_600, 1_600]) {
         let end = pair[0].history.last().expect("a history").at_ms;
         let start = pair[1].history.iter().find(|step| step.state() == TaskState::Assigned).expect("it ran").at_ms;
-        assert!(start - end >= least_ms, "attempt {} came {} ms after the last end", pair[1].attempt, start - end);
+        // Up to a tenth of a backoff is left out by chance, so that many don't come back together.
+        assert!(
+            start - end >= least_ms * 9 / 10,
+            "attempt {} came {} ms after the last end",
+            pair[1].attempt,
+            start - end
+        );
     }
     cluster.kill(&job);
     cluster.end();

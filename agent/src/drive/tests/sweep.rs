@@ -209,3 +209,22 @@ fn after_a_reboot_the_living_are_lost_with_that_reason_and_directories_stay() {
     assert!(world.dirs[&TaskId(1)].plan);
     assert_eq!(world.dirs[&TaskId(1)].starts, 1);
 }
+
+#[test]
+fn an_agent_that_dies_before_it_has_recorded_the_reboot_judges_alike_the_next_time() {
+    for done in 0..6 {
+        let mut world = begin(false);
+        world.settle();
+        world.reboot();
+        for _ in 0..done {
+            if let Some(effect) = world.pending.pop_front() {
+                world.act(effect);
+            }
+        }
+        world.restart();
+        world.settle();
+        let last = world.told[&TaskId(1)].last().unwrap();
+        assert_eq!((last.state, last.reason), (TaskState::Lost, Reason::AgentRebooted), "after {done} effects");
+        assert_eq!(world.memory.boot_id, "boot-2", "after {done} effects");
+    }
+}

@@ -12,6 +12,7 @@ mod v2;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -53,6 +54,8 @@ pub struct Tree {
     v1: Option<v1::Parents>,
     /// Hybrid: without controllers, for tracking and killing. Pure v2: the one with the limits.
     v2: Option<PathBuf>,
+    /// Levels of the parents below their roots.
+    depth: usize,
 }
 
 impl Tree {
@@ -65,19 +68,20 @@ impl Tree {
         let tree = Tree {
             v1: mounts.v1().map(|v1| v1::Parents::new(v1, relative)),
             v2: mounts.v2().map(|root| root.join(relative)),
+            depth: relative.components().count(),
         };
         match &tree {
-            Tree { v1: Some(v1), v2 } => {
+            Tree { v1: Some(v1), v2, .. } => {
                 v1.check()?;
                 for path in v1.paths().chain(v2.as_deref()) {
                     fs::create_dir_all(path).map_err(io_error("create", path))?;
                 }
             }
-            Tree { v1: None, v2: Some(path) } => {
+            Tree { v1: None, v2: Some(path), .. } => {
                 let root = mounts.v2().unwrap_or(path);
                 v2::create_parent(root, relative)?;
             }
-            Tree { v1: None, v2: None } => return Err(CgroupError::Unusable("none is mounted")),
+            Tree { v1: None, v2: None, .. } => return Err(CgroupError::Unusable("none is mounted")),
         }
         for path in tree.parents() {
             let procs = path.join(files::PROCS);
@@ -173,11 +177,25 @@ impl Tree {
         }
     }
 
-    /// Removes the parents if they are empty; others' tasks may live in them.
+    /// Removes empty groups of tasks that are not `known`: what a clean-up cut short has left. Nothing is killed by it.
+    pub fn remove_strangers(&self, known: &BTreeSet<TaskId>) {
+        for parent in self.parents() {
+            for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+                let name = entry.file_name();
+                let task = name.to_str().and_then(|name| name.strip_prefix('t')?.parse().ok()).map(TaskId);
+                if task.is_some_and(|task| !known.contains(&task)) {
+                    // In use: processes that nobody ordered to stop.
+                    let _ = fs::remove_dir(entry.path());
+                }
+            }
+        }
+    }
+
+    /// Removes the parents, and those above them up to the root, if they are empty.
     pub fn remove_parents(&self) {
         for parent in self.parents() {
-            // Busy: a task runs on, and its group keeps the parent.
-            let _ = fs::remove_dir(parent);
+            // Busy: a task runs on, or another agent, and its group keeps the parent.
+            let _ = parent.ancestors().take(self.depth).try_for_each(fs::remove_dir);
         }
     }
 }

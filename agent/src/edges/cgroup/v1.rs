@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use cgroups_rs::fs::MaxValue;
-use cgroups_rs::fs::cpu::CpuController;
-use cgroups_rs::fs::error::Error;
-use cgroups_rs::fs::memory::MemController;
-use cgroups_rs::fs::pid::PidController;
+use cgroups_rs::MaxValue;
+use cgroups_rs::cpu::CpuController;
+use cgroups_rs::error::Error;
+use cgroups_rs::memory::MemController;
+use cgroups_rs::pid::PidController;
 
 use super::CgroupError;
 use crate::model::Limits;
@@ -75,7 +75,7 @@ impl Parents {
             limit_memory(&path, limits.memory_bytes).map_err(failed("memory", &path))?;
         }
         if let Some(path) = place("pids").filter(|_| limits.max_pids > 0) {
-            let pids = PidController::new(path.clone(), path.clone(), false);
+            let pids = PidController::new(path.clone(), false);
             pids.set_pid_max(MaxValue::Value(limits.max_pids.into())).map_err(failed("pids", &path))?;
         }
         Ok(())
@@ -88,14 +88,14 @@ fn failed(what: &'static str, path: &Path) -> impl FnOnce(Error) -> CgroupError 
 }
 
 fn limit_cpu(path: &Path, cpu_milli: u64) -> Result<(), Error> {
-    let cpu = CpuController::new(path.to_path_buf(), path.to_path_buf(), false);
+    let cpu = CpuController::new(path.to_path_buf(), false);
     cpu.set_shares((cpu_milli.saturating_mul(SHARES_PER_CPU) / 1_000).clamp(MIN_SHARES, MAX_SHARES))?;
     cpu.set_cfs_period(PERIOD_US)?;
     cpu.set_cfs_quota(quota_us(cpu_milli))
 }
 
 fn limit_memory(path: &Path, bytes: u64) -> Result<(), Error> {
-    let memory = MemController::new(path.to_path_buf(), path.to_path_buf(), false);
+    let memory = MemController::new(path.to_path_buf(), false);
     let limit = i64::try_from(bytes).unwrap_or(i64::MAX);
     let swap_counts = path.join(MEMSW_LIMIT).exists();
     // The kernel keeps memory <= memory+swap at every write: a repeat that raises has to raise the latter first.

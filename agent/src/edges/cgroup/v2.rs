@@ -4,11 +4,11 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use cgroups_rs::fs::MaxValue;
-use cgroups_rs::fs::cpu::CpuController;
-use cgroups_rs::fs::error::Error;
-use cgroups_rs::fs::memory::MemController;
-use cgroups_rs::fs::pid::PidController;
+use cgroups_rs::MaxValue;
+use cgroups_rs::cpu::CpuController;
+use cgroups_rs::error::Error;
+use cgroups_rs::memory::MemController;
+use cgroups_rs::pid::PidController;
 
 use super::v1::{PERIOD_US, quota_us};
 use super::{CgroupError, io_error};
@@ -58,7 +58,7 @@ fn enable_controllers(path: &Path) -> Result<(), CgroupError> {
 /// Sets every limit of a group.
 pub(super) fn limit(path: &Path, limits: &Limits) -> Result<(), CgroupError> {
     if limits.cpu_milli > 0 {
-        let cpu = CpuController::new(path.to_path_buf(), path.to_path_buf(), true);
+        let cpu = CpuController::new(path.to_path_buf(), true);
         let weight = (limits.cpu_milli / 10).clamp(MIN_WEIGHT, MAX_WEIGHT);
         let quota = cpu
             .set_shares(weight)
@@ -69,14 +69,14 @@ pub(super) fn limit(path: &Path, limits: &Limits) -> Result<(), CgroupError> {
         limit_memory(path, limits.memory_bytes)?;
     }
     if limits.max_pids > 0 {
-        let pids = PidController::new(path.to_path_buf(), path.to_path_buf(), true);
+        let pids = PidController::new(path.to_path_buf(), true);
         pids.set_pid_max(MaxValue::Value(limits.max_pids.into())).map_err(failed("pids", path))?;
     }
     Ok(())
 }
 
 fn limit_memory(path: &Path, bytes: u64) -> Result<(), CgroupError> {
-    let memory = MemController::new(path.to_path_buf(), path.to_path_buf(), true);
+    let memory = MemController::new(path.to_path_buf(), true);
     memory.set_limit(i64::try_from(bytes).unwrap_or(i64::MAX)).map_err(failed("memory", path))?;
     // cgroups-rs knows neither "the whole task dies together" nor "no swap at all".
     write(path, OOM_GROUP, "1")?;

@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use dawn_proto::{AgentId, Epoch};
 use prost::Message;
@@ -11,6 +12,10 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::{CheckpointError, framed, io_error, read_framed, replace_file, sync_dir};
 use crate::model::Memory;
+
+/// An agent that is just ending, or an executor it was just starting, still holds the lock for a moment.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
+const LOCK_RETRY: Duration = Duration::from_millis(20);
 
 /// `Memory` as it is stored.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -42,10 +47,14 @@ pub fn lock(work_dir: &Path) -> Result<Lock, CheckpointError> {
     let path = work_dir.join("agent.lock");
     let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
     let mut file = file.map_err(io_error("open", &path))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::WOULDBLOCK) => return Err(CheckpointError::Locked { path: work_dir.to_path_buf() }),
-        Err(error) => return Err(io_error("lock", &path)(error.into())),
+    let deadline = Instant::now() + LOCK_TIMEOUT;
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => break,
+            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < deadline => std::thread::sleep(LOCK_RETRY),
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(CheckpointError::Locked { path: work_dir.to_path_buf() }),
+            Err(error) => return Err(io_error("lock", &path)(error.into())),
+        }
     }
     // For people only: who holds it.
     let noted = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));

@@ -47,6 +47,11 @@ pub(super) fn covers(have: &Amounts, need: &Amounts) -> bool {
     (have[0] >= need[0]) & (have[1] >= need[1]) & (have[2] >= need[2]) & (have[3] >= need[3])
 }
 
+/// As `covers`, but what is not asked for may be overdrawn: an agent may come back with less than is held there.
+pub(super) fn suffices(have: &Amounts, need: &Amounts) -> bool {
+    have.iter().zip(need).all(|(have, need)| *need == 0 || have >= need)
+}
+
 pub(super) fn add(to: &mut Amounts, more: &Amounts) {
     for (to, more) in to.iter_mut().zip(more) {
         *to += more;
@@ -138,8 +143,6 @@ pub(super) struct Detail {
     pub ports: Ports,
     pub devices: Devices,
     pub held: Vec<Held>,
-    /// What held tasks that are on their way out will give back.
-    pub dying: Amounts,
     /// Pending tasks for which room is kept here.
     pub claims: Vec<TaskId>,
 }

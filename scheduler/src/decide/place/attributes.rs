@@ -48,10 +48,6 @@ impl Attribute {
         id
     }
 
-    pub fn value_id(&self, text: &str) -> Option<u32> {
-        self.ids.get(text).copied()
-    }
-
     fn cell_of(&mut self, values: &[String]) -> u32 {
         match values {
             [] => NONE,

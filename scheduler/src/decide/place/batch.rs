@@ -2,13 +2,11 @@
 
 use dawn_proto::TaskId;
 
-use crate::model::Mutation;
+use crate::model::{Mutation, State};
 
 use super::agents::{Amounts, agent_of};
-use super::index::walk_all;
 use super::observe::Ahead;
 use super::order::Turn;
-use super::shape::Path;
 use super::{Placer, Step};
 
 /// Fewest candidates compared for a turn.
@@ -22,7 +20,7 @@ impl Placer {
     }
 
     /// Places what the turn's work is due, and puts it back in its queue or to sleep.
-    pub(super) fn take_turn(&mut self, turn: &Turn, step: &mut Step) {
+    pub(super) fn take_turn(&mut self, state: &State, turn: &Turn, step: &mut Step) {
         let number = turn.ticket.2;
         let need = self.need_of(number);
         let (allowed, _) = self.order.quota_left(turn.role, &need);
@@ -41,9 +39,11 @@ impl Placer {
             return;
         }
         let placed = self.place_some(number, most, step);
-        if placed < most {
+        let planned = if placed < most { self.preempt(state, number, most - placed, step) } else { 0 };
+        if placed + planned < most {
             self.put_to_sleep(number, step.now);
         } else {
+            self.doubt(self.works.get(number).shape);
             self.requeue(number);
         }
     }
@@ -55,7 +55,8 @@ impl Placer {
             return 0;
         }
         self.prepare(shape);
-        let mut placed = 0;
+        let spreads = !self.works.get(number).rules.spreads.is_empty();
+        let mut placed = if spreads { self.place_spread(number, most, step) } else { 0 };
         while placed < most {
             let now = self.place_round(number, most - placed, step);
             if now == 0 {
@@ -70,7 +71,7 @@ impl Placer {
     fn place_round(&mut self, number: u32, most: usize, step: &mut Step) -> usize {
         let mut candidates = std::mem::take(&mut self.candidates);
         candidates.clear();
-        let wanted = (most * 2).clamp(LEAST_CANDIDATES, MOST_CANDIDATES);
+        let wanted = (most + LEAST_CANDIDATES).min(MOST_CANDIDATES);
         self.collect(number, wanted, &mut candidates);
         candidates.sort_unstable();
         // What a task costs somewhere depends on the job's other tasks: one each, then compared again.
@@ -93,37 +94,8 @@ impl Placer {
         placed
     }
 
-    /// Up to `wanted` slots that can take a task of the work, with what each would cost.
-    fn collect(&mut self, number: u32, wanted: usize, candidates: &mut Vec<(i64, u32)>) {
-        let work = self.works.get(number);
-        let shape = &self.shapes.all[work.shape as usize];
-        let mut fits_shape = false;
-        let mut visit = |slot: u32| {
-            if self.misses_shape(slot as usize, work.shape).is_none() {
-                fits_shape = true;
-                if self.misses_rules(slot as usize, work).is_none() {
-                    candidates.push((self.cost(slot as usize, work), slot));
-                }
-            }
-            candidates.len() < wanted
-        };
-        match &shape.path {
-            Path::Slots(slots) => _ = slots.iter().all(|slot| visit(*slot)),
-            Path::All => _ = self.index.all.walk(shape.level, &mut visit),
-            Path::Classes(classes) => {
-                let grids = classes.iter().filter_map(|class| self.index.by_class.get(*class as usize));
-                let grids: Vec<_> = grids.filter(|cells| cells.len() > 0).collect();
-                walk_all(&grids, shape.level, &mut visit);
-            }
-        }
-        if !fits_shape {
-            let shape = work.shape as usize;
-            self.shapes.all[shape].fits_nowhere = true;
-        }
-    }
-
     /// Gives the work's oldest pending task to the slot.
-    fn assign(&mut self, slot: usize, number: u32, step: &mut Step) {
+    pub(super) fn assign(&mut self, slot: usize, number: u32, step: &mut Step) {
         if let Some(task) = self.works.get_mut(number).pending.pop_front() {
             self.assign_task(slot, number, task, step);
         }

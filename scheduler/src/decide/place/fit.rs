@@ -1,7 +1,7 @@
 //! The predicate: whether an agent can take a task, and why not. Decisions and explanations ask the same code.
 
 use super::Placer;
-use super::agents::{AVOIDED, CONNECTED, UP, covers};
+use super::agents::{AVOIDED, CONNECTED, UP, covers, suffices};
 use super::gpu::Devices;
 use super::shape::Shape;
 use super::veto::Miss;
@@ -88,7 +88,7 @@ impl Placer {
             let shape = self.works.get(claim.work).shape;
             super::agents::add(&mut free, &self.shapes.all[shape as usize].need);
         }
-        covers(&free, &shape.need)
+        suffices(&free, &shape.need)
     }
 
     /// What the job's rules, and those of other jobs about it, say against the slot.

@@ -20,11 +20,6 @@ impl Devices {
         &self.0
     }
 
-    /// Whether a demand is whole devices, a share of one, or nothing that can ever be given.
-    pub fn is_askable(need_milli: u64) -> bool {
-        need_milli < DEVICE || need_milli.is_multiple_of(DEVICE)
-    }
-
     pub fn fits(&self, need_milli: u64) -> bool {
         if need_milli == 0 {
             true

@@ -23,7 +23,7 @@ impl Placer {
         dying: bool,
         numbers: Option<&[u16]>,
     ) -> Box<[u16]> {
-        let Placer { works, shapes, slots, details, counts, order, index, attributes, .. } = self;
+        let Placer { works, shapes, slots, details, counts, order, index, attributes, prey, .. } = self;
         let holder = works.get_mut(work);
         let shape = &shapes.all[holder.shape as usize];
         let detail = &mut details[slot];
@@ -46,9 +46,7 @@ impl Placer {
                 }
             }
         }
-        if dying {
-            add(&mut detail.dying, &shape.need);
-        }
+        prey[slot].hold(holder.band, dying, &shape.need);
         detail.held.push(Held::new(task, work, since_s, dying));
         holder.held += 1;
         order.hold(holder.band, holder.role, &shape.need);
@@ -62,7 +60,7 @@ impl Placer {
 
     /// A task gives back what it held. Nothing happens when it holds nothing there.
     pub(super) fn release(&mut self, slot: usize, task: TaskId, numbers: &[u16]) {
-        let Placer { works, shapes, slots, details, counts, order, index, attributes, .. } = self;
+        let Placer { works, shapes, slots, details, counts, order, index, attributes, prey, .. } = self;
         let detail = &mut details[slot];
         let Some(at) = detail.held.iter().position(|held| held.task == task) else { return };
         let held = detail.held.swap_remove(at);
@@ -77,9 +75,7 @@ impl Placer {
             ports.iter().for_each(|port| detail.ports.release(*port));
             devices.iter().for_each(|device| detail.devices.release(*device, spec.demand.gpu_milli));
         }
-        if held.dying() {
-            subtract(&mut detail.dying, &shape.need);
-        }
+        prey[slot].release(holder.band, held.dying(), &shape.need);
         holder.held -= 1;
         let (name, role, is_over) = (holder.name, holder.role, holder.is_over());
         order.release(holder.band, role, &shape.need);
@@ -98,8 +94,10 @@ impl Placer {
         let detail = &mut self.details[slot];
         if let Some(held) = detail.held.iter_mut().find(|held| held.task == task && !held.dying()) {
             held.set_dying();
-            let shape = self.works.get(held.work()).shape;
-            add(&mut detail.dying, &self.shapes.all[shape as usize].need);
+            let of = self.works.get(held.work());
+            let need = &self.shapes.all[of.shape as usize].need;
+            self.prey[slot].release(of.band, false, need);
+            self.prey[slot].hold(of.band, true, need);
         }
     }
 

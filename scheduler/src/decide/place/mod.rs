@@ -5,6 +5,7 @@ mod agents;
 mod attributes;
 mod batch;
 mod claim;
+mod collect;
 mod explain;
 mod fit;
 mod gpu;
@@ -13,23 +14,26 @@ mod index;
 mod observe;
 mod order;
 mod ports;
+mod preempt;
 mod rule;
 mod rules;
 mod score;
 mod settings;
 mod shape;
 mod sleep;
+mod spread;
 mod tally;
 #[cfg(test)]
 mod tests;
 mod veto;
+mod victims;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use dawn_proto::{TaskId, Timestamp};
 
-use crate::model::{JobId, Mutation, Now, State};
+use crate::model::{Mutation, Now, State};
 
 use agents::{Amounts, Detail, Slot};
 use attributes::Attributes;
@@ -53,6 +57,7 @@ pub struct Placer {
     settings: PlaceSettings,
     slots: Vec<Slot>,
     details: Vec<Detail>,
+    prey: Vec<preempt::Prey>,
     /// Agents there are.
     agents: usize,
     attributes: Attributes,
@@ -72,8 +77,7 @@ pub struct Placer {
     /// Slots that may hold more than when they were last looked at.
     dirty: Vec<u32>,
     avoided: BTreeSet<(Timestamp, u32)>,
-    /// Tasks disturbed by preemption and not yet running again, with their job.
-    disrupted: BTreeMap<TaskId, JobId>,
+    disrupted: preempt::Disrupted,
     /// Decisions returned and not yet observed.
     ahead: VecDeque<observe::Ahead>,
     /// Scratch space, kept to spare allocations.
@@ -87,6 +91,7 @@ impl Placer {
             settings: settings.clone(),
             slots: Vec::new(),
             details: Vec::new(),
+            prey: Vec::new(),
             agents: 0,
             attributes: Attributes::default(),
             index: Index::default(),
@@ -101,7 +106,7 @@ impl Placer {
             sleepers: sleep::Sleepers::default(),
             dirty: Vec::new(),
             avoided: BTreeSet::new(),
-            disrupted: BTreeMap::new(),
+            disrupted: preempt::Disrupted::default(),
             ahead: VecDeque::new(),
             candidates: Vec::new(),
         };
@@ -137,7 +142,7 @@ impl Placer {
         while step.left > 0
             && let Some(turn) = self.order.next()
         {
-            self.take_turn(&turn, &mut step);
+            self.take_turn(state, &turn, &mut step);
         }
         step.out
     }

@@ -49,7 +49,7 @@ impl Placer {
             Mutation::Nominated { task, agent, until } => {
                 if !self.is_ahead(Ahead::Nominated(*task))
                     && let Some(task) = state.tasks.get(task)
-                    && slot_of(*agent) < self.slots.len()
+                    && self.is_known(*agent)
                 {
                     let work = self.work_of(state, task);
                     self.claim(task.id, work, slot_of(*agent), *until);
@@ -87,6 +87,10 @@ impl Placer {
         self.change_bits(slot_of(agent), on, off);
     }
 
+    fn is_known(&self, agent: AgentNo) -> bool {
+        self.details.get(slot_of(agent)).is_some_and(|detail| detail.id.is_some())
+    }
+
     fn is_ahead(&mut self, what: Ahead) -> bool {
         let found = self.ahead.front() == Some(&what);
         if found {
@@ -105,9 +109,9 @@ impl Placer {
                 }
             }
             TaskState::Killing | TaskState::Restarting | TaskState::Draining => self.see_dying(task),
-            TaskState::Running => _ = self.disrupted.remove(&task.id),
+            TaskState::Running => self.disrupted.remove(task.id),
             _ if to.is_terminal() => {
-                self.disrupted.remove(&task.id);
+                self.disrupted.remove(task.id);
                 match task.status.place() {
                     Some(Place { agent, ports }) if slot_of(*agent) < self.slots.len() => {
                         self.release(slot_of(*agent), task.id, ports);
@@ -145,7 +149,7 @@ impl Placer {
                 self.wake_one(number);
                 self.requeue(number);
                 if let Some((agent, until)) = nominated
-                    && slot_of(*agent) < self.slots.len()
+                    && self.is_known(*agent)
                 {
                     self.claim(task.id, number, slot_of(*agent), *until);
                     self.dirty.push(agent.0);
@@ -188,6 +192,8 @@ impl Placer {
             ticket: None,
             asleep: false,
             over_quota: false,
+            retry_ms: 0,
+            watched: Vec::new(),
             spec,
         })
     }
@@ -203,12 +209,14 @@ impl Placer {
     pub(super) fn reserve(&mut self, state: &State) {
         self.slots.resize(state.next_agent.0 as usize, Slot::empty());
         self.details.resize_with(state.next_agent.0 as usize, Detail::default);
+        self.prey.resize_with(state.next_agent.0 as usize, Default::default);
     }
 
     fn reserve_slot(&mut self, slot: usize) {
         if self.slots.len() <= slot {
             self.slots.resize(slot + 1, Slot::empty());
             self.details.resize_with(slot + 1, Detail::default);
+            self.prey.resize_with(slot + 1, Default::default);
         }
     }
 

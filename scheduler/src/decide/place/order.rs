@@ -89,10 +89,6 @@ impl Order {
         self.relist_all();
     }
 
-    pub fn role_name(&self, role: u32) -> &str {
-        &self.roles[role as usize].name
-    }
-
     /// A role's dominant share of the cluster in one band, over its weight.
     pub fn share(&self, band: u8, role: u32) -> u64 {
         let role = &self.roles[role as usize];

@@ -54,7 +54,6 @@ impl Count {
 
 #[derive(Clone, Debug)]
 pub(super) struct Limit {
-    pub attribute: u32,
     pub most: u32,
     pub count: u32,
 }
@@ -233,7 +232,7 @@ impl Counts {
         for constraint in &spec.constraints {
             if let Rule::Limit(most) = constraint.rule {
                 let attribute = attributes.attribute(&constraint.attribute);
-                rules.limits.push(Limit { attribute, most, count: self.count(own, attribute) });
+                rules.limits.push(Limit { most, count: self.count(own, attribute) });
             }
         }
         for (index, affinity) in spec.affinities.iter().enumerate() {

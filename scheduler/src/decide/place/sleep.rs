@@ -29,16 +29,6 @@ impl Sleepers {
     fn nobody_waits(&self, level: u8, shape: u32) -> bool {
         self.by_level.range((level, shape, 0)..=(level, shape, u32::MAX)).next().is_none()
     }
-
-    fn remove(&mut self, level: u8, shape: u32, work: u32) {
-        self.by_level.remove(&(level, shape, work));
-        if !self.watching.is_empty() {
-            self.watching.retain(|(_, watcher)| *watcher != work);
-        }
-        if !self.retries.is_empty() {
-            self.retries.retain(|(_, waiting)| *waiting != work);
-        }
-    }
 }
 
 impl Placer {
@@ -49,11 +39,12 @@ impl Placer {
         let shape = &self.shapes.all[work.shape as usize];
         self.sleepers.by_level.insert((shape.level.cpu, work.shape, number));
         if self.settings.preemption && !work.over_quota {
-            self.sleepers.retries.insert((now.mono_ms + RETRY_MS, number));
+            work.retry_ms = now.mono_ms + RETRY_MS;
+            self.sleepers.retries.insert((work.retry_ms, number));
         }
-        for name in self.counts.watched_by(&self.works.get(number).rules, self.works.get(number).name) {
-            self.sleepers.watching.insert((name, number));
-        }
+        let work = self.works.get_mut(number);
+        work.watched = self.counts.watched_by(&work.rules, work.name).into_iter().collect();
+        self.sleepers.watching.extend(work.watched.iter().map(|name| (*name, number)));
         self.requeue(number);
     }
 
@@ -63,14 +54,22 @@ impl Placer {
             return;
         }
         (work.asleep, work.over_quota) = (false, false);
-        let level = self.shapes.all[work.shape as usize].level.cpu;
         let shape = work.shape;
-        self.sleepers.remove(level, shape, number);
-        // Only while somebody sleeps is it noticed that something could hold the shape again.
-        if self.sleepers.nobody_waits(level, shape) {
-            self.shapes.all[shape as usize].fits_nowhere = false;
+        self.sleepers.by_level.remove(&(self.shapes.all[shape as usize].level.cpu, shape, number));
+        self.sleepers.retries.remove(&(work.retry_ms, number));
+        for name in std::mem::take(&mut work.watched) {
+            self.sleepers.watching.remove(&(name, number));
         }
+        self.doubt(shape);
         self.requeue(number);
+    }
+
+    /// Only while somebody sleeps is it noticed that something could hold the shape again.
+    pub(super) fn doubt(&mut self, shape: u32) {
+        let of = &mut self.shapes.all[shape as usize];
+        if of.fits_nowhere && self.sleepers.nobody_waits(of.level.cpu, shape) {
+            of.fits_nowhere = false;
+        }
     }
 
     pub(super) fn wake_all(&mut self) {

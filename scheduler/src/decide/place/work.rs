@@ -1,7 +1,7 @@
 //! A work: the pending and placed tasks of one job version, which are placed alike and together.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use dawn_proto::{SpecId, TaskId};
@@ -32,6 +32,9 @@ pub(super) struct Work {
     pub asleep: bool,
     /// Asleep because its role is at its limit.
     pub over_quota: bool,
+    /// While asleep: when it looks again for victims, and the jobs whose tasks it watches.
+    pub retry_ms: u64,
+    pub watched: Vec<u32>,
 }
 
 impl Work {
@@ -66,6 +69,7 @@ impl Work {
 pub(super) struct Works {
     all: Vec<Work>,
     by_spec: BTreeMap<SpecId, u32>,
+    by_role: BTreeSet<(u32, u32)>,
     free: Vec<u32>,
 }
 
@@ -84,8 +88,13 @@ impl Works {
         &mut self.all[number as usize]
     }
 
+    /// The works of a role.
+    pub fn of_role(&self, role: u32) -> impl Iterator<Item = u32> {
+        self.by_role.range((role, 0)..=(role, u32::MAX)).map(|(_, number)| *number)
+    }
+
     pub fn insert(&mut self, work: Work) -> u32 {
-        let spec = work.spec.id;
+        let (spec, role) = (work.spec.id, work.role);
         let number = match self.free.pop() {
             Some(number) => {
                 self.all[number as usize] = work;
@@ -97,12 +106,14 @@ impl Works {
             }
         };
         self.by_spec.insert(spec, number);
+        self.by_role.insert((role, number));
         number
     }
 
     pub fn remove(&mut self, number: u32) {
         let work = &mut self.all[number as usize];
         self.by_spec.remove(&work.spec.id);
+        self.by_role.remove(&(work.role, number));
         work.pending = VecDeque::new();
         work.rules = Rules::default();
         self.free.push(number);

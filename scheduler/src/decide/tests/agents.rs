@@ -1,3 +1,5 @@
+//! Registrations: who is let in, and how state and agent are compared.
+
 use dawn_proto::v1::{NodeState, Reason};
 use dawn_proto::{Epoch, TaskId, TaskState::*};
 

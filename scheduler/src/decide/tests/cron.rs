@@ -1,3 +1,5 @@
+//! Cron: overlap, misfire, runs by hand, and clocks that jump.
+
 use dawn_proto::v1::{Misfire, Overlap, Reason, TickOutcome, TickOutcome::*};
 use dawn_proto::{TaskId, TaskState, TaskState::*, Timestamp};
 

@@ -1,3 +1,5 @@
+//! Killing: whole jobs and single instances, and that nothing killed comes back.
+
 use dawn_proto::v1::{Reason, SubmitOutcome};
 use dawn_proto::{TaskId, TaskState::*};
 

@@ -1,3 +1,5 @@
+//! Silence: agents out of reach, given up and back, and the brake.
+
 use dawn_proto::v1::{NodeState, Reason};
 use dawn_proto::{TaskId, TaskState::*};
 
@@ -113,6 +115,25 @@ fn a_killed_task_out_of_reach_is_gone_only_with_its_agent() {
     world.pass_heard_ms(500, &heard);
     assert_eq!(world.tasks("sum"), [(0, 1, Lost)]);
     assert_eq!(world.take(), [kill_effect(AgentNo(0), tasks[0], Reason::AgentLost)]);
+}
+
+/// Its end and the rest of the new version's instances are decided in one tick: it is replaced once.
+#[test]
+fn a_stopping_task_that_is_given_up_while_its_job_is_being_made_is_replaced_once() {
+    let (mut world, tasks, heard) = three_agents(&service("web", 1));
+    world.kill("web", &[]).unwrap();
+    world.pass_heard_ms(60_000, &heard);
+    world.settings.slice = 4;
+    world.submit(&service("web", 6)).unwrap();
+    assert_eq!(world.job("web").settled, 4);
+    world.settings.slice = 100;
+    // As if its instance were still to be looked at.
+    let job = world.job("web").id;
+    world.mutate(vec![crate::model::Mutation::JobSettled { job, to: 0 }]);
+    world.pass_heard_ms(250, &heard);
+    assert_eq!(world.state_of(tasks[0]), Lost);
+    let lives: Vec<u32> = world.state.living(world.job("web")).map(|task| task.instance).collect();
+    assert_eq!((lives.len(), lives.iter().filter(|instance| **instance == 0).count()), (6, 1), "{lives:?}");
 }
 
 #[test]

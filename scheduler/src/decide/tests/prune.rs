@@ -1,3 +1,5 @@
+//! Forgetting: what is over and nobody asks for.
+
 use dawn_proto::TaskState::*;
 use dawn_proto::v1::Reason;
 

@@ -1,3 +1,5 @@
+//! Reports: moves, repeats, old news, and tasks that should not be there.
+
 use dawn_proto::v1::Reason;
 use dawn_proto::{TaskId, TaskState, TaskState::*};
 

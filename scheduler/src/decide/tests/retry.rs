@@ -1,3 +1,5 @@
+//! Retries: the policy as a table, and lives that follow each other.
+
 use dawn_proto::v1::{JobKind, Reason, RestartOn};
 use dawn_proto::{TaskId, TaskState, TaskState::*};
 

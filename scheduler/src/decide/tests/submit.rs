@@ -1,3 +1,5 @@
+//! Submitting: what a new, an equal, a scaled, a differing and an ended job become.
+
 use dawn_proto::v1::{Reason, SubmitOutcome::*};
 use dawn_proto::{TaskState, TaskState::*};
 

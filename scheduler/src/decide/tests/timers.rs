@@ -1,3 +1,5 @@
+//! What is due by the clock: answers that don't come, and turns to be asked.
+
 use dawn_proto::v1::Reason;
 use dawn_proto::{TaskId, TaskState::*};
 

@@ -84,11 +84,24 @@ async fn what_the_agent_says_is_wrong_reaches_the_client() {
     up.send(v1::TunnelUp { error: "no process \"main\"".into(), ..Default::default() }).await.unwrap();
     let status = log.message().await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::Unavailable, "no process \"main\""));
-    // A tunnel that breaks off.
+    // A tunnel that is ended in order has brought all; one that breaks off has not.
     let (mut log, open) = asked.open().await;
-    let (up, _down) = dial(&mut asked.agent.client, open.tunnel_id).await.unwrap();
+    let (up, down) = dial(&mut asked.agent.client, open.tunnel_id).await.unwrap();
     drop(up);
-    let status = log.message().await.unwrap_err();
+    assert_eq!(log.message().await.unwrap(), None);
+    drop(down);
+    let (mut log, open) = asked.open().await;
+    // An agent of its own runtime, which dies with its connections.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let address = asked.cluster.address;
+    let dialled = runtime.spawn(async move {
+        let mut client = AgentLinkClient::connect(format!("http://{address}")).await.unwrap();
+        dial(&mut client, open.tunnel_id).await.unwrap()
+    });
+    let _tunnel = dialled.await.unwrap();
+    runtime.shutdown_background();
+    let broken = tokio::time::timeout(super::DEADLINE, log.message()).await.expect("nobody says that it broke");
+    let status = broken.unwrap_err();
     assert!(status.message().contains("broke"), "{status:?}");
     asked.cluster.stop().await;
 }

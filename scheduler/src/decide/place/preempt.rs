@@ -1,0 +1,285 @@
+//! Preemption: production may take batch and revocable tasks of any role; within a tier only the same role's tasks of
+//! lower priority (Aurora's rule). Among what is allowed: lowest priority first, then fewest victims, then least work lost;
+//! a job's tasks are planned together, and the room is kept for them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dawn_proto::v1::Reason;
+use dawn_proto::{TaskId, TaskState};
+
+use crate::model::{JobId, Mutation, State};
+
+use super::agents::{Amounts, Held, add, agent_of, slot_of, subtract, suffices};
+use super::observe::Ahead;
+use super::order::BANDS;
+use super::victims::{Loss, Pick, Victim, choose};
+use super::work::Work;
+use super::{Placer, Step};
+
+/// Agents planned in detail for one turn, beyond two for each task: those that lack least.
+const PLANNED_AGENTS: usize = 128;
+/// Tasks of the same role looked at for one turn.
+const LOOKED_AT: usize = 2_000;
+
+/// Tasks disturbed by preemption: being stopped for it, or replacing one that was and not yet running.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Disrupted {
+    pub tasks: BTreeMap<TaskId, JobId>,
+    by_job: BTreeMap<JobId, u32>,
+}
+
+impl Disrupted {
+    pub fn insert(&mut self, task: TaskId, job: JobId) {
+        if self.tasks.insert(task, job).is_none() {
+            *self.by_job.entry(job).or_default() += 1;
+        }
+    }
+
+    pub fn remove(&mut self, task: TaskId) {
+        if let Some(job) = self.tasks.remove(&task)
+            && let Some(count) = self.by_job.get_mut(&job)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.by_job.remove(&job);
+            }
+        }
+    }
+
+    pub fn of(&self, job: JobId) -> u32 {
+        self.by_job.get(&job).copied().unwrap_or(0)
+    }
+}
+
+/// How dear a victim is: revocable before batch before production, then by priority.
+pub(super) fn rank(work: &Work) -> u32 {
+    (BANDS as u32 - 1 - u32::from(work.band)) * 1001 + u32::from(work.spec.job.priority)
+}
+
+/// Whether a task of `work` may take the room of one of `victim`.
+pub(super) fn may_take(work: &Work, victim: &Work) -> bool {
+    let lower_tier = work.band == 0 && victim.band > 0;
+    let lower_priority = victim.spec.job.priority < work.spec.job.priority;
+    lower_tier || work.band == victim.band && work.role == victim.role && lower_priority
+}
+
+impl Placer {
+    /// Plans room for up to `wanted` pending tasks of a work that fits nowhere; how many it found room for.
+    pub(super) fn preempt(&mut self, state: &State, number: u32, wanted: usize, step: &mut Step) -> usize {
+        if !self.settings.preemption || step.victims == 0 {
+            return 0;
+        }
+        self.prepare(self.works.get(number).shape);
+        let most = PLANNED_AGENTS + 2 * wanted;
+        let mut planned = 0;
+        if self.works.get(number).band == 0 {
+            planned = self.preempt_on(state, number, wanted, &self.promising(number, most), step);
+        }
+        // The role's own tasks of the same tier are dearer than any of a lower tier: only when those do not suffice.
+        if planned < wanted {
+            planned +=
+                self.preempt_on(state, number, wanted - planned, &self.slots_of_own_role(state, number, most), step);
+        }
+        planned
+    }
+
+    /// Plans all the slots and carries out the cheapest plans.
+    fn preempt_on(&mut self, state: &State, number: u32, wanted: usize, slots: &[u32], step: &mut Step) -> usize {
+        let mut plans: BTreeMap<(Loss, u32), Pick> = BTreeMap::new();
+        for slot in slots {
+            if let Some(pick) = self.plan_slot(state, number, *slot as usize, step) {
+                plans.insert((pick.loss, *slot), pick);
+            }
+        }
+        let mut planned = 0;
+        while planned < wanted
+            && let Some(((_, slot), pick)) = plans.pop_first()
+        {
+            // Others of this turn may have used up a budget, or room, since it was planned.
+            let fresh = self.plan_slot(state, number, slot as usize, step);
+            match fresh {
+                Some(fresh) if fresh.loss > pick.loss => _ = plans.insert((fresh.loss, slot), fresh),
+                Some(fresh) if fresh.victims.len() <= step.victims => {
+                    self.carry_out(number, slot as usize, &fresh, step);
+                    planned += 1;
+                    if let Some(next) = self.plan_slot(state, number, slot as usize, step) {
+                        plans.insert((next.loss, slot), next);
+                    }
+                }
+                _ => {}
+            }
+        }
+        planned
+    }
+
+    /// Slots where tasks of lower tiers could make room, at most `most`, those that lack least.
+    fn promising(&self, number: u32, most: usize) -> Vec<u32> {
+        let work = self.works.get(number);
+        let shape = &self.shapes.all[work.shape as usize];
+        let lack = |slot: usize| -> i64 {
+            let (free, prey) = (&self.slots[slot].free, &self.prey[slot]);
+            let lack = |at: usize| {
+                let missing = (shape.need[at] - free[at] - prey.dying[at]).max(0);
+                (missing as f64 * 1e6 / self.scale[at] as f64) as i64
+            };
+            (0..4).map(lack).sum()
+        };
+        let mut found: Vec<(i64, u32)> = Vec::new();
+        for (slot, prey) in self.prey.iter().enumerate() {
+            let mut room = self.slots[slot].free;
+            add(&mut room, &prey.dying);
+            add(&mut room, &prey.takeable);
+            if self.slots[slot].is_open()
+                && suffices(&room, &shape.need)
+                && shape.accepts(&self.attributes, slot, self.slots[slot].class)
+            {
+                found.push((lack(slot), slot as u32));
+            }
+        }
+        if found.len() > most {
+            found.select_nth_unstable(most);
+            found.truncate(most);
+        }
+        found.into_iter().map(|(_, slot)| slot).collect()
+    }
+
+    /// Where the role's own tasks of lower priority in the same tier are, the lowest first; at most `most`.
+    fn slots_of_own_role(&self, state: &State, number: u32, most: usize) -> Vec<u32> {
+        let work = self.works.get(number);
+        let mut lower: Vec<(u32, u32)> = self
+            .works
+            .of_role(work.role)
+            .filter(|other| self.works.get(*other).held > 0 && may_take(work, self.works.get(*other)))
+            .filter(|other| self.works.get(*other).band == work.band)
+            .map(|other| (rank(self.works.get(other)), other))
+            .collect();
+        lower.sort_unstable();
+        let jobs = lower.iter().filter_map(|(_, other)| state.jobs.get(&self.works.get(*other).job));
+        let tasks = jobs.flat_map(|job| job.tasks.iter()).take(LOOKED_AT).filter_map(|task| state.tasks.get(task));
+        let mut found = BTreeSet::new();
+        for agent in tasks.filter_map(|task| task.held_on()) {
+            found.insert(slot_of(agent) as u32);
+            if found.len() == most {
+                break;
+            }
+        }
+        found.into_iter().collect()
+    }
+
+    /// The least loss that makes room for one task of the work on the slot.
+    fn plan_slot(&self, state: &State, number: u32, slot: usize, step: &Step) -> Option<Pick> {
+        let work = self.works.get(number);
+        let shape = &self.shapes.all[work.shape as usize];
+        let row = &self.slots[slot];
+        if !row.is_open()
+            || !shape.accepts(&self.attributes, slot, row.class)
+            || self.misses_rules(slot, work).is_some()
+        {
+            return None;
+        }
+        let detail = &self.details[slot];
+        let mut budgets: BTreeMap<JobId, u32> = BTreeMap::new();
+        let mut victim = |held: &Held| -> Option<Victim> {
+            let of = self.works.get(held.work());
+            if held.dying() || !may_take(work, of) || self.attracts(work, of) {
+                return None;
+            }
+            if let Some(budget) = of.spec.job.disruption_budget {
+                budgets.insert(of.job, budget.saturating_sub(self.disrupted.of(of.job)));
+            }
+            let age_s = ((step.now.wall.0 / 1000).max(0) as u64).saturating_sub(held.since_s.into());
+            let need = self.shapes.all[of.shape as usize].need;
+            Some(Victim { task: held.task, job: of.job, rank: rank(of), age_s, need })
+        };
+        let victims: Vec<Victim> = detail.held.iter().filter_map(&mut victim).collect();
+        let mut room = row.free;
+        add(&mut room, &self.prey[slot].dying);
+        let fits = |freed: &Amounts, taken: &[TaskId]| {
+            let mut room = room;
+            add(&mut room, freed);
+            suffices(&room, &shape.need) && (!shape.is_special() || self.special_fits(state, slot, number, taken))
+        };
+        choose(victims, &budgets, &shape.need, &room, &fits)
+    }
+
+    /// Whether the work may only be near tasks of the other one.
+    fn attracts(&self, work: &Work, of: &Work) -> bool {
+        let required = work.rules.neighbours.iter().filter(|neighbour| neighbour.required && neighbour.weight >= 0);
+        required.into_iter().any(|neighbour| self.counts.about(neighbour.count).0 == of.name)
+    }
+
+    /// Whether ports, devices and scalars suffice once what is dying and what would be taken is gone.
+    fn special_fits(&self, state: &State, slot: usize, number: u32, taken: &[TaskId]) -> bool {
+        let work = self.works.get(number);
+        let shape = &self.shapes.all[work.shape as usize];
+        let detail = &self.details[slot];
+        let (mut devices, mut ports, mut scalars) =
+            (detail.devices.clone(), detail.ports.clone(), detail.custom.clone());
+        let mut ports_free = self.slots[slot].ports_free;
+        for held in detail.held.iter().filter(|held| held.dying() || taken.contains(&held.task)) {
+            let of = self.works.get(held.work());
+            let gone = &self.shapes.all[of.shape as usize];
+            ports_free += gone.ports;
+            gone.custom.iter().for_each(|(name, amount)| *scalars.entry(*name).or_default() += amount);
+            let place = state.tasks.get(&held.task).and_then(|task| task.status.place());
+            let numbers = place.map(|place| &place.ports[..]).unwrap_or_default();
+            let (own, gpus) = numbers.split_at(of.spec.job.ports.len().min(numbers.len()));
+            own.iter().for_each(|port| ports.release(*port));
+            gpus.iter().for_each(|gpu| devices.release(*gpu, of.spec.job.demand.gpu_milli));
+        }
+        devices.fits(work.spec.job.demand.gpu_milli)
+            && (shape.ports == 0 || ports_free >= shape.ports)
+            && shape.custom.iter().all(|(name, need)| scalars.get(name).copied().unwrap_or(0) >= *need)
+            && shape.fixed.iter().all(|port| ports.offers(*port) && !ports.is_used(*port))
+    }
+
+    /// Stops the victims and keeps the room for the work's oldest pending task.
+    fn carry_out(&mut self, number: u32, slot: usize, pick: &Pick, step: &mut Step) {
+        let Some(task) = self.works.get(number).pending.front().copied() else { return };
+        let mut grace_ms = 0;
+        for victim in &pick.victims {
+            let held = self.details[slot].held.iter().find(|held| held.task == victim.task);
+            let of = held.map(|held| self.works.get(held.work()).spec.job.grace_period_ms);
+            grace_ms = grace_ms.max(of.unwrap_or(0));
+            self.set_dying(slot, victim.task);
+            self.disrupted.insert(victim.task, victim.job);
+            self.ahead.push_back(Ahead::Preempting(victim.task));
+            let message = format!("room for {task}").into();
+            let (to, reason) = (TaskState::Preempting, Reason::Preempted);
+            step.out.push(Mutation::TaskMoved { task: victim.task, to, reason, message });
+        }
+        step.victims -= pick.victims.len();
+        let until = step.now.wall.plus_ms(grace_ms.saturating_add(self.settings.nomination_ms));
+        self.claim(task, number, slot, until);
+        self.ahead.push_back(Ahead::Nominated(task));
+        step.out.push(Mutation::Nominated { task, agent: agent_of(slot), until });
+    }
+}
+
+/// What preemption may count on by slot, densely: every slot is looked at in a search.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[repr(C, align(64))]
+pub(super) struct Prey {
+    /// Held by batch and revocable tasks that are not on their way out.
+    pub takeable: Amounts,
+    /// Held by tasks on their way out.
+    pub dying: Amounts,
+}
+
+impl Prey {
+    pub fn hold(&mut self, band: u8, dying: bool, need: &Amounts) {
+        if dying {
+            add(&mut self.dying, need);
+        } else if band > 0 {
+            add(&mut self.takeable, need);
+        }
+    }
+
+    pub fn release(&mut self, band: u8, dying: bool, need: &Amounts) {
+        if dying {
+            subtract(&mut self.dying, need);
+        } else if band > 0 {
+            subtract(&mut self.takeable, need);
+        }
+    }
+}
