@@ -53,7 +53,7 @@ struct Global {
     /// Print without colours
     #[arg(long, global = true, help_heading = GLOBAL)]
     no_color: bool,
-    /// How long to wait for what is waited for, such as 90s or 5m [default: for ever; 5s for an answer]
+    /// How long to wait for what is waited for, such as 90s or 5m [default: for ever; 5s for an answer, 15s while a leader is elected]
     #[arg(long, global = true, help_heading = GLOBAL, value_name = "DURATION", value_parser = duration)]
     timeout: Option<Duration>,
 }

@@ -28,8 +28,8 @@ pub struct Scheduler {
     /// Where clients and agents connect
     #[arg(long, default_value = "127.0.0.1:7070", value_name = "ADDRESS:PORT")]
     listen: SocketAddr,
-    /// Holds the journal, unless that is in etcd; made when missing
-    #[arg(long, value_name = "DIR", required_unless_present = "etcd", conflicts_with = "etcd")]
+    /// Holds the journal, or with --etcd what was seen of it, so that an old backup is refused; made when missing
+    #[arg(long, value_name = "DIR", required_unless_present = "etcd")]
     data_dir: Option<PathBuf>,
     /// Address that others are told to connect to [default: the listening address]
     #[arg(long, value_name = "HOST:PORT", value_parser = crate::args::address)]
@@ -144,7 +144,9 @@ pub fn scheduler(args: Scheduler) -> Result<Exit, Failure> {
         let message = format!("nobody can be told to connect to {}", args.listen);
         return Err(Failure::new(Exit::Usage, message).hint("give --advertise HOST:PORT, or --listen one address"));
     }
+    let witness_dir = args.data_dir.clone().filter(|_| args.etcd.is_given());
     let mut config = dawn_scheduler::run::Config::new(args.listen, args.data_dir.unwrap_or_default());
+    config.witness_dir = witness_dir;
     config.etcd = args.etcd.config()?;
     config.advertise = args.advertise;
     config.settings.heartbeat_interval_ms = heartbeat;

@@ -7,8 +7,10 @@ use super::Agent;
 use crate::decide::fence::{self, Fence};
 use crate::model::{Effect, Message, Now, Phase, RegisterMessage, Report};
 
-/// Silence of a scheduler before it has registered us.
+/// Silence of a scheduler before it has registered us for the first time.
 const REGISTER_TIMEOUT_MS: u64 = 10_000;
+/// Later it gets a third of the lease, but at least this.
+const MIN_REGISTER_TIMEOUT_MS: u64 = 1_000;
 /// Lower bounds of what a leader may tell, so that a bad value can't make a hot loop.
 const MIN_HEARTBEAT_MS: u64 = 50;
 
@@ -49,12 +51,20 @@ impl Link {
         if let Link::Registered { session, .. } = self { Some(*session) } else { None }
     }
 
-    /// Whether the scheduler has been silent for too long.
-    pub(super) fn is_silent(&self, now_ms: u64) -> bool {
+    /// Whether the scheduler has been silent for so long that another must be tried, to register there within the lease.
+    /// `known_lease_ms` is the last leader's; 0: there was none.
+    pub(super) fn is_silent(&self, now_ms: u64, known_lease_ms: u64) -> bool {
+        let register_ms = match known_lease_ms {
+            0 => REGISTER_TIMEOUT_MS,
+            lease_ms => (lease_ms / 3).clamp(MIN_REGISTER_TIMEOUT_MS, REGISTER_TIMEOUT_MS),
+        };
         match self {
             Link::Down => false,
-            Link::Up { heard_ms, .. } => now_ms.saturating_sub(*heard_ms) >= REGISTER_TIMEOUT_MS,
-            Link::Registered { heard_ms, lease_ms, .. } => now_ms.saturating_sub(*heard_ms) >= *lease_ms,
+            Link::Up { heard_ms, .. } => now_ms.saturating_sub(*heard_ms) >= register_ms,
+            // One answer to a heartbeat may be late by half an interval.
+            Link::Registered { heard_ms, lease_ms, interval_ms, .. } => {
+                now_ms.saturating_sub(*heard_ms) >= (lease_ms / 2).max(interval_ms * 3 / 2)
+            }
         }
     }
 

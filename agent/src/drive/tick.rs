@@ -13,7 +13,7 @@ const SWEEP_EVERY_MS: u64 = 10_000;
 
 impl Agent {
     pub(super) fn on_tick(&mut self, now: Now) {
-        if self.link.is_silent(now.mono_ms) {
+        if self.link.is_silent(now.mono_ms, self.memory.lease_ms) {
             warn!("the scheduler is silent; looking for another");
             self.hang_up(None);
         }

@@ -156,6 +156,8 @@ impl Link {
     ) -> Ended {
         let mut answer = std::pin::pin!(answer);
         let mut incoming: Option<Streaming<SchedulerMessage>> = None;
+        // A refusal is the last message: its stream may end before the agent has said to hang up.
+        let mut hint: Option<String> = None;
         loop {
             let hangup = self.hangups.borrow_and_update().clone();
             if hangup.session >= session {
@@ -173,12 +175,18 @@ impl Link {
                             warn!("a message of the scheduler that this agent does not understand");
                             continue;
                         };
+                        if let LinkEvent::Refused { leader_address, .. } = &event {
+                            hint = Some(leader_address.clone()).filter(|address| !address.is_empty());
+                        }
                         if self.events.send(Event::Link(event)).await.is_err() {
                             return Ended { why: "the agent stops".into(), next: None, talked: true };
                         }
                     }
-                    Ok(None) => return Ended { why: "closed by the scheduler".into(), next: None, talked: true },
-                    Err(status) => return refused(&status, true),
+                    Ok(None) => return Ended { why: "closed by the scheduler".into(), next: hint, talked: true },
+                    Err(status) => {
+                        let ended = refused(&status, true);
+                        return Ended { next: ended.next.or(hint), ..ended };
+                    }
                 },
                 // A slot in the stream first: a message taken out is never dropped.
                 () = slot(&out), if !room => {}

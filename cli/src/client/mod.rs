@@ -9,7 +9,7 @@ pub mod fake;
 mod tests;
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dawn_proto::v1::scheduler_client::SchedulerClient;
 use tonic::transport::{Channel, Endpoint};
@@ -19,10 +19,15 @@ use crate::exit::{Exit, Failure};
 
 pub type Client = SchedulerClient<Channel>;
 
-/// Metadata of UNAVAILABLE that names who leads.
+/// Metadata of a follower's UNAVAILABLE that names who leads; empty while nobody does.
 const LEADER: &str = "dawn-leader";
 /// Of one address; a host that is there answers in a fraction.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// While schedulers answer and only the leader is missing, it is asked for this many times as long as one answer may
+/// take: a lease has to run out and another one to be elected.
+const ELECTION_TIMEOUTS: u32 = 3;
+/// Between two rounds of asking.
+const ELECTION_PAUSE: Duration = Duration::from_millis(200);
 /// A job with a full spec and its tasks.
 const MAX_MESSAGE_BYTES: usize = 256 << 20;
 
@@ -45,12 +50,14 @@ impl Scheduler {
         Scheduler { addresses, timeout, connected: None }
     }
 
-    /// Another connection to the same schedulers.
+    /// Another connection to the same schedulers, the one that answered last first: others may be behind it.
     pub fn again(&self) -> Scheduler {
-        Scheduler::new(self.addresses.clone(), self.timeout)
+        let known = self.connected.iter().map(|(address, _)| address);
+        let others = self.addresses.iter().filter(|address| known.clone().all(|known| known != *address));
+        Scheduler::new(known.clone().chain(others).cloned().collect(), self.timeout)
     }
 
-    /// Asks the leader.
+    /// Asks the leader; while there is none, but followers are, again and again.
     ///
     /// # Errors
     /// What the leader refused, or why nobody answered.
@@ -60,10 +67,34 @@ impl Scheduler {
         repeat: Repeat,
         rpc: impl AsyncFn(&mut Client, Request<Req>) -> Result<Response<Resp>, Status>,
     ) -> Result<Resp, Failure> {
+        let patience = self.timeout * ELECTION_TIMEOUTS;
+        let began = Instant::now();
+        loop {
+            let unanswered = match self.ask_each(&request, repeat, &rpc).await? {
+                Ok(response) => return Ok(response),
+                Err(unanswered) => unanswered,
+            };
+            if !unanswered.by_followers {
+                return Err(status::unreachable(&unanswered.tried));
+            }
+            if began.elapsed() >= patience {
+                return Err(status::leaderless(&unanswered.tried, patience));
+            }
+            tokio::time::sleep(ELECTION_PAUSE).await;
+        }
+    }
+
+    /// Asks one after the other, and whom they name.
+    async fn ask_each<Req: Clone, Resp>(
+        &mut self,
+        request: &Req,
+        repeat: Repeat,
+        rpc: &impl AsyncFn(&mut Client, Request<Req>) -> Result<Response<Resp>, Status>,
+    ) -> Result<Result<Resp, Unanswered>, Failure> {
         let known = self.connected.as_ref().map(|(address, _)| address.clone());
         let others = self.addresses.iter().filter(|address| Some(*address) != known.as_ref()).cloned();
         let mut candidates: VecDeque<String> = known.iter().cloned().chain(others).collect();
-        let mut tried = Vec::new();
+        let mut unanswered = Unanswered { tried: Vec::new(), by_followers: false };
         let mut hops = candidates.len() + 3;
         let timeout = self.timeout;
         while let Some(address) = candidates.pop_front()
@@ -73,13 +104,13 @@ impl Scheduler {
             let client = match self.connect(&address).await {
                 Ok(client) => client,
                 Err(why) => {
-                    tried.push((address, why));
+                    unanswered.tried.push((address, why));
                     continue;
                 }
             };
             let answer = tokio::time::timeout(timeout, rpc(client, Request::new(request.clone()))).await;
             let (status, lost) = match answer {
-                Ok(Ok(response)) => return Ok(response.into_inner()),
+                Ok(Ok(response)) => return Ok(Ok(response.into_inner())),
                 Ok(Err(status)) if is_lost(&status) => (Status::unavailable(status::innermost(&status)), true),
                 Ok(Err(status)) => (status, false),
                 Err(_) => (Status::unavailable(format!("no answer within {} s", timeout.as_secs_f32())), true),
@@ -88,6 +119,7 @@ impl Scheduler {
                 return Err(status::failure(&status));
             }
             self.connected = None;
+            unanswered.by_followers |= status.metadata().contains_key(LEADER);
             if let Some(leader) = leader(&status) {
                 candidates.retain(|candidate| *candidate != leader);
                 candidates.push_front(leader);
@@ -95,9 +127,9 @@ impl Scheduler {
                 let message = format!("the connection to {address} broke; it is unclear whether it was done");
                 return Err(Failure::new(Exit::Unreachable, message).hint("look before you ask again"));
             }
-            tried.push((address, status.message().to_string()));
+            unanswered.tried.push((address, status.message().to_string()));
         }
-        Err(status::unreachable(&tried))
+        Ok(Err(unanswered))
     }
 
     async fn connect(&mut self, address: &str) -> Result<&mut Client, String> {
@@ -116,6 +148,14 @@ impl Scheduler {
         };
         Ok(&mut self.connected.insert((address.to_string(), client)).1)
     }
+}
+
+/// A round that found no leader.
+struct Unanswered {
+    /// Who was asked, and what became of it.
+    tried: Vec<(String, String)>,
+    /// Some follower answered: the schedulers are there.
+    by_followers: bool,
 }
 
 /// The connection broke, so that nobody knows what became of the request; or it is no gRPC that answers there.

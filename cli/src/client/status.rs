@@ -1,5 +1,7 @@
 //! A gRPC status as an exit code and a message that says what to do next.
 
+use std::time::Duration;
+
 use tonic::{Code, Status};
 
 use crate::exit::{Exit, Failure};
@@ -22,10 +24,21 @@ pub fn failure(status: &Status) -> Failure {
     }
 }
 
-/// Nobody leads, or nobody answers: `tried` says who was asked and what became of it.
-pub fn unreachable(tried: &[(String, String)]) -> Failure {
+/// Schedulers answer, and none of them leads.
+pub fn leaderless(tried: &[(String, String)], waited: Duration) -> Failure {
+    let message = format!("no leader was found within {} s: {}", waited.as_secs_f32(), said(tried));
+    let hint = "see that most members of etcd run, and the schedulers' logs";
+    Failure::new(Exit::Unreachable, message).hint(hint)
+}
+
+fn said(tried: &[(String, String)]) -> String {
     let said: Vec<String> = tried.iter().map(|(address, why)| format!("{} ({})", safe(address), safe(why))).collect();
-    let message = format!("no scheduler answered at {}", said.join(", "));
+    said.join(", ")
+}
+
+/// Nobody answers: `tried` says who was asked and what became of it.
+pub fn unreachable(tried: &[(String, String)]) -> Failure {
+    let message = format!("no scheduler answered at {}", said(tried));
     let hint = "start one with `dawn dev` or `dawn scheduler`, or name another: --scheduler HOST:PORT";
     Failure::new(Exit::Unreachable, message).hint(hint)
 }

@@ -78,6 +78,18 @@ async fn the_next_address_is_tried_and_the_leader_followed() {
 }
 
 #[tokio::test]
+async fn an_election_is_waited_for() {
+    let leader = Fake::start(Script { info: answers([Ok(info())]), ..Default::default() }).await;
+    // At first it names a leader that is dead, then none, then the new one.
+    let named = [dead(), String::new(), leader.address.to_string()].map(|leader| Err(not_leader(&leader)));
+    let follower = Fake::start(Script { info: answers(named), ..Default::default() }).await;
+    let (mut context, memory) = context(&[dead(), follower.address.to_string()], false);
+    assert_eq!(dawn(&mut context, "dawn version").await.unwrap(), Exit::Done);
+    assert!(text(&memory).contains("scheduler  9.9.9"), "{}", text(&memory));
+    assert_eq!((follower.asked().len(), leader.asked().len()), (3, 1));
+}
+
+#[tokio::test]
 async fn schedulers_that_name_each_other_for_ever_are_given_up() {
     let first = Fake::start(Script::default()).await;
     let refused = Err(not_leader(&first.address.to_string()));
@@ -87,7 +99,8 @@ async fn schedulers_that_name_each_other_for_ever_are_given_up() {
     let (exit, message) = refusal(&mut context, "dawn version").await;
     assert_eq!(exit, Exit::Unreachable);
     assert!(message.contains("not the leader"), "{message}");
-    assert!(first.asked().len() + second.asked().len() <= 6);
+    assert!(message.starts_with("no leader was found within 6 s: "), "{message}");
+    assert!(first.asked().len() + second.asked().len() <= 6 * 30, "with a pause between the rounds");
 }
 
 #[tokio::test]

@@ -54,7 +54,7 @@ pub fn of_inbox(error: InboxFull) -> Status {
     }
 }
 
-/// Metadata that names the leader's host:port.
+/// Metadata of a follower's refusal: the leader's host:port, or nothing while there is none.
 const LEADER: &str = "dawn-leader";
 
 /// Only the leader can do it.
@@ -63,7 +63,7 @@ pub fn not_leader(leader: Option<&str>) -> Status {
         Some(leader) => format!("this scheduler follows; the leader is {leader}"),
         None => "no scheduler leads just now; try again in a few seconds".to_string(),
     });
-    if let Some(Ok(leader)) = leader.map(str::parse) {
+    if let Ok(leader) = leader.unwrap_or_default().parse() {
         status.metadata_mut().insert(LEADER, leader);
     }
     status

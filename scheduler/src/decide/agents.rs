@@ -12,6 +12,11 @@ use super::step::Step;
 use crate::model::{Agent, AgentNo, Effect, LinkId, Mutation, Offer, Registration, Task};
 
 pub(super) fn registered(step: &mut Step, link: LinkId, registration: &Registration) {
+    if outranks(step, registration) {
+        let (id, seen, ours) = (&registration.id, registration.epoch_seen, step.state.epoch);
+        let reason = format!("agent {id} of this cluster has obeyed epoch {seen}, this scheduler leads under {ours}");
+        step.effects.push(Effect::StepDown { reason });
+    }
     if let Err((reason, is_final)) = admit(step, link, registration) {
         step.effects.push(Effect::Refuse { link, reason, is_final });
         return;
@@ -30,6 +35,11 @@ pub(super) fn registered(step: &mut Step, link: LinkId, registration: &Registrat
     }
     let held: BTreeSet<TaskId> = registration.tasks.iter().map(|report| report.task).collect();
     ask_for_missing(step, agent, &held, rebooted);
+}
+
+/// An agent of this cluster has obeyed a later leader: this one was deposed, or its journal went back in time.
+fn outranks(step: &Step, registration: &Registration) -> bool {
+    registration.epoch_seen > step.state.epoch && registration.cluster_id == step.state.cluster_id
 }
 
 /// Why an agent is not let in, and whether trying again is useless.

@@ -59,6 +59,11 @@ impl LiveView {
 pub enum DriveError {
     #[error("a decision could not be made durable; ending, so that nothing is done on its strength")]
     Append(#[from] AppendError),
+    #[error(
+        "{reason}: another scheduler leads, or the journal was restored from an older backup; ending, nothing was \
+         launched or stopped. If no other one leads, restore a newer backup"
+    )]
+    Outranked { reason: String },
     #[error("the part that carries out decisions has ended unexpectedly")]
     HandsGone,
 }

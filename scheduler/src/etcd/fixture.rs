@@ -30,13 +30,18 @@ pub fn etcd() -> Option<Etcd> {
 }
 
 pub fn etcd_with(flags: &[&str]) -> Option<Etcd> {
+    etcd_over("http", flags)
+}
+
+/// `scheme` is what clients speak.
+pub fn etcd_over(scheme: &str, flags: &[&str]) -> Option<Etcd> {
     if Command::new("etcd").arg("--version").stdout(Stdio::null()).status().is_err() {
         assert!(std::env::var_os("CI").is_none(), "no etcd on CI: the test command must install it");
         eprintln!("SKIPPED: no etcd in PATH; install etcd-server to test the journal in etcd");
         return None;
     }
     let dir = tempfile::tempdir().unwrap();
-    let (client, peer) = (format!("http://127.0.0.1:{}", free_port()), format!("http://127.0.0.1:{}", free_port()));
+    let (client, peer) = (format!("{scheme}://127.0.0.1:{}", free_port()), format!("http://127.0.0.1:{}", free_port()));
     let child = Command::new("etcd")
         .args(["--data-dir", dir.path().join("etcd").to_str().unwrap(), "--log-level", "error"])
         .args(["--listen-client-urls", &client, "--advertise-client-urls", &client, "--listen-peer-urls", &peer])

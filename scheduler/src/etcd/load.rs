@@ -26,7 +26,7 @@ pub struct Loaded {
     pub revision: i64,
 }
 
-/// Makes the prefix ours, or finds that it is.
+/// Makes the prefix ours, or finds that it is; one that is `expected` to be some cluster's is not written to.
 ///
 /// # Errors
 /// When it is not Dawn's, another cluster's than `expected` (empty: any), or of a newer format.
@@ -38,11 +38,18 @@ pub async fn claim(store: &Store, fresh_cluster_id: &str, expected: &str) -> Res
         ours.as_str(),
         None,
     )]);
-    let mut kv = store.client.kv_client();
-    store.call("claiming the prefix", kv.txn(txn)).await?;
+    if expected.is_empty() {
+        let mut kv = store.client.kv_client();
+        store.call("claiming the prefix", kv.txn(txn)).await?;
+    }
     let found = store.read("reading who owns the prefix", &key).await?;
     let text = found.map(|kv| String::from_utf8_lossy(kv.value()).into_owned()).unwrap_or_default();
     let corrupt = |problem| EtcdError::Corrupt { key: key.clone(), problem };
+    if text.is_empty() && !expected.is_empty() {
+        let problem =
+            format!("is missing, where cluster {expected} was; was etcd restored from a backup, or replaced?");
+        return Err(corrupt(problem));
+    }
     let mut words = text.split(' ');
     let (Some("dawn"), Some(Ok(format)), Some(cluster)) =
         (words.next(), words.next().map(str::parse::<u32>), words.next())

@@ -13,6 +13,7 @@ mod snapshot;
 mod store;
 #[cfg(test)]
 mod tests;
+mod witness;
 
 pub use append::EtcdJournal;
 pub use election::{Leadership, MIN_LEASE_MS, campaign, leader};
@@ -20,3 +21,4 @@ pub use follow::{Tail, Tailed};
 pub use load::{Head, Loaded, claim, head, load};
 pub use snapshot::{index as snapshot_index, write as write_snapshot};
 pub use store::{EtcdConfig, EtcdError, EtcdTls, Store};
+pub use witness::{Seen, Witness, WitnessError};

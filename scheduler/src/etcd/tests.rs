@@ -1,5 +1,7 @@
 //! The etcd journal against a real etcd of its own on loopback. Skipped loudly where no etcd is installed.
 
+mod secure;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -62,7 +62,7 @@ impl Dispatcher {
                 self.links.send(link, Message::Refused(refused));
                 self.links.close(link);
             }
-            Effect::Reply { .. } => {}
+            Effect::Reply { .. } | Effect::StepDown { .. } => {}
         }
     }
 

@@ -65,4 +65,8 @@ pub enum Effect {
         to: ReplyTo,
         answer: Result<Answer, Refusal>,
     },
+    /// Lead no more: somebody has obeyed a higher epoch.
+    StepDown {
+        reason: String,
+    },
 }

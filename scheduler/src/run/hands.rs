@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
 use crate::api::Replies;
 use crate::drive::Follower;
 use crate::drive::Hands;
@@ -12,6 +14,8 @@ pub struct Doer {
     pub follower: Arc<Follower>,
     pub dispatcher: Dispatcher,
     pub replies: Arc<Replies>,
+    /// Takes the reason to lead no more.
+    pub step_down: Option<oneshot::Sender<String>>,
 }
 
 impl Hands for Doer {
@@ -22,6 +26,10 @@ impl Hands for Doer {
                 Effect::Reply { to, answer } => {
                     let index = *self.follower.index().borrow();
                     self.replies.answer(to, answer, index);
+                }
+                Effect::StepDown { reason } => {
+                    // Once is enough, and nobody listens any more when the process ends anyway.
+                    _ = self.step_down.take().map(|tell| tell.send(reason));
                 }
                 order => self.dispatcher.send(order),
             }

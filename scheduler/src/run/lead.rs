@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use dawn_proto::Epoch;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::Config;
 use super::hands::Doer;
@@ -42,7 +42,7 @@ impl Lead {
     /// Goes on from `state`, which the follower has too, until `stop` resolves and all that is in flight is durable.
     ///
     /// # Errors
-    /// When a batch could not be made durable.
+    /// When a batch could not be made durable, or an agent has obeyed a later leader.
     pub async fn under(
         self,
         epoch: Epoch,
@@ -55,15 +55,20 @@ impl Lead {
             heartbeat_interval_ms: self.config.settings.heartbeat_interval_ms,
             lease_ms: self.config.settings.agent_lease_ms,
         };
+        let (step_down, stepped_down) = oneshot::channel();
         let hands = Doer {
             follower: self.follower.clone(),
             dispatcher: Dispatcher::new(self.links, self.follower, epoch, settings),
             replies: self.replies,
+            step_down: Some(step_down),
         };
         let pulse = Pulse::new(state, self.config.settings, self.config.pulse);
         let runner = Runner::new(pulse, journal, SystemClock::default(), self.inboxes);
         let runner = runner.publish_to(self.signs.live.clone());
         self.signs.role.send_replace(Role::Leading);
-        runner.lead(epoch, cluster_id, hands, stop).await
+        tokio::select! {
+            led = runner.lead(epoch, cluster_id, hands, stop) => led,
+            Ok(reason) = stepped_down => Err(DriveError::Outranked { reason }),
+        }
     }
 }

@@ -23,7 +23,7 @@ use tonic::transport::server::TcpIncoming;
 
 use crate::api::{self, ClientService, Reader, Replies, ServerFacts};
 use crate::drive::{DriveError, Follower, Inbox, PulseSettings, Role};
-use crate::etcd::{self, EtcdConfig, EtcdError};
+use crate::etcd::{self, EtcdConfig, EtcdError, WitnessError};
 use crate::journal::{JournalSettings, OpenError};
 use crate::link::{self, LinkService, Links, Tunnels};
 use crate::model::Settings;
@@ -44,6 +44,9 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Holds the journal unless that is in etcd; made when missing.
     pub data_dir: PathBuf,
+    /// With etcd, where this scheduler remembers how far it has seen the journal, so that one that went back is refused;
+    /// None: it relies on what agents have seen.
+    pub witness_dir: Option<PathBuf>,
     /// Any number of schedulers, of which one leads; None: the journal is in `data_dir`.
     pub etcd: Option<EtcdConfig>,
     /// host:port that others are told; None: the listening address.
@@ -57,7 +60,7 @@ impl Config {
     /// Everything else as a small cluster wants it.
     pub fn new(listen: SocketAddr, data_dir: PathBuf) -> Self {
         let (settings, pulse, journal) = Default::default();
-        Config { listen, data_dir, etcd: None, advertise: None, settings, pulse, journal }
+        Config { listen, data_dir, witness_dir: None, etcd: None, advertise: None, settings, pulse, journal }
     }
 }
 
@@ -72,6 +75,8 @@ pub enum RunError {
     ClusterId(#[source] std::io::Error),
     #[error("the journal in etcd")]
     Etcd(#[from] EtcdError),
+    #[error(transparent)]
+    Witness(#[from] WitnessError),
     #[error("a lease of {lease_ms} ms is too short for etcd; give at least {} ms", etcd::MIN_LEASE_MS)]
     Lease { lease_ms: u64 },
     #[error("serving gRPC")]

@@ -2,6 +2,7 @@
 //! stop. A deposed leader's memory is void: its process ends.
 
 use std::future::Future;
+use std::path::Path;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,11 +11,14 @@ use super::lead::{Lead, Signs};
 use super::{RunError, cluster_id};
 use crate::drive::Follower;
 use crate::drive::{AppendError, DriveError, Role};
-use crate::etcd::{self, EtcdConfig, EtcdError, EtcdJournal, Leadership, Store, Tail, Tailed};
+use crate::etcd::{self, EtcdConfig, EtcdError, EtcdJournal, Leadership, Seen, Store, Tail, Tailed, Witness};
 use crate::model::State;
 
 /// How often a follower asks who leads.
 const ASK_EVERY: Duration = Duration::from_millis(500);
+
+/// At most how often what was seen of the journal is noted.
+const NOTE_EVERY: Duration = Duration::from_secs(1);
 
 /// A journal in etcd, opened.
 pub struct Standby {
@@ -22,22 +26,31 @@ pub struct Standby {
     etcd: EtcdConfig,
     cluster_id: String,
     tail: Tail,
+    witness: Option<Witness>,
 }
 
 impl Standby {
     /// Connects, makes sure the prefix is Dawn's, and loads the journal; waits out an etcd that is not there yet.
     ///
     /// # Errors
-    /// What trying again can't mend: a stranger's prefix, a damaged or newer journal, a refused user.
-    pub async fn open(etcd: EtcdConfig) -> Result<Standby, RunError> {
+    /// What trying again can't mend: a stranger's prefix, a damaged or newer journal, one that went back, a refused user.
+    pub async fn open(etcd: EtcdConfig, witness_dir: Option<&Path>) -> Result<Standby, RunError> {
         if etcd.lease_ms < etcd::MIN_LEASE_MS {
             return Err(RunError::Lease { lease_ms: etcd.lease_ms });
         }
+        let witness = witness_dir.map(Witness::open).transpose()?;
+        let seen = witness.as_ref().map(Witness::recall).transpose()?.flatten();
+        let expected = seen.as_ref().map_or("", |seen| &seen.cluster_id);
         let fresh = cluster_id().map_err(RunError::ClusterId)?;
         let mut wait = Duration::from_millis(250);
         loop {
-            match Self::try_open(&etcd, &fresh).await {
-                Ok((store, cluster_id, tail)) => return Ok(Standby { store, etcd, cluster_id, tail }),
+            match Self::try_open(&etcd, &fresh, expected).await {
+                Ok((store, cluster_id, tail)) => {
+                    if let (Some(witness), Some(seen)) = (&witness, &seen) {
+                        witness.check(seen, tail.state().epoch, tail.state().index)?;
+                    }
+                    return Ok(Standby { store, etcd, cluster_id, tail, witness });
+                }
                 Err(error) if error.is_passing() => {
                     tracing::warn!("{error}; trying again in {} ms", wait.as_millis());
                     tokio::time::sleep(wait).await;
@@ -48,9 +61,9 @@ impl Standby {
         }
     }
 
-    async fn try_open(config: &EtcdConfig, fresh: &str) -> Result<(Store, String, Tail), EtcdError> {
+    async fn try_open(config: &EtcdConfig, fresh: &str, expected: &str) -> Result<(Store, String, Tail), EtcdError> {
         let store = Store::connect(config).await?;
-        let cluster_id = etcd::claim(&store, fresh, "").await?;
+        let cluster_id = etcd::claim(&store, fresh, expected).await?;
         let loaded = etcd::load(&store).await?;
         if !loaded.state.cluster_id.is_empty() && loaded.state.cluster_id != cluster_id {
             etcd::claim(&store, fresh, &loaded.state.cluster_id).await?;
@@ -70,6 +83,10 @@ impl Standby {
     pub async fn run(mut self, lead: Lead, address: String, stop: impl Future<Output = ()>) -> Result<(), RunError> {
         let mut stop = pin!(stop);
         let asking = tokio::spawn(watch_leader(self.store.clone(), lead.signs.clone()));
+        if let Some(witness) = self.witness.take() {
+            // Ends with the process: it sees what is durable, whoever leads.
+            tokio::spawn(bear_witness(witness, lead.follower.clone()));
+        }
         let elected = self.follow(&lead.follower, &address, stop.as_mut()).await;
         asking.abort();
         let Some(leadership) = elected? else { return Ok(()) };
@@ -131,6 +148,31 @@ async fn watch_leader(store: Store, signs: Arc<Signs>) {
             changed
         });
         tokio::time::sleep(ASK_EVERY).await;
+    }
+}
+
+/// Notes now and then how far the journal was seen.
+async fn bear_witness(witness: Witness, follower: Arc<Follower>) {
+    let mut index = follower.index();
+    loop {
+        index.borrow_and_update();
+        let seen = follower.read(|state| Seen {
+            cluster_id: state.cluster_id.clone(),
+            epoch: state.epoch,
+            index: state.index,
+        });
+        if !seen.cluster_id.is_empty() {
+            let witness = witness.clone();
+            match tokio::task::spawn_blocking(move || witness.note(&seen)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!("{error}; an older backup of etcd may go unnoticed"),
+                Err(_) => return,
+            }
+            tokio::time::sleep(NOTE_EVERY).await;
+        }
+        if index.changed().await.is_err() {
+            return;
+        }
     }
 }
 

@@ -9,6 +9,8 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 use v1::scheduler_client::SchedulerClient;
 
+use super::network::Host;
+
 /// Longest a call may take before it counts as failed.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -20,9 +22,19 @@ pub struct Api {
 
 impl Api {
     pub fn new(address: SocketAddr) -> Api {
-        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+        Api::from(None, address, CALL_TIMEOUT)
+    }
+
+    /// Calls come from `host`'s network, if given, and fail after `timeout`.
+    pub fn from(host: Option<&Host>, address: SocketAddr, timeout: Duration) -> Api {
+        let mut builder = Builder::new_multi_thread();
+        if let Some(host) = host.cloned() {
+            // Connections are made by the runtime's own threads.
+            builder.on_thread_start(move || host.enter().expect("root may enter its own networks"));
+        }
+        let runtime = builder.worker_threads(1).enable_all().build().expect("a runtime");
         let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address makes a URI");
-        let endpoint = endpoint.connect_timeout(Duration::from_secs(2)).timeout(CALL_TIMEOUT);
+        let endpoint = endpoint.connect_timeout(timeout.min(Duration::from_secs(2))).timeout(timeout);
         let channel = runtime.block_on(async { endpoint.connect_lazy() });
         Api { runtime, client: SchedulerClient::new(channel) }
     }

@@ -10,6 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, User};
 
 use super::Patience;
+use super::network::Host;
 use super::waiting;
 
 /// Lines of a log that a failure shows.
@@ -21,6 +22,7 @@ pub struct Daemon {
     pub args: Mutex<Vec<String>>,
     binary: PathBuf,
     user: Option<User>,
+    host: Option<Host>,
     log: PathBuf,
     child: Mutex<Option<Child>>,
 }
@@ -32,6 +34,7 @@ impl Daemon {
             args: Mutex::new(args),
             binary: binary.into(),
             user: None,
+            host: None,
             log: folder.join(format!("{name}.log")),
             child: Mutex::new(None),
         }
@@ -44,6 +47,12 @@ impl Daemon {
         std::os::unix::fs::chown(work, Some(user.uid.as_raw()), Some(user.gid.as_raw()))
             .expect("root may give it away");
         self.user = Some(user);
+        self
+    }
+
+    /// Makes it run in a network of its own.
+    pub fn on(mut self, host: Option<&Host>) -> Daemon {
+        self.host = host.cloned();
         self
     }
 
@@ -64,9 +73,13 @@ impl Daemon {
         if let Some(user) = &self.user {
             command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
         }
-        // SAFETY: prctl is async-signal-safe and allocates nothing.
+        let host = self.host.clone();
+        // SAFETY: prctl and setns are async-signal-safe and allocate nothing.
         unsafe {
-            command.pre_exec(|| nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(Into::into));
+            command.pre_exec(move || {
+                host.as_ref().map_or(Ok(()), Host::enter)?;
+                nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(Into::into)
+            });
         }
         let child = command.spawn().unwrap_or_else(|error| panic!("starting {command:?}: {error}"));
         *self.child.lock().expect("no test thread panicked") = Some(child);

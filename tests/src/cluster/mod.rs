@@ -6,20 +6,28 @@ mod asking;
 mod binary;
 mod cleanup;
 mod daemon;
+mod doubles;
+mod etcd;
 mod kernel;
+mod network;
 mod plan;
 mod ports;
+mod several;
 mod spec;
 mod waiting;
 
 pub use api::Api;
 pub use binary::{Output, dawn};
 pub use daemon::Daemon;
+pub use doubles::Doubles;
+pub use etcd::{Member, members};
 pub use kernel::{
     Limits, Process, files_below, groups, limits_of, marked, processes, usage, user_of, variable, written_bytes,
 };
+pub use network::{Host, Network};
 pub use plan::{AgentPlan, Plan};
 pub use ports::PortBlock;
+pub use several::{Several, SeveralPlan, Who};
 pub use spec::{Spec, batch, cron, service};
 pub use waiting::{Patience, skip};
 

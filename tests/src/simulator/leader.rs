@@ -243,6 +243,7 @@ impl World {
                 self.send_to_agent(link.0, Message::Refused(refused));
             }
             Effect::Reply { to, answer } => self.load.answered(to, answer),
+            Effect::StepDown { reason } => return Err(format!("the only leader there is steps down: {reason}")),
         }
         Ok(())
     }

@@ -1,13 +1,10 @@
 //! Daemons killed in turn under load: at the end exactly what was asked for lives, and nothing was ever there twice.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
+use std::collections::BTreeSet;
 
 use dawn_proto::JobKey;
 use dawn_proto::v1::TaskState;
-use dawn_tests::cluster::{Cluster, Patience, Plan, Process, batch, marked, processes, service, variable};
+use dawn_tests::cluster::{Cluster, Doubles, Patience, Plan, Process, batch, marked, processes, service, variable};
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
@@ -15,54 +12,6 @@ use rand::{Rng, SeedableRng};
 /// Rounds of one schedule: each kills something and lets it come back.
 const ROUNDS: usize = 9;
 const INSTANCES: usize = 6;
-
-/// Looks at the kernel all the time and remembers every instance that was there twice at once.
-struct Watch {
-    ended: Arc<AtomicBool>,
-    thread: Option<JoinHandle<Vec<String>>>,
-}
-
-impl Watch {
-    fn over(mark: String) -> Watch {
-        let ended = Arc::new(AtomicBool::new(false));
-        let stop = ended.clone();
-        let thread = std::thread::spawn(move || {
-            let mut doubles = Vec::new();
-            while !stop.load(Ordering::Relaxed) && doubles.len() < 20 {
-                doubles.extend(twice(&marked(&mark)));
-                std::thread::sleep(std::time::Duration::from_millis(20)); // poll
-            }
-            doubles
-        });
-        Watch { ended, thread: Some(thread) }
-    }
-
-    fn end(mut self) -> Vec<String> {
-        self.ended.store(true, Ordering::Relaxed);
-        self.thread.take().expect("ended once").join().expect("the watch does not panic")
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.ended.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Instances with more than one process.
-fn twice(found: &[Process]) -> Vec<String> {
-    let mut by_instance: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for process in found {
-        let (Some(instance), Some(task)) =
-            (variable(process.pid, "DAWN_INSTANCE"), variable(process.pid, "DAWN_TASK_ID"))
-        else {
-            continue;
-        };
-        by_instance.entry(instance).or_default().push(format!("{task} pid {}", process.pid));
-    }
-    let doubles = by_instance.into_iter().filter(|(_, tasks)| tasks.len() > 1);
-    doubles.map(|(instance, tasks)| format!("instance {instance}: {tasks:?}")).collect()
-}
 
 /// Executors of the cluster.
 fn executors(cluster: &Cluster) -> Vec<Process> {
@@ -133,7 +82,7 @@ fn run_schedule(seed: u64) {
     let instances = u32::try_from(INSTANCES).expect("a handful");
     let web = cluster.submit(service("web").instances(instances).backoff_ms(50, 200));
     cluster.running(&web, INSTANCES);
-    let watch = Watch::over(cluster.mark(&web));
+    let watch = Doubles::watch(cluster.mark(&web));
     let mut batches = Vec::new();
     for round in 0..ROUNDS {
         batches.push(

@@ -40,17 +40,30 @@ fn what_changed_is_recorded() {
 }
 
 #[test]
+fn a_leader_outranked_by_what_its_own_agent_has_obeyed_steps_down() {
+    let mut world = World::new();
+    world.agent(1);
+    let index = world.state.index;
+    let cluster_id = world.state.cluster_id.clone();
+    let newer_leader = Registration { cluster_id, epoch_seen: Epoch(2), ..registration(2, vec![]) };
+    let told = register(&mut world, 9, newer_leader);
+    let [Effect::StepDown { reason }, Effect::Refuse { is_final: false, .. }] = &told[..] else { panic!("{told:?}") };
+    assert!(reason.contains("has obeyed epoch 2, this scheduler leads under 1"), "{reason}");
+    assert_eq!(world.state.index, index, "nothing was decided");
+}
+
+#[test]
 fn who_does_not_belong_here_is_refused_and_not_bound() {
     let mut world = World::new();
     world.agent(1);
     let index = world.state.index;
     let other_cluster = Registration { cluster_id: "c2".into(), ..registration(2, vec![]) };
-    let newer_leader = Registration { epoch_seen: Epoch(2), ..registration(2, vec![]) };
+    let stranger = Registration { cluster_id: String::new(), epoch_seen: Epoch(2), ..registration(2, vec![]) };
     let same_id = Registration { hostname: "elsewhere".into(), ..registration(1, vec![]) };
     let from_the_future = registration(2, vec![report(TaskId(7), Running, Reason::None)]);
     for (registration, is_final_wanted, says) in [
+        (stranger, false, "seen epoch 2"),
         (other_cluster, true, "belongs to cluster c2, this is cluster c1"),
-        (newer_leader, false, "seen epoch 2"),
         (same_id, true, "in use by host-1"),
         (from_the_future, true, "holds t7, newer than any task of this journal (next t0)"),
     ] {

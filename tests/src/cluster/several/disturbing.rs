@@ -1,0 +1,42 @@
+//! What is done to them, and how it is undone.
+
+use super::{Several, Who};
+
+impl Several {
+    /// The number of a daemon's host.
+    fn host_of(&self, who: Who) -> usize {
+        match who {
+            Who::Member(number) => number,
+            Who::Scheduler(number) => self.members.len() + number,
+            Who::Agent(number) => self.members.len() + self.schedulers.len() + number,
+        }
+    }
+
+    /// Nothing goes to its host or comes from it. Only where daemons are apart.
+    pub fn cut(&self, who: Who) {
+        self.network.as_ref().expect("they are apart").cut(self.host_of(who));
+    }
+
+    /// It hears the others, and nobody hears it. Only where daemons are apart.
+    pub fn mute(&self, who: Who) {
+        self.network.as_ref().expect("they are apart").mute(self.host_of(who));
+    }
+
+    /// Mends the network, lets what was paused go on, and starts what has ended, as whoever supervises daemons does.
+    pub fn heal(&self) {
+        if let Some(network) = &self.network {
+            network.mend();
+        }
+        for daemon in self.everybody() {
+            daemon.resume();
+        }
+        self.start_the_ended();
+    }
+
+    pub fn start_the_ended(&self) {
+        for daemon in self.everybody().filter(|daemon| !daemon.is_alive()) {
+            daemon.kill_9();
+            daemon.start();
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! etcd itself fails: gone at the start or later, and restored from an old backup. Tasks run on, nothing is overwritten.
+
+use std::path::Path;
+use std::process::Command;
+
+use dawn_tests::cluster::{Daemon, Patience, Several, SeveralPlan, Who, batch, service};
+use tonic::Code;
+
+/// One member, one scheduler.
+fn small(agents: usize) -> SeveralPlan {
+    SeveralPlan { members: 1, schedulers: 1, ..SeveralPlan::of(agents) }
+}
+
+fn says(several: &Several, daemon: &Daemon, words: &str) {
+    several.eventually(&format!("{} says {words:?}", daemon.name), Patience::START, || {
+        if daemon.log().contains(words) { Ok(()) } else { Err("not yet".into()) }
+    });
+}
+
+fn copy(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg("-a").args([from, to]).status().expect("cp is there");
+    assert!(status.success(), "copying {} to {}", from.display(), to.display());
+}
+
+#[test]
+fn etcd_that_is_not_there_yet_is_waited_for() {
+    let Some(several) = Several::lay_out(&small(1)) else { return };
+    several.schedulers[0].start();
+    several.agents[0].start();
+    let endpoint = several.endpoints()[0].clone();
+    says(&several, &several.schedulers[0], &format!("etcd at {endpoint} does not answer"));
+    says(&several, &several.schedulers[0], "trying again in 500 ms");
+    assert!(several.schedulers[0].is_alive(), "it does not give up");
+    several.members[0].start();
+    several.agents_are_up();
+    several.end();
+}
+
+#[test]
+fn while_etcd_is_gone_writes_are_refused_and_tasks_run_on() {
+    let plan = SeveralPlan { lease: "60s".into(), ..small(1) };
+    let Some(several) = Several::start(&plan) else { return };
+    let web = several.submit(service("web").instances(2));
+    let (before, pids) = (several.running(&web, 2), several.processes_of(&web, 2));
+    let (_, epoch) = several.leader_after(0);
+    several.members[0].pause();
+    let (late, spec) = batch("late").shell("echo done").marked(&several.name);
+    let refused = several.eventually("a write is refused with the reason", Patience::START, || {
+        match several.api(0).submit(spec.clone()) {
+            Err(status) if status.message().contains("takes no writes now") => Ok(status),
+            other => Err(format!("{other:?}")),
+        }
+    });
+    assert_eq!(refused.code(), Code::Unavailable);
+    assert!(refused.message().contains("does not answer while appending"), "{refused:?}");
+    assert!(several.api(0).server_info().expect("reads are answered").trouble.contains("does not answer"));
+    assert_eq!(several.api(0).tasks(&web).expect("reads are answered"), before);
+    several.members[0].resume();
+    several.ask("submitting again", |api| api.submit(spec.clone()));
+    several.tasks_in(&late, dawn_proto::v1::TaskState::Finished, 1);
+    assert_eq!(several.leading(), Some((0, epoch)), "the same leader, recovered by itself");
+    assert_eq!(several.running(&web, 2), before, "same tasks, same histories");
+    assert_eq!(several.processes_of(&web, 2), pids, "same processes");
+    several.end();
+}
+
+/// Makes a backup, goes on, and puts the backup in the place of what came after it.
+fn go_back(several: &Several) {
+    let (data, backup) = (several.folder().join("etcd0"), several.folder().join("backup"));
+    several.schedulers[0].terminate();
+    several.members[0].kill_9();
+    copy(&data, &backup);
+    several.start_the_ended();
+    several.agents_are_up();
+    several.submit(batch("later").shell("echo done"));
+    // Seen durably: what the agent has obeyed, and what the scheduler remembers.
+    let (_, epoch) = several.leader_after(0);
+    several.daemon(Who::Scheduler(0)).terminate();
+    several.start_the_ended();
+    let (_, later) = several.leader_after(epoch);
+    says(several, &several.agents[0], &format!("registered epoch={later}"));
+    several.schedulers[0].terminate();
+    several.members[0].kill_9();
+    std::fs::remove_dir_all(&data).expect("it is there");
+    copy(&backup, &data);
+    several.members[0].start();
+}
+
+#[test]
+fn a_scheduler_refuses_an_etcd_older_than_what_it_has_seen() {
+    let plan = SeveralPlan { data_dirs: true, ..small(1) };
+    let Some(several) = Several::start(&plan) else { return };
+    let web = several.submit(service("web").instances(2));
+    several.running(&web, 2);
+    let pids = several.processes_of(&web, 2);
+    go_back(&several);
+    several.schedulers[0].start();
+    let code = several.schedulers[0].exit_code(Patience::START);
+    assert!(code.is_some_and(|code| code != 0), "{code:?}");
+    says(&several, &several.schedulers[0], "etcd was restored from an older backup. Nothing was changed.");
+    assert_eq!(several.processes_of(&web, 2), pids, "tasks run on");
+    // The operator's word lets it go on: what the backup knows is as it was.
+    std::fs::remove_file(several.folder().join("scheduler0/etcd-seen")).expect("the message names it");
+    several.schedulers[0].start();
+    several.eventually("it leads again, or its agent has it end", Patience::LONG, || {
+        several.start_the_ended();
+        several.read(|api| api.tasks(&web)).map(|_| ())
+    });
+    assert_eq!(several.processes_of(&web, 2), pids, "tasks run on");
+}
+
+#[test]
+fn a_leader_whose_agent_has_obeyed_a_later_one_ends() {
+    let Some(several) = Several::start(&small(1)) else { return };
+    let web = several.submit(service("web").instances(2));
+    several.running(&web, 2);
+    let pids = several.processes_of(&web, 2);
+    go_back(&several);
+    several.schedulers[0].start();
+    let code = several.schedulers[0].exit_code(Patience::START);
+    assert!(code.is_some_and(|code| code != 0), "{code:?}");
+    says(&several, &several.schedulers[0], "the journal was restored from an older backup");
+    assert_eq!(several.processes_of(&web, 2), pids, "nothing was stopped or launched");
+}
+
+#[test]
+fn schedulers_and_agents_of_another_cluster_are_refused() {
+    let plan = SeveralPlan { data_dirs: true, ..small(1) };
+    let (Some(one), Some(other)) = (Several::start(&plan), Several::start(&plan)) else { return };
+    let web = one.submit(service("web").instances(2));
+    let (before, pids) = (one.running(&web, 2), one.processes_of(&web, 2));
+    let (agent, scheduler) = (&other.agents[0], &other.schedulers[0]);
+    agent.terminate();
+    agent.set_flag("--scheduler", &one.addresses()[0]);
+    agent.start();
+    assert!(agent.exit_code(Patience::START).is_some_and(|code| code != 0), "{}", agent.last_words());
+    says(&other, agent, "belongs to cluster");
+    // On the other's prefix.
+    scheduler.terminate();
+    scheduler.set_flag("--etcd", &one.endpoints()[0]);
+    scheduler.start();
+    assert!(scheduler.exit_code(Patience::START).is_some_and(|code| code != 0), "{}", scheduler.last_words());
+    says(&other, scheduler, "choose another --etcd-prefix");
+    assert_eq!(one.running(&web, 2), before, "same tasks, same histories");
+    assert_eq!(one.processes_of(&web, 2), pids, "same processes");
+    one.end();
+}

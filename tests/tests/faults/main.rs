@@ -1,0 +1,5 @@
+//! Several schedulers over a real etcd, and real faults: what was promised holds.
+
+mod etcd;
+mod schedule;
+mod takeover;

@@ -1,0 +1,172 @@
+//! Everything in a network of its own, and from a seeded schedule killed, paused and cut off while jobs are submitted.
+//! Then all is healed, and what was promised is checked. `DAWN_SEED` repeats a schedule.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use dawn_proto::JobKey;
+use dawn_proto::v1::{self, TaskState, TickOutcome};
+use dawn_tests::cluster::{Api, Doubles, Patience, Several, SeveralPlan, Who, batch, cron, marked, service, variable};
+use rand::rngs::SmallRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+
+/// Faults of one schedule, each with a while to work in and its undoing.
+const ROUNDS: usize = 8;
+/// So long is a round disturbed: beyond the leader's lease, and for some beyond the agents' too.
+const DISTURBED_MS: std::ops::Range<u64> = 500..4_500;
+const WEB: usize = 8;
+
+fn seed() -> u64 {
+    match std::env::var("DAWN_SEED") {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("DAWN_SEED={text:?} is no number")),
+        Err(_) => SmallRng::from_os_rng().random_range(0..1_000_000),
+    }
+}
+
+/// One fault; some are several at once.
+fn disturb(several: &Several, chance: &mut SmallRng) -> String {
+    let leader = several.leading().map_or(0, |(leader, _)| leader);
+    let any = *[Who::Member(chance.random_range(0..3)), Who::Scheduler(leader), Who::Agent(chance.random_range(0..6))]
+        .choose(chance)
+        .expect("not empty");
+    let what = *["kill", "pause", "cut", "mute", "part", "kill all"].choose(chance).expect("not empty");
+    match what {
+        "kill" => several.daemon(any).kill_9(),
+        "pause" => several.daemon(any).pause(),
+        "cut" => several.cut(any),
+        "mute" => several.mute(any),
+        // The leader keeps no member, and half of the agents can't reach it.
+        "part" => {
+            several.cut(Who::Scheduler(leader));
+            (0..2).for_each(|agent| several.cut(Who::Agent(agent)));
+        }
+        _ => several.schedulers.iter().for_each(|scheduler| scheduler.kill_9()),
+    }
+    format!("{what} {any:?}")
+}
+
+/// Submits until the time is up; what was acknowledged. What was not may be there or not.
+fn submit_for(several: &Several, round: usize, time: Duration, acknowledged: &mut Vec<JobKey>) {
+    let deadline = Instant::now() + time;
+    for number in 0.. {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return;
+        }
+        let spec = batch(&format!("load{round}-{number}")).instances(2).shell("echo done").max_failures(50);
+        let (key, marked) = spec.cpu_milli(10).backoff_ms(50, 500).marked(&several.name);
+        if several.try_ask(Patience(left), |api| api.submit(marked.clone())).is_ok() {
+            acknowledged.push(key);
+        }
+    }
+}
+
+/// Exactly the instances asked for live, once each, and the kernel agrees.
+fn lives_exactly(several: &Several, job: &JobKey, instances: usize) {
+    several.eventually(&format!("each instance of {job} lives once"), Patience::LONG, || {
+        let tasks = several.read(|api| api.tasks(job))?;
+        let running: Vec<&v1::Task> = tasks.iter().filter(|task| !task.state().is_terminal()).collect();
+        let asked: BTreeMap<u32, String> = running
+            .iter()
+            .filter(|task| task.state() == TaskState::Running)
+            .map(|t| (t.instance, format!("t{}", t.id)))
+            .collect();
+        let found = marked(&several.mark(job));
+        let living: Vec<String> = found.iter().filter_map(|process| variable(process.pid, "DAWN_TASK_ID")).collect();
+        let unique: BTreeSet<&String> = living.iter().collect();
+        let agree = unique == asked.values().collect() && living.len() == instances;
+        if agree && running.len() == instances && asked.len() == instances {
+            return Ok(());
+        }
+        Err(format!(
+            "{} tasks live, {} of them run as {asked:?}; the kernel has {living:?}",
+            running.len(),
+            asked.len()
+        ))
+    });
+}
+
+/// One record for each minute since the job was there, and a run for each that says so.
+fn ticks_add_up(several: &Several, job: &JobKey, since_ms: i64) {
+    let status = several.eventually("the cron job's record", Patience::LONG, || several.read(|api| api.job(job)));
+    let ticks = status.cron.expect("it is a cron job").ticks;
+    let told = format!("{ticks:?}\n{}", several.last_words());
+    let minutes: Vec<i64> = ticks.iter().map(|tick| tick.scheduled_ms / 60_000).collect();
+    let first = since_ms / 60_000 + 1;
+    // The current minute may not be decided yet.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    let passed = i64::try_from(now.as_millis()).expect("before the year 292 million") - 30_000;
+    let last = minutes.last().copied().unwrap_or(first - 1).max(passed / 60_000);
+    assert_eq!(minutes, (first..=last).collect::<Vec<_>>(), "a record for each minute, and one only: {told}");
+    let tasks = several.eventually("its runs", Patience::LONG, || several.read(|api| api.tasks(job)));
+    let runs: BTreeSet<i64> = tasks.iter().map(|task| task.run_at_ms).collect();
+    let launched: Vec<i64> =
+        ticks.iter().filter(|tick| tick.outcome() == TickOutcome::Launched).map(|tick| tick.scheduled_ms).collect();
+    assert_eq!(runs, launched.iter().copied().collect(), "a run for each launch, and none besides: {told}");
+    let count = |outcome| ticks.iter().filter(|tick| tick.outcome() == outcome).count();
+    let (missed, overlapping) = (count(TickOutcome::Missed), count(TickOutcome::SkippedOverlap));
+    println!("cron: {} launched, {missed} missed, 0 extra, {overlapping} overlapping", launched.len());
+}
+
+/// No epoch was led under by two.
+fn one_leader_per_epoch(several: &Several) {
+    let mut leaders: BTreeMap<String, usize> = BTreeMap::new();
+    for scheduler in &several.schedulers {
+        let log = scheduler.log();
+        for line in log.lines().filter(|line| line.contains("elected: leading")) {
+            let epoch =
+                line.split("epoch=").nth(1).and_then(|rest| rest.split(' ').next()).expect("it names its epoch");
+            *leaders.entry(epoch.to_string()).or_default() += 1;
+        }
+    }
+    assert!(leaders.values().all(|count| *count == 1), "{leaders:?}");
+    println!("{} leaders, one after the other", leaders.len());
+}
+
+#[test]
+fn promises_hold_after_a_schedule_of_real_faults() {
+    let seed = seed();
+    println!("DAWN_SEED={seed}");
+    let plan = SeveralPlan { apart: true, ..SeveralPlan::of(6) };
+    let Some(several) = Several::start(&plan) else { return };
+    let mut chance = SmallRng::seed_from_u64(seed);
+    // One that is replaced when its agent is lost, and one that never is and so must never be there twice.
+    let quick = |job: &mut v1::JobSpec| job.partition = Some(v1::PartitionPolicy { wait: false, delay_ms: 300 });
+    let patient = |job: &mut v1::JobSpec| job.partition = Some(v1::PartitionPolicy { wait: true, delay_ms: 0 });
+    let instances = u32::try_from(WEB).expect("a handful");
+    let web = several.submit(service("web").instances(instances).backoff_ms(50, 500).with(quick));
+    let single = several.submit(service("single").instances(instances).backoff_ms(50, 500).with(patient));
+    let backup = several.submit(cron("backup", "* * * * *").shell("echo saved"));
+    let since_ms = several.read(|api| api.job(&backup)).expect("just made").summary.expect("a summary").created_ms;
+    several.running(&web, WEB);
+    several.running(&single, WEB);
+    let watch = Doubles::watch(several.mark(&single));
+    let (mut acknowledged, mut story) = (Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        story.push(disturb(&several, &mut chance));
+        let time = Duration::from_millis(chance.random_range(DISTURBED_MS));
+        submit_for(&several, round, time, &mut acknowledged);
+        several.heal();
+    }
+    println!("{} acknowledged; {}", acknowledged.len(), story.join(", "));
+    // A deposed leader that went on after the heal ends by itself, and is started again as any other.
+    several.eventually("every agent is back", Patience::LONG, || {
+        several.start_the_ended();
+        let nodes = several.read(Api::nodes)?;
+        let up = nodes.iter().filter(|node| node.state() == v1::NodeState::Up).count();
+        if up == 6 { Ok(()) } else { Err(format!("{up} up")) }
+    });
+    lives_exactly(&several, &web, WEB);
+    lives_exactly(&several, &single, WEB);
+    assert_eq!(watch.end(), [] as [String; 0], "a job that waits was there twice (DAWN_SEED={seed}: {story:?})");
+    let listed = several.eventually("the jobs are listed", Patience::LONG, || several.read(Api::jobs));
+    for job in &acknowledged {
+        let found = listed.iter().any(|summary| summary.key.as_ref().is_some_and(|key| *key == job.into()));
+        assert!(found, "{job} was acknowledged and is lost (DAWN_SEED={seed}: {story:?})\n{}", several.last_words());
+        several.tasks_in(job, TaskState::Finished, 2);
+    }
+    ticks_add_up(&several, &backup, since_ms);
+    one_leader_per_epoch(&several);
+    several.end();
+}
