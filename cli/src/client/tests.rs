@@ -156,6 +156,7 @@ async fn an_empty_cluster_says_what_to_type() {
     let script = Script {
         jobs: answers([Ok(ListJobsResponse::default())]),
         nodes: answers([Ok(ListNodesResponse::default())]),
+        info: answers([Ok(ServerInfo::default())]),
         cron: answers([Ok(ListCronResponse::default())]),
         ..Default::default()
     };
