@@ -135,7 +135,14 @@ mod tests {
         if task {
             command.env("DAWN_TASK_ID", "t1").env("HOME", dir.join("sandbox"));
         }
-        command.spawn().unwrap()
+        let child = command.spawn().unwrap();
+        // The kernel shows the environment a moment after exec has let the parent go on.
+        let deadline = std::time::Instant::now() + TIMEOUT;
+        while fs::read(format!("/proc/{}/environ", child.id())).unwrap().is_empty() {
+            assert!(std::time::Instant::now() < deadline, "{} shows no environment", child.id());
+            std::thread::yield_now();
+        }
+        child
     }
 
     #[tokio::test]
