@@ -52,7 +52,9 @@ fn settings() -> Settings {
         assigned_timeout_ms: 20_000,
         resend_interval_ms: 4_000,
         reconcile_interval_ms: 30_000,
+        // Shorter than the calm at the end, within which everything must run.
         avoid_ms: 5_000,
+        max_avoid_ms: 10_000,
         ..Settings::default()
     }
 }
