@@ -9,7 +9,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 use v1::scheduler_client::SchedulerClient;
 
-use super::network::Host;
+use super::network::{Host, is_set_aside};
 
 /// Longest a call may take before it counts as failed.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -27,6 +27,7 @@ impl Api {
 
     /// Calls come from `host`'s network, if given, and fail after `timeout`.
     pub fn from(host: Option<&Host>, address: SocketAddr, timeout: Duration) -> Api {
+        assert!(host.is_some() || !is_set_aside(address.ip()), "calls to {address} from here would leave the machine");
         let mut builder = Builder::new_multi_thread();
         if let Some(host) = host.cloned() {
             // Connections are made by the runtime's own threads.

@@ -128,6 +128,11 @@ impl Network {
 
 const HALVES: [&str; 2] = ["198.18.0.0/25", "198.18.0.128/25"];
 
+/// Whether it may be dialled from within such a network alone: elsewhere a gateway may lead there, and out.
+pub fn is_set_aside(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V4(address) if address.octets().starts_with(&SUBNET))
+}
+
 fn address(last: u8) -> IpAddr {
     let [a, b, c] = SUBNET;
     IpAddr::V4(Ipv4Addr::new(a, b, c, last))
@@ -171,6 +176,31 @@ mod tests {
         network.mend();
         assert!(reach(&network.hosts[0]));
         drop(listener);
-        assert!(TcpStream::connect_timeout(&target.into(), Duration::from_millis(200)).is_err(), "not from outside");
+    }
+
+    /// Looked at only: a packet from here to such an address would leave the machine.
+    #[test]
+    fn nothing_of_a_network_is_in_the_namespace_of_the_tests() {
+        let seen = |what: &str| {
+            let output = Command::new("ip").args(["-o", what, "show"]).output().expect("ip was there a moment ago");
+            String::from_utf8(output.stdout).expect("ip speaks ASCII")
+        };
+        let network = match Network::of(2) {
+            Ok(network) => network,
+            Err(error) => return skip(&format!("no networks can be made: {error}")),
+        };
+        let (addresses, links) = (seen("address"), seen("link"));
+        for address in [address(SWITCH), network.address(0), network.address(1)] {
+            assert!(!addresses.contains(&format!("{address}/")), "{address} is here: {addresses}");
+        }
+        for link in [": bridge:", ": port0@", ": port1@"] {
+            assert!(!links.contains(link), "{link} is here: {links}");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "would leave the machine")]
+    fn the_harness_dials_no_such_address_from_the_namespace_of_the_tests() {
+        let _ = crate::cluster::Api::new((address(1), 7_070).into());
     }
 }
