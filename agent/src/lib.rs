@@ -10,5 +10,9 @@ mod edges;
 mod run;
 pub mod wire;
 
+#[cfg(test)]
+#[path = "../../tests/src/skip.rs"]
+mod skip;
+
 pub use config::Config;
 pub use run::{AgentError, run};

@@ -11,6 +11,10 @@ mod jobfile;
 mod render;
 mod spec;
 
+#[cfg(test)]
+#[path = "../../tests/src/skip.rs"]
+mod skip;
+
 use std::process::ExitCode;
 
 use clap::Parser;

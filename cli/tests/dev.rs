@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+#[path = "../../tests/src/skip.rs"]
+mod skip;
+
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A service that ignores SIGTERM: its grace period is what ending the cluster waits for.
@@ -124,7 +127,7 @@ fn lines(stdout: ChildStdout) -> Receiver<String> {
 /// A folder with the job; none, said aloud, where tasks can't be isolated.
 fn jobs() -> Option<tempfile::TempDir> {
     if !nix::unistd::geteuid().is_root() {
-        eprintln!("SKIPPED: needs root for control groups");
+        skip::skip("needs root for control groups");
         return None;
     }
     let folder = tempfile::tempdir().unwrap();

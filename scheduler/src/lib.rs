@@ -11,3 +11,7 @@ pub mod link;
 pub mod model;
 pub mod run;
 pub mod wire;
+
+#[cfg(test)]
+#[path = "../../tests/src/skip.rs"]
+mod skip;

@@ -4,4 +4,5 @@
 pub mod bench;
 pub mod cluster;
 pub mod simulator;
+pub mod skip;
 pub mod tidy;

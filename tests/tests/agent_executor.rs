@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use dawn_agent::Config;
 use dawn_proto::v1::scheduler_message::Message;
 use dawn_proto::v1::{self, Reason, TaskState};
+use dawn_tests::cluster::skip;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use prost::Message as _;
@@ -37,6 +38,13 @@ static BECOME_EXECUTOR: extern "C" fn() = {
     become_executor
 };
 
+/// In the memory controller's hierarchy of v1, or in that of v2.
+fn groups_can_be_made(name: &str) -> bool {
+    let probe = format!("dawn-test-{}-{name}-probe", std::process::id());
+    let mounts = ["/sys/fs/cgroup/memory", "/sys/fs/cgroup"].map(|mount| Path::new(mount).join(&probe));
+    mounts.iter().any(|probe| fs::create_dir(probe).and_then(|()| fs::remove_dir(probe)).is_ok())
+}
+
 /// A work directory, a scheduler and, below every hierarchy, a parent group of its own.
 struct Bench {
     work: tempfile::TempDir,
@@ -48,11 +56,10 @@ struct Bench {
 impl Bench {
     /// None, loudly, where cgroups can't be made.
     async fn new(name: &str, isolated: bool) -> Option<Self> {
-        if isolated && fs::create_dir("/sys/fs/cgroup/memory/dawn-test-probe").is_err() {
-            eprintln!("SKIPPED: no cgroups can be made here");
+        if isolated && !groups_can_be_made(name) {
+            skip("no cgroups can be made here");
             return None;
         }
-        let _ = fs::remove_dir("/sys/fs/cgroup/memory/dawn-test-probe");
         let parent = format!("dawn-test-{}-{name}", std::process::id());
         let work = tempfile::tempdir().unwrap();
         Some(Bench { work, scheduler: Scheduler::start(Manner::default()).await, parent, isolated })

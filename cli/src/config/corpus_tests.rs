@@ -21,7 +21,7 @@ fn corpus() -> Option<PathBuf> {
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"), PathBuf::from);
     let corpus = shared.join("aurora-corpus");
     if !corpus.is_dir() {
-        eprintln!("SKIPPED: no corpus at {}; set DAWN_SHARED", corpus.display());
+        crate::skip::skip(&format!("no corpus at {}; set DAWN_SHARED", corpus.display()));
         return None;
     }
     Some(corpus)

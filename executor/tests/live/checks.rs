@@ -130,7 +130,7 @@ fn a_port_nobody_listens_on_fails_and_one_somebody_does_succeeds() {
 
 #[test]
 fn a_shell_check_runs_in_the_tasks_groups_and_snoozes() {
-    let Some(grouped) = Rig::grouped(Vec::new(), Use::Hybrid, 0, 0) else { return };
+    let Some(grouped) = Rig::grouped(Vec::new(), Use::Usual, 0, 0) else { return };
     let mut rig = rig_with(Probe::Shell("cat /proc/self/cgroup > where; test -e well || exit 4".into()), 1, 2);
     rig.plan.cgroup = grouped.plan.cgroup.clone();
     std::fs::write(rig.sandbox(".healthcheck_snooze"), "").unwrap();

@@ -1,10 +1,13 @@
-//! Groups as the agent makes them: v1 controllers with limits, and a v2 group to kill by where there is one.
+//! Groups as the agent makes them: on v1 a controller each with its limits, and a v2 group to kill by where there is one;
+//! on a machine with nothing but v2 a single group.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use dawn_proto::v1;
+
+use crate::skip::skip;
 
 const V1: [&str; 4] = ["memory", "pids", "cpu", "freezer"];
 const ROOT: &str = "/sys/fs/cgroup";
@@ -13,48 +16,75 @@ const ROOT: &str = "/sys/fs/cgroup";
 pub struct Groups {
     pub plan: v1::CgroupPlan,
     pub dirs: Vec<PathBuf>,
+    /// The one that counts processes.
+    pub pids: PathBuf,
 }
 
 /// What of the machine's cgroups to use.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Use {
-    /// v1 limits, v2 kill: what the agent does on a hybrid machine.
-    Hybrid,
+    /// What the agent uses: v2, or v1 limits and v2 to kill by.
+    Usual,
     V1Alone,
 }
 
 impl Groups {
-    /// None, with a loud word, where groups can't be made.
+    /// None where groups can't be made, with a loud word unless the machine simply has no v1.
     pub fn make(use_: Use, memory_limit_bytes: u64, max_pids: u64) -> Option<Groups> {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let name = format!("dawn-test-{}-{number}", std::process::id());
-        let mut groups = Groups { plan: v1::CgroupPlan::default(), dirs: Vec::new() };
-        for controller in V1 {
-            groups.add(&Path::new(ROOT).join(controller).join(&name))?;
+        let mut groups = Groups { plan: v1::CgroupPlan::default(), dirs: Vec::new(), pids: PathBuf::new() };
+        groups.plan.memory_limit_bytes = memory_limit_bytes;
+        if Path::new(ROOT).join("cgroup.controllers").exists() {
+            return if use_ == Use::Usual { groups.made_v2(&name, max_pids) } else { None };
         }
-        let unified = Path::new(ROOT).join("unified");
-        if use_ == Use::Hybrid {
-            let dir = unified.join(&name);
-            groups.add(&dir)?;
-            groups.plan.kill = dir.display().to_string();
+        groups.made_v1(use_, &name, max_pids)
+    }
+
+    fn made_v2(mut self, name: &str, max_pids: u64) -> Option<Groups> {
+        for controller in ["+memory", "+pids", "+cpu"] {
+            fs::write(Path::new(ROOT).join("cgroup.subtree_control"), controller).ok()?;
         }
-        groups.plan.memory = groups.dirs[0].display().to_string();
-        groups.plan.memory_version = 1;
-        if memory_limit_bytes > 0 {
-            groups.plan.memory_limit_bytes = memory_limit_bytes;
-            fs::write(groups.dirs[0].join("memory.limit_in_bytes"), memory_limit_bytes.to_string()).unwrap();
-            let _ = fs::write(groups.dirs[0].join("memory.memsw.limit_in_bytes"), memory_limit_bytes.to_string());
+        let dir = Path::new(ROOT).join(name);
+        self.add(&dir)?;
+        (self.plan.kill, self.plan.memory) = (dir.display().to_string(), dir.display().to_string());
+        (self.plan.memory_version, self.pids) = (2, dir.clone());
+        if self.plan.memory_limit_bytes > 0 {
+            fs::write(dir.join("memory.max"), self.plan.memory_limit_bytes.to_string()).unwrap();
+            fs::write(dir.join("memory.oom.group"), "1").unwrap();
         }
         if max_pids > 0 {
-            fs::write(groups.dirs[1].join("pids.max"), max_pids.to_string()).unwrap();
+            fs::write(dir.join("pids.max"), max_pids.to_string()).unwrap();
         }
-        Some(groups)
+        Some(self)
+    }
+
+    fn made_v1(mut self, use_: Use, name: &str, max_pids: u64) -> Option<Groups> {
+        for controller in V1 {
+            self.add(&Path::new(ROOT).join(controller).join(name))?;
+        }
+        if use_ == Use::Usual {
+            let dir = Path::new(ROOT).join("unified").join(name);
+            self.add(&dir)?;
+            self.plan.kill = dir.display().to_string();
+        }
+        self.plan.memory = self.dirs[0].display().to_string();
+        (self.plan.memory_version, self.pids) = (1, self.dirs[1].clone());
+        if self.plan.memory_limit_bytes > 0 {
+            let limit = self.plan.memory_limit_bytes.to_string();
+            fs::write(self.dirs[0].join("memory.limit_in_bytes"), &limit).unwrap();
+            let _ = fs::write(self.dirs[0].join("memory.memsw.limit_in_bytes"), &limit);
+        }
+        if max_pids > 0 {
+            fs::write(self.pids.join("pids.max"), max_pids.to_string()).unwrap();
+        }
+        Some(self)
     }
 
     fn add(&mut self, dir: &Path) -> Option<()> {
         if let Err(error) = fs::create_dir(dir) {
-            eprintln!("SKIPPED: cgroup {} can't be made: {error}", dir.display());
+            skip(&format!("cgroup {} can't be made: {error}", dir.display()));
             return None;
         }
         self.dirs.push(dir.to_path_buf());

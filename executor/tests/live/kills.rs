@@ -8,11 +8,11 @@ use dawn_proto::v1::{self, Reason, TaskState};
 use crate::groups::Use;
 use crate::rig::{Rig, lives, shell, until};
 
-const USES: [Use; 2] = [Use::Hybrid, Use::V1Alone];
+const USES: [Use; 2] = [Use::Usual, Use::V1Alone];
 
 #[test]
 fn a_process_that_obeys_ends_by_sigterm() {
-    let Some(mut rig) = Rig::grouped(vec![shell("main", "exec sleep 1000")], Use::Hybrid, 0, 0) else { return };
+    let Some(mut rig) = Rig::grouped(vec![shell("main", "exec sleep 1000")], Use::Usual, 0, 0) else { return };
     rig.start();
     rig.until_state(TaskState::Running);
     rig.kill(Reason::Preempted, None);
@@ -69,7 +69,7 @@ fn one_that_ignores_sigterm_is_ended_after_its_grace() {
 #[test]
 fn a_second_kill_with_a_shorter_grace_wins_and_a_longer_one_does_not() {
     let line = "trap '' TERM; touch up; while :; do sleep 0.05; done";
-    let Some(mut rig) = Rig::grouped(vec![shell("main", line)], Use::Hybrid, 0, 0) else { return };
+    let Some(mut rig) = Rig::grouped(vec![shell("main", line)], Use::Usual, 0, 0) else { return };
     rig.start();
     until("it ignores", || rig.sandbox("up").exists());
     rig.kill(Reason::Preempted, Some(10_000_000));

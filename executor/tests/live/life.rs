@@ -4,11 +4,12 @@ use dawn_proto::v1::{self, Reason, TaskState};
 
 use crate::groups::Use;
 use crate::rig::{Rig, shell};
+use crate::skip::skip;
 
 #[test]
 fn a_process_succeeds_in_its_groups() {
     let line = "cat /proc/self/cgroup > where; echo out; echo err >&2";
-    let Some(mut rig) = Rig::grouped(vec![shell("main", line)], Use::Hybrid, 0, 0) else { return };
+    let Some(mut rig) = Rig::grouped(vec![shell("main", line)], Use::Usual, 0, 0) else { return };
     rig.start();
     let end = rig.ends();
     assert_eq!((end.state(), end.reason(), end.exit_code), (TaskState::Finished, Reason::None, Some(0)));
@@ -127,8 +128,7 @@ fn a_process_finds_its_surroundings_and_nothing_of_the_agents() {
 #[test]
 fn a_process_runs_as_the_tasks_user() {
     if !nix::unistd::geteuid().is_root() {
-        eprintln!("SKIPPED: only root can become somebody else");
-        return;
+        return skip("only root can become somebody else");
     }
     let mut rig = Rig::new(vec![shell("main", "id -u; id -g; id -G; echo 1 > /proc/self/oom_score_adj; touch file")]);
     (rig.plan.uid, rig.plan.gid, rig.plan.groups) = (12_345, 12_346, vec![12_346, 12_347]);

@@ -12,6 +12,9 @@ mod order;
 mod output;
 mod restart;
 
+#[path = "../../../tests/src/skip.rs"]
+mod skip;
+
 use std::path::Path;
 use std::process::ExitCode;
 

@@ -6,6 +6,7 @@ use dawn_proto::v1::{self, Reason, TaskState};
 use nix::sys::signal::{Signal, kill};
 
 use crate::rig::{Rig, shell, until};
+use crate::skip::skip;
 
 /// Offset and bytes of the segments of a stream.
 fn segments(rig: &Rig, stream: &str) -> BTreeMap<u64, Vec<u8>> {
@@ -68,8 +69,7 @@ fn endless_output_without_a_newline_stays_within_its_bound_and_starves_nobody() 
 #[test]
 fn a_full_disk_drops_output_and_keeps_the_task() {
     if !nix::unistd::geteuid().is_root() {
-        eprintln!("SKIPPED: only root can mount a small disk");
-        return;
+        return skip("only root can mount a small disk");
     }
     let line = "until test -e go; do sleep 0.01; done; head -c 300000 /dev/zero; touch said; \
                 until test -e freed; do sleep 0.01; done; echo after; exit 0";
@@ -78,8 +78,7 @@ fn a_full_disk_drops_output_and_keeps_the_task() {
     std::fs::create_dir(&logs).unwrap();
     let flags = nix::mount::MsFlags::empty();
     if let Err(error) = nix::mount::mount(Some("none"), &logs, Some("tmpfs"), flags, Some("size=64k")) {
-        eprintln!("SKIPPED: a small disk can't be mounted: {error}");
-        return;
+        return skip(&format!("a small disk can't be mounted: {error}"));
     }
     std::fs::write(logs.join("ballast"), [0; 32 << 10]).unwrap();
     rig.start();

@@ -37,7 +37,7 @@ pub fn etcd_with(flags: &[&str]) -> Option<Etcd> {
 pub fn etcd_over(scheme: &str, flags: &[&str]) -> Option<Etcd> {
     if Command::new("etcd").arg("--version").stdout(Stdio::null()).status().is_err() {
         assert!(std::env::var_os("CI").is_none(), "no etcd on CI: the test command must install it");
-        eprintln!("SKIPPED: no etcd in PATH; install etcd-server to test the journal in etcd");
+        crate::skip::skip("no etcd in PATH; install etcd-server to test the journal in etcd");
         return None;
     }
     let dir = tempfile::tempdir().unwrap();

@@ -16,6 +16,7 @@ mod several;
 mod spec;
 mod waiting;
 
+pub use crate::skip::skip;
 pub use api::Api;
 pub use binary::{Output, dawn};
 pub use daemon::Daemon;
@@ -29,7 +30,7 @@ pub use plan::{AgentPlan, Plan};
 pub use ports::PortBlock;
 pub use several::{Several, SeveralPlan, Who};
 pub use spec::{Spec, batch, cron, service};
-pub use waiting::{Patience, skip};
+pub use waiting::Patience;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

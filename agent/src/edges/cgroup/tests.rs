@@ -90,7 +90,7 @@ fn real_tree(name: &str) -> Option<Tree> {
     match Tree::create(&Mounts::detect().unwrap(), &parent) {
         Ok(tree) => Some(tree),
         Err(error) => {
-            eprintln!("SKIPPED: no cgroups here: {error}");
+            crate::skip::skip(&format!("no cgroups here: {error}"));
             None
         }
     }
