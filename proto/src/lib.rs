@@ -7,6 +7,7 @@ pub mod v1 {
 }
 
 mod frame;
+mod held_digest;
 mod ids;
 mod resources;
 mod task_state;
@@ -14,6 +15,7 @@ mod time;
 pub mod validate;
 
 pub use frame::{FrameError, read_frame, write_frame};
+pub use held_digest::HeldDigest;
 pub use ids::{AgentId, Epoch, JobKey, JobKeyError, SpecId, TaskId};
 pub use resources::{Lack, Resources};
 pub use time::Timestamp;

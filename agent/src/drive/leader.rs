@@ -85,18 +85,35 @@ impl Agent {
     pub(super) fn on_up(&mut self, session: u64, now: Now) {
         self.link = Link::Up { session, heard_ms: now.mono_ms };
         self.lease.registering(now.mono_ms);
-        let held = self.tasks.values().filter(|task| task.is_living() || !task.released);
+        // The first time by name: a restart or reboot may have changed much. Later, when all agents may come at once, a
+        // digest is enough for a leader whose state says the same.
+        let (tasks, held) = match self.compared {
+            false => (self.held_reports().cloned().collect(), None),
+            true => (Vec::new(), Some(self.held_reports().map(|report| (report.task, report.state)).collect())),
+        };
         let register = RegisterMessage {
             agent_id: self.setup.agent_id.to_string(),
             hostname: self.setup.hostname.clone(),
             cluster_id: self.memory.cluster_id.clone(),
             offer: self.offer.offer(),
-            tasks: held.map(|task| task.last.clone()).collect(),
+            tasks,
+            held,
             isolation: self.setup.isolation.clone(),
             boot_id: self.setup.boot_id.clone(),
             epoch_seen: self.memory.epoch_seen,
         };
         self.effects.push(Effect::Send { session, message: Message::Register(Box::new(register)) });
+    }
+
+    /// Where every task stands that is living, or whose end was not acknowledged.
+    fn held_reports(&self) -> impl Iterator<Item = &Report> {
+        self.tasks.values().filter(|task| task.is_living() || !task.released).map(|task| &task.last)
+    }
+
+    pub(super) fn on_tell_tasks(&mut self, epoch: Epoch) {
+        if self.fence(epoch, "a question for all tasks") {
+            self.send(Message::HeldTasks(self.held_reports().cloned().collect()));
+        }
     }
 
     pub(super) fn on_down(&mut self, session: u64, why: &str) {
@@ -168,6 +185,7 @@ impl Agent {
             self.effects.push(Effect::Remember(self.memory.clone()));
         }
         info!(epoch = epoch.0, lease_ms, "registered");
+        self.compared = true;
         let (heard_ms, beat_at_ms) = (now.mono_ms, now.mono_ms + interval_ms);
         let beats = self.lease.beats;
         self.link = Link::Registered { session, heard_ms, interval_ms, lease_ms, beat_at_ms, beats };

@@ -46,6 +46,8 @@ pub struct Agent {
     memory: Memory,
     offer: OfferState,
     link: Link,
+    /// A leader has compared every task of this process by name.
+    compared: bool,
     lease: Lease,
     tasks: BTreeMap<TaskId, HeldTask>,
     /// Demands of all living tasks.
@@ -112,6 +114,7 @@ impl Agent {
             LinkEvent::Kill(kill) => self.on_kill(kill, now),
             LinkEvent::Ack { task, sequence } => self.on_ack(task, sequence),
             LinkEvent::Reconcile { epoch, tasks } => self.on_reconcile(epoch, tasks, now),
+            LinkEvent::TellTasks { epoch } => self.on_tell_tasks(epoch),
             LinkEvent::OpenTunnel { tunnel, log } => {
                 let known = self.tasks.get(&log.task).is_some_and(|task| task.on_disk);
                 self.effects.push(Effect::OpenTunnel { tunnel, log, known });

@@ -29,6 +29,7 @@ impl Agent {
             memory,
             offer,
             link: Link::Down,
+            compared: false,
             lease: Lease::new(resume_within_ms, now.mono_ms),
             tasks: Default::default(),
             held: Default::default(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dawn_proto::v1::Reason;
-use dawn_proto::{Epoch, SpecId, TaskId, TaskState, Timestamp};
+use dawn_proto::{Epoch, HeldDigest, SpecId, TaskId, TaskState, Timestamp};
 
 use super::{
     Identity, Kill, Launch, LaunchRecord, Limits, Memory, Offer, Port, ProcessIdentity, Refusal, Report, Spec,
@@ -55,6 +55,10 @@ pub enum LinkEvent {
     Reconcile {
         epoch: Epoch,
         tasks: Vec<TaskId>,
+    },
+    /// Every task this agent holds is asked for.
+    TellTasks {
+        epoch: Epoch,
     },
     OpenTunnel {
         tunnel: u64,
@@ -178,6 +182,7 @@ pub enum Message {
     Report(Report),
     Offer(Offer),
     NeedSpec { spec: SpecId, task: TaskId },
+    HeldTasks(Vec<Report>),
 }
 
 /// Who this is and what it holds.
@@ -187,7 +192,10 @@ pub struct RegisterMessage {
     pub hostname: String,
     pub cluster_id: String,
     pub offer: Offer,
+    /// None are named when `held` is given.
     pub tasks: Vec<Report>,
+    /// The same in short: this process was registered before.
+    pub held: Option<HeldDigest>,
     pub isolation: String,
     pub boot_id: String,
     pub epoch_seen: Epoch,

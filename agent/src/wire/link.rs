@@ -31,6 +31,7 @@ pub fn decode_scheduler(message: v1::SchedulerMessage) -> Option<LinkEvent> {
         M::Reconcile(m) => {
             LinkEvent::Reconcile { epoch: Epoch(m.epoch), tasks: m.task_ids.into_iter().map(TaskId).collect() }
         }
+        M::TellTasks(m) => LinkEvent::TellTasks { epoch: Epoch(m.epoch) },
         M::OpenTunnel(m) => LinkEvent::OpenTunnel { tunnel: m.tunnel_id, log: decode_log(m.read_log?) },
         M::HeartbeatAck(m) => LinkEvent::HeartbeatAck { sequence: m.sequence, epoch: Epoch(m.epoch) },
     })
@@ -95,6 +96,9 @@ pub fn encode_message(message: Message, version: &str) -> v1::AgentMessage {
         Message::Heartbeat { sequence } => M::Heartbeat(v1::Heartbeat { sequence }),
         Message::Report(report) => M::Report(encode_task_report(report)),
         Message::Offer(offer) => M::Offer(encode_offer(offer)),
+        Message::HeldTasks(tasks) => {
+            M::HeldTasks(v1::HeldTasks { tasks: tasks.into_iter().map(encode_task_report).collect() })
+        }
         Message::NeedSpec { spec, task } => M::NeedSpec(v1::NeedSpec { spec_id: spec.0, task_id: task.0 }),
     };
     v1::AgentMessage { message: Some(message) }
@@ -111,6 +115,7 @@ fn encode_register(register: RegisterMessage, version: &str) -> v1::Register {
         isolation: register.isolation,
         boot_id: register.boot_id,
         epoch_seen: register.epoch_seen.0,
+        held: register.held.map(v1::HeldDigest::from),
     }
 }
 

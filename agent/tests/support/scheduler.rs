@@ -8,6 +8,7 @@ use dawn_proto::v1::agent_link_server::{AgentLink, AgentLinkServer};
 use dawn_proto::v1::{
     self, AgentMessage, SchedulerMessage, TaskReport, TaskState, TunnelDown, TunnelUp, agent_message, scheduler_message,
 };
+use dawn_proto::{HeldDigest, TaskId};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
@@ -45,6 +46,8 @@ impl Default for Manner {
 #[derive(Default)]
 struct Seen {
     registers: Vec<v1::Register>,
+    /// Registered with a digest, its tasks not told yet.
+    short: Option<v1::Register>,
     reports: Vec<TaskReport>,
     offers: Vec<v1::Offer>,
     need_specs: Vec<v1::NeedSpec>,
@@ -165,23 +168,38 @@ struct Service {
     manner: Arc<Mutex<Manner>>,
 }
 
-fn answer(seen: &Mutex<Seen>, manner: &Manner, message: agent_message::Message) -> Option<scheduler_message::Message> {
+fn answer(seen: &Mutex<Seen>, manner: &Manner, message: agent_message::Message) -> Vec<scheduler_message::Message> {
     use agent_message::Message as A;
     use scheduler_message::Message as S;
     let mut seen = seen.lock().unwrap();
-    match message {
+    let answer = match message {
         A::Register(register) => {
-            seen.reports.extend(register.tasks.clone());
-            seen.registers.push(register);
-            if let Some(refused) = &manner.refuses {
-                return Some(S::Refused(refused.clone()));
-            }
-            Some(S::Registered(v1::Registered {
+            let welcome = S::Registered(v1::Registered {
                 epoch: manner.epoch,
                 cluster_id: manner.cluster_id.clone(),
                 heartbeat_interval_ms: manner.heartbeat_interval_ms,
                 lease_ms: manner.lease_ms,
-            }))
+            });
+            if let Some(refused) = &manner.refuses {
+                seen.registers.push(register);
+                return vec![S::Refused(refused.clone())];
+            }
+            if register.held.is_some_and(|held| held.tasks > 0) {
+                seen.short = Some(register);
+                return vec![welcome, S::TellTasks(v1::TellTasks { epoch: manner.epoch })];
+            }
+            seen.reports.extend(register.tasks.clone());
+            seen.registers.push(register);
+            Some(welcome)
+        }
+        A::HeldTasks(held) => {
+            let mut register = seen.short.take().expect("only who gave a digest tells its tasks afterwards");
+            let states = held.tasks.iter().map(|report| (TaskId(report.task_id), report.state()));
+            assert_eq!(register.held.map(HeldDigest::from), Some(states.collect()), "the digest is of these tasks");
+            seen.reports.extend(held.tasks.clone());
+            register.tasks = held.tasks;
+            seen.registers.push(register);
+            None
         }
         A::Report(report) => {
             let ack = v1::Ack { task_id: report.task_id, sequence: report.sequence };
@@ -201,7 +219,8 @@ fn answer(seen: &Mutex<Seen>, manner: &Manner, message: agent_message::Message) 
             seen.need_specs.push(need);
             None
         }
-    }
+    };
+    answer.into_iter().collect()
 }
 
 type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -220,10 +239,11 @@ impl AgentLink for Service {
         tokio::spawn(async move {
             while let Some(Ok(message)) = incoming.next().await {
                 let manner = manner.lock().unwrap().clone();
-                let reply = message.message.and_then(|message| answer(&seen, &manner, message));
                 // Weak: `hang_up` ends the stream although this task still listens.
-                if let (Some(reply), Some(sender)) = (reply, weak.upgrade()) {
-                    let _ = sender.send(Ok(SchedulerMessage { message: Some(reply) })).await;
+                for reply in message.message.into_iter().flat_map(|message| answer(&seen, &manner, message)) {
+                    if let Some(sender) = weak.upgrade() {
+                        let _ = sender.send(Ok(SchedulerMessage { message: Some(reply) })).await;
+                    }
                 }
             }
             seen.lock().unwrap().links_ended += 1;

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use dawn_proto::v1::{NodeState, Reason};
-use dawn_proto::{TaskId, TaskState};
+use dawn_proto::{AgentId, HeldDigest, TaskId, TaskState};
 
 use super::avoid;
 use super::report;
 use super::retry;
 use super::step::Step;
-use crate::model::{Agent, AgentNo, Effect, LinkId, Mutation, Offer, Registration, Task};
+use crate::model::{Agent, AgentNo, Effect, LinkId, Mutation, Offer, Registration, Report, Task};
 
 pub(super) fn registered(step: &mut Step, link: LinkId, registration: &Registration) {
     if outranks(step, registration) {
@@ -30,10 +30,34 @@ pub(super) fn registered(step: &mut Step, link: LinkId, registration: &Registrat
     back_up(step, known);
     avoid::registered(step, agent);
     step.effects.push(Effect::Welcome { link, agent, epoch: step.state.epoch });
-    for report in &registration.tasks {
+    match &registration.held {
+        None => compare(step, link, agent, &registration.tasks, rebooted),
+        Some(held) if *held == digest(step, agent) => {}
+        Some(_) => step.effects.push(Effect::TellTasks { link }),
+    }
+}
+
+/// The list that a digest stood for. What it does not name may have been launched since: asking once more harms nothing.
+pub(super) fn tasks_told(step: &mut Step, link: LinkId, tasks: &[Report]) {
+    let Some(agent) = heard(step, link) else { return };
+    let newest = tasks.iter().map(|report| report.task).max();
+    match step.state.agents.get(&agent).and_then(|known| unknown_task(step, &known.id, newest)) {
+        Some(reason) => step.effects.push(Effect::Refuse { link, reason, is_final: true }),
+        None => compare(step, link, agent, tasks, false),
+    }
+}
+
+/// What the agent's digest would be if it held what the state says it holds, as the state says it.
+fn digest(step: &Step, agent: AgentNo) -> HeldDigest {
+    tasks_on(step, agent).map(|task| (task.id, step.state_of(task))).collect()
+}
+
+/// Holds every task the agent has against the state.
+fn compare(step: &mut Step, link: LinkId, agent: AgentNo, tasks: &[Report], rebooted: bool) {
+    for report in tasks {
         report::take(step, link, agent, report);
     }
-    let held: BTreeSet<TaskId> = registration.tasks.iter().map(|report| report.task).collect();
+    let held: BTreeSet<TaskId> = tasks.iter().map(|report| report.task).collect();
     ask_for_missing(step, agent, &held, rebooted);
 }
 
@@ -53,14 +77,9 @@ fn admit(step: &Step, link: LinkId, registration: &Registration) -> Result<(), (
         let (seen, ours) = (registration.epoch_seen, state.epoch);
         return Err((format!("agent {id} has seen epoch {seen}; this scheduler's is {ours}, it leads no more"), false));
     }
-    if let Some(task) = registration.tasks.iter().map(|report| report.task).find(|task| *task >= state.next_task) {
-        // Its number would be given to another task. Only a journal that lost its end does not know it.
-        let next = state.next_task;
-        let why = "was the journal restored from an older backup?";
-        return Err((
-            format!("agent {id} holds {task}, newer than any task of this journal (next {next}); {why}"),
-            true,
-        ));
+    let named = registration.tasks.iter().map(|report| report.task).max();
+    if let Some(reason) = unknown_task(step, id, named.max(registration.held.map(|held| held.newest))) {
+        return Err((reason, true));
     }
     let Some(known) = state.agent(id) else { return Ok(()) };
     let other_link = step.live.agents.get(&known.no).filter(|live| live.link.is_some_and(|bound| bound != link));
@@ -73,6 +92,15 @@ fn admit(step: &Step, link: LinkId, registration: &Registration) -> Result<(), (
         ));
     }
     Ok(())
+}
+
+/// Why an agent's newest task can't be: its number would be given to another one. Only a journal that lost its end does
+/// not know it.
+fn unknown_task(step: &Step, id: &AgentId, newest: Option<TaskId>) -> Option<String> {
+    let (task, next) = (newest?, step.state.next_task);
+    let why = "was the journal restored from an older backup?";
+    let words = || format!("agent {id} holds {task}, newer than any task of this journal (next {next}); {why}");
+    (task >= next && task > TaskId(0)).then(words)
 }
 
 pub(super) fn is_silent(step: &Step, heard_ms: u64) -> bool {

@@ -14,7 +14,10 @@ pub fn observe(live: &mut Live, event: &Event, decision: &Decision, now: Now) {
     match event {
         Event::Elected { .. } => *live = Live { elected_ms: now.mono_ms, ticked: now, ..Live::default() },
         Event::Tick => live.ticked = now,
-        Event::Heartbeat { link, .. } | Event::Offered { link, .. } | Event::Reported { link, .. } => {
+        Event::Heartbeat { link, .. }
+        | Event::Offered { link, .. }
+        | Event::Reported { link, .. }
+        | Event::TasksTold { link, .. } => {
             live.heard(*link, now.mono_ms);
         }
         Event::LinkClosed { link } => live.closed(*link),
@@ -25,7 +28,7 @@ pub fn observe(live: &mut Live, event: &Event, decision: &Decision, now: Now) {
             live.bind(*link, *agent, now.mono_ms);
         }
     }
-    if let Event::Reported { link, .. } | Event::Registered { link, .. } = event
+    if let Event::Reported { link, .. } | Event::Registered { link, .. } | Event::TasksTold { link, .. } = event
         && let Some(agent) = live.links.get(link).copied()
     {
         avoid::note(live, agent, decision, now);

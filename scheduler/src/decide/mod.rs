@@ -67,6 +67,7 @@ pub fn decide(state: &State, live: &Live, event: &Event, now: Now, settings: &Se
             step.effects.push(Effect::Reply { to: *reply, answer });
         }
         Event::Registered { link, registration } => agents::registered(&mut step, *link, registration),
+        Event::TasksTold { link, tasks } => agents::tasks_told(&mut step, *link, tasks),
         Event::Heartbeat { link, sequence } => agents::heartbeat(&mut step, *link, *sequence),
         Event::Offered { link, offer } => agents::offered(&mut step, *link, offer),
         Event::Reported { link, report } => report::reported(&mut step, *link, report),

@@ -52,6 +52,9 @@ impl Dispatcher {
                 let task_ids = tasks.into_iter().map(|task| task.0).collect();
                 self.to_agent(agent, Message::Reconcile(v1::Reconcile { epoch: self.epoch.0, task_ids }));
             }
+            Effect::TellTasks { link } => {
+                self.links.send(link, Message::TellTasks(v1::TellTasks { epoch: self.epoch.0 }));
+            }
             Effect::Welcome { link, agent, epoch } => self.welcome(link, agent, epoch),
             Effect::HeartbeatAck { link, sequence } => {
                 self.links.send(link, Message::HeartbeatAck(v1::HeartbeatAck { sequence, epoch: self.epoch.0 }));

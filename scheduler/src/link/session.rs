@@ -98,6 +98,7 @@ impl Session {
             Up::Heartbeat(heartbeat) => self.event(Event::Heartbeat { link, sequence: heartbeat.sequence }).await,
             Up::Report(report) => self.event(Event::Reported { link, report: wire::report(report)? }).await,
             Up::Offer(offer) => self.event(Event::Offered { link, offer: wire::offer(&offer)? }).await,
+            Up::HeldTasks(held) => self.event(Event::TasksTold { link, tasks: wire::held_tasks(held)? }).await,
             Up::NeedSpec(need) => {
                 self.need_spec(&need);
                 Ok(())

@@ -51,6 +51,10 @@ pub enum Effect {
         agent: AgentNo,
         epoch: Epoch,
     },
+    /// Ask the agent for every task it holds.
+    TellTasks {
+        link: LinkId,
+    },
     HeartbeatAck {
         link: LinkId,
         sequence: u64,

@@ -1,7 +1,7 @@
 //! Events: everything that can happen to the scheduler.
 
 use dawn_proto::v1::Reason;
-use dawn_proto::{AgentId, Epoch, JobKey, Resources, TaskId, TaskState, Timestamp};
+use dawn_proto::{AgentId, Epoch, HeldDigest, JobKey, Resources, TaskId, TaskState, Timestamp};
 
 use super::{Attributes, Bounds, JobSpec, LinkId, PortRanges, ReplyTo};
 
@@ -30,6 +30,11 @@ pub enum Event {
     Registered {
         link: LinkId,
         registration: Box<Registration>,
+    },
+    /// Every task a registered agent holds: it was asked, because its digest differs.
+    TasksTold {
+        link: LinkId,
+        tasks: Vec<Report>,
     },
     Heartbeat {
         link: LinkId,
@@ -101,8 +106,10 @@ pub struct Registration {
     pub boot_id: String,
     pub offer: Offer,
     pub epoch_seen: Epoch,
-    /// Every task it holds.
+    /// Every task it holds; none are named when `held` is given.
     pub tasks: Vec<Report>,
+    /// The same in short.
+    pub held: Option<HeldDigest>,
 }
 
 /// A task's state as its agent says it.

@@ -1,7 +1,7 @@
 //! What agents say. Ids, ports and states are checked here; whether it makes sense is decided elsewhere.
 
 use dawn_proto::v1::{self, Reason};
-use dawn_proto::{AgentId, Epoch, TaskId, TaskState, Timestamp};
+use dawn_proto::{AgentId, Epoch, HeldDigest, TaskId, TaskState, Timestamp};
 
 use super::{WireError, attributes_from_wire, ports_from_wire, resources_from_wire};
 use crate::model::{Offer, Registration, Report};
@@ -19,7 +19,6 @@ pub fn registration(wire: v1::Register) -> Result<Registration, WireError> {
         WireError::new("agent_id", format!("{shown:?} is not valid: 1-63 characters of a-z A-Z 0-9 _ . -"))
     })?;
     let offer_wire = wire.offer.as_ref().ok_or_else(|| WireError::new("offer", "is missing"))?;
-    let reports = wire.tasks.into_iter().enumerate();
     Ok(Registration {
         id,
         hostname: wire.hostname,
@@ -29,10 +28,22 @@ pub fn registration(wire: v1::Register) -> Result<Registration, WireError> {
         boot_id: wire.boot_id,
         offer: offer(offer_wire).map_err(|error| error.within("offer"))?,
         epoch_seen: Epoch(wire.epoch_seen),
-        tasks: reports
-            .map(|(i, task)| report(task).map_err(|error| error.within(&format!("tasks[{i}]"))))
-            .collect::<Result<_, _>>()?,
+        tasks: reports(wire.tasks)?,
+        held: wire.held.map(HeldDigest::from),
     })
+}
+
+/// Reads the list that a digest stood for.
+///
+/// # Errors
+/// Names the report that can't be right.
+pub fn held_tasks(wire: v1::HeldTasks) -> Result<Vec<Report>, WireError> {
+    reports(wire.tasks)
+}
+
+fn reports(wire: Vec<v1::TaskReport>) -> Result<Vec<Report>, WireError> {
+    let reports = wire.into_iter().enumerate();
+    reports.map(|(i, task)| report(task).map_err(|error| error.within(&format!("tasks[{i}]")))).collect()
 }
 
 /// Reads an offer.

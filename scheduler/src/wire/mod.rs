@@ -13,7 +13,7 @@ use dawn_proto::v1;
 
 use crate::model::{Attributes, PortRanges};
 
-pub use agent::{offer, registration, report};
+pub use agent::{held_tasks, offer, registration, report};
 pub use batch::{batch_from_wire, batch_to_wire};
 pub use quota::{bounds_from_wire, quota_from_wire, quota_to_wire};
 pub use schedule::parse_schedule;

@@ -237,6 +237,7 @@ impl World {
                 let registered = v1::Registered { epoch: epoch.0, cluster_id, heartbeat_interval_ms, lease_ms };
                 self.send_to_agent(link.0, Message::Registered(registered));
             }
+            Effect::TellTasks { link } => self.send_to_agent(link.0, Message::TellTasks(v1::TellTasks { epoch })),
             Effect::HeartbeatAck { link, sequence } => {
                 self.send_to_agent(link.0, Message::HeartbeatAck(v1::HeartbeatAck { sequence, epoch }));
             }
@@ -271,6 +272,9 @@ impl World {
             }
             Some(agent_message::Message::Offer(offer)) => {
                 Event::Offered { link: id, offer: wire::offer(&offer).map_err(unreadable)? }
+            }
+            Some(agent_message::Message::HeldTasks(held)) => {
+                Event::TasksTold { link: id, tasks: wire::held_tasks(held).map_err(unreadable)? }
             }
             Some(agent_message::Message::NeedSpec(need)) => return self.send_spec(link, SpecId(need.spec_id)),
             None => return Err("an empty message".into()),

@@ -287,6 +287,9 @@ impl World {
                 }
                 let (epoch, cluster_id) = (self.memory.epoch_seen.max(Epoch(1)), "c".to_string());
                 self.link(LinkEvent::Registered { epoch, cluster_id, heartbeat_interval_ms: 1_000, lease_ms: 60_000 });
+                if register.held.is_some() {
+                    self.link(LinkEvent::TellTasks { epoch });
+                }
                 let tasks: Vec<TaskId> = self.wanted.keys().copied().collect();
                 for task in tasks {
                     self.order(task);
@@ -302,6 +305,7 @@ impl World {
             Message::Heartbeat { sequence } => {
                 self.link(LinkEvent::HeartbeatAck { sequence, epoch: self.memory.epoch_seen })
             }
+            Message::HeldTasks(tasks) => tasks.into_iter().for_each(|report| self.note(report)),
             Message::Offer(_) => {}
         }
     }

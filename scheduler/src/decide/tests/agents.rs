@@ -143,6 +143,53 @@ fn another_boot_is_evidence_for_what_is_not_named() {
 }
 
 #[test]
+fn a_digest_that_matches_is_enough_and_one_that_differs_is_asked_for() {
+    let mut world = World::new();
+    let (_, agent, tasks) = world.running(&service("web", 2));
+    world.take();
+    let short = |held: &[(TaskId, dawn_proto::TaskState)]| Registration {
+        held: Some(held.iter().copied().collect()),
+        ..registration(1, vec![])
+    };
+    let (link, index) = (LinkId(2), world.state.index);
+    let welcome = |link| Effect::Welcome { link, agent, epoch: Epoch(1) };
+    let told = register(&mut world, 2, short(&[(tasks[1], Running), (tasks[0], Running)]));
+    assert_eq!((told, world.state.index), (vec![welcome(link)], index));
+
+    // One is not there any more.
+    let link = LinkId(3);
+    let told = register(&mut world, 3, short(&[(tasks[0], Running)]));
+    assert_eq!(told, [welcome(link), Effect::TellTasks { link }]);
+    assert_eq!(world.state.index, index, "a digest changes nothing");
+    let named = vec![report(tasks[0], Running, Reason::None)];
+    world.event(Event::TasksTold { link, tasks: named });
+    let asked = Effect::Reconcile { agent, tasks: vec![tasks[1]] };
+    assert_eq!(world.take(), [ack(link, tasks[0], Running), asked]);
+    assert_eq!(world.state_of(tasks[1]), Running, "not being named ended nothing");
+}
+
+#[test]
+fn a_digest_or_list_from_a_later_journal_is_refused_for_good() {
+    let mut world = World::new();
+    let (_, _, tasks) = world.running(&service("web", 1));
+    let next = world.state.next_task;
+    world.take();
+    let held = Some([(tasks[0], Running), (next, Running)].into_iter().collect());
+    let told = register(&mut world, 2, Registration { held, ..registration(1, vec![]) });
+    assert!(matches!(&told[..], [Effect::Refuse { is_final: true, .. }]), "{told:?}");
+    let told = register(&mut world, 3, Registration { held: Some(Default::default()), ..registration(1, vec![]) });
+    assert!(matches!(&told[..], [Effect::Welcome { .. }, Effect::TellTasks { .. }]), "{told:?}");
+    world.event(Event::TasksTold { link: LinkId(3), tasks: vec![report(next, Running, Reason::None)] });
+    let told = world.take();
+    assert!(matches!(&told[..], [Effect::Refuse { is_final: true, .. }]), "{told:?}");
+    // Nor is a stranger's list taken.
+    world.event(Event::TasksTold { link: LinkId(9), tasks: vec![report(tasks[0], Failed, Reason::None)] });
+    let told = world.take();
+    assert!(matches!(&told[..], [Effect::Refuse { is_final: false, .. }]), "{told:?}");
+    assert_eq!(world.state_of(tasks[0]), Running);
+}
+
+#[test]
 fn heartbeats_are_answered() {
     let mut world = World::new();
     let (link, _) = world.agent(1);

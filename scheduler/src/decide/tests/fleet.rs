@@ -18,6 +18,8 @@ pub struct Held {
 pub struct FakeAgent {
     number: u64,
     boot: u32,
+    /// Registered before in this boot: it comes back with a digest.
+    compared: bool,
     pub link: Option<LinkId>,
     pub held: BTreeMap<TaskId, Held>,
     /// Ended, and the end acknowledged, in this boot.
@@ -44,9 +46,12 @@ impl Fleet {
         self.links += 1;
         let (link, agent) = (LinkId(self.links), &mut self.agents[at]);
         agent.link = Some(link);
-        let named = agent.held.iter().map(|(task, held)| agent_report(*task, held.sequence, held.state, Reason::None));
+        let (named, held) = match agent.compared {
+            false => (agent.reports(), None),
+            true => (vec![], Some(agent.held.iter().map(|(task, held)| (*task, held.state)).collect())),
+        };
         let boot_id = format!("boot-{}", agent.boot);
-        let registration = Registration { boot_id, ..registration(agent.number, named.collect()) };
+        let registration = Registration { boot_id, held, ..registration(agent.number, named) };
         world.event(Event::Registered { link, registration: Box::new(registration) });
         self.route(world);
     }
@@ -65,6 +70,7 @@ impl Fleet {
         self.disconnect(world, at);
         let agent = &mut self.agents[at];
         agent.boot += 1;
+        agent.compared = false;
         agent.held.clear();
         agent.done.clear();
     }
@@ -73,7 +79,10 @@ impl Fleet {
     pub fn route(&mut self, world: &mut World) {
         for effect in world.take() {
             let link = match &effect {
-                Effect::Ack { link, .. } | Effect::Welcome { link, .. } | Effect::Refuse { link, .. } => Some(*link),
+                Effect::Ack { link, .. }
+                | Effect::Welcome { link, .. }
+                | Effect::TellTasks { link }
+                | Effect::Refuse { link, .. } => Some(*link),
                 Effect::Launch { agent, .. } | Effect::Kill { agent, .. } | Effect::Reconcile { agent, .. } => {
                     world.live.agents.get(agent).and_then(|live| live.link)
                 }
@@ -135,6 +144,11 @@ impl FakeAgent {
         self.say(report);
     }
 
+    fn reports(&self) -> Vec<Report> {
+        let held = self.held.iter();
+        held.map(|(task, held)| agent_report(*task, held.sequence, held.state, Reason::None)).collect()
+    }
+
     /// Everything unacknowledged once more.
     pub fn resend(&mut self) {
         let reports: Vec<Report> = self.held.values().flat_map(|held| held.unacked.clone()).collect();
@@ -166,6 +180,11 @@ impl FakeAgent {
                     let (sequence, state, reason) = held.unwrap_or((0, TaskState::Lost, Reason::NotOnAgent));
                     self.say(agent_report(task, sequence, state, reason));
                 }
+            }
+            Effect::Welcome { .. } => self.compared = true,
+            Effect::TellTasks { link } => {
+                let tasks = self.reports();
+                self.outbox.push(Event::TasksTold { link, tasks });
             }
             Effect::Refuse { reason, .. } => panic!("agent {} is refused: {reason}", self.number),
             _ => {}

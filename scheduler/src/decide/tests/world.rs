@@ -219,6 +219,7 @@ pub fn registration(agent: u64, tasks: Vec<Report>) -> Registration {
         offer: Offer { epoch: 1, total, attributes: Attributes::new(), ports: vec![(31_000, 32_000)] },
         epoch_seen: Epoch(0),
         tasks,
+        held: None,
     }
 }
 
