@@ -8,7 +8,7 @@ use dawn_proto::{SpecId, TaskId, TaskState, Timestamp};
 use super::{
     Agent, AgentNo, Avoided, Batch, Ended, Job, JobId, Mutation, Place, Quota, Spec, State, Status, Task, Tick,
 };
-use super::{Transition, Version};
+use super::{Text, Transition, Version, index::Entries};
 
 impl State {
     /// Applies a batch whose index follows the last one.
@@ -154,7 +154,7 @@ impl State {
 
     pub(super) fn use_spec(&mut self, spec: SpecId) {
         assert!(self.specs.contains_key(&spec), "{spec} is used but gone");
-        *self.spec_uses.entry(spec).or_default() += 1;
+        *self.spec_uses.or_default(spec) += 1;
     }
 
     fn drop_spec(&mut self, spec: SpecId) {
@@ -201,7 +201,7 @@ impl State {
             failures: *failures,
             run_at: *run_at,
             status,
-            history: vec![first],
+            history: Task::history_from(first),
         };
         self.index_task(&task);
         self.tasks.insert(*id, task);
@@ -212,20 +212,22 @@ impl State {
         id: TaskId,
         at: Timestamp,
         reason: Reason,
-        message: Box<str>,
+        message: Text,
         to: impl FnOnce(Status) -> Option<Status>,
     ) {
-        let mut task = self.tasks.remove(&id).unwrap_or_else(|| panic!("{id} is not in the state"));
+        let task = self.tasks.get_mut(&id).unwrap_or_else(|| panic!("{id} is not in the state"));
+        let spec = self.specs.get(&task.spec).unwrap_or_else(|| panic!("{} of {id} is gone", task.spec));
         let from = task.state();
         assert!(!from.is_terminal(), "{id} moves after its end in {from:?}");
-        self.unindex_task(&task);
-        task.status = to(task.status).unwrap_or_else(|| panic!("{id} can't move from {from:?} with {reason:?}"));
+        let (before, job) = (Entries::of(task, spec), task.job);
+        let status = std::mem::replace(&mut task.status, Status::Pending { nominated: None });
+        task.status = to(status).unwrap_or_else(|| panic!("{id} can't move from {from:?} with {reason:?}"));
         task.history.push(Transition { to: task.state(), at, reason, message });
         if task.history.len() > Task::KEPT_TRANSITIONS {
             task.history.remove(1);
         }
-        self.index_task(&task);
-        self.tasks.insert(id, task);
+        let after = Entries::of(task, spec);
+        self.reindex_task(id, job, before, after);
     }
 
     fn forget_task(&mut self, id: TaskId) {

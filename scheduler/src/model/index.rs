@@ -1,9 +1,11 @@
 //! The state's indexes: kept by apply, built anew after a snapshot. Not here: anything a snapshot holds.
 
-use dawn_proto::v1::NodeState;
-use dawn_proto::{SpecId, TaskState, Timestamp};
+use std::collections::BTreeSet;
 
-use super::{Job, JobId, Spec, State, Status, Task};
+use dawn_proto::v1::NodeState;
+use dawn_proto::{SpecId, TaskId, TaskState, Timestamp};
+
+use super::{AgentNo, Job, JobId, Spec, State, Status, Task};
 
 impl State {
     /// Builds every index anew: for a state read from a snapshot. Tasks must name jobs and specs that are there.
@@ -34,47 +36,41 @@ impl State {
     }
 
     pub(super) fn index_task(&mut self, task: &Task) {
-        match &task.status {
-            Status::Pending { .. } => _ = self.pending.insert(task.id),
-            Status::Throttled { ready_at } => _ = self.throttled.insert((*ready_at, task.id)),
+        let entries = Entries::of(task, self.spec_of(task));
+        self.reindex_task(task.id, task.job, Entries::default(), entries);
+    }
+
+    /// Changes what the indexes say of a task; most moves change little of it.
+    pub(super) fn reindex_task(&mut self, id: TaskId, job: JobId, before: Entries, after: Entries) {
+        if before.pending != after.pending {
+            match after.pending {
+                true => self.pending.insert(id),
+                false => self.pending.remove(&id),
+            };
+        }
+        turn(&mut self.throttled, id, before.throttled, after.throttled);
+        turn(&mut self.in_transit, id, before.in_transit, after.in_transit);
+        turn(&mut self.deadlines, id, before.deadline, after.deadline);
+        if before.held_on != after.held_on {
+            if let Some(agent) = before.held_on {
+                self.let_go(agent, id);
+            }
+            if let Some(agent) = after.held_on {
+                self.tasks_on.or_default(agent).insert(id);
+            }
+        }
+        match (before.living, after.living) {
+            (false, true) => self.job_mut(job).living += 1,
+            (true, false) => self.job_mut(job).living -= 1,
             _ => {}
-        }
-        if is_in_transit(task.state()) {
-            self.in_transit.insert((task.since(), task.id));
-        }
-        if let Some(deadline) = deadline(task, self.spec_of(task)) {
-            self.deadlines.insert((deadline, task.id));
-        }
-        if let Some(agent) = task.held_on() {
-            self.tasks_on.entry(agent).or_default().insert(task.id);
-        }
-        if !task.state().is_terminal() {
-            self.job_mut(task.job).living += 1;
         }
     }
 
-    pub(super) fn unindex_task(&mut self, task: &Task) {
-        match &task.status {
-            Status::Pending { .. } => _ = self.pending.remove(&task.id),
-            Status::Throttled { ready_at } => _ = self.throttled.remove(&(*ready_at, task.id)),
-            _ => {}
-        }
-        if is_in_transit(task.state()) {
-            self.in_transit.remove(&(task.since(), task.id));
-        }
-        if let Some(deadline) = deadline(task, self.spec_of(task)) {
-            self.deadlines.remove(&(deadline, task.id));
-        }
-        if let Some(agent) = task.held_on()
-            && let Some(tasks) = self.tasks_on.get_mut(&agent)
-        {
-            tasks.remove(&task.id);
-            if tasks.is_empty() {
-                self.tasks_on.remove(&agent);
-            }
-        }
-        if !task.state().is_terminal() {
-            self.job_mut(task.job).living -= 1;
+    fn let_go(&mut self, agent: AgentNo, task: TaskId) {
+        let Some(tasks) = self.tasks_on.get_mut(&agent) else { return };
+        tasks.remove(&task);
+        if tasks.is_empty() {
+            self.tasks_on.remove(&agent);
         }
     }
 
@@ -118,6 +114,46 @@ impl State {
     /// later. A clock that goes back moves neither, so no tick comes twice.
     pub fn schedule_from(&self, job: &Job) -> Option<Timestamp> {
         Some(job.current()?.at.max(job.last_scheduled().unwrap_or_default()))
+    }
+}
+
+/// What the indexes say of a task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Entries {
+    pending: bool,
+    throttled: Option<Timestamp>,
+    in_transit: Option<Timestamp>,
+    deadline: Option<Timestamp>,
+    held_on: Option<AgentNo>,
+    living: bool,
+}
+
+impl Entries {
+    pub fn of(task: &Task, spec: &Spec) -> Entries {
+        let throttled = match task.status {
+            Status::Throttled { ready_at } => Some(ready_at),
+            _ => None,
+        };
+        Entries {
+            pending: task.state() == TaskState::Pending,
+            throttled,
+            in_transit: is_in_transit(task.state()).then(|| task.since()),
+            deadline: deadline(task, spec),
+            held_on: task.held_on(),
+            living: !task.state().is_terminal(),
+        }
+    }
+}
+
+fn turn(index: &mut BTreeSet<(Timestamp, TaskId)>, task: TaskId, before: Option<Timestamp>, after: Option<Timestamp>) {
+    if before == after {
+        return;
+    }
+    if let Some(at) = before {
+        index.remove(&(at, task));
+    }
+    if let Some(at) = after {
+        index.insert((at, task));
     }
 }
 

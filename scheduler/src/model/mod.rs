@@ -10,11 +10,13 @@ mod index;
 mod job;
 mod live;
 mod mutation;
+mod numbered;
 mod quota;
 mod settings;
 mod spec;
 mod state;
 mod task;
+mod text;
 
 pub use agent::{Agent, AgentNo, Attributes, Avoided, PortRanges};
 pub use amount::{amount, amount_of, thousandths};
@@ -24,6 +26,7 @@ pub use event::{Command, Event, Now, Offer, Registration, Report};
 pub use job::{Ended, Job, JobId, Tick, Version, is_manual};
 pub use live::{AgentLive, Live};
 pub use mutation::{Batch, Mutation};
+pub use numbered::{Number, Numbered};
 pub use quota::{BOUNDED, Bound, Bounds, Quota, bounded};
 pub use settings::Settings;
 pub use spec::{
@@ -32,3 +35,4 @@ pub use spec::{
 };
 pub use state::State;
 pub use task::{Place, Status, Task, Transition};
+pub use text::Text;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dawn_proto::v1::{NodeState, Reason, TickOutcome};
 use dawn_proto::{AgentId, Epoch, JobKey, Resources, SpecId, TaskId, TaskState, Timestamp};
 
-use super::{AgentNo, Attributes, JobId, PortRanges, Quota, Spec};
+use super::{AgentNo, Attributes, JobId, PortRanges, Quota, Spec, Text};
 
 /// What one step decided: applied and appended together or not at all.
 #[derive(Clone, Debug)]
@@ -82,7 +82,7 @@ pub enum Mutation {
         task: TaskId,
         to: TaskState,
         reason: Reason,
-        message: Box<str>,
+        message: Text,
     },
     /// Only for a terminal task.
     TaskForgotten {

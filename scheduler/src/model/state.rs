@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dawn_proto::{AgentId, Epoch, JobKey, SpecId, TaskId, Timestamp};
 
-use super::{Agent, AgentNo, Job, JobId, Quota, Spec, Task};
+use super::{Agent, AgentNo, Job, JobId, Numbered, Quota, Spec, Task};
 
 #[derive(Clone, Debug, Default)]
 pub struct State {
@@ -21,10 +21,10 @@ pub struct State {
     pub next_job: JobId,
     pub next_agent: AgentNo,
     /// Those that a kept version or task points to.
-    pub specs: BTreeMap<SpecId, Arc<Spec>>,
-    pub jobs: BTreeMap<JobId, Job>,
-    pub tasks: BTreeMap<TaskId, Task>,
-    pub agents: BTreeMap<AgentNo, Agent>,
+    pub specs: Numbered<SpecId, Arc<Spec>>,
+    pub jobs: Numbered<JobId, Job>,
+    pub tasks: Numbered<TaskId, Task>,
+    pub agents: Numbered<AgentNo, Agent>,
     /// By role; [`Quota::EVERYBODY`] for those without one.
     pub quotas: BTreeMap<String, Quota>,
 
@@ -34,7 +34,7 @@ pub struct State {
     /// Agents that are UNREACHABLE or DOWN.
     pub agents_not_up: BTreeSet<AgentNo>,
     /// Tasks that hold resources, by agent.
-    pub tasks_on: BTreeMap<AgentNo, BTreeSet<TaskId>>,
+    pub tasks_on: Numbered<AgentNo, BTreeSet<TaskId>>,
     pub pending: BTreeSet<TaskId>,
     /// By when they become pending.
     pub throttled: BTreeSet<(Timestamp, TaskId)>,
@@ -49,7 +49,7 @@ pub struct State {
     /// Active cron jobs by when they fire next, jitter included.
     pub cron_due: BTreeSet<(Timestamp, JobId)>,
     /// How many kept versions and tasks point to each spec.
-    pub spec_uses: BTreeMap<SpecId, u32>,
+    pub spec_uses: Numbered<SpecId, u32>,
 }
 
 impl State {

@@ -3,7 +3,7 @@
 use dawn_proto::v1::Reason;
 use dawn_proto::{SpecId, TaskId, TaskState, Timestamp};
 
-use super::{AgentNo, JobId};
+use super::{AgentNo, JobId, Text};
 
 /// Where a placed task is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,8 +113,7 @@ pub struct Transition {
     pub to: TaskState,
     pub at: Timestamp,
     pub reason: Reason,
-    /// Boxed because most are empty: an empty box takes no heap.
-    pub message: Box<str>,
+    pub message: Text,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,6 +135,13 @@ pub struct Task {
 
 impl Task {
     pub const KEPT_TRANSITIONS: usize = 16;
+
+    /// Room for what most tasks go through: made, assigned, starting, running.
+    pub(super) fn history_from(first: Transition) -> Vec<Transition> {
+        let mut history = Vec::with_capacity(4);
+        history.push(first);
+        history
+    }
 
     pub fn state(&self) -> TaskState {
         self.status.state()
