@@ -35,6 +35,8 @@ pub struct Config {
     pub sandbox_keep_ms: u64,
     /// Directories of ended tasks together; the oldest go first, bytes.
     pub sandbox_keep_bytes: u64,
+    /// Unpacked layers of root file systems together; those no task uses go, the longest unused first, bytes.
+    pub image_keep_bytes: u64,
     /// At the first start; later it must be the same. Left out: made by chance.
     pub agent_id: Option<String>,
 }
@@ -59,6 +61,7 @@ impl Config {
             run_as_self: false,
             sandbox_keep_ms: 24 * 60 * 60 * 1_000,
             sandbox_keep_bytes: 20 << 30,
+            image_keep_bytes: 20 << 30,
             agent_id: None,
         }
     }

@@ -90,6 +90,9 @@ pub struct Agent {
     /// Ended tasks' directories together; the oldest go first
     #[arg(long, default_value = "10GiB", value_name = "SIZE", value_parser = size)]
     sandbox_keep_size: u64,
+    /// Unpacked images together; those no task uses go, the longest unused first
+    #[arg(long, default_value = "20GiB", value_name = "SIZE", value_parser = size)]
+    image_keep_size: u64,
     /// Lasting id, at the first start [default: made by chance]
     #[arg(long, value_name = "ID")]
     agent_id: Option<String>,
@@ -181,6 +184,7 @@ pub fn agent(args: Agent, schedulers: Vec<String>) -> Result<Exit, Failure> {
     config.run_as_self = args.run_as_self;
     config.sandbox_keep_ms = u64::try_from(args.sandbox_keep.as_millis()).unwrap_or(u64::MAX);
     config.sandbox_keep_bytes = args.sandbox_keep_size;
+    config.image_keep_bytes = args.image_keep_size;
     config.agent_id = args.agent_id;
     serve("agent", |shutdown| dawn_agent::run(config, shutdown))
 }

@@ -1,6 +1,13 @@
 //! Dawn's executor: one small process beside each task that starts, checks, stops and reports it, and outlives the
 //! agent. Not here: anything about other tasks.
 
+/// A line for `executor.log`. Unlike `eprintln!` it survives a full disk.
+macro_rules! note {
+    ($($text:tt)*) => {{
+        let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{}\n", format_args!($($text)*)));
+    }};
+}
+
 pub mod decide;
 pub mod drive;
 mod edges;

@@ -103,11 +103,27 @@ impl Bench {
         self.plan(task).cgroup.unwrap().join.into_iter().map(PathBuf::from).collect()
     }
 
-    fn executor_pid(&self, task: u64) -> Pid {
+    fn events(&self, task: u64) -> Vec<v1::executor_event::Event> {
         let mut file = fs::File::open(self.work.path().join(format!("tasks/t{task}/events"))).unwrap();
-        let event = v1::ExecutorEvent::decode(&dawn_proto::read_frame(&mut file).unwrap()[..]).unwrap();
-        let Some(v1::executor_event::Event::Started(started)) = event.event else { panic!("{event:?}") };
+        let mut events = Vec::new();
+        while let Ok(body) = dawn_proto::read_frame(&mut file) {
+            events.extend(v1::ExecutorEvent::decode(&body[..]).unwrap().event);
+        }
+        events
+    }
+
+    fn executor_pid(&self, task: u64) -> Pid {
+        let v1::executor_event::Event::Started(started) = &self.events(task)[0] else { panic!("no start") };
         Pid::from_raw(started.pid)
+    }
+
+    /// Of the first process, as this machine sees it.
+    fn main_pid(&self, task: u64) -> i32 {
+        let started = self.events(task).into_iter().find_map(|event| match event {
+            v1::executor_event::Event::ProcessStarted(started) => Some(started.pid),
+            _ => None,
+        });
+        started.unwrap()
     }
 }
 
@@ -207,10 +223,9 @@ async fn a_frozen_executor_is_overruled_when_its_time_is_up() {
 async fn without_groups_the_processes_of_a_lost_task_are_ended_all_the_same() {
     let Some(bench) = Bench::new("bare", false).await else { return };
     let agent = bench.agent().await;
-    bench.launch(1, "echo $$ > pid; exec sleep 1000", TaskState::Running).await;
-    let pid_file = bench.work.path().join("tasks/t1/sandbox/pid");
-    until("its pid", || fs::read_to_string(&pid_file).is_ok_and(|text| text.ends_with('\n'))).await;
-    let pid: i32 = fs::read_to_string(&pid_file).unwrap().trim().parse().unwrap();
+    bench.launch(1, "exec sleep 1000", TaskState::Running).await;
+    let pid = bench.main_pid(1);
+    assert!(lives(pid));
     assert!(bench.groups(1).is_empty());
     kill(bench.executor_pid(1), Signal::SIGKILL).unwrap();
     until("LOST", || bench.scheduler.is(1, TaskState::Lost)).await;
@@ -224,4 +239,37 @@ async fn where_groups_can_not_be_made_the_agent_says_so_and_names_the_flag() {
     let config = Config { isolated: true, cgroup_parent: "../escape".into(), ..bench.config() };
     let text = RunningAgent::start(config).error().await.to_string();
     assert!(text.contains("--unisolated"), "{text}");
+}
+
+/// What of this machine a task could leave behind.
+fn leftovers(parent: &str) -> (usize, usize, usize) {
+    let roots = fs::read_dir("/sys/fs/cgroup").unwrap().flatten().map(|entry| entry.path().join(parent));
+    let groups = roots.flat_map(|root| fs::read_dir(root).into_iter().flatten().flatten());
+    let groups = groups.filter(|entry| entry.path().is_dir()).count();
+    let mounts =
+        fs::read_to_string("/proc/self/mountinfo").unwrap().lines().filter(|line| line.contains("/tasks/t")).count();
+    (groups, mounts, fs::read_dir("/proc/self/fd").unwrap().count())
+}
+
+/// `DAWN_SHORT_TASKS=10000` for the full number.
+#[tokio::test]
+async fn many_short_tasks_in_a_row_leave_no_groups_mounts_or_descriptors() {
+    let Some(bench) = Bench::new("short", true).await else { return };
+    let total: u64 = std::env::var("DAWN_SHORT_TASKS").ok().and_then(|text| text.parse().ok()).unwrap_or(60);
+    let agent = bench.agent().await;
+    bench.launch(1, "true", TaskState::Finished).await;
+    let mut before = (0, 0, 0);
+    for task in 2..total {
+        bench.launch(task, "true", TaskState::Finished).await;
+        if task == 20 {
+            before = leftovers(&bench.parent);
+        }
+    }
+    until("nothing is left", || {
+        let (groups, mounts, descriptors) = leftovers(&bench.parent);
+        // Other tests of this program come and go meanwhile.
+        groups == 0 && mounts == 0 && descriptors < before.2 + 40
+    })
+    .await;
+    agent.stop().await;
 }

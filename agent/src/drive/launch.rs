@@ -134,7 +134,7 @@ impl Agent {
         if task.kill.is_some() {
             return self.end_killed_unstarted(id, now);
         }
-        let effect = Effect::Prepare { task: id, limits: task.limits, identity: task.identity.clone() };
+        let effect = Effect::Prepare { task: id, limits: task.limits.clone(), identity: task.identity.clone() };
         self.take_step(id, Step::Done, now);
         self.effects.push(effect);
     }

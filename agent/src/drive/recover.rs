@@ -67,7 +67,7 @@ impl Agent {
         if verdict == Attach::Over {
             return self.take_in_ended(task);
         }
-        let (limits, identity) = (task.limits, task.identity.clone());
+        let (limits, identity) = (task.limits.clone(), task.identity.clone());
         self.take_room(&task);
         if task.kill.is_some() {
             self.killing.insert(id);

@@ -45,6 +45,18 @@ pub fn machine(work_dir: &Path) -> Result<Machine, DiscoverError> {
     })
 }
 
+/// Whether tasks can have namespaces of their own.
+///
+/// # Errors
+/// What the kernel answers to a thread that asks for them, and then ends.
+pub fn namespaces() -> io::Result<()> {
+    use nix::sched::{CloneFlags, unshare};
+    let wanted =
+        CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS;
+    let asked = std::thread::spawn(move || unshare(wanted)).join();
+    asked.map_err(|_| io::Error::other("the thread that asked broke down"))?.map_err(Into::into)
+}
+
 /// The kernel's boot id: another one after each boot.
 ///
 /// # Errors

@@ -4,6 +4,7 @@ pub mod cgroup;
 pub mod checkpoint;
 pub mod discover;
 pub mod executors;
+pub mod images;
 pub mod link;
 pub mod sandbox;
 pub mod tunnel;

@@ -12,7 +12,9 @@ pub use event::{Effect, Event, ExecutorEvent, LinkEvent, LogRequest, MachineEven
 pub use held::{HeldTask, KillProgress, Phase, ProcessIdentity};
 pub use layout::TaskDir;
 pub use offer::{Offer, OfferState, PortRange};
-pub use order::{GroupPlan, Identity, Kill, Launch, LaunchRecord, Limits, Port, Refusal, Spec};
+pub use order::{
+    FurtherLimits, GroupPlan, Identity, IoLimits, Kill, Launch, LaunchRecord, Limits, Port, Refusal, RootFs, Spec,
+};
 pub use recovered::{ExecutorProbe, Recovered, RecoveredRecord};
 pub use report::Report;
 

@@ -50,6 +50,9 @@ pub struct Spec {
     pub ladder_ms: u64,
     /// No instance may live twice.
     pub at_most_one: bool,
+    pub further: FurtherLimits,
+    /// None: the machine's.
+    pub root: Option<RootFs>,
     /// The task part of the spec as it came, encoded.
     pub payload: Vec<u8>,
 }
@@ -63,11 +66,46 @@ pub struct Identity {
 }
 
 /// What a task's cgroup is limited to. Zero means unlimited.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     pub cpu_milli: u64,
     pub memory_bytes: u64,
     pub max_pids: u32,
+    pub further: FurtherLimits,
+}
+
+/// Limits that only tasks which ask for them have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FurtherLimits {
+    /// On top of the memory.
+    pub swap_bytes: u64,
+    /// Cpus to stay on, as the kernel lists them; empty: any.
+    pub cpuset: String,
+    pub io: IoLimits,
+    /// Device files that can be opened besides the harmless ones; empty: all that file permissions allow.
+    pub devices: Vec<String>,
+}
+
+/// On the disk of the work directory. Zero means unlimited, for the weight the kernel's default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IoLimits {
+    pub read_bytes_per_s: u64,
+    pub write_bytes_per_s: u64,
+    pub read_ops_per_s: u64,
+    pub write_ops_per_s: u64,
+    pub weight: u32,
+}
+
+/// A root file system on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RootFs {
+    Directory(PathBuf),
+    Tarball(PathBuf),
+    OciLayout {
+        path: PathBuf,
+        /// Empty: the only image.
+        tag: String,
+    },
 }
 
 /// Where a task's processes go. All empty: unisolated.
@@ -97,7 +135,8 @@ impl LaunchRecord {
     /// The limits of its cgroup; `default_pids` where the spec names none.
     pub fn limits(&self, default_pids: u32) -> Limits {
         let max_pids = if self.spec.max_pids == 0 { default_pids } else { self.spec.max_pids };
-        Limits { cpu_milli: self.spec.demand.cpu_milli, memory_bytes: self.spec.demand.memory_bytes, max_pids }
+        let (cpu_milli, memory_bytes) = (self.spec.demand.cpu_milli, self.spec.demand.memory_bytes);
+        Limits { cpu_milli, memory_bytes, max_pids, further: self.spec.further.clone() }
     }
 }
 

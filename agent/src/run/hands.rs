@@ -13,6 +13,7 @@ use crate::drive::pulse::Hands;
 use crate::edges::cgroup::Tree;
 use crate::edges::checkpoint::{self, Tasks};
 use crate::edges::executors::{self, Command, Spawned, Watched};
+use crate::edges::images::{ImageError, Images};
 use crate::edges::link::{self, LinkHandle};
 use crate::edges::sandbox;
 use crate::edges::tunnel::{self, LogSource};
@@ -35,6 +36,7 @@ struct Shared {
     tree: Option<Tree>,
     tasks: Tasks,
     vetting: Vetting,
+    images: Images,
     launching: Semaphore,
     cleaning: Semaphore,
     tunnels: Semaphore,
@@ -56,12 +58,13 @@ impl Edges {
         tree: Option<Tree>,
         tasks: Tasks,
         vetting: Vetting,
+        images: Images,
         link: LinkHandle,
         events: mpsc::Sender<Event>,
     ) -> Self {
         let (launching, cleaning) = (Semaphore::new(MAX_LAUNCH_JOBS), Semaphore::new(MAX_CLEAN_JOBS));
         let tunnels = Semaphore::new(MAX_TUNNELS);
-        let shared = Arc::new(Shared { config, tree, tasks, vetting, launching, cleaning, tunnels });
+        let shared = Arc::new(Shared { config, tree, tasks, vetting, images, launching, cleaning, tunnels });
         Edges { shared, link, events, watchers: BTreeMap::new(), prune_at: 64 }
     }
 
@@ -232,9 +235,14 @@ impl Edges {
 impl Shared {
     fn checkpoint(&self, record: &LaunchRecord) -> MachineEvent {
         let task = record.launch.task;
-        let group = self.tree.as_ref().map(|tree| tree.plan(task)).unwrap_or_default();
+        let limits = record.limits(DEFAULT_MAX_PIDS);
+        let group = self.tree.as_ref().map(|tree| tree.plan(task, &limits)).unwrap_or_default();
         let dir = self.tasks.dir(task);
-        let result = match wire::encode_plan(record, &group, &dir, &self.config.hostname) {
+        let layers = match record.spec.root.as_ref().map(|root| self.images.resolve(root)).transpose() {
+            Ok(layers) => layers.unwrap_or_default().into_iter().map(|layer| layer.path).collect::<Vec<_>>(),
+            Err(error) => return MachineEvent::Checkpointed { task, result: Err(no_root(&error)) },
+        };
+        let result = match wire::encode_plan(record, &group, &dir, &self.config.hostname, &layers) {
             Ok(plan) => self.tasks.write_plan(task, &plan).map_err(|error| chain(&error)),
             Err(error) => Err(format!("the spec can't be read: {error}")),
         };
@@ -249,6 +257,10 @@ impl Shared {
     ) -> Result<(), Refusal> {
         let dir = self.tasks.dir(task);
         sandbox::make(&dir, identity).map_err(|error| Refusal::Sandbox { message: chain(&error) })?;
+        if let Some(root) = self.tasks.root(task, DEFAULT_MAX_PIDS) {
+            let provided = self.images.resolve(&root).and_then(|layers| self.images.provide(task, &layers));
+            provided.map_err(|error| no_root(&error))?;
+        }
         match &self.tree {
             Some(tree) => tree.make(task, limits).map_err(|error| Refusal::Cgroup { message: chain(&error) }),
             None => Ok(()),
@@ -275,6 +287,7 @@ impl Shared {
             }
             None => executors::kill_processes(processes),
         }
+        self.images.release(task);
         MachineEvent::Cleaned { task, bytes: sandbox::measure(&self.tasks.dir(task)) }
     }
 
@@ -283,6 +296,10 @@ impl Shared {
         let processes = self.tasks.processes(task, DEFAULT_MAX_PIDS).ok_or("the task's plan can't be read")?;
         Ok(LogSource { dir, processes, is_over: executors::is_over })
     }
+}
+
+fn no_root(error: &ImageError) -> Refusal {
+    Refusal::Sandbox { message: format!("root file system: {}", chain(error)) }
 }
 
 /// An error with its causes, for a report or a log line.

@@ -14,6 +14,7 @@ use crate::drive::pulse::{Clock, pulse};
 use crate::edges::cgroup::CgroupError;
 use crate::edges::checkpoint::{self, CheckpointError, Tasks};
 use crate::edges::discover::DiscoverError;
+use crate::edges::images::Images;
 use crate::edges::link::Link;
 use crate::edges::vet::Vetting;
 use hands::Edges;
@@ -55,8 +56,9 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let memory = checkpoint::read_memory(&config.work_dir)?;
     let tasks = Tasks::open(&config.work_dir)?;
     let found = start::find_tasks(&tasks)?;
+    let known = found.iter().map(|one| one.task).collect();
     if let Some(tree) = &tree {
-        tree.remove_strangers(&found.iter().map(|one| one.task).collect());
+        tree.remove_strangers(&known);
     }
     info!(agent = %setup.agent_id, isolation = setup.isolation, tasks = found.len(), "agent starts");
     let (sender, events) = mpsc::channel(MAX_EVENTS);
@@ -64,7 +66,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let clock = Clock;
     let (agent, first) = Agent::new(setup, memory, found, clock.now());
     let vetting = Vetting { run_as_self: config.run_as_self };
-    let edges = Edges::new(config, tree.clone(), tasks, vetting, handle, sender);
+    let images = Images::open(&config.work_dir, config.image_keep_bytes, &known);
+    let edges = Edges::new(config, tree.clone(), tasks, vetting, images, handle, sender);
     let link = tokio::spawn(link.run());
     let result = pulse(agent, first, events, edges, clock, shutdown).await;
     link.abort();

@@ -48,7 +48,7 @@ pub(super) fn cgroups(config: &Config) -> Result<Option<Tree>, AgentError> {
         return Ok(None);
     }
     let mounts = Mounts::detect().map_err(|error| AgentError::Cgroup(CgroupError::Mounts(error)))?;
-    Tree::create(&mounts, &config.cgroup_parent).map(Some).map_err(AgentError::Cgroup)
+    Tree::create(&mounts, &config.cgroup_parent, &config.work_dir).map(Some).map_err(AgentError::Cgroup)
 }
 
 pub(super) fn setup(config: &Config, tree: Option<&Tree>) -> Result<Setup, AgentError> {
@@ -64,12 +64,24 @@ pub(super) fn setup(config: &Config, tree: Option<&Tree>) -> Result<Setup, Agent
     Ok(Setup {
         agent_id: checkpoint::agent_id(&config.work_dir, config.agent_id.as_deref())?,
         hostname: config.hostname.clone(),
-        isolation: tree.map_or("none", Tree::kind).to_string(),
+        isolation: isolation(tree),
         boot_id: discover::boot_id()?,
         offer: OfferState { epoch: 0, total, attributes: config.attributes.clone(), ports, excluded: BTreeMap::new() },
         default_max_pids: DEFAULT_MAX_PIDS,
         keep: Keep { age_ms: config.sandbox_keep_ms, total_bytes: config.sandbox_keep_bytes },
     })
+}
+
+/// What tasks are kept apart by, in words; what they lack is also written to the log.
+fn isolation(tree: Option<&Tree>) -> String {
+    let groups = tree.map_or("none", Tree::kind);
+    match discover::namespaces() {
+        Ok(()) => groups.to_string(),
+        Err(error) => {
+            warn!(%error, "tasks have no namespaces of their own: they see the node's processes and /tmp");
+            if tree.is_some() { format!("{groups}, no namespaces") } else { groups.to_string() }
+        }
+    }
 }
 
 /// Every task of the work directory with its executor as it stands.

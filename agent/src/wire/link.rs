@@ -84,6 +84,8 @@ fn decode_spec(message: v1::Spec) -> LinkEvent {
         grace_period_ms: task.grace_period_ms,
         ladder_ms: endpoints_ms.saturating_add(task.finalization_wait_ms),
         at_most_one: spec.at_most_one,
+        further: super::plan::further(&task),
+        root: super::plan::root(&task),
         payload: task.encode_to_vec(),
     }))
 }

@@ -6,7 +6,8 @@ use prost::{DecodeError, Message};
 
 use super::link::encode_task_report;
 use crate::model::{
-    ExecutorEvent, GroupPlan, Identity, LaunchRecord, Limits, Port, ProcessIdentity, RecoveredRecord, Report, TaskDir,
+    ExecutorEvent, FurtherLimits, GroupPlan, Identity, IoLimits, LaunchRecord, Limits, Port, ProcessIdentity,
+    RecoveredRecord, Report, RootFs, TaskDir,
 };
 
 /// The plan of an executor, encoded.
@@ -18,6 +19,7 @@ pub fn encode_plan(
     group: &GroupPlan,
     dir: &TaskDir,
     hostname: &str,
+    root_layers: &[std::path::PathBuf],
 ) -> Result<Vec<u8>, DecodeError> {
     let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
     let launch = &record.launch;
@@ -46,8 +48,39 @@ pub fn encode_plan(
         attempt: launch.attempt,
         run_at_ms: launch.run_at_ms,
         lease_until_boot_ms: record.lease_until_ms.map(boot_ms),
+        root_layers: root_layers.iter().map(|path| text(path)).collect(),
+        disk_limit_bytes: record.spec.demand.disk_bytes,
     };
     Ok(plan.encode_to_vec())
+}
+
+/// The limits only those have who ask.
+pub fn further(task: &v1::TaskSpec) -> FurtherLimits {
+    let Some(isolation) = &task.isolation else { return FurtherLimits::default() };
+    let io = isolation.io.unwrap_or_default();
+    FurtherLimits {
+        swap_bytes: isolation.swap_bytes,
+        cpuset: isolation.cpuset.clone(),
+        io: IoLimits {
+            read_bytes_per_s: io.read_bytes_per_s,
+            write_bytes_per_s: io.write_bytes_per_s,
+            read_ops_per_s: io.read_ops_per_s,
+            write_ops_per_s: io.write_ops_per_s,
+            weight: io.weight,
+        },
+        devices: isolation.devices.clone(),
+    }
+}
+
+/// The root file system a task brings.
+pub fn root(task: &v1::TaskSpec) -> Option<RootFs> {
+    use v1::root_fs::Source;
+    let root = task.root_fs.as_ref()?;
+    Some(match root.source.as_ref()? {
+        Source::Directory(path) => RootFs::Directory(path.into()),
+        Source::Tarball(path) => RootFs::Tarball(path.into()),
+        Source::OciLayout(path) => RootFs::OciLayout { path: path.into(), tag: root.tag.clone() },
+    })
 }
 
 /// What a later life of the agent, and readers of logs, need of a plan.
@@ -56,6 +89,7 @@ pub struct KeptPlan {
     pub record: RecoveredRecord,
     /// Names of its processes, in the spec's order.
     pub processes: Vec<String>,
+    pub root: Option<RootFs>,
 }
 
 /// Reads a plan back. `default_pids` as when it was made.
@@ -67,7 +101,8 @@ pub fn decode_plan(bytes: &[u8], default_pids: u32) -> Result<KeptPlan, DecodeEr
     let task = plan.task.unwrap_or_default();
     let demand = task.resources.as_ref().map(Resources::from).unwrap_or_default();
     let max_pids = if task.max_pids == 0 { default_pids } else { task.max_pids };
-    let limits = Limits { cpu_milli: demand.cpu_milli, memory_bytes: demand.memory_bytes, max_pids };
+    let (cpu_milli, memory_bytes) = (demand.cpu_milli, demand.memory_bytes);
+    let limits = Limits { cpu_milli, memory_bytes, max_pids, further: further(&task) };
     let lifecycle = task.http_lifecycle.as_ref();
     let endpoints_ms = lifecycle.map_or(0, |one| one.graceful_wait_ms.saturating_add(one.shutdown_wait_ms));
     let port = |port: v1::AssignedPort| Some(Port { number: u16::try_from(port.port).ok()?, name: port.name });
@@ -80,7 +115,8 @@ pub fn decode_plan(bytes: &[u8], default_pids: u32) -> Result<KeptPlan, DecodeEr
         ladder_ms: endpoints_ms.saturating_add(task.finalization_wait_ms),
         at_most_one: plan.lease_until_boot_ms.is_some(),
     };
-    Ok(KeptPlan { record, processes: task.processes.into_iter().map(|process| process.name).collect() })
+    let root = root(&task);
+    Ok(KeptPlan { record, root, processes: task.processes.into_iter().map(|process| process.name).collect() })
 }
 
 /// Reads one event of a task's log.
@@ -111,7 +147,7 @@ pub fn decode_event(bytes: &[u8]) -> Result<ExecutorEvent, DecodeError> {
             sequence,
             identity: ProcessIdentity { pid: started.pid, start_ticks: started.start_ticks },
         },
-        None => ExecutorEvent::Other { sequence },
+        Some(E::StageEntered(_)) | None => ExecutorEvent::Other { sequence },
     })
 }
 

@@ -83,7 +83,7 @@ pub fn run() {
             while reason.is_none() {
                 reason = killed.1.wait(reason).unwrap();
             }
-            log.append(Event::KillBegun(v1::KillBegun { reason: reason.unwrap(), grace_period_ms: 0 }));
+            log.append(Event::KillBegun(v1::KillBegun { reason: reason.unwrap(), ..Default::default() }));
             log.change(TaskState::Killed, Reason::try_from(reason.unwrap()).unwrap());
         }
     }

@@ -5,7 +5,7 @@ use dawn_proto::v1;
 
 use super::decode::{Fields, Place, Reader, whole};
 use super::node::{Node, Value};
-use super::{placing, repeating, units};
+use super::{isolating, placing, repeating, units};
 
 pub const JOB: &[&str] = &[
     "job",
@@ -38,6 +38,8 @@ pub const JOB: &[&str] = &[
     "max_run_time",
     "disruption_budget",
     "at_most_one",
+    "isolation",
+    "root_fs",
 ];
 pub const PROCESS: &[&str] =
     &["name", "run", "after", "env", "daemon", "ephemeral", "final", "max_failures", "min_duration"];
@@ -45,9 +47,10 @@ pub const RESOURCES: &[&str] = &["cpu", "memory", "disk", "gpu", "custom"];
 pub const PORT: &[&str] = &["name", "fixed"];
 pub const LOGS: &[&str] = &["file_size", "files"];
 pub const HEALTH: &[&str] =
-    &["http", "tcp", "shell", "initial_delay", "interval", "timeout", "max_failures", "min_successes"];
+    &["http", "tcp", "grpc", "shell", "initial_delay", "interval", "timeout", "max_failures", "min_successes"];
 pub const HTTP: &[&str] = &["port", "path", "status", "body"];
 pub const TCP: &[&str] = &["port"];
+pub const GRPC: &[&str] = &["port", "service"];
 pub const LIFECYCLE: &[&str] = &["port", "graceful_path", "graceful_wait", "shutdown_path", "shutdown_wait"];
 
 pub const KINDS: [(&str, v1::JobKind); 3] =
@@ -112,6 +115,8 @@ fn task(r: &mut Reader, f: &Fields) -> v1::TaskSpec {
         max_failed_processes: f.above_zero(r, ("max_failed_processes", "task.max_failed_processes"), whole),
         max_concurrency: f.parsed(r, ("max_concurrency", "task.max_concurrency"), whole).unwrap_or(0),
         finalization_wait_ms: f.above_zero(r, ("finalization_wait", "task.finalization_wait_ms"), units::duration),
+        isolation: isolating::isolation(r, f),
+        root_fs: isolating::root_fs(r, f),
     }
 }
 
@@ -201,7 +206,7 @@ fn ports(r: &mut Reader, f: &Fields) -> Vec<v1::PortSpec> {
 
 fn health(r: &mut Reader, f: &Fields) -> v1::HealthCheck {
     use v1::health_check::Probe;
-    let given: Vec<&str> = ["http", "tcp", "shell"].into_iter().filter(|name| f.has(name)).collect();
+    let given: Vec<&str> = ["http", "tcp", "grpc", "shell"].into_iter().filter(|name| f.has(name)).collect();
     if given.len() > 1
         && let Some((node, place)) = f.take(r, given[1], given[1])
     {
@@ -217,9 +222,15 @@ fn health(r: &mut Reader, f: &Fields) -> v1::HealthCheck {
     });
     let tcp = f.fields(r, "tcp", "tcp", TCP);
     let tcp = tcp.map(|f| Probe::Tcp(v1::TcpProbe { port: f.text(r, "port", "port").unwrap_or_default() }));
+    let grpc = f.fields(r, "grpc", "grpc", GRPC).map(|f| {
+        Probe::Grpc(v1::GrpcProbe {
+            port: f.text(r, "port", "port").unwrap_or_default(),
+            service: f.text(r, "service", "service").unwrap_or_default(),
+        })
+    });
     let shell = f.text(r, "shell", "shell").map(Probe::Shell);
     v1::HealthCheck {
-        probe: http.or(tcp).or(shell),
+        probe: http.or(tcp).or(grpc).or(shell),
         initial_delay_ms: f.parsed(r, ("initial_delay", "initial_delay_ms"), units::duration).unwrap_or(0),
         interval_ms: f.above_zero(r, ("interval", "interval_ms"), units::duration),
         timeout_ms: f.above_zero(r, ("timeout", "timeout_ms"), units::duration),

@@ -2,6 +2,7 @@
 //! Not here: what makes a spec valid (`dawn_proto::validate`), other languages that make specs.
 
 mod decode;
+mod isolating;
 mod job;
 mod node;
 mod placing;
@@ -178,7 +179,7 @@ fn one_job(node: &Node, path: &str, now_ms: i64) -> Result<JobSpec, Vec<Problem>
 
 /// Every field that a job file may have, by the mapping it stands in: what the reference must explain.
 #[cfg(test)]
-pub const FIELDS: [(&str, &[&str]); 15] = [
+pub const FIELDS: [(&str, &[&str]); 19] = [
     ("job", job::JOB),
     ("processes", job::PROCESS),
     ("resources", job::RESOURCES),
@@ -187,6 +188,10 @@ pub const FIELDS: [(&str, &[&str]); 15] = [
     ("health", job::HEALTH),
     ("health.http", job::HTTP),
     ("health.tcp", job::TCP),
+    ("health.grpc", job::GRPC),
+    ("isolation", isolating::ISOLATION),
+    ("isolation.io", isolating::IO),
+    ("root_fs", isolating::ROOT_FS),
     ("lifecycle", job::LIFECYCLE),
     ("constraints", placing::CONSTRAINT),
     ("affinities", placing::AFFINITY),

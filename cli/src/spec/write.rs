@@ -1,6 +1,7 @@
 //! A spec as the job file that would make it, in YAML or JSON: what it writes reads back as the same spec.
 
 mod emit;
+mod isolating;
 
 use dawn_proto::v1::{self, affinity::Target, constraint::Rule, health_check::Probe};
 use serde_json::{Number, Value};
@@ -262,6 +263,12 @@ fn the_rest(f: &mut Fields, task: &v1::TaskSpec) {
     f.number("max_pids", task.max_pids);
     f.number("max_failed_processes", task.max_failed_processes);
     f.number("max_concurrency", task.max_concurrency);
+    if let Some(isolation) = &task.isolation {
+        f.map("isolation", isolating::isolation(isolation));
+    }
+    if let Some(root) = &task.root_fs {
+        f.map("root_fs", isolating::root_fs(root));
+    }
 }
 
 fn health(check: &v1::HealthCheck) -> Fields {
@@ -279,6 +286,12 @@ fn health(check: &v1::HealthCheck) -> Fields {
             let mut tcp = Fields::default();
             tcp.text("port", probe.port.as_str());
             f.map("tcp", tcp);
+        }
+        Some(Probe::Grpc(probe)) => {
+            let mut grpc = Fields::default();
+            grpc.text("port", probe.port.as_str());
+            grpc.text("service", probe.service.as_str());
+            f.map("grpc", grpc);
         }
         Some(Probe::Shell(shell)) => f.text("shell", shell.as_str()),
         None => {}

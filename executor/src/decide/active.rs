@@ -3,7 +3,7 @@
 use dawn_proto::v1::{Reason, TaskState};
 
 use super::Step;
-use crate::model::{Effect, Phase, Plan, Record, Soft, Stage, State};
+use crate::model::{Effect, Phase, Plan, Record, Soft, Stage, State, bytes_text};
 
 /// Processes of the present stage that wait for nothing but time, with that time.
 fn due(plan: &Plan, state: &State) -> impl Iterator<Item = (usize, i64)> {
@@ -40,6 +40,10 @@ impl Step<'_> {
         self.start_due();
         self.advance_running();
         self.advance_health();
+        if !may_start(&self.state) && self.state.outcome.is_none() && self.state.alive().next().is_none() {
+            let message = "the executor died before every process was started".to_string();
+            self.soft(Soft::LostTrack { message });
+        }
     }
 
     /// Starts what is due, within the limit on concurrency.
@@ -100,9 +104,28 @@ impl Step<'_> {
         }
         let next_at_ms = self.now_ms.saturating_add_unsigned(health.interval_ms);
         self.soft(Soft::Probed { healthy, snoozed, detail: detail.to_string(), next_at_ms });
-        if self.state.outcome.is_none() && self.state.health.failures >= health.max_failures {
-            let grace_period_ms = self.plan.grace_period_ms;
-            self.record(Record::KillBegun { reason: Reason::HealthCheck, grace_period_ms });
+        if self.state.health.failures >= health.max_failures {
+            let detail = match self.state.health.detail.as_str() {
+                "" => String::new(),
+                detail => format!(": {detail}"),
+            };
+            let message = format!("health check failed {} times in a row{detail}", self.state.health.failures);
+            self.fail(Reason::HealthCheck, message);
+        }
+    }
+
+    pub(super) fn measured(&mut self, bytes: u64) {
+        let limit = self.plan.disk_limit_bytes;
+        if limit > 0 && bytes > limit {
+            let (used, limit) = (bytes_text(bytes), bytes_text(limit));
+            self.fail(Reason::DiskLimit, format!("disk limit: {used} used, {limit} allowed"));
+        }
+    }
+
+    /// Ends the task by its ladder, as failed.
+    fn fail(&mut self, reason: Reason, message: String) {
+        if self.state.outcome.is_none() {
+            self.record(Record::KillBegun { reason, grace_period_ms: self.plan.grace_period_ms, message });
         }
     }
 }

@@ -86,6 +86,7 @@ impl Step<'_> {
             Input::Emptied => self.emptied(),
             Input::Probed { healthy, snoozed, detail } => self.probed(*healthy, *snoozed, detail),
             Input::Kill { reason, grace_period_ms } => self.kill(*reason, *grace_period_ms),
+            Input::Measured { bytes } => self.measured(*bytes),
             Input::Renewed { until_ms } => self.soft(Soft::Renewed { until_ms: *until_ms }),
             Input::Tick => {}
         }
@@ -119,6 +120,11 @@ impl Step<'_> {
             let message = "the executor died and nothing of the task was left running".to_string();
             self.soft(Soft::LostTrack { message });
         }
+        match self.state.stage {
+            Stage::Cleaning => self.begin_cleaning(),
+            Stage::Closing => self.act(Effect::Sweep),
+            Stage::Active | Stage::Finalizing | Stage::Ended => {}
+        }
     }
 
     fn vanish(&mut self, process: usize) {
@@ -136,7 +142,9 @@ impl Step<'_> {
 
     fn enter(&mut self, trigger: Trigger) {
         match self.state.stage.next(trigger) {
-            Some(stage) => self.soft(Soft::Entered { stage }),
+            // Told by the terminal report.
+            Some(Stage::Ended) => self.soft(Soft::Entered { stage: Stage::Ended }),
+            Some(stage) => self.record(Record::StageEntered { stage }),
             None => unreachable!("{trigger:?} in stage {:?}", self.state.stage),
         }
     }

@@ -12,7 +12,7 @@ impl Step<'_> {
         if self.state.kill.is_some_and(|kill| kill.grace_period_ms <= grace_period_ms) {
             return;
         }
-        self.record(Record::KillBegun { reason, grace_period_ms });
+        self.record(Record::KillBegun { reason, grace_period_ms, message: String::new() });
         let until_ms = self.now_ms.saturating_add_unsigned(grace_period_ms);
         match (self.state.stage, self.state.rung) {
             (Stage::Cleaning, Some((Rung::Graceful | Rung::Shutdown, _))) => {
@@ -117,8 +117,6 @@ impl Step<'_> {
             Stage::Cleaning if self.state.alive().next().is_none() => {
                 if self.has_finals() {
                     self.enter(Trigger::Emptied);
-                    let until_ms = self.now_ms.saturating_add_unsigned(self.plan.finalization_wait_ms);
-                    self.soft(Soft::FinalizeUntil { until_ms });
                 } else {
                     self.end();
                 }

@@ -151,7 +151,7 @@ impl Stream {
         if let Err(error) = self.write(bytes, dir, rules) {
             if self.dropped == 0 && self.notes < MAX_NOTES {
                 self.notes += 1;
-                eprintln!("dropping output of {}: {error}", self.name);
+                note!("dropping output of {}: {error}", self.name);
             }
             self.dropped += bytes.len() as u64 - (self.offset - before);
         }

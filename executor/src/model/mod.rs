@@ -9,9 +9,9 @@ mod stage;
 mod state;
 
 pub use input::{Effect, Input, LifecycleStep};
-pub use outcome::{Outcome, failure};
+pub use outcome::{Outcome, bytes_text, failure};
 pub use plan::{Command, Health, Lifecycle, Plan, Probe, Process};
-pub use record::{Exit, ExitKind, Mutation, Record, Soft, Stamped};
-pub use setting::{CgroupSetting, LogRules, MemoryFile, Setting};
+pub use record::{Exit, ExitKind, Mutation, OutOfMemory, Record, Soft, Stamped};
+pub use setting::{CgroupSetting, Isolation, LogRules, MemoryFile, Namespaces, Setting};
 pub use stage::{Rung, Stage, Trigger};
 pub use state::{HealthState, KillState, Phase, ProcessState, State};

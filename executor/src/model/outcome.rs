@@ -88,12 +88,13 @@ fn describe(exit: &Exit, memory_limit_bytes: u64) -> (Reason, String, Option<i32
         ExitKind::Code(code) => Some(code),
         _ => None,
     };
-    if exit.out_of_memory {
-        let limit = match memory_limit_bytes {
-            0 => String::new(),
-            bytes => format!(" (limit {})", bytes_text(bytes)),
-        };
-        return (Reason::OutOfMemory, format!("out of memory{limit}"), code);
+    if let Some(oom) = exit.oom {
+        let amounts = [("limit", memory_limit_bytes), ("peak", oom.peak_bytes)];
+        let known = amounts.iter().filter(|(_, bytes)| *bytes > 0);
+        let known: Vec<String> = known.map(|(what, bytes)| format!("{what} {}", bytes_text(*bytes))).collect();
+        let known = if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) };
+        let whom = if oom.whole_task { ": the whole task was ended" } else { "" };
+        return (Reason::OutOfMemory, format!("out of memory{known}{whom}"), code);
     }
     match &exit.kind {
         ExitKind::Code(code) => (Reason::Exited, format!("exit code {code}"), Some(*code)),
@@ -103,7 +104,7 @@ fn describe(exit: &Exit, memory_limit_bytes: u64) -> (Reason, String, Option<i32
 }
 
 /// The largest binary unit that divides the amount.
-fn bytes_text(bytes: u64) -> String {
+pub fn bytes_text(bytes: u64) -> String {
     let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
     match units.iter().find(|(_, shift)| bytes.trailing_zeros() >= *shift) {
         Some((unit, shift)) => format!("{} {unit}", bytes >> shift),

@@ -19,6 +19,8 @@ pub struct Plan {
     pub lifecycle: Option<Lifecycle>,
     /// For messages only: the limit itself is the cgroup's. 0: none.
     pub memory_limit_bytes: u64,
+    /// What its directory may take on disk; 0: anything.
+    pub disk_limit_bytes: u64,
     /// The task may live until then on the steady clock, unless it is renewed; None: no matter who is out of reach.
     pub lease_until_ms: Option<i64>,
 }
@@ -92,6 +94,12 @@ pub enum Probe {
     },
     Tcp {
         port: u16,
+    },
+    /// grpc.health.v1: SERVING is healthy.
+    Grpc {
+        port: u16,
+        /// Empty: the server as a whole.
+        service: String,
     },
     /// Exit code 0 is healthy.
     Shell(String),

@@ -12,11 +12,38 @@ pub enum Mutation {
 /// What the event log holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
-    ExecutorStarted { pid: i32, start_ticks: u64, generation: u32 },
-    ProcessStarted { process: usize, pid: i32, start_ticks: u64, run: u32 },
-    ProcessExited { process: usize, run: u32, exit: Exit },
-    TaskChanged { state: TaskState, reason: Reason, message: String, exit_code: Option<i32> },
-    KillBegun { reason: Reason, grace_period_ms: u64 },
+    ExecutorStarted {
+        pid: i32,
+        start_ticks: u64,
+        generation: u32,
+    },
+    ProcessStarted {
+        process: usize,
+        pid: i32,
+        start_ticks: u64,
+        run: u32,
+    },
+    ProcessExited {
+        process: usize,
+        run: u32,
+        exit: Exit,
+    },
+    TaskChanged {
+        state: TaskState,
+        reason: Reason,
+        message: String,
+        exit_code: Option<i32>,
+    },
+    /// With a message the task has failed, in these words; without, it was killed.
+    KillBegun {
+        reason: Reason,
+        grace_period_ms: u64,
+        message: String,
+    },
+    /// Any stage but the first and the last.
+    StageEntered {
+        stage: super::Stage,
+    },
 }
 
 impl Record {
@@ -30,7 +57,17 @@ impl Record {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exit {
     pub kind: ExitKind,
-    pub out_of_memory: bool,
+    /// Set when the kernel ended it for want of memory.
+    pub oom: Option<OutOfMemory>,
+}
+
+/// The end of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfMemory {
+    /// The kernel ended the whole task, not only this process.
+    pub whole_task: bool,
+    /// The most the task ever had; 0: not known.
+    pub peak_bytes: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

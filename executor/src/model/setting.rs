@@ -16,7 +16,42 @@ pub struct Setting {
     /// What every process gets, before its own variables.
     pub env: BTreeMap<String, String>,
     pub cgroup: CgroupSetting,
+    pub isolation: Isolation,
     pub logs: LogRules,
+}
+
+/// What keeps the task to itself besides its cgroup.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Isolation {
+    pub namespaces: Namespaces,
+    /// The default filter of system calls.
+    pub seccomp: bool,
+    pub keep_capabilities: bool,
+    pub read_only_system: bool,
+    /// TCP ports that can be bound; None: any.
+    pub only_ports: Option<Vec<u16>>,
+    /// Device files of its own /dev, besides the harmless ones.
+    pub devices: Vec<PathBuf>,
+    /// By lower-case name, soft and hard.
+    pub rlimits: Vec<(String, u64)>,
+    /// Directories of its root file system, the uppermost first; empty: the machine's.
+    pub root_layers: Vec<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Namespaces {
+    #[default]
+    Off,
+    /// Where they can be made.
+    Auto,
+    Required,
+}
+
+impl Setting {
+    /// What its disk limit is about: everything the task writes by itself. Its logs have a bound of their own.
+    pub fn directories(&self) -> Vec<PathBuf> {
+        vec![self.sandbox.clone(), self.meta.join("private")]
+    }
 }
 
 /// The task's groups, made and limited by the agent. Nothing in `join`: unisolated.

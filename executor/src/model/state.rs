@@ -115,11 +115,15 @@ impl State {
             }
             Record::ProcessExited { process, run, exit } => self.exited(plan, *process, *run, exit, now_ms),
             Record::TaskChanged { state, .. } => self.task = *state,
-            Record::KillBegun { reason, grace_period_ms } => {
+            Record::KillBegun { reason, grace_period_ms, message } => {
                 let kill = KillState { begun_at_ms: now_ms, grace_period_ms: *grace_period_ms };
                 self.kill = Some(kill);
-                if self.outcome.is_none() {
-                    self.outcome = Some(self.outcome_of_kill(*reason));
+                self.outcome.get_or_insert_with(|| outcome_of_kill(*reason, message));
+            }
+            Record::StageEntered { stage } => {
+                self.stage = *stage;
+                if *stage == Stage::Finalizing {
+                    self.finalize_until_ms = Some(now_ms.saturating_add_unsigned(plan.finalization_wait_ms));
                 }
             }
         }
@@ -130,18 +134,6 @@ impl State {
             };
             self.outcome = settled(plan, self, cause);
         }
-    }
-
-    fn outcome_of_kill(&self, reason: Reason) -> Outcome {
-        if reason != Reason::HealthCheck {
-            return Outcome::Killed { reason };
-        }
-        let detail = match self.health.detail.as_str() {
-            "" => String::new(),
-            detail => format!(": {detail}"),
-        };
-        let message = format!("health check failed {} times in a row{detail}", self.health.failures);
-        Outcome::Failed { reason, message, exit_code: None }
     }
 
     fn exited(&mut self, plan: &Plan, process: usize, run: u32, exit: &Exit, now_ms: i64) {
@@ -204,5 +196,12 @@ impl State {
                 health.detail = detail.to_string();
             }
         }
+    }
+}
+
+fn outcome_of_kill(reason: Reason, message: &str) -> Outcome {
+    match message {
+        "" => Outcome::Killed { reason },
+        message => Outcome::Failed { reason, message: message.to_string(), exit_code: None },
     }
 }

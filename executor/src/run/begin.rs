@@ -10,7 +10,7 @@ use nix::sys::signalfd::SignalFd;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::Failure;
-use super::hands::World;
+use super::hands::{Adopted, World};
 use crate::drive::{Drive, Now, Progress};
 use crate::edges::events::EventLog;
 use crate::edges::group::procfs;
@@ -99,7 +99,8 @@ fn adopt(drive: &Drive, world: &mut World) -> BTreeSet<usize> {
         // Opened first: what is compared then is what is held.
         if let (Some(pidfd), true) = (opened, procfs::start_ticks(pid) == Some(start_ticks)) {
             world.group.adopt(pid);
-            world.adopted.push((pidfd, process));
+            world.enter_space_of(&pidfd);
+            world.adopted.push(Adopted { pidfd, pid, process, run: state.runs });
             living.insert(process);
         }
     }

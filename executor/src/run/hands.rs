@@ -2,16 +2,19 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use crate::drive::Hands;
 use crate::edges::check::{Exchange, Verdict};
+use crate::edges::disk::Disk;
 use crate::edges::events::EventLog;
-use crate::edges::group::{Group, procfs};
+use crate::edges::group::{Group, OomKills, procfs};
 use crate::edges::logs::Logs;
 use crate::edges::os::Clock;
-use crate::edges::spawn::{Program, kill_group, spawn};
-use crate::model::{Command, Effect, Exit, ExitKind, Input, LifecycleStep, Plan, Probe, Setting, Stamped};
+use crate::edges::spawn::{Program, Space, Walls, kill_group, spawn};
+use crate::model::{
+    Command, Effect, Exit, ExitKind, Input, LifecycleStep, Namespaces, OutOfMemory, Plan, Probe, Setting, Stamped,
+};
 use crate::wire;
 
 /// Present in the sandbox: failed health checks are ignored.
@@ -19,6 +22,14 @@ const SNOOZE_FILE: &str = ".healthcheck_snooze";
 const SIGKILL: i32 = 9;
 /// What a shell answers when its child was ended by SIGKILL.
 const EXIT_CODE_OF_SIGKILL: i32 = 128 + SIGKILL;
+
+/// A living process of an earlier executor.
+pub struct Adopted {
+    pub pidfd: OwnedFd,
+    pub pid: i32,
+    pub process: usize,
+    pub run: u32,
+}
 
 /// What the executor holds of the world.
 pub struct World {
@@ -30,15 +41,17 @@ pub struct World {
     pub logs: Logs,
     /// Our children: pid to process and run.
     pub running: BTreeMap<i32, (usize, u32)>,
-    /// Living processes of an earlier executor: a pidfd each.
-    pub adopted: Vec<(OwnedFd, usize)>,
+    pub adopted: Vec<Adopted>,
     pub exchange: Option<Exchange>,
     /// A shell probe: its pid and when its time is up.
     pub shell_probe: Option<(i32, i64)>,
     pub post: Option<Exchange>,
     pub is_sweeping: bool,
     pub is_leaving: bool,
-    oom_kills: u64,
+    pub walls: Walls,
+    /// Measures for the disk limit, where there is one.
+    pub disk: Option<Disk>,
+    oom_kills: OomKills,
 }
 
 impl World {
@@ -47,6 +60,7 @@ impl World {
         World {
             logs: Logs::new(setting.meta.join("logs"), setting.logs),
             oom_kills: group.oom_kills(),
+            disk: (plan.disk_limit_bytes > 0).then(|| Disk::new(setting.directories(), clock.steady_ms())),
             plan,
             setting,
             clock,
@@ -54,6 +68,7 @@ impl World {
             group,
             running: BTreeMap::new(),
             adopted: Vec::new(),
+            walls: Walls::default(),
             exchange: None,
             shell_probe: None,
             post: None,
@@ -73,15 +88,27 @@ impl World {
             };
             return Some(self.probed(verdict));
         }
+        if self.walls.space.as_ref().is_some_and(|space| space.first_pid == Some(pid)) {
+            // With its first process the kernel ends all of a namespace: the next start makes another.
+            self.walls.space = None;
+        }
         let (process, run) = self.running.remove(&pid)?;
-        let killed = matches!(kind, ExitKind::Signal(SIGKILL) | ExitKind::Code(EXIT_CODE_OF_SIGKILL));
-        let out_of_memory = killed && self.has_new_oom_kill();
-        Some(Input::Exited { process, run, exit: Exit { kind, out_of_memory } })
+        Some(Input::Exited { process, run, exit: self.exit(kind) })
     }
 
-    fn has_new_oom_kill(&mut self) -> bool {
-        let count = self.group.oom_kills();
-        std::mem::replace(&mut self.oom_kills, count) < count
+    /// An end with its cause. When the kernel ends a whole task, every process of it ended for want of memory.
+    pub fn exit(&mut self, kind: ExitKind) -> Exit {
+        let killed = matches!(kind, ExitKind::Signal(SIGKILL) | ExitKind::Code(EXIT_CODE_OF_SIGKILL));
+        if !killed {
+            return Exit { kind, oom: None };
+        }
+        let before = self.oom_kills;
+        let now = self.group.oom_kills();
+        self.oom_kills.processes = now.processes;
+        let whole_task = now.groups > before.groups;
+        let is_oom = whole_task || now.processes > before.processes;
+        let oom = is_oom.then(|| OutOfMemory { whole_task, peak_bytes: self.group.memory_peak_bytes() });
+        Exit { kind, oom }
     }
 
     pub fn probed(&self, verdict: Verdict) -> Input {
@@ -98,22 +125,40 @@ impl World {
         if let Some((pid, _)) = self.shell_probe {
             kill_group(pid);
         }
-        let empty =
-            self.group.sweep() && self.running.is_empty() && self.adopted.is_empty() && self.shell_probe.is_none();
+        // Whoever is in no group any more, because somebody took the groups away, is at least our child.
+        let first = self.walls.space.as_ref().and_then(|space| space.first_pid);
+        self.running.keys().copied().chain(first).for_each(kill_group);
+        let left = [!self.running.is_empty(), !self.adopted.is_empty(), self.shell_probe.is_some(), self.has_space()];
+        let empty = self.group.sweep() && !left.contains(&true);
         self.is_sweeping = !empty;
         empty.then_some(Input::Emptied)
+    }
+
+    /// Health checks of a task that was taken over look at it from inside too.
+    pub fn enter_space_of(&mut self, process: &OwnedFd) {
+        if self.walls.space.is_none() && self.setting.isolation.namespaces != Namespaces::Off {
+            match Space::of(process.as_fd()) {
+                Ok(space) => self.walls.space = Some(space),
+                Err(error) => note!("its namespaces can't be entered: {error}"),
+            }
+        }
+    }
+
+    /// Whether the first process of the namespaces is still to be buried.
+    fn has_space(&self) -> bool {
+        self.walls.space.as_ref().is_some_and(|space| space.first_pid.is_some())
     }
 
     fn start(&mut self, process: usize, run: u32) -> Input {
         let rules = &self.plan.processes[process];
         let program = Program::new(&rules.command, &self.setting.env, &rules.env);
-        match spawn(&program, &self.setting, true) {
+        match spawn(&program, &self.setting, &mut self.walls, true) {
             Ok(child) => {
                 self.running.insert(child.pid, (process, run));
                 let streams = child.output.into_iter().flat_map(|(out, err)| [("stdout", out), ("stderr", err)]);
                 for (stream, end) in streams {
                     if let Err(error) = self.logs.attach(&format!("{}.{stream}", rules.name), end) {
-                        eprintln!("attaching {stream} of {}: {error}", rules.name);
+                        note!("attaching {stream} of {}: {error}", rules.name);
                     }
                 }
                 // Unreaped, so the entry is there even if it has ended.
@@ -121,7 +166,7 @@ impl World {
                 Input::Started { process, run, pid: child.pid, start_ticks }
             }
             Err(error) => {
-                let exit = Exit { kind: ExitKind::NotStarted(error.to_string()), out_of_memory: false };
+                let exit = Exit { kind: ExitKind::NotStarted(error.to_string()), oom: None };
                 Input::Exited { process, run, exit }
             }
         }
@@ -132,7 +177,7 @@ impl World {
         let deadline_ms = self.clock.steady_ms().saturating_add_unsigned(health.timeout_ms);
         if let Probe::Shell(line) = &health.probe {
             let program = Program::new(&Command::Shell(line.clone()), &self.setting.env, &BTreeMap::new());
-            match spawn(&program, &self.setting, false) {
+            match spawn(&program, &self.setting, &mut self.walls, false) {
                 Ok(child) => self.shell_probe = Some((child.pid, deadline_ms)),
                 Err(error) => return Some(self.probed(Err(error.to_string()))),
             }
@@ -156,7 +201,7 @@ impl World {
         let deadline_ms = self.clock.steady_ms().saturating_add_unsigned(wait_ms);
         match Exchange::post(lifecycle.port, path, deadline_ms) {
             Ok(exchange) => self.post = Some(exchange),
-            Err(why) => eprintln!("{why}"),
+            Err(why) => note!("{why}"),
         }
     }
 }

@@ -15,7 +15,7 @@ pub fn run(plan_path: &Path) -> ExitCode {
     match begin::begin(plan_path).and_then(|executor| executor.map_or(Ok(()), pump::pump)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("executor: {}", chain(&*error));
+            note!("executor: {}", chain(&*error));
             ExitCode::FAILURE
         }
     }

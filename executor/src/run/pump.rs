@@ -11,9 +11,11 @@ use nix::unistd::Pid;
 
 use super::Failure;
 use super::begin::Executor;
+use super::hands::Adopted;
 use crate::drive::{Now, Progress};
-use crate::edges::os;
+use crate::edges::disk::Disk;
 use crate::edges::spawn::kill_group;
+use crate::edges::{os, pidfd};
 use crate::model::{ExitKind, Input};
 use crate::wire::{self, Request};
 
@@ -65,8 +67,8 @@ impl Executor {
         for (i, fd) in self.world.logs.pipes().enumerate() {
             watch(Source::Pipe(i), fd, PollFlags::POLLIN);
         }
-        for (i, (fd, _)) in self.world.adopted.iter().enumerate() {
-            watch(Source::Adopted(i), fd.as_fd(), PollFlags::POLLIN);
+        for (i, adopted) in self.world.adopted.iter().enumerate() {
+            watch(Source::Adopted(i), adopted.pidfd.as_fd(), PollFlags::POLLIN);
         }
         for (source, exchange) in [(Source::Exchange, &self.world.exchange), (Source::Post, &self.world.post)] {
             if let Some(exchange) = exchange {
@@ -92,7 +94,8 @@ impl Executor {
             Progress::Stuck(_) => Some(now_ms + STUCK_RETRY_MS),
         };
         let sync = self.world.events.is_unsettled().then_some(now_ms + STUCK_RETRY_MS);
-        match exchanges.chain(shell).chain(sweep).chain(decision).chain(sync).min() {
+        let disk = self.world.disk.as_ref().map(Disk::due_ms);
+        match exchanges.chain(shell).chain(sweep).chain(decision).chain(sync).chain(disk).min() {
             None => PollTimeout::NONE,
             Some(at_ms) => {
                 let longest_ms = if self.world.plan.lease_until_ms.is_some() { LEASED_WAIT_MS } else { 60_000 };
@@ -130,7 +133,7 @@ impl Executor {
             Ok(()) => self.is_noted = false,
             Err(error) if !self.is_noted => {
                 self.is_noted = true;
-                eprintln!("the event log can't be synced: {error}; trying again every {STUCK_RETRY_MS} ms");
+                note!("the event log can't be synced: {error}; trying again every {STUCK_RETRY_MS} ms");
             }
             Err(_) => {}
         }
@@ -146,7 +149,7 @@ impl Executor {
         let was_stuck = matches!(self.progress, Progress::Stuck(_));
         self.progress = self.drive.feed(input, self.now(), &mut self.world);
         if let (Progress::Stuck(error), false) = (&self.progress, was_stuck) {
-            eprintln!("the event log takes nothing: {error}; trying again every {STUCK_RETRY_MS} ms");
+            note!("the event log takes nothing: {error}; trying again every {STUCK_RETRY_MS} ms");
         }
     }
 
@@ -156,6 +159,9 @@ impl Executor {
             && let Some(emptied) = self.world.sweep()
         {
             self.feed(emptied);
+        }
+        if let Some(bytes) = self.world.disk.as_mut().and_then(|disk| disk.turn(now_ms)) {
+            self.feed(Input::Measured { bytes });
         }
         if let Progress::Stuck(_) = self.progress {
             self.progress = self.drive.retry(self.now(), &mut self.world);
@@ -189,8 +195,12 @@ impl Executor {
         // From the back, so that places stay valid.
         for source in ready.iter().rev() {
             if let Source::Adopted(i) = source {
-                let (_, process) = self.world.adopted.remove(*i);
-                self.feed(Input::Vanished { process });
+                let Adopted { pidfd, pid, process, run } = self.world.adopted.remove(*i);
+                let input = match pidfd::exit_of(&pidfd, pid) {
+                    Some(kind) => Input::Exited { process, run, exit: self.world.exit(kind) },
+                    None => Input::Vanished { process },
+                };
+                self.feed(input);
             }
         }
     }
@@ -205,7 +215,7 @@ impl Executor {
         if let Some(verdict) = self.world.post.as_mut().and_then(|post| post.go_on(now_ms)) {
             self.world.post = None;
             if let Err(why) = verdict {
-                eprintln!("{why}");
+                note!("{why}");
             }
         }
         if let Some((pid, deadline_ms)) = self.world.shell_probe

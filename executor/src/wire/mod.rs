@@ -6,7 +6,7 @@ use dawn_proto::v1::executor_event::Event;
 use dawn_proto::v1::{self, Reason, TaskState};
 use prost::Message;
 
-use crate::model::{Exit, ExitKind, Plan, Record, Stamped};
+use crate::model::{Exit, ExitKind, OutOfMemory, Plan, Record, Stage, Stamped};
 
 pub use plan::parse_plan;
 
@@ -30,15 +30,22 @@ pub fn encode(plan: &Plan, stamped: &Stamped) -> Vec<u8> {
             message: message.clone(),
             exit_code: *exit_code,
         }),
-        Record::KillBegun { reason, grace_period_ms } => {
-            Event::KillBegun(v1::KillBegun { reason: *reason as i32, grace_period_ms: *grace_period_ms })
-        }
+        Record::KillBegun { reason, grace_period_ms, message } => Event::KillBegun(v1::KillBegun {
+            reason: *reason as i32,
+            grace_period_ms: *grace_period_ms,
+            message: message.clone(),
+        }),
+        Record::StageEntered { stage } => Event::StageEntered(v1::StageEntered { stage: *stage as u32 }),
     };
     v1::ExecutorEvent { sequence: stamped.sequence, at_ms: stamped.at_ms, event: Some(event) }.encode_to_vec()
 }
 
 fn exited(name: String, run: u32, exit: &Exit) -> v1::ProcessExited {
-    let mut exited = v1::ProcessExited { name, run, out_of_memory: exit.out_of_memory, ..v1::ProcessExited::default() };
+    let mut exited = v1::ProcessExited { name, run, ..v1::ProcessExited::default() };
+    if let Some(oom) = exit.oom {
+        exited.out_of_memory = true;
+        (exited.whole_task, exited.memory_peak_bytes) = (oom.whole_task, oom.peak_bytes);
+    }
     match &exit.kind {
         ExitKind::Code(code) => exited.exit_code = Some(*code),
         ExitKind::Signal(signal) => exited.signal = Some(*signal),
@@ -83,7 +90,9 @@ pub fn decode(plan: &Plan, body: &[u8]) -> Result<Stamped, EventError> {
                 (None, Some(signal)) => ExitKind::Signal(signal),
                 (None, None) => ExitKind::NotStarted(exited.start_error),
             };
-            let exit = Exit { kind, out_of_memory: exited.out_of_memory };
+            let (whole_task, peak_bytes) = (exited.whole_task, exited.memory_peak_bytes);
+            let oom = exited.out_of_memory.then_some(OutOfMemory { whole_task, peak_bytes });
+            let exit = Exit { kind, oom };
             Record::ProcessExited { process: process(exited.name)?, run: exited.run, exit }
         }
         Event::TaskChanged(changed) => Record::TaskChanged {
@@ -95,7 +104,12 @@ pub fn decode(plan: &Plan, body: &[u8]) -> Result<Stamped, EventError> {
         Event::KillBegun(kill) => Record::KillBegun {
             reason: Reason::try_from(kill.reason).unwrap_or_default(),
             grace_period_ms: kill.grace_period_ms,
+            message: kill.message,
         },
+        Event::StageEntered(entered) => {
+            let stage = Stage::ALL.into_iter().find(|stage| *stage as u32 == entered.stage);
+            Record::StageEntered { stage: stage.ok_or(EventError::Unknown(sequence))? }
+        }
     };
     Ok(Stamped { sequence, at_ms, record })
 }

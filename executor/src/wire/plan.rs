@@ -6,7 +6,10 @@ use std::path::PathBuf;
 use dawn_proto::{JobKey, TaskId, v1};
 use prost::Message;
 
-use crate::model::{CgroupSetting, Command, Health, Lifecycle, LogRules, MemoryFile, Plan, Probe, Process, Setting};
+use crate::model::{
+    CgroupSetting, Command, Health, Isolation, Lifecycle, LogRules, MemoryFile, Namespaces, Plan, Probe, Process,
+    Setting,
+};
 
 /// Where programs are looked for unless the task says otherwise.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -64,6 +67,7 @@ pub fn parse_plan(body: &[u8]) -> Result<(Plan, Setting), PlanError> {
         health: task.health.as_ref().map(|health| self::health(health, &ports, &references)).transpose()?,
         lifecycle: task.http_lifecycle.as_ref().map(|lifecycle| self::lifecycle(lifecycle, &ports)).transpose()?,
         memory_limit_bytes: cgroup.memory_limit_bytes,
+        disk_limit_bytes: wire.disk_limit_bytes,
         lease_until_ms: wire.lease_until_boot_ms,
     };
     let setting = setting(&wire, task, &ports, &references, cgroup);
@@ -168,6 +172,9 @@ fn health(
             expected_body: http.expected_body.clone(),
         },
         Wire::Tcp(tcp) => Probe::Tcp { port: port("the health check", &tcp.port, ports)? },
+        Wire::Grpc(grpc) => {
+            Probe::Grpc { port: port("the health check", &grpc.port, ports)?, service: grpc.service.clone() }
+        }
         Wire::Shell(command) => Probe::Shell(substitute(command, references)),
     };
     Ok(Health {
@@ -218,10 +225,32 @@ fn setting(
                 (false, _) => Some(MemoryFile::V1(cgroup.memory.into())),
             },
         },
+        isolation: isolation(wire, task, ports),
         logs: LogRules {
             file_size_bytes: or(logs.file_size_bytes, DEFAULT_LOG_FILE_BYTES),
             files: if logs.files == 0 { DEFAULT_LOG_FILES } else { logs.files },
         },
+    }
+}
+
+/// What would be in vain without namespaces makes them needed.
+fn isolation(wire: &v1::ExecutorPlan, task: &v1::TaskSpec, ports: &BTreeMap<String, u16>) -> Isolation {
+    let given = task.isolation.clone().unwrap_or_default();
+    let is_needed = given.read_only_system || !wire.root_layers.is_empty();
+    Isolation {
+        namespaces: match given.namespaces() {
+            _ if is_needed => Namespaces::Required,
+            v1::NamespaceUse::NamespacesAuto => Namespaces::Auto,
+            v1::NamespaceUse::NamespacesNone => Namespaces::Off,
+            v1::NamespaceUse::NamespacesRequired => Namespaces::Required,
+        },
+        seccomp: !given.no_seccomp,
+        keep_capabilities: given.keep_capabilities,
+        read_only_system: given.read_only_system,
+        only_ports: given.enforce_ports.then(|| ports.values().copied().collect()),
+        devices: given.devices.into_iter().map(PathBuf::from).collect(),
+        rlimits: given.rlimits.into_iter().collect(),
+        root_layers: wire.root_layers.iter().map(PathBuf::from).collect(),
     }
 }
 

@@ -4,7 +4,7 @@ use dawn_proto::v1::{self, Reason, TaskState};
 use prost::Message;
 
 use super::{EventError, Request, decode, decode_request, encode, parse_plan};
-use crate::model::{Exit, ExitKind, Plan, Process, Record, Stamped};
+use crate::model::{Exit, ExitKind, OutOfMemory, Plan, Process, Record, Stage, Stamped};
 
 fn plan() -> Plan {
     Plan { processes: vec![Process { name: "web".into(), ..Process::default() }], ..Plan::default() }
@@ -12,20 +12,21 @@ fn plan() -> Plan {
 
 #[test]
 fn every_record_reads_back_as_written() {
-    let exited = |kind, out_of_memory| Record::ProcessExited { process: 0, run: 2, exit: Exit { kind, out_of_memory } };
+    let exited = |kind, oom| Record::ProcessExited { process: 0, run: 2, exit: Exit { kind, oom } };
     let records = [
         Record::ExecutorStarted { pid: 5, start_ticks: 6, generation: 1 },
         Record::ProcessStarted { process: 0, pid: 7, start_ticks: 8, run: 1 },
-        exited(ExitKind::Code(0), false),
-        exited(ExitKind::Signal(9), true),
-        exited(ExitKind::NotStarted("exec x: no".into()), false),
+        exited(ExitKind::Code(0), None),
+        exited(ExitKind::Signal(9), Some(OutOfMemory { whole_task: true, peak_bytes: 5 })),
+        exited(ExitKind::NotStarted("exec x: no".into()), None),
         Record::TaskChanged {
             state: TaskState::Failed,
             reason: Reason::Exited,
             message: "m".into(),
             exit_code: Some(0),
         },
-        Record::KillBegun { reason: Reason::Preempted, grace_period_ms: 3 },
+        Record::KillBegun { reason: Reason::Preempted, grace_period_ms: 3, message: "m".into() },
+        Record::StageEntered { stage: Stage::Finalizing },
     ];
     for (sequence, record) in (1..).zip(records) {
         let stamped = Stamped { sequence, at_ms: 1_000, record };

@@ -128,6 +128,55 @@ fn a_port_nobody_listens_on_fails_and_one_somebody_does_succeeds() {
     assert_eq!((end.reason(), end.message), (Reason::HealthCheck, expected));
 }
 
+/// A real server of gRPC's health service, ill on demand, on a thread that ends with the test program.
+fn serve_grpc() -> (u16, std::sync::mpsc::Sender<tonic_health::ServingStatus>) {
+    let (told, mut states) = tokio::sync::mpsc::unbounded_channel();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let (ports, port) = std::sync::mpsc::channel();
+    thread::spawn(move || receiver.iter().try_for_each(|status| told.send(status)));
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async move {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            ports.send(listener.local_addr().unwrap().port()).unwrap();
+            let (reporter, service) = tonic_health::server::health_reporter();
+            reporter.set_service_status("web", tonic_health::ServingStatus::Serving).await;
+            tokio::spawn(async move {
+                while let Some(status) = states.recv().await {
+                    reporter.set_service_status("web", status).await;
+                }
+            });
+            let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
+            tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming).await.unwrap();
+        });
+    });
+    (port.recv().unwrap(), sender)
+}
+
+#[test]
+fn a_grpc_check_believes_the_status_of_its_service() {
+    let (port, tell) = serve_grpc();
+    let grpc = |service: &str| Probe::Grpc(v1::GrpcProbe { port: "http".into(), service: service.into() });
+    let mut rig = rig_with(grpc("web"), port, 2);
+    rig.start();
+    rig.until_state(TaskState::Running);
+    tell.send(tonic_health::ServingStatus::NotServing).unwrap();
+    let end = rig.ends();
+    let why = format!("gRPC health check on port {port}: status NOT_SERVING");
+    assert_eq!(
+        (end.reason(), end.message),
+        (Reason::HealthCheck, format!("health check failed 2 times in a row: {why}"))
+    );
+    let mut rig = rig_with(grpc("other"), port, 1);
+    rig.start();
+    assert!(rig.ends().message.ends_with("does not know the service asked for"));
+    // What speaks another language, or nothing, is ill and not waited for.
+    let silent = serve(|stream, _| drop(read_request(stream)));
+    let mut rig = rig_with(grpc(""), silent, 1);
+    rig.start();
+    assert!(rig.ends().message.ends_with("no gRPC answer"));
+}
+
 #[test]
 fn a_shell_check_runs_in_the_tasks_groups_and_snoozes() {
     let Some(grouped) = Rig::grouped(Vec::new(), Use::Usual, 0, 0) else { return };
@@ -154,6 +203,7 @@ fn a_shell_check_runs_in_the_tasks_groups_and_snoozes() {
 #[test]
 fn a_shell_check_that_hangs_is_ended() {
     let mut rig = rig_with(Probe::Shell("echo $$ > check; sleep 1000".into()), 1, 1);
+    rig.in_plain_sight();
     rig.start();
     let end = rig.ends();
     assert_eq!(end.message, "health check failed 1 times in a row: ended by a signal, or out of time");

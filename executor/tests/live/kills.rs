@@ -24,6 +24,8 @@ fn a_process_that_obeys_ends_by_sigterm() {
 #[test]
 fn a_task_that_must_not_live_twice_ends_when_nobody_renews_its_lease() {
     let mut rig = Rig::new(vec![shell("main", "exec sleep 1000")]);
+    // In namespaces of its own, but no group, it would end with its first executor.
+    rig.in_plain_sight();
     let boot_ms = || {
         let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
         (uptime.split(' ').next().unwrap().parse::<f64>().unwrap() * 1_000.0) as i64
@@ -97,6 +99,7 @@ fn a_stray_is_gone_after_a_kill_and_after_a_success() {
         for (line, state) in [("exec sleep 1000", TaskState::Killed), ("exit 0", TaskState::Finished)] {
             let line = format!("{STRAY} until test -s stray; do sleep 0.01; done; {line}");
             let Some(mut rig) = Rig::grouped(vec![shell("main", &line)], use_, 0, 0) else { return };
+            rig.in_plain_sight();
             rig.start();
             until("the stray is up", || rig.read_sandbox("stray").ends_with('\n'));
             let stray = rig.read_sandbox("stray").trim().parse().unwrap();
@@ -113,6 +116,7 @@ fn a_stray_is_gone_after_a_kill_and_after_a_success() {
 fn without_groups_strays_are_found_among_the_descendants() {
     let line = format!("{STRAY} until test -s stray; do sleep 0.01; done; exec sleep 1000");
     let mut rig = Rig::new(vec![shell("main", &line)]);
+    rig.in_plain_sight();
     rig.start();
     until("the stray is up", || rig.read_sandbox("stray").ends_with('\n'));
     let stray = rig.read_sandbox("stray").trim().parse().unwrap();

@@ -15,7 +15,7 @@ fn a_process_succeeds_in_its_groups() {
     assert_eq!((end.state(), end.reason(), end.exit_code), (TaskState::Finished, Reason::None, Some(0)));
     assert_eq!(rig.states(), [TaskState::Starting, TaskState::Running, TaskState::Finished]);
     assert_eq!(rig.starts(), [("main".to_string(), 1)]);
-    assert_eq!(rig.events().len(), 6);
+    assert_eq!(rig.events().len(), 7);
     assert_eq!((rig.read_log("main.stdout").as_str(), rig.read_log("main.stderr").as_str()), ("out\n", "err\n"));
     let name = rig.groups.as_ref().unwrap().dirs[0].file_name().unwrap().to_str().unwrap().to_string();
     let inside = rig.read_sandbox("where").lines().filter(|line| line.ends_with(&name)).count();

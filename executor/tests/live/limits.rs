@@ -18,8 +18,11 @@ fn a_memory_hog_is_reported_as_out_of_memory_with_its_limit() {
         rig.start();
         let end = rig.ends();
         assert_eq!((end.state(), end.reason(), end.exit_code), (TaskState::Failed, Reason::OutOfMemory, exit_code));
-        assert_eq!(end.message, "process hog: out of memory (limit 32 MiB)");
-        assert!(rig.exit_of("hog").out_of_memory);
+        assert!(end.message.starts_with("process hog: out of memory (limit 32 MiB, peak 3"), "{}", end.message);
+        let exit = rig.exit_of("hog");
+        let as_a_whole = rig.plan.cgroup.as_ref().unwrap().memory_version == 2;
+        assert_eq!((exit.out_of_memory, exit.whole_task), (true, as_a_whole), "{exit:?}");
+        assert!(exit.memory_peak_bytes > 24 * MIB, "{exit:?}");
     }
 }
 

@@ -5,12 +5,14 @@ mod groups;
 mod rig;
 
 mod checks;
+mod faults;
 mod kills;
 mod life;
 mod limits;
 mod order;
 mod output;
 mod restart;
+mod walls;
 
 #[path = "../../../tests/src/skip.rs"]
 mod skip;

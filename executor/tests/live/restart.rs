@@ -59,9 +59,15 @@ fn the_socket_is_reached_through_a_long_path() {
     assert_eq!(rig.ends().state(), TaskState::Killed);
 }
 
+fn keeps_exit_codes() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    (numbers.next(), numbers.next()) >= (Some(6), Some(15))
+}
+
 #[test]
-fn a_second_executor_watches_what_lives_and_reports_it_lost_when_it_ends() {
-    let line = "echo x >> runs; until test -e go; do sleep 0.01; done";
+fn a_second_executor_watches_what_lives_and_loses_no_exit_code() {
+    let line = "echo x >> runs; until test -e go; do sleep 0.01; done; exit 3";
     let Some(mut rig) = Rig::grouped(vec![shell("main", line)], Use::Usual, 0, 0) else { return };
     rig.start();
     rig.until_state(TaskState::Running);
@@ -71,10 +77,14 @@ fn a_second_executor_watches_what_lives_and_reports_it_lost_when_it_ends() {
     rig.connect();
     std::fs::write(rig.sandbox("go"), "").unwrap();
     let end = rig.ends();
-    assert_eq!((end.state(), end.reason()), (TaskState::Lost, Reason::ExecutorLost));
-    assert_eq!(end.message, "process main: ended after its executor had died, so its exit code is not known");
     assert_eq!(rig.read_sandbox("runs"), "x\n");
-    assert_eq!(rig.states(), [TaskState::Starting, TaskState::Running, TaskState::Lost]);
+    match end.state() {
+        // Before Linux 6.15 the kernel tells nobody but a process's parent.
+        TaskState::Lost if !keeps_exit_codes() => {
+            assert_eq!(end.message, "process main: ended after its executor had died, so its exit code is not known")
+        }
+        _ => assert_eq!((end.state(), end.reason(), end.exit_code), (TaskState::Failed, Reason::Exited, Some(3))),
+    }
 }
 
 #[test]
@@ -88,6 +98,7 @@ fn a_second_executor_kills_what_lives() {
             },
             false => Rig::new(processes),
         };
+        rig.in_plain_sight();
         rig.start();
         until("it is up", || rig.read_sandbox("pid").ends_with('\n'));
         rig.until_state(TaskState::Running);
@@ -108,7 +119,7 @@ fn a_kill_goes_on_after_a_restart() {
     rig.start();
     until("it ignores", || rig.sandbox("up").exists());
     rig.kill(Reason::Preempted, Some(500));
-    until("the kill is recorded", || rig.events().len() == 5);
+    until("the kill is recorded", || rig.events().len() >= 5);
     rig.kill_executor();
     rig.start_again();
     let end = rig.ends();

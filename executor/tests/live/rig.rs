@@ -78,6 +78,12 @@ impl Rig {
         self.plan.task.as_mut().unwrap()
     }
 
+    /// In the machine's own pid namespace, for tasks that tell their pids.
+    pub fn in_plain_sight(&mut self) {
+        let namespaces = v1::NamespaceUse::NamespacesNone.into();
+        self.task().isolation = Some(v1::Isolation { namespaces, ..Default::default() });
+    }
+
     pub fn meta(&self, name: &str) -> PathBuf {
         PathBuf::from(&self.plan.meta).join(name)
     }
@@ -99,9 +105,22 @@ impl Rig {
     }
 
     pub fn start(&mut self) {
+        self.write_plan();
+        self.start_again();
+    }
+
+    pub fn write_plan(&self) {
         let mut plan = fs::File::create(self.meta("plan")).unwrap();
         write_frame(&mut plan, &self.plan.encode_to_vec()).unwrap();
-        self.start_again();
+    }
+
+    /// Of every started process, as the machine sees them.
+    pub fn pids(&self) -> Vec<i32> {
+        let pids = self.events().into_iter().filter_map(|event| match event.event {
+            Some(Event::ProcessStarted(started)) => Some(started.pid),
+            _ => None,
+        });
+        pids.collect()
     }
 
     /// Starts an executor on the directory as it is.

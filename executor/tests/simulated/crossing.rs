@@ -31,7 +31,7 @@ fn at(stage: Stage) -> Sim {
 }
 
 fn exited(process: usize, run: u32) -> Input {
-    Input::Exited { process, run, exit: Exit { kind: code(0), out_of_memory: false } }
+    Input::Exited { process, run, exit: Exit { kind: code(0), oom: None } }
 }
 
 /// From each stage: what is done, and the stage it leads to.

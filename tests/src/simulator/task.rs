@@ -101,7 +101,8 @@ impl World {
         let record = node.record(task).ok_or_else(|| format!("S4: {task} is started without a checkpoint"))?;
         let dir = TaskDir::new(Path::new("/simulated"), task);
         let group = GroupPlan::default();
-        let bytes = dawn_agent::wire::encode_plan(record, &group, &dir, "node").map_err(|error| error.to_string())?;
+        let bytes =
+            dawn_agent::wire::encode_plan(record, &group, &dir, "node", &[]).map_err(|error| error.to_string())?;
         let (plan, _) = dawn_executor::wire::parse_plan(&bytes).map_err(|error| format!("plan of {task}: {error}"))?;
         let drive = Some(Drive::new(plan));
         // What an earlier one started, if there was one, runs on beside it.
@@ -199,7 +200,7 @@ impl World {
         let (process, run) = (*process, found.run);
         executor.processes.remove(&process);
         self.note(|| format!("machine {machine}: process {pid} of {task} ends: {kind:?}"));
-        self.soon(machine, task, 0, Input::Exited { process, run, exit: Exit { kind, out_of_memory: false } });
+        self.soon(machine, task, 0, Input::Exited { process, run, exit: Exit { kind, oom: None } });
     }
 
     fn end_processes(&mut self, machine: usize, task: TaskId, kind: ExitKind) {

@@ -183,7 +183,7 @@ fn an_unacknowledged_report_is_repeated_and_an_acknowledged_one_is_not() {
     world.link(LinkEvent::Ack { task: TaskId(1), sequence: 3 });
     world.now.mono_ms += 6_000;
     let repeated = effects(&mut world, Event::Tick);
-    assert_eq!(sends(repeated), []);
+    assert_eq!(sends(repeated), [] as [u64; 0]);
 }
 
 #[test]

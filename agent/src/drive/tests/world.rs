@@ -49,6 +49,8 @@ pub fn spec(id: u64) -> Arc<Spec> {
         grace_period_ms: 1_000,
         ladder_ms: 0,
         at_most_one: false,
+        further: Default::default(),
+        root: None,
         payload: Vec::new(),
     })
 }

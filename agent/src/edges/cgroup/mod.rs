@@ -4,6 +4,8 @@
 //! The rule for cpu: shares (v1) or weight (v2) in proportion to the demand, and a quota of exactly the demand, so that a
 //! task never runs faster than it will when its neighbours come. Memory: a hard limit, swap not on top of it.
 
+mod device_filter;
+mod extra;
 mod files;
 mod mounts;
 mod v1;
@@ -12,7 +14,7 @@ mod v2;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -23,7 +25,7 @@ use dawn_proto::TaskId;
 
 pub use mounts::{Mounts, MountsError};
 
-use crate::model::{GroupPlan, Limits};
+use crate::model::{FurtherLimits, GroupPlan, Limits};
 
 /// Longest wait for killed processes to leave a group.
 const REMOVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -39,6 +41,8 @@ pub enum CgroupError {
     BadParent(String),
     #[error("the machine has no usable cgroup hierarchy: {0}")]
     Unusable(&'static str),
+    #[error("the machine has no cgroup controller {0}, which the task's isolation asks for")]
+    NoController(&'static str),
     #[error(transparent)]
     Mounts(#[from] MountsError),
 }
@@ -54,6 +58,10 @@ pub struct Tree {
     v1: Option<v1::Parents>,
     /// Hybrid: without controllers, for tracking and killing. Pure v2: the one with the limits.
     v2: Option<PathBuf>,
+    /// Version 1 parents by controller for those who ask.
+    extra: BTreeMap<&'static str, PathBuf>,
+    /// Whose disk io limits are about.
+    disk: PathBuf,
     /// Levels of the parents below their roots.
     depth: usize,
 }
@@ -63,11 +71,13 @@ impl Tree {
     ///
     /// # Errors
     /// When one can't be made or written: no rights, or nothing mounted.
-    pub fn create(mounts: &Mounts, parent: &str) -> Result<Self, CgroupError> {
+    pub fn create(mounts: &Mounts, parent: &str, disk: &Path) -> Result<Self, CgroupError> {
         let relative = checked_parent(parent)?;
         let tree = Tree {
             v1: mounts.v1().map(|v1| v1::Parents::new(v1, relative)),
             v2: mounts.v2().map(|root| root.join(relative)),
+            extra: mounts.extra().map(|(name, root)| (name, root.join(relative))).collect(),
+            disk: disk.to_path_buf(),
             depth: relative.components().count(),
         };
         match &tree {
@@ -82,6 +92,13 @@ impl Tree {
                 v2::create_parent(root, relative)?;
             }
             Tree { v1: None, v2: None, .. } => return Err(CgroupError::Unusable("none is mounted")),
+        }
+        for (name, path) in &tree.extra {
+            fs::create_dir_all(path).map_err(io_error("create", path))?;
+            if *name == "cpuset" {
+                let above: Vec<&Path> = path.ancestors().take(tree.depth).collect();
+                above.into_iter().rev().try_for_each(extra::inherit)?;
+            }
         }
         for path in tree.parents() {
             let procs = path.join(files::PROCS);
@@ -103,16 +120,38 @@ impl Tree {
         self.v1.iter().flat_map(v1::Parents::paths).chain(self.v2.as_deref())
     }
 
+    /// Every group a task has, and those it may have.
     fn groups(&self, task: TaskId) -> Vec<PathBuf> {
-        self.parents().map(|parent| parent.join(task.to_string())).collect()
+        self.parents()
+            .chain(self.extra.values().map(PathBuf::as_path))
+            .map(|parent| parent.join(task.to_string()))
+            .collect()
+    }
+
+    /// The group of a version 1 controller that limits what only those have who ask.
+    fn asked(&self, controller: &'static str, task: TaskId) -> Result<PathBuf, CgroupError> {
+        match self.extra.get(controller) {
+            Some(parent) => Ok(parent.join(task.to_string())),
+            None => Err(CgroupError::NoController(controller)),
+        }
     }
 
     /// Where a task's processes will go; the same before and after the groups are made.
-    pub fn plan(&self, task: TaskId) -> GroupPlan {
+    pub fn plan(&self, task: TaskId, limits: &Limits) -> GroupPlan {
         let v2 = self.v2.as_ref().map(|parent| parent.join(task.to_string()));
         let v1_memory = self.v1.as_ref().and_then(|v1| v1.memory()).map(|parent| parent.join(task.to_string()));
         let memory_version = if v1_memory.is_some() { 1 } else { 2 };
-        GroupPlan { join: self.groups(task), kill: v2.clone(), memory: v1_memory.or(v2), memory_version }
+        let mut join: Vec<PathBuf> = self.parents().map(|parent| parent.join(task.to_string())).collect();
+        if self.v1.is_some() {
+            // What is not there is told when the groups are made.
+            join.extend(self.v1_extras(&limits.further).filter_map(|name| self.asked(name, task).ok()));
+        }
+        GroupPlan { join, kill: v2.clone(), memory: v1_memory.or(v2), memory_version }
+    }
+
+    /// Version 1 controllers needed by who asks; where a version 2 group is, that one filters devices.
+    fn v1_extras(&self, limits: &FurtherLimits) -> impl Iterator<Item = &'static str> {
+        extra::needed(limits).filter(|name| *name != "devices" || self.v2.is_none())
     }
 
     /// Makes and limits a task's groups. A repeat is harmless.
@@ -120,17 +159,38 @@ impl Tree {
     /// # Errors
     /// Names the group and what could not be done to it.
     pub fn make(&self, task: TaskId, limits: &Limits) -> Result<(), CgroupError> {
-        for path in self.groups(task) {
+        for path in self.plan(task, limits).join {
             match fs::create_dir(&path) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 made => made.map_err(io_error("create", &path))?,
             }
         }
         match (&self.v1, &self.v2) {
-            (Some(v1), _) => v1.limit(&task.to_string(), limits),
-            (None, Some(parent)) => v2::limit(&parent.join(task.to_string()), limits),
-            (None, None) => Ok(()),
+            (Some(v1), _) => v1.limit(&task.to_string(), limits)?,
+            (None, Some(parent)) => v2::limit(&parent.join(task.to_string()), limits)?,
+            (None, None) => {}
         }
+        self.limit_further(task, &limits.further)
+    }
+
+    fn limit_further(&self, task: TaskId, limits: &FurtherLimits) -> Result<(), CgroupError> {
+        let v2 = self.v2.as_ref().map(|parent| parent.join(task.to_string()));
+        for controller in extra::needed(limits) {
+            // On a hybrid machine version 2 has no controllers; devices are a program, not a controller.
+            let is_v2 = self.v1.is_none() || (controller == "devices" && v2.is_some());
+            let path = match &v2 {
+                Some(path) if is_v2 && extra::is_there(path, controller) => path.clone(),
+                _ if self.v1.is_none() => return Err(CgroupError::NoController(controller)),
+                _ => self.asked(controller, task)?,
+            };
+            match controller {
+                "cpuset" => extra::keep_to_cpus(&path, &limits.cpuset, is_v2)?,
+                "blkio" => extra::limit_io(&path, &limits.io, &self.disk, is_v2)?,
+                _ if is_v2 => extra::filter_devices(&path, &extra::devices(&limits.devices)?)?,
+                _ => extra::restrict_devices(&path, &extra::devices(&limits.devices)?)?,
+            }
+        }
+        Ok(())
     }
 
     /// Kills every process of a task; they may still be dying when this returns.
@@ -179,7 +239,7 @@ impl Tree {
 
     /// Removes empty groups of tasks that are not `known`: what a clean-up cut short has left. Nothing is killed by it.
     pub fn remove_strangers(&self, known: &BTreeSet<TaskId>) {
-        for parent in self.parents() {
+        for parent in self.parents().chain(self.extra.values().map(PathBuf::as_path)) {
             for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
                 let name = entry.file_name();
                 let task = name.to_str().and_then(|name| name.strip_prefix('t')?.parse().ok()).map(TaskId);
@@ -193,7 +253,7 @@ impl Tree {
 
     /// Removes the parents, and those above them up to the root, if they are empty.
     pub fn remove_parents(&self) {
-        for parent in self.parents() {
+        for parent in self.parents().chain(self.extra.values().map(PathBuf::as_path)) {
             // Busy: a task runs on, or another agent, and its group keeps the parent.
             let _ = parent.ancestors().take(self.depth).try_for_each(fs::remove_dir);
         }

@@ -5,6 +5,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::extra;
+
 /// Version 1 controllers a task's groups use, when they are mounted. On a hybrid machine the version 2 group counts cpu
 /// time and freezes, so a process has fewer groups to join.
 const V1_CONTROLLERS: [&str; 5] = ["cpu", "memory", "pids", "cpuacct", "freezer"];
@@ -43,7 +45,8 @@ impl Mounts {
             match kind {
                 Some("cgroup2") if mounts.v2.is_none() => mounts.v2 = Some(place),
                 Some("cgroup") => {
-                    for controller in options.split(',').filter(|option| V1_CONTROLLERS.contains(option)) {
+                    let is_ours = |option: &&str| V1_CONTROLLERS.contains(option) || extra::V1.contains(option);
+                    for controller in options.split(',').filter(is_ours) {
                         mounts.v1.entry(controller.to_string()).or_insert_with(|| place.clone());
                     }
                 }
@@ -60,6 +63,11 @@ impl Mounts {
         }
         let used: &[&str] = if self.v2.is_some() { &V1_CONTROLLERS_HYBRID } else { &V1_CONTROLLERS };
         Some(used.iter().filter_map(|name| Some((*name, self.v1.get(*name)?.as_path()))).collect())
+    }
+
+    /// Version 1 roots of the controllers only those use who ask.
+    pub(super) fn extra(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        extra::V1.into_iter().filter_map(|name| Some((name, self.v1.get(name)?.as_path())))
     }
 
     pub(super) fn v2(&self) -> Option<&Path> {
@@ -107,5 +115,6 @@ mod tests {
     fn pure_v1_also_counts_cpu_time_and_freezes() {
         let mounts = Mounts::parse("1 1 0:1 / /c rw - cgroup cgroup rw,cpu,cpuacct,memory,freezer,blkio\n");
         assert_eq!(mounts.v1().unwrap().len(), 4);
+        assert_eq!(mounts.extra().map(|(name, _)| name).collect::<Vec<_>>(), ["blkio"]);
     }
 }

@@ -9,9 +9,15 @@ use std::process::Command;
 use dawn_proto::TaskId;
 
 use super::{CgroupError, Mounts, Tree, v1, v2};
-use crate::model::Limits;
+use crate::model::{FurtherLimits, IoLimits, Limits};
 
-const LIMITS: Limits = Limits { cpu_milli: 1_500, memory_bytes: 64 << 20, max_pids: 10 };
+const LIMITS: Limits = Limits { cpu_milli: 1_500, memory_bytes: 64 << 20, max_pids: 10, further: NOTHING };
+const NOTHING: FurtherLimits = FurtherLimits {
+    swap_bytes: 0,
+    cpuset: String::new(),
+    io: IoLimits { read_bytes_per_s: 0, write_bytes_per_s: 0, read_ops_per_s: 0, write_ops_per_s: 0, weight: 0 },
+    devices: Vec::new(),
+};
 
 fn read(path: &Path, file: &str) -> String {
     fs::read_to_string(path.join(file)).unwrap().trim().to_string()
@@ -77,17 +83,17 @@ fn a_v2_parent_hands_its_controllers_down_level_by_level() {
 #[test]
 fn a_parent_that_leads_elsewhere_is_refused() {
     for parent in ["", "/dawn", "../dawn", "dawn/..", "./dawn"] {
-        let error = Tree::create(&Mounts::default(), parent).unwrap_err();
+        let error = Tree::create(&Mounts::default(), parent, Path::new("/")).unwrap_err();
         assert!(matches!(error, CgroupError::BadParent(_)), "{parent:?}: {error}");
     }
-    let error = Tree::create(&Mounts::default(), "dawn").unwrap_err();
+    let error = Tree::create(&Mounts::default(), "dawn", Path::new("/")).unwrap_err();
     assert!(matches!(error, CgroupError::Unusable(_)), "{error}");
 }
 
 /// A tree of its own on the real kernel; None, loudly, where cgroups can't be made.
 fn real_tree(name: &str) -> Option<Tree> {
     let parent = format!("dawn-test-{}-{name}/agent-1", std::process::id());
-    match Tree::create(&Mounts::detect().unwrap(), &parent) {
+    match Tree::create(&Mounts::detect().unwrap(), &parent, Path::new(env!("CARGO_MANIFEST_DIR"))) {
         Ok(tree) => Some(tree),
         Err(error) => {
             crate::skip::skip(&format!("no cgroups here: {error}"));
@@ -102,7 +108,7 @@ fn real_groups_carry_their_limits_kill_what_is_in_them_and_go() {
     let task = TaskId(1);
     tree.make(task, &LIMITS).unwrap();
     tree.make(task, &LIMITS).unwrap();
-    let plan = tree.plan(task);
+    let plan = tree.plan(task, &LIMITS);
     let memory = plan.memory.clone().unwrap();
     let file = if plan.memory_version == 1 { "memory.limit_in_bytes" } else { "memory.max" };
     assert_eq!(read(&memory, file), (64 << 20).to_string());
@@ -135,10 +141,76 @@ fn groups_left_behind_go_at_the_next_start_unless_they_are_known() {
     tree.make(known, &LIMITS).unwrap();
     tree.make(stranger, &LIMITS).unwrap();
     tree.remove_strangers(&BTreeSet::from([known]));
-    assert!(tree.plan(known).join.iter().all(|group| group.exists()));
-    assert!(tree.plan(stranger).join.iter().all(|group| !group.exists()));
+    assert!(tree.plan(known, &LIMITS).join.iter().all(|group| group.exists()));
+    assert!(tree.plan(stranger, &LIMITS).join.iter().all(|group| !group.exists()));
     tree.remove_parents();
-    assert!(tree.plan(known).join.iter().all(|group| group.exists()), "a busy parent stays");
+    assert!(tree.plan(known, &LIMITS).join.iter().all(|group| group.exists()), "a busy parent stays");
     tree.remove(known).unwrap();
+    tree.remove_parents();
+}
+
+/// Runs a shell line in the groups of a plan; whether it succeeded.
+fn succeeds_in(plan: &crate::model::GroupPlan, line: &str) -> bool {
+    let join: Vec<String> =
+        plan.join.iter().map(|group| format!("echo $$ > {}/cgroup.procs", group.display())).collect();
+    Command::new("/bin/sh").args(["-c", &format!("{} && {line}", join.join(" && "))]).status().unwrap().success()
+}
+
+#[test]
+fn devices_and_cpus_are_kept_to_what_was_asked_for() {
+    let Some(tree) = real_tree("extra") else { return };
+    let task = TaskId(1);
+    let devices = vec!["/dev/loop-control".to_string()];
+    let further = FurtherLimits { cpuset: "0".into(), devices, ..NOTHING };
+    let limits = Limits { further, ..LIMITS };
+    match tree.make(task, &limits) {
+        Err(CgroupError::NoController(name)) => {
+            return crate::skip::skip(&format!("this kernel has no {name} controller"));
+        }
+        made => made.unwrap(),
+    }
+    tree.make(task, &limits).unwrap();
+    let plan = tree.plan(task, &limits);
+    assert!(succeeds_in(&plan, "grep -q 'Cpus_allowed_list:.0$' /proc/self/status"));
+    assert!(succeeds_in(&plan, "head -c 1 /dev/urandom > /dev/null"));
+    if Path::new("/dev/kmsg").exists() {
+        assert!(!succeeds_in(&plan, "exec 3< /dev/kmsg 2> /dev/null"), "not asked for");
+    }
+    if fs::File::open("/dev/loop-control").is_ok() {
+        assert!(succeeds_in(&plan, "exec 3< /dev/loop-control"), "asked for");
+    }
+    tree.remove(task).unwrap();
+    tree.remove_parents();
+    assert!(plan.join.iter().all(|group| !group.exists()));
+}
+
+#[test]
+fn a_device_that_is_none_is_named() {
+    let Some(tree) = real_tree("nodev") else { return };
+    for (path, why) in [("/dev/no-such", "No such file"), ("/etc/passwd", "no device file")] {
+        let limits = Limits { further: FurtherLimits { devices: vec![path.into()], ..NOTHING }, ..LIMITS };
+        let error = tree.make(TaskId(1), &limits).unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(error.to_string().contains(path) && cause.contains(why), "{error}: {cause}");
+    }
+    tree.remove(TaskId(1)).unwrap();
+    tree.remove_parents();
+}
+
+#[test]
+fn io_of_the_disk_is_limited_where_the_kernel_can() {
+    let Some(tree) = real_tree("io") else { return };
+    let io = IoLimits { write_bytes_per_s: 1 << 20, ..IoLimits::default() };
+    let limits = Limits { further: FurtherLimits { io, ..NOTHING }, ..LIMITS };
+    match tree.make(TaskId(1), &limits) {
+        Ok(()) => {
+            let plan = tree.plan(TaskId(1), &limits);
+            let group = plan.join.last().unwrap();
+            let file = if tree.v1.is_some() { "blkio.throttle.write_bps_device" } else { "io.max" };
+            assert!(read(group, file).contains("1048576"), "{}", read(group, file));
+        }
+        Err(error) => crate::skip::skip(&format!("this kernel has no io limits for this disk: {error}")),
+    }
+    tree.remove(TaskId(1)).unwrap();
     tree.remove_parents();
 }

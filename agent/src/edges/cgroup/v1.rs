@@ -72,7 +72,7 @@ impl Parents {
             limit_cpu(&path, limits.cpu_milli).map_err(failed("cpu", &path))?;
         }
         if let Some(path) = place("memory").filter(|_| limits.memory_bytes > 0) {
-            limit_memory(&path, limits.memory_bytes).map_err(failed("memory", &path))?;
+            limit_memory(&path, limits.memory_bytes, limits.further.swap_bytes).map_err(failed("memory", &path))?;
         }
         if let Some(path) = place("pids").filter(|_| limits.max_pids > 0) {
             let pids = PidController::new(path.clone(), false);
@@ -94,14 +94,15 @@ fn limit_cpu(path: &Path, cpu_milli: u64) -> Result<(), Error> {
     cpu.set_cfs_quota(quota_us(cpu_milli))
 }
 
-fn limit_memory(path: &Path, bytes: u64) -> Result<(), Error> {
+fn limit_memory(path: &Path, bytes: u64, swap_bytes: u64) -> Result<(), Error> {
     let memory = MemController::new(path.to_path_buf(), false);
     let limit = i64::try_from(bytes).unwrap_or(i64::MAX);
+    let together = limit.saturating_add_unsigned(swap_bytes);
     let swap_counts = path.join(MEMSW_LIMIT).exists();
     // The kernel keeps memory <= memory+swap at every write: a repeat that raises has to raise the latter first.
-    if swap_counts && memory.set_memswap_limit(limit).is_ok() {
+    if swap_counts && memory.set_memswap_limit(together).is_ok() {
         return memory.set_limit(limit);
     }
     memory.set_limit(limit)?;
-    if swap_counts { memory.set_memswap_limit(limit) } else { Ok(()) }
+    if swap_counts { memory.set_memswap_limit(together) } else { Ok(()) }
 }

@@ -16,6 +16,8 @@ use crate::model::Limits;
 
 const SUBTREE_CONTROL: &str = "cgroup.subtree_control";
 const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
+/// For those who ask; a kernel may lack them.
+const FURTHER: [&str; 2] = ["cpuset", "io"];
 const KILL: &str = "cgroup.kill";
 const OOM_GROUP: &str = "memory.oom.group";
 const SWAP_MAX: &str = "memory.swap.max";
@@ -43,6 +45,11 @@ pub(super) fn create_parent(root: &Path, relative: &Path) -> Result<(), CgroupEr
 fn enable_controllers(path: &Path) -> Result<(), CgroupError> {
     let file = path.join(SUBTREE_CONTROL);
     let enabled = fs::read_to_string(&file).map_err(io_error("read", &file))?;
+    let there = fs::read_to_string(path.join("cgroup.controllers")).unwrap_or_default();
+    for controller in FURTHER.into_iter().filter(|name| there.split_whitespace().any(|one| one == *name)) {
+        // Refused only to who asks for it, by the file that is then not there.
+        let _ = fs::write(&file, format!("+{controller}"));
+    }
     for controller in CONTROLLERS {
         if !enabled.split_whitespace().any(|name| name == controller) {
             fs::write(&file, format!("+{controller}")).map_err(|source| CgroupError::Limit {
@@ -66,7 +73,7 @@ pub(super) fn limit(path: &Path, limits: &Limits) -> Result<(), CgroupError> {
         quota.map_err(failed("cpu", path))?;
     }
     if limits.memory_bytes > 0 {
-        limit_memory(path, limits.memory_bytes)?;
+        limit_memory(path, limits.memory_bytes, limits.further.swap_bytes)?;
     }
     if limits.max_pids > 0 {
         let pids = PidController::new(path.to_path_buf(), true);
@@ -75,12 +82,12 @@ pub(super) fn limit(path: &Path, limits: &Limits) -> Result<(), CgroupError> {
     Ok(())
 }
 
-fn limit_memory(path: &Path, bytes: u64) -> Result<(), CgroupError> {
+fn limit_memory(path: &Path, bytes: u64, swap_bytes: u64) -> Result<(), CgroupError> {
     let memory = MemController::new(path.to_path_buf(), true);
     memory.set_limit(i64::try_from(bytes).unwrap_or(i64::MAX)).map_err(failed("memory", path))?;
     // cgroups-rs knows neither "the whole task dies together" nor "no swap at all".
     write(path, OOM_GROUP, "1")?;
-    if path.join(SWAP_MAX).exists() { write(path, SWAP_MAX, "0") } else { Ok(()) }
+    if path.join(SWAP_MAX).exists() { write(path, SWAP_MAX, &swap_bytes.to_string()) } else { Ok(()) }
 }
 
 fn write(path: &Path, file: &str, value: &str) -> Result<(), CgroupError> {

@@ -10,7 +10,7 @@ use dawn_proto::{TaskId, Timestamp};
 use tracing::warn;
 
 use super::{CheckpointError, framed, io_error, read_framed, replace_file, sync_dir};
-use crate::model::{RecoveredRecord, Report, TaskDir};
+use crate::model::{RecoveredRecord, Report, RootFs, TaskDir};
 use crate::wire;
 
 /// A task directory as the checkpoint knows it; the executor's side comes from its event log.
@@ -150,6 +150,11 @@ impl Tasks {
     pub fn processes(&self, task: TaskId, default_pids: u32) -> Option<Vec<String>> {
         read_or_warn(&self.dir(task).plan(), |body| wire::decode_plan(body, default_pids).ok())
             .map(|kept| kept.processes)
+    }
+
+    /// The root file system of a task's plan; None: it brings none.
+    pub fn root(&self, task: TaskId, default_pids: u32) -> Option<RootFs> {
+        read_or_warn(&self.dir(task).plan(), |body| wire::decode_plan(body, default_pids).ok())?.root
     }
 
     fn find(&self, task: TaskId, default_pids: u32) -> FoundTask {

@@ -14,6 +14,8 @@ const MAX_ANSWER_BYTES: usize = MAX_HEAD_BYTES + 4 * MAX_BODY_BYTES;
 pub enum Expectation {
     /// That somebody listens.
     Connection,
+    /// Of gRPC's health service.
+    Serving,
     Answer {
         /// None: any 2xx or 3xx.
         status: Option<u16>,

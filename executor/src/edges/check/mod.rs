@@ -1,6 +1,7 @@
-//! One question to a port of the task, without ever blocking: TCP connect, HTTP GET, or HTTP POST. Not here: shell
+//! One question to a port of the task, without ever blocking: TCP connect, HTTP GET or POST, or gRPC health. Not here: shell
 //! checks, which are processes, and what the answers mean for the task.
 
+mod grpc;
 mod http;
 
 use std::io::{self, ErrorKind, Read, Write};
@@ -44,6 +45,11 @@ impl Exchange {
             Probe::Tcp { port } => {
                 let subject = format!("connect to port {port}");
                 Exchange::start(*port, Vec::new(), Expectation::Connection, subject, deadline_ms).map(Some)
+            }
+            Probe::Grpc { port, service } => {
+                let subject = format!("gRPC health check on port {port}");
+                Exchange::start(*port, grpc::request(service, *port), Expectation::Serving, subject, deadline_ms)
+                    .map(Some)
             }
             Probe::Http { port, path, expected_status, expected_body } => {
                 let path = http::absolute(path);
@@ -124,7 +130,11 @@ impl Exchange {
         loop {
             let received = self.stream.read(&mut chunk)?;
             self.answer.extend_from_slice(&chunk[..received]);
-            if let Some(verdict) = http::judge(&self.expectation, &self.answer, received == 0) {
+            let verdict = match self.expectation {
+                Expectation::Serving => grpc::judge(&self.answer, received == 0),
+                _ => http::judge(&self.expectation, &self.answer, received == 0),
+            };
+            if let Some(verdict) = verdict {
                 return Ok(verdict);
             }
         }

@@ -18,6 +18,8 @@ const KILL: &str = "cgroup.kill";
 const FREEZER_STATE: &str = "freezer.state";
 const OOM_CONTROL: &str = "memory.oom_control";
 const MEMORY_EVENTS: &str = "memory.events";
+const MAX_USAGE: &str = "memory.max_usage_in_bytes";
+const MEMORY_PEAK: &str = "memory.peak";
 /// Groups a task may make below its own, where it has the right to.
 const MAX_DEPTH: usize = 8;
 /// A forking task is outrun within these many rounds, or the next call goes on.
@@ -64,6 +66,10 @@ impl Group {
                 // Where the kernel does it at once; the signals below are for whoever is only in the other groups.
                 let _ = fs::write(dir.join(KILL), "1");
             }
+            if self.setting.kill.is_none() {
+                // Frozen, nobody forks while the signals go out.
+                self.set_freezer("FROZEN");
+            }
             for pid in &members {
                 let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
             }
@@ -72,22 +78,36 @@ impl Group {
         self.members().is_empty()
     }
 
-    /// OOM kills so far; 0 where the kernel does not tell.
-    pub fn oom_kills(&self) -> u64 {
+    /// OOM kills so far, of single processes and of the whole task; 0 where the kernel does not tell.
+    pub fn oom_kills(&self) -> OomKills {
         let path = match &self.setting.memory {
-            None => return 0,
+            None => return OomKills::default(),
             Some(MemoryFile::V1(dir)) => dir.join(OOM_CONTROL),
             Some(MemoryFile::V2(dir)) => dir.join(MEMORY_EVENTS),
         };
-        fs::read_to_string(path).map_or(0, |text| oom_kills_in(&text))
+        fs::read_to_string(path).map_or_else(|_| OomKills::default(), |text| oom_kills_in(&text))
+    }
+
+    /// The most memory the task ever had; 0: not known.
+    pub fn memory_peak_bytes(&self) -> u64 {
+        let path = match &self.setting.memory {
+            None => return 0,
+            Some(MemoryFile::V1(dir)) => dir.join(MAX_USAGE),
+            Some(MemoryFile::V2(dir)) => dir.join(MEMORY_PEAK),
+        };
+        fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
     }
 
     /// A frozen v1 group takes no signal before it is thawed.
     fn thaw(&self) {
+        self.set_freezer("THAWED");
+    }
+
+    fn set_freezer(&self, state: &str) {
         for dir in &self.setting.join {
-            let state = dir.join(FREEZER_STATE);
-            if state.exists() {
-                let _ = fs::write(state, "THAWED");
+            let file = dir.join(FREEZER_STATE);
+            if file.exists() {
+                let _ = fs::write(file, state);
             }
         }
     }
@@ -123,10 +143,21 @@ fn collect(dir: &Path, depth: usize, members: &mut BTreeSet<i32>) -> io::Result<
     Ok(())
 }
 
+/// What the kernel has counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OomKills {
+    pub processes: u64,
+    /// Version 2 alone ends a whole group at once.
+    pub groups: u64,
+}
+
 /// `oom_kill N` is a line of both versions' files.
-fn oom_kills_in(text: &str) -> u64 {
-    let count = |line: &str| line.strip_prefix("oom_kill ")?.trim().parse().ok();
-    text.lines().find_map(count).unwrap_or(0)
+fn oom_kills_in(text: &str) -> OomKills {
+    let count = |name: &str| {
+        let counted = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok();
+        text.lines().find_map(counted).unwrap_or(0)
+    };
+    OomKills { processes: count("oom_kill"), groups: count("oom_group_kill") }
 }
 
 #[cfg(test)]
@@ -135,9 +166,10 @@ mod tests {
 
     #[test]
     fn the_counter_is_read_from_both_versions() {
-        assert_eq!(oom_kills_in("oom_kill_disable 0\nunder_oom 0\noom_kill 3\n"), 3);
-        assert_eq!(oom_kills_in("low 0\nhigh 0\nmax 12\noom 2\noom_kill 2\noom_group_kill 0\n"), 2);
-        assert_eq!(oom_kills_in(""), 0);
+        let kills = |processes, groups| OomKills { processes, groups };
+        assert_eq!(oom_kills_in("oom_kill_disable 0\nunder_oom 0\noom_kill 3\n"), kills(3, 0));
+        assert_eq!(oom_kills_in("low 0\nhigh 0\nmax 12\noom 2\noom_kill 2\noom_group_kill 1\n"), kills(2, 1));
+        assert_eq!(oom_kills_in(""), kills(0, 0));
     }
 
     #[test]

@@ -1,20 +1,28 @@
 //! Starts one program: everything is looked up and laid out here, so that the child (child.rs) only makes system calls.
 
 mod child;
+mod limits;
+mod mounts;
+mod ports;
+mod root;
+mod seccomp;
+mod space;
 
 use std::collections::BTreeMap;
-use std::ffi::{CString, OsStr};
+use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 use nix::libc;
+use seccompiler::sock_filter;
 
-use crate::model::{Command, Setting};
+pub use space::Space;
+
+use crate::model::{Command, Namespaces, Setting};
 
 /// Why a program was not started; the text is the user's.
 #[derive(Debug, thiserror::Error)]
@@ -63,24 +71,71 @@ pub struct Child {
     pub output: Option<(OwnedFd, OwnedFd)>,
 }
 
-/// Starts `program` in the task's cgroups as the task's user, in a session of its own. It runs no code of its own
-/// outside them. Without `output`, what it says goes nowhere.
+/// What keeps a task to itself, made once: its namespaces, and the rules each of its processes takes on.
+#[derive(Debug, Default)]
+pub struct Walls {
+    pub space: Option<Space>,
+    filter: Option<Vec<sock_filter>>,
+    ports: Option<OwnedFd>,
+    limits: Vec<(libc::__rlimit_resource_t, u64)>,
+    is_refused: bool,
+}
+
+impl Walls {
+    /// What `setting` asks for. Namespaces that may be done without are done without where they can't be made, which is
+    /// written to standard error.
+    ///
+    /// # Errors
+    /// What can't be had and can't be done without.
+    pub fn raise(&mut self, setting: &Setting) -> Result<(), SpawnError> {
+        let isolation = &setting.isolation;
+        if self.space.is_none() && !self.is_refused {
+            match (isolation.namespaces, nix::unistd::geteuid().is_root()) {
+                (Namespaces::Off, _) | (Namespaces::Auto, false) => {}
+                (Namespaces::Auto, true) => match Space::make(setting) {
+                    Ok(space) => self.space = Some(space),
+                    Err(error) => {
+                        self.is_refused = true;
+                        note!("no namespaces of its own: {error}");
+                    }
+                },
+                (Namespaces::Required, _) => self.space = Some(Space::make(setting)?),
+            }
+        }
+        if self.filter.is_none() {
+            self.filter = Some(if isolation.seccomp { seccomp::program() } else { Vec::new() });
+        }
+        if let (None, Some(ports)) = (&self.ports, &isolation.only_ports) {
+            self.ports = Some(ports::ruleset(ports).map_err(step("enforce ports"))?);
+        }
+        if self.limits.is_empty() {
+            let number = |(name, limit): &(String, u64)| Some((limits::resource(name)?, *limit));
+            self.limits = isolation.rlimits.iter().filter_map(number).collect();
+        }
+        Ok(())
+    }
+}
+
+fn step<E: Into<io::Error>>(what: &str) -> impl FnOnce(E) -> SpawnError {
+    let what = what.to_string();
+    move |source| SpawnError::Step { what, source: source.into() }
+}
+
+/// Starts `program` in the task's cgroups and behind its walls, as the task's user, in a session of its own. It runs no
+/// code of its own outside them. Without `output`, what it says goes nowhere.
 ///
 /// # Errors
 /// The step that failed; nothing runs then.
-pub fn spawn(program: &Program, setting: &Setting, output: bool) -> Result<Child, SpawnError> {
+pub fn spawn(program: &Program, setting: &Setting, walls: &mut Walls, output: bool) -> Result<Child, SpawnError> {
     let text = |bytes: &[u8]| CString::new(bytes).map_err(|_| SpawnError::Nul);
-    let path = look_up(&program.argv[0], &program.env, &setting.sandbox)?;
+    walls.raise(setting)?;
+    let paths = candidates(&program.argv[0], &program.env)?;
     let argv = program.argv.iter().map(|arg| text(arg.as_bytes())).collect::<Result<Vec<_>, _>>()?;
     let env = program.env.iter().map(|(key, value)| text(format!("{key}={value}").as_bytes()));
     let env = env.collect::<Result<Vec<_>, _>>()?;
-    let step = |what: &str| {
-        let what = what.to_string();
-        move |source: io::Error| SpawnError::Step { what, source }
-    };
     let mut joins = Joins::open(&setting.cgroup.join)?;
     let null = File::options().read(true).write(true).open("/dev/null").map_err(step("open /dev/null"))?;
-    let pipe = || nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|errno| step("pipe")(errno.into()));
+    let pipe = || nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(step("pipe"));
     let pipes = if output { Some((pipe()?, pipe()?)) } else { None };
     let (stdout, stderr) = match &pipes {
         Some(((_, out), (_, err))) => (out.as_raw_fd(), err.as_raw_fd()),
@@ -88,32 +143,54 @@ pub fn spawn(program: &Program, setting: &Setting, output: bool) -> Result<Child
     };
     let euid = nix::unistd::geteuid().as_raw();
     let mut layout = child::Layout {
-        path: text(path.as_os_str().as_bytes())?,
+        paths: child::pointers(&paths),
         argv: child::pointers(&argv),
         env: child::pointers(&env),
         joins: Vec::new(),
         born_in: None,
         stdio: [null.as_raw_fd(), stdout, stderr],
         sandbox: text(setting.sandbox.as_os_str().as_bytes())?,
+        enter: walls.space.as_ref().map(Space::entry),
+        limits: walls.limits.clone(),
+        // Any other user has none, and can gain none.
+        drop_capabilities: euid == 0 && setting.uid == 0 && !setting.isolation.keep_capabilities,
+        ports: walls.ports.as_ref().map(AsRawFd::as_raw_fd),
+        filter: walls.filter.as_deref().unwrap_or_default(),
         // Somebody other than root can only stay who they are.
         user: (euid == 0 || euid != setting.uid).then(|| (setting.uid, setting.gid, setting.groups.clone())),
         reset_oom_score: oom_score_is_changed(),
     };
-    let pid = joins.start(&mut layout)?.map_err(|(failed, errno)| {
-        let what = match failed {
-            child::Step::Fork => match &joins.born_in {
-                Some((dir, _)) => format!("fork into cgroup {}", dir.display()),
-                None => "fork".to_string(),
-            },
-            child::Step::Join => "join cgroup".to_string(),
-            child::Step::Stdio => "standard files".to_string(),
-            child::Step::Chdir => format!("chdir {}", setting.sandbox.display()),
-            child::Step::User => format!("become user {} group {}", setting.uid, setting.gid),
-            child::Step::Exec => format!("exec {}", path.display()),
-        };
-        SpawnError::Step { what, source: io::Error::from_raw_os_error(errno) }
-    })?;
+    let pid = joins.start(&mut layout)?.map_err(|failed| explain(failed, program, setting, &joins))?;
     Ok(Child { pid, output: pipes.map(|((out, _), (err, _))| (out, err)) })
+}
+
+/// In the user's words.
+fn explain((failed, errno): (child::Step, i32), program: &Program, setting: &Setting, joins: &Joins) -> SpawnError {
+    let name = &program.argv[0];
+    let what = match failed {
+        child::Step::Fork => match &joins.born_in {
+            Some((dir, _)) => format!("fork into cgroup {}", dir.display()),
+            None => "fork".to_string(),
+        },
+        child::Step::Join => "join cgroup".to_string(),
+        child::Step::Namespaces => "enter namespaces".to_string(),
+        child::Step::Stdio => "standard files".to_string(),
+        child::Step::Chdir => format!("chdir {}", setting.sandbox.display()),
+        child::Step::Limit(index) => match setting.isolation.rlimits.get(index) {
+            Some((limit, value)) => format!("set rlimit {limit} to {value}"),
+            None => "set rlimit".to_string(),
+        },
+        child::Step::Capabilities => "drop capabilities".to_string(),
+        child::Step::User => format!("become user {} group {}", setting.uid, setting.gid),
+        child::Step::Ports => "enforce ports".to_string(),
+        child::Step::Filter => "filter system calls".to_string(),
+        child::Step::Exec if errno == libc::ENOENT && !name.contains('/') => {
+            let search = program.env.get("PATH").cloned().unwrap_or_default();
+            return SpawnError::NotInPath(name.clone(), search);
+        }
+        child::Step::Exec => format!("exec {name}"),
+    };
+    SpawnError::Step { what, source: io::Error::from_raw_os_error(errno) }
 }
 
 /// How a child gets into its groups.
@@ -140,6 +217,35 @@ impl Joins {
         Ok(joins)
     }
 
+    /// As fork, in the v2 group and with `flags`; the others are for the child to join.
+    ///
+    /// # Errors
+    /// What the kernel answers.
+    fn fork(&mut self, flags: u64) -> io::Result<i32> {
+        loop {
+            let born_in = self.born_in.as_ref().map(|(_, dir)| dir.as_raw_fd());
+            // SAFETY: an executor has one thread.
+            let pid = unsafe { child::clone(flags, born_in) };
+            let error = io::Error::last_os_error();
+            match (pid, &self.born_in, error.raw_os_error()) {
+                (-1, Some((dir, _)), Some(libc::ENOSYS | libc::E2BIG)) => {
+                    self.files.push(open_procs(dir).map_err(io::Error::other)?);
+                    self.born_in = None;
+                }
+                (-1, _, _) => return Err(error),
+                (pid, _, _) => return Ok(pid),
+            }
+        }
+    }
+
+    /// Joins those the process was not born in.
+    ///
+    /// # Errors
+    /// What the kernel answers.
+    fn join(&self) -> io::Result<()> {
+        self.files.iter().try_for_each(|mut file| io::Write::write_all(&mut file, b"0"))
+    }
+
     /// Starts the child in them; where the kernel can't let it be born in one (before 5.7), it joins that one too.
     fn start(&mut self, layout: &mut child::Layout<'_>) -> Result<Result<i32, (child::Step, i32)>, SpawnError> {
         layout.joins = self.files.iter().map(AsRawFd::as_raw_fd).collect();
@@ -164,20 +270,15 @@ fn no_group(dir: &Path, source: io::Error) -> SpawnError {
     SpawnError::Step { what: format!("cgroup {}", dir.display()), source }
 }
 
-/// Finds the program as a shell in the sandbox would; a name with a slash is taken as it is.
-fn look_up(name: &str, env: &BTreeMap<String, String>, sandbox: &Path) -> Result<PathBuf, SpawnError> {
+/// Where the program may be, as a shell in the sandbox would look for it; a name with a slash is taken as it is.
+fn candidates(name: &str, env: &BTreeMap<String, String>) -> Result<Vec<CString>, SpawnError> {
+    let text = |path: &Path| CString::new(path.as_os_str().as_bytes()).map_err(|_| SpawnError::Nul);
     if name.contains('/') {
-        return Ok(PathBuf::from(name));
+        return Ok(vec![text(Path::new(name))?]);
     }
     let search = env.get("PATH").map_or("", String::as_str);
-    let found = search.split(':').map(|dir| Path::new(OsStr::new(dir)).join(name)).find(|candidate| {
-        let metadata = std::fs::metadata(sandbox.join(candidate));
-        metadata.is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
-    });
-    found
-        .filter(|_| !name.is_empty())
-        .map(|path| if path.is_absolute() { path } else { Path::new(".").join(path) })
-        .ok_or_else(|| SpawnError::NotInPath(name.to_string(), search.to_string()))
+    let dirs = search.split(':').filter(|_| !name.is_empty());
+    dirs.map(|dir| text(&Path::new(if dir.is_empty() { "." } else { dir }).join(name))).collect()
 }
 
 /// The agent may protect itself from the OOM killer; its tasks must not inherit that.

@@ -6,13 +6,14 @@ use crate::v1::{PortSpec, TaskSpec, health_check::Probe};
 
 const PATH_BYTES: usize = 1_024;
 const BODY_BYTES: usize = 4_096;
+const SERVICE_BYTES: usize = 256;
 
 pub(super) fn check(task: &mut TaskSpec, errors: &mut Errors) {
     let TaskSpec { health, http_lifecycle, ports, .. } = task;
     if let Some(health) = health {
         let path = "task.health";
         match &mut health.probe {
-            None => errors.at(path, "needs a probe: http, tcp or a shell command"),
+            None => errors.at(path, "needs a probe: http, tcp, grpc or a shell command"),
             Some(Probe::Http(probe)) => {
                 if probe.path.is_empty() {
                     probe.path = HEALTH_PATH.to_string();
@@ -27,6 +28,12 @@ pub(super) fn check(task: &mut TaskSpec, errors: &mut Errors) {
                 }
             }
             Some(Probe::Tcp(probe)) => port(&format!("{path}.tcp.port"), &probe.port, ports, errors),
+            Some(Probe::Grpc(probe)) => {
+                port(&format!("{path}.grpc.port"), &probe.port, ports, errors);
+                if probe.service.len() > SERVICE_BYTES {
+                    errors.at(format!("{path}.grpc.service"), format!("longer than {SERVICE_BYTES} bytes"));
+                }
+            }
             Some(Probe::Shell(shell)) if shell.trim().is_empty() => errors.at(format!("{path}.shell"), "is blank"),
             Some(Probe::Shell(shell)) => text::command(&format!("{path}.shell"), shell, errors),
         }

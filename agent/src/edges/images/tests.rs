@@ -1,0 +1,190 @@
+//! Archives and layouts, good and hostile.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use dawn_proto::TaskId;
+use sha2::{Digest, Sha256};
+use tar::{Builder, EntryType, Header};
+
+use super::{Images, hex};
+use crate::model::RootFs;
+
+const KEEP: u64 = 1 << 20;
+
+fn archive(entries: &[(&str, EntryType, &str)]) -> Vec<u8> {
+    let mut builder = Builder::new(Vec::new());
+    for (path, kind, content) in entries {
+        let mut header = Header::new_gnu();
+        let is_link = matches!(kind, EntryType::Symlink | EntryType::Link);
+        let data = if is_link { "" } else { content };
+        // By hand: the builder itself refuses hostile names.
+        let name = &mut header.as_old_mut().name;
+        name[..path.len()].copy_from_slice(path.as_bytes());
+        if is_link {
+            header.as_old_mut().linkname[..content.len()].copy_from_slice(content.as_bytes());
+        }
+        header.set_entry_type(*kind);
+        header.set_mode(if *kind == EntryType::Directory { 0o755 } else { 0o644 });
+        header.set_uid(nix::unistd::geteuid().as_raw().into());
+        header.set_gid(nix::unistd::getegid().as_raw().into());
+        header.set_size(data.len() as u64);
+        header.set_cksum();
+        builder.append(&header, data.as_bytes()).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn images(keep_bytes: u64) -> (tempfile::TempDir, Images) {
+    let dir = tempfile::tempdir().unwrap();
+    let images = Images::open(dir.path(), keep_bytes, &BTreeSet::new());
+    (dir, images)
+}
+
+fn tarball(dir: &Path, name: &str, bytes: &[u8]) -> RootFs {
+    fs::write(dir.join(name), bytes).unwrap();
+    RootFs::Tarball(dir.join(name))
+}
+
+#[test]
+fn a_tarball_is_unpacked_once_plain_or_gzip() {
+    let (dir, images) = images(KEEP);
+    let plain = archive(&[("etc/", EntryType::Directory, ""), ("etc/name", EntryType::Regular, "me")]);
+    for (name, bytes) in [("a.tar", plain.clone()), ("a.tgz", gzip(&plain))] {
+        let root = tarball(dir.path(), name, &bytes);
+        let layers = images.resolve(&root).unwrap();
+        images.provide(TaskId(1), &layers).unwrap();
+        assert_eq!(fs::read_to_string(layers[0].path.join("etc/name")).unwrap(), "me");
+        let before = fs::metadata(layers[0].path.join("etc/name")).unwrap();
+        images.provide(TaskId(2), &images.resolve(&root).unwrap()).unwrap();
+        let after = fs::metadata(layers[0].path.join("etc/name")).unwrap();
+        assert_eq!(std::os::unix::fs::MetadataExt::ino(&before), std::os::unix::fs::MetadataExt::ino(&after));
+    }
+}
+
+#[test]
+fn nothing_hostile_gets_out_of_its_directory() {
+    let outside = tempfile::tempdir().unwrap();
+    let out = outside.path().to_str().unwrap();
+    let up = "../../../../../../../../..";
+    let climb = format!("{up}{out}/climbed");
+    let cases: [Vec<(&str, EntryType, &str)>; 6] = [
+        vec![("../escaped", EntryType::Regular, "x")],
+        vec![("a/../../escaped", EntryType::Regular, "x")],
+        vec![(&climb, EntryType::Regular, "x")],
+        vec![("link", EntryType::Symlink, out), ("link/escaped", EntryType::Regular, "x")],
+        vec![("link", EntryType::Symlink, out), ("link/.wh.victim", EntryType::Regular, "")],
+        vec![("hard", EntryType::Link, "/etc/passwd")],
+    ];
+    fs::write(outside.path().join("victim"), "alive").unwrap();
+    for (number, entries) in cases.iter().enumerate() {
+        let (dir, images) = images(KEEP);
+        let layers = images.resolve(&tarball(dir.path(), "a.tar", &archive(entries))).unwrap();
+        let refused = images.provide(TaskId(1), &layers);
+        assert!(refused.is_err(), "case {number}");
+        assert!(!layers[0].path.exists() && !dir.path().join("images/fresh").exists(), "case {number}");
+        let left: Vec<_> = fs::read_dir(outside.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["victim"], "case {number}");
+    }
+}
+
+#[test]
+fn a_bomb_is_stopped_at_the_bound() {
+    let (dir, images) = images(64 << 10);
+    let zeroes = "0".repeat(80 << 10);
+    let root = tarball(dir.path(), "bomb.tgz", &gzip(&archive(&[("zeroes", EntryType::Regular, &zeroes)])));
+    let refused = images.provide(TaskId(1), &images.resolve(&root).unwrap()).unwrap_err();
+    assert!(refused.to_string().contains("unpacks to more than 65536 bytes"), "{refused}");
+}
+
+/// A layout of one image with these layers, the lowest first.
+fn layout(dir: &Path, layers: &[Vec<u8>]) -> PathBuf {
+    let blobs = dir.join("oci/blobs/sha256");
+    fs::create_dir_all(&blobs).unwrap();
+    let place = |bytes: &[u8]| {
+        let digest = hex(&Sha256::digest(bytes));
+        fs::write(blobs.join(&digest), bytes).unwrap();
+        digest
+    };
+    let described: Vec<String> = layers
+        .iter()
+        .map(|layer| {
+            let kind = "application/vnd.oci.image.layer.v1.tar+gzip";
+            format!(r#"{{"mediaType":"{kind}","digest":"sha256:{}","size":{}}}"#, place(layer), layer.len())
+        })
+        .collect();
+    let manifest = place(format!(r#"{{"schemaVersion":2,"layers":[{}]}}"#, described.join(",")).as_bytes());
+    let index = format!(
+        r#"{{"schemaVersion":2,"manifests":[{{"mediaType":"application/vnd.oci.image.manifest.v1+json",
+            "digest":"sha256:{manifest}","size":1,"annotations":{{"org.opencontainers.image.ref.name":"v1"}}}}]}}"#
+    );
+    fs::write(dir.join("oci/index.json"), index).unwrap();
+    dir.join("oci")
+}
+
+#[test]
+fn an_oci_layout_gives_its_layers_uppermost_first_with_what_they_take_away() {
+    let (dir, images) = images(KEEP);
+    let lower = gzip(&archive(&[("name", EntryType::Regular, "lower"), ("old", EntryType::Regular, "x")]));
+    let upper = gzip(&archive(&[("name", EntryType::Regular, "upper"), (".wh.old", EntryType::Regular, "")]));
+    let path = layout(dir.path(), &[lower, upper]);
+    let root = |tag: &str| RootFs::OciLayout { path: path.clone(), tag: tag.into() };
+    let layers = images.resolve(&root("v1")).unwrap();
+    assert_eq!(images.resolve(&root("")).unwrap(), layers);
+    assert!(images.resolve(&root("v2")).unwrap_err().to_string().contains("no image tagged v2"));
+    if !nix::unistd::geteuid().is_root() {
+        return crate::skip::skip("what a layer takes away needs root");
+    }
+    images.provide(TaskId(1), &layers).unwrap();
+    let names: Vec<String> = layers.iter().map(|one| fs::read_to_string(one.path.join("name")).unwrap()).collect();
+    assert_eq!(names, ["upper", "lower"]);
+    let gone = fs::metadata(layers[0].path.join("old")).unwrap();
+    assert_eq!(std::os::unix::fs::MetadataExt::rdev(&gone), 0);
+    assert!(std::os::unix::fs::FileTypeExt::is_char_device(&gone.file_type()));
+}
+
+#[test]
+fn a_blob_that_is_not_what_its_digest_says_is_refused_and_leaves_nothing() {
+    let (dir, images) = images(KEEP);
+    let path = layout(dir.path(), &[gzip(&archive(&[("name", EntryType::Regular, "good")]))]);
+    let layers = images.resolve(&RootFs::OciLayout { path: path.clone(), tag: String::new() }).unwrap();
+    let blob = path.join("blobs/sha256").join(&layers[0].blob.as_ref().unwrap().digest);
+    fs::write(&blob, gzip(&archive(&[("name", EntryType::Regular, "evil")]))).unwrap();
+    let refused = images.provide(TaskId(1), &layers).unwrap_err();
+    assert!(refused.to_string().contains("has digest sha256:"), "{refused}");
+    assert!(!layers[0].path.exists());
+    for index in ["", "{}", r#"{"manifests":[{"digest":"sha256:../../etc/passwd"}]}"#, r#"{"manifests":[]}"#] {
+        fs::write(path.join("index.json"), index).unwrap();
+        assert!(images.resolve(&RootFs::OciLayout { path: path.clone(), tag: String::new() }).is_err(), "{index}");
+    }
+}
+
+#[test]
+fn unused_layers_go_above_the_bound_and_used_ones_stay() {
+    let (dir, images) = images(100 << 10);
+    let root = |number: usize| {
+        let content = number.to_string().repeat(60 << 10);
+        tarball(dir.path(), &format!("{number}.tar"), &archive(&[("file", EntryType::Regular, &content)]))
+    };
+    let first = images.resolve(&root(1)).unwrap();
+    let second = images.resolve(&root(2)).unwrap();
+    images.provide(TaskId(1), &first).unwrap();
+    images.provide(TaskId(2), &second).unwrap();
+    assert!(first[0].path.exists() && second[0].path.exists(), "both are in use");
+    images.release(TaskId(2));
+    assert!(first[0].path.exists() && !second[0].path.exists());
+    images.release(TaskId(1));
+    assert!(first[0].path.exists(), "within the bound");
+    // A use whose task nobody knows any more is over at the next start.
+    images.provide(TaskId(3), &first).unwrap();
+    Images::open(dir.path(), KEEP, &BTreeSet::new());
+    assert_eq!(fs::read_dir(dir.path().join("images/uses")).unwrap().count(), 0);
+}
