@@ -6,6 +6,8 @@ use std::sync::Arc;
 use dawn_proto::v1::Reason;
 use dawn_proto::{Epoch, JobKey, Resources, SpecId, TaskId};
 
+use super::Artifact;
+
 /// A named port of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Port {
@@ -50,6 +52,8 @@ pub struct Spec {
     pub ladder_ms: u64,
     /// No instance may live twice.
     pub at_most_one: bool,
+    /// Fetched before the executor starts.
+    pub artifacts: Vec<Artifact>,
     /// The task part of the spec as it came, encoded.
     pub payload: Vec<u8>,
 }
@@ -124,4 +128,11 @@ pub enum Refusal {
     Executor {
         message: String,
     },
+    /// The job's own: there is no such file, or it is another one, or an unpacking that would leave its folder.
+    Artifact {
+        reason: Reason,
+        message: String,
+    },
+    /// It was stopped meanwhile.
+    Stopped,
 }

@@ -1,5 +1,7 @@
 //! Whole stories on a real cluster: real processes, real control groups, real faults.
 
+mod agents;
+mod artifacts;
 mod client;
 mod crashes;
 mod isolation;
@@ -8,3 +10,4 @@ mod life;
 mod loss;
 mod misbehaving;
 mod placing;
+mod reach;

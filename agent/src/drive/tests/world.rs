@@ -49,6 +49,7 @@ pub fn spec(id: u64) -> Arc<Spec> {
         grace_period_ms: 1_000,
         ladder_ms: 0,
         at_most_one: false,
+        artifacts: Vec::new(),
         payload: Vec::new(),
     })
 }
@@ -211,7 +212,9 @@ impl World {
         match effect {
             Effect::Remember(memory) => self.memory = memory,
             Effect::Send { session, message } if session == self.session => self.hear(message),
-            Effect::Send { .. } | Effect::OpenTunnel { .. } | Effect::Renew { .. } => {}
+            Effect::Send { .. } | Effect::Renew { .. } | Effect::Observe(_) => {}
+            Effect::OpenTunnel { .. } | Effect::Reach { .. } | Effect::StopFetch { .. } => {}
+            Effect::Fetch { task, .. } => self.machine(MachineEvent::Fetched { task, result: Ok(()) }),
             Effect::Hangup { .. } => self.connect(),
             Effect::Fatal { why } => self.fatal = Some(why),
             Effect::Vet { task, ports, .. } => {

@@ -6,6 +6,8 @@
 
 mod files;
 mod mounts;
+mod own;
+mod usage;
 mod v1;
 mod v2;
 
@@ -22,6 +24,7 @@ use std::time::{Duration, Instant};
 use dawn_proto::TaskId;
 
 pub use mounts::{Mounts, MountsError};
+pub use own::OwnGroup;
 
 use crate::model::{GroupPlan, Limits};
 
