@@ -7,6 +7,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "dawn/v1/quota.proto",
         "dawn/v1/task.proto",
         "dawn/v1/client.proto",
+        "dawn/v1/reach.proto",
         "dawn/v1/agent.proto",
         "dawn/v1/executor.proto",
         "dawn/v1/journal.proto",

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Settings of an agent. Amounts left out are discovered.
@@ -37,6 +38,22 @@ pub struct Config {
     pub sandbox_keep_bytes: u64,
     /// Unpacked layers of root file systems together; those no task uses go, the longest unused first, bytes.
     pub image_keep_bytes: u64,
+    /// Artifacts kept together; the least lately used go first, bytes.
+    pub artifact_cache_bytes: u64,
+    /// A source of an artifact that sends nothing for so long is given up, milliseconds.
+    pub artifact_stall_ms: u64,
+    /// host:port of agents that serve their caches; asked before the source.
+    pub artifact_peers: Vec<String>,
+    /// Where this one serves its cache to whoever asks by checksum; None: nowhere.
+    pub artifact_listen: Option<SocketAddr>,
+    /// Certificates that vouch for https sources; None: the system's.
+    pub artifact_roots: Option<PathBuf>,
+    /// Where metrics are served; None: nowhere.
+    pub metrics_listen: Option<SocketAddr>,
+    /// When asked to stop, end the tasks by their lifecycle first, within this time, milliseconds; None: they run on.
+    pub drain_on_stop_ms: Option<u64>,
+    /// Limit of the agent's own cgroup, which its executors share; 0: the agent stays where it was started.
+    pub own_memory_bytes: u64,
     /// At the first start; later it must be the same. Left out: made by chance.
     pub agent_id: Option<String>,
 }
@@ -62,6 +79,14 @@ impl Config {
             sandbox_keep_ms: 24 * 60 * 60 * 1_000,
             sandbox_keep_bytes: 20 << 30,
             image_keep_bytes: 20 << 30,
+            artifact_cache_bytes: 10 << 30,
+            artifact_stall_ms: 30_000,
+            artifact_peers: Vec::new(),
+            artifact_listen: None,
+            artifact_roots: None,
+            metrics_listen: None,
+            drain_on_stop_ms: None,
+            own_memory_bytes: 0,
             agent_id: None,
         }
     }

@@ -313,7 +313,9 @@ async fn logs_are_read_through_a_tunnel_followed_to_the_end() {
     let agent = bench.agent().await;
     bench.launch(1, "serve", TaskState::Running).await;
     let read_log = v1::ReadLogRequest { task_id: 1, follow: true, ..Default::default() };
-    let open = |tunnel_id, read_log| Message::OpenTunnel(v1::OpenTunnel { tunnel_id, read_log: Some(read_log) });
+    let open = |tunnel_id, read_log| {
+        Message::OpenTunnel(v1::OpenTunnel { tunnel_id, read_log: Some(read_log), ..Default::default() })
+    };
     bench.scheduler.say(open(11, read_log.clone())).await;
     let text = || {
         let chunks = bench.scheduler.tunnel().into_iter().filter_map(|up| up.log).flat_map(|log| log.data).collect();

@@ -63,6 +63,11 @@ enum Command {
     /// Submit jobs, look at them, stop them
     #[command(subcommand)]
     Job(commands::job::Job),
+    /// Reach into a task: run a command in it, look at its files, what it uses, its ports
+    #[command(subcommand)]
+    Task(commands::task::Task),
+    /// Show the tasks that use most, as it changes
+    Top(commands::top::Top),
     /// See and start jobs that run by the clock
     #[command(subcommand)]
     Cron(commands::cron::Cron),
@@ -142,6 +147,8 @@ pub async fn run_in(cli: Cli, context: &mut Context) -> Result<Exit, Failure> {
 async fn dispatch(command: Command, context: &mut Context) -> Result<Exit, Failure> {
     match command {
         Command::Job(job) => commands::job::run(job, context).await,
+        Command::Task(task) => commands::task::run(task, context).await,
+        Command::Top(top) => commands::top::run(top, context).await,
         Command::Cron(cron) => commands::cron::run(cron, context).await,
         Command::Config(config) => commands::config::run(config, context).await,
         Command::Node(node) => commands::node::run(node, context).await,

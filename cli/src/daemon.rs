@@ -1,6 +1,7 @@
 //! `dawn scheduler`, `dawn agent` and `dawn executor`: command lines become configurations of the three daemons.
 //! Not here: what the daemons do. The only file of the client that knows them.
 
+mod artifacts;
 mod etcd;
 mod parts;
 
@@ -40,6 +41,9 @@ pub struct Scheduler {
     /// An agent silent for this long is unreachable, and down after four times as long
     #[arg(long, default_value = "15s", value_name = "DURATION", value_parser = duration)]
     agent_lease: Duration,
+    /// Serve Prometheus metrics at /metrics there [default: nowhere]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    metrics_listen: Option<SocketAddr>,
     #[command(flatten)]
     etcd: etcd::Etcd,
     #[command(flatten)]
@@ -93,6 +97,17 @@ pub struct Agent {
     /// Unpacked images together; those no task uses go, the longest unused first
     #[arg(long, default_value = "20GiB", value_name = "SIZE", value_parser = size)]
     image_keep_size: u64,
+    #[command(flatten)]
+    artifacts: artifacts::Artifacts,
+    /// Serve Prometheus metrics at /metrics there [default: nowhere]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    metrics_listen: Option<SocketAddr>,
+    /// When asked to stop, first offer nothing more and end the tasks by their lifecycle, within this time [default: they run on]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    drain_on_stop: Option<Duration>,
+    /// Put the agent into a cgroup of its own with this limit, which its executors share (about 1 MiB each) [default: none]
+    #[arg(long, default_value = "0", value_name = "SIZE", value_parser = size, hide_default_value = true)]
+    own_memory: u64,
     /// Lasting id, at the first start [default: made by chance]
     #[arg(long, value_name = "ID")]
     agent_id: Option<String>,
@@ -135,6 +150,11 @@ pub fn executor(plan: &Path) -> ExitCode {
     dawn_executor::run(plan)
 }
 
+/// Runs a command inside a task, for the agent.
+pub fn enter(arguments: &[OsString]) -> ExitCode {
+    dawn_executor::enter(arguments)
+}
+
 pub fn scheduler(args: Scheduler) -> Result<Exit, Failure> {
     args.log.start()?;
     let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -150,6 +170,7 @@ pub fn scheduler(args: Scheduler) -> Result<Exit, Failure> {
     let witness_dir = args.data_dir.clone().filter(|_| args.etcd.is_given());
     let mut config = dawn_scheduler::run::Config::new(args.listen, args.data_dir.unwrap_or_default());
     config.witness_dir = witness_dir;
+    config.metrics_listen = args.metrics_listen;
     config.etcd = args.etcd.config()?;
     config.advertise = args.advertise;
     config.settings.heartbeat_interval_ms = heartbeat;
@@ -185,6 +206,10 @@ pub fn agent(args: Agent, schedulers: Vec<String>) -> Result<Exit, Failure> {
     config.sandbox_keep_ms = u64::try_from(args.sandbox_keep.as_millis()).unwrap_or(u64::MAX);
     config.sandbox_keep_bytes = args.sandbox_keep_size;
     config.image_keep_bytes = args.image_keep_size;
+    config.metrics_listen = args.metrics_listen;
+    config.drain_on_stop_ms = args.drain_on_stop.map(|within| u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
+    config.own_memory_bytes = args.own_memory;
+    args.artifacts.tell(&mut config);
     config.agent_id = args.agent_id;
     serve("agent", |shutdown| dawn_agent::run(config, shutdown))
 }

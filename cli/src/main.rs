@@ -22,6 +22,11 @@ use clap::Parser;
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next().is_some_and(|name| name == "executor") {
+        let arguments: Vec<_> = arguments.collect();
+        if arguments.first().is_some_and(|first| first == "--enter") {
+            return daemon::enter(&arguments[1..]);
+        }
+        let mut arguments = arguments.into_iter();
         return match (arguments.next(), arguments.next()) {
             (Some(plan), None) => daemon::executor(plan.as_ref()),
             _ => {

@@ -39,6 +39,7 @@ impl std::error::Error for FieldError {}
 const MAX_ERRORS: usize = 100;
 
 /// What was found wrong so far.
+#[derive(Default)]
 struct Errors(Vec<FieldError>);
 
 impl Errors {

@@ -8,6 +8,7 @@ pub mod drive;
 pub mod etcd;
 pub mod journal;
 pub mod link;
+pub mod metrics;
 pub mod model;
 pub mod run;
 pub mod wire;

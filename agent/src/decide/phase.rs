@@ -7,6 +7,8 @@ use crate::model::Phase;
 pub enum Step {
     /// The step of the launch under way succeeded.
     Done,
+    /// It did, and there are artifacts to be fetched.
+    Fetch,
     /// It failed, or a kill came first, and nothing is on disk that a restart would find.
     Refused,
     /// The agent decides its end, to be made durable first.
@@ -18,11 +20,11 @@ pub enum Step {
 }
 
 impl Step {
-    pub const ALL: [Step; 5] = [Step::Done, Step::Refused, Step::Decided, Step::Ended, Step::Recorded];
+    pub const ALL: [Step; 6] = [Step::Done, Step::Fetch, Step::Refused, Step::Decided, Step::Ended, Step::Recorded];
 }
 
 /// Every legal move.
-const MOVES: [(Phase, Step, Phase); 14] = [
+const MOVES: [(Phase, Step, Phase); 17] = [
     (Phase::Vetting, Step::Done, Phase::Checkpointing),
     (Phase::Vetting, Step::Refused, Phase::Over),
     (Phase::Checkpointing, Step::Done, Phase::Preparing),
@@ -31,6 +33,9 @@ const MOVES: [(Phase, Step, Phase); 14] = [
     (Phase::Checkpointing, Step::Decided, Phase::Deciding),
     (Phase::Preparing, Step::Done, Phase::Spawning),
     (Phase::Preparing, Step::Decided, Phase::Deciding),
+    (Phase::Preparing, Step::Fetch, Phase::Fetching),
+    (Phase::Fetching, Step::Done, Phase::Spawning),
+    (Phase::Fetching, Step::Decided, Phase::Deciding),
     (Phase::Spawning, Step::Done, Phase::Live),
     (Phase::Spawning, Step::Decided, Phase::Deciding),
     (Phase::Live, Step::Ended, Phase::Over),

@@ -93,6 +93,7 @@ mod tests {
             grace_period_ms,
             ladder_ms,
             at_most_one: false,
+            artifacts: Vec::new(),
             record: None,
             on_disk: true,
             heard: 1,

@@ -147,6 +147,32 @@ impl Agent {
         if task.kill.is_some() {
             return self.end_killed_unstarted(id, now);
         }
+        if !task.artifacts.is_empty() {
+            let (identity, artifacts) = (task.identity.clone(), task.artifacts.clone());
+            let effect = Effect::Fetch { task: id, identity, artifacts, disk_bytes: task.demand.disk_bytes };
+            self.take_step(id, Step::Fetch, now);
+            return self.effects.push(effect);
+        }
+        self.take_step(id, Step::Done, now);
+        self.effects.push(Effect::Spawn { task: id });
+    }
+
+    /// Tells how far the fetching is. A restart begins it anew: what was told already is not told again.
+    pub(super) fn on_progress(&mut self, id: TaskId, sequence: u64, message: &str, now: Now) {
+        let Some(task) = self.tasks.get(&id).filter(|task| task.phase == Phase::Fetching) else { return };
+        if sequence > task.last.sequence && task.kill.is_none() {
+            self.publish(Report::new(id, sequence, TaskState::Starting, now.wall, Reason::None, message), now);
+        }
+    }
+
+    pub(super) fn on_fetched(&mut self, id: TaskId, result: Result<(), Refusal>, now: Now) {
+        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.phase == Phase::Fetching) else { return };
+        if task.kill.is_some() {
+            return self.end_killed_unstarted(id, now);
+        }
+        if let Err(refusal) = result {
+            return self.fail(id, &refusal, now);
+        }
         self.take_step(id, Step::Done, now);
         self.effects.push(Effect::Spawn { task: id });
     }
@@ -169,6 +195,7 @@ impl Agent {
 
     /// A step of the launch failed: the machine's fault is LOST (another agent may do), the job's own is FAILED.
     fn fail(&mut self, id: TaskId, refusal: &Refusal, now: Now) {
+        let stopped = "its launch was given up".to_string();
         let (state, reason, message) = match refusal {
             Refusal::UnknownUser { message } => (TaskState::Failed, Reason::UnknownUser, message),
             Refusal::PortBusy { message, .. } => (TaskState::Lost, Reason::PortClash, message),
@@ -176,6 +203,8 @@ impl Agent {
             Refusal::Sandbox { message } => (TaskState::Lost, Reason::SandboxFailed, message),
             Refusal::Cgroup { message } => (TaskState::Lost, Reason::CgroupFailed, message),
             Refusal::Executor { message } => (TaskState::Lost, Reason::ExecutorLost, message),
+            Refusal::Artifact { reason, message } => (TaskState::Failed, *reason, message),
+            Refusal::Stopped => (TaskState::Lost, Reason::LaunchRefused, &stopped),
         };
         warn!(task = %id, message, "launch failed");
         self.end(id, state, reason, message, now);
@@ -204,6 +233,7 @@ pub(super) fn bare_task(id: TaskId, now: Now) -> HeldTask {
         grace_period_ms: 0,
         ladder_ms: 0,
         at_most_one: false,
+        artifacts: Vec::new(),
         record: None,
         on_disk: false,
         heard: 0,
@@ -229,6 +259,7 @@ fn held_task(record: LaunchRecord, default_pids: u32, now: Now) -> HeldTask {
         grace_period_ms: record.spec.grace_period_ms,
         ladder_ms: record.spec.ladder_ms,
         at_most_one: record.spec.at_most_one,
+        artifacts: record.spec.artifacts.clone(),
         record: Some(Box::new(record.clone())),
         ..bare_task(record.launch.task, now)
     }

@@ -126,6 +126,9 @@ impl Agent {
         let tell = stop::order(task, reason, grace_period_ms, now.mono_ms);
         let phase = task.phase;
         self.killing.insert(id);
+        if phase == Phase::Fetching {
+            self.effects.push(Effect::StopFetch { task: id });
+        }
         // In an earlier phase the step under way notices the kill when it is done.
         if tell && phase == Phase::Live {
             self.effects.push(Effect::TellKill { task: id, reason, grace_period_ms });

@@ -17,6 +17,8 @@ impl Agent {
             MachineEvent::Vetted { task, result } => self.on_vetted(task, result, now),
             MachineEvent::Checkpointed { task, result } => self.on_checkpointed(task, result, now),
             MachineEvent::Prepared { task, result } => self.on_prepared(task, result, now),
+            MachineEvent::Progress { task, sequence, message } => self.on_progress(task, sequence, &message, now),
+            MachineEvent::Fetched { task, result } => self.on_fetched(task, result, now),
             MachineEvent::Spawned { task, result } => self.on_spawned(task, result, now),
             MachineEvent::Heard { task, event } => self.on_heard(task, event, now),
             MachineEvent::Gone { task } => self.on_gone(task, now),
@@ -44,6 +46,7 @@ impl Agent {
                 }
             }
             ExecutorEvent::Changed { sequence, at, state, reason, message, exit_code } => {
+                let sequence = task.sequence_base() + sequence;
                 let mut report = Report::new(id, sequence, state, at, reason, &message);
                 report.exit_code = exit_code;
                 if state.is_terminal() {

@@ -1,6 +1,7 @@
 //! Pulse: the agent's whole state, owned by one task. `step` takes one event in and returns what is to be done, in order.
 //! Not here: clocks, files, sockets; a simulator drives this as the daemon does.
 
+mod drain;
 mod launch;
 mod leader;
 mod lease;
@@ -19,7 +20,8 @@ use dawn_proto::{AgentId, Resources, SpecId, TaskId};
 
 use crate::decide::sweep::Keep;
 use crate::model::{
-    Effect, Event, HeldTask, Launch, LinkEvent, MAX_FORGOTTEN_TASKS, Memory, Message, Now, OfferState, Report, Spec,
+    Effect, Event, HeldTask, Launch, LinkEvent, MAX_FORGOTTEN_TASKS, Memory, Message, Now, Observed, OfferState,
+    Reachable, ReachableTask, Report, Spec,
 };
 use leader::Link;
 use lease::Lease;
@@ -67,6 +69,11 @@ pub struct Agent {
     /// Verdicts on tasks that a reboot ended, not durable yet; the new boot id is remembered after them.
     reboot_verdicts: BTreeSet<TaskId>,
     sweep_at_ms: u64,
+    /// It offers nothing and ends its tasks.
+    draining: bool,
+    observe_at_ms: u64,
+    /// As it was told last.
+    observed: Observed,
     effects: Vec<Effect>,
 }
 
@@ -78,6 +85,7 @@ impl Agent {
             Event::Link(event) => self.on_link(event, now),
             Event::Machine(event) => self.on_machine(event, now),
             Event::Tick => self.on_tick(now),
+            Event::Drain => self.on_drain(now),
         }
         std::mem::take(&mut self.effects)
     }
@@ -119,12 +127,27 @@ impl Agent {
                 let known = self.tasks.get(&log.task).is_some_and(|task| task.on_disk);
                 self.effects.push(Effect::OpenTunnel { tunnel, log, known });
             }
+            LinkEvent::Reach { tunnel, task } => {
+                let about = task.map_or(Reachable::Agent, |task| self.reachable(task));
+                self.effects.push(Effect::Reach { tunnel, about });
+            }
             LinkEvent::HeartbeatAck { sequence, epoch } => {
                 if self.fence(epoch, "a heartbeat's answer") {
                     self.lease_goes_on(sequence, now);
                 }
             }
         }
+    }
+
+    fn reachable(&self, id: TaskId) -> Reachable {
+        let Some(task) = self.tasks.get(&id).filter(|task| task.on_disk) else { return Reachable::Unknown(id) };
+        Reachable::Task(ReachableTask {
+            task: id,
+            living: task.is_living(),
+            processes: task.processes.values().copied().collect(),
+            ports: task.ports.clone(),
+            identity: task.identity.clone(),
+        })
     }
 
     /// Sends when registered; otherwise it is said again at the next registration.

@@ -37,7 +37,14 @@ impl Clock {
     }
 }
 
-/// Drives the agent until `shutdown`, or until an effect ends it.
+/// When the agent is to stop.
+pub struct Stop<F> {
+    pub asked: F,
+    /// Its tasks are ended first, within this time; None: they run on.
+    pub drain_within: Option<Duration>,
+}
+
+/// Drives the agent until it is to stop, or until an effect ends it.
 ///
 /// # Errors
 /// What the hands answer.
@@ -47,18 +54,32 @@ pub async fn pulse<H: Hands>(
     mut events: mpsc::Receiver<Event>,
     mut hands: H,
     clock: Clock,
-    shutdown: impl Future<Output = ()>,
+    stop: Stop<impl Future<Output = ()>>,
 ) -> Result<(), H::Error> {
     for effect in first {
         hands.act(effect)?;
     }
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut shutdown = std::pin::pin!(shutdown);
+    let mut asked = std::pin::pin!(stop.asked);
+    let mut until: Option<tokio::time::Instant> = None;
     loop {
+        let over = async {
+            match until {
+                Some(until) => tokio::time::sleep_until(until).await,
+                None => std::future::pending().await,
+            }
+        };
         let event = tokio::select! {
             biased;
-            () = &mut shutdown => return Ok(()),
+            () = &mut asked, if until.is_none() => match stop.drain_within {
+                None => return Ok(()),
+                Some(within) => {
+                    until = Some(tokio::time::Instant::now() + within);
+                    Event::Drain
+                }
+            },
+            () = over => return Ok(()),
             _ = tick.tick() => Event::Tick,
             event = events.recv() => match event {
                 Some(event) => event,
@@ -67,6 +88,9 @@ pub async fn pulse<H: Hands>(
         };
         for effect in agent.step(event, clock.now()) {
             hands.act(effect)?;
+        }
+        if until.is_some() && agent.is_drained() {
+            return Ok(());
         }
     }
 }

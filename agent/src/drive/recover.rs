@@ -9,7 +9,7 @@ use super::lease::Lease;
 use super::{Agent, Setup};
 use crate::decide::attach::{self, Attach};
 use crate::decide::stop;
-use crate::model::{Effect, HeldTask, Memory, Now, Phase, Recovered, RecoveredRecord, Report};
+use crate::model::{Effect, HeldTask, Memory, Now, Phase, Recovered, RecoveredRecord, Report, last_sequence};
 
 /// Within this time a launch cut short is resumed, if the leader never told its lease.
 const DEFAULT_LEASE_MS: u64 = 10_000;
@@ -44,6 +44,9 @@ impl Agent {
             forgotten_order: Default::default(),
             reboot_verdicts: Default::default(),
             sweep_at_ms: now.mono_ms,
+            draining: false,
+            observe_at_ms: now.mono_ms,
+            observed: Default::default(),
             effects: Vec::new(),
         };
         for one in found {
@@ -120,11 +123,13 @@ impl Agent {
 }
 
 fn restored(found: Recovered, now: Now) -> HeldTask {
-    let RecoveredRecord { demand, ports, limits, identity, grace_period_ms, ladder_ms, at_most_one } =
+    let RecoveredRecord { demand, ports, limits, identity, grace_period_ms, ladder_ms, at_most_one, artifacts } =
         found.record.unwrap_or_default();
+    let base = last_sequence(artifacts.len());
     let standing = Report::new(found.task, 0, TaskState::Assigned, found.checkpointed_at, Reason::None, "");
     let kill = found.kill_begun.map(|reason| stop::resumed(reason, grace_period_ms, ladder_ms, now.mono_ms));
-    let told = found.last.unwrap_or(standing);
+    let last = found.last.map(|last| Report { sequence: base + last.sequence, ..last });
+    let told = last.unwrap_or(standing);
     // The verdict on what must not live twice waits until nothing of it is left.
     let (last, withheld) = match found.verdict {
         Some(verdict) if at_most_one && !found.released => (told, Some(verdict)),
@@ -139,6 +144,7 @@ fn restored(found: Recovered, now: Now) -> HeldTask {
         grace_period_ms,
         ladder_ms,
         at_most_one,
+        artifacts,
         on_disk: true,
         heard: found.heard,
         last,

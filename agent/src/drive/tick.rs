@@ -6,8 +6,10 @@ use super::Agent;
 use super::life::RESEND_MS;
 use crate::decide::stop::{self, Due};
 use crate::decide::sweep::{self, Ended};
-use crate::model::{Effect, Message, Now, Phase};
+use crate::model::{Effect, Message, Now, Observed, Phase};
 
+/// Between two looks at how the agent stands.
+const OBSERVE_EVERY_MS: u64 = 1_000;
 /// Between two looks at what may be deleted.
 const SWEEP_EVERY_MS: u64 = 10_000;
 
@@ -29,6 +31,31 @@ impl Agent {
         if now.mono_ms >= self.sweep_at_ms {
             self.sweep_at_ms = now.mono_ms + SWEEP_EVERY_MS;
             self.sweep(now);
+        }
+        if now.mono_ms >= self.observe_at_ms {
+            self.observe_at_ms = now.mono_ms + OBSERVE_EVERY_MS;
+            self.observe();
+        }
+    }
+
+    fn observe(&mut self) {
+        let mut observed = Observed {
+            registered: self.link.registered_session().is_some(),
+            total: self.offer.total.clone(),
+            held: self.held.clone(),
+            unacked: u32::try_from(self.unacked.len()).unwrap_or(u32::MAX),
+            ..Observed::default()
+        };
+        for task in self.tasks.values() {
+            *observed.states.entry(task.state()).or_default() += 1;
+            if !task.is_living() && task.on_disk {
+                observed.sandboxes += 1;
+                observed.sandbox_bytes = observed.sandbox_bytes.saturating_add(task.bytes);
+            }
+        }
+        if observed != self.observed {
+            self.observed.clone_from(&observed);
+            self.effects.push(Effect::Observe(Box::new(observed)));
         }
     }
 

@@ -6,7 +6,8 @@ use dawn_proto::v1::Reason;
 use dawn_proto::{Epoch, HeldDigest, SpecId, TaskId, TaskState, Timestamp};
 
 use super::{
-    Identity, Kill, Launch, LaunchRecord, Limits, Memory, Offer, Port, ProcessIdentity, Refusal, Report, Spec,
+    Artifact, Identity, Kill, Launch, LaunchRecord, Limits, Memory, Observed, Offer, Port, ProcessIdentity, Refusal,
+    Report, Spec,
 };
 
 /// Something happened.
@@ -16,6 +17,8 @@ pub enum Event {
     Machine(MachineEvent),
     /// Time passed; sent a few times a second.
     Tick,
+    /// The agent is to stop, and to end its tasks before it does.
+    Drain,
 }
 
 /// From the link to the leader.
@@ -64,6 +67,11 @@ pub enum LinkEvent {
         tunnel: u64,
         log: LogRequest,
     },
+    /// A client's session about a task; None: about the agent itself.
+    Reach {
+        tunnel: u64,
+        task: Option<TaskId>,
+    },
     HeartbeatAck {
         sequence: u64,
         epoch: Epoch,
@@ -82,6 +90,28 @@ pub struct LogRequest {
     pub tail_bytes: Option<u64>,
 }
 
+/// What a session may be about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reachable {
+    Agent,
+    /// The agent never had it, or has forgotten it.
+    Unknown(TaskId),
+    /// It has a directory.
+    Task(ReachableTask),
+}
+
+/// A task that can be reached into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReachableTask {
+    pub task: TaskId,
+    /// It has not ended.
+    pub living: bool,
+    /// Its processes that live, in the order of their names.
+    pub processes: Vec<ProcessIdentity>,
+    pub ports: Vec<Port>,
+    pub identity: Identity,
+}
+
 /// From the machine: what became of an effect, and what executors say.
 #[derive(Clone, Debug)]
 pub enum MachineEvent {
@@ -98,6 +128,16 @@ pub enum MachineEvent {
         result: Result<(), Refusal>,
     },
     Spawned {
+        task: TaskId,
+        result: Result<(), Refusal>,
+    },
+    /// How far the fetching is, for people.
+    Progress {
+        task: TaskId,
+        sequence: u64,
+        message: String,
+    },
+    Fetched {
         task: TaskId,
         result: Result<(), Refusal>,
     },
@@ -231,6 +271,17 @@ pub enum Effect {
         limits: Limits,
         identity: Identity,
     },
+    /// Fetch its artifacts into its sandbox, which may take `disk_bytes`.
+    Fetch {
+        task: TaskId,
+        identity: Identity,
+        artifacts: Vec<Artifact>,
+        disk_bytes: u64,
+    },
+    /// Give the fetching up: the task is to be stopped.
+    StopFetch {
+        task: TaskId,
+    },
     /// Start its executor, unless one was ever started; then watch it.
     Spawn {
         task: TaskId,
@@ -279,4 +330,11 @@ pub enum Effect {
         log: LogRequest,
         known: bool,
     },
+    /// Serve a client's session.
+    Reach {
+        tunnel: u64,
+        about: Reachable,
+    },
+    /// For whoever looks at the agent.
+    Observe(Box<Observed>),
 }

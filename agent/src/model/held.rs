@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use dawn_proto::v1::Reason;
 use dawn_proto::{Resources, TaskId, TaskState, Timestamp};
 
-use super::{Identity, LaunchRecord, Limits, Port, Report};
+use super::{Artifact, Identity, LaunchRecord, Limits, Port, Report};
 
 /// Unacknowledged reports kept of one task; the oldest that is not final makes room.
 const MAX_UNACKED: usize = 8;
@@ -19,6 +19,8 @@ pub enum Phase {
     Checkpointing,
     /// Sandbox and cgroup are being made.
     Preparing,
+    /// Its artifacts are being fetched.
+    Fetching,
     /// The executor is being started.
     Spawning,
     /// An executor has it.
@@ -30,10 +32,11 @@ pub enum Phase {
 }
 
 impl Phase {
-    pub const ALL: [Phase; 7] = [
+    pub const ALL: [Phase; 8] = [
         Phase::Vetting,
         Phase::Checkpointing,
         Phase::Preparing,
+        Phase::Fetching,
         Phase::Spawning,
         Phase::Live,
         Phase::Deciding,
@@ -77,6 +80,8 @@ pub struct HeldTask {
     pub ladder_ms: u64,
     /// Lives only while the agent's lease is held.
     pub at_most_one: bool,
+    /// Fetched before the executor starts.
+    pub artifacts: Vec<Artifact>,
     /// Kept until the plan is written.
     pub record: Option<Box<LaunchRecord>>,
     /// Whether it has a directory.
@@ -112,11 +117,15 @@ impl HeldTask {
 
     /// Sequence of the agent's own verdict on it: above everything the executor said.
     pub fn verdict_sequence(&self) -> u64 {
-        self.heard.max(self.last.sequence).saturating_add(1)
+        (self.sequence_base() + self.heard).max(self.last.sequence).saturating_add(1)
     }
 
     /// Takes in a report of its newest state, to be sent until acknowledged.
     pub fn push_report(&mut self, report: Report) {
+        // Of how far it is only the newest counts.
+        if report.state == TaskState::Starting && self.last.state == TaskState::Starting {
+            self.unacked.retain(|waiting| waiting.state != TaskState::Starting);
+        }
         if self.unacked.len() >= MAX_UNACKED {
             self.unacked.pop_front();
         }
@@ -130,6 +139,11 @@ impl HeldTask {
             self.unacked.pop_front();
         }
         self.last.state.is_terminal() && self.last.sequence <= sequence
+    }
+
+    /// What stands before the executor's own sequences in those of the task's reports.
+    pub fn sequence_base(&self) -> u64 {
+        super::last_sequence(self.artifacts.len())
     }
 
     pub fn state(&self) -> TaskState {

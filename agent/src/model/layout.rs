@@ -45,6 +45,11 @@ impl TaskDir {
         self.path.join("released")
     }
 
+    /// Touched while its artifacts are fetched, gone afterwards.
+    pub fn fetching(&self) -> PathBuf {
+        self.path.join("fetching")
+    }
+
     pub fn socket_name() -> &'static str {
         "socket"
     }

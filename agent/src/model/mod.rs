@@ -1,5 +1,6 @@
 //! Nouns: what an agent holds, what can happen to it, what it may ask for. Not here: anything that decides or touches the machine.
 
+mod artifact;
 mod event;
 mod held;
 mod layout;
@@ -7,8 +8,13 @@ mod offer;
 mod order;
 mod recovered;
 mod report;
+mod usage;
 
-pub use event::{Effect, Event, ExecutorEvent, LinkEvent, LogRequest, MachineEvent, Message, RegisterMessage};
+pub use artifact::{Artifact, last_sequence, step_sequence};
+pub use event::{
+    Effect, Event, ExecutorEvent, LinkEvent, LogRequest, MachineEvent, Message, Reachable, ReachableTask,
+    RegisterMessage,
+};
 pub use held::{HeldTask, KillProgress, Phase, ProcessIdentity};
 pub use layout::TaskDir;
 pub use offer::{Offer, OfferState, PortRange};
@@ -17,6 +23,7 @@ pub use order::{
 };
 pub use recovered::{ExecutorProbe, Recovered, RecoveredRecord};
 pub use report::Report;
+pub use usage::{GroupUsage, Observed};
 
 use dawn_proto::{Epoch, Timestamp};
 

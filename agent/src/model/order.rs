@@ -6,6 +6,8 @@ use std::sync::Arc;
 use dawn_proto::v1::Reason;
 use dawn_proto::{Epoch, JobKey, Resources, SpecId, TaskId};
 
+use super::Artifact;
+
 /// A named port of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Port {
@@ -53,6 +55,8 @@ pub struct Spec {
     pub further: FurtherLimits,
     /// None: the machine's.
     pub root: Option<RootFs>,
+    /// Fetched before the executor starts.
+    pub artifacts: Vec<Artifact>,
     /// The task part of the spec as it came, encoded.
     pub payload: Vec<u8>,
 }
@@ -163,4 +167,11 @@ pub enum Refusal {
     Executor {
         message: String,
     },
+    /// The job's own: there is no such file, or it is another one, or an unpacking that would leave its folder.
+    Artifact {
+        reason: Reason,
+        message: String,
+    },
+    /// It was stopped meanwhile.
+    Stopped,
 }

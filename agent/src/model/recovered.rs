@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use dawn_proto::v1::Reason;
 use dawn_proto::{Resources, TaskId, Timestamp};
 
-use super::{Identity, Limits, Port, ProcessIdentity, Report};
+use super::{Artifact, Identity, Limits, Port, ProcessIdentity, Report};
 
 /// What is known of a task's executor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,7 @@ pub struct RecoveredRecord {
     pub grace_period_ms: u64,
     pub ladder_ms: u64,
     pub at_most_one: bool,
+    pub artifacts: Vec<Artifact>,
 }
 
 /// One task directory as found.
@@ -42,7 +43,7 @@ pub struct Recovered {
     pub task: TaskId,
     /// None: the plan is torn or corrupt.
     pub record: Option<RecoveredRecord>,
-    /// When the plan was written.
+    /// When the plan was written, or its artifacts were last seen being fetched.
     pub checkpointed_at: Timestamp,
     pub executor: ExecutorProbe,
     /// Sequence of the last event in the log; 0: none.

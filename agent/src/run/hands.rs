@@ -7,9 +7,12 @@ use dawn_proto::TaskId;
 use tokio::sync::{Semaphore, mpsc};
 use tracing::{debug, error, warn};
 
+use super::fetch::{Fetches, Wish};
+use super::reach::{self, Board};
 use super::{AgentError, DEFAULT_MAX_PIDS};
 use crate::config::Config;
 use crate::drive::pulse::Hands;
+use crate::edges::artifacts::Fetcher;
 use crate::edges::cgroup::Tree;
 use crate::edges::checkpoint::{self, Tasks};
 use crate::edges::executors::{self, Command, Spawned, Watched};
@@ -27,14 +30,22 @@ const MAX_LAUNCH_JOBS: usize = 8;
 const MAX_CLEAN_JOBS: usize = 32;
 /// Logs read at once; more are refused by not being opened.
 const MAX_TUNNELS: usize = 256;
+/// Clients' sessions at once; more are refused by not being opened.
+const MAX_SESSIONS: usize = 256;
+/// Tasks whose artifacts are fetched at once; more wait, alive.
+const MAX_FETCHES: usize = 16;
 /// Orders waiting for one executor; more are dropped and told again.
 const MAX_COMMANDS: usize = 8;
 
 /// What the deeds need, shared with their threads.
-struct Shared {
-    config: Config,
-    tree: Option<Tree>,
-    tasks: Tasks,
+pub(super) struct Shared {
+    pub config: Config,
+    pub tree: Option<Tree>,
+    pub tasks: Tasks,
+    pub board: Board,
+    pub sessions: Semaphore,
+    pub fetcher: Fetcher,
+    pub fetching: Semaphore,
     vetting: Vetting,
     images: Images,
     launching: Semaphore,
@@ -49,23 +60,13 @@ pub(super) struct Edges {
     events: mpsc::Sender<Event>,
     /// Dropped with the agent, which ends the watching, not the executors.
     watchers: BTreeMap<TaskId, mpsc::Sender<Command>>,
+    fetches: Fetches,
     prune_at: usize,
 }
 
 impl Edges {
-    pub(super) fn new(
-        config: Config,
-        tree: Option<Tree>,
-        tasks: Tasks,
-        vetting: Vetting,
-        images: Images,
-        link: LinkHandle,
-        events: mpsc::Sender<Event>,
-    ) -> Self {
-        let (launching, cleaning) = (Semaphore::new(MAX_LAUNCH_JOBS), Semaphore::new(MAX_CLEAN_JOBS));
-        let tunnels = Semaphore::new(MAX_TUNNELS);
-        let shared = Arc::new(Shared { config, tree, tasks, vetting, images, launching, cleaning, tunnels });
-        Edges { shared, link, events, watchers: BTreeMap::new(), prune_at: 64 }
+    pub(super) fn new(shared: Arc<Shared>, link: LinkHandle, events: mpsc::Sender<Event>) -> Self {
+        Edges { shared, link, events, watchers: BTreeMap::new(), fetches: Fetches::default(), prune_at: 64 }
     }
 
     /// Runs a deed on a thread; its event comes back.
@@ -185,8 +186,19 @@ impl Hands for Edges {
                 task,
                 result: shared.prepare(task, &limits, &identity),
             }),
-            Effect::Spawn { task } => self.spawn(task),
-            Effect::Attach { task, heard } => self.attach(task, heard),
+            Effect::Fetch { task, identity, artifacts, disk_bytes } => {
+                let wish = Wish { task, identity, artifacts, disk_bytes };
+                self.fetches.begin(&self.shared, &self.events, wish);
+            }
+            Effect::StopFetch { task } => self.fetches.stop(task),
+            Effect::Spawn { task } => {
+                self.shared.board.began(task);
+                self.spawn(task);
+            }
+            Effect::Attach { task, heard } => {
+                self.shared.board.began(task);
+                self.attach(task, heard);
+            }
             Effect::TellKill { task, reason, grace_period_ms } => {
                 self.tell_executor(task, Command::Kill { reason, grace_period_ms })
             }
@@ -204,6 +216,7 @@ impl Hands for Edges {
                 MachineEvent::Recorded { task }
             }),
             Effect::CleanUp { task, processes } => {
+                self.shared.board.ended(task);
                 self.clean_job(move |shared| Some(shared.clean_up(task, &processes)))
             }
             Effect::Release { task } => {
@@ -213,6 +226,13 @@ impl Hands for Edges {
             }
             Effect::Delete { task } => self.delete(task),
             Effect::OpenTunnel { tunnel, log, known } => self.open_tunnel(tunnel, log, known),
+            Effect::Reach { tunnel, about } => {
+                // The scheduler that asked is the one connected.
+                if let Some(address) = self.link.address() {
+                    tokio::spawn(reach::serve(self.shared.clone(), address, tunnel, about));
+                }
+            }
+            Effect::Observe(observed) => self.shared.board.observe(*observed),
         }
         Ok(())
     }
@@ -233,6 +253,23 @@ impl Edges {
 }
 
 impl Shared {
+    pub(super) fn new(config: Config, tree: Option<Tree>, tasks: Tasks, images: Images, fetcher: Fetcher) -> Self {
+        Shared {
+            vetting: Vetting { run_as_self: config.run_as_self },
+            config,
+            tree,
+            tasks,
+            images,
+            fetcher,
+            board: Board::default(),
+            sessions: Semaphore::new(MAX_SESSIONS),
+            fetching: Semaphore::new(MAX_FETCHES),
+            launching: Semaphore::new(MAX_LAUNCH_JOBS),
+            cleaning: Semaphore::new(MAX_CLEAN_JOBS),
+            tunnels: Semaphore::new(MAX_TUNNELS),
+        }
+    }
+
     fn checkpoint(&self, record: &LaunchRecord) -> MachineEvent {
         let task = record.launch.task;
         let limits = record.limits(DEFAULT_MAX_PIDS);
@@ -293,8 +330,8 @@ impl Shared {
 
     fn log_source(&self, task: TaskId) -> Result<LogSource, String> {
         let dir: TaskDir = self.tasks.dir(task);
-        let processes = self.tasks.processes(task, DEFAULT_MAX_PIDS).ok_or("the task's plan can't be read")?;
-        Ok(LogSource { dir, processes, is_over: executors::is_over })
+        let kept = self.tasks.kept(task, DEFAULT_MAX_PIDS).ok_or("the task's plan can't be read")?;
+        Ok(LogSource { dir, processes: kept.processes, is_over: executors::is_over })
     }
 }
 
@@ -303,7 +340,7 @@ fn no_root(error: &ImageError) -> Refusal {
 }
 
 /// An error with its causes, for a report or a log line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {

@@ -1,23 +1,29 @@
 //! Wiring: a configuration becomes a running agent. The only place, with its parts, that names concrete edges.
 
+mod fetch;
 mod hands;
+mod metrics;
+mod reach;
 mod start;
 
 use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tracing::info;
 
 use crate::config::Config;
 use crate::drive::Agent;
-use crate::drive::pulse::{Clock, pulse};
+use crate::drive::pulse::{Clock, Stop, pulse};
 use crate::edges::cgroup::CgroupError;
 use crate::edges::checkpoint::{self, CheckpointError, Tasks};
 use crate::edges::discover::DiscoverError;
 use crate::edges::images::Images;
 use crate::edges::link::Link;
-use crate::edges::vet::Vetting;
-use hands::Edges;
+use hands::{Edges, Shared};
 
 /// Events on their way to the agent's state; whoever has one more waits.
 const MAX_EVENTS: usize = 4_096;
@@ -38,6 +44,12 @@ pub enum AgentError {
          run the agent with the rights to make cgroups (as root), or start it with --unisolated"
     )]
     Cgroup(#[source] CgroupError),
+    #[error("the agent's own cgroup can't be made")]
+    OwnGroup(#[source] CgroupError),
+    #[error("the artifact cache {} can't be opened", path.display())]
+    Artifacts { path: PathBuf, source: std::io::Error },
+    #[error("listening on {address} for {what}")]
+    Listen { what: &'static str, address: SocketAddr, source: std::io::Error },
     #[error("{0}")]
     Refused(String),
     #[error("can't look at the executor of task {task}")]
@@ -65,12 +77,18 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let (link, handle) = Link::new(config.schedulers.clone(), env!("CARGO_PKG_VERSION"), sender.clone());
     let clock = Clock;
     let (agent, first) = Agent::new(setup, memory, found, clock.now());
-    let vetting = Vetting { run_as_self: config.run_as_self };
+    let fetcher = start::fetcher(&config)?;
     let images = Images::open(&config.work_dir, config.image_keep_bytes, &known);
-    let edges = Edges::new(config, tree.clone(), tasks, vetting, images, handle, sender);
-    let link = tokio::spawn(link.run());
-    let result = pulse(agent, first, events, edges, clock, shutdown).await;
-    link.abort();
+    let drain_within = config.drain_on_stop_ms.map(Duration::from_millis);
+    let own = start::enter_own_group(&config, tree.as_ref())?;
+    let shared = Arc::new(Shared::new(config, tree.clone(), tasks, images, fetcher));
+    let mut serving = metrics::serve(&shared).await?;
+    let edges = Edges::new(shared, handle, sender);
+    serving.spawn(link.run());
+    let stop = Stop { asked: shutdown, drain_within };
+    let result = pulse(agent, first, events, edges, clock, stop).await;
+    serving.abort_all();
+    drop(own);
     if let Some(tree) = tree {
         tree.remove_parents();
     }

@@ -1,6 +1,7 @@
 //! What an agent finds out before it starts: its settings, the machine, the tasks an earlier life left.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use dawn_proto::Resources;
 use tracing::warn;
@@ -9,7 +10,8 @@ use super::{AgentError, DEFAULT_MAX_PIDS};
 use crate::config::Config;
 use crate::decide::sweep::Keep;
 use crate::drive::Setup;
-use crate::edges::cgroup::{CgroupError, Mounts, Tree};
+use crate::edges::artifacts::{self, Fetcher};
+use crate::edges::cgroup::{CgroupError, Mounts, OwnGroup, Tree};
 use crate::edges::checkpoint::{self, Tasks};
 use crate::edges::{discover, executors, sandbox};
 use crate::model::{OfferState, PortRange, Recovered};
@@ -49,6 +51,29 @@ pub(super) fn cgroups(config: &Config) -> Result<Option<Tree>, AgentError> {
     }
     let mounts = Mounts::detect().map_err(|error| AgentError::Cgroup(CgroupError::Mounts(error)))?;
     Tree::create(&mounts, &config.cgroup_parent, &config.work_dir).map(Some).map_err(AgentError::Cgroup)
+}
+
+/// Moves the agent into a group of its own, if it is to have one. It leaves it when what is returned is dropped.
+pub(super) fn enter_own_group(config: &Config, tree: Option<&Tree>) -> Result<Option<OwnGroup>, AgentError> {
+    match tree.filter(|_| config.own_memory_bytes > 0) {
+        Some(tree) => OwnGroup::enter(tree, config.own_memory_bytes).map(Some).map_err(AgentError::OwnGroup),
+        None if config.own_memory_bytes > 0 => {
+            Err(AgentError::Config("an agent that makes no cgroups has none of its own; leave --own-memory out".into()))
+        }
+        None => Ok(None),
+    }
+}
+
+/// Whoever fetches artifacts, with the cache an earlier life left.
+pub(super) fn fetcher(config: &Config) -> Result<Fetcher, AgentError> {
+    let path = config.work_dir.join("artifacts");
+    let settings = artifacts::Settings {
+        cache_bytes: config.artifact_cache_bytes,
+        stall: Duration::from_millis(config.artifact_stall_ms.max(1)),
+        peers: config.artifact_peers.clone(),
+        roots: artifacts::Roots(config.artifact_roots.clone()),
+    };
+    Fetcher::open(&path, settings).map_err(|source| AgentError::Artifacts { path, source })
 }
 
 pub(super) fn setup(config: &Config, tree: Option<&Tree>) -> Result<Setup, AgentError> {

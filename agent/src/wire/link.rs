@@ -32,6 +32,9 @@ pub fn decode_scheduler(message: v1::SchedulerMessage) -> Option<LinkEvent> {
             LinkEvent::Reconcile { epoch: Epoch(m.epoch), tasks: m.task_ids.into_iter().map(TaskId).collect() }
         }
         M::TellTasks(m) => LinkEvent::TellTasks { epoch: Epoch(m.epoch) },
+        M::OpenTunnel(v1::OpenTunnel { tunnel_id, reach: Some(target), .. }) => {
+            LinkEvent::Reach { tunnel: tunnel_id, task: target.task_id.map(TaskId) }
+        }
         M::OpenTunnel(m) => LinkEvent::OpenTunnel { tunnel: m.tunnel_id, log: decode_log(m.read_log?) },
         M::HeartbeatAck(m) => LinkEvent::HeartbeatAck { sequence: m.sequence, epoch: Epoch(m.epoch) },
     })
@@ -86,6 +89,7 @@ fn decode_spec(message: v1::Spec) -> LinkEvent {
         at_most_one: spec.at_most_one,
         further: super::plan::further(&task),
         root: super::plan::root(&task),
+        artifacts: task.artifacts.iter().map(super::plan::decode_artifact).collect(),
         payload: task.encode_to_vec(),
     }))
 }
@@ -151,6 +155,11 @@ pub fn encode_tunnel_first(tunnel: u64) -> v1::TunnelUp {
 /// A piece of a log.
 pub fn encode_chunk(offset: u64, data: Vec<u8>, end: bool) -> v1::TunnelUp {
     v1::TunnelUp { log: Some(v1::LogChunk { data, offset, end }), ..Default::default() }
+}
+
+/// What is said in a client's session.
+pub fn encode_reach(message: v1::reach_down::Message) -> v1::TunnelUp {
+    v1::TunnelUp { reach: Some(v1::ReachDown { message: Some(message) }), ..Default::default() }
 }
 
 /// Why a tunnel can't go on.

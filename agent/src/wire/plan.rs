@@ -6,7 +6,7 @@ use prost::{DecodeError, Message};
 
 use super::link::encode_task_report;
 use crate::model::{
-    ExecutorEvent, FurtherLimits, GroupPlan, Identity, IoLimits, LaunchRecord, Limits, Port, ProcessIdentity,
+    Artifact, ExecutorEvent, FurtherLimits, GroupPlan, Identity, IoLimits, LaunchRecord, Limits, Port, ProcessIdentity,
     RecoveredRecord, Report, RootFs, TaskDir,
 };
 
@@ -90,6 +90,9 @@ pub struct KeptPlan {
     /// Names of its processes, in the spec's order.
     pub processes: Vec<String>,
     pub root: Option<RootFs>,
+    /// "role/env/name" and the instance.
+    pub job: String,
+    pub instance: u32,
 }
 
 /// Reads a plan back. `default_pids` as when it was made.
@@ -114,9 +117,26 @@ pub fn decode_plan(bytes: &[u8], default_pids: u32) -> Result<KeptPlan, DecodeEr
         grace_period_ms: task.grace_period_ms,
         ladder_ms: endpoints_ms.saturating_add(task.finalization_wait_ms),
         at_most_one: plan.lease_until_boot_ms.is_some(),
+        artifacts: task.artifacts.iter().map(decode_artifact).collect(),
     };
-    let root = root(&task);
-    Ok(KeptPlan { record, root, processes: task.processes.into_iter().map(|process| process.name).collect() })
+    let (key, root) = (plan.job.unwrap_or_default(), root(&task));
+    Ok(KeptPlan {
+        record,
+        root,
+        processes: task.processes.into_iter().map(|process| process.name).collect(),
+        job: format!("{}/{}/{}", key.role, key.env, key.name),
+        instance: plan.instance,
+    })
+}
+
+pub(super) fn decode_artifact(artifact: &v1::Artifact) -> Artifact {
+    Artifact {
+        uri: artifact.uri.clone(),
+        sha256: artifact.sha256.clone(),
+        destination: artifact.destination.clone(),
+        extract: artifact.extract,
+        mode: artifact.mode,
+    }
 }
 
 /// Reads one event of a task's log.

@@ -1,6 +1,7 @@
 //! One connection to whichever of the schedulers leads: tries each address, follows "not the leader, try X".
 //! Not here: what is asked (`commands`), what is shown (`render`).
 
+mod reach;
 mod status;
 
 #[cfg(test)]
@@ -17,7 +18,28 @@ use tonic::{Code, Request, Response, Status};
 
 use crate::exit::{Exit, Failure};
 
-pub type Client = SchedulerClient<Channel>;
+pub use reach::Upward;
+
+/// The scheduler's services over one connection.
+pub struct Client {
+    scheduler: SchedulerClient<Channel>,
+    /// For services beside the main one.
+    pub channel: Channel,
+}
+
+impl std::ops::Deref for Client {
+    type Target = SchedulerClient<Channel>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.scheduler
+    }
+}
+
+impl std::ops::DerefMut for Client {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.scheduler
+    }
+}
 
 /// Metadata of a follower's UNAVAILABLE that names who leads; empty while nobody does.
 const LEADER: &str = "dawn-leader";
@@ -143,7 +165,8 @@ impl Scheduler {
                 let connecting = tokio::time::timeout(CONNECT_TIMEOUT, endpoint.connect()).await;
                 let channel =
                     connecting.map_err(|_| "no answer".to_string())?.map_err(|error| status::innermost(&error))?;
-                SchedulerClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES)
+                let scheduler = SchedulerClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
+                Client { scheduler, channel }
             }
         };
         Ok(&mut self.connected.insert((address.to_string(), client)).1)

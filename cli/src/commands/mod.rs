@@ -3,9 +3,12 @@
 pub mod config;
 pub mod cron;
 pub mod job;
+mod keeping;
 pub mod node;
 pub mod quota;
 mod select;
+pub mod task;
+pub mod top;
 pub mod version;
 
 /// Who asks, for a job's history: the user's name on this machine.

@@ -3,6 +3,7 @@
 use clap::Subcommand;
 use dawn_proto::v1::{self, NodeState};
 
+use super::keeping;
 use crate::args::Context;
 use crate::client::{Client, Repeat};
 use crate::exit::{Exit, Failure};
@@ -130,15 +131,19 @@ async fn status(name: &str, context: &mut Context) -> Result<Exit, Failure> {
         other => other?,
     };
     let node = found.node.clone().unwrap_or_default();
+    let keeping = keeping::ask(context, &node).await;
     if context.out.json {
         let fields = serde_json::json!({
             "node": json::node(&node), "tasks": json::tasks(&found.tasks), "index": found.index,
+            "keeping": keeping.as_ref().map(keeping::json),
         });
         context.out.value(&json::object(fields));
         return Ok(Exit::Done);
     }
     let now_ms = time::now_ms();
-    context.out.table(&head(&node, now_ms));
+    let mut head = head(&node, now_ms);
+    keeping.iter().for_each(|keeping| keeping::rows(keeping, &mut head));
+    context.out.table(&head);
     if !found.tasks.is_empty() {
         context.out.line("");
         context.out.table(&on_node(&found.tasks, now_ms));

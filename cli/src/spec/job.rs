@@ -5,7 +5,7 @@ use dawn_proto::v1;
 
 use super::decode::{Fields, Place, Reader, whole};
 use super::node::{Node, Value};
-use super::{isolating, placing, repeating, units};
+use super::{artifacts, isolating, placing, repeating, units};
 
 pub const JOB: &[&str] = &[
     "job",
@@ -29,6 +29,7 @@ pub const JOB: &[&str] = &[
     "partition",
     "grace_period",
     "finalization_wait",
+    "artifacts",
     "health",
     "lifecycle",
     "logs",
@@ -45,6 +46,7 @@ pub const PROCESS: &[&str] =
     &["name", "run", "after", "env", "daemon", "ephemeral", "final", "max_failures", "min_duration"];
 pub const RESOURCES: &[&str] = &["cpu", "memory", "disk", "gpu", "custom"];
 pub const PORT: &[&str] = &["name", "fixed"];
+pub const ARTIFACT: &[&str] = &["uri", "sha256", "destination", "extract", "mode"];
 pub const LOGS: &[&str] = &["file_size", "files"];
 pub const HEALTH: &[&str] =
     &["http", "tcp", "grpc", "shell", "initial_delay", "interval", "timeout", "max_failures", "min_successes"];
@@ -117,6 +119,7 @@ fn task(r: &mut Reader, f: &Fields) -> v1::TaskSpec {
         finalization_wait_ms: f.above_zero(r, ("finalization_wait", "task.finalization_wait_ms"), units::duration),
         isolation: isolating::isolation(r, f),
         root_fs: isolating::root_fs(r, f),
+        artifacts: artifacts::read(r, f),
     }
 }
 

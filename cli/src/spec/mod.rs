@@ -1,6 +1,7 @@
 //! Job files: YAML or JSON in, valid specs out, or everything that is wrong with file, line, column and field.
 //! Not here: what makes a spec valid (`dawn_proto::validate`), other languages that make specs.
 
+mod artifacts;
 mod decode;
 mod isolating;
 mod job;

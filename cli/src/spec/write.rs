@@ -117,6 +117,7 @@ fn out(spec: &v1::JobSpec) -> Fields {
     f.list("spread", spec.spreads.iter().map(|spread| Out::Map(self::spread(spread))).collect());
     f.text("dedicated", spec.dedicated.as_str());
     f.list("processes", task.processes.iter().map(|process| Out::Map(self::process(process))).collect());
+    f.list("artifacts", task.artifacts.iter().map(|artifact| Out::Map(self::artifact(artifact))).collect());
     repetition(&mut f, spec);
     the_rest(&mut f, &task);
     f.shown("max_run_time", spec.max_run_time_ms, show_duration);
@@ -207,6 +208,16 @@ fn process(process: &v1::ProcessSpec) -> Fields {
     f.flag("final", process.r#final);
     f.number("max_failures", process.max_failures);
     f.shown("min_duration", process.min_duration_ms, show_duration);
+    f
+}
+
+fn artifact(artifact: &v1::Artifact) -> Fields {
+    let mut f = Fields::default();
+    f.text("uri", artifact.uri.as_str());
+    f.text("sha256", artifact.sha256.as_str());
+    f.text("destination", artifact.destination.as_str());
+    f.flag("extract", artifact.extract);
+    f.text("mode", if artifact.mode == 0 { String::new() } else { super::artifacts::show_mode(artifact.mode) });
     f
 }
 

@@ -1,11 +1,14 @@
 //! The executor's process: ties the edges to the pulse. Not here: any rule about tasks.
 
 mod begin;
+mod enter;
 mod hands;
 mod pump;
 
 use std::path::Path;
 use std::process::ExitCode;
+
+pub use enter::enter;
 
 /// Runs one task to its end, as its plan says; for the process that the agent starts beside each task.
 ///

@@ -1,5 +1,6 @@
 //! Rules for one task: its processes and their order, resources, ports, health check and end.
 
+mod artifacts;
 mod graph;
 mod health;
 mod isolation;
@@ -28,6 +29,7 @@ pub(super) fn check(task: &mut TaskSpec, kind: Option<JobKind>, role: &str, erro
     errors.range("task.max_pids", task.max_pids.into(), 0..=MAX_PIDS.into(), "");
     health::check(task, errors);
     isolation::check(task, errors);
+    artifacts::check(&mut task.artifacts, errors);
     count("task.max_failed_processes", &mut task.max_failed_processes, MAX_FAILED_PROCESSES, errors);
     errors.range("task.max_concurrency", task.max_concurrency.into(), 0..=MAX_PROCESSES as u64, "");
     wait("task.finalization_wait_ms", &mut task.finalization_wait_ms, FINALIZATION_WAIT_MS, errors);

@@ -2,6 +2,7 @@
 //! Not here: what agents say, and where logs come from (the wiring brings a [`LogSource`]).
 
 mod command;
+mod reach;
 mod reader;
 mod reads;
 mod replies;
@@ -19,6 +20,7 @@ use crate::decide::place::PlaceSettings;
 use crate::drive::{Inbox, LiveView, Role};
 use crate::model::{AgentNo, Settings};
 
+pub use reach::{ReachPipe, ReachService};
 pub use reader::Reader;
 pub use replies::Replies;
 
@@ -28,10 +30,13 @@ pub const MAX_REQUEST_BYTES: usize = 4 << 20;
 /// Chunks of a log, or words why there are no more.
 pub type LogChunks = mpsc::Receiver<Result<v1::LogChunk, String>>;
 
-/// Whoever can get a task's log from its agent.
+/// Whoever can reach a task's agent.
 pub trait LogSource: Send + Sync + 'static {
     /// Begins to read; the words of an error are for people.
     fn read_log(&self, agent: AgentNo, request: v1::ReadLogRequest) -> BoxFuture<'static, Result<LogChunks, String>>;
+
+    /// Begins a session about a task, or (None) about the agent itself.
+    fn reach(&self, agent: AgentNo, task_id: Option<u64>) -> BoxFuture<'static, Result<ReachPipe, String>>;
 }
 
 /// What does not change while this process lives.

@@ -6,7 +6,7 @@ use dawn_proto::v1::Reason;
 
 use super::step::Step;
 use super::{Rule, agents, avoid, retry, rule};
-use crate::model::{AgentNo, Effect, LinkId, Report, Task};
+use crate::model::{AgentNo, Effect, LinkId, Mutation, Report, Task};
 
 /// Longest message kept, in bytes.
 const KEPT_MESSAGE_BYTES: usize = 512;
@@ -29,6 +29,11 @@ pub(super) fn take(step: &mut Step, link: LinkId, agent: AgentNo, report: &Repor
             let to = said(from, report.state);
             match to.map(|to| (to, rule(Some(from), to))) {
                 Some((to, Rule::Move(_))) => moved(step, agent, task, to, report),
+                // How far a starting task is: a step of its history, once.
+                Some((to @ TaskState::Starting, Rule::Same)) if is_progress(task, report) => {
+                    let message = shortened(&report.message).into();
+                    step.mutations.push(Mutation::TaskMoved { task: task.id, to, reason: report.reason, message });
+                }
                 Some((_, Rule::IllegalKill)) => disown(step, agent, report, Some(from)),
                 Some((_, Rule::Same | Rule::Illegal)) | None => {}
             }
@@ -36,6 +41,11 @@ pub(super) fn take(step: &mut Step, link: LinkId, agent: AgentNo, report: &Repor
         None => disown(step, agent, report, None),
     }
     step.effects.push(Effect::Ack { link, task: report.task, sequence: report.sequence });
+}
+
+fn is_progress(task: &Task, report: &Report) -> bool {
+    let last = task.history.last().map(|last| &*last.message);
+    !report.message.is_empty() && last != Some(shortened(&report.message))
 }
 
 /// The state that a report says the task is in, if agents may say so. ASSIGNED of a task that was out of reach: the agent

@@ -40,6 +40,12 @@ impl Inbox {
         (Inbox { commands, links }, Inboxes { commands: commands_out, links: links_out })
     }
 
+    /// Commands and agents' messages that wait.
+    pub fn depths(&self) -> (usize, usize) {
+        let depth = |queue: &mpsc::Sender<Event>| queue.max_capacity() - queue.capacity();
+        (depth(&self.commands), depth(&self.links))
+    }
+
     /// Hands in a client's command; its answer comes as [`Effect::Reply`](crate::model::Effect::Reply).
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 mod clock;
 mod decider;
 mod follower;
+mod gauges;
 mod inbox;
 mod journal;
 mod pulse;
@@ -12,6 +13,7 @@ mod runner;
 pub use clock::{Clock, SystemClock};
 pub use decider::PulseSettings;
 pub use follower::Follower;
+pub use gauges::{APPEND_CLASSES_USEC, Gauges};
 pub use inbox::{Inbox, InboxFull, Inboxes};
 pub use journal::{AppendError, Journal};
 pub use pulse::Pulse;

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dawn_proto::{Epoch, Timestamp};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 use tokio::sync::{mpsc, watch};
 
-use super::{AppendError, Clock, Inboxes, Journal, Pulse};
+use super::{AppendError, Clock, Gauges, Inboxes, Journal, Pulse};
 use crate::model::{AgentLive, AgentNo, Batch, Effect, Event, Now};
 
 /// Most events of each queue in one step.
@@ -77,6 +77,7 @@ pub struct Runner<J, C> {
     clock: C,
     inboxes: Inboxes,
     live: watch::Sender<Arc<LiveView>>,
+    gauges: Arc<Gauges>,
     ticked_ms: u64,
     live_ms: u64,
     published_changes: u64,
@@ -85,7 +86,8 @@ pub struct Runner<J, C> {
 impl<J: Journal, C: Clock> Runner<J, C> {
     pub fn new(pulse: Pulse, journal: J, clock: C, inboxes: Inboxes) -> Self {
         let (live, _) = watch::channel(Arc::default());
-        Runner { pulse, journal, clock, inboxes, live, ticked_ms: 0, live_ms: 0, published_changes: 0 }
+        let gauges = Arc::default();
+        Runner { pulse, journal, clock, inboxes, live, gauges, ticked_ms: 0, live_ms: 0, published_changes: 0 }
     }
 
     /// Who is connected, at most a second old; changes sooner.
@@ -96,6 +98,12 @@ impl<J: Journal, C: Clock> Runner<J, C> {
     /// Publishes who is connected there instead: readers may have subscribed before this leadership began.
     pub fn publish_to(mut self, live: watch::Sender<Arc<LiveView>>) -> Self {
         self.live = live;
+        self
+    }
+
+    /// Counts there what it does.
+    pub fn count_in(mut self, gauges: Arc<Gauges>) -> Self {
+        self.gauges = gauges;
         self
     }
 
@@ -144,8 +152,13 @@ impl<J: Journal, C: Clock> Runner<J, C> {
                 }
                 let now = self.clock.now();
                 if let Some(batch) = self.step(&mut events, now) {
-                    let appended = self.journal.append(batch.clone());
-                    in_flight.push_back(async move { appended.await.map(|()| batch) });
+                    let (appended, begun) = (self.journal.append(batch.clone()), Instant::now());
+                    let gauges = self.gauges.clone();
+                    in_flight.push_back(async move {
+                        appended.await?;
+                        gauges.appended(begun.elapsed());
+                        Ok::<_, AppendError>(batch)
+                    });
                 }
                 self.publish_live(now);
                 self.hand_on(Vec::new(), acts).await?;
@@ -178,7 +191,10 @@ impl<J: Journal, C: Clock> Runner<J, C> {
         if has_tick || is_due {
             self.ticked_ms = now.mono_ms;
         }
-        self.pulse.step(events.drain(..), now)
+        let count = events.len();
+        let batch = self.pulse.step(events.drain(..), now);
+        self.gauges.step(count, batch.as_ref().map_or(0, |batch| batch.mutations.len()));
+        batch
     }
 
     /// Until the next tick, or the next moment the state itself names.

@@ -3,6 +3,7 @@
 
 mod dispatch;
 mod links;
+mod reach;
 mod session;
 mod tunnel;
 
@@ -18,6 +19,7 @@ use crate::model::LinkId;
 
 pub use dispatch::{Dispatcher, LinkSettings};
 pub use links::Links;
+pub use reach::Pipe;
 pub use tunnel::{LogError, Tunnels};
 
 /// Most bytes of one message: a registration with ten thousand tasks is about 1 MiB.

@@ -1,4 +1,5 @@
-//! Tunnels: an agent is told to dial in and bring a log. Nothing is stored on the way: a slow client slows its agent.
+//! Tunnels: an agent is told to dial in and bring a log, or to take part in a client's session (`reach`).
+//! Nothing is stored on the way: a slow client slows its agent.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -12,6 +13,7 @@ use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 
 use super::Links;
+use super::reach::Session;
 use crate::model::AgentNo;
 
 /// The agent dials within this time.
@@ -28,7 +30,7 @@ pub enum LogError {
     NotConnected,
     #[error("its agent did not answer within {} s", DIAL_WITHIN.as_secs())]
     Silent,
-    #[error("{WAITING} log requests wait already; try again in a moment")]
+    #[error("{WAITING} requests wait for their agents already; try again in a moment")]
     Busy,
     #[error("{0}")]
     Agent(String),
@@ -38,17 +40,40 @@ pub enum LogError {
 
 type Chunks = mpsc::Sender<Result<v1::LogChunk, LogError>>;
 
+/// Who waits for a tunnel.
+#[derive(Debug)]
+pub(super) enum Waiting {
+    Log(Chunks),
+    Session(Session),
+}
+
+impl Waiting {
+    fn is_gone(&self) -> bool {
+        match self {
+            Waiting::Log(chunks) => chunks.is_closed(),
+            Waiting::Session(session) => session.is_gone(),
+        }
+    }
+
+    async fn fail(self, error: LogError) {
+        match self {
+            Waiting::Log(chunks) => _ = chunks.send(Err(error)).await,
+            Waiting::Session(session) => session.fail(error).await,
+        }
+    }
+}
+
 /// Tunnels asked for and not dialled yet.
 #[derive(Debug, Default)]
 pub struct Tunnels {
-    waiting: Mutex<HashMap<u64, Chunks>>,
+    waiting: Mutex<HashMap<u64, Waiting>>,
     next: AtomicU64,
     /// Numbers can't be guessed by another agent.
     keys: RandomState,
 }
 
 impl Tunnels {
-    fn waiting(&self) -> MutexGuard<'_, HashMap<u64, Chunks>> {
+    fn waiting(&self) -> MutexGuard<'_, HashMap<u64, Waiting>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -63,19 +88,31 @@ impl Tunnels {
         agent: AgentNo,
         request: v1::ReadLogRequest,
     ) -> Result<mpsc::Receiver<Result<v1::LogChunk, LogError>>, LogError> {
+        let (chunks, receiver) = mpsc::channel(CHUNKS);
+        let open = v1::OpenTunnel { read_log: Some(request), ..Default::default() };
+        self.ask(links, agent, open, Waiting::Log(chunks))?;
+        Ok(receiver)
+    }
+
+    /// Asks an agent to dial in for `waiting`; within ten seconds it does, or `waiting` is told that it did not.
+    pub(super) fn ask(
+        self: &Arc<Self>,
+        links: &Links,
+        agent: AgentNo,
+        open: v1::OpenTunnel,
+        wanted: Waiting,
+    ) -> Result<(), LogError> {
         let link = links.of(agent).ok_or(LogError::NotConnected)?;
         let tunnel_id = self.keys.hash_one(self.next.fetch_add(1, Ordering::Relaxed));
-        let (chunks, receiver) = mpsc::channel(CHUNKS);
         {
             let mut waiting = self.waiting();
-            waiting.retain(|_, chunks| !chunks.is_closed());
+            waiting.retain(|_, waiting| !waiting.is_gone());
             if waiting.len() >= WAITING {
                 return Err(LogError::Busy);
             }
-            waiting.insert(tunnel_id, chunks);
+            waiting.insert(tunnel_id, wanted);
         }
-        let open = v1::OpenTunnel { tunnel_id, read_log: Some(request) };
-        if !links.send(link, Message::OpenTunnel(open)) {
+        if !links.send(link, Message::OpenTunnel(v1::OpenTunnel { tunnel_id, ..open })) {
             self.waiting().remove(&tunnel_id);
             return Err(LogError::NotConnected);
         }
@@ -83,11 +120,11 @@ impl Tunnels {
         tokio::spawn(async move {
             tokio::time::sleep(DIAL_WITHIN).await;
             let late = tunnels.waiting().remove(&tunnel_id);
-            if let Some(chunks) = late {
-                _ = chunks.send(Err(LogError::Silent)).await;
+            if let Some(late) = late {
+                late.fail(LogError::Silent).await;
             }
         });
-        Ok(receiver)
+        Ok(())
     }
 
     /// Serves a tunnel an agent dialled: carries its chunks to whoever asked.
@@ -101,16 +138,23 @@ impl Tunnels {
         let first = tokio::time::timeout(DIAL_WITHIN, up.message()).await;
         let first = first.map_err(|_| Status::deadline_exceeded("the tunnel's first message did not come"))??;
         let first = first.ok_or_else(|| Status::invalid_argument("the tunnel ended before it was named"))?;
-        let chunks = self.waiting().remove(&first.tunnel_id);
-        let chunks = chunks.ok_or_else(|| Status::not_found("nobody waits for this tunnel (any more)"))?;
+        let waiting = self.waiting().remove(&first.tunnel_id);
         let (down, receiver) = mpsc::channel(1);
+        let chunks = match waiting {
+            Some(Waiting::Log(chunks)) => chunks,
+            Some(Waiting::Session(session)) => {
+                tokio::spawn(session.carry(up, down));
+                return Ok(receiver);
+            }
+            None => return Err(Status::not_found("nobody waits for this tunnel (any more)")),
+        };
         tokio::spawn(async move {
             tokio::select! {
                 () = carry(first, up, &chunks) => {}
                 () = chunks.closed() => {}
             }
             // The agent may be gone as well.
-            _ = down.send(Ok(v1::TunnelDown { close: true })).await;
+            _ = down.send(Ok(v1::TunnelDown { close: true, ..Default::default() })).await;
         });
         Ok(receiver)
     }

@@ -10,7 +10,7 @@ use super::Config;
 use super::hands::Doer;
 use crate::api::Replies;
 use crate::drive::Follower;
-use crate::drive::{DriveError, Inboxes, Journal, LiveView, Pulse, Role, Runner, SystemClock};
+use crate::drive::{DriveError, Gauges, Inboxes, Journal, LiveView, Pulse, Role, Runner, SystemClock};
 use crate::link::{Dispatcher, LinkSettings, Links};
 use crate::model::State;
 
@@ -19,12 +19,13 @@ pub struct Signs {
     pub role: watch::Sender<Role>,
     pub live: watch::Sender<Arc<LiveView>>,
     pub trouble: watch::Sender<String>,
+    pub gauges: Arc<Gauges>,
 }
 
 impl Default for Signs {
     fn default() -> Self {
         let (role, _) = watch::channel(Role::Following { leader: None });
-        Signs { role, live: watch::Sender::default(), trouble: watch::Sender::default() }
+        Signs { role, live: watch::Sender::default(), trouble: watch::Sender::default(), gauges: Arc::default() }
     }
 }
 
@@ -64,7 +65,7 @@ impl Lead {
         };
         let pulse = Pulse::new(state, self.config.settings, self.config.pulse);
         let runner = Runner::new(pulse, journal, SystemClock::default(), self.inboxes);
-        let runner = runner.publish_to(self.signs.live.clone());
+        let runner = runner.publish_to(self.signs.live.clone()).count_in(self.signs.gauges.clone());
         self.signs.role.send_replace(Role::Leading);
         tokio::select! {
             led = runner.lead(epoch, cluster_id, hands, stop) => led,

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dawn_proto::v1::agent_link_server::AgentLinkServer;
+use dawn_proto::v1::reach_server::ReachServer;
 use dawn_proto::v1::scheduler_server::SchedulerServer;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -21,11 +22,12 @@ use tokio::task::JoinHandle;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
-use crate::api::{self, ClientService, Reader, Replies, ServerFacts};
+use crate::api::{self, ClientService, ReachService, Reader, Replies, ServerFacts};
 use crate::drive::{DriveError, Follower, Inbox, PulseSettings, Role};
 use crate::etcd::{self, EtcdConfig, EtcdError, WitnessError};
 use crate::journal::{JournalSettings, OpenError};
 use crate::link::{self, LinkService, Links, Tunnels};
+use crate::metrics;
 use crate::model::Settings;
 
 use home::Home;
@@ -49,6 +51,8 @@ pub struct Config {
     pub witness_dir: Option<PathBuf>,
     /// Any number of schedulers, of which one leads; None: the journal is in `data_dir`.
     pub etcd: Option<EtcdConfig>,
+    /// Where metrics are served; None: nowhere.
+    pub metrics_listen: Option<SocketAddr>,
     /// host:port that others are told; None: the listening address.
     pub advertise: Option<String>,
     pub settings: Settings,
@@ -60,7 +64,17 @@ impl Config {
     /// Everything else as a small cluster wants it.
     pub fn new(listen: SocketAddr, data_dir: PathBuf) -> Self {
         let (settings, pulse, journal) = Default::default();
-        Config { listen, data_dir, witness_dir: None, etcd: None, advertise: None, settings, pulse, journal }
+        Config {
+            listen,
+            data_dir,
+            witness_dir: None,
+            etcd: None,
+            metrics_listen: None,
+            advertise: None,
+            settings,
+            pulse,
+            journal,
+        }
     }
 }
 
@@ -69,7 +83,7 @@ impl Config {
 pub enum RunError {
     #[error("opening the journal")]
     Open(#[from] OpenError),
-    #[error("listening on {address}; is another scheduler running there? Give another --listen")]
+    #[error("listening on {address}; is another scheduler running there? Give another address")]
     Listen { address: SocketAddr, source: std::io::Error },
     #[error("making a cluster id")]
     ClusterId(#[source] std::io::Error),
@@ -105,6 +119,7 @@ pub struct Scheduler {
     pulse: JoinHandle<Result<(), RunError>>,
     server: JoinHandle<Result<(), tonic::transport::Error>>,
     snapshots: JoinHandle<()>,
+    metrics: Option<JoinHandle<()>>,
 }
 
 /// Opens the journal, replays it and serves; leads at once, or with a journal in etcd when elected.
@@ -147,24 +162,46 @@ pub async fn start(config: Config) -> Result<Scheduler, RunError> {
     let (stop_pulse, pulse_stopped) = oneshot::channel::<()>();
     let stop = async move { _ = pulse_stopped.await };
     let snapshots = home.keep_snapshots(&follower, &signs);
+    let metrics = serve_metrics(&config, &client, &follower, &signs).await?;
     let lead = Lead { config, follower, links: links.clone(), replies: replies.clone(), inboxes, signs };
     let journal = home.name();
     let pulse = tokio::spawn(home.lead(lead, advertised, stop));
     let (stop_server, server) = serve(listener, client, agents);
     tracing::info!(%address, journal, index, jobs, tasks, "dawn scheduler is ready on {address}");
-    Ok(Scheduler { address, links, replies, stop_pulse, stop_server, pulse, server, snapshots })
+    Ok(Scheduler { address, links, replies, stop_pulse, stop_server, pulse, server, snapshots, metrics })
+}
+
+async fn serve_metrics(
+    config: &Config,
+    client: &ClientService,
+    follower: &Arc<Follower>,
+    signs: &Signs,
+) -> Result<Option<JoinHandle<()>>, RunError> {
+    let Some(address) = config.metrics_listen else { return Ok(None) };
+    let listener = TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })?;
+    let sources = metrics::Sources {
+        gauges: signs.gauges.clone(),
+        inbox: client.inbox.clone(),
+        follower: follower.clone(),
+        role: signs.role.subscribe(),
+        trouble: signs.trouble.subscribe(),
+        settings: config.settings.clone(),
+    };
+    Ok(Some(tokio::spawn(metrics::serve(listener, move || metrics::page(&sources)))))
 }
 
 type Serving = JoinHandle<Result<(), tonic::transport::Error>>;
 
 fn serve(listener: TcpListener, client: ClientService, agents: LinkService) -> (oneshot::Sender<()>, Serving) {
     let (stop, stopped) = oneshot::channel::<()>();
+    let reach = ReachServer::new(ReachService(client.clone())).max_decoding_message_size(api::MAX_REQUEST_BYTES);
     let client = SchedulerServer::new(client).max_decoding_message_size(api::MAX_REQUEST_BYTES);
     let agents = AgentLinkServer::new(agents).max_decoding_message_size(link::MAX_MESSAGE_BYTES);
     let router = Server::builder()
         .tcp_nodelay(true)
         .http2_keepalive_interval(Some(PING_EVERY))
         .http2_keepalive_timeout(Some(PONG_WITHIN))
+        .add_service(reach)
         .add_service(client.max_encoding_message_size(usize::MAX))
         .add_service(agents.max_encoding_message_size(usize::MAX));
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
@@ -199,6 +236,7 @@ impl Scheduler {
         self.replies.close();
         _ = self.stop_server.send(());
         self.snapshots.abort();
+        self.metrics.iter().for_each(JoinHandle::abort);
         if tokio::time::timeout(CLOSE_WITHIN, &mut self.server).await.is_err() {
             // Streams that clients hold open: watches, followed logs.
             self.server.abort();

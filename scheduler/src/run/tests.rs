@@ -4,6 +4,7 @@ mod agent;
 mod faults;
 mod life;
 mod logs;
+mod reach;
 mod standby;
 
 use std::net::SocketAddr;

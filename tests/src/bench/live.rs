@@ -9,12 +9,14 @@ use crate::cluster::{AgentPlan, Cluster, Patience, Plan, Spec, batch, service};
 
 const TINY_MILLI: u64 = 1;
 
-fn plan() -> Plan {
+/// One agent that says it has room for thousands.
+pub fn big() -> Plan {
     let big = AgentPlan { cpus: "64".into(), memory: "64GiB".into(), disk: "64GiB".into(), ..AgentPlan::default() };
     Plan { agents: vec![big], ..Plan::default() }
 }
 
-fn small(spec: Spec) -> Spec {
+/// As little as a task may ask for.
+pub fn small(spec: Spec) -> Spec {
     let small = spec.cpu_milli(TINY_MILLI).memory_mib(8);
     small.with(|job| {
         job.task.as_mut().and_then(|task| task.resources.as_mut()).expect("it has some").disk_bytes = 1 << 20
@@ -22,13 +24,13 @@ fn small(spec: Spec) -> Spec {
 }
 
 /// The time of a task's first transition to `state`, in milliseconds.
-fn at_ms(task: &v1::Task, state: TaskState) -> Option<i64> {
+pub fn at_ms(task: &v1::Task, state: TaskState) -> Option<i64> {
     task.history.iter().find(|step| step.state() == state).map(|step| step.at_ms)
 }
 
 /// `count` tasks that run /bin/true on one agent: from the first assignment to the last end.
 pub fn starts(count: u32) -> Option<Figure> {
-    let cluster = Cluster::start(plan())?;
+    let cluster = Cluster::start(big())?;
     let job = cluster.submit(small(batch("starts").instances(count).argv(&["/bin/true"])));
     let done = usize::try_from(count).expect("it fits");
     let tasks = cluster.tasks_in(&job, TaskState::Finished, done, Patience::minutes(5));
@@ -41,7 +43,7 @@ pub fn starts(count: u32) -> Option<Figure> {
 
 /// `count` services submitted one after the other: from the call to the client's knowing that it runs.
 pub fn latency(count: usize) -> Option<Figure> {
-    let cluster = Cluster::start(plan())?;
+    let cluster = Cluster::start(big())?;
     let mut times = Vec::new();
     for number in 0..count {
         let spec = small(service(&format!("latency{number}")));

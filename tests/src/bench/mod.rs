@@ -2,6 +2,8 @@
 
 pub mod bare;
 pub mod live;
+pub mod many;
+pub mod peers;
 
 use std::time::Duration;
 

@@ -1,21 +1,70 @@
 //! Prints the figures of BENCHMARKS.md: the bare loop and the same work through a real cluster, in one run.
+//! `dawn-bench [--starts N] [--repeats N] [--tasks N,N,…] [--idle SECONDS] [--log MIB]`; 0 leaves a part out.
 
-use anyhow::Context;
-use dawn_tests::bench::{bare, live, table};
+use std::time::Duration;
 
-/// Starts measured, and repeats of the times.
-const STARTS: u32 = 600;
-const REPEATS: usize = 100;
+use anyhow::{Context, bail};
+use dawn_tests::bench::many::{Sizes, many};
+use dawn_tests::bench::{bare, live, peers, table};
+
+/// Sizes by flag.
+struct Flags {
+    starts: u32,
+    repeats: u32,
+    tasks: Vec<u32>,
+    idle: u64,
+    log: u64,
+}
+
+fn flags() -> anyhow::Result<Flags> {
+    let mut flags = Flags { starts: 600, repeats: 100, tasks: vec![100], idle: 10, log: 200 };
+    let mut arguments = std::env::args().skip(1);
+    while let Some(flag) = arguments.next() {
+        let value = arguments.next().with_context(|| format!("{flag} needs a value"))?;
+        let number = || value.parse::<u32>().with_context(|| format!("{flag} {value}: no number"));
+        match flag.as_str() {
+            "--starts" => flags.starts = number()?,
+            "--repeats" => flags.repeats = number()?,
+            "--idle" => flags.idle = number()?.into(),
+            "--log" => flags.log = number()?.into(),
+            "--tasks" => {
+                let numbers = value.split(',').map(str::parse::<u32>).collect::<Result<Vec<_>, _>>();
+                flags.tasks = numbers.with_context(|| format!("{flag} {value}: no numbers"))?;
+                flags.tasks.retain(|tasks| *tasks > 0);
+            }
+            _ => bail!("{flag}: there is --starts, --repeats, --tasks, --idle, --log"),
+        }
+    }
+    Ok(flags)
+}
 
 fn main() -> anyhow::Result<()> {
+    let flags = flags()?;
     if cfg!(debug_assertions) {
         eprintln!("dawn-bench: a debug build; its figures say little. Use `cargo build --release --workspace`.");
     }
-    let mut figures = vec![bare::run(STARTS as usize).context("the bare loop")?];
-    figures.extend(live::starts(STARTS));
-    figures.push(bare::run(STARTS as usize).context("the bare loop, again")?);
-    figures.extend(live::latency(REPEATS));
-    figures.extend(live::reuse(100));
+    let mut figures = Vec::new();
+    if flags.starts > 0 {
+        let starts = flags.starts as usize;
+        figures.push(bare::run(starts).context("the bare loop")?);
+        figures.extend(live::starts(flags.starts));
+        figures.push(bare::run(starts).context("the bare loop, again")?);
+        figures.extend(peers::systemd(starts.min(50)));
+        figures.extend(peers::runc(starts.min(50)));
+    }
+    if flags.repeats > 0 {
+        figures.extend(live::latency(flags.repeats as usize));
+        figures.extend(live::reuse(flags.repeats));
+    }
+    for tasks in &flags.tasks {
+        for health in [false, true] {
+            let sizes = Sizes { tasks: *tasks, idle: Duration::from_secs(flags.idle), health };
+            figures.extend(many(sizes).into_iter().flatten());
+        }
+    }
+    if flags.log > 0 {
+        figures.extend(peers::logs(flags.log << 20).into_iter().flatten());
+    }
     print!("{}", table(&figures));
     Ok(())
 }

@@ -20,7 +20,7 @@ const LAST_LINES: usize = 30;
 pub struct Daemon {
     pub name: String,
     pub args: Mutex<Vec<String>>,
-    binary: PathBuf,
+    binary: Mutex<PathBuf>,
     user: Option<User>,
     host: Option<Host>,
     log: PathBuf,
@@ -32,7 +32,7 @@ impl Daemon {
         Daemon {
             name: name.into(),
             args: Mutex::new(args),
-            binary: binary.into(),
+            binary: Mutex::new(binary.into()),
             user: None,
             host: None,
             log: folder.join(format!("{name}.log")),
@@ -56,6 +56,11 @@ impl Daemon {
         self
     }
 
+    /// Another program for the next start.
+    pub fn set_binary(&self, binary: &Path) {
+        *self.binary.lock().expect("no test thread panicked") = binary.into();
+    }
+
     /// Replaces the value of a flag for the next start.
     pub fn set_flag(&self, flag: &str, value: &str) {
         let mut args = self.args.lock().expect("no test thread panicked");
@@ -67,7 +72,7 @@ impl Daemon {
     pub fn start(&self) {
         assert!(!self.is_alive(), "{} runs already", self.name);
         let log = File::options().append(true).create(true).open(&self.log).expect("the log can be written");
-        let mut command = Command::new(&self.binary);
+        let mut command = Command::new(&*self.binary.lock().expect("no test thread panicked"));
         command.args(&*self.args.lock().expect("no test thread panicked"));
         command.env("NO_COLOR", "1").stdin(Stdio::null()).stderr(log.try_clone().expect("a second handle")).stdout(log);
         if let Some(user) = &self.user {

@@ -18,7 +18,7 @@ mod waiting;
 
 pub use crate::skip::skip;
 pub use api::Api;
-pub use binary::{Output, dawn};
+pub use binary::{Output, dawn, path};
 pub use daemon::Daemon;
 pub use doubles::Doubles;
 pub use etcd::{Member, members};

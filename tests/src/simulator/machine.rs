@@ -118,6 +118,7 @@ impl Machine {
                 grace_period_ms: files.record.spec.grace_period_ms,
                 ladder_ms: files.record.spec.ladder_ms,
                 at_most_one: files.record.spec.at_most_one,
+                artifacts: Vec::new(),
             }),
             checkpointed_at: files.checkpointed_at,
             executor: probe,
@@ -289,7 +290,9 @@ impl World {
                 node.executors.remove(&task);
                 node.watched.remove(&task);
             }
-            Effect::OpenTunnel { .. } => return Err("nobody asked for a log".into()),
+            Effect::Observe(_) | Effect::StopFetch { .. } => {}
+            Effect::Fetch { task, .. } => self.answer(machine, MachineEvent::Fetched { task, result: Ok(()) }),
+            Effect::OpenTunnel { .. } | Effect::Reach { .. } => return Err("nobody reached in".into()),
         }
         Ok(())
     }

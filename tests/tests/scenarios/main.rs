@@ -1,5 +1,7 @@
 //! Whole stories on a real cluster: real processes, real control groups, real faults.
 
+mod agents;
+mod artifacts;
 mod client;
 mod crashes;
 mod isolation;
@@ -9,3 +11,4 @@ mod loss;
 mod misbehaving;
 mod placing;
 mod sweep;
+mod reach;

@@ -51,6 +51,7 @@ pub fn spec(id: u64) -> Arc<Spec> {
         at_most_one: false,
         further: Default::default(),
         root: None,
+        artifacts: Vec::new(),
         payload: Vec::new(),
     })
 }
@@ -213,7 +214,9 @@ impl World {
         match effect {
             Effect::Remember(memory) => self.memory = memory,
             Effect::Send { session, message } if session == self.session => self.hear(message),
-            Effect::Send { .. } | Effect::OpenTunnel { .. } | Effect::Renew { .. } => {}
+            Effect::Send { .. } | Effect::Renew { .. } | Effect::Observe(_) => {}
+            Effect::OpenTunnel { .. } | Effect::Reach { .. } | Effect::StopFetch { .. } => {}
+            Effect::Fetch { task, .. } => self.machine(MachineEvent::Fetched { task, result: Ok(()) }),
             Effect::Hangup { .. } => self.connect(),
             Effect::Fatal { why } => self.fatal = Some(why),
             Effect::Vet { task, ports, .. } => {

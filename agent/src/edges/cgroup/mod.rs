@@ -8,6 +8,8 @@ mod device_filter;
 mod extra;
 mod files;
 mod mounts;
+mod own;
+mod usage;
 mod v1;
 mod v2;
 
@@ -24,6 +26,7 @@ use std::time::{Duration, Instant};
 use dawn_proto::TaskId;
 
 pub use mounts::{Mounts, MountsError};
+pub use own::OwnGroup;
 
 use crate::model::{FurtherLimits, GroupPlan, Limits};
 

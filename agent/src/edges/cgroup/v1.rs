@@ -66,6 +66,10 @@ impl Parents {
         self.by_controller.get("memory").map(PathBuf::as_path)
     }
 
+    pub(super) fn parent(&self, controller: &str) -> Option<&Path> {
+        self.by_controller.get(controller).map(PathBuf::as_path)
+    }
+
     pub(super) fn limit(&self, group: &str, limits: &Limits) -> Result<(), CgroupError> {
         let place = |controller: &str| self.by_controller.get(controller).map(|parent| parent.join(group));
         if let Some(path) = place("cpu").filter(|_| limits.cpu_milli > 0) {

@@ -11,7 +11,7 @@ use tracing::warn;
 
 use super::{CheckpointError, framed, io_error, read_framed, replace_file, sync_dir};
 use crate::model::{RecoveredRecord, Report, RootFs, TaskDir};
-use crate::wire;
+use crate::wire::{self, KeptPlan};
 
 /// A task directory as the checkpoint knows it; the executor's side comes from its event log.
 #[derive(Debug)]
@@ -146,10 +146,9 @@ impl Tasks {
         Ok(found)
     }
 
-    /// Names of a task's processes from its plan; None when it can't be read.
-    pub fn processes(&self, task: TaskId, default_pids: u32) -> Option<Vec<String>> {
+    /// What a task's plan says; None when it can't be read.
+    pub fn kept(&self, task: TaskId, default_pids: u32) -> Option<KeptPlan> {
         read_or_warn(&self.dir(task).plan(), |body| wire::decode_plan(body, default_pids).ok())
-            .map(|kept| kept.processes)
     }
 
     /// The root file system of a task's plan; None: it brings none.
@@ -159,7 +158,8 @@ impl Tasks {
 
     fn find(&self, task: TaskId, default_pids: u32) -> FoundTask {
         let dir = self.dir(task);
-        let modified = fs::metadata(dir.plan()).and_then(|meta| meta.modified()).ok();
+        let touched = |path| fs::metadata(path).and_then(|meta| meta.modified()).ok();
+        let modified = touched(dir.plan()).max(touched(dir.fetching()));
         let since = modified.and_then(|at| at.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
         FoundTask {
             record: read_or_warn(&dir.plan(), |body| wire::decode_plan(body, default_pids).ok())

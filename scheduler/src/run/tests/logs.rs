@@ -15,6 +15,10 @@ fn chunk(text: &str, offset: u64, end: bool) -> v1::LogChunk {
     v1::LogChunk { data: text.as_bytes().to_vec(), offset, end }
 }
 
+fn closed() -> v1::TunnelDown {
+    v1::TunnelDown { close: true, ..Default::default() }
+}
+
 /// A cluster with one running task, its agent, and what came of asking for its log.
 struct Asked {
     cluster: Cluster,
@@ -69,7 +73,7 @@ async fn a_log_comes_through_to_its_end() {
         assert_eq!(log.message().await.unwrap(), Some(wanted));
     }
     assert_eq!(log.message().await.unwrap(), None);
-    assert_eq!(down.message().await.unwrap(), Some(v1::TunnelDown { close: true }));
+    assert_eq!(down.message().await.unwrap(), Some(closed()));
     let again = dial(&mut asked.agent.client, open.tunnel_id).await.unwrap_err();
     assert_eq!(again.code(), Code::NotFound, "a tunnel is dialled once");
     asked.cluster.stop().await;
@@ -113,8 +117,8 @@ async fn a_client_that_goes_closes_the_tunnel() {
     let (log, open) = asked.open().await;
     let (_up, mut down) = dial(&mut asked.agent.client, open.tunnel_id).await.unwrap();
     drop(log);
-    let closed = tokio::time::timeout(super::DEADLINE, down.message()).await.unwrap().unwrap();
-    assert_eq!(closed, Some(v1::TunnelDown { close: true }));
+    let last = tokio::time::timeout(super::DEADLINE, down.message()).await.unwrap().unwrap();
+    assert_eq!(last, Some(closed()));
     asked.cluster.stop().await;
 }
 

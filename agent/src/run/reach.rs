@@ -1,0 +1,146 @@
+//! What a client's session gets of the agent: where its task is, samples of what tasks use, what is kept.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use dawn_proto::{TaskId, v1};
+use tracing::warn;
+
+use super::DEFAULT_MAX_PIDS;
+use super::hands::{Shared, chain};
+use crate::edges::link;
+use crate::edges::reach::{self, Means};
+use crate::model::{GroupUsage, Limits, Observed, Reachable};
+
+/// What a task's plan says about it, read when first asked for.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub job: String,
+    pub instance: u32,
+    pub limits: Limits,
+}
+
+/// Tasks that have, or are about to get, an executor; and how the agent stands.
+#[derive(Debug, Default)]
+pub(super) struct Board {
+    tasks: Mutex<BTreeMap<TaskId, Option<Arc<Known>>>>,
+    observed: Mutex<Observed>,
+}
+
+impl Board {
+    fn tasks(&self) -> MutexGuard<'_, BTreeMap<TaskId, Option<Arc<Known>>>> {
+        // Nothing under the lock can panic half way.
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn began(&self, task: TaskId) {
+        self.tasks().insert(task, None);
+    }
+
+    pub(super) fn ended(&self, task: TaskId) {
+        self.tasks().remove(&task);
+    }
+
+    pub(super) fn living(&self) -> Vec<TaskId> {
+        self.tasks().keys().copied().collect()
+    }
+
+    pub(super) fn observe(&self, observed: Observed) {
+        *self.observed.lock().unwrap_or_else(PoisonError::into_inner) = observed;
+    }
+
+    pub(super) fn observed(&self) -> Observed {
+        self.observed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Serves a session at `address`, where the scheduler that asked is.
+pub(super) async fn serve(shared: Arc<Shared>, address: String, tunnel: u64, about: Reachable) {
+    let Ok(_permit) = shared.sessions.try_acquire() else {
+        warn!(tunnel, "too many sessions at once; not opened");
+        return;
+    };
+    let task = if let Reachable::Task(task) = &about { Some(task.task) } else { None };
+    let (sampler, keeper) = (shared.clone(), shared.clone());
+    let means = Means {
+        about,
+        dir: task.map(|task| shared.tasks.dir(task)),
+        group: task.and_then(|task| shared.tree.as_ref()?.plan(task).kill),
+        executor: shared.config.executor.clone(),
+        sample: Arc::new(move |task| sampler.sample(task)),
+        keeping: Arc::new(move || keeper.keeping()),
+    };
+    match link::connect(&address).await {
+        Ok(channel) => reach::serve(channel, tunnel, means).await,
+        Err(error) => warn!(tunnel, error = chain(&error), "can't open the session"),
+    }
+}
+
+impl Shared {
+    /// What a task uses, or each of all.
+    pub(super) fn sample(&self, task: Option<TaskId>) -> Vec<v1::Usage> {
+        let Some(tree) = &self.tree else { return Vec::new() };
+        let tasks = task.map_or_else(|| self.board.living(), |task| vec![task]);
+        let sample = |task: TaskId| Some(encode(task, tree.usage(task)?, &*self.known(task)?));
+        tasks.into_iter().filter_map(sample).collect()
+    }
+
+    /// None when the task has just ended, or its plan can't be read.
+    pub(super) fn known(&self, task: TaskId) -> Option<Arc<Known>> {
+        if let Some(known) = self.board.tasks().get(&task)?.clone() {
+            return Some(known);
+        }
+        let kept = self.tasks.kept(task, DEFAULT_MAX_PIDS)?;
+        let known = Arc::new(Known { job: kept.job, instance: kept.instance, limits: kept.record.limits });
+        if let Some(place) = self.board.tasks().get_mut(&task) {
+            *place = Some(known.clone());
+        }
+        Some(known)
+    }
+
+    pub(super) fn keeping(&self) -> v1::Keeping {
+        let observed = self.board.observed();
+        let (artifacts, artifact_bytes) = self.fetcher.held();
+        v1::Keeping {
+            artifacts,
+            artifact_bytes,
+            artifact_limit_bytes: self.config.artifact_cache_bytes,
+            agent_memory_limit_bytes: self.config.own_memory_bytes,
+            sandboxes: observed.sandboxes,
+            sandbox_bytes: observed.sandbox_bytes,
+            sandbox_limit_bytes: self.config.sandbox_keep_bytes,
+            sandbox_age_ms: self.config.sandbox_keep_ms,
+            agent_memory_bytes: own_memory_bytes(),
+        }
+    }
+}
+
+fn encode(task: TaskId, usage: GroupUsage, known: &Known) -> v1::Usage {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    v1::Usage {
+        task_id: task.0,
+        at_ms: i64::try_from(now.as_millis()).unwrap_or(i64::MAX),
+        cpu_usec: usage.cpu_usec,
+        cpu_milli: None,
+        throttled_usec: usage.throttled_usec,
+        throttled_periods: usage.throttled_periods,
+        memory_bytes: usage.memory_bytes,
+        memory_peak_bytes: usage.memory_peak_bytes,
+        memory_limit_bytes: known.limits.memory_bytes,
+        cpu_limit_milli: known.limits.cpu_milli,
+        pids: usage.pids,
+        read_bytes: usage.read_bytes,
+        written_bytes: usage.written_bytes,
+        job: known.job.clone(),
+        instance: known.instance,
+    }
+}
+
+/// Resident and not shared with other processes.
+pub(super) fn own_memory_bytes() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let mut pages = text.split(' ').skip(1).filter_map(|pages| pages.parse::<u64>().ok());
+    let (resident, shared) = (pages.next().unwrap_or(0), pages.next().unwrap_or(0));
+    resident.saturating_sub(shared) * rustix::param::page_size() as u64
+}

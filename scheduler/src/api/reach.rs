@@ -1,0 +1,88 @@
+//! Clients' sessions with tasks and agents: who is meant is looked up here, the rest is carried through unread.
+
+use std::time::Duration;
+
+use dawn_proto::v1::reach_server::Reach;
+use dawn_proto::v1::{self, reach_up::Message};
+use dawn_proto::{AgentId, TaskId};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::ClientService;
+use crate::model::{AgentNo, State};
+
+/// The client says what it wants within this time.
+const OPEN_WITHIN: Duration = Duration::from_secs(10);
+/// Messages waiting for the client to take them.
+const MESSAGES: usize = 2;
+
+/// What comes of a session, or words why it can't go on; and the way to say more.
+pub type ReachPipe = (mpsc::Sender<v1::ReachUp>, mpsc::Receiver<Result<v1::ReachDown, String>>);
+
+/// The gRPC service of sessions.
+#[derive(Clone)]
+pub struct ReachService(pub ClientService);
+
+#[tonic::async_trait]
+impl Reach for ReachService {
+    type OpenStream = ReceiverStream<Result<v1::ReachDown, Status>>;
+
+    async fn open(&self, request: Request<Streaming<v1::ReachUp>>) -> Result<Response<Self::OpenStream>, Status> {
+        self.0.only_leading()?;
+        let mut ups = request.into_inner();
+        let first = tokio::time::timeout(OPEN_WITHIN, ups.message()).await;
+        let first = first.map_err(|_| Status::deadline_exceeded("the session's first message did not come"))??;
+        let Some(v1::ReachUp { message: Some(Message::Open(open)) }) = first else {
+            return Err(Status::invalid_argument("the first message of a session is `open`"));
+        };
+        let (task, agent_id) = (TaskId(open.task_id), open.agent_id.clone());
+        let agent = self.0.reader.look(move |state| find(state, task, &agent_id)).await??;
+        let pipe = self.0.logs.reach(agent, open.agent_id.is_empty().then_some(open.task_id)).await;
+        let (up, down) = pipe.map_err(|words| Status::unavailable(format!("reaching the agent: {words}")))?;
+        let (to_client, downs) = mpsc::channel(MESSAGES);
+        tokio::spawn(async move {
+            tokio::select! {
+                () = forward_up(open, ups, up) => {}
+                () = forward_down(down, &to_client) => {}
+                () = to_client.closed() => {}
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(downs)))
+    }
+}
+
+/// The agent that has, or had, the task; or the one named.
+fn find(state: &State, task: TaskId, agent_id: &str) -> Result<AgentNo, Status> {
+    if !agent_id.is_empty() {
+        let agent = AgentId::new(agent_id).and_then(|id| state.agent(&id));
+        return agent.map(|agent| agent.no).ok_or_else(|| Status::not_found(format!("there is no agent {agent_id:?}")));
+    }
+    let found = state.tasks.get(&task);
+    let found = found.ok_or_else(|| Status::not_found(format!("there is no task {task} (any more)")))?;
+    let never = || Status::failed_precondition(format!("{task} was never started"));
+    found.status.place().map(|place| place.agent).ok_or_else(never)
+}
+
+/// Ends with the client's stream: the client is gone then.
+async fn forward_up(open: v1::ReachOpen, mut ups: Streaming<v1::ReachUp>, up: mpsc::Sender<v1::ReachUp>) {
+    let mut next = Some(v1::ReachUp { message: Some(Message::Open(open)) });
+    while let Some(message) = next {
+        if up.send(message).await.is_err() {
+            // The session is over; what it has said last is still on its way.
+            std::future::pending::<()>().await;
+        }
+        next = ups.message().await.ok().flatten();
+    }
+}
+
+async fn forward_down(
+    mut down: mpsc::Receiver<Result<v1::ReachDown, String>>,
+    to_client: &mpsc::Sender<Result<v1::ReachDown, Status>>,
+) {
+    while let Some(message) = down.recv().await {
+        if to_client.send(message.map_err(Status::failed_precondition)).await.is_err() {
+            return;
+        }
+    }
+}

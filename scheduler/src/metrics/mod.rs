@@ -1,0 +1,129 @@
+//! Metrics in Prometheus' text form: what the pulse counts, what waits, what the follower's state holds.
+
+mod serve;
+
+use std::fmt::{Display, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use dawn_proto::TaskState;
+use dawn_proto::v1::NodeState;
+use tokio::sync::watch;
+
+use crate::decide::brake;
+use crate::drive::{APPEND_CLASSES_USEC, Follower, Gauges, Inbox, Role};
+use crate::model::{Settings, State};
+
+pub use serve::serve;
+
+/// What is looked at.
+pub struct Sources {
+    pub gauges: Arc<Gauges>,
+    pub inbox: Inbox,
+    pub follower: Arc<Follower>,
+    pub role: watch::Receiver<Role>,
+    /// What holds writes up; empty: nothing.
+    pub trouble: watch::Receiver<String>,
+    pub settings: Settings,
+}
+
+/// The text as it grows.
+#[derive(Default)]
+struct Text(String);
+
+impl Text {
+    fn about(&mut self, name: &str, kind: &str, help: &str) {
+        // Writing to a string can't fail.
+        _ = writeln!(self.0, "# HELP dawn_{name} {help}\n# TYPE dawn_{name} {kind}");
+    }
+
+    fn value(&mut self, name: &str, labels: &str, value: impl Display) {
+        _ = writeln!(self.0, "dawn_{name}{labels} {value}");
+    }
+
+    fn one(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
+        self.about(name, kind, help);
+        self.value(name, "", value);
+    }
+}
+
+/// One page. Counting the tasks reads all of them: it is made by a reader, beside the decisions.
+pub fn page(sources: &Sources) -> String {
+    let mut text = Text::default();
+    let leading = matches!(*sources.role.borrow(), Role::Leading);
+    text.one("scheduler_leading", "gauge", "1 on the leader.", u8::from(leading));
+    let trouble = !sources.trouble.borrow().is_empty();
+    text.one("scheduler_journal_trouble", "gauge", "1 while the journal takes no writes.", u8::from(trouble));
+    pulse(&sources.gauges, &mut text);
+    let (commands, links) = sources.inbox.depths();
+    text.about("scheduler_queue_depth", "gauge", "Events that wait to be decided.");
+    text.value("scheduler_queue_depth", "{queue=\"commands\"}", commands);
+    text.value("scheduler_queue_depth", "{queue=\"agents\"}", links);
+    sources.follower.read(|state| self::state(state, &sources.settings, &mut text));
+    text.0
+}
+
+fn pulse(gauges: &Gauges, text: &mut Text) {
+    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    text.one("scheduler_steps_total", "counter", "Steps of the pulse.", count(&gauges.steps));
+    text.one("scheduler_events_total", "counter", "Events decided.", count(&gauges.events));
+    text.one("scheduler_decisions_total", "counter", "Mutations decided.", count(&gauges.mutations));
+    let name = "scheduler_journal_append_seconds";
+    text.about(name, "histogram", "From a decision to its being durable.");
+    let mut below = 0;
+    let bounds = APPEND_CLASSES_USEC.iter().map(|usec| (*usec as f64 / 1e6).to_string()).chain(["+Inf".to_string()]);
+    for (bound, class) in bounds.zip(&gauges.append_classes) {
+        below += count(class);
+        text.value(&format!("{name}_bucket"), &format!("{{le=\"{bound}\"}}"), below);
+    }
+    text.value(&format!("{name}_sum"), "", count(&gauges.append_usec) as f64 / 1e6);
+    text.value(&format!("{name}_count"), "", below);
+}
+
+fn state(state: &State, settings: &Settings, text: &mut Text) {
+    text.one("scheduler_index", "gauge", "Journal index that these counts reflect.", state.index);
+    text.one("scheduler_epoch", "gauge", "Epoch of the leadership.", state.epoch.0);
+    let held = u8::from(brake(state, settings).is_some());
+    let help = "1 while so many agents are silent that their tasks are not replaced.";
+    text.one("scheduler_brake", "gauge", help, held);
+    text.about("scheduler_agents", "gauge", "Agents by state.");
+    for (name, wanted) in [("up", NodeState::Up), ("unreachable", NodeState::Unreachable), ("down", NodeState::Down)] {
+        let count = state.agents.values().filter(|agent| agent.state == wanted).count();
+        text.value("scheduler_agents", &format!("{{state=\"{name}\"}}"), count);
+    }
+    let mut counts = std::collections::BTreeMap::<TaskState, u64>::new();
+    for task in state.tasks.values() {
+        *counts.entry(task.state()).or_default() += 1;
+    }
+    text.about("scheduler_tasks", "gauge", "Tasks by state, ended ones that are kept too.");
+    for (task_state, count) in counts {
+        text.value("scheduler_tasks", &format!("{{state=\"{}\"}}", task_state.as_str_name()), count);
+    }
+    text.one("scheduler_jobs", "gauge", "Jobs, ended ones that are kept too.", state.jobs.len());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_histogram_only_grows_and_ends_with_all() {
+        let gauges = Gauges::default();
+        gauges.append_classes[0].store(3, Ordering::Relaxed);
+        gauges.append_classes[10].store(2, Ordering::Relaxed);
+        let mut text = Text::default();
+        pulse(&gauges, &mut text);
+        assert!(text.0.contains("append_seconds_bucket{le=\"0.00025\"} 3\n"), "{}", text.0);
+        assert!(text.0.contains("append_seconds_bucket{le=\"2.5\"} 3\n"), "{}", text.0);
+        assert!(text.0.contains("append_seconds_bucket{le=\"+Inf\"} 5\n"), "{}", text.0);
+        assert!(text.0.contains("append_seconds_count 5\n"), "{}", text.0);
+    }
+
+    #[test]
+    fn an_empty_state_has_its_lines() {
+        let mut text = Text::default();
+        state(&State::default(), &Settings::default(), &mut text);
+        assert!(text.0.contains("dawn_scheduler_brake 0\n"), "{}", text.0);
+        assert!(text.0.contains("dawn_scheduler_agents{state=\"up\"} 0\n"), "{}", text.0);
+    }
+}
