@@ -2,6 +2,7 @@
 //! Not here: what makes a spec valid (`dawn_proto::validate`), other languages that make specs.
 
 mod decode;
+mod following;
 mod job;
 mod node;
 mod placing;
@@ -23,7 +24,8 @@ use dawn_proto::{JobKey, validate};
 use decode::{Problem, Reader};
 use node::{Mark, Node, Value};
 
-pub use units::{duration, milli, show_milli, size};
+pub use repeating::{check as check_schedule, restricts_both_days};
+pub use units::{duration, milli, show_duration, show_milli, size};
 pub use write::{to_json, to_yaml};
 
 /// Larger files are refused.
@@ -178,7 +180,7 @@ fn one_job(node: &Node, path: &str, now_ms: i64) -> Result<JobSpec, Vec<Problem>
 
 /// Every field that a job file may have, by the mapping it stands in: what the reference must explain.
 #[cfg(test)]
-pub const FIELDS: [(&str, &[&str]); 15] = [
+pub const FIELDS: [(&str, &[&str]); 17] = [
     ("job", job::JOB),
     ("processes", job::PROCESS),
     ("resources", job::RESOURCES),
@@ -194,4 +196,6 @@ pub const FIELDS: [(&str, &[&str]); 15] = [
     ("restart", repeating::RESTART),
     ("cron", repeating::CRON),
     ("partition", repeating::PARTITION),
+    ("after", following::AFTER),
+    ("parameters", following::PARAMETERS),
 ];

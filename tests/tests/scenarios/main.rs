@@ -2,6 +2,7 @@
 
 mod client;
 mod crashes;
+mod flow;
 mod isolation;
 mod journal;
 mod life;
