@@ -4,6 +4,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = [
         "dawn/v1/isolation.proto",
         "dawn/v1/job.proto",
+        "dawn/v1/batch.proto",
         "dawn/v1/quota.proto",
         "dawn/v1/task.proto",
         "dawn/v1/client.proto",

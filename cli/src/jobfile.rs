@@ -1,6 +1,6 @@
 //! Job files of either kind: YAML and JSON read as they are, Starlark (with Aurora's words) evaluated first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -48,6 +48,22 @@ pub fn is_named_as_file(target: &str) -> bool {
     target == "-" || PLAIN.contains(&ending) || EVALUATED.contains(&ending)
 }
 
+/// How a file of this name is formatted.
+pub enum Style {
+    Language,
+    Yaml,
+}
+
+/// By a file's ending; none: it is no job file's.
+pub fn style(path: &Path) -> Option<Style> {
+    match ending(path) {
+        "json" => Some(Style::Language),
+        ending if EVALUATED.contains(&ending) => Some(Style::Language),
+        ending if PLAIN.contains(&ending) => Some(Style::Yaml),
+        _ => None,
+    }
+}
+
 /// The jobs of all files, each key once; or everything that is wrong.
 pub fn load(files: &[PathBuf], reading: &Reading) -> Result<Vec<JobSpec>, Failure> {
     let mut specs = Vec::new();
@@ -71,10 +87,52 @@ pub fn load(files: &[PathBuf], reading: &Reading) -> Result<Vec<JobSpec>, Failur
             Err(error) => wrong.push(error),
         }
     }
-    match wrong.is_empty() {
-        true => Ok(specs),
-        false => Err(Failure::new(Exit::Usage, wrong.join("\n"))),
+    if let Some(circle) = circle(&specs) {
+        let message = format!("{}: jobs wait for each other: {}", named(files), circle.join(" after "));
+        wrong.push(message);
     }
+    if !wrong.is_empty() {
+        return Err(Failure::new(Exit::Usage, wrong.join("\n")));
+    }
+    for spec in &specs {
+        if spec.cron.as_ref().is_some_and(spec::restricts_both_days) {
+            let key = render::key(spec.key.as_ref());
+            eprintln!("dawn: note: {key}: cron.schedule names days of the month and of the week: it fires on either");
+        }
+    }
+    Ok(specs)
+}
+
+fn named(files: &[PathBuf]) -> String {
+    files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// Jobs of the files that wait for each other, if any do; the first is named again at the end.
+fn circle(specs: &[JobSpec]) -> Option<Vec<String>> {
+    let by_key: BTreeMap<String, &JobSpec> = specs.iter().map(|spec| (render::key(spec.key.as_ref()), spec)).collect();
+    let after = |key: &str| -> Vec<String> {
+        let spec = by_key.get(key);
+        spec.into_iter().flat_map(|spec| &spec.dependencies).map(|one| render::key(one.job.as_ref())).collect()
+    };
+    let mut done = BTreeSet::new();
+    for start in by_key.keys() {
+        let mut way: Vec<(String, Vec<String>)> = vec![(start.clone(), after(start))];
+        while let Some((key, left)) = way.last_mut() {
+            let Some(next) = left.pop() else {
+                done.insert(key.clone());
+                way.pop();
+                continue;
+            };
+            if let Some(from) = way.iter().position(|(key, _)| *key == next) {
+                return Some(way[from..].iter().map(|(key, _)| key.clone()).chain([next]).collect());
+            }
+            if !done.contains(&next) {
+                let after = after(&next);
+                way.push((next, after));
+            }
+        }
+    }
+    None
 }
 
 /// Evaluates one file in a process of its own and makes specs of its jobs. What it printed, and what of it has no
@@ -118,7 +176,11 @@ fn lowered(file: &Path, job: &EvaluatedJob) -> Result<JobSpec, String> {
         eprintln!("dawn: note: {}", render::safe(&told(warning)));
     }
     let place = |error: &validate::FieldError| format!("{}: {key}: {error}", file.display());
-    validate::job_spec(lowered.spec).map_err(|errors| all(errors.iter().map(place).collect()))
+    let spec = validate::job_spec(lowered.spec).map_err(|errors| all(errors.iter().map(place).collect()))?;
+    match spec::check_schedule(&spec, time::now_ms()) {
+        Some(error) => Err(place(&error)),
+        None => Ok(spec),
+    }
 }
 
 #[cfg(test)]
@@ -129,6 +191,33 @@ mod tests {
     fn a_bind_has_a_name_and_keeps_every_other_equals_sign() {
         assert_eq!(bind("a=b=c"), Ok(("a".to_string(), "b=c".to_string())));
         assert!(bind("=b").is_err() && bind("b").is_err());
+    }
+
+    #[test]
+    fn jobs_of_files_that_wait_for_each_other_are_refused_with_their_circle() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("flow.yaml");
+        let job = |name: &str, after: &str| format!("job: a/b/{name}\nkind: batch\nrun: x\nafter: [{after}]\n");
+        let text = [job("x", "a/b/y"), job("y", "a/b/z, a/b/w"), job("z", "a/b/x"), job("w", "a/b/elsewhere")];
+        std::fs::write(&path, text.join("---\n")).unwrap();
+        let said = load(&[path.clone()], &Reading::default()).unwrap_err().to_string();
+        assert!(said.contains("jobs wait for each other: a/b/"), "{said}");
+        assert_eq!(said.matches(" after ").count(), 3, "{said}");
+        std::fs::write(&path, [job("x", "a/b/y"), job("y", "a/b/z"), job("z", "a/b/w")].join("---\n")).unwrap();
+        assert_eq!(load(&[path], &Reading::default()).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn an_evaluated_cron_job_that_never_fires_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("never.aurora");
+        let text = "jobs = [Job(role = 'r', cluster = 'c', environment = 'e', name = 'n', cron_schedule = '0 0 30 2 *',
+            task = Task(resources = Resources(cpu = 1, ram = 64*MB, disk = 64*MB),
+                processes = [Process(name = 'p', cmdline = 'x')]))]";
+        std::fs::write(&path, text).unwrap();
+        let evaluated = config::evaluate_in_process(&path, &Options::default(), None).unwrap();
+        let said = lowered(&path, &evaluated.jobs[0]).unwrap_err();
+        assert!(said.ends_with("cron.schedule: `0 0 30 2 *` never fires"), "{said}");
     }
 
     #[test]

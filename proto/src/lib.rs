@@ -9,6 +9,7 @@ pub mod v1 {
 mod frame;
 mod held_digest;
 mod ids;
+mod job_kind;
 mod resources;
 mod task_state;
 mod time;

@@ -2,6 +2,7 @@
 //! Not here: whether a cron expression, a time zone or a regular expression parses; that needs parsers, which the doors have.
 
 mod defaults;
+mod follow;
 mod place;
 mod repeat;
 mod task;
@@ -78,6 +79,7 @@ pub fn job_spec(mut spec: JobSpec) -> Result<JobSpec, Vec<FieldError>> {
     importance(&mut spec, kind, &mut errors);
     place::check(&mut spec, &mut errors);
     repeat::check(&mut spec, kind, &mut errors);
+    follow::check(&mut spec, kind, &mut errors);
     text::labels("labels", &spec.labels, &mut errors);
     if errors.0.is_empty() { Ok(spec) } else { Err(errors.0) }
 }
@@ -99,11 +101,13 @@ fn key(spec: &JobSpec, errors: &mut Errors) -> String {
     }
 }
 
+const KINDS: &str = "service, batch, cron or daemon";
+
 fn kind(spec: &JobSpec, errors: &mut Errors) -> Option<JobKind> {
     match JobKind::try_from(spec.kind) {
-        Ok(JobKind::Unspecified) => errors.at("kind", "missing: service, batch or cron"),
+        Ok(JobKind::Unspecified) => errors.at("kind", format!("missing: {KINDS}")),
         Ok(kind) => return Some(kind),
-        Err(_) => errors.at("kind", format!("{} is no kind this version knows: service, batch or cron", spec.kind)),
+        Err(_) => errors.at("kind", format!("{} is no kind this version knows: {KINDS}", spec.kind)),
     }
     None
 }
@@ -111,7 +115,7 @@ fn kind(spec: &JobSpec, errors: &mut Errors) -> Option<JobKind> {
 fn importance(spec: &mut JobSpec, kind: Option<JobKind>, errors: &mut Errors) {
     match Tier::try_from(spec.tier) {
         Ok(Tier::Unspecified) => {
-            spec.tier = if kind == Some(JobKind::Service) { SERVICE_TIER.into() } else { BATCH_TIER.into() };
+            spec.tier = if kind.is_some_and(JobKind::runs_for_ever) { SERVICE_TIER.into() } else { BATCH_TIER.into() };
         }
         Ok(_) => {}
         Err(_) => {

@@ -10,8 +10,10 @@ pub mod fake;
 mod tests;
 
 use std::collections::VecDeque;
+use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
 
+use dawn_proto::v1::batches_client::BatchesClient;
 use dawn_proto::v1::scheduler_client::SchedulerClient;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
@@ -20,24 +22,41 @@ use crate::exit::{Exit, Failure};
 
 pub use reach::Upward;
 
-/// The scheduler's services over one connection.
+/// A scheduler's services over one connection; by itself that for users.
+#[derive(Clone)]
 pub struct Client {
-    scheduler: SchedulerClient<Channel>,
-    /// For services beside the main one.
-    pub channel: Channel,
+    users: SchedulerClient<Channel>,
+    channel: Channel,
 }
 
-impl std::ops::Deref for Client {
-    type Target = SchedulerClient<Channel>;
+impl Client {
+    fn new(channel: Channel) -> Client {
+        let users = SchedulerClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        Client { users, channel }
+    }
 
-    fn deref(&self) -> &Self::Target {
-        &self.scheduler
+    /// Another service of the same scheduler is a client over this.
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    /// The service of templates and paused cron jobs.
+    pub fn batches(&self) -> BatchesClient<Channel> {
+        BatchesClient::new(self.channel())
     }
 }
 
-impl std::ops::DerefMut for Client {
+impl Deref for Client {
+    type Target = SchedulerClient<Channel>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.users
+    }
+}
+
+impl DerefMut for Client {
     fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.scheduler
+        &mut self.users
     }
 }
 
@@ -165,8 +184,7 @@ impl Scheduler {
                 let connecting = tokio::time::timeout(CONNECT_TIMEOUT, endpoint.connect()).await;
                 let channel =
                     connecting.map_err(|_| "no answer".to_string())?.map_err(|error| status::innermost(&error))?;
-                let scheduler = SchedulerClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
-                Client { scheduler, channel }
+                Client::new(channel)
             }
         };
         Ok(&mut self.connected.insert((address.to_string(), client)).1)

@@ -42,7 +42,7 @@ impl Scheduler {
             let (messages, stream) = mpsc::channel(MESSAGES);
             // There is room for it.
             _ = messages.try_send(v1::ReachUp { message: Some(Up::Open(request.into_inner())) });
-            let mut reach = ReachClient::new(client.channel.clone());
+            let mut reach = ReachClient::new(client.channel());
             let down = reach.open(ReceiverStream::new(stream)).await?.into_inner();
             Ok(Response::new((messages, down)))
         };

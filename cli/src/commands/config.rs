@@ -1,5 +1,7 @@
 //! `dawn config …`: job files looked at without a scheduler.
 
+mod fmt;
+
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -13,6 +15,8 @@ use crate::render::{self, json};
 pub enum Config {
     /// Read job files and say everything that is wrong with them
     Check(Check),
+    /// Write job files the one way: spaces and indents; comments stay
+    Fmt(fmt::Fmt),
     /// Print the JSON Schema of evaluated jobs, for editors
     Schema,
 }
@@ -39,6 +43,7 @@ pub async fn run(config: Config, context: &mut Context) -> Result<Exit, Failure>
                 }
             }
         }
+        Config::Fmt(args) => return fmt::run(args, context),
         Config::Schema => {
             let schema = crate::config::json_schema().map_err(|e| Failure::new(Exit::Failed, e.to_string()))?;
             context.out.value(&schema);

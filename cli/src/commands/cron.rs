@@ -1,5 +1,8 @@
 //! `dawn cron …`: jobs that run by the clock.
 
+mod pause;
+mod show;
+
 use clap::Subcommand;
 use dawn_proto::v1::{self, TickOutcome};
 
@@ -17,6 +20,12 @@ pub enum Cron {
         /// Only jobs of this role
         role: Option<String>,
     },
+    /// Show one cron job: its next ticks, and what became of the last ones
+    Show { job: Selection },
+    /// Let no tick fire until it is resumed; runs that live go on
+    Pause { job: Selection },
+    /// Let ticks fire again; those in between are neither run nor missed
+    Resume { job: Selection },
     /// Run a cron job now, beside its schedule
     Start { job: Selection },
     /// Take a cron job off its schedule; runs that live go on
@@ -26,6 +35,9 @@ pub enum Cron {
 pub async fn run(cron: Cron, context: &mut Context) -> Result<Exit, Failure> {
     match cron {
         Cron::List { role } => list(role.unwrap_or_default(), context).await,
+        Cron::Show { job } => show::run(&job, context).await,
+        Cron::Pause { job } => pause::pause(&job, context).await,
+        Cron::Resume { job } => pause::resume(&job, context).await,
         Cron::Start { job } => start(&job, context).await,
         Cron::Deschedule { job } => deschedule(&job, context).await,
     }
@@ -56,6 +68,34 @@ fn outcome(tick: &v1::Tick) -> &'static str {
     }
 }
 
+/// What was decided about a tick and, of one that ran, what became of it.
+fn result(cron: &v1::CronStatus, tick: &v1::Tick) -> String {
+    let run = cron.runs.iter().find(|run| run.run_at_ms == tick.scheduled_ms);
+    let Some(run) = run else { return outcome(tick).to_string() };
+    let counts = [(run.finished, "finished"), (run.failed, "failed"), (run.other, "stopped"), (run.living, "not done")];
+    let counts: Vec<String> = match counts
+        .iter()
+        .find(|(count, _)| *count == run.finished + run.failed + run.other + run.living)
+    {
+        Some((_, what)) => vec![(*what).to_string()],
+        None => counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect(),
+    };
+    let by_hand = if tick.outcome() == TickOutcome::Manual { "by hand: " } else { "" };
+    let took = match run.ended_ms > 0 && run.started_ms > 0 {
+        true => format!(" in {}", time::span(run.ended_ms - run.started_ms)),
+        false => String::new(),
+    };
+    format!("{by_hand}{}{took}", counts.join(", "))
+}
+
+/// When the next tick is due, or that none is.
+pub fn next_run(cron: &v1::CronStatus, now_ms: i64) -> String {
+    match cron.paused_ms {
+        0 => format!("{} ({})", time::local(cron.next_ms), time::relative(cron.next_ms, now_ms)),
+        at_ms => format!("none: paused {} by {}", time::relative(at_ms, now_ms), cron.paused_by),
+    }
+}
+
 fn table(jobs: &[v1::CronStatus], now_ms: i64) -> Table {
     let mut table = Table::new(&["JOB", "SCHEDULE", "TIME ZONE", "NEXT RUN", "", ">RUNNING", "LAST RUN", "OUTCOME"]);
     for job in jobs {
@@ -65,11 +105,11 @@ fn table(jobs: &[v1::CronStatus], now_ms: i64) -> Table {
             render::key(job.key.as_ref()),
             policy.schedule,
             policy.time_zone,
-            time::local(job.next_ms),
+            if job.paused_ms > 0 { "paused".to_string() } else { time::local(job.next_ms) },
             time::relative(job.next_ms, now_ms),
             job.running.to_string(),
             last.map_or_else(String::new, |tick| time::relative(tick.scheduled_ms, now_ms)),
-            last.map_or_else(String::new, |tick| outcome(tick).to_string()),
+            last.map_or_else(String::new, |tick| result(job, tick)),
         ]);
     }
     table
@@ -80,7 +120,7 @@ pub fn ticks(cron: &v1::CronStatus, now_ms: i64) -> Table {
     let mut table = Table::new(&["TICK", "", "OUTCOME"]);
     for tick in cron.ticks.iter().rev() {
         let relative = time::relative(tick.scheduled_ms, now_ms);
-        table.row(vec![time::local(tick.scheduled_ms), relative, outcome(tick).to_string()]);
+        table.row(vec![time::local(tick.scheduled_ms), relative, result(cron, tick)]);
     }
     table
 }

@@ -4,6 +4,7 @@
 mod child;
 mod errors;
 mod evaluate;
+pub mod format;
 mod language;
 mod limits;
 mod lower;

@@ -43,6 +43,9 @@ pub fn summary(summary: &v1::JobSummary) -> Value {
         "failed": summary.failed,
         "created_at": rfc3339(summary.created_ms),
         "ended": summary.ended,
+        "result": summary.result,
+        "waits_for": summary.waits_for,
+        "template": summary.template,
     })
 }
 
@@ -85,6 +88,9 @@ pub fn status(status: &v1::JobStatus) -> Value {
         "tasks": tasks(&status.tasks),
         "versions": status.versions.iter().map(version).collect::<Vec<_>>(),
         "cron": status.cron.as_ref().map(cron),
+        "ended_at": rfc3339(status.ended_ms),
+        "ended_by": status.ended_by,
+        "ended_message": status.ended_message,
         "index": status.index,
     })
 }
@@ -107,6 +113,17 @@ pub fn cron(cron: &v1::CronStatus) -> Value {
         })
     });
     let policy = cron.policy.clone().unwrap_or_default();
+    let runs = cron.runs.iter().map(|run| {
+        json!({
+            "run_at": rfc3339(run.run_at_ms),
+            "finished": run.finished,
+            "failed": run.failed,
+            "living": run.living,
+            "other": run.other,
+            "started_at": rfc3339(run.started_ms),
+            "ended_at": rfc3339(run.ended_ms),
+        })
+    });
     json!({
         "job": key(cron.key.as_ref()),
         "schedule": policy.schedule,
@@ -114,6 +131,11 @@ pub fn cron(cron: &v1::CronStatus) -> Value {
         "next_at": rfc3339(cron.next_ms),
         "running": cron.running,
         "ticks": ticks.collect::<Vec<_>>(),
+        "paused_at": rfc3339(cron.paused_ms),
+        "paused_by": cron.paused_by,
+        "upcoming": cron.upcoming_ms.iter().map(|at_ms| rfc3339(*at_ms)).collect::<Vec<_>>(),
+        "jitter_ms": cron.jitter_ms,
+        "runs": runs.collect::<Vec<_>>(),
     })
 }
 
@@ -192,7 +214,11 @@ mod tests {
             summary: Some(v1::JobSummary::default()),
             tasks: vec![v1::Task { history: vec![v1::Transition::default()], ..Default::default() }],
             versions: vec![v1::JobVersion::default()],
-            cron: Some(v1::CronStatus { ticks: vec![v1::Tick::default()], ..Default::default() }),
+            cron: Some(v1::CronStatus {
+                ticks: vec![v1::Tick::default()],
+                runs: vec![v1::CronRun::default()],
+                ..Default::default()
+            }),
             ..Default::default()
         };
         let class = v1::PendingClass { vetoes: vec![v1::VetoCount::default()], ..Default::default() };

@@ -37,6 +37,7 @@ pub fn kind(kind: v1::JobKind) -> &'static str {
         v1::JobKind::Service => "service",
         v1::JobKind::Batch => "batch",
         v1::JobKind::Cron => "cron",
+        v1::JobKind::Daemon => "daemon",
     }
 }
 

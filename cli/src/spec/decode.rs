@@ -130,7 +130,11 @@ impl Reader {
 
 /// A spec's field name without the unit at its end, as files have it.
 fn in_file_words(rest: &str) -> String {
-    let mut words = if rest == "key" || rest.starts_with("key.") { "job".to_string() } else { rest.to_string() };
+    let mut words = match rest {
+        rest if rest == "key" || rest.starts_with("key.") => "job".to_string(),
+        "dependencies" => "after".to_string(),
+        rest => rest.to_string(),
+    };
     for unit in ["_ms", "_bytes", "_milli"] {
         if let Some(short) = words.strip_suffix(unit) {
             words.truncate(short.len());

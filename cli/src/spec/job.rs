@@ -5,7 +5,7 @@ use dawn_proto::v1;
 
 use super::decode::{Fields, Place, Reader, whole};
 use super::node::{Node, Value};
-use super::{artifacts, isolating, placing, repeating, units};
+use super::{artifacts, following, isolating, placing, repeating, units};
 
 pub const JOB: &[&str] = &[
     "job",
@@ -41,6 +41,11 @@ pub const JOB: &[&str] = &[
     "at_most_one",
     "isolation",
     "root_fs",
+    "after",
+    "max_running",
+    "gang",
+    "deadline",
+    "parameters",
 ];
 pub const PROCESS: &[&str] =
     &["name", "run", "after", "env", "daemon", "ephemeral", "final", "max_failures", "min_duration"];
@@ -55,8 +60,12 @@ pub const TCP: &[&str] = &["port"];
 pub const GRPC: &[&str] = &["port", "service"];
 pub const LIFECYCLE: &[&str] = &["port", "graceful_path", "graceful_wait", "shutdown_path", "shutdown_wait"];
 
-pub const KINDS: [(&str, v1::JobKind); 3] =
-    [("service", v1::JobKind::Service), ("batch", v1::JobKind::Batch), ("cron", v1::JobKind::Cron)];
+pub const KINDS: [(&str, v1::JobKind); 4] = [
+    ("service", v1::JobKind::Service),
+    ("batch", v1::JobKind::Batch),
+    ("cron", v1::JobKind::Cron),
+    ("daemon", v1::JobKind::Daemon),
+];
 pub const TIERS: [(&str, v1::Tier); 3] =
     [("production", v1::Tier::Production), ("batch", v1::Tier::BatchTier), ("revocable", v1::Tier::Revocable)];
 
@@ -88,10 +97,15 @@ pub fn read(r: &mut Reader, node: &Node, path: &str) -> Option<v1::JobSpec> {
         disruption_budget: f.parsed(r, ("disruption_budget", "disruption_budget"), whole).unwrap_or(0),
         dedicated: f.text(r, "dedicated", "dedicated").unwrap_or_default(),
         at_most_one: f.flag(r, "at_most_one", "at_most_one"),
+        dependencies: following::dependencies(r, &f),
+        max_running: f.above_zero(r, ("max_running", "max_running"), whole),
+        gang: f.flag(r, "gang", "gang"),
+        deadline_ms: f.above_zero(r, ("deadline", "deadline_ms"), units::duration),
+        parameters: following::parameters(r, &f),
     })
 }
 
-const BAD_KEY: &str = "is no job key; write role/env/name, each 1-63 characters of a-z A-Z 0-9 _ . -";
+pub(super) const BAD_KEY: &str = "is no job key; write role/env/name, each 1-63 characters of a-z A-Z 0-9 _ . -";
 
 fn task(r: &mut Reader, f: &Fields) -> v1::TaskSpec {
     v1::TaskSpec {

@@ -4,6 +4,7 @@
 mod artifacts;
 mod decode;
 mod isolating;
+mod following;
 mod job;
 mod node;
 mod placing;
@@ -25,7 +26,8 @@ use dawn_proto::{JobKey, validate};
 use decode::{Problem, Reader};
 use node::{Mark, Node, Value};
 
-pub use units::{duration, milli, show_milli, size};
+pub use repeating::{check as check_schedule, restricts_both_days};
+pub use units::{duration, milli, show_duration, show_milli, size};
 pub use write::{to_json, to_yaml};
 
 /// Larger files are refused.
@@ -180,7 +182,7 @@ fn one_job(node: &Node, path: &str, now_ms: i64) -> Result<JobSpec, Vec<Problem>
 
 /// Every field that a job file may have, by the mapping it stands in: what the reference must explain.
 #[cfg(test)]
-pub const FIELDS: [(&str, &[&str]); 19] = [
+pub const FIELDS: [(&str, &[&str]); 21] = [
     ("job", job::JOB),
     ("processes", job::PROCESS),
     ("resources", job::RESOURCES),
@@ -200,4 +202,6 @@ pub const FIELDS: [(&str, &[&str]); 19] = [
     ("restart", repeating::RESTART),
     ("cron", repeating::CRON),
     ("partition", repeating::PARTITION),
+    ("after", following::AFTER),
+    ("parameters", following::PARAMETERS),
 ];

@@ -74,6 +74,12 @@ pub fn next_tick(cron: &v1::CronPolicy, after_ms: i64) -> Result<Option<i64>, Fi
     Ok(schedule.find_next_occurrence(&after, false).ok().map(|next| next.timestamp().as_millisecond()))
 }
 
+/// Whether a schedule names days of the month and days of the week: it fires on either.
+pub fn restricts_both_days(cron: &v1::CronPolicy) -> bool {
+    let schedule = croner::Cron::from_str(&cron.schedule);
+    schedule.is_ok_and(|cron| !cron.pattern.is_dom_wildcard() && !cron.pattern.is_dow_wildcard())
+}
+
 /// What a door with parsers refuses of a schedule: `now_ms` decides whether it ever fires again.
 pub fn check(spec: &v1::JobSpec, now_ms: i64) -> Option<FieldError> {
     let cron = spec.cron.as_ref()?;

@@ -140,7 +140,7 @@ restart: {backoff: 0s}
 colour: blue
 ";
     let expected = "\
-web.yaml:2:7: kind: `servise` is not one of service, batch, cron; did you mean `service`?
+web.yaml:2:7: kind: `servise` is not one of service, batch, cron, daemon; did you mean `service`?
 web.yaml:3:12: instances: 0 is not between 1 and 100000
 web.yaml:5:3: resources.cpuu: unknown field `cpuu`; did you mean `cpu`?
 web.yaml:6:11: resources.memory: 128 bytes is below 1 MiB; is a unit missing, as in 128MiB?
@@ -154,15 +154,15 @@ web.yaml:17:20: restart.backoff: `0s` must be above zero; leave it out for the d
 web.yaml:18:1: colour: unknown field `colour`; there are: job, kind, instances, tier, priority, user, resources, ports, \
                     env, labels, constraints, affinities, spread, dedicated, run, processes, restart, cron, partition, \
                     grace_period, finalization_wait, health, lifecycle, logs, max_pids, max_failed_processes, \
-                    max_concurrency, max_run_time, disruption_budget, at_most_one, isolation, \
-                    root_fs";
+                    max_concurrency, max_run_time, disruption_budget, at_most_one, isolation, root_fs, after, \
+                    max_running, gang, deadline, parameters";
     assert_eq!(error(text), expected);
 }
 
 #[test]
 fn what_is_missing_is_said_where_it_would_stand() {
     assert_eq!(error("kind: batch\nrun: x\n"), "web.yaml:1:1: job: is missing; a job needs its key: role/env/name");
-    assert_eq!(error("\njob: a/b/c\nrun: x\n"), "web.yaml:2:1: kind: missing: service, batch or cron");
+    assert_eq!(error("\njob: a/b/c\nrun: x\n"), "web.yaml:2:1: kind: missing: service, batch, cron or daemon");
     assert_eq!(error("job: a/b/c\nkind: batch\n"), "web.yaml:1:1: processes: a job needs at least one process");
     let no_cron = error("job: a/b/c\nkind: cron\nrun: x\n");
     assert_eq!(no_cron, "web.yaml:1:1: cron: a cron job needs its schedule");
@@ -263,4 +263,38 @@ fn the_example_jobs_are_valid() {
     }
     let expected = ["demo/ops/backup", "demo/prod/urgent", "demo/prod/web", "demo/test/filler", "demo/test/primes"];
     assert_eq!(keys.into_iter().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn what_a_job_follows_has_short_and_long_forms_and_is_checked() {
+    let one = |rest: &str| parse("f", &format!("job: a/b/c\nkind: batch\nrun: x\n{rest}"), 0);
+    let after = |rest: &str| one(rest).unwrap().remove(0).dependencies;
+    assert_eq!(after("after: a/b/d"), after("after: [a/b/d]"));
+    assert_eq!(after("after: a/b/d"), after("after: { job: a/b/d, on: success }"));
+    assert_eq!(after("after: [{ job: a/b/d, on: any }]")[0].on(), dawn_proto::v1::DependsOn::OnAnyEnd);
+    for (rest, said) in [
+        ("after: a/b", "f:4:8: after[0]: is no job key"),
+        ("after: [{ job: a/b/d, if: x }]", "f:4:23: after[0].if: unknown field `if`; there are: job, on"),
+        ("after: [{ on: any }]", "f:4:9: after[0].job: is missing"),
+        ("after: [{ job: a/b/d, on: sucess }]", "f:4:27: after[0].on: `sucess` is not one of success, failure, any"),
+        ("after: [a/b/c]", "f:4:9: after[0].job: a job can't wait for itself"),
+        ("gang: maybe", "f:4:7: gang: `maybe` is neither true nor false"),
+        ("max_running: 0", "f:4:14: max_running: `0` must be above zero"),
+        ("deadline: soon", "f:4:11: deadline: `soon` is no duration"),
+        ("parameters: { requird: [A] }", "parameters.requird: unknown field `requird`; did you mean `required`?"),
+        ("parameters: { required: [1A] }", "parameters.required[0]: `1A` is no name of an environment variable"),
+        ("parameters: { payload: maybe }", "parameters.payload: `maybe` is not one of forbidden, optional, required"),
+    ] {
+        let error = one(rest).unwrap_err().to_string();
+        assert!(error.contains(said), "{rest}: {error}");
+    }
+    let text = "after: [a/b/d, { job: a/b/e, on: failure }]\ninstances: 4\nmax_running: 2\ndeadline: 1h\n";
+    let template = "gang: true\ninstances: 3\nparameters: { required: [A, B], optional: { C: d }, payload: required }";
+    for rest in [text, template] {
+        let specs = one(rest).unwrap();
+        assert_eq!(parse("again", &to_yaml(&specs[0]), 0).unwrap(), specs);
+        assert_eq!(parse("again", &to_json(&specs[0]), 0).unwrap(), specs);
+    }
+    let daemon = parse("f", "job: a/b/c\nkind: daemon\nrun: x\n", 0).unwrap();
+    assert_eq!(parse("again", &to_yaml(&daemon[0]), 0).unwrap(), daemon);
 }

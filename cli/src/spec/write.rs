@@ -8,7 +8,7 @@ use serde_json::{Number, Value};
 
 use super::placing::COMPARISONS;
 use super::units::{show_duration, show_milli, show_size};
-use super::{job, repeating};
+use super::{following, job, repeating};
 
 /// Fields in the order of writing; `serde_json`'s own map would sort them.
 #[derive(Default)]
@@ -123,7 +123,28 @@ fn out(spec: &v1::JobSpec) -> Fields {
     f.shown("max_run_time", spec.max_run_time_ms, show_duration);
     f.number("disruption_budget", spec.disruption_budget);
     f.flag("at_most_one", spec.at_most_one);
+    following(&mut f, spec);
     f
+}
+
+fn following(f: &mut Fields, spec: &v1::JobSpec) {
+    let dependency = |dependency: &v1::Dependency| {
+        let mut f = Fields::default();
+        f.text("job", dependency.job.as_ref().map(key_text).unwrap_or_default());
+        f.text("on", word(&following::ONS, dependency.on()));
+        Out::Map(f)
+    };
+    f.list("after", spec.dependencies.iter().map(dependency).collect());
+    f.number("max_running", spec.max_running);
+    f.flag("gang", spec.gang);
+    f.shown("deadline", spec.deadline_ms, show_duration);
+    if let Some(parameters) = &spec.parameters {
+        let mut inner = Fields::default();
+        inner.row("required", &parameters.required);
+        inner.texts("optional", &parameters.optional);
+        inner.text("payload", word(&following::PAYLOADS, parameters.payload()));
+        f.map("parameters", inner);
+    }
 }
 
 fn resources(resources: &v1::Resources) -> Fields {

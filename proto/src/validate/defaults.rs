@@ -106,3 +106,12 @@ pub const MAX_VALUE_BYTES: usize = 256;
 pub const MAX_REGEX_BYTES: usize = 256;
 pub const MAX_SPREADS: usize = 8;
 pub const MAX_SCHEDULE_BYTES: usize = 256;
+pub const MAX_DEPENDENCIES: usize = 100;
+/// Instances that are placed all at once: what one step may do.
+pub const MAX_GANG: u32 = 1_000;
+pub const MAX_PARAMETERS: usize = 100;
+/// Of a dispatch.
+pub const MAX_PAYLOAD_BYTES: usize = 64 << 10;
+pub const MAX_DISPATCH_ID_BYTES: usize = 256;
+/// The environment variable that a dispatch's payload is given in.
+pub const PAYLOAD: &str = "PAYLOAD";

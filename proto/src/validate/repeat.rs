@@ -21,14 +21,14 @@ pub(super) fn check(spec: &mut JobSpec, kind: Option<JobKind>, errors: &mut Erro
         errors.at("partition.delay_ms", "there is no delay before a replacement when `wait` says that there is none");
     }
     errors.range("partition.delay_ms", partition.delay_ms, 0..=MAX_WAIT_MS, " ms");
-    if spec.max_run_time_ms > 0 && kind == Some(JobKind::Service) {
-        errors.at("max_run_time_ms", "only for batch and cron; a service runs for ever");
+    if spec.max_run_time_ms > 0 && kind.is_some_and(JobKind::runs_for_ever) {
+        errors.at("max_run_time_ms", "only for batch and cron; a service or daemon job runs for ever");
     }
     errors.range("max_run_time_ms", spec.max_run_time_ms, 0..=MAX_RUN_TIME_MS, " ms");
 }
 
 fn restart(restart: &mut RestartPolicy, kind: Option<JobKind>, errors: &mut Errors) {
-    let service = kind == Some(JobKind::Service);
+    let service = kind.is_some_and(JobKind::runs_for_ever);
     match RestartOn::try_from(restart.on) {
         Ok(RestartOn::Unspecified) => {
             restart.on = if service { SERVICE_RESTART.into() } else { BATCH_RESTART.into() };

@@ -1,5 +1,6 @@
 //! Each rule broken once, by itself; what is right stays as it is; what is left out is filled in.
 
+mod follow;
 mod refused;
 
 use super::*;

@@ -49,17 +49,24 @@ pub(super) fn env(path: &str, env: &BTreeMap<String, String>, errors: &mut Error
         return;
     }
     for (name, value) in env {
-        let at = format!("{path}.{name}");
-        let first = name.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
-        if !first || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') || name.len() > 128 {
-            let rule = "letters, digits and _, the first no digit, at most 128";
-            errors.at(path, format!("{} is no name of an environment variable: {rule}", shown(name)));
-        } else if name.starts_with("DAWN_") {
-            errors.at(at, "names that start with DAWN_ are set by Dawn itself");
-        } else {
-            command(&at, value, errors);
+        if env_name(path, name, errors) {
+            command(&format!("{path}.{name}"), value, errors);
         }
     }
+}
+
+/// The name of an environment variable that a user may set; a reserved one is named at its own path.
+pub(super) fn env_name(path: &str, name: &str, errors: &mut Errors) -> bool {
+    let first = name.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
+    if !first || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') || name.len() > 128 {
+        let rule = "letters, digits and _, the first no digit, at most 128";
+        errors.at(path, format!("{} is no name of an environment variable: {rule}", shown(name)));
+    } else if name.starts_with("DAWN_") {
+        errors.at(format!("{path}.{name}"), "names that start with DAWN_ are set by Dawn itself");
+    } else {
+        return true;
+    }
+    false
 }
 
 pub(super) fn labels(path: &str, labels: &BTreeMap<String, String>, errors: &mut Errors) {

@@ -9,7 +9,7 @@ use tonic::Status;
 use super::reads;
 use super::{ClientService, status};
 use crate::drive::Role;
-use crate::model::{Answer, Command, Quota};
+use crate::model::{Answer, Command, Quota, State};
 use crate::wire;
 
 /// How long a caller waits for the journal.
@@ -22,13 +22,13 @@ pub(super) fn key(key: Option<&v1::JobKey>) -> Result<JobKey, Status> {
     JobKey::try_from(key).map_err(|error| status::of_key_error("key", &error))
 }
 
-fn text(mut text: String) -> String {
+pub(super) fn text(mut text: String) -> String {
     text.truncate(text.floor_char_boundary(MAX_TEXT_BYTES));
     text
 }
 
 /// Another answer than the command's own can't come: the pulse answers what it was asked.
-fn unexpected(answer: &Answer) -> Status {
+pub(super) fn unexpected(answer: &Answer) -> Status {
     Status::internal(format!("the command was answered with {answer:?}"))
 }
 
@@ -44,7 +44,7 @@ impl ClientService {
         }
     }
 
-    async fn ask(&self, command: Command) -> Result<(Answer, u64), Status> {
+    pub(super) async fn ask(&self, command: Command) -> Result<(Answer, u64), Status> {
         self.only_leading()?;
         let mut waiting = self.replies.wait();
         self.inbox.command(waiting.reply, command).map_err(status::of_inbox)?;
@@ -58,7 +58,8 @@ impl ClientService {
         let spec = request.spec.ok_or_else(|| status::missing("spec"))?;
         let spec = Box::new(wire::parse_job_spec(spec).map_err(|errors| status::of_field_errors(&errors))?);
         let asked = spec.clone();
-        let warnings = self.reader.look(move |state| reads::submit_warnings(state, &asked)).await?;
+        let look = move |state: &State| [reads::submit_warnings(state, &asked), reads::submit_notes(state, &asked)];
+        let warnings = self.reader.look(look).await?.concat();
         let command = Command::Submit { spec, author: text(request.author), message: text(request.message) };
         match self.ask(command).await? {
             (Answer::Submitted { key, version, outcome }, index) => Ok(v1::SubmitJobResponse {

@@ -1,6 +1,7 @@
 //! The clients' side: commands go to the pulse and wait for its answer, reads are answered from the follower.
 //! Not here: what agents say, and where logs come from (the wiring brings a [`LogSource`]).
 
+mod batches;
 mod command;
 mod reach;
 mod reader;

@@ -8,7 +8,7 @@ use tonic::Status;
 
 use super::reads::ReadError;
 use crate::drive::InboxFull;
-use crate::model::Refusal;
+use crate::model::{FlowRefusal, Refusal};
 
 pub fn of_refusal(refusal: &Refusal) -> Status {
     let message = refusal.to_string();
@@ -21,7 +21,10 @@ pub fn of_refusal(refusal: &Refusal) -> Status {
         | Refusal::RunAlive { .. }
         | Refusal::OverQuota { .. }
         | Refusal::Full { .. } => Status::failed_precondition(message),
-        Refusal::GuaranteeAboveLimit { .. } => Status::invalid_argument(message),
+        Refusal::Flow(FlowRefusal::Circle { .. }) | Refusal::GuaranteeAboveLimit { .. } => {
+            Status::invalid_argument(message)
+        }
+        Refusal::Flow(_) => Status::failed_precondition(message),
     }
 }
 

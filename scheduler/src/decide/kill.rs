@@ -22,7 +22,7 @@ pub(super) fn kill(
     if job.ended.is_some() && job.living == 0 {
         return Err(Refusal::JobEnded { key: key.clone() });
     }
-    let wanted = spec.job.instances;
+    let wanted = step.state.numbers_of(job);
     if let Some((_, instance)) = instances.iter().find(|(first, last)| *last >= wanted || first > last) {
         return Err(Refusal::NoSuchInstance { key: key.clone(), instance: *instance, instances: wanted });
     }
@@ -48,6 +48,6 @@ fn stop_instances(step: &mut Step, job: &Job, spec: &Spec, ranges: &[(u32, u32)]
     }
     step.mutations.push(Mutation::InstancesStopped { job: job.id, instances: ranges.to_vec() });
     let stopped = |instance: u32| chosen(instance) || job.stopped.contains(&instance);
-    let made = job.settled.min(spec.job.instances);
+    let made = job.settled.min(step.state.numbers_of(job));
     settle::run(step, &Aim { id: job.id, spec, job: Some(job), ended: false, stopped: &stopped, made });
 }

@@ -13,7 +13,10 @@ use crate::model::{Agent, Effect, Event, Live, Mutation, Now, Settings, State};
 pub fn observe(live: &mut Live, event: &Event, decision: &Decision, now: Now) {
     match event {
         Event::Elected { .. } => *live = Live { elected_ms: now.mono_ms, ticked: now, ..Live::default() },
-        Event::Tick => live.ticked = now,
+        Event::Tick => {
+            live.ticked = now;
+            live.fresh.clear();
+        }
         Event::Heartbeat { link, .. }
         | Event::Offered { link, .. }
         | Event::Reported { link, .. }
@@ -26,6 +29,7 @@ pub fn observe(live: &mut Live, event: &Event, decision: &Decision, now: Now) {
     for effect in &decision.effects {
         if let Effect::Welcome { link, agent, .. } = effect {
             live.bind(*link, *agent, now.mono_ms);
+            live.fresh.insert(*agent);
         }
     }
     if let Event::Reported { link, .. } | Event::Registered { link, .. } | Event::TasksTold { link, .. } = event
@@ -34,8 +38,12 @@ pub fn observe(live: &mut Live, event: &Event, decision: &Decision, now: Now) {
         avoid::note(live, agent, decision, now);
     }
     for mutation in &decision.mutations {
-        if let Mutation::AgentForgotten { agent } = mutation {
-            live.forget(*agent);
+        match mutation {
+            Mutation::AgentForgotten { agent } => live.forget(*agent),
+            Mutation::AgentSeen { agent, .. } | Mutation::AgentMoved { agent, to: NodeState::Up } => {
+                live.fresh.insert(*agent);
+            }
+            _ => {}
         }
     }
 }

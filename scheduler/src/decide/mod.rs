@@ -7,6 +7,9 @@
 mod agents;
 mod avoid;
 mod cron;
+mod daemon;
+mod depend;
+mod dispatch;
 mod effects;
 mod kill;
 mod lease;
@@ -63,6 +66,7 @@ pub fn decide(state: &State, live: &Live, event: &Event, now: Now, settings: &Se
                 Command::SetQuota { role, guarantee, limit, weight, author } => {
                     quota::set(&mut step, role, (*guarantee, *limit, *weight), author)
                 }
+                Command::Flow(command) => dispatch::decide(&mut step, command),
             };
             step.effects.push(Effect::Reply { to: *reply, answer });
         }
@@ -80,6 +84,8 @@ pub fn decide(state: &State, live: &Live, event: &Event, now: Now, settings: &Se
 fn tick(step: &mut Step) {
     liveness::tick(step);
     timers::tick(step);
+    depend::tick(step);
+    daemon::tick(step);
     settle::tick(step);
     cron::tick(step);
     prune::tick(step);

@@ -2,6 +2,7 @@
 
 use dawn_proto::v1::{JobKind, Tier};
 
+use super::daemon;
 use super::step::Step;
 use crate::model::{Answer, BOUNDED, Bound, Bounds, Job, JobId, JobSpec, Mutation, Quota, Refusal, State, bounded};
 
@@ -47,9 +48,18 @@ fn asked_by(state: &State, job: &Job) -> Asked {
         _ if job.ended.is_some() => 0,
         // Instances that are done ask for nothing more.
         JobKind::Batch if job.settled == Job::SETTLED => 0,
-        _ => u64::from(spec.job.instances).saturating_sub(job.stopped.len() as u64),
+        _ => tasks_of(state, &spec.job).saturating_sub(job.stopped.len() as u64),
     };
     Asked::by(&spec.job, wanted.max(u64::from(job.living)))
+}
+
+/// How many tasks of a spec there are at once.
+fn tasks_of(state: &State, spec: &JobSpec) -> u64 {
+    match spec.kind {
+        JobKind::Daemon => daemon::matching(state, spec),
+        _ if spec.flow.is_template => 0,
+        _ => u64::from(spec.instances.min(spec.flow.max_running.unwrap_or(u32::MAX))),
+    }
 }
 
 /// Whether what is submitted fits the role's quota.
@@ -60,7 +70,7 @@ pub(super) fn admit(state: &State, job: Option<&Job>, spec: &JobSpec) -> Result<
         return Ok(());
     }
     let before = job.map(|job| asked_by(state, job)).unwrap_or_default();
-    let after = Asked::by(spec, spec.instances.into());
+    let after = Asked::by(spec, tasks_of(state, spec));
     let others = asked(state, role, job.map(|job| job.id));
     let used = others.with(before, u64::saturating_add);
     let asks = others.with(before.with(after, u64::max), u64::saturating_add);

@@ -3,6 +3,7 @@
 use dawn_proto::v1::{JobKind, Reason, RestartOn};
 use dawn_proto::{TaskId, TaskState};
 
+use super::daemon;
 use super::step::{Life, Step};
 use super::{Rule, Then, rule};
 use crate::model::{Job, RestartPolicy, Spec, Task};
@@ -38,8 +39,12 @@ pub(super) fn end(step: &mut Step, task: &Task, to: TaskState, reason: Reason, m
     let Some(current) = step.state.current_spec(job) else { return };
     let wanted = !step.is_ended(job)
         && job.newest(task.run_at, task.instance) == Some(task.id)
-        && (current.job.kind == JobKind::Cron
-            || task.instance < current.job.instances && !job.stopped.contains(&task.instance));
+        && match current.job.kind {
+            JobKind::Cron => true,
+            _ if job.stopped.contains(&task.instance) => false,
+            JobKind::Daemon => daemon::wants(step.state, &current.job, task.instance),
+            _ => task.instance < current.job.instances,
+        };
     if !wanted {
         return;
     }
@@ -70,7 +75,7 @@ fn how(kind: JobKind, from: TaskState, to: TaskState, reason: Reason) -> End {
         (_, TaskState::Killing, TaskState::Failed) if reason == Reason::MaxRunTime => End::Failure,
         (_, TaskState::Killing, _) => End::Asked,
         // A batch task that still finished while it was pushed aside has done its work; a service was told to go.
-        (Rule::Move(Then::Replace), _, TaskState::Finished) if kind == JobKind::Service => End::Taken,
+        (Rule::Move(Then::Replace), _, TaskState::Finished) if kind.runs_for_ever() => End::Taken,
         (_, _, TaskState::Finished) => End::Success,
         (Rule::Move(Then::Failure), ..) => End::Failure,
         (_, _, TaskState::Lost) if reason == Reason::LaunchRefused => End::Refused,
@@ -81,7 +86,7 @@ fn how(kind: JobKind, from: TaskState, to: TaskState, reason: Reason) -> End {
 /// The policy. `failures` are those in a row before this life, `life_ms` how long it ran.
 pub(super) fn next(kind: JobKind, policy: &RestartPolicy, how: End, failures: u32, life_ms: u64) -> Next {
     let backoff = |failures: u32| Next::Again { failures, delay_ms: backoff_ms(policy, failures) };
-    let is_service = kind == JobKind::Service;
+    let is_service = kind.runs_for_ever();
     let restarts = match how {
         End::Asked => return Next::Done,
         End::Taken => return Next::Again { failures, delay_ms: 0 },

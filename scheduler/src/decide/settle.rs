@@ -5,6 +5,7 @@ use dawn_proto::v1::{JobKind, Reason};
 use dawn_proto::{TaskState, Timestamp};
 
 use super::cron;
+use super::daemon;
 use super::step::{Life, Step};
 use crate::model::{Job, JobId, Spec, Task};
 
@@ -39,20 +40,39 @@ pub(super) fn tick(step: &mut Step) {
 pub(super) fn run(step: &mut Step, aim: &Aim) {
     let all_stopped = stop_unwanted(step, aim);
     let made = make_wanted(step, aim);
-    let wanted = if aim.makes() { aim.spec.job.instances } else { 0 };
+    let wanted = aim.wanted(step);
     let to = if all_stopped && made >= wanted { Job::SETTLED } else { made };
     step.settle(aim.id, to);
 }
 
 impl Aim<'_> {
-    /// Whether instances as such are made; a cron job's are made by run.
+    /// Whether instances as such are made; a cron job's are made by run, a template's by dispatch.
     fn makes(&self) -> bool {
-        !self.ended && self.spec.job.kind != JobKind::Cron
+        !self.ended && self.spec.job.kind != JobKind::Cron && !self.spec.job.flow.is_template
     }
 
-    fn unwanted(&self, task: &Task) -> Option<Reason> {
-        if self.ended || (self.stopped)(task.instance) && self.makes() {
+    fn is_daemon(&self) -> bool {
+        self.spec.job.kind == JobKind::Daemon
+    }
+
+    /// Instances are made below this number.
+    fn wanted(&self, step: &Step) -> u32 {
+        match self.makes() {
+            true if self.is_daemon() => step.state.next_agent.0,
+            true => self.spec.job.instances,
+            false => 0,
+        }
+    }
+
+    fn unwanted(&self, step: &Step, task: &Task) -> Option<Reason> {
+        if self.ended {
+            // A job that ended by itself has living tasks only when its time was over.
+            let by_itself = self.job.is_some_and(|job| step.ended_by_itself(job));
+            Some(if by_itself { Reason::Deadline } else { Reason::UserRequest })
+        } else if (self.stopped)(task.instance) && self.makes() {
             Some(Reason::UserRequest)
+        } else if self.makes() && self.is_daemon() {
+            daemon::unwanted(step.state, &self.spec.job, task.instance).then_some(Reason::NotMatching)
         } else if self.makes() && task.instance >= self.spec.job.instances {
             Some(Reason::ScaledDown)
         } else {
@@ -65,7 +85,7 @@ impl Aim<'_> {
 fn stop_unwanted(step: &mut Step, aim: &Aim) -> bool {
     let Some(job) = aim.job else { return true };
     for task in step.state.living(job) {
-        let Some(reason) = aim.unwanted(task) else { continue };
+        let Some(reason) = aim.unwanted(step, task) else { continue };
         if !step.is_living(task) || step.state_of(task) == TaskState::Killing {
             continue;
         }
@@ -79,12 +99,15 @@ fn stop_unwanted(step: &mut Step, aim: &Aim) -> bool {
 
 /// The first instance not made yet.
 fn make_wanted(step: &mut Step, aim: &Aim) -> u32 {
-    let wanted = if aim.makes() { aim.spec.job.instances } else { 0 };
+    let wanted = aim.wanted(step);
+    let window = aim.spec.job.flow.max_running.unwrap_or(u32::MAX);
     for instance in aim.made..wanted {
-        if step.is_full() {
+        // A gang is made at once: what is pending of it is placed together.
+        let is_full = step.is_full() && !aim.spec.job.flow.gang;
+        if is_full || step.living_of(aim.id) >= window {
             return instance;
         }
-        if (aim.stopped)(instance) {
+        if (aim.stopped)(instance) || aim.is_daemon() && !daemon::wants(step.state, &aim.spec.job, instance) {
             continue;
         }
         let newest = aim.job.and_then(|job| job.newest(Timestamp(0), instance));
@@ -102,7 +125,13 @@ fn make_wanted(step: &mut Step, aim: &Aim) -> u32 {
 /// What follows for a job that lost tasks: the run that waited for the last one's end, or its own end.
 pub(super) fn conclude(step: &mut Step, id: JobId) {
     let Some(job) = step.state.jobs.get(&id) else { return };
-    if step.is_ended(job) || step.living(job) > 0 {
+    if step.is_ended(job) {
+        return;
+    }
+    if let Some(spec) = step.state.current_spec(job).filter(|spec| spec.job.flow.max_running.is_some()) {
+        make_next(step, job, spec);
+    }
+    if step.living(job) > 0 || step.kind(job) == JobKind::Daemon {
         return;
     }
     if step.kind(job) == JobKind::Cron {
@@ -113,4 +142,13 @@ pub(super) fn conclude(step: &mut Step, id: JobId) {
     }
     step.end_job(id, "", "no instance is left to run");
     step.settle(id, Job::SETTLED);
+}
+
+/// Instances of a job that has room for more of them at once.
+fn make_next(step: &mut Step, job: &Job, spec: &Spec) {
+    let made = step.settled(job);
+    if made != Job::SETTLED {
+        let stopped = |instance| job.stopped.contains(&instance);
+        run(step, &Aim { id: job.id, spec, job: Some(job), ended: false, stopped: &stopped, made });
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use dawn_proto::v1::{JobKind, NodeState, Reason, TickOutcome};
 use dawn_proto::{TaskId, TaskState, Timestamp};
 
-use super::{Decision, Rule, rule, settle};
+use super::{Decision, Rule, depend, rule, settle};
 use crate::model::{AgentNo, Effect, Job, JobId, Live, Mutation, Now, Settings, Spec, State, Task};
 
 pub(super) struct Step<'a> {
@@ -23,6 +23,11 @@ pub(super) struct Step<'a> {
     touched: BTreeSet<JobId>,
     ended: BTreeSet<JobId>,
     settled: BTreeMap<JobId, u32>,
+    /// Jobs that ended in this step and are not yet told to those that wait for them; whether by themselves.
+    just_ended: Vec<JobId>,
+    by_themselves: BTreeSet<JobId>,
+    /// Jobs released in this step.
+    pub released: BTreeSet<JobId>,
     forgotten: BTreeSet<TaskId>,
 }
 
@@ -63,6 +68,9 @@ impl<'a> Step<'a> {
             touched: BTreeSet::new(),
             ended: BTreeSet::new(),
             settled: BTreeMap::new(),
+            just_ended: Vec::new(),
+            by_themselves: BTreeSet::new(),
+            released: BTreeSet::new(),
             forgotten: BTreeSet::new(),
         }
     }
@@ -71,6 +79,9 @@ impl<'a> Step<'a> {
     pub fn finish(mut self) -> Decision {
         for job in std::mem::take(&mut self.touched) {
             settle::conclude(&mut self, job);
+        }
+        while let Some(job) = self.just_ended.pop() {
+            depend::ended(&mut self, job);
         }
         Decision { mutations: self.mutations, effects: self.effects }
     }
@@ -88,6 +99,17 @@ impl<'a> Step<'a> {
     pub fn living(&self, job: &Job) -> u32 {
         let living = i64::from(job.living) + self.living.get(&job.id).copied().unwrap_or(0);
         u32::try_from(living).unwrap_or(0)
+    }
+
+    /// The same of a job that may have been made in this step.
+    pub fn living_of(&self, id: JobId) -> u32 {
+        let before = self.state.jobs.get(&id).map_or(0, |job| i64::from(job.living));
+        u32::try_from(before + self.living.get(&id).copied().unwrap_or(0)).unwrap_or(0)
+    }
+
+    /// Whether the job has ended, and nobody ended it.
+    pub fn ended_by_itself(&self, job: &Job) -> bool {
+        self.by_themselves.contains(&job.id) || job.ended.as_ref().is_some_and(|ended| ended.by.is_empty())
     }
 
     pub fn is_ended(&self, job: &Job) -> bool {
@@ -171,7 +193,12 @@ impl<'a> Step<'a> {
             self.mutations.push(Mutation::Ticked { job, scheduled, outcome });
         }
         self.mutations.push(Mutation::JobEnded { job, author: author.into(), message: message.into() });
-        self.ended.insert(job);
+        if self.ended.insert(job) {
+            self.just_ended.push(job);
+        }
+        if author.is_empty() {
+            self.by_themselves.insert(job);
+        }
     }
 
     /// The job's kind now.

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use dawn_proto::SpecId;
 use dawn_proto::v1::{JobKind, SubmitOutcome};
 
+use super::depend::{self, Verdict};
 use super::quota;
 use super::settle::{self, Aim};
 use super::step::Step;
-use crate::model::{Answer, Job, JobId, JobSpec, Mutation, Refusal, Spec};
+use crate::model::{Answer, FlowMutation, FlowRefusal, Job, JobId, JobSpec, Mutation, Refusal, Spec};
 
 /// Bounded by the slice: what doesn't fit is made by the next ticks.
 pub(super) fn submit(step: &mut Step, spec: &JobSpec, author: &str, message: &str) -> Result<Answer, Refusal> {
@@ -22,6 +23,8 @@ pub(super) fn submit(step: &mut Step, spec: &JobSpec, author: &str, message: &st
         return Ok(Answer::Submitted { key: spec.key.clone(), version: last, outcome });
     }
     has_room(step, job, spec)?;
+    let keeps_release = job.is_some_and(|job| job.ended.is_none() && job.flow.released);
+    let released = keeps_release || is_released(step, spec)?;
     quota::admit(step.state, job, spec)?;
     let id = job.map_or(step.state.next_job, |job| job.id);
     if job.is_none() {
@@ -31,8 +34,23 @@ pub(super) fn submit(step: &mut Step, spec: &JobSpec, author: &str, message: &st
     let spec = Arc::new(Spec { id: next_spec(step), version, job: spec.clone() });
     let (author, message) = (author.into(), message.into());
     step.mutations.push(Mutation::JobVersioned { job: id, spec: spec.clone(), author, message });
-    settle::run(step, &Aim { id, spec: &spec, job, ended: false, stopped: &|_| false, made: 0 });
+    if released {
+        if !spec.job.flow.after.is_empty() && !keeps_release {
+            step.mutations.push(Mutation::Flow(FlowMutation::Released { job: id }));
+        }
+        settle::run(step, &Aim { id, spec: &spec, job, ended: false, stopped: &|_| false, made: 0 });
+    }
     Ok(Answer::Submitted { key: spec.job.key.clone(), version, outcome })
+}
+
+/// Whether nothing is waited for any more. Refused when it would wait for ever.
+fn is_released(step: &Step, spec: &JobSpec) -> Result<bool, FlowRefusal> {
+    depend::circle(step.state, spec)?;
+    match depend::verdict(step, &spec.flow) {
+        Verdict::Released => Ok(true),
+        Verdict::Waits => Ok(false),
+        Verdict::Never(why) => Err(FlowRefusal::Never { key: spec.key.clone(), why }),
+    }
 }
 
 fn next_spec(step: &Step) -> SpecId {
@@ -53,7 +71,9 @@ fn outcome(step: &Step, job: &Job, new: &JobSpec) -> Result<SubmitOutcome, Refus
     // Stopped instances of a service come back; those of a batch job when the whole is run again.
     if current.job.same_as(new) && (job.stopped.is_empty() || !is_service) {
         Ok(SubmitOutcome::Unchanged)
-    } else if current.job.kind == new.kind && new.kind == JobKind::Cron {
+    } else if current.job.kind == new.kind
+        && (new.kind == JobKind::Cron || current.job.flow.is_template && new.flow.is_template)
+    {
         Ok(SubmitOutcome::Replaced)
     } else if is_service && current.job.same_but_for_instances(new) {
         Ok(SubmitOutcome::Scaled)
@@ -68,7 +88,12 @@ fn has_room(step: &Step, job: Option<&Job>, spec: &JobSpec) -> Result<(), Refusa
     if job.is_none() && (jobs >= step.settings.max_jobs || step.state.next_job == JobId(u32::MAX)) {
         return Err(Refusal::Full { what: "jobs", have: jobs });
     }
-    let more = if spec.kind == JobKind::Cron { 0 } else { spec.instances as usize };
+    let more = match spec.kind {
+        JobKind::Cron => 0,
+        JobKind::Daemon => step.state.agents.len(),
+        _ if spec.flow.is_template => 0,
+        _ => spec.instances as usize,
+    };
     let more = more.saturating_sub(job.map_or(0, |job| job.living as usize));
     if tasks.saturating_add(more) > step.settings.max_tasks {
         return Err(Refusal::Full { what: "tasks", have: tasks });

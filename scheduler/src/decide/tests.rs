@@ -4,6 +4,7 @@ mod agents;
 mod avoid;
 mod cron;
 mod fleet;
+mod flow;
 mod kill;
 mod lease;
 mod liveness;

@@ -85,7 +85,8 @@ impl Pulse {
         }
         let (state, ticked) = (&self.state, self.live.ticked.wall);
         let tasks = [&state.throttled, &state.deadlines].map(|due| next(due, ticked, TaskId(0)));
-        tasks.into_iter().chain([next(&state.cron_due, ticked, JobId(0))]).flatten().min()
+        let jobs = [&state.cron_due, &state.job_deadlines].map(|due| next(due, ticked, JobId(0)));
+        tasks.into_iter().chain(jobs).flatten().min()
     }
 
     /// Whether a job is still being made or ended, slice by slice.

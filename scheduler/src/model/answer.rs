@@ -3,7 +3,7 @@
 use dawn_proto::v1::SubmitOutcome;
 use dawn_proto::{JobKey, Timestamp};
 
-use super::{Bound, amount, amount_of};
+use super::{Bound, FlowAnswer, FlowRefusal, amount, amount_of};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
@@ -12,6 +12,7 @@ pub enum Answer {
     CronStarted { run_at: Timestamp },
     CronDescheduled,
     QuotaSet,
+    Flow(FlowAnswer),
 }
 
 /// Each says what is wrong and what to do instead.
@@ -60,4 +61,6 @@ pub enum Refusal {
         amount_of(dimension, *limit)
     )]
     GuaranteeAboveLimit { dimension: &'static str, guarantee: u64, limit: u64 },
+    #[error(transparent)]
+    Flow(#[from] FlowRefusal),
 }

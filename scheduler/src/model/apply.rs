@@ -1,5 +1,7 @@
 //! State::apply: the only code that changes State. Broken invariants end the process with their values.
 
+mod flow;
+
 use std::sync::Arc;
 
 use dawn_proto::v1::{NodeState, Reason};
@@ -90,6 +92,7 @@ impl State {
                     false => self.quotas.insert(role.clone(), *quota),
                 };
             }
+            Mutation::Flow(mutation) => self.apply_flow(mutation, at),
         }
     }
 
@@ -109,9 +112,10 @@ impl State {
         assert!(id >= self.next_job && !self.job_by_key.contains_key(&key), "{id} {key} is made twice");
         self.next_job = JobId(id.0 + 1);
         self.job_by_key.insert(key.clone(), id);
-        let (versions, tasks, ticks, stopped, slots) = Default::default();
-        let (ended, settled, living) = (None, 0, 0);
-        let job = Job { id, key, created: at, versions, ended, tasks, ticks, stopped, settled, slots, living };
+        let (versions, tasks, ticks, stopped, slots, flow) = Default::default();
+        let (ended, settled, living, window) = (None, 0, 0, u32::MAX);
+        let job =
+            Job { id, key, created: at, versions, ended, tasks, ticks, stopped, settled, flow, slots, living, window };
         self.jobs.insert(id, job);
         self.index_job(id);
     }
@@ -124,7 +128,7 @@ impl State {
     }
 
     fn stop_instances(&mut self, id: JobId, instances: &[(u32, u32)]) {
-        let wanted = self.jobs.get(&id).and_then(|job| self.current_spec(job)).map_or(0, |spec| spec.job.instances);
+        let wanted = self.jobs.get(&id).map_or(0, |job| self.numbers_of(job));
         self.change_job(id, |job| {
             // Ranges reach at most to the last instance, so that a record can't make the set grow without bound.
             job.stopped
@@ -140,6 +144,9 @@ impl State {
         self.use_spec(spec.id);
         let mut oldest = None;
         self.change_job(id, |job| {
+            if job.ended.is_some() {
+                (job.flow.released, job.flow.paused) = (false, None);
+            }
             job.versions.push_back(Version { version: spec.version, spec: spec.id, at, author, message });
             (job.ended, job.settled) = (None, 0);
             job.stopped.clear();

@@ -3,7 +3,7 @@
 use dawn_proto::v1::Reason;
 use dawn_proto::{AgentId, Epoch, HeldDigest, JobKey, Resources, TaskId, TaskState, Timestamp};
 
-use super::{Attributes, Bounds, JobSpec, LinkId, PortRanges, ReplyTo};
+use super::{Attributes, Bounds, FlowCommand, JobSpec, LinkId, PortRanges, ReplyTo};
 
 /// The two clocks a decision may look at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,6 +84,7 @@ pub enum Command {
         weight: Option<u32>,
         author: String,
     },
+    Flow(FlowCommand),
 }
 
 /// What may be taken on an agent, taken or not.

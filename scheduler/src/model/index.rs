@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use dawn_proto::v1::NodeState;
+use dawn_proto::v1::{JobKind, NodeState};
 use dawn_proto::{SpecId, TaskId, TaskState, Timestamp};
 
 use super::{AgentNo, Job, JobId, Spec, State, Status, Task};
@@ -16,6 +16,7 @@ impl State {
         self.agents_not_up = not_up.map(|agent| agent.no).collect();
         (self.tasks_on, self.pending, self.throttled, self.spec_uses) = Default::default();
         (self.in_transit, self.deadlines, self.unsettled, self.ended_jobs, self.cron_due) = Default::default();
+        (self.dependents, self.job_deadlines, self.daemons) = Default::default();
         let kept: Vec<SpecId> = self.jobs.values().flat_map(|job| &job.versions).map(|version| version.spec).collect();
         kept.into_iter().for_each(|spec| self.use_spec(spec));
         for job in self.jobs.values_mut() {
@@ -62,7 +63,10 @@ impl State {
         match (before.living, after.living) {
             (false, true) => self.job_mut(job).living += 1,
             (true, false) => self.job_mut(job).living -= 1,
-            _ => {}
+            _ => return,
+        }
+        if self.job_mut(job).window != u32::MAX {
+            self.note_settling(job);
         }
     }
 
@@ -77,9 +81,8 @@ impl State {
     pub(super) fn index_job(&mut self, id: JobId) {
         let Some(job) = self.jobs.get(&id) else { return };
         let fires = self.fires_next(job);
-        if job.settled != Job::SETTLED {
-            self.unsettled.insert(id);
-        }
+        self.index_flow(id, true);
+        let Some(job) = self.jobs.get(&id) else { return };
         if let Some(ended) = &job.ended {
             self.ended_jobs.insert((ended.at, id));
         }
@@ -91,7 +94,9 @@ impl State {
     pub(super) fn unindex_job(&mut self, id: JobId) {
         let Some(job) = self.jobs.get(&id) else { return };
         let fires = self.fires_next(job);
+        self.index_flow(id, false);
         self.unsettled.remove(&id);
+        let Some(job) = self.jobs.get(&id) else { return };
         if let Some(ended) = &job.ended {
             self.ended_jobs.remove(&(ended.at, id));
         }
@@ -100,9 +105,52 @@ impl State {
         }
     }
 
+    /// What follows from the spec's flow: kept, or taken out.
+    fn index_flow(&mut self, id: JobId, keep: bool) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        let Some(spec) = self.current_spec(job).cloned() else { return };
+        let deadline = self.job_deadline(job);
+        let is_daemon = job.ended.is_none() && spec.job.kind == JobKind::Daemon;
+        let waits_for = if job.waits_for_others(&spec.job) { &spec.job.flow.after[..] } else { &[] };
+        if keep {
+            self.job_deadlines.extend(deadline.map(|at| (at, id)));
+            self.daemons.extend(is_daemon.then_some(id));
+            for dependency in waits_for {
+                self.dependents.entry(dependency.job.clone()).or_default().insert(id);
+            }
+            self.job_mut(id).window = spec.job.flow.max_running.unwrap_or(u32::MAX);
+            return self.note_settling(id);
+        }
+        if let Some(at) = deadline {
+            self.job_deadlines.remove(&(at, id));
+        }
+        self.daemons.remove(&id);
+        for dependency in waits_for {
+            if let Some(jobs) = self.dependents.get_mut(&dependency.job) {
+                jobs.remove(&id);
+                if jobs.is_empty() {
+                    self.dependents.remove(&dependency.job);
+                }
+            }
+        }
+    }
+
+    /// Whether the next slice of a job's settling is for the next tick: not while something else must come first.
+    fn note_settling(&mut self, id: JobId) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        let waits = |job: &Job| {
+            let for_others = self.current_spec(job).is_some_and(|spec| job.waits_for_others(&spec.job));
+            job.ended.is_none() && (for_others || job.living >= job.window)
+        };
+        match job.settled != Job::SETTLED && !waits(job) {
+            true => self.unsettled.insert(id),
+            false => self.unsettled.remove(&id),
+        };
+    }
+
     /// When an active cron job fires next, its jitter included.
     pub fn fires_next(&self, job: &Job) -> Option<Timestamp> {
-        if job.ended.is_some() {
+        if job.ended.is_some() || job.flow.paused.is_some() {
             return None;
         }
         let cron = self.current_spec(job)?.job.cron.as_ref()?;
@@ -110,10 +158,10 @@ impl State {
         Some(next.plus_ms(cron.jitter_of(&job.key)))
     }
 
-    /// The instant up to which a cron job's schedule is decided: its last tick, or its current version's birth when that is
-    /// later. A clock that goes back moves neither, so no tick comes twice.
+    /// The instant up to which a cron job's schedule is decided: its last tick, or its current version's birth or the end of
+    /// its last pause when that is later. A clock that goes back moves neither, so no tick comes twice.
     pub fn schedule_from(&self, job: &Job) -> Option<Timestamp> {
-        Some(job.current()?.at.max(job.last_scheduled().unwrap_or_default()))
+        Some(job.current()?.at.max(job.flow.resumed_at).max(job.last_scheduled().unwrap_or_default()))
     }
 }
 

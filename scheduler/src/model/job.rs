@@ -6,6 +6,8 @@ use std::fmt;
 use dawn_proto::v1::TickOutcome;
 use dawn_proto::{JobKey, SpecId, TaskId, Timestamp};
 
+use super::Flow;
+
 /// A short number for a job inside one cluster's state; never used again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobId(pub u32);
@@ -59,12 +61,15 @@ pub struct Job {
     /// Instances below it are as the current version (or the end of the job) wants them; [`Job::SETTLED`] when all are
     /// and nothing is left to stop.
     pub settled: u32,
+    pub flow: Flow,
 
     // Indexes: follow from the tasks, not part of a snapshot.
     /// (run, instance, task) of every task: a slot's tasks together, oldest first.
     pub slots: BTreeSet<(Timestamp, u32, TaskId)>,
     /// How many tasks are not terminal.
     pub living: u32,
+    /// Most that may live at once, by the current version; [`u32::MAX`]: any number.
+    pub window: u32,
 }
 
 impl Job {

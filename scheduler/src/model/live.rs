@@ -1,7 +1,7 @@
 //! What is known only while it lasts: who is connected, when an agent was last heard. Never journaled; empty after a
 //! change of leader, and filled again by registrations.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{AgentNo, LinkId, Now};
 
@@ -21,6 +21,8 @@ pub struct Live {
     pub failures: BTreeMap<AgentNo, VecDeque<u64>>,
     /// The same of its registrations.
     pub registrations: BTreeMap<AgentNo, VecDeque<u64>>,
+    /// Agents that came, came back or offer something else since the last tick.
+    pub fresh: BTreeSet<AgentNo>,
     /// Monotonic time at which this leadership began: an agent not heard since is counted from here.
     pub elected_ms: u64,
     /// Time of the last [`super::Event::Tick`] decided: what is due once is due in the first tick at or after its time.

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use dawn_proto::v1::{Comparison, JobKind, Misfire, Overlap, RestartOn, Tier};
 use dawn_proto::{JobKey, Resources, SpecId, Timestamp};
 
+use super::FlowSpec;
+
 /// One stored job spec; tasks point to it.
 #[derive(Clone, Debug)]
 pub struct Spec {
@@ -43,6 +45,7 @@ pub struct JobSpec {
     pub ladder_ms: u64,
     /// No instance may live twice, whatever fails.
     pub at_most_one: bool,
+    pub flow: FlowSpec,
     /// The whole spec, encoded `dawn.v1.JobSpec`, normalised: equal jobs have equal bytes.
     pub wire: Arc<[u8]>,
 }
@@ -185,6 +188,11 @@ pub enum ScheduleError {
 impl Schedule {
     pub fn new(cron: croner::Cron, zone: jiff::tz::TimeZone) -> Self {
         Schedule { cron, zone }
+    }
+
+    /// Whether it names days of the month and days of the week; it fires on either, as crontab(5) has it.
+    pub fn restricts_both_days(&self) -> bool {
+        !self.cron.pattern.is_dom_wildcard() && !self.cron.pattern.is_dow_wildcard()
     }
 
     /// The first tick strictly after `after`; None when it never fires again.

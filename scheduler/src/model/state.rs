@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use dawn_proto::v1::JobKind;
 use dawn_proto::{AgentId, Epoch, JobKey, SpecId, TaskId, Timestamp};
 
 use super::{Agent, AgentNo, Job, JobId, Numbered, Quota, Spec, Task};
@@ -48,6 +49,12 @@ pub struct State {
     pub ended_jobs: BTreeSet<(Timestamp, JobId)>,
     /// Active cron jobs by when they fire next, jitter included.
     pub cron_due: BTreeSet<(Timestamp, JobId)>,
+    /// Active jobs that wait for others, by the key of each of those.
+    pub dependents: BTreeMap<JobKey, BTreeSet<JobId>>,
+    /// Active jobs with a deadline, by it.
+    pub job_deadlines: BTreeSet<(Timestamp, JobId)>,
+    /// Active daemon jobs.
+    pub daemons: BTreeSet<JobId>,
     /// How many kept versions and tasks point to each spec.
     pub spec_uses: Numbered<SpecId, u32>,
 }
@@ -78,6 +85,15 @@ impl State {
     /// The current spec of a job.
     pub fn current_spec(&self, job: &Job) -> Option<&Arc<Spec>> {
         self.specs.get(&job.current()?.spec)
+    }
+
+    /// Instances of a job are numbered below this: a daemon job's as agents are.
+    pub fn numbers_of(&self, job: &Job) -> u32 {
+        match self.current_spec(job) {
+            Some(spec) if spec.job.kind == JobKind::Daemon => self.next_agent.0,
+            Some(spec) => spec.job.instances,
+            None => 0,
+        }
     }
 
     /// The spec a task was made from; kept as long as the task is.

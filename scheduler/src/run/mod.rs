@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dawn_proto::v1::agent_link_server::AgentLinkServer;
+use dawn_proto::v1::batches_server::BatchesServer;
 use dawn_proto::v1::reach_server::ReachServer;
 use dawn_proto::v1::scheduler_server::SchedulerServer;
 use tokio::net::TcpListener;
@@ -195,6 +196,7 @@ type Serving = JoinHandle<Result<(), tonic::transport::Error>>;
 fn serve(listener: TcpListener, client: ClientService, agents: LinkService) -> (oneshot::Sender<()>, Serving) {
     let (stop, stopped) = oneshot::channel::<()>();
     let reach = ReachServer::new(ReachService(client.clone())).max_decoding_message_size(api::MAX_REQUEST_BYTES);
+    let batches = BatchesServer::new(client.clone()).max_decoding_message_size(api::MAX_REQUEST_BYTES);
     let client = SchedulerServer::new(client).max_decoding_message_size(api::MAX_REQUEST_BYTES);
     let agents = AgentLinkServer::new(agents).max_decoding_message_size(link::MAX_MESSAGE_BYTES);
     let router = Server::builder()
@@ -203,6 +205,7 @@ fn serve(listener: TcpListener, client: ClientService, agents: LinkService) -> (
         .http2_keepalive_timeout(Some(PONG_WITHIN))
         .add_service(reach)
         .add_service(client.max_encoding_message_size(usize::MAX))
+        .add_service(batches)
         .add_service(agents.max_encoding_message_size(usize::MAX));
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let serving = router.serve_with_incoming_shutdown(incoming, async move { _ = stopped.await });

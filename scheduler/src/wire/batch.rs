@@ -7,6 +7,7 @@ use dawn_proto::v1::{self, NodeState, Reason, TickOutcome};
 use dawn_proto::{AgentId, Epoch, JobKey, SpecId, TaskId, TaskState, Timestamp};
 use prost::Message;
 
+use super::flow::{flow_mutation, flow_record};
 use super::{WireError, attributes_from_wire, attributes_to_wire, port_number, ports_from_wire, ports_to_wire};
 use super::{quota_from_wire, quota_to_wire, resources_from_wire, stored_job_spec};
 use crate::model::{AgentNo, Batch, JobId, Mutation, Spec};
@@ -95,6 +96,7 @@ fn record(mutation: &Mutation) -> Wire {
         Mutation::QuotaSet { role, quota, author } => {
             Wire::QuotaSet(v1::QuotaSet { quota: Some(quota_to_wire(role, quota)), author: author.clone() })
         }
+        Mutation::Flow(mutation) => Wire::Flow(flow_record(mutation)),
     }
 }
 
@@ -210,6 +212,7 @@ fn mutation(record: v1::Record) -> Result<Mutation, WireError> {
             let (role, quota) = quota_from_wire(set.quota.as_ref());
             Mutation::QuotaSet { role, quota, author: set.author }
         }
+        Wire::Flow(record) => Mutation::Flow(flow_mutation(record)?),
     })
 }
 

@@ -2,6 +2,7 @@
 
 mod agent;
 mod batch;
+mod flow;
 mod quota;
 mod schedule;
 mod snapshot;
@@ -15,6 +16,7 @@ use crate::model::{Attributes, PortRanges};
 
 pub use agent::{held_tasks, offer, registration, report};
 pub use batch::{batch_from_wire, batch_to_wire};
+pub use flow::{Arguments, dispatched_key, dispatched_spec};
 pub use quota::{bounds_from_wire, quota_from_wire, quota_to_wire};
 pub use schedule::parse_schedule;
 pub use snapshot::{StateBuilder, digest, snapshot_chunks};

@@ -10,7 +10,7 @@ use rand::{Rng, SeedableRng};
 
 use super::{parse_job_spec, registration, report};
 use crate::drive::{Pulse, PulseSettings};
-use crate::model::{Batch, Bounds, Command, Event, JobSpec, LinkId, Now, ReplyTo, Settings, State};
+use crate::model::{Batch, Bounds, Command, Event, FlowCommand, JobSpec, LinkId, Now, ReplyTo, Settings, State};
 
 pub fn wire_spec(name: &str, kind: JobKind, instances: u32) -> v1::JobSpec {
     let process = v1::ProcessSpec { name: "main".into(), shell: "sleep 1".into(), ..Default::default() };
@@ -130,7 +130,15 @@ fn random_event(rng: &mut StdRng, state: &State, number: u64, links: &mut u64, l
             };
             Event::Command { reply: ReplyTo(number), command }
         }
-        38..60 => Event::Heartbeat { link: LinkId(linked[agent]), sequence: number },
+        38..41 => {
+            let key = dawn_proto::JobKey::new("ann", "test", "save").unwrap();
+            let command = match rng.random_bool(0.5) {
+                true => FlowCommand::PauseCron { key, author: "ann".into() },
+                false => FlowCommand::ResumeCron { key },
+            };
+            Event::Command { reply: ReplyTo(number), command: Command::Flow(command) }
+        }
+        41..60 => Event::Heartbeat { link: LinkId(linked[agent]), sequence: number },
         _ => {
             let placed: Vec<_> = state.tasks_on.values().flatten().copied().collect();
             let Some(task) = placed.choose(rng).and_then(|id| state.tasks.get(id)) else { return Event::Tick };

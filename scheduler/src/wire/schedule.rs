@@ -23,12 +23,17 @@ pub fn parse_schedule(expression: &str, zone: &str) -> Result<Schedule, Schedule
             return Err(wrong(format!("it has {fields} fields; {hint}")));
         }
     }
+    // Aurora's job files have them.
+    let trimmed = trimmed.split_whitespace().map(|field| field.trim_end_matches(',')).collect::<Vec<_>>().join(" ");
     let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
-    let cron = parser.parse(trimmed).map_err(|error| wrong(error.to_string()))?;
+    let cron = parser.parse(&trimmed).map_err(|error| wrong(error.to_string()))?;
     let zone_name = if zone.is_empty() { "UTC" } else { zone };
     let zone = jiff::tz::TimeZone::get(zone_name).map_err(|_| ScheduleError::Zone { zone: zone_name.into() })?;
     Ok(Schedule::new(cron, zone))
 }
+
+#[cfg(test)]
+mod vectors;
 
 #[cfg(test)]
 mod tests {

@@ -7,6 +7,7 @@ use dawn_proto::{Epoch, SpecId, TaskId, TaskState, Timestamp};
 use prost::Message;
 
 use super::batch::{agent_seen, job_key, name, port_numbers, spec_from_wire, spec_to_wire};
+use super::flow::{flow_from_wire, flow_to_wire};
 use super::view::transition_to_wire;
 use super::{WireError, attributes_to_wire, ports_to_wire, quota_from_wire, quota_to_wire};
 use crate::model::{Agent, AgentNo, Avoided, Ended, Job, JobId, Mutation, Place, State, Status, Task, Tick};
@@ -91,6 +92,7 @@ fn job_to_wire(job: &Job) -> v1::JobSnapshot {
         ticks: job.ticks.iter().map(tick).collect(),
         stopped: ranges(job.stopped.iter().copied()),
         settled: job.settled,
+        flow: flow_to_wire(&job.flow),
     }
 }
 
@@ -260,9 +262,11 @@ fn job_from_wire(wire: v1::JobSnapshot) -> Result<Job, WireError> {
         ticks: wire.ticks.into_iter().map(tick).collect::<Result<_, WireError>>()?,
         stopped: wire.stopped.iter().flat_map(|range| range.first..=range.last).collect(),
         settled: wire.settled,
+        flow: flow_from_wire(wire.flow),
         tasks: Default::default(),
         slots: Default::default(),
         living: 0,
+        window: u32::MAX,
     })
 }
 

@@ -4,19 +4,30 @@ use std::sync::Arc;
 
 use dawn_proto::v1::{self, Comparison, JobKind, Misfire, Overlap, RestartOn, Tier};
 use dawn_proto::validate::{self, FieldError};
-use dawn_proto::{JobKey, Resources};
+use dawn_proto::{JobKey, Resources, Timestamp};
 use prost::Message;
 
 use super::parse_schedule;
-use crate::model::{Affinity, Constraint, CronPolicy, JobSpec, Near, PortDemand, RestartPolicy, Rule, Spread};
+use crate::model::{Affinity, Constraint, CronPolicy, Dependency, FlowSpec, JobSpec, Near, PortDemand};
+use crate::model::{RestartPolicy, Rule, Spread};
 
 /// Checks a spec from outside, fills in defaults, and parses it.
 ///
 /// # Errors
 /// Everything that is wrong, by field.
 pub fn parse_job_spec(spec: v1::JobSpec) -> Result<JobSpec, Vec<FieldError>> {
-    stored_job_spec(&validate::job_spec(spec)?)
+    let parsed = stored_job_spec(&validate::job_spec(spec)?)?;
+    match &parsed.cron {
+        Some(cron) if cron.schedule.next_after(ANY_TIME).is_none() => {
+            let message = "never fires: there is no such day".to_string();
+            Err(vec![FieldError { path: "cron.schedule".to_string(), message }])
+        }
+        _ => Ok(parsed),
+    }
 }
+
+/// Schedules have no years: what does not fire after this never does.
+const ANY_TIME: Timestamp = Timestamp(1_700_000_000_000);
 
 /// Parses a spec that was checked before: from the journal.
 ///
@@ -108,8 +119,25 @@ impl Reader {
             grace_period_ms: task.grace_period_ms,
             ladder_ms: ladder_ms(&task),
             at_most_one: spec.at_most_one,
+            flow: self.flow(spec),
             wire: Arc::from(spec.encode_to_vec()),
         })
+    }
+
+    fn flow(&mut self, spec: &v1::JobSpec) -> FlowSpec {
+        let after = self.list("dependencies", &spec.dependencies, |reader, path, wire| {
+            let key = wire.job.as_ref().map(JobKey::try_from);
+            let key = key.or_else(|| reader.wrong(format!("{path}.job"), "is missing"))?;
+            let job = reader.ok(&format!("{path}.job"), key)?;
+            Some(Dependency { job, on: reader.name(&format!("{path}.on"), wire.on)? })
+        });
+        FlowSpec {
+            after,
+            max_running: (spec.max_running > 0).then_some(spec.max_running),
+            gang: spec.gang,
+            deadline_ms: given(spec.deadline_ms),
+            is_template: spec.parameters.is_some(),
+        }
     }
 
     fn list<T, M>(&mut self, path: &str, wire: &[M], read: fn(&mut Reader, &str, &M) -> Option<T>) -> Vec<T> {

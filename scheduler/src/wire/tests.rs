@@ -43,9 +43,17 @@ fn replayed_batches_and_snapshots_give_the_live_state_in_every_story() {
     {
         assert!(kinds.contains(kind), "no story has {kind}: {kinds:?}");
     }
-    for kind in
-        ["TaskAssigned", "TaskMoved", "TaskForgotten", "AgentSeen", "AgentMoved", "Ticked", "JobMade", "QuotaSet"]
-    {
+    for kind in [
+        "TaskAssigned",
+        "TaskMoved",
+        "TaskForgotten",
+        "AgentSeen",
+        "AgentMoved",
+        "Ticked",
+        "JobMade",
+        "QuotaSet",
+        "Flow(CronPaused",
+    ] {
         assert!(kinds.contains(kind), "no story has {kind}: {kinds:?}");
     }
 }
@@ -76,6 +84,69 @@ fn a_spec_that_is_wrong_in_many_fields_names_them_all() {
     for path in ["tier", "constraints[0]"] {
         assert!(paths.iter().any(|found| found.starts_with(path)), "{path} is not among {paths:?}");
     }
+}
+
+#[test]
+fn what_is_about_following_others_goes_through_records_and_snapshots() {
+    use crate::model::{Dispatch, Flow, FlowMutation, JobId, Paused};
+    let job = JobId(3);
+    for mutation in [
+        FlowMutation::Released { job },
+        FlowMutation::CronPaused { job, author: "ann".into() },
+        FlowMutation::CronResumed { job },
+        FlowMutation::Dispatched { job, name: "t-1".into(), content_hash: u64::MAX },
+    ] {
+        assert_eq!(flow::flow_mutation(flow::flow_record(&mutation)), Ok(mutation));
+    }
+    let flow = Flow {
+        released: true,
+        paused: Some(Paused { at: dawn_proto::Timestamp(5), by: "bob".into() }),
+        resumed_at: dawn_proto::Timestamp(4),
+        dispatches: [Dispatch { name: "t-1".into(), content_hash: 9 }].into(),
+    };
+    assert_eq!(flow::flow_from_wire(flow::flow_to_wire(&flow)), flow);
+    assert_eq!(flow::flow_to_wire(&Flow::default()), None, "an old journal has none of it");
+    let newer = flow::flow_mutation(v1::FlowRecord { change: None }).unwrap_err();
+    assert_eq!(newer.path, "flow");
+}
+
+#[test]
+fn a_dispatch_makes_a_spec_of_a_template() {
+    let mut wire = wire_spec("report", JobKind::Batch, 2);
+    let optional = [("FORMAT".to_string(), "pdf".to_string())].into();
+    let payload = v1::PayloadRule::PayloadOptional.into();
+    wire.parameters = Some(v1::Parameters { required: vec!["DAY".into()], optional, payload });
+    let template = parse_job_spec(wire).unwrap();
+    assert!(template.flow.is_template);
+    let key = dispatched_key(&template.key, "monday");
+    assert_eq!(key, dispatched_key(&template.key, "monday"));
+    assert_ne!(key, dispatched_key(&template.key, "tuesday"));
+    let long = dawn_proto::JobKey::new("r", "e", &"n".repeat(63)).unwrap();
+    assert_eq!(dispatched_key(&long, "x").name().len(), 63);
+    let given = |pairs: &[(&str, &str)], payload: Option<&str>| Arguments {
+        given: pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+        payload: payload.map(str::to_string),
+    };
+    let made = dispatched_spec(&template, &key, &given(&[("DAY", "1")], Some("p"))).unwrap();
+    assert!(!made.flow.is_template && made.key == key);
+    let env = v1::JobSpec::decode(&*made.wire).unwrap().task.unwrap().env;
+    let pairs: Vec<_> = env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert_eq!(pairs, [("DAY", "1"), ("FORMAT", "pdf"), ("PAYLOAD", "p")]);
+    let said = |arguments: Arguments| dispatched_spec(&template, &key, &arguments).unwrap_err()[0].to_string();
+    assert_eq!(said(given(&[], None)), "arguments.DAY: is missing; the template requires it");
+    let unknown = said(given(&[("DAY", "1"), ("DAI", "1")], None));
+    assert_eq!(unknown, "arguments.DAI: is no parameter of the template; it has DAY, FORMAT");
+    assert!(said(given(&[("DAY", "1")], Some(&"x".repeat(70_000)))).starts_with("payload: 70000 bytes; at most"));
+    assert_ne!(given(&[("a", "b")], None).hash(), given(&[("a", "b")], Some("")).hash());
+}
+
+#[test]
+fn a_cron_expression_that_never_fires_is_refused_at_the_door_and_read_from_a_journal() {
+    let mut wire = wire_spec("save", JobKind::Cron, 1);
+    wire.cron = Some(v1::CronPolicy { schedule: "0 0 30 2 *".into(), ..Default::default() });
+    let errors = parse_job_spec(wire.clone()).unwrap_err();
+    assert_eq!(errors[0].to_string(), "cron.schedule: never fires: there is no such day");
+    assert!(stored_job_spec(&dawn_proto::validate::job_spec(wire).unwrap()).is_ok());
 }
 
 #[test]

@@ -34,6 +34,7 @@ const WIRE_NAMES: [&str; 11] = [
     "TickOutcome",
     "SubmitOutcome",
     "RestartOn",
+    "DependsOn",
     "Overlap",
     "Misfire",
     "Comparison",

@@ -4,6 +4,7 @@ mod agents;
 mod artifacts;
 mod client;
 mod crashes;
+mod flow;
 mod isolation;
 mod journal;
 mod life;

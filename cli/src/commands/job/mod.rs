@@ -1,5 +1,6 @@
 //! `dawn job …`: submit jobs, look at them, stop them.
 
+mod dispatch;
 mod history;
 mod inspect;
 mod kill;
@@ -33,6 +34,8 @@ pub enum Job {
     Why(why::Why),
     /// Print what a job file or a submitted job says, with every default
     Inspect(inspect::Inspect),
+    /// Run a template: makes a job of it with arguments and a payload
+    Dispatch(dispatch::Dispatch),
     /// Show a job's versions and what became of its tasks
     History(history::History),
 }
@@ -46,6 +49,7 @@ pub async fn run(job: Job, context: &mut Context) -> Result<Exit, Failure> {
         Job::Logs(logs) => logs::run(logs, context).await,
         Job::Why(why) => why::run(why, context).await,
         Job::Inspect(inspect) => inspect::run(inspect, context).await,
+        Job::Dispatch(dispatch) => dispatch::run(dispatch, context).await,
         Job::History(history) => history::run(history, context).await,
     }
 }

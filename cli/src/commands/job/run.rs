@@ -71,6 +71,8 @@ fn announce(context: &Context, spec: &JobSpec, response: &v1::SubmitJobResponse)
     }
     let amount = match spec.kind() {
         JobKind::Cron => format!("cron {}", spec.cron.as_ref().map_or("", |cron| &cron.schedule)),
+        JobKind::Daemon => "daemon, one on each node that matches".to_string(),
+        _ if spec.parameters.is_some() => "template".to_string(),
         kind => format!("{}, {}", render::kind(kind), render::count(spec.instances, "instance")),
     };
     context.out.line(&format!("{key}: {} (version {}, {amount})", outcome(response), response.version));

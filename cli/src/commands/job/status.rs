@@ -64,14 +64,36 @@ fn head(status: &v1::JobStatus, now_ms: i64) -> Table {
         said = format!("{said}: {}", version.message);
     }
     row("version", said);
-    row("instances", counts(&summary));
+    row("instances", if summary.template { "none: a template".to_string() } else { counts(&summary) });
+    if !summary.waits_for.is_empty() {
+        row("waits for", summary.waits_for.join(", "));
+    }
+    if summary.ended {
+        row("result", result(status, now_ms));
+    }
     if let Some(cron) = &status.cron {
         let policy = cron.policy.clone().unwrap_or_default();
         let zone = if policy.time_zone.is_empty() { "UTC" } else { &policy.time_zone };
         row("schedule", format!("{} in {zone}", policy.schedule));
-        row("next run", format!("{} ({})", time::local(cron.next_ms), time::relative(cron.next_ms, now_ms)));
+        row("next run", crate::commands::cron::next_run(cron, now_ms));
     }
     table
+}
+
+/// "succeeded 2m ago, ran for 3m20s", or how and why not.
+fn result(status: &v1::JobStatus, now_ms: i64) -> String {
+    let summary = status.summary.clone().unwrap_or_default();
+    let mut text = format!("{} {}", render::safe(&summary.result), time::relative(status.ended_ms, now_ms));
+    let (started, ended) = tasks::ran(&status.tasks);
+    if started > 0 {
+        text += &format!(", ran for {}", time::span(ended - started));
+    }
+    let by = if status.ended_by.is_empty() { String::new() } else { format!(" by {}", status.ended_by) };
+    match (summary.result.as_str(), status.ended_message.as_str()) {
+        ("succeeded", _) => text,
+        (_, "") => text + &by,
+        (_, message) => format!("{text}{by}: {message}"),
+    }
 }
 
 /// "3: 2 running, 1 pending", and that it has ended.

@@ -47,10 +47,27 @@ fn since_ms(task: &v1::Task) -> i64 {
     task.history.last().map_or(0, |last| last.at_ms)
 }
 
+/// When a task started, and when it ended or last changed; zeros when it never ran.
+fn life(task: &v1::Task) -> (i64, i64) {
+    let ran = |step: &&v1::Transition| matches!(step.state(), TaskState::Starting | TaskState::Running);
+    task.history.iter().find(ran).map_or((0, 0), |started| (started.at_ms, since_ms(task)))
+}
+
+/// When the first of the tasks started and the last of them ended.
+pub fn ran(tasks: &[v1::Task]) -> (i64, i64) {
+    let lives: Vec<(i64, i64)> = tasks.iter().map(life).filter(|(started, _)| *started > 0).collect();
+    let started = lives.iter().map(|(started, _)| *started).min().unwrap_or(0);
+    (started, lives.iter().map(|(_, ended)| *ended).max().unwrap_or(0))
+}
+
 /// What people want to know beside the state: why, how often, until when.
 fn detail(task: &v1::Task, now_ms: i64) -> String {
     let last = task.history.last().cloned().unwrap_or_default();
     let mut parts = Vec::new();
+    let (started, ended) = life(task);
+    if task.state().is_terminal() && started > 0 {
+        parts.push(format!("ran for {}", time::span(ended - started)));
+    }
     if task.state() == TaskState::Throttled {
         parts.push(format!("tries again {}", time::relative(task.ready_at_ms, now_ms)));
     }

@@ -22,6 +22,24 @@ pub fn standing(status: &v1::JobStatus) -> Standing {
     let all = summary.instances;
     let (text, verdict) = match summary.kind() {
         JobKind::Cron => ("scheduled".to_string(), Some(Exit::Done)),
+        JobKind::Batch if summary.template && !summary.ended => ("kept as a template".to_string(), Some(Exit::Done)),
+        JobKind::Batch if !summary.waits_for.is_empty() => {
+            return Standing {
+                text: format!("waits for {}", summary.waits_for.join(", ")),
+                verdict: None,
+                pending: false,
+            };
+        }
+        // How many there are to be is not known here: nodes come and go.
+        JobKind::Daemon => {
+            let verdict = match summary.pending + summary.starting {
+                _ if summary.ended => Some(Exit::Failed),
+                0 if summary.failed > 0 => Some(Exit::Failed),
+                0 => Some(Exit::Done),
+                _ => None,
+            };
+            (format!("{} of {all} running", summary.running), verdict)
+        }
         JobKind::Batch => {
             let settled = summary.finished + summary.failed;
             let verdict = match settled >= all || summary.ended {

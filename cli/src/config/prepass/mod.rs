@@ -9,3 +9,4 @@ mod statement;
 mod token;
 
 pub use include::{Source, prepare};
+pub use token::{Kind, LogicalLine, Token, split};

@@ -28,7 +28,7 @@ pub(super) fn check(processes: &[ProcessSpec], kind: Option<JobKind>, errors: &m
     if processes.iter().all(|process| process.ephemeral || process.r#final) {
         let message = "only ephemeral and final processes: the task would be over before it starts";
         errors.at("task.processes", message);
-    } else if kind.is_some_and(|kind| kind != JobKind::Service)
+    } else if kind.is_some_and(|kind| !kind.runs_for_ever())
         && !processes.iter().any(|process| !process.daemon && !process.ephemeral && !process.r#final)
     {
         errors.at("task.processes", "a task of daemons alone never ends; a batch or cron job must");

@@ -1,10 +1,16 @@
 //! Cron jobs: their schedule, the next tick and the latest ones.
 
+use std::collections::BTreeMap;
+
 use dawn_proto::v1;
-use dawn_proto::v1::JobKind;
+use dawn_proto::v1::{JobKind, TaskState};
+use dawn_proto::{TaskId, Timestamp};
 use prost::Message;
 
-use crate::model::{Job, State};
+use crate::model::{Job, State, Task};
+
+/// How many of the next instants are told.
+const UPCOMING: usize = 5;
 
 /// Every cron job that is scheduled, of one role or of all.
 pub fn list_cron(state: &State, role: &str) -> v1::ListCronResponse {
@@ -17,17 +23,56 @@ pub fn list_cron(state: &State, role: &str) -> v1::ListCronResponse {
 pub(super) fn status(state: &State, job: &Job) -> Option<v1::CronStatus> {
     let spec = &state.current_spec(job)?.job;
     let policy = spec.cron.as_ref().filter(|_| spec.kind == JobKind::Cron)?;
-    let next = job.ended.is_none().then(|| policy.schedule.next_after(state.at)).flatten();
+    let next =
+        (job.ended.is_none() && job.flow.paused.is_none()).then(|| policy.schedule.next_after(state.at)).flatten();
     let ticks = job.ticks.iter().map(|tick| v1::Tick {
         scheduled_ms: tick.scheduled.0,
         decided_ms: tick.decided.0,
         outcome: tick.outcome.into(),
     });
+    let mut upcoming = Vec::new();
+    let mut from = state.at;
+    while let Some(next) = policy.schedule.next_after(from).filter(|_| next.is_some() && upcoming.len() < UPCOMING) {
+        upcoming.push(next.0);
+        from = next;
+    }
+    let paused = job.flow.paused.as_ref();
     Some(v1::CronStatus {
         key: Some((&job.key).into()),
         policy: v1::JobSpec::decode(&*spec.wire).ok().and_then(|wire| wire.cron),
         next_ms: next.map_or(0, |next| next.0),
         ticks: ticks.collect(),
         running: u32::try_from(state.living(job).count()).unwrap_or(u32::MAX),
+        upcoming_ms: upcoming,
+        paused_ms: paused.map_or(0, |paused| paused.at.0),
+        paused_by: paused.map(|paused| paused.by.clone()).unwrap_or_default(),
+        jitter_ms: policy.jitter_of(&job.key),
+        runs: runs(state, job),
     })
+}
+
+/// What became of each run that is kept, by the newest life of each of its instances.
+fn runs(state: &State, job: &Job) -> Vec<v1::CronRun> {
+    let mut newest: BTreeMap<(Timestamp, u32), TaskId> = BTreeMap::new();
+    let mut runs: BTreeMap<Timestamp, v1::CronRun> = BTreeMap::new();
+    for (run_at, instance, id) in &job.slots {
+        newest.insert((*run_at, *instance), *id);
+        let run = runs.entry(*run_at).or_insert(v1::CronRun { run_at_ms: run_at.0, ..Default::default() });
+        let started = state.tasks.get(id).and_then(Task::started_at).map_or(0, |at| at.0);
+        if run.started_ms == 0 || started != 0 && started < run.started_ms {
+            run.started_ms = started;
+        }
+    }
+    for ((run_at, _), id) in newest {
+        let (Some(run), Some(task)) = (runs.get_mut(&run_at), state.tasks.get(&id)) else { continue };
+        match task.state() {
+            TaskState::Finished => run.finished += 1,
+            TaskState::Failed => run.failed += 1,
+            state if state.is_terminal() => run.other += 1,
+            _ => run.living += 1,
+        }
+        run.ended_ms = run.ended_ms.max(task.since().0);
+    }
+    let ended = |run: v1::CronRun| v1::CronRun { ended_ms: if run.living > 0 { 0 } else { run.ended_ms }, ..run };
+    runs.into_values().map(ended).collect()
 }

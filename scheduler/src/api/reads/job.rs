@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use dawn_proto::v1::{self, TaskState};
+use dawn_proto::v1::{self, JobKind, TaskState};
 use dawn_proto::{JobKey, TaskId};
 use prost::Message;
 
-use super::{ReadError, cron, page};
+use super::{ReadError, cron, flow, page};
 use crate::model::{Job, Spec, State};
 use crate::wire;
 
@@ -46,9 +46,13 @@ pub(super) fn summary(state: &State, job: &Job) -> Option<v1::JobSummary> {
         tier: spec.tier.into(),
         priority: u32::from(spec.priority),
         version: job.current()?.version,
-        instances: spec.instances,
+        // A daemon job has one on each node that it is on.
+        instances: if spec.kind == JobKind::Daemon { job.living } else { spec.instances },
         created_ms: job.created.0,
         ended: job.ended.is_some(),
+        result: flow::result(state, job).into(),
+        waits_for: flow::waits_for(state, job),
+        template: spec.flow.is_template,
         ..Default::default()
     };
     let newest = newest(state, job);
@@ -84,6 +88,7 @@ pub fn job_status(state: &State, key: &JobKey, version: u32) -> Result<v1::JobSt
         author: version.author.clone(),
         message: version.message.clone(),
     });
+    let ended = job.ended.as_ref();
     Ok(v1::JobStatus {
         summary: summary(state, job),
         // invariant: it was made by encoding this message.
@@ -92,6 +97,9 @@ pub fn job_status(state: &State, key: &JobKey, version: u32) -> Result<v1::JobSt
         versions: versions.collect(),
         index: state.index,
         cron: cron::status(state, job),
+        ended_ms: ended.map_or(0, |ended| ended.at.0),
+        ended_by: ended.map(|ended| ended.by.clone()).unwrap_or_default(),
+        ended_message: ended.map(|ended| ended.message.clone()).unwrap_or_default(),
     })
 }
 

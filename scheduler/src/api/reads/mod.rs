@@ -1,6 +1,7 @@
 //! The questions clients may ask of the follower's state, and their answers. Not here: how they travel.
 
 mod cron;
+mod flow;
 mod job;
 mod node;
 mod page;
@@ -9,6 +10,7 @@ mod task;
 mod why;
 
 pub use cron::list_cron;
+pub use flow::submit_notes;
 pub use job::{job_status, list_jobs};
 pub use node::{list_nodes, node_status};
 pub use quota::{list_quotas, quota_status};

@@ -3,7 +3,7 @@
 use dawn_proto::v1;
 use dawn_proto::{JobKey, TaskState, Timestamp};
 
-use super::ReadError;
+use super::{ReadError, flow};
 use crate::decide::place::{self, Explained, PlaceSettings};
 use crate::drive::LiveView;
 use crate::model::{JobSpec, State};
@@ -20,7 +20,9 @@ pub fn why(
 ) -> Result<v1::WhyResponse, ReadError> {
     let job = state.job(key).ok_or_else(|| ReadError::NoSuchJob(key.clone()))?;
     let classes = place::explain(state, settings, &|agent| live.is_connected(agent), job.id, live.now);
-    Ok(v1::WhyResponse { classes: classes.into_iter().map(class).collect(), index: state.index })
+    let mut classes: Vec<_> = classes.into_iter().map(class).collect();
+    flow::explain(state, job, &mut classes);
+    Ok(v1::WhyResponse { classes, index: state.index })
 }
 
 fn class(explained: Explained) -> v1::PendingClass {

@@ -46,9 +46,14 @@ impl Placer {
             self.put_to_sleep(number, step.now);
             return;
         }
-        let placed = self.place_some(number, most, step);
-        let planned = if placed < most { self.preempt(state, number, most - placed, step) } else { 0 };
-        if placed + planned < most {
+        if self.is_gang(number) {
+            return self.take_gang_turn(number, allowed, step);
+        }
+        let done = match self.is_pinned(number) {
+            true => self.take_pinned_turn(state, number, most, step),
+            false => self.take_free_turn(state, number, most, step),
+        };
+        if done < most {
             self.put_to_sleep(number, step.now);
         } else {
             self.doubt(self.works.get(number).shape);
@@ -56,8 +61,15 @@ impl Placer {
         }
     }
 
+    /// Places tasks of a work wherever they fit, plans room for the rest; how many of either.
+    fn take_free_turn(&mut self, state: &State, number: u32, most: usize, step: &mut Step) -> usize {
+        let placed = self.place_some(number, most, step);
+        let planned = if placed < most { self.preempt(state, number, most - placed, step) } else { 0 };
+        placed + planned
+    }
+
     /// Places up to `most` tasks of a work; how many it could.
-    fn place_some(&mut self, number: u32, most: usize, step: &mut Step) -> usize {
+    pub(super) fn place_some(&mut self, number: u32, most: usize, step: &mut Step) -> usize {
         let shape = self.works.get(number).shape;
         if self.shapes.all[shape as usize].fits_nowhere {
             return 0;

@@ -222,7 +222,12 @@ impl Placer {
             explained.quota = Some(QuotaVeto { role, bound, dimension: DIMENSIONS[at], have, used, need });
         }
         let mut reasons = Reasons::default();
-        for slot in self.slots_with_agents() {
+        // A daemon's tasks have an agent each.
+        let pinned = self.is_pinned(number).then(|| explained.instances.clone());
+        let own = |slot: &usize| pinned.as_ref().is_none_or(|slots| slots.binary_search(&(*slot as u32)).is_ok());
+        let slots: Vec<usize> = self.slots_with_agents().filter(own).collect();
+        explained.agents_total = slots.len() as u32;
+        for slot in slots {
             match self.misses(slot, number) {
                 None => explained.agents_fit += 1,
                 Some(miss) => reasons.count(self, slot, self.kind(&miss, &spec.job), &miss),

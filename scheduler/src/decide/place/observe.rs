@@ -81,7 +81,8 @@ impl Placer {
             | Mutation::InstancesStopped { .. }
             | Mutation::JobSettled { .. }
             | Mutation::TaskForgotten { .. }
-            | Mutation::Ticked { .. } => {}
+            | Mutation::Ticked { .. }
+            | Mutation::Flow(_) => {}
         }
     }
 

@@ -106,7 +106,8 @@ impl Placer {
             match fresh {
                 Some(fresh) if fresh.loss > pick.loss => _ = plans.insert((fresh.loss, slot), fresh),
                 Some(fresh) if fresh.victims.len() <= step.victims => {
-                    self.carry_out(number, slot as usize, &fresh, step);
+                    let Some(task) = self.works.get(number).pending.front().copied() else { return planned };
+                    self.carry_out(task, number, slot as usize, &fresh, step);
                     planned += 1;
                     if let Some(next) = self.plan_slot(state, number, slot as usize, step) {
                         plans.insert((next.loss, slot), next);
@@ -173,7 +174,7 @@ impl Placer {
     }
 
     /// The least loss that makes room for one task of the work on the slot.
-    fn plan_slot(&self, state: &State, number: u32, slot: usize, step: &Step) -> Option<Pick> {
+    pub(super) fn plan_slot(&self, state: &State, number: u32, slot: usize, step: &Step) -> Option<Pick> {
         let work = self.works.get(number);
         let shape = &self.shapes.all[work.shape as usize];
         let row = &self.slots[slot];
@@ -239,9 +240,8 @@ impl Placer {
             && shape.fixed.iter().all(|port| ports.offers(*port) && !ports.is_used(*port))
     }
 
-    /// Stops the victims and keeps the room for the work's oldest pending task.
-    fn carry_out(&mut self, number: u32, slot: usize, pick: &Pick, step: &mut Step) {
-        let Some(task) = self.works.get(number).pending.front().copied() else { return };
+    /// Stops the victims and keeps the room for a pending task of the work.
+    pub(super) fn carry_out(&mut self, task: TaskId, number: u32, slot: usize, pick: &Pick, step: &mut Step) {
         let mut grace_ms = 0;
         for victim in &pick.victims {
             let held = self.details[slot].held.iter().find(|held| held.task == victim.task);

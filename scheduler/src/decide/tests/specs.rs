@@ -4,7 +4,7 @@ use dawn_proto::v1::{self, JobKind, Misfire, Overlap, RestartOn, Tier};
 use dawn_proto::{JobKey, Resources};
 use prost::Message;
 
-use crate::model::{CronPolicy, JobSpec, RestartPolicy, Schedule};
+use crate::model::{CronPolicy, FlowSpec, JobSpec, RestartPolicy, Schedule};
 
 pub fn key(name: &str) -> JobKey {
     JobKey::new("www", "prod", name).unwrap()
@@ -59,6 +59,7 @@ pub fn spec(name: &str, kind: JobKind, instances: u32) -> JobSpec {
         grace_period_ms: 10_000,
         ladder_ms: 0,
         at_most_one: false,
+        flow: FlowSpec::default(),
         wire: [].into(),
     })
 }

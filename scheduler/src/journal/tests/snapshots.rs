@@ -29,7 +29,7 @@ async fn with_snapshots(batches: &[Arc<Batch>], at: &[usize]) -> tempfile::TempD
 
 #[tokio::test]
 async fn a_snapshot_spares_the_segments_before_the_last_two() {
-    let (batches, live) = story(20, 150);
+    let (batches, live) = story(20, 200);
     let dir = with_snapshots(&batches, &[20, 60, 100]).await;
     assert_eq!(numbers(dir.path(), "snapshot", "snap"), [61, 101]);
     let first = numbers(dir.path(), "journal", "seg");

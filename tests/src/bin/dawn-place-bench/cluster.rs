@@ -7,7 +7,7 @@ use dawn_proto::v1::{JobKind, Reason, RestartOn, Tier};
 use dawn_proto::{AgentId, Resources, TaskId, TaskState, Timestamp};
 use dawn_scheduler::decide::place::{PlaceSettings, Placer};
 use dawn_scheduler::model::{
-    Attributes, Constraint, JobSpec, Mutation, Now, PortRanges, RestartPolicy, Rule, Spec, State,
+    Attributes, Constraint, FlowSpec, JobSpec, Mutation, Now, PortRanges, RestartPolicy, Rule, Spec, State,
 };
 
 pub const GIB: u64 = 1 << 30;
@@ -91,6 +91,7 @@ pub fn job(key: &str, instances: u32, demand: Resources) -> JobSpec {
         grace_period_ms: 10_000,
         ladder_ms: 0,
         at_most_one: false,
+        flow: FlowSpec::default(),
         wire: Arc::from(&b""[..]),
     }
 }

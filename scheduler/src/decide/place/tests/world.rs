@@ -11,7 +11,7 @@ use rand::{Rng, SeedableRng};
 
 use crate::decide::place::{PlaceSettings, Placer};
 use crate::model::{
-    Affinity, AgentNo, Attributes, Constraint, JobId, JobSpec, Mutation, Near, Now, PortDemand, PortRanges,
+    Affinity, AgentNo, Attributes, Constraint, FlowSpec, JobId, JobSpec, Mutation, Near, Now, PortDemand, PortRanges,
     RestartPolicy, Rule, Spec, Spread, State,
 };
 
@@ -58,6 +58,7 @@ pub fn job(key: &str, instances: u32, demand: Resources) -> JobSpec {
         grace_period_ms: 5_000,
         ladder_ms: 0,
         at_most_one: false,
+        flow: FlowSpec::default(),
         wire: Arc::from(&b""[..]),
     }
 }

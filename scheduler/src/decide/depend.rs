@@ -1,0 +1,100 @@
+//! Jobs that wait for others to end: released when each has ended as it should, ended when one has not; and deadlines.
+//! What counts as what: `model/flow.rs`.
+
+use std::collections::BTreeSet;
+
+use dawn_proto::JobKey;
+use dawn_proto::v1::DependsOn;
+
+use super::settle::{self, Aim};
+use super::step::Step;
+use crate::model::{FlowMutation, FlowRefusal, FlowSpec, Job, JobId, JobSpec, Mutation, Spec, State};
+
+/// What becomes of a job that waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Released,
+    Waits,
+    /// Why it can't be released any more.
+    Never(String),
+}
+
+/// What the jobs that a spec names have come to.
+pub(super) fn verdict(step: &Step, flow: &FlowSpec) -> Verdict {
+    let mut waits = false;
+    for dependency in &flow.after {
+        let Some(job) = step.state.job(&dependency.job).filter(|job| step.is_ended(job)) else {
+            waits = true;
+            continue;
+        };
+        let succeeded = step.state.succeeded(job, |task| step.state_of(task));
+        let (ended, wanted) = match (succeeded, dependency.on) {
+            (false, DependsOn::OnSuccess) => ("did not succeed", "its success"),
+            (true, DependsOn::OnFailure) => ("succeeded", "its failure"),
+            _ => continue,
+        };
+        return Verdict::Never(format!("{} {ended}, and this was to follow {wanted}", dependency.job));
+    }
+    if waits { Verdict::Waits } else { Verdict::Released }
+}
+
+/// A job has ended in this step: those that wait for it are released, or end with it.
+pub(super) fn ended(step: &mut Step, id: JobId) {
+    let state = step.state;
+    let Some(job) = state.jobs.get(&id) else { return };
+    for id in state.dependents.get(&job.key).into_iter().flatten() {
+        let Some(waiting) = state.jobs.get(id).filter(|job| !step.is_ended(job)) else { continue };
+        let Some(spec) = state.current_spec(waiting) else { continue };
+        match verdict(step, &spec.job.flow) {
+            Verdict::Waits => {}
+            Verdict::Released => release(step, waiting, spec),
+            Verdict::Never(why) => {
+                step.end_job(*id, "", &why);
+                step.settle(*id, Job::SETTLED);
+            }
+        }
+    }
+}
+
+fn release(step: &mut Step, job: &Job, spec: &Spec) {
+    if step.released.insert(job.id) {
+        step.mutations.push(Mutation::Flow(FlowMutation::Released { job: job.id }));
+        let stopped = |instance| job.stopped.contains(&instance);
+        settle::run(
+            step,
+            &Aim { id: job.id, spec, job: Some(job), ended: false, stopped: &stopped, made: job.settled },
+        );
+    }
+}
+
+/// Refuses a spec that would wait for itself by way of others.
+pub(super) fn circle(state: &State, spec: &JobSpec) -> Result<(), FlowRefusal> {
+    let mut seen: BTreeSet<&JobKey> = BTreeSet::new();
+    // Ways still to go, each with the jobs on it.
+    let mut ways: Vec<Vec<&JobKey>> = spec.flow.after.iter().map(|dependency| vec![&dependency.job]).collect();
+    while let Some(way) = ways.pop() {
+        let Some(last) = way.last().copied() else { continue };
+        if *last == spec.key {
+            let circle = [&spec.key].into_iter().chain(way).map(ToString::to_string).collect();
+            return Err(FlowRefusal::Circle { key: spec.key.clone(), circle });
+        }
+        let job = state.job(last).filter(|job| job.ended.is_none() && seen.insert(last));
+        let next = job.and_then(|job| state.current_spec(job)).map_or(&[][..], |spec| &spec.job.flow.after);
+        ways.extend(next.iter().map(|dependency| [&way[..], &[&dependency.job]].concat()));
+    }
+    Ok(())
+}
+
+/// Jobs that are not done by their deadline end; what lives of them is killed.
+pub(super) fn tick(step: &mut Step) {
+    let state = step.state;
+    for (_, id) in state.job_deadlines.range(..=(step.now.wall, JobId(u32::MAX))) {
+        if step.is_full() {
+            return;
+        }
+        let Some(job) = state.jobs.get(id).filter(|job| !step.is_ended(job)) else { continue };
+        let Some(spec) = state.current_spec(job) else { continue };
+        step.end_job(*id, "", "its deadline has passed");
+        settle::run(step, &Aim { id: *id, spec, job: Some(job), ended: true, stopped: &|_| false, made: 0 });
+    }
+}

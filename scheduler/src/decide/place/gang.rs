@@ -1,0 +1,53 @@
+//! Jobs whose pending tasks are placed all at once or not at all. A gang takes nobody's room and keeps none while it
+//! waits, so two of them can't block each other; it may wait long on a cluster that small jobs keep full.
+
+use crate::model::Mutation;
+
+use super::agents::slot_of;
+use super::sleep::RETRY_MS;
+use super::{Placer, Step};
+
+impl Placer {
+    pub(super) fn is_gang(&self, number: u32) -> bool {
+        self.works.get(number).spec.job.flow.gang
+    }
+
+    /// A gang's turn: its role's fair share waits, its quota does not.
+    pub(super) fn take_gang_turn(&mut self, number: u32, allowed: usize, step: &mut Step) {
+        let work = self.works.get_mut(number);
+        work.over_quota = allowed < work.pending.len();
+        if !work.over_quota && self.place_gang(number, step) {
+            self.doubt(self.works.get(number).shape);
+            return self.requeue(number);
+        }
+        self.works.get_mut(number).retry_ms = step.now.mono_ms + RETRY_MS;
+        self.put_to_sleep(number, step.now);
+    }
+
+    /// Places every pending task of the work in this step, or none of them; whether it could.
+    fn place_gang(&mut self, number: u32, step: &mut Step) -> bool {
+        let size = self.works.get(number).pending.len();
+        let left = step.left;
+        // A gang is bounded by its own size instead.
+        step.left = left.max(size);
+        let placed = self.place_some(number, size, step);
+        if placed < size {
+            let dirty = self.dirty.len();
+            (0..placed).for_each(|_| self.take_back(number, step));
+            // What comes back was there before: nobody is woken for it.
+            self.dirty.truncate(dirty);
+            step.left = left;
+        } else {
+            step.left = left.saturating_sub(size);
+        }
+        placed == size
+    }
+
+    /// Undoes the last assignment of this step, which is of this work.
+    fn take_back(&mut self, number: u32, step: &mut Step) {
+        let Some(Mutation::TaskAssigned { task, agent, ports }) = step.out.pop() else { return };
+        self.ahead.pop_back();
+        self.works.get_mut(number).insert_pending(task);
+        self.release(slot_of(agent), task, &ports);
+    }
+}

@@ -1,0 +1,71 @@
+//! Tasks of daemon jobs, each of which belongs on one agent: the one its instance is numbered after.
+
+use dawn_proto::TaskId;
+use dawn_proto::v1::JobKind;
+
+use crate::model::{Agent, JobSpec, State};
+
+use super::rule::TextRule;
+use super::shape::DEDICATED;
+use super::sleep::RETRY_MS;
+use super::{Placer, Step};
+
+/// Whether a spec's rules about attributes, and its dedication, hold on an agent. Limits are not asked.
+pub fn matches(spec: &JobSpec, agent: &Agent) -> bool {
+    let dedicated = agent.attributes.get(DEDICATED).map_or(&[][..], Vec::as_slice);
+    let dedication = match &spec.dedicated {
+        None => dedicated.is_empty(),
+        Some(wanted) => dedicated.contains(wanted),
+    };
+    let own_id = [agent.id.to_string()];
+    let holds = |attribute: &str, rule: TextRule| {
+        let given = || agent.attributes.get(attribute).map_or(&[][..], Vec::as_slice);
+        let values = if attribute == "host" { &own_id[..] } else { given() };
+        match values.is_empty() {
+            true => rule.accepts_absence(),
+            false if rule.wants_all() => values.iter().all(|value| rule.accepts(value)),
+            false => values.iter().any(|value| rule.accepts(value)),
+        }
+    };
+    let mut rules = spec.constraints.iter();
+    dedication && rules.all(|one| TextRule::new(&one.rule).is_none_or(|rule| holds(&one.attribute, rule)))
+}
+
+impl Placer {
+    pub(super) fn is_pinned(&self, number: u32) -> bool {
+        self.works.get(number).spec.job.kind == JobKind::Daemon
+    }
+
+    /// Places what fits on its agent, plans room for the rest; how many of either. Up to `most`.
+    pub(super) fn take_pinned_turn(&mut self, state: &State, number: u32, most: usize, step: &mut Step) -> usize {
+        self.prepare(self.works.get(number).shape);
+        let tasks: Vec<TaskId> = self.works.get(number).pending.iter().copied().collect();
+        let own_slot = |task: &TaskId| state.tasks.get(task).map(|task| task.instance as usize);
+        let (mut done, mut left) = (0, Vec::new());
+        for task in &tasks {
+            let Some(slot) = own_slot(task).filter(|slot| *slot < self.slots.len()) else { continue };
+            if done < most && self.misses(slot, number).is_none() {
+                self.works.get_mut(number).remove_pending(*task);
+                self.assign_task(slot, number, *task, step);
+                done += 1;
+            } else {
+                left.push((*task, slot));
+            }
+        }
+        let may_look = self.settings.preemption && self.works.get(number).retry_ms <= step.now.mono_ms;
+        if left.is_empty() || !may_look {
+            return done;
+        }
+        self.works.get_mut(number).retry_ms = step.now.mono_ms + RETRY_MS;
+        for (task, slot) in left {
+            if done < most
+                && let Some(pick) = self.plan_slot(state, number, slot, step)
+                && pick.victims.len() <= step.victims
+            {
+                self.carry_out(task, number, slot, &pick, step);
+                done += 1;
+            }
+        }
+        done
+    }
+}
