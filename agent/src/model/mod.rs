@@ -2,6 +2,7 @@
 
 mod event;
 mod held;
+mod inspection;
 mod layout;
 mod offer;
 mod order;
@@ -10,6 +11,7 @@ mod report;
 
 pub use event::{Effect, Event, ExecutorEvent, LinkEvent, LogRequest, MachineEvent, Message, RegisterMessage};
 pub use held::{HeldTask, KillProgress, Phase, ProcessIdentity};
+pub use inspection::{InspectedTask, Inspection, MAX_INSPECTED, Stray};
 pub use layout::TaskDir;
 pub use offer::{Offer, OfferState, PortRange};
 pub use order::{GroupPlan, Identity, Kill, Launch, LaunchRecord, Limits, Port, Refusal, Spec};

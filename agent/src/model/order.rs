@@ -39,6 +39,8 @@ pub struct Kill {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
     pub id: SpecId,
+    /// Of the job.
+    pub version: u32,
     pub job: JobKey,
     pub demand: Resources,
     /// Unix user the processes run as.
@@ -50,7 +52,7 @@ pub struct Spec {
     pub ladder_ms: u64,
     /// No instance may live twice.
     pub at_most_one: bool,
-    /// The task part of the spec as it came, encoded.
+    /// The whole spec as it came, encoded.
     pub payload: Vec<u8>,
 }
 

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dawn_proto::TaskId;
 use tokio::sync::{Semaphore, mpsc};
 use tracing::{debug, error, warn};
 
+use super::inspect;
 use super::{AgentError, DEFAULT_MAX_PIDS};
 use crate::config::Config;
 use crate::drive::pulse::Hands;
@@ -17,7 +19,9 @@ use crate::edges::link::{self, LinkHandle};
 use crate::edges::sandbox;
 use crate::edges::tunnel::{self, LogSource};
 use crate::edges::vet::Vetting;
-use crate::model::{Effect, Event, LaunchRecord, LogRequest, MachineEvent, Refusal, TaskDir};
+use crate::model::{
+    Effect, Event, Inspection, LaunchRecord, LogRequest, MachineEvent, Message, Refusal, Report, TaskDir,
+};
 use crate::wire;
 
 /// Steps of launches at once: they wait for the disk.
@@ -26,6 +30,9 @@ const MAX_LAUNCH_JOBS: usize = 8;
 const MAX_CLEAN_JOBS: usize = 32;
 /// Logs read at once; more are refused by not being opened.
 const MAX_TUNNELS: usize = 256;
+/// Descriptions of tasks are sent within this time, with a pause where the way is full.
+const DESCRIBE_WITHIN: Duration = Duration::from_secs(30);
+const DESCRIBE_PAUSE: Duration = Duration::from_millis(20);
 /// Orders waiting for one executor; more are dropped and told again.
 const MAX_COMMANDS: usize = 8;
 
@@ -209,6 +216,8 @@ impl Hands for Edges {
                 }
             }
             Effect::Delete { task } => self.delete(task),
+            Effect::Inspect { session, inspection } => self.inspect(session, inspection),
+            Effect::Describe { session, reports } => self.describe(session, reports),
             Effect::OpenTunnel { tunnel, log, known } => self.open_tunnel(tunnel, log, known),
         }
         Ok(())
@@ -216,6 +225,36 @@ impl Hands for Edges {
 }
 
 impl Edges {
+    fn inspect(&self, session: u64, mut inspection: Box<Inspection>) {
+        let (shared, link) = (self.shared.clone(), self.link.clone());
+        tokio::task::spawn_blocking(move || {
+            inspect::look(&mut inspection, shared.tree.as_ref(), |task| shared.tasks.dir(task));
+            if !link.send(session, Message::Inspection(inspection)) {
+                debug!("the way to the scheduler is full; it will ask again");
+            }
+        });
+    }
+
+    /// Sends as fast as the way to the scheduler takes it: what is dropped is not asked for again.
+    fn describe(&self, session: u64, reports: Vec<Report>) {
+        let (shared, link) = (self.shared.clone(), self.link.clone());
+        tokio::spawn(async move {
+            let until = tokio::time::Instant::now() + DESCRIBE_WITHIN;
+            for report in reports {
+                let (worker, task) = (shared.clone(), report.task);
+                let plan = tokio::task::spawn_blocking(move || worker.tasks.plan(task)).await;
+                let Ok(Some(plan)) = plan else { continue };
+                let message = Message::Description { report, plan };
+                while !link.send(session, message.clone()) {
+                    if tokio::time::Instant::now() > until {
+                        return warn!(%task, "the scheduler does not take what it asked for");
+                    }
+                    tokio::time::sleep(DESCRIBE_PAUSE).await;
+                }
+            }
+        });
+    }
+
     fn delete(&self, task: TaskId) {
         match self.shared.tasks.discard(task) {
             Ok(()) => self.clean_job(|shared| {

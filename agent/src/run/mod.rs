@@ -1,6 +1,7 @@
 //! Wiring: a configuration becomes a running agent. The only place, with its parts, that names concrete edges.
 
 mod hands;
+mod inspect;
 mod start;
 
 use std::future::Future;

@@ -29,11 +29,13 @@ pub fn encode_plan(
         memory_limit_bytes: record.spec.demand.memory_bytes,
     };
     let ports = launch.ports.iter().map(|port| v1::AssignedPort { name: port.name.clone(), port: port.number.into() });
+    let mut spec = v1::JobSpec::decode(&record.spec.payload[..])?;
+    let task = spec.task.take();
     let plan = v1::ExecutorPlan {
         task_id: launch.task.0,
         job: Some(v1::JobKey::from(&record.spec.job)),
         instance: launch.instance,
-        task: Some(v1::TaskSpec::decode(&record.spec.payload[..])?),
+        task,
         ports: ports.collect(),
         sandbox: text(&dir.sandbox()),
         meta: text(dir.path()),
@@ -46,6 +48,9 @@ pub fn encode_plan(
         attempt: launch.attempt,
         run_at_ms: launch.run_at_ms,
         lease_until_boot_ms: record.lease_until_ms.map(boot_ms),
+        job_spec: Some(spec),
+        spec_id: record.spec.id.0,
+        version: record.spec.version,
     };
     Ok(plan.encode_to_vec())
 }
@@ -81,6 +86,22 @@ pub fn decode_plan(bytes: &[u8], default_pids: u32) -> Result<KeptPlan, DecodeEr
         at_most_one: plan.lease_until_boot_ms.is_some(),
     };
     Ok(KeptPlan { record, processes: task.processes.into_iter().map(|process| process.name).collect() })
+}
+
+/// What a task is, from its plan; of a plan that can't be read, or is an older agent's, without a spec.
+pub(super) fn encode_description(report: Report, plan: &[u8]) -> v1::TaskDescription {
+    let plan = v1::ExecutorPlan::decode(plan).unwrap_or_default();
+    let task = plan.task;
+    v1::TaskDescription {
+        report: Some(encode_task_report(report)),
+        spec_id: plan.spec_id,
+        version: plan.version,
+        spec: plan.job_spec.map(|spec| v1::JobSpec { task, ..spec }),
+        instance: plan.instance,
+        attempt: plan.attempt,
+        run_at_ms: plan.run_at_ms,
+        ports: plan.ports,
+    }
 }
 
 /// Reads one event of a task's log.

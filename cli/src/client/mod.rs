@@ -9,15 +9,53 @@ pub mod fake;
 mod tests;
 
 use std::collections::VecDeque;
+use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
 
+use dawn_proto::v1::admin_client::AdminClient;
 use dawn_proto::v1::scheduler_client::SchedulerClient;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
 
 use crate::exit::{Exit, Failure};
 
-pub type Client = SchedulerClient<Channel>;
+/// A scheduler's services over one connection; by itself that for users.
+#[derive(Clone)]
+pub struct Client {
+    users: SchedulerClient<Channel>,
+    channel: Channel,
+}
+
+impl Client {
+    fn new(channel: Channel) -> Client {
+        let users = SchedulerClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        Client { users, channel }
+    }
+
+    /// Another service of the same scheduler is a client over this.
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    /// The service for operators.
+    pub fn admin(&self) -> AdminClient<Channel> {
+        AdminClient::new(self.channel()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+}
+
+impl Deref for Client {
+    type Target = SchedulerClient<Channel>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.users
+    }
+}
+
+impl DerefMut for Client {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.users
+    }
+}
 
 /// Metadata of a follower's UNAVAILABLE that names who leads; empty while nobody does.
 const LEADER: &str = "dawn-leader";
@@ -48,6 +86,16 @@ impl Scheduler {
     /// `timeout` is for the answer to one request, or for a stream's first message.
     pub fn new(addresses: Vec<String>, timeout: Duration) -> Scheduler {
         Scheduler { addresses, timeout, connected: None }
+    }
+
+    /// Whom it was told of.
+    pub fn addresses(&self) -> &[String] {
+        &self.addresses
+    }
+
+    /// A connection to this one alone.
+    pub fn only(&self, address: &str) -> Scheduler {
+        Scheduler::new(vec![address.to_string()], self.timeout)
     }
 
     /// Another connection to the same schedulers, the one that answered last first: others may be behind it.
@@ -143,7 +191,7 @@ impl Scheduler {
                 let connecting = tokio::time::timeout(CONNECT_TIMEOUT, endpoint.connect()).await;
                 let channel =
                     connecting.map_err(|_| "no answer".to_string())?.map_err(|error| status::innermost(&error))?;
-                SchedulerClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES)
+                Client::new(channel)
             }
         };
         Ok(&mut self.connected.insert((address.to_string(), client)).1)

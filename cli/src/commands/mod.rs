@@ -1,10 +1,12 @@
 //! The client's commands, one noun each.
 
+pub mod admin;
 pub mod config;
 pub mod cron;
 pub mod job;
 pub mod node;
 pub mod quota;
+pub mod scheduler;
 mod select;
 pub mod version;
 

@@ -1,6 +1,7 @@
 //! The clients' side: commands go to the pulse and wait for its answer, reads are answered from the follower.
 //! Not here: what agents say, and where logs come from (the wiring brings a [`LogSource`]).
 
+mod admin;
 mod command;
 mod reader;
 mod reads;
@@ -19,6 +20,7 @@ use crate::decide::place::PlaceSettings;
 use crate::drive::{Inbox, LiveView, Role};
 use crate::model::{AgentNo, Settings};
 
+pub use admin::{AdminService, Entries, Keeper};
 pub use reader::Reader;
 pub use replies::Replies;
 

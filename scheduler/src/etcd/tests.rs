@@ -1,5 +1,6 @@
 //! The etcd journal against a real etcd of its own on loopback. Skipped loudly where no etcd is installed.
 
+mod restores;
 mod secure;
 
 use std::sync::Arc;

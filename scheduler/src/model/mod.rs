@@ -7,11 +7,13 @@ mod apply;
 mod effect;
 mod event;
 mod index;
+mod inspection;
 mod job;
 mod live;
 mod mutation;
 mod numbered;
 mod quota;
+mod restore;
 mod settings;
 mod spec;
 mod state;
@@ -23,11 +25,13 @@ pub use amount::{amount, amount_of, thousandths};
 pub use answer::{Answer, Refusal};
 pub use effect::{Effect, LinkId, ReplyTo};
 pub use event::{Command, Event, Now, Offer, Registration, Report};
+pub use inspection::{Inspected, Inspection};
 pub use job::{Ended, Job, JobId, Tick, Version, is_manual};
 pub use live::{AgentLive, Live};
 pub use mutation::{Batch, Mutation};
 pub use numbered::{Number, Numbered};
 pub use quota::{BOUNDED, Bound, Bounds, Quota, bounded};
+pub use restore::{Description, RestoreMutation, Restored, Restores};
 pub use settings::Settings;
 pub use spec::{
     Affinity, Constraint, CronPolicy, JobSpec, Near, PortDemand, RestartPolicy, Rule, Schedule, ScheduleError, Spec,

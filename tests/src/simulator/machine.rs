@@ -290,6 +290,8 @@ impl World {
                 node.watched.remove(&task);
             }
             Effect::OpenTunnel { .. } => return Err("nobody asked for a log".into()),
+            Effect::Inspect { .. } => return Err("nobody asked what is there".into()),
+            Effect::Describe { .. } => return Err("nobody asked what a task is".into()),
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Whole stories on a real cluster: real processes, real control groups, real faults.
 
+mod backups;
 mod client;
 mod crashes;
 mod isolation;

@@ -1,0 +1,171 @@
+//! Records of the journal as text and as JSON, by what the wire contract says of their fields: a record that is new to this
+//! file is shown like any other.
+
+use std::sync::LazyLock;
+
+use dawn_proto::v1;
+use prost::Message;
+use prost_reflect::{
+    DescriptorPool, DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, MapKey, ReflectMessage, Value,
+};
+use serde_json::json;
+
+use crate::render::{safe, time};
+
+/// Numbers that are told by what they stand for.
+const TOLD: [&str; 3] = ["job_id", "task_id", "agent_no"];
+/// A message inside a record that takes more than this as text is left out of it.
+const MOST_CHARS: usize = 400;
+
+static POOL: LazyLock<DescriptorPool> =
+    // invariant: the build that wrote the descriptors wrote them whole.
+    LazyLock::new(|| DescriptorPool::decode(dawn_proto::DESCRIPTORS).unwrap_or_default());
+
+/// The record's name and fields, whatever they are nested in. None: of a version that is not known here.
+fn opened(record: &v1::Record) -> Option<(String, DynamicMessage)> {
+    let descriptor = POOL.get_message_by_name("dawn.v1.Record")?;
+    let mut message = DynamicMessage::decode(descriptor, &record.encode_to_vec()[..]).ok()?;
+    let mut names = Vec::new();
+    loop {
+        // A message with one alternative set and nothing else is a step on the way to the record itself.
+        let alternatives = message.descriptor().oneofs().any(|oneof| !oneof.is_synthetic());
+        let next = message.fields().next().map(|(field, value)| (field.name().to_string(), value.clone()));
+        match next {
+            Some((name, Value::Message(inner))) if alternatives => {
+                names.push(name);
+                message = inner;
+            }
+            _ => return (!names.is_empty()).then(|| (names.join("."), message)),
+        }
+    }
+}
+
+/// One line: index, time, epoch, kind, what it is about, fields.
+pub fn line(entry: &v1::JournalEntry) -> String {
+    let at = time::rfc3339(entry.at_ms);
+    let mut parts = vec![entry.index.to_string(), at.unwrap_or_else(|| "-".to_string()), format!("e{}", entry.epoch)];
+    let opened = entry.record.as_ref().and_then(opened);
+    parts.push(opened.as_ref().map_or("unknown".to_string(), |(name, _)| name.clone()));
+    parts.extend((!entry.job.is_empty()).then(|| safe(&entry.job)));
+    parts.extend((entry.task_id > 0).then(|| dawn_proto::TaskId(entry.task_id).to_string()));
+    parts.extend((!entry.agent_id.is_empty()).then(|| safe(&entry.agent_id)));
+    if let Some((_, message)) = opened {
+        for (field, value) in message.fields().filter(|(field, _)| !TOLD.contains(&field.name())) {
+            let shown = text(&field, value);
+            let shown = if shown.chars().count() > MOST_CHARS { "{…}".to_string() } else { shown };
+            parts.push(format!("{}={shown}", field.name()));
+        }
+    }
+    parts.join(" ")
+}
+
+/// The entry for programs.
+pub fn value(entry: &v1::JournalEntry) -> serde_json::Value {
+    let opened = entry.record.as_ref().and_then(opened);
+    let fields = opened.as_ref().map_or(serde_json::Value::Null, |(_, message)| object(message));
+    json!({
+        "index": entry.index, "at": time::rfc3339(entry.at_ms), "epoch": entry.epoch,
+        "kind": opened.map(|(name, _)| name), "job": text_or_null(&entry.job),
+        "task": (entry.task_id > 0).then(|| dawn_proto::TaskId(entry.task_id).to_string()),
+        "node": text_or_null(&entry.agent_id), "fields": fields,
+    })
+}
+
+fn text_or_null(text: &str) -> serde_json::Value {
+    if text.is_empty() { serde_json::Value::Null } else { text.into() }
+}
+
+fn word(descriptor: &EnumDescriptor, number: i32) -> String {
+    descriptor.get_value(number).map_or_else(|| number.to_string(), |value| value.name().to_string())
+}
+
+fn text(field: &FieldDescriptor, value: &Value) -> String {
+    match (value, field.kind()) {
+        (Value::EnumNumber(number), Kind::Enum(descriptor)) => word(&descriptor, *number),
+        (Value::String(text), _) => {
+            let plain = !text.is_empty() && text.chars().all(|c| !c.is_whitespace() && !c.is_control() && c != '"');
+            if plain { text.clone() } else { format!("{text:?}") }
+        }
+        _ => json_of(field, value).to_string(),
+    }
+}
+
+fn object(message: &DynamicMessage) -> serde_json::Value {
+    let fields = message.fields().map(|(field, value)| (field.name().to_string(), json_of(&field, value)));
+    serde_json::Value::Object(fields.collect())
+}
+
+fn json_of(field: &FieldDescriptor, value: &Value) -> serde_json::Value {
+    match value {
+        Value::Bool(yes) => (*yes).into(),
+        Value::I32(number) => (*number).into(),
+        Value::I64(number) => (*number).into(),
+        Value::U32(number) => (*number).into(),
+        Value::U64(number) => (*number).into(),
+        Value::F32(number) => f64::from(*number).into(),
+        Value::F64(number) => (*number).into(),
+        Value::String(text) => text.as_str().into(),
+        Value::Bytes(bytes) => bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into(),
+        Value::EnumNumber(number) => match field.kind() {
+            Kind::Enum(descriptor) => word(&descriptor, *number).to_lowercase().into(),
+            _ => (*number).into(),
+        },
+        Value::Message(message) => object(message),
+        Value::List(values) => values.iter().map(|value| json_of(field, value)).collect::<Vec<_>>().into(),
+        Value::Map(values) => {
+            let of = |key: &MapKey| match key {
+                MapKey::String(text) => text.clone(),
+                other => format!("{other:?}"),
+            };
+            let inner = match field.kind() {
+                Kind::Message(entry) => entry.map_entry_value_field(),
+                _ => field.clone(),
+            };
+            let entries = values.iter().map(|(key, value)| (of(key), json_of(&inner, value)));
+            serde_json::Value::Object(entries.collect())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(record: v1::record::Record) -> v1::JournalEntry {
+        let record = Some(v1::Record { record: Some(record) });
+        v1::JournalEntry { index: 7, epoch: 2, at_ms: 1_000, record, ..Default::default() }
+    }
+
+    #[test]
+    fn a_record_is_a_line_with_its_subject_and_fields() {
+        let moved = v1::TaskMoved {
+            task_id: 5,
+            to: v1::TaskState::Failed.into(),
+            reason: v1::Reason::Exited.into(),
+            message: "exit code 3\u{1b}".into(),
+            ..Default::default()
+        };
+        let mut moved = entry(v1::record::Record::TaskMoved(moved));
+        (moved.job, moved.task_id, moved.agent_id) = ("www/prod/web".into(), 5, "node-1".into());
+        assert_eq!(
+            line(&moved),
+            "7 1970-01-01T00:00:01.000Z e2 task_moved www/prod/web t5 node-1 to=FAILED reason=EXITED \
+             message=\"exit code 3\\u{1b}\""
+        );
+        let value = value(&moved);
+        assert_eq!((&value["kind"], &value["fields"]["to"]), (&"task_moved".into(), &"failed".into()));
+    }
+
+    #[test]
+    fn a_record_inside_another_is_named_by_both_and_a_long_field_is_left_out_of_the_line() {
+        let restored = v1::restore_record::Record::Restored(v1::Restored { epoch: 9, ..Default::default() });
+        let nested = v1::RestoreRecord { record: Some(restored) };
+        let shown = line(&entry(v1::record::Record::Restore(nested)));
+        assert_eq!(shown, "7 1970-01-01T00:00:01.000Z e2 restore.restored epoch=9");
+        let key = Some(v1::JobKey { role: "r".repeat(500), ..Default::default() });
+        let long = entry(v1::record::Record::JobMade(v1::JobMade { job_id: 1, key }));
+        assert!(line(&long).ends_with("job_made key={…}"), "{}", line(&long));
+        assert_eq!(value(&long)["fields"]["key"]["role"].as_str().unwrap().len(), 500);
+        assert!(line(&v1::JournalEntry::default()).ends_with("unknown"));
+    }
+}
