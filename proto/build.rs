@@ -8,6 +8,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "dawn/v1/client.proto",
         "dawn/v1/admin.proto",
         "dawn/v1/inspect.proto",
+        "dawn/v1/plan.proto",
         "dawn/v1/restore.proto",
         "dawn/v1/agent.proto",
         "dawn/v1/executor.proto",

@@ -13,6 +13,7 @@ use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
 
 use dawn_proto::v1::admin_client::AdminClient;
+use dawn_proto::v1::planner_client::PlannerClient;
 use dawn_proto::v1::scheduler_client::SchedulerClient;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
@@ -35,6 +36,11 @@ impl Client {
     /// Another service of the same scheduler is a client over this.
     pub fn channel(&self) -> Channel {
         self.channel.clone()
+    }
+
+    /// The service that plans.
+    pub fn planner(&self) -> PlannerClient<Channel> {
+        PlannerClient::new(self.channel()).max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 
     /// The service for operators.

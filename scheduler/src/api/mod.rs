@@ -3,6 +3,7 @@
 
 mod admin;
 mod command;
+mod plan;
 mod reader;
 mod reads;
 mod replies;

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use dawn_proto::v1::admin_server::AdminServer;
 use dawn_proto::v1::agent_link_server::AgentLinkServer;
+use dawn_proto::v1::planner_server::PlannerServer;
 use dawn_proto::v1::scheduler_server::SchedulerServer;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, oneshot};
@@ -200,6 +201,7 @@ fn serve(
     agents: LinkService,
 ) -> (oneshot::Sender<()>, Serving) {
     let (stop, stopped) = oneshot::channel::<()>();
+    let planner = PlannerServer::new(client.clone()).max_decoding_message_size(api::MAX_REQUEST_BYTES);
     let client = SchedulerServer::new(client).max_decoding_message_size(api::MAX_REQUEST_BYTES);
     let agents = AgentLinkServer::new(agents).max_decoding_message_size(link::MAX_MESSAGE_BYTES);
     let router = Server::builder()
@@ -207,6 +209,7 @@ fn serve(
         .http2_keepalive_interval(Some(PING_EVERY))
         .http2_keepalive_timeout(Some(PONG_WITHIN))
         .add_service(client.max_encoding_message_size(usize::MAX))
+        .add_service(planner.max_encoding_message_size(usize::MAX))
         .add_service(AdminServer::new(admin).max_encoding_message_size(usize::MAX))
         .add_service(agents.max_encoding_message_size(usize::MAX));
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));

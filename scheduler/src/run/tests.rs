@@ -2,8 +2,10 @@
 
 mod agent;
 mod faults;
+mod full;
 mod life;
 mod logs;
+mod operators;
 mod standby;
 
 use std::net::SocketAddr;

@@ -1,15 +1,12 @@
 //! Records of the journal as text and as JSON, by what the wire contract says of their fields: a record that is new to this
 //! file is shown like any other.
 
-use std::sync::LazyLock;
-
 use dawn_proto::v1;
 use prost::Message;
-use prost_reflect::{
-    DescriptorPool, DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, MapKey, ReflectMessage, Value,
-};
+use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, ReflectMessage, Value};
 use serde_json::json;
 
+use crate::render::message::{decoded, json_of, object, word};
 use crate::render::{safe, time};
 
 /// Numbers that are told by what they stand for.
@@ -17,14 +14,9 @@ const TOLD: [&str; 3] = ["job_id", "task_id", "agent_no"];
 /// A message inside a record that takes more than this as text is left out of it.
 const MOST_CHARS: usize = 400;
 
-static POOL: LazyLock<DescriptorPool> =
-    // invariant: the build that wrote the descriptors wrote them whole.
-    LazyLock::new(|| DescriptorPool::decode(dawn_proto::DESCRIPTORS).unwrap_or_default());
-
 /// The record's name and fields, whatever they are nested in. None: of a version that is not known here.
 fn opened(record: &v1::Record) -> Option<(String, DynamicMessage)> {
-    let descriptor = POOL.get_message_by_name("dawn.v1.Record")?;
-    let mut message = DynamicMessage::decode(descriptor, &record.encode_to_vec()[..]).ok()?;
+    let mut message = decoded("Record", &record.encode_to_vec())?;
     let mut names = Vec::new();
     loop {
         // A message with one alternative set and nothing else is a step on the way to the record itself.
@@ -75,10 +67,6 @@ fn text_or_null(text: &str) -> serde_json::Value {
     if text.is_empty() { serde_json::Value::Null } else { text.into() }
 }
 
-fn word(descriptor: &EnumDescriptor, number: i32) -> String {
-    descriptor.get_value(number).map_or_else(|| number.to_string(), |value| value.name().to_string())
-}
-
 fn text(field: &FieldDescriptor, value: &Value) -> String {
     match (value, field.kind()) {
         (Value::EnumNumber(number), Kind::Enum(descriptor)) => word(&descriptor, *number),
@@ -87,43 +75,6 @@ fn text(field: &FieldDescriptor, value: &Value) -> String {
             if plain { text.clone() } else { format!("{text:?}") }
         }
         _ => json_of(field, value).to_string(),
-    }
-}
-
-fn object(message: &DynamicMessage) -> serde_json::Value {
-    let fields = message.fields().map(|(field, value)| (field.name().to_string(), json_of(&field, value)));
-    serde_json::Value::Object(fields.collect())
-}
-
-fn json_of(field: &FieldDescriptor, value: &Value) -> serde_json::Value {
-    match value {
-        Value::Bool(yes) => (*yes).into(),
-        Value::I32(number) => (*number).into(),
-        Value::I64(number) => (*number).into(),
-        Value::U32(number) => (*number).into(),
-        Value::U64(number) => (*number).into(),
-        Value::F32(number) => f64::from(*number).into(),
-        Value::F64(number) => (*number).into(),
-        Value::String(text) => text.as_str().into(),
-        Value::Bytes(bytes) => bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into(),
-        Value::EnumNumber(number) => match field.kind() {
-            Kind::Enum(descriptor) => word(&descriptor, *number).to_lowercase().into(),
-            _ => (*number).into(),
-        },
-        Value::Message(message) => object(message),
-        Value::List(values) => values.iter().map(|value| json_of(field, value)).collect::<Vec<_>>().into(),
-        Value::Map(values) => {
-            let of = |key: &MapKey| match key {
-                MapKey::String(text) => text.clone(),
-                other => format!("{other:?}"),
-            };
-            let inner = match field.kind() {
-                Kind::Message(entry) => entry.map_entry_value_field(),
-                _ => field.clone(),
-            };
-            let entries = values.iter().map(|(key, value)| (of(key), json_of(&inner, value)));
-            serde_json::Value::Object(entries.collect())
-        }
     }
 }
 

@@ -20,10 +20,11 @@ pub fn why(
 ) -> Result<v1::WhyResponse, ReadError> {
     let job = state.job(key).ok_or_else(|| ReadError::NoSuchJob(key.clone()))?;
     let classes = place::explain(state, settings, &|agent| live.is_connected(agent), job.id, live.now);
-    Ok(v1::WhyResponse { classes: classes.into_iter().map(class).collect(), index: state.index })
+    Ok(v1::WhyResponse { classes: classes.into_iter().map(pending_class).collect(), index: state.index })
 }
 
-fn class(explained: Explained) -> v1::PendingClass {
+/// One answer as a message.
+pub fn pending_class(explained: Explained) -> v1::PendingClass {
     let summary = summary(&explained);
     let veto =
         |veto: &place::Veto| v1::VetoCount { agents: veto.agents, text: veto.to_string(), kind: veto.kind.code() };

@@ -68,7 +68,9 @@ fn tasks_newer_than_the_backup_are_adopted_and_nothing_is_started_beside_them() 
     let restored = world.state.restores.last().unwrap().clone();
     assert_eq!(restored.first_lost_task, backup.next_task);
     let finished = vec![(restored.first_lost_task, restored.next_task)];
-    assert!(effects.contains(&Effect::Describe { agent, tasks: vec![later[0], newest[0]], finished }), "{effects:?}");
+    assert!(effects.contains(&Effect::Describe { agent, tasks: vec![], finished }), "{effects:?}");
+    let lost = Effect::Describe { agent, tasks: vec![later[0], newest[0]], finished: vec![] };
+    assert!(effects.contains(&lost), "{effects:?}");
     assert!(effects.contains(&Effect::Reconcile { agent, tasks: vec![old[0]] }), "{effects:?}");
     assert_eq!(kills(&effects), []);
 
@@ -104,7 +106,8 @@ fn a_task_that_waited_at_the_backup_and_was_placed_since_is_found_where_it_is() 
     let mut world = before.restored(&backup, 1_000);
     let link = world.register(1, vec![report(task, TaskState::Running, Reason::None)]);
     let effects = world.take();
-    assert!(matches!(&effects[..], [_, Effect::Describe { tasks, .. }] if *tasks == [task]), "{effects:?}");
+    let asked = |effect: &Effect| matches!(effect, Effect::Describe { tasks, .. } if *tasks == [task]);
+    assert!(effects.iter().any(asked), "{effects:?}");
     world.describe(link, described(&before, task, TaskState::Running));
     assert_eq!(world.take(), [Effect::Launch { agent, task }], "a launch that the agent has already");
     world.report(link, task, TaskState::Running, Reason::None);

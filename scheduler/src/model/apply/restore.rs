@@ -81,7 +81,7 @@ impl State {
             failures: 0,
             run_at: *run_at,
             status,
-            history: vec![first],
+            history: Task::history_from(first),
         };
         let job = self.job_mut(*job);
         job.tasks.insert(*id);
