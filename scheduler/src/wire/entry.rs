@@ -29,7 +29,7 @@ pub fn journal_entries(state: &mut State, batch: &Batch) -> Vec<v1::JournalEntry
             at_ms: batch.at.0,
             record: Some(record),
             job: job.map(|job| job.to_string()).unwrap_or_default(),
-            task_id: task.map_or(0, |task| task.0),
+            task_id: task.map(|task| task.0),
             agent_id: agent.map(|agent| agent.to_string()).unwrap_or_default(),
         });
         state.apply_one(mutation, batch.at);

@@ -35,7 +35,7 @@ fn task(text: &str) -> Result<u64, String> {
 impl Journal {
     fn wants(&self, entry: &v1::JournalEntry) -> bool {
         let job = self.job.as_ref().is_none_or(|job| entry.job == job.to_string());
-        job && self.task.is_none_or(|task| entry.task_id == task)
+        job && self.task.is_none_or(|task| entry.task_id == Some(task))
     }
 
     fn print(&self, entries: &v1::JournalEntries, context: &Context) {

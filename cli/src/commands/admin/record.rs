@@ -39,7 +39,7 @@ pub fn line(entry: &v1::JournalEntry) -> String {
     let opened = entry.record.as_ref().and_then(opened);
     parts.push(opened.as_ref().map_or("unknown".to_string(), |(name, _)| name.clone()));
     parts.extend((!entry.job.is_empty()).then(|| safe(&entry.job)));
-    parts.extend((entry.task_id > 0).then(|| dawn_proto::TaskId(entry.task_id).to_string()));
+    parts.extend(entry.task_id.map(|task| dawn_proto::TaskId(task).to_string()));
     parts.extend((!entry.agent_id.is_empty()).then(|| safe(&entry.agent_id)));
     if let Some((_, message)) = opened {
         for (field, value) in message.fields().filter(|(field, _)| !TOLD.contains(&field.name())) {
@@ -58,7 +58,7 @@ pub fn value(entry: &v1::JournalEntry) -> serde_json::Value {
     json!({
         "index": entry.index, "at": time::rfc3339(entry.at_ms), "epoch": entry.epoch,
         "kind": opened.map(|(name, _)| name), "job": text_or_null(&entry.job),
-        "task": (entry.task_id > 0).then(|| dawn_proto::TaskId(entry.task_id).to_string()),
+        "task": entry.task_id.map(|task| dawn_proto::TaskId(task).to_string()),
         "node": text_or_null(&entry.agent_id), "fields": fields,
     })
 }
@@ -97,7 +97,7 @@ mod tests {
             ..Default::default()
         };
         let mut moved = entry(v1::record::Record::TaskMoved(moved));
-        (moved.job, moved.task_id, moved.agent_id) = ("www/prod/web".into(), 5, "node-1".into());
+        (moved.job, moved.task_id, moved.agent_id) = ("www/prod/web".into(), Some(5), "node-1".into());
         assert_eq!(
             line(&moved),
             "7 1970-01-01T00:00:01.000Z e2 task_moved www/prod/web t5 node-1 to=FAILED reason=EXITED \
