@@ -9,6 +9,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "dawn/v1/task.proto",
         "dawn/v1/client.proto",
         "dawn/v1/reach.proto",
+        "dawn/v1/admin.proto",
+        "dawn/v1/inspect.proto",
+        "dawn/v1/plan.proto",
+        "dawn/v1/restore.proto",
         "dawn/v1/agent.proto",
         "dawn/v1/executor.proto",
         "dawn/v1/journal.proto",
@@ -19,6 +23,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut config = tonic_prost_build::Config::new();
     config.protoc_executable(protoc_bin_vendored::protoc_bin_path()?);
     config.btree_map(["."]);
+    let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
+    config.file_descriptor_set_path(out.join("dawn.v1.bin"));
     tonic_prost_build::configure().compile_with_config(config, &files, &["."])?;
     Ok(())
 }

@@ -77,12 +77,15 @@ enum Command {
     /// See the machines
     #[command(subcommand)]
     Node(commands::node::Node),
+    /// Back up, restore and look into the cluster's journal
+    #[command(subcommand)]
+    Admin(commands::admin::Admin),
     /// See and set what roles may have
     #[command(subcommand)]
     Quota(commands::quota::Quota),
     /// Run a cluster on this machine, with the example jobs; Ctrl-C ends it
     Dev(crate::dev::Dev),
-    /// Run a scheduler
+    /// Run a scheduler, or have one hand over
     Scheduler(daemon::Scheduler),
     /// Run an agent, the daemon on a machine that runs tasks
     Agent(daemon::Agent),
@@ -116,7 +119,7 @@ pub fn address(text: &str) -> Result<String, String> {
 pub fn run(cli: Cli) -> Exit {
     let Global { scheduler, json, no_color, timeout } = cli.global;
     let command = match cli.command {
-        Command::Scheduler(args) => return ended(daemon::scheduler(args)),
+        Command::Scheduler(args) if args.command.is_none() => return ended(daemon::scheduler(args)),
         Command::Agent(args) => return ended(daemon::agent(args, scheduler)),
         command => command,
     };
@@ -153,6 +156,10 @@ async fn dispatch(command: Command, context: &mut Context) -> Result<Exit, Failu
         Command::Config(config) => commands::config::run(config, context).await,
         Command::Node(node) => commands::node::run(node, context).await,
         Command::Quota(quota) => commands::quota::run(quota, context).await,
+        Command::Admin(admin) => commands::admin::run(admin, context).await,
+        Command::Scheduler(daemon::Scheduler { command: Some(command), .. }) => {
+            commands::scheduler::run(command, context).await
+        }
         Command::Dev(dev) => crate::dev::run(dev, context).await,
         Command::Scheduler(_) | Command::Agent(_) => {
             Err(Failure::new(Exit::Usage, "a daemon has a runtime of its own"))
@@ -182,9 +189,16 @@ mod tests {
     #[test]
     fn help_numbers_every_exit_code() {
         let help = Cli::command().render_help().to_string();
-        for exit in
-            [Exit::Done, Exit::Failed, Exit::Usage, Exit::NotFound, Exit::Refused, Exit::Unreachable, Exit::Waited]
-        {
+        for exit in [
+            Exit::Done,
+            Exit::Failed,
+            Exit::Usage,
+            Exit::NotFound,
+            Exit::Refused,
+            Exit::Unreachable,
+            Exit::Waited,
+            Exit::Findings,
+        ] {
             assert!(help.contains(&format!("\n  {}  ", exit as i32)), "{exit:?} is not in the help:\n{help}");
         }
     }

@@ -3,6 +3,7 @@
 
 mod artifacts;
 mod etcd;
+mod home;
 mod parts;
 
 use std::ffi::OsString;
@@ -12,20 +13,24 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::args::duration;
 use crate::exit::{Exit, Failure, chain};
 use crate::spec::size;
+pub use home::{Home, check_backup, journal, restore};
 use parts::{amount, attribute, port_ranges};
 
 /// Tells an agent silent for this many leases down.
 const DOWN_AFTER_LEASES: u64 = 4;
 
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Scheduler {
+    #[command(subcommand)]
+    pub command: Option<SchedulerCommand>,
     /// Where clients and agents connect
     #[arg(long, default_value = "127.0.0.1:7070", value_name = "ADDRESS:PORT")]
     listen: SocketAddr,
@@ -48,6 +53,16 @@ pub struct Scheduler {
     etcd: etcd::Etcd,
     #[command(flatten)]
     log: Log,
+}
+
+#[derive(Subcommand)]
+pub enum SchedulerCommand {
+    /// Have a scheduler hand over at once and end
+    Leave {
+        /// Which one [default: the one that leads]
+        #[arg(value_name = "HOST:PORT", value_parser = crate::args::address)]
+        which: Option<String>,
+    },
 }
 
 #[derive(Args)]

@@ -17,6 +17,8 @@ pub enum Exit {
     Unreachable = 5,
     /// Timed out or interrupted; what was waited for goes on.
     Waited = 6,
+    /// What was to be checked does not hold, or would not.
+    Findings = 7,
 }
 
 pub const HELP: &str = "\
@@ -28,6 +30,7 @@ Exit codes:
   4  refused by the scheduler
   5  no scheduler answered
   6  stopped waiting: timed out or interrupted
+  7  something was found: a promise that is not kept, an instance that would stay pending
 
 Environment:
   DAWN_SCHEDULER  as --scheduler        NO_COLOR  no colours

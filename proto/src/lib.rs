@@ -6,6 +6,9 @@ pub mod v1 {
     tonic::include_proto!("dawn.v1");
 }
 
+/// What `v1` is made from, an encoded `google.protobuf.FileDescriptorSet`: for showing messages field by field.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/dawn.v1.bin"));
+
 mod frame;
 mod held_digest;
 mod ids;

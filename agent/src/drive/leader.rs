@@ -5,7 +5,7 @@ use tracing::{info, warn};
 
 use super::Agent;
 use crate::decide::fence::{self, Fence};
-use crate::model::{Effect, Message, Now, Phase, RegisterMessage, Report};
+use crate::model::{Effect, InspectedTask, Inspection, Message, Now, Phase, RegisterMessage, Report};
 
 /// Silence of a scheduler before it has registered us for the first time.
 const REGISTER_TIMEOUT_MS: u64 = 10_000;
@@ -226,6 +226,36 @@ impl Agent {
         for id in ids {
             let report = self.standing(id, now.wall);
             self.report(report);
+        }
+    }
+
+    pub(super) fn on_inspect(&mut self, request: u64) {
+        let Some(session) = self.link.registered_session() else { return };
+        let living = self.tasks.values().filter(|task| task.is_living());
+        let tasks = living.map(|task| InspectedTask {
+            task: task.id,
+            state: task.state(),
+            stopping: task.kill.is_some(),
+            on_disk: task.on_disk,
+            ..InspectedTask::default()
+        });
+        let (tasks, epoch_seen) = (tasks.collect(), self.memory.epoch_seen);
+        let inspection = Inspection { request, epoch_seen, tasks, ..Inspection::default() };
+        self.effects.push(Effect::Inspect { session, inspection: Box::new(inspection) });
+    }
+
+    pub(super) fn on_describe(&mut self, epoch: Epoch, ids: &[TaskId], finished: &[(TaskId, TaskId)]) {
+        if !self.fence(epoch, "a question") {
+            return;
+        }
+        let Some(session) = self.link.registered_session() else { return };
+        let named = ids.iter().filter_map(|id| self.tasks.get(id));
+        let ranges = finished.iter().filter(|(first, end)| first < end);
+        let ended = ranges.flat_map(|(first, end)| self.tasks.range(*first..*end)).map(|(_, task)| task);
+        let ended = ended.filter(|task| task.state() == TaskState::Finished && !ids.contains(&task.id));
+        let reports: Vec<_> = named.chain(ended).filter(|task| task.on_disk).map(|task| task.last.clone()).collect();
+        if !reports.is_empty() {
+            self.effects.push(Effect::Describe { session, reports });
         }
     }
 

@@ -123,6 +123,8 @@ impl Agent {
             LinkEvent::Ack { task, sequence } => self.on_ack(task, sequence),
             LinkEvent::Reconcile { epoch, tasks } => self.on_reconcile(epoch, tasks, now),
             LinkEvent::TellTasks { epoch } => self.on_tell_tasks(epoch),
+            LinkEvent::Inspect { request } => self.on_inspect(request),
+            LinkEvent::Describe { epoch, tasks, finished } => self.on_describe(epoch, &tasks, &finished),
             LinkEvent::OpenTunnel { tunnel, log } => {
                 let known = self.tasks.get(&log.task).is_some_and(|task| task.on_disk);
                 self.effects.push(Effect::OpenTunnel { tunnel, log, known });

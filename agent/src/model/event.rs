@@ -6,8 +6,8 @@ use dawn_proto::v1::Reason;
 use dawn_proto::{Epoch, HeldDigest, SpecId, TaskId, TaskState, Timestamp};
 
 use super::{
-    Artifact, Identity, Kill, Launch, LaunchRecord, Limits, Memory, Observed, Offer, Port, ProcessIdentity, Refusal,
-    Report, Spec,
+    Artifact, Identity, Inspection, Kill, Launch, LaunchRecord, Limits, Memory, Observed, Offer, Port, ProcessIdentity,
+    Refusal, Report, Spec,
 };
 
 /// Something happened.
@@ -62,6 +62,16 @@ pub enum LinkEvent {
     /// Every task this agent holds is asked for.
     TellTasks {
         epoch: Epoch,
+    },
+    /// Say what is here, by the agent's own account and by the kernel's.
+    Inspect {
+        request: u64,
+    },
+    /// Say what these tasks are, and which of the ranges (first, end) have finished.
+    Describe {
+        epoch: Epoch,
+        tasks: Vec<TaskId>,
+        finished: Vec<(TaskId, TaskId)>,
     },
     OpenTunnel {
         tunnel: u64,
@@ -218,10 +228,21 @@ impl ExecutorEvent {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
     Register(Box<RegisterMessage>),
-    Heartbeat { sequence: u64 },
+    Heartbeat {
+        sequence: u64,
+    },
     Report(Report),
     Offer(Offer),
-    NeedSpec { spec: SpecId, task: TaskId },
+    NeedSpec {
+        spec: SpecId,
+        task: TaskId,
+    },
+    Inspection(Box<Inspection>),
+    /// What a task is: its plan as it lies on disk.
+    Description {
+        report: Report,
+        plan: Vec<u8>,
+    },
     HeldTasks(Vec<Report>),
 }
 
@@ -323,6 +344,16 @@ pub enum Effect {
     /// Remove its directory.
     Delete {
         task: TaskId,
+    },
+    /// Look at the kernel and tell what is there of these tasks, and of none.
+    Inspect {
+        session: u64,
+        inspection: Box<Inspection>,
+    },
+    /// Tell of these tasks what is on disk of them.
+    Describe {
+        session: u64,
+        reports: Vec<Report>,
     },
     /// Serve a log; `known` says whether the task is held.
     OpenTunnel {

@@ -3,6 +3,7 @@
 mod artifact;
 mod event;
 mod held;
+mod inspection;
 mod layout;
 mod offer;
 mod order;
@@ -16,6 +17,7 @@ pub use event::{
     RegisterMessage,
 };
 pub use held::{HeldTask, KillProgress, Phase, ProcessIdentity};
+pub use inspection::{InspectedTask, Inspection, MAX_INSPECTED, Stray};
 pub use layout::TaskDir;
 pub use offer::{Offer, OfferState, PortRange};
 pub use order::{

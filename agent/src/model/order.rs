@@ -41,6 +41,8 @@ pub struct Kill {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
     pub id: SpecId,
+    /// Of the job.
+    pub version: u32,
     pub job: JobKey,
     pub demand: Resources,
     /// Unix user the processes run as.
@@ -57,7 +59,7 @@ pub struct Spec {
     pub root: Option<RootFs>,
     /// Fetched before the executor starts.
     pub artifacts: Vec<Artifact>,
-    /// The task part of the spec as it came, encoded.
+    /// The whole spec as it came, encoded.
     pub payload: Vec<u8>,
 }
 

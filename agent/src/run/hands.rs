@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dawn_proto::TaskId;
 use tokio::sync::{Semaphore, mpsc};
 use tracing::{debug, error, warn};
 
 use super::fetch::{Fetches, Wish};
+use super::inspect;
 use super::reach::{self, Board};
 use super::{AgentError, DEFAULT_MAX_PIDS};
 use crate::config::Config;
@@ -21,7 +23,9 @@ use crate::edges::link::{self, LinkHandle};
 use crate::edges::sandbox;
 use crate::edges::tunnel::{self, LogSource};
 use crate::edges::vet::Vetting;
-use crate::model::{Effect, Event, LaunchRecord, LogRequest, MachineEvent, Refusal, TaskDir};
+use crate::model::{
+    Effect, Event, Inspection, LaunchRecord, LogRequest, MachineEvent, Message, Refusal, Report, TaskDir,
+};
 use crate::wire;
 
 /// Steps of launches at once: they wait for the disk.
@@ -34,6 +38,9 @@ const MAX_TUNNELS: usize = 256;
 const MAX_SESSIONS: usize = 256;
 /// Tasks whose artifacts are fetched at once; more wait, alive.
 const MAX_FETCHES: usize = 16;
+/// Descriptions of tasks are sent within this time, with a pause where the way is full.
+const DESCRIBE_WITHIN: Duration = Duration::from_secs(30);
+const DESCRIBE_PAUSE: Duration = Duration::from_millis(20);
 /// Orders waiting for one executor; more are dropped and told again.
 const MAX_COMMANDS: usize = 8;
 
@@ -225,6 +232,8 @@ impl Hands for Edges {
                 }
             }
             Effect::Delete { task } => self.delete(task),
+            Effect::Inspect { session, inspection } => self.inspect(session, inspection),
+            Effect::Describe { session, reports } => self.describe(session, reports),
             Effect::OpenTunnel { tunnel, log, known } => self.open_tunnel(tunnel, log, known),
             Effect::Reach { tunnel, about } => {
                 // The scheduler that asked is the one connected.
@@ -239,6 +248,36 @@ impl Hands for Edges {
 }
 
 impl Edges {
+    fn inspect(&self, session: u64, mut inspection: Box<Inspection>) {
+        let (shared, link) = (self.shared.clone(), self.link.clone());
+        tokio::task::spawn_blocking(move || {
+            inspect::look(&mut inspection, shared.tree.as_ref(), |task| shared.tasks.dir(task));
+            if !link.send(session, Message::Inspection(inspection)) {
+                debug!("the way to the scheduler is full; it will ask again");
+            }
+        });
+    }
+
+    /// Sends as fast as the way to the scheduler takes it: what is dropped is not asked for again.
+    fn describe(&self, session: u64, reports: Vec<Report>) {
+        let (shared, link) = (self.shared.clone(), self.link.clone());
+        tokio::spawn(async move {
+            let until = tokio::time::Instant::now() + DESCRIBE_WITHIN;
+            for report in reports {
+                let (worker, task) = (shared.clone(), report.task);
+                let plan = tokio::task::spawn_blocking(move || worker.tasks.plan(task)).await;
+                let Ok(Some(plan)) = plan else { continue };
+                let message = Message::Description { report, plan };
+                while !link.send(session, message.clone()) {
+                    if tokio::time::Instant::now() > until {
+                        return warn!(%task, "the scheduler does not take what it asked for");
+                    }
+                    tokio::time::sleep(DESCRIBE_PAUSE).await;
+                }
+            }
+        });
+    }
+
     fn delete(&self, task: TaskId) {
         match self.shared.tasks.discard(task) {
             Ok(()) => self.clean_job(|shared| {

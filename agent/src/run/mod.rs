@@ -2,6 +2,7 @@
 
 mod fetch;
 mod hands;
+mod inspect;
 mod metrics;
 mod reach;
 mod start;

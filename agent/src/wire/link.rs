@@ -6,6 +6,8 @@ use dawn_proto::v1::{self, agent_message, scheduler_message};
 use dawn_proto::{Epoch, JobKey, Resources, SpecId, TaskId};
 use prost::Message as _;
 
+use super::inspect::encode_inspection;
+use super::plan::encode_description;
 use crate::model::{Kill, Launch, LinkEvent, LogRequest, Message, Offer, Port, RegisterMessage, Report, Spec};
 
 /// What the scheduler said; None for a message this agent does not know.
@@ -35,6 +37,12 @@ pub fn decode_scheduler(message: v1::SchedulerMessage) -> Option<LinkEvent> {
         M::OpenTunnel(v1::OpenTunnel { tunnel_id, reach: Some(target), .. }) => {
             LinkEvent::Reach { tunnel: tunnel_id, task: target.task_id.map(TaskId) }
         }
+        M::Inspect(m) => LinkEvent::Inspect { request: m.request_id },
+        M::Describe(m) => LinkEvent::Describe {
+            epoch: Epoch(m.epoch),
+            tasks: m.task_ids.into_iter().map(TaskId).collect(),
+            finished: m.finished.iter().map(|range| (TaskId(range.first), TaskId(range.end))).collect(),
+        },
         M::OpenTunnel(m) => LinkEvent::OpenTunnel { tunnel: m.tunnel_id, log: decode_log(m.read_log?) },
         M::HeartbeatAck(m) => LinkEvent::HeartbeatAck { sequence: m.sequence, epoch: Epoch(m.epoch) },
     })
@@ -70,6 +78,7 @@ fn decode_spec(message: v1::Spec) -> LinkEvent {
     let id = SpecId(message.spec_id);
     let bad = |why: String| LinkEvent::BadSpec { spec: id, why };
     let Some(spec) = message.spec else { return bad("the spec is empty".into()) };
+    let payload = spec.encode_to_vec();
     let Some(task) = spec.task else { return bad("the spec has no task".into()) };
     let Some(key) = &spec.key else { return bad("the spec has no job key".into()) };
     let job = match JobKey::try_from(key) {
@@ -80,6 +89,7 @@ fn decode_spec(message: v1::Spec) -> LinkEvent {
     let endpoints_ms = lifecycle.map_or(0, |one| one.graceful_wait_ms.saturating_add(one.shutdown_wait_ms));
     LinkEvent::Spec(Arc::new(Spec {
         id,
+        version: message.version,
         demand: task.resources.as_ref().map(Resources::from).unwrap_or_default(),
         user: if task.user.is_empty() { job.role().to_string() } else { task.user.clone() },
         job,
@@ -90,7 +100,7 @@ fn decode_spec(message: v1::Spec) -> LinkEvent {
         further: super::plan::further(&task),
         root: super::plan::root(&task),
         artifacts: task.artifacts.iter().map(super::plan::decode_artifact).collect(),
-        payload: task.encode_to_vec(),
+        payload,
     }))
 }
 
@@ -105,6 +115,8 @@ pub fn encode_message(message: Message, version: &str) -> v1::AgentMessage {
         Message::HeldTasks(tasks) => {
             M::HeldTasks(v1::HeldTasks { tasks: tasks.into_iter().map(encode_task_report).collect() })
         }
+        Message::Inspection(inspection) => M::Inspection(encode_inspection(&inspection)),
+        Message::Description { report, plan } => M::Description(encode_description(report, &plan)),
         Message::NeedSpec { spec, task } => M::NeedSpec(v1::NeedSpec { spec_id: spec.0, task_id: task.0 }),
     };
     v1::AgentMessage { message: Some(message) }

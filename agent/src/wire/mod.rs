@@ -1,5 +1,6 @@
 //! Generated wire types to the agent's own and back. Nothing else of the agent names the generated messages.
 
+mod inspect;
 mod link;
 mod plan;
 

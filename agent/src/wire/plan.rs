@@ -31,11 +31,13 @@ pub fn encode_plan(
         memory_limit_bytes: record.spec.demand.memory_bytes,
     };
     let ports = launch.ports.iter().map(|port| v1::AssignedPort { name: port.name.clone(), port: port.number.into() });
+    let mut spec = v1::JobSpec::decode(&record.spec.payload[..])?;
+    let task = spec.task.take();
     let plan = v1::ExecutorPlan {
         task_id: launch.task.0,
         job: Some(v1::JobKey::from(&record.spec.job)),
         instance: launch.instance,
-        task: Some(v1::TaskSpec::decode(&record.spec.payload[..])?),
+        task,
         ports: ports.collect(),
         sandbox: text(&dir.sandbox()),
         meta: text(dir.path()),
@@ -50,6 +52,9 @@ pub fn encode_plan(
         lease_until_boot_ms: record.lease_until_ms.map(boot_ms),
         root_layers: root_layers.iter().map(|path| text(path)).collect(),
         disk_limit_bytes: record.spec.demand.disk_bytes,
+        job_spec: Some(spec),
+        spec_id: record.spec.id.0,
+        version: record.spec.version,
     };
     Ok(plan.encode_to_vec())
 }
@@ -136,6 +141,22 @@ pub(super) fn decode_artifact(artifact: &v1::Artifact) -> Artifact {
         destination: artifact.destination.clone(),
         extract: artifact.extract,
         mode: artifact.mode,
+    }
+}
+
+/// What a task is, from its plan; of a plan that can't be read, or is an older agent's, without a spec.
+pub(super) fn encode_description(report: Report, plan: &[u8]) -> v1::TaskDescription {
+    let plan = v1::ExecutorPlan::decode(plan).unwrap_or_default();
+    let task = plan.task;
+    v1::TaskDescription {
+        report: Some(encode_task_report(report)),
+        spec_id: plan.spec_id,
+        version: plan.version,
+        spec: plan.job_spec.map(|spec| v1::JobSpec { task, ..spec }),
+        instance: plan.instance,
+        attempt: plan.attempt,
+        run_at_ms: plan.run_at_ms,
+        ports: plan.ports,
     }
 }
 

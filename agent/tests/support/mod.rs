@@ -79,5 +79,6 @@ pub fn spec(spec_id: u64, script: &str) -> v1::Spec {
         ..Default::default()
     };
     let key = v1::JobKey { role: "www".into(), env: "test".into(), name: "job".into() };
-    v1::Spec { spec_id, spec: Some(v1::JobSpec { key: Some(key), task: Some(task), ..Default::default() }) }
+    let spec = Some(v1::JobSpec { key: Some(key), task: Some(task), ..Default::default() });
+    v1::Spec { spec_id, spec, version: 1 }
 }

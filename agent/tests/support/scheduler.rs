@@ -215,6 +215,7 @@ fn answer(seen: &Mutex<Seen>, manner: &Manner, message: agent_message::Message) 
             seen.offers.push(offer);
             None
         }
+        A::Description(_) | A::Inspection(_) => None,
         A::NeedSpec(need) => {
             seen.need_specs.push(need);
             None

@@ -13,7 +13,9 @@ use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
 
+use dawn_proto::v1::admin_client::AdminClient;
 use dawn_proto::v1::batches_client::BatchesClient;
+use dawn_proto::v1::planner_client::PlannerClient;
 use dawn_proto::v1::scheduler_client::SchedulerClient;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
@@ -43,6 +45,16 @@ impl Client {
     /// The service of templates and paused cron jobs.
     pub fn batches(&self) -> BatchesClient<Channel> {
         BatchesClient::new(self.channel())
+    }
+
+    /// The service that plans.
+    pub fn planner(&self) -> PlannerClient<Channel> {
+        PlannerClient::new(self.channel()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    /// The service for operators.
+    pub fn admin(&self) -> AdminClient<Channel> {
+        AdminClient::new(self.channel()).max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 }
 
@@ -89,6 +101,16 @@ impl Scheduler {
     /// `timeout` is for the answer to one request, or for a stream's first message.
     pub fn new(addresses: Vec<String>, timeout: Duration) -> Scheduler {
         Scheduler { addresses, timeout, connected: None }
+    }
+
+    /// Whom it was told of.
+    pub fn addresses(&self) -> &[String] {
+        &self.addresses
+    }
+
+    /// A connection to this one alone.
+    pub fn only(&self, address: &str) -> Scheduler {
+        Scheduler::new(vec![address.to_string()], self.timeout)
     }
 
     /// Another connection to the same schedulers, the one that answered last first: others may be behind it.

@@ -1,11 +1,13 @@
 //! The client's commands, one noun each.
 
+pub mod admin;
 pub mod config;
 pub mod cron;
 pub mod job;
 mod keeping;
 pub mod node;
 pub mod quota;
+pub mod scheduler;
 mod select;
 pub mod task;
 pub mod top;

@@ -11,7 +11,7 @@ use crate::exit::{Exit, Failure};
 
 const HEADING: &str = "Several schedulers, of which one leads";
 
-#[derive(Args)]
+#[derive(Args, Default)]
 pub struct Etcd {
     /// Keep the journal in this etcd instead of files; the schedulers that share it elect a leader
     #[arg(long, help_heading = HEADING, value_name = "URL,…", value_delimiter = ',', value_parser = url)]

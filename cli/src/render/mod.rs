@@ -1,6 +1,7 @@
 //! What people see: tables, times, colours, progress. Not here: what programs read (`json`), what is asked for.
 
 pub mod json;
+pub mod message;
 mod out;
 mod progress;
 mod table;

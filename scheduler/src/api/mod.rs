@@ -1,8 +1,10 @@
 //! The clients' side: commands go to the pulse and wait for its answer, reads are answered from the follower.
 //! Not here: what agents say, and where logs come from (the wiring brings a [`LogSource`]).
 
+mod admin;
 mod batches;
 mod command;
+mod plan;
 mod reach;
 mod reader;
 mod reads;
@@ -21,6 +23,7 @@ use crate::decide::place::PlaceSettings;
 use crate::drive::{Inbox, LiveView, Role};
 use crate::model::{AgentNo, Settings};
 
+pub use admin::{AdminService, Entries, Keeper};
 pub use reach::{ReachPipe, ReachService};
 pub use reader::Reader;
 pub use replies::Replies;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tonic::Status;
 
 use super::status;
@@ -22,6 +22,11 @@ pub struct Reader {
 impl Reader {
     pub fn new(follower: Arc<Follower>) -> Self {
         Reader { follower, turns: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
+
+    /// A turn for work that takes its time without holding the state.
+    pub async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        self.turns.clone().acquire_owned().await.ok()
     }
 
     /// Looks at the durable state.

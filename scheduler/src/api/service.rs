@@ -18,6 +18,12 @@ use crate::model::State;
 
 type Answer<T> = Result<Response<T>, Status>;
 
+/// Why nothing is placed after a restore; empty: it is.
+fn waiting(state: &State) -> String {
+    let words = "restored from a backup: agents are given time to say what they run, until then nothing is placed";
+    if state.restores.waiting { words.into() } else { String::new() }
+}
+
 impl ClientService {
     async fn look<T: Send + 'static>(
         &self,
@@ -143,7 +149,7 @@ impl Scheduler for ClientService {
                 leader,
                 leader_address,
                 journal: facts.journal.into(),
-                trouble: if trouble.is_empty() { brake() } else { trouble },
+                trouble: [trouble, waiting(state), brake()].into_iter().find(|one| !one.is_empty()).unwrap_or_default(),
                 nodes: u32::try_from(state.agents.len()).unwrap_or(u32::MAX),
                 tasks: u32::try_from(state.tasks.len()).unwrap_or(u32::MAX),
             })

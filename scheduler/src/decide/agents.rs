@@ -7,6 +7,7 @@ use dawn_proto::{AgentId, HeldDigest, TaskId, TaskState};
 
 use super::avoid;
 use super::report;
+use super::restore;
 use super::retry;
 use super::step::Step;
 use crate::model::{Agent, AgentNo, Effect, LinkId, Mutation, Offer, Registration, Report, Task};
@@ -30,6 +31,7 @@ pub(super) fn registered(step: &mut Step, link: LinkId, registration: &Registrat
     back_up(step, known);
     avoid::registered(step, agent);
     step.effects.push(Effect::Welcome { link, agent, epoch: step.state.epoch });
+    restore::ask(step, agent, [], true);
     match &registration.held {
         None => compare(step, link, agent, &registration.tasks, rebooted),
         Some(held) if *held == digest(step, agent) => {}
@@ -57,6 +59,7 @@ fn compare(step: &mut Step, link: LinkId, agent: AgentNo, tasks: &[Report], rebo
     for report in tasks {
         report::take(step, link, agent, report);
     }
+    restore::ask(step, agent, tasks, false);
     let held: BTreeSet<TaskId> = tasks.iter().map(|report| report.task).collect();
     ask_for_missing(step, agent, &held, rebooted);
 }

@@ -20,7 +20,8 @@ pub fn observe(live: &mut Live, event: &Event, decision: &Decision, now: Now) {
         Event::Heartbeat { link, .. }
         | Event::Offered { link, .. }
         | Event::Reported { link, .. }
-        | Event::TasksTold { link, .. } => {
+        | Event::TasksTold { link, .. }
+        | Event::Described { link, .. } => {
             live.heard(*link, now.mono_ms);
         }
         Event::LinkClosed { link } => live.closed(*link),
@@ -74,6 +75,14 @@ pub(super) fn not_up(state: &State) -> impl Iterator<Item = &Agent> {
 }
 
 pub(super) fn tick(step: &mut Step) {
+    notice(step);
+    if brake(step.state, step.settings).is_none() {
+        give_up(step);
+    }
+}
+
+/// Silent agents are out of reach.
+pub(super) fn notice(step: &mut Step) {
     // Both are in the order of their numbers: one walk along each, however many agents there are.
     let mut live = step.live.agents.iter().peekable();
     for agent in step.state.agents.values() {
@@ -82,9 +91,6 @@ pub(super) fn tick(step: &mut Step) {
         if agent.state == NodeState::Up && is_silent(step, heard_ms) {
             out_of_reach(step, agent);
         }
-    }
-    if brake(step.state, step.settings).is_none() {
-        give_up(step);
     }
 }
 

@@ -19,6 +19,7 @@ mod prune;
 mod quota;
 mod report;
 mod resend;
+mod restore;
 mod retry;
 mod settle;
 mod step;
@@ -27,6 +28,7 @@ mod submit;
 mod tests;
 mod timers;
 mod transition;
+pub mod verify;
 
 pub use effects::effects_of;
 pub use liveness::{Brake, brake, observe};
@@ -75,6 +77,7 @@ pub fn decide(state: &State, live: &Live, event: &Event, now: Now, settings: &Se
         Event::Heartbeat { link, sequence } => agents::heartbeat(&mut step, *link, *sequence),
         Event::Offered { link, offer } => agents::offered(&mut step, *link, offer),
         Event::Reported { link, report } => report::reported(&mut step, *link, report),
+        Event::Described { link, description } => restore::described(&mut step, *link, description),
         Event::LinkClosed { .. } => {}
     }
     step.finish()
@@ -82,6 +85,10 @@ pub fn decide(state: &State, live: &Live, event: &Event, now: Now, settings: &Se
 
 /// What time brings, in the order in which it matters: what is given up frees room, what is due asks for it.
 fn tick(step: &mut Step) {
+    if restore::waits(step) {
+        liveness::notice(step);
+        return resend::tick(step);
+    }
     liveness::tick(step);
     timers::tick(step);
     depend::tick(step);

@@ -5,7 +5,7 @@ use dawn_proto::TaskState;
 use dawn_proto::v1::Reason;
 
 use super::step::Step;
-use super::{Rule, agents, avoid, retry, rule};
+use super::{Rule, agents, avoid, restore, retry, rule};
 use crate::model::{AgentNo, Effect, LinkId, Mutation, Report, Task};
 
 /// Longest message kept, in bytes.
@@ -14,10 +14,15 @@ const KEPT_MESSAGE_BYTES: usize = 512;
 pub(super) fn reported(step: &mut Step, link: LinkId, report: &Report) {
     if let Some(agent) = agents::heard(step, link) {
         take(step, link, agent, report);
+        restore::ask(step, agent, [report], false);
     }
 }
 
 pub(super) fn take(step: &mut Step, link: LinkId, agent: AgentNo, report: &Report) {
+    if restore::is_lost(step, report) {
+        // Not acknowledged before it is known what it is.
+        return;
+    }
     let task = step.state.tasks.get(&report.task);
     let from = task.map(|task| (task, step.state_of(task)));
     match from {

@@ -33,6 +33,10 @@ pub(super) fn tick(step: &mut Step) {
         let stopped = |instance| job.stopped.contains(&instance);
         let ended = step.is_ended(job);
         run(step, &Aim { id: *id, spec, job: Some(job), ended, stopped: &stopped, made: job.settled });
+        // Taken in after a restore with nothing left to do.
+        if step.settled(job) == Job::SETTLED && step.living(job) == 0 {
+            step.touch(*id);
+        }
     }
 }
 

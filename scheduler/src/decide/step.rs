@@ -146,6 +146,22 @@ impl<'a> Step<'a> {
         }
     }
 
+    /// Looks at the end of the step what follows for the job.
+    pub fn touch(&mut self, job: JobId) {
+        self.touched.insert(job);
+    }
+
+    /// A task of the job that lives was found.
+    pub fn found_living(&mut self, job: JobId) {
+        *self.living.entry(job).or_default() += 1;
+    }
+
+    /// Places a pending task where it is already.
+    pub fn assign(&mut self, task: &Task, agent: AgentNo, ports: Box<[u16]>) {
+        self.mutations.push(Mutation::TaskAssigned { task: task.id, agent, ports });
+        self.moved.insert(task.id, TaskState::Assigned);
+    }
+
     /// Has a living task stopped: at once when it is nowhere yet, otherwise by its agent. Nothing when it is being
     /// stopped for good already.
     pub fn stop(&mut self, task: &Task, reason: Reason, message: &str) {

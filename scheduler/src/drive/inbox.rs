@@ -1,9 +1,9 @@
 //! What waits to be decided. Two bounded queues: one for clients, who are refused when it is full, and one for agents'
 //! links, which wait, so that neither can keep the other out.
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
-use crate::model::{Command, Event, ReplyTo};
+use crate::model::{Command, Event, ReplyTo, State};
 
 /// Commands waiting at most.
 const COMMANDS: usize = 1024;
@@ -15,6 +15,16 @@ const LINK_EVENTS: usize = 8192;
 pub struct Inbox {
     commands: mpsc::Sender<Event>,
     links: mpsc::Sender<Event>,
+    looks: mpsc::Sender<Look>,
+}
+
+/// A look at the leader's own state, between two steps: nothing is decided meanwhile.
+pub struct Look(pub(super) Box<dyn FnOnce(&State) + Send>);
+
+impl std::fmt::Debug for Look {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Look")
+    }
 }
 
 /// Why an event was not taken.
@@ -31,13 +41,17 @@ pub enum InboxFull {
 pub struct Inboxes {
     pub(super) commands: mpsc::Receiver<Event>,
     pub(super) links: mpsc::Receiver<Event>,
+    /// Until the driver takes it.
+    pub(super) looks: Option<mpsc::Receiver<Look>>,
 }
 
 impl Inbox {
     pub fn new() -> (Inbox, Inboxes) {
         let (commands, commands_out) = mpsc::channel(COMMANDS);
         let (links, links_out) = mpsc::channel(LINK_EVENTS);
-        (Inbox { commands, links }, Inboxes { commands: commands_out, links: links_out })
+        let (looks, looks_out) = mpsc::channel(1);
+        let inboxes = Inboxes { commands: commands_out, links: links_out, looks: Some(looks_out) };
+        (Inbox { commands, links, looks }, inboxes)
     }
 
     /// Commands and agents' messages that wait.
@@ -55,6 +69,21 @@ impl Inbox {
             mpsc::error::TrySendError::Full(_) => InboxFull::Full,
             mpsc::error::TrySendError::Closed(_) => InboxFull::Stopping,
         })
+    }
+
+    /// Looks at the state as the leader has it, durable or not. Holds decisions up for as long as it takes: only for what
+    /// a follower can't tell.
+    ///
+    /// # Errors
+    /// When the scheduler stops.
+    pub async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&State) -> T + Send + 'static,
+    ) -> Result<T, InboxFull> {
+        let (seen, answer) = oneshot::channel();
+        let look = Look(Box::new(move |state| _ = seen.send(look(state))));
+        self.looks.send(look).await.map_err(|_| InboxFull::Stopping)?;
+        answer.await.map_err(|_| InboxFull::Stopping)
     }
 
     /// Hands in what a link brought; waits while the queue is full, which slows that link alone.

@@ -43,7 +43,11 @@ impl Pulse {
             mutations.extend(decision.mutations);
             effects.extend(decision.effects);
         }
-        let (placed, hungry) = self.decider.place(&self.state, now);
+        // After a restore agents first say what they hold.
+        let (placed, hungry) = match self.state.restores.waiting {
+            true => Default::default(),
+            false => self.decider.place(&self.state, now),
+        };
         self.hungry = hungry;
         self.take(&placed, now.wall);
         mutations.extend(placed);

@@ -12,6 +12,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 use tokio::sync::{mpsc, watch};
 
+use super::inbox::Look;
 use super::{AppendError, Clock, Gauges, Inboxes, Journal, Pulse};
 use crate::model::{AgentLive, AgentNo, Batch, Effect, Event, Now};
 
@@ -76,6 +77,7 @@ pub struct Runner<J, C> {
     journal: J,
     clock: C,
     inboxes: Inboxes,
+    looks: mpsc::Receiver<Look>,
     live: watch::Sender<Arc<LiveView>>,
     gauges: Arc<Gauges>,
     ticked_ms: u64,
@@ -84,10 +86,11 @@ pub struct Runner<J, C> {
 }
 
 impl<J: Journal, C: Clock> Runner<J, C> {
-    pub fn new(pulse: Pulse, journal: J, clock: C, inboxes: Inboxes) -> Self {
+    pub fn new(pulse: Pulse, journal: J, clock: C, mut inboxes: Inboxes) -> Self {
+        let looks = inboxes.looks.take().unwrap_or_else(|| mpsc::channel(1).1);
         let (live, _) = watch::channel(Arc::default());
         let gauges = Arc::default();
-        Runner { pulse, journal, clock, inboxes, live, gauges, ticked_ms: 0, live_ms: 0, published_changes: 0 }
+        Runner { pulse, journal, clock, inboxes, looks, live, gauges, ticked_ms: 0, live_ms: 0, published_changes: 0 }
     }
 
     /// Who is connected, at most a second old; changes sooner.
@@ -169,6 +172,7 @@ impl<J: Journal, C: Clock> Runner<J, C> {
                 biased;
                 Some(batch) = in_flight.next() => self.hand_on(vec![batch?], acts).await?,
                 () = &mut stop => break,
+                Some(look) = self.looks.recv(), if room => (look.0)(self.pulse.state()),
                 open = self.inboxes.take_first(&mut events), if room => {
                     if !open { break }
                 }

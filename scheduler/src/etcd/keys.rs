@@ -15,6 +15,10 @@ impl Keys {
         Keys { prefix: format!("/{}", prefix.trim_matches('/')) }
     }
 
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     pub fn meta(&self) -> String {
         format!("{}/meta", self.prefix)
     }

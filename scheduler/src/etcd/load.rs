@@ -81,12 +81,17 @@ pub async fn head(store: &Store) -> Result<Head, EtcdError> {
 /// # Errors
 /// Also when a chunk or a segment is missing or damaged: nothing is ever skipped.
 pub async fn load(store: &Store) -> Result<Loaded, EtcdError> {
-    let mut state = match Manifest::read(store).await? {
-        Some((manifest, _)) => load_snapshot(store, &manifest).await?,
-        None => State::default(),
-    };
+    let mut state = snapshot_state(store).await?;
     let revision = catch_up(store, &mut state, |_| {}).await?;
     Ok(Loaded { state, revision })
+}
+
+/// The state of the current snapshot; the empty one where there is none.
+pub async fn snapshot_state(store: &Store) -> Result<State, EtcdError> {
+    match Manifest::read(store).await? {
+        Some((manifest, _)) => load_snapshot(store, &manifest).await,
+        None => Ok(State::default()),
+    }
 }
 
 async fn load_snapshot(store: &Store, manifest: &Manifest) -> Result<State, EtcdError> {

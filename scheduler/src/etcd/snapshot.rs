@@ -37,7 +37,7 @@ impl Manifest {
         }
     }
 
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         format!("{} {:x} {}", self.index, self.writer, self.chunks)
     }
 }
@@ -100,7 +100,7 @@ async fn remove(store: &Store, prefix: &str) -> Result<(), EtcdError> {
     remove_range(store, prefix.to_string(), end_of(prefix)).await
 }
 
-async fn remove_range(store: &Store, from: String, to: Vec<u8>) -> Result<(), EtcdError> {
+pub async fn remove_range(store: &Store, from: String, to: Vec<u8>) -> Result<(), EtcdError> {
     if from.as_bytes() >= to.as_slice() {
         return Ok(());
     }

@@ -1,5 +1,7 @@
 //! The etcd journal against a real etcd of its own on loopback. Skipped loudly where no etcd is installed.
 
+mod faults;
+mod restores;
 mod secure;
 
 use std::sync::Arc;

@@ -13,6 +13,8 @@ pub enum OpenError {
     Corrupt { path: PathBuf, offset: u64, cause: String },
     #[error("{path} has format {found}, this version reads up to {supported}; use a newer dawn")]
     Newer { path: PathBuf, found: u32, supported: u32 },
+    #[error("a restore into {dir} was cut short; run `dawn admin restore` again with --replace")]
+    Unfinished { dir: PathBuf },
     #[error("{path}: batch {expected} is missing, {found} comes next; nothing was changed. Restore the missing files")]
     Gap { path: PathBuf, expected: u64, found: String },
 }

@@ -3,10 +3,13 @@
 //!
 //! Layout: `lock`, `journal/<first index>.seg`, `snapshot/<index>.snap`.
 
+mod backup;
 mod error;
 mod frame;
 mod lock;
+mod read;
 mod replay;
+mod restore;
 mod segment;
 mod snapshot;
 mod writer;
@@ -18,7 +21,10 @@ use std::sync::Arc;
 use crate::drive::{AppendError, Journal};
 use crate::model::{Batch, State};
 
+pub use backup::{Backup, BackupError, pieces as backup_pieces, read as read_backup};
 pub use error::OpenError;
+pub use read::visit;
+pub use restore::{RestoreError, restore};
 pub use snapshot::Snapshots;
 pub use writer::Due;
 
@@ -54,6 +60,9 @@ impl Embedded {
             std::fs::create_dir_all(&folder).map_err(|source| OpenError::io("creating", &folder, source))?;
         }
         let lock = lock::Lock::take(data_dir)?;
+        if is_cut_short(data_dir) {
+            return Err(OpenError::Unfinished { dir: data_dir.to_path_buf() });
+        }
         let snapshots = Snapshots::new(data_dir);
         let replayed = replay::replay(data_dir, &snapshots)?;
         let writer = writer::Writer::start(data_dir, replayed.tail, replayed.bytes, settings)?;
@@ -75,6 +84,11 @@ impl Journal for Embedded {
     fn append(&mut self, batch: Arc<Batch>) -> impl Future<Output = Result<(), AppendError>> + Send + 'static {
         self.writer.append(batch)
     }
+}
+
+/// Whether a restore into the directory did not come to its end.
+fn is_cut_short(data_dir: &Path) -> bool {
+    data_dir.join(restore::UNFINISHED).exists()
 }
 
 /// Makes a directory's entries durable.

@@ -50,6 +50,19 @@ pub fn header(magic: &[u8; 8], format: u32, number: u64) -> Vec<u8> {
     header
 }
 
+/// What a file's header says: magic, format, number. None when it does not match its checksum.
+pub fn parse_header(bytes: &[u8]) -> Option<([u8; 8], u32, u64)> {
+    let (fields, checksum) = bytes.get(..HEADER_BYTES)?.split_at(HEADER_BYTES - 4);
+    if crc32fast::hash(fields).to_le_bytes() != *checksum {
+        return None;
+    }
+    let (mut magic, mut format, mut number) = ([0; 8], [0; 4], [0; 8]);
+    magic.copy_from_slice(&fields[..8]);
+    format.copy_from_slice(&fields[8..12]);
+    number.copy_from_slice(&fields[12..]);
+    Some((magic, u32::from_le_bytes(format), u64::from_le_bytes(number)))
+}
+
 /// Checks a file's header against its name.
 pub fn check_header(path: &Path, bytes: &[u8], magic: &[u8; 8], newest: u32, number: u64) -> Result<(), OpenError> {
     let corrupt = |cause: &str| Err(OpenError::corrupt(path, 0, cause));

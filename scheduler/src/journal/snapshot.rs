@@ -91,6 +91,31 @@ impl Snapshots {
     }
 }
 
+impl Snapshots {
+    /// The newest state whose index is below `from`, or else the oldest one from which the segments, the first of them as
+    /// given, go on. Nothing is changed; damaged ones are passed over.
+    pub(super) fn before(&self, first_segment: u64, from: u64) -> Result<State, OpenError> {
+        let mut found = (first_segment <= 1 || first_segment == u64::MAX).then(State::default);
+        let snapshots = match self.list() {
+            Ok(snapshots) => snapshots,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(source) => return Err(OpenError::io("listing", &self.dir, source)),
+        };
+        for (index, path) in snapshots {
+            if index >= from && found.is_some() || index + 1 < first_segment {
+                continue;
+            }
+            match read(&path, index) {
+                Ok(state) => found = Some(state),
+                Err(error @ OpenError::Corrupt { .. }) => tracing::warn!(%error, "the snapshot is passed over"),
+                Err(error) => return Err(error),
+            }
+        }
+        let found_first = first_segment.to_string();
+        found.ok_or(OpenError::Gap { path: self.journal_dir.clone(), expected: 1, found: found_first })
+    }
+}
+
 fn read(path: &Path, index: u64) -> Result<State, OpenError> {
     let bytes = std::fs::read(path).map_err(|source| OpenError::io("reading", path, source))?;
     segment::check_header(path, &bytes, MAGIC, FORMAT, index)?;

@@ -1,5 +1,6 @@
 //! What survives a crash, what is recovered, and what is refused.
 
+mod backups;
 mod damage;
 mod snapshots;
 

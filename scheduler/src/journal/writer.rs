@@ -32,7 +32,7 @@ pub struct Due {
 }
 
 impl Due {
-    fn new(least: u64) -> Due {
+    pub(super) fn new(least: u64) -> Due {
         Due { bytes: AtomicU64::new(0), limit: AtomicU64::new(least), least, notify: Notify::new() }
     }
 

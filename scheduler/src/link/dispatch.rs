@@ -55,6 +55,12 @@ impl Dispatcher {
             Effect::TellTasks { link } => {
                 self.links.send(link, Message::TellTasks(v1::TellTasks { epoch: self.epoch.0 }));
             }
+            Effect::Describe { agent, tasks, finished } => {
+                let range = |(first, end): (TaskId, TaskId)| v1::TaskRange { first: first.0, end: end.0 };
+                let task_ids = tasks.into_iter().map(|task| task.0).collect();
+                let finished = finished.into_iter().map(range).collect();
+                self.to_agent(agent, Message::Describe(v1::Describe { epoch: self.epoch.0, task_ids, finished }));
+            }
             Effect::Welcome { link, agent, epoch } => self.welcome(link, agent, epoch),
             Effect::HeartbeatAck { link, sequence } => {
                 self.links.send(link, Message::HeartbeatAck(v1::HeartbeatAck { sequence, epoch: self.epoch.0 }));
@@ -129,7 +135,7 @@ pub(super) fn launch(state: &State, agent: AgentNo, task: TaskId) -> Option<Laun
 
 pub(super) fn spec_message(spec: &Spec) -> v1::Spec {
     // invariant: `wire` was made by encoding this very message.
-    v1::Spec { spec_id: spec.id.0, spec: v1::JobSpec::decode(&*spec.job.wire).ok() }
+    v1::Spec { spec_id: spec.id.0, spec: v1::JobSpec::decode(&*spec.job.wire).ok(), version: spec.version }
 }
 
 /// A spec by its number, while the state keeps it.

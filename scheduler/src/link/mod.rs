@@ -2,6 +2,7 @@
 //! Not here: what is ordered, and why.
 
 mod dispatch;
+mod inspect;
 mod links;
 mod reach;
 mod session;
@@ -18,6 +19,7 @@ use crate::drive::{Follower, Inbox, Role};
 use crate::model::LinkId;
 
 pub use dispatch::{Dispatcher, LinkSettings};
+pub use inspect::{InspectError, Inspections};
 pub use links::Links;
 pub use reach::Pipe;
 pub use tunnel::{LogError, Tunnels};
@@ -30,6 +32,7 @@ pub const MAX_MESSAGE_BYTES: usize = 16 << 20;
 pub struct LinkService {
     pub links: Arc<Links>,
     pub tunnels: Arc<Tunnels>,
+    pub inspections: Arc<Inspections>,
     pub inbox: Inbox,
     pub follower: Arc<Follower>,
     pub role: tokio::sync::watch::Receiver<Role>,
@@ -60,6 +63,7 @@ impl AgentLink for LinkService {
         let session = session::Session {
             link,
             links: self.links.clone(),
+            inspections: self.inspections.clone(),
             inbox: self.inbox.clone(),
             follower: self.follower.clone(),
         };

@@ -10,7 +10,7 @@ use dawn_proto::{SpecId, TaskId};
 use tokio::sync::oneshot;
 use tonic::{Status, Streaming};
 
-use super::{Links, dispatch};
+use super::{Inspections, Links, dispatch};
 use crate::drive::Follower;
 use crate::drive::Inbox;
 use crate::model::{Event, LinkId};
@@ -41,6 +41,7 @@ enum SessionError {
 pub(super) struct Session {
     pub link: LinkId,
     pub links: Arc<Links>,
+    pub inspections: Arc<Inspections>,
     pub inbox: Inbox,
     pub follower: Arc<Follower>,
 }
@@ -99,6 +100,18 @@ impl Session {
             Up::Report(report) => self.event(Event::Reported { link, report: wire::report(report)? }).await,
             Up::Offer(offer) => self.event(Event::Offered { link, offer: wire::offer(&offer)? }).await,
             Up::HeldTasks(held) => self.event(Event::TasksTold { link, tasks: wire::held_tasks(held)? }).await,
+            Up::Description(description) => match wire::description(description) {
+                Ok(description) => self.event(Event::Described { link, description: Box::new(description) }).await,
+                Err(error) => {
+                    // It runs on where it is, and nobody knows of it.
+                    tracing::error!(%link, %error, "a task that the journal has lost can't be adopted");
+                    Ok(())
+                }
+            },
+            Up::Inspection(inspection) => {
+                self.inspections.answered(&inspection);
+                Ok(())
+            }
             Up::NeedSpec(need) => {
                 self.need_spec(&need);
                 Ok(())

@@ -46,7 +46,7 @@ async fn closing_an_old_link_leaves_the_new_one() {
 #[tokio::test]
 async fn a_spec_goes_out_once_on_each_link() {
     let links = Links::default();
-    let spec = || v1::Spec { spec_id: 5, spec: None };
+    let spec = || v1::Spec { spec_id: 5, spec: None, version: 1 };
     for _ in 0..2 {
         let (link, mut outgoing, _closed) = links.open();
         links.send_with_spec(link, SpecId(5), spec, ack(1));

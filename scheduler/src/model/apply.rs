@@ -1,6 +1,7 @@
 //! State::apply: the only code that changes State. Broken invariants end the process with their values.
 
 mod flow;
+mod restore;
 
 use std::sync::Arc;
 
@@ -86,6 +87,7 @@ impl State {
                 let avoided = until.map(|until| Avoided { until, why: why.clone(), times: *times });
                 self.agent_mut(*agent).avoided = avoided;
             }
+            Mutation::Restore(mutation) => self.apply_restore(mutation, at),
             Mutation::QuotaSet { role, quota, .. } => {
                 match *quota == Quota::default() {
                     true => self.quotas.remove(role),

@@ -45,6 +45,12 @@ pub enum Effect {
         agent: AgentNo,
         tasks: Vec<TaskId>,
     },
+    /// Say what these tasks are, and which of the lost ones (`finished`: first, end) have finished.
+    Describe {
+        agent: AgentNo,
+        tasks: Vec<TaskId>,
+        finished: Vec<(TaskId, TaskId)>,
+    },
     /// The link is now the agent's; an older one of the same agent is closed by the edge.
     Welcome {
         link: LinkId,

@@ -3,7 +3,7 @@
 use dawn_proto::v1::Reason;
 use dawn_proto::{AgentId, Epoch, HeldDigest, JobKey, Resources, TaskId, TaskState, Timestamp};
 
-use super::{Attributes, Bounds, FlowCommand, JobSpec, LinkId, PortRanges, ReplyTo};
+use super::{Attributes, Bounds, Description, FlowCommand, JobSpec, LinkId, PortRanges, ReplyTo};
 
 /// The two clocks a decision may look at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,6 +50,11 @@ pub enum Event {
     },
     LinkClosed {
         link: LinkId,
+    },
+    /// The agent says what a task is that it was asked about.
+    Described {
+        link: LinkId,
+        description: Box<Description>,
     },
 }
 

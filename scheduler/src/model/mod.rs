@@ -8,11 +8,13 @@ mod effect;
 mod event;
 mod flow;
 mod index;
+mod inspection;
 mod job;
 mod live;
 mod mutation;
 mod numbered;
 mod quota;
+mod restore;
 mod settings;
 mod spec;
 mod state;
@@ -25,11 +27,13 @@ pub use answer::{Answer, Refusal};
 pub use effect::{Effect, LinkId, ReplyTo};
 pub use event::{Command, Event, Now, Offer, Registration, Report};
 pub use flow::{Dependency, Dispatch, Flow, FlowAnswer, FlowCommand, FlowMutation, FlowRefusal, FlowSpec, Paused};
+pub use inspection::{Inspected, Inspection};
 pub use job::{Ended, Job, JobId, Tick, Version, is_manual};
 pub use live::{AgentLive, Live};
 pub use mutation::{Batch, Mutation};
 pub use numbered::{Number, Numbered};
 pub use quota::{BOUNDED, Bound, Bounds, Quota, bounded};
+pub use restore::{Description, RestoreMutation, Restored, Restores};
 pub use settings::Settings;
 pub use spec::{
     Affinity, Constraint, CronPolicy, JobSpec, Near, PortDemand, RestartPolicy, Rule, Schedule, ScheduleError, Spec,

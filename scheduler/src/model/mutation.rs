@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dawn_proto::v1::{NodeState, Reason, TickOutcome};
 use dawn_proto::{AgentId, Epoch, JobKey, Resources, SpecId, TaskId, TaskState, Timestamp};
 
-use super::{AgentNo, Attributes, FlowMutation, JobId, PortRanges, Quota, Spec, Text};
+use super::{AgentNo, Attributes, FlowMutation, JobId, PortRanges, Quota, RestoreMutation, Spec, Text};
 
 /// What one step decided: applied and appended together or not at all.
 #[derive(Clone, Debug)]
@@ -136,4 +136,6 @@ pub enum Mutation {
         author: String,
     },
     Flow(FlowMutation),
+    /// The journal was restored from a backup.
+    Restore(RestoreMutation),
 }

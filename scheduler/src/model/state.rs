@@ -6,7 +6,7 @@ use std::sync::Arc;
 use dawn_proto::v1::JobKind;
 use dawn_proto::{AgentId, Epoch, JobKey, SpecId, TaskId, Timestamp};
 
-use super::{Agent, AgentNo, Job, JobId, Numbered, Quota, Spec, Task};
+use super::{Agent, AgentNo, Job, JobId, Numbered, Quota, Restores, Spec, Task};
 
 #[derive(Clone, Debug, Default)]
 pub struct State {
@@ -28,6 +28,7 @@ pub struct State {
     pub agents: Numbered<AgentNo, Agent>,
     /// By role; [`Quota::EVERYBODY`] for those without one.
     pub quotas: BTreeMap<String, Quota>,
+    pub restores: Restores,
 
     // Indexes: follow from the above, not part of a snapshot.
     pub job_by_key: BTreeMap<JobKey, JobId>,

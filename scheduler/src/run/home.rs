@@ -6,6 +6,7 @@ use std::sync::Arc;
 use dawn_proto::Epoch;
 use tokio::task::JoinHandle;
 
+use super::keeper::Source;
 use super::lead::{Lead, Signs};
 use super::standby::{self, Standby};
 use super::{Config, RunError, cluster_id, snapshots};
@@ -43,6 +44,14 @@ impl Home {
     /// Whether nobody else can lead.
     pub fn leads_alone(&self) -> bool {
         matches!(self, Home::Embedded { .. })
+    }
+
+    /// Where operators read the journal.
+    pub fn source(&self, config: &Config) -> Source {
+        match self {
+            Home::Embedded { .. } => Source::Directory(config.data_dir.clone()),
+            Home::Etcd(standby) => Source::Etcd(standby.store()),
+        }
     }
 
     pub fn state(&self) -> &State {

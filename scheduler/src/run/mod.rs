@@ -2,10 +2,13 @@
 
 mod hands;
 mod home;
+mod keeper;
 mod lead;
 mod logs;
+mod restore;
 mod snapshots;
 mod standby;
+mod verify;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -13,26 +16,33 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dawn_proto::v1::admin_server::AdminServer;
 use dawn_proto::v1::agent_link_server::AgentLinkServer;
 use dawn_proto::v1::batches_server::BatchesServer;
+use dawn_proto::v1::planner_server::PlannerServer;
 use dawn_proto::v1::reach_server::ReachServer;
 use dawn_proto::v1::scheduler_server::SchedulerServer;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
-use crate::api::{self, ClientService, ReachService, Reader, Replies, ServerFacts};
+use crate::api::{self, AdminService, ClientService, ReachService, Reader, Replies, ServerFacts};
 use crate::drive::{DriveError, Follower, Inbox, PulseSettings, Role};
 use crate::etcd::{self, EtcdConfig, EtcdError, WitnessError};
 use crate::journal::{JournalSettings, OpenError};
-use crate::link::{self, LinkService, Links, Tunnels};
+use crate::link::{self, Inspections, LinkService, Links, Tunnels};
 use crate::metrics;
 use crate::model::Settings;
 
 use home::Home;
+use keeper::HomeKeeper;
 use lead::{Lead, Signs};
+use verify::Verifier;
+
+pub use keeper::{Place, Source};
+pub use restore::{RestoreOutcome, RestoringError, check_backup, restore};
 
 /// A connection that answers no ping within these two is dropped.
 const PING_EVERY: Duration = Duration::from_secs(10);
@@ -121,6 +131,7 @@ pub struct Scheduler {
     server: JoinHandle<Result<(), tonic::transport::Error>>,
     snapshots: JoinHandle<()>,
     metrics: Option<JoinHandle<()>>,
+    left: Arc<Notify>,
 }
 
 /// Opens the journal, replays it and serves; leads at once, or with a journal in etcd when elected.
@@ -158,8 +169,34 @@ pub async fn start(config: Config) -> Result<Scheduler, RunError> {
             place: config.pulse.place.clone(),
         }),
     };
-    let agents =
-        LinkService { links: links.clone(), tunnels, inbox, follower: follower.clone(), role: signs.role.subscribe() };
+    let left = Arc::<Notify>::default();
+    let inspections = Arc::<Inspections>::default();
+    let source = home.source(&config);
+    let verifier = Arc::new(Verifier {
+        follower: follower.clone(),
+        source: source.clone(),
+        inbox: inbox.clone(),
+        links: links.clone(),
+        inspections: inspections.clone(),
+        role: signs.role.subscribe(),
+        live: signs.live.subscribe(),
+    });
+    let keeper = HomeKeeper { follower: follower.clone(), source, leave: left.clone(), verifier };
+    let admin = AdminService {
+        keeper: Arc::new(keeper),
+        reader: Reader::new(follower.clone()),
+        role: signs.role.subscribe(),
+        alone: home.leads_alone(),
+        verifying: Arc::new(Semaphore::new(1)),
+    };
+    let agents = LinkService {
+        links: links.clone(),
+        tunnels,
+        inspections,
+        inbox,
+        follower: follower.clone(),
+        role: signs.role.subscribe(),
+    };
     let (stop_pulse, pulse_stopped) = oneshot::channel::<()>();
     let stop = async move { _ = pulse_stopped.await };
     let snapshots = home.keep_snapshots(&follower, &signs);
@@ -167,9 +204,9 @@ pub async fn start(config: Config) -> Result<Scheduler, RunError> {
     let lead = Lead { config, follower, links: links.clone(), replies: replies.clone(), inboxes, signs };
     let journal = home.name();
     let pulse = tokio::spawn(home.lead(lead, advertised, stop));
-    let (stop_server, server) = serve(listener, client, agents);
+    let (stop_server, server) = serve(listener, client, admin, agents);
     tracing::info!(%address, journal, index, jobs, tasks, "dawn scheduler is ready on {address}");
-    Ok(Scheduler { address, links, replies, stop_pulse, stop_server, pulse, server, snapshots, metrics })
+    Ok(Scheduler { address, links, replies, stop_pulse, stop_server, pulse, server, snapshots, metrics, left })
 }
 
 async fn serve_metrics(
@@ -193,10 +230,16 @@ async fn serve_metrics(
 
 type Serving = JoinHandle<Result<(), tonic::transport::Error>>;
 
-fn serve(listener: TcpListener, client: ClientService, agents: LinkService) -> (oneshot::Sender<()>, Serving) {
+fn serve(
+    listener: TcpListener,
+    client: ClientService,
+    admin: AdminService,
+    agents: LinkService,
+) -> (oneshot::Sender<()>, Serving) {
     let (stop, stopped) = oneshot::channel::<()>();
     let reach = ReachServer::new(ReachService(client.clone())).max_decoding_message_size(api::MAX_REQUEST_BYTES);
     let batches = BatchesServer::new(client.clone()).max_decoding_message_size(api::MAX_REQUEST_BYTES);
+    let planner = PlannerServer::new(client.clone()).max_decoding_message_size(api::MAX_REQUEST_BYTES);
     let client = SchedulerServer::new(client).max_decoding_message_size(api::MAX_REQUEST_BYTES);
     let agents = AgentLinkServer::new(agents).max_decoding_message_size(link::MAX_MESSAGE_BYTES);
     let router = Server::builder()
@@ -206,6 +249,8 @@ fn serve(listener: TcpListener, client: ClientService, agents: LinkService) -> (
         .add_service(reach)
         .add_service(client.max_encoding_message_size(usize::MAX))
         .add_service(batches)
+        .add_service(planner.max_encoding_message_size(usize::MAX))
+        .add_service(AdminServer::new(admin).max_encoding_message_size(usize::MAX))
         .add_service(agents.max_encoding_message_size(usize::MAX));
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let serving = router.serve_with_incoming_shutdown(incoming, async move { _ = stopped.await });
@@ -218,13 +263,14 @@ impl Scheduler {
         self.address
     }
 
-    /// Works on until `shutdown` resolves or it can't go on.
+    /// Works on until `shutdown` resolves, it is asked to leave, or it can't go on.
     ///
     /// # Errors
     /// Why it could not go on.
     pub async fn until(mut self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
         let ended = tokio::select! {
             () = shutdown => None,
+            () = self.left.notified() => None,
             led = &mut self.pulse => Some(led.map_err(|_| RunError::Panicked).and_then(|led| led)),
             served = &mut self.server => {
                 return served.map_err(|_| RunError::Panicked)?.map_err(RunError::Serve);

@@ -94,7 +94,7 @@ impl Standby {
         let head = etcd::head(&self.store).await?;
         let journal = EtcdJournal::start(self.store.clone(), &leadership, head);
         let troubles = tokio::spawn(pass_troubles(journal.trouble(), lead.signs.clone()));
-        let epoch = leadership.epoch;
+        let epoch = self.tail.state().epoch_of(leadership.epoch.0);
         tracing::info!(%epoch, "elected: leading from batch {}", self.tail.state().index);
         let (mut lost, state) = (leadership.lost.clone(), self.tail.into_state());
         let leading = lead.under(epoch, self.cluster_id, state, journal, stop);

@@ -2,8 +2,10 @@
 
 mod agent;
 mod faults;
+mod full;
 mod life;
 mod logs;
+mod operators;
 mod reach;
 mod standby;
 

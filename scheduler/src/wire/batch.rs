@@ -8,6 +8,7 @@ use dawn_proto::{AgentId, Epoch, JobKey, SpecId, TaskId, TaskState, Timestamp};
 use prost::Message;
 
 use super::flow::{flow_mutation, flow_record};
+use super::restore::{restore_from_wire, restore_to_wire};
 use super::{WireError, attributes_from_wire, attributes_to_wire, port_number, ports_from_wire, ports_to_wire};
 use super::{quota_from_wire, quota_to_wire, resources_from_wire, stored_job_spec};
 use crate::model::{AgentNo, Batch, JobId, Mutation, Spec};
@@ -93,6 +94,7 @@ fn record(mutation: &Mutation) -> Wire {
             why: why.clone(),
             times: *times,
         }),
+        Mutation::Restore(mutation) => Wire::Restore(restore_to_wire(mutation)),
         Mutation::QuotaSet { role, quota, author } => {
             Wire::QuotaSet(v1::QuotaSet { quota: Some(quota_to_wire(role, quota)), author: author.clone() })
         }
@@ -208,6 +210,7 @@ fn mutation(record: v1::Record) -> Result<Mutation, WireError> {
             why: avoided.why,
             times: avoided.times,
         },
+        Wire::Restore(restore) => Mutation::Restore(restore_from_wire(restore)?),
         Wire::QuotaSet(set) => {
             let (role, quota) = quota_from_wire(set.quota.as_ref());
             Mutation::QuotaSet { role, quota, author: set.author }

@@ -2,8 +2,11 @@
 
 mod agent;
 mod batch;
+mod entry;
 mod flow;
+mod inspect;
 mod quota;
+mod restore;
 mod schedule;
 mod snapshot;
 mod spec;
@@ -16,10 +19,13 @@ use crate::model::{Attributes, PortRanges};
 
 pub use agent::{held_tasks, offer, registration, report};
 pub use batch::{batch_from_wire, batch_to_wire};
+pub use entry::journal_entries;
+pub use inspect::inspection;
 pub use flow::{Arguments, dispatched_key, dispatched_spec};
 pub use quota::{bounds_from_wire, quota_from_wire, quota_to_wire};
+pub use restore::description;
 pub use schedule::parse_schedule;
-pub use snapshot::{StateBuilder, digest, snapshot_chunks};
+pub use snapshot::{Digest, StateBuilder, digest, digest_of, snapshot_chunks};
 pub use spec::{parse_job_spec, stored_job_spec};
 pub use view::{assigned_ports, node_view, task_view};
 

@@ -8,6 +8,7 @@ use prost::Message;
 
 use super::batch::{agent_seen, job_key, name, port_numbers, spec_from_wire, spec_to_wire};
 use super::flow::{flow_from_wire, flow_to_wire};
+use super::restore::{restores_from_wire, restores_to_wire};
 use super::view::transition_to_wire;
 use super::{WireError, attributes_to_wire, ports_to_wire, quota_from_wire, quota_to_wire};
 use crate::model::{Agent, AgentNo, Avoided, Ended, Job, JobId, Mutation, Place, State, Status, Task, Tick};
@@ -46,18 +47,40 @@ pub fn snapshot_chunks(state: &State) -> Vec<Vec<u8>> {
     chunk(&mut chunks, agents, |agents| v1::Snapshot { agents, ..Default::default() });
     let quotas = state.quotas.iter().map(|(role, quota)| quota_to_wire(role, quota));
     chunk(&mut chunks, quotas, |quotas| v1::Snapshot { quotas, ..Default::default() });
+    if let Some(restore) = restores_to_wire(&state.restores) {
+        chunks.push(v1::Snapshot { restore: Some(restore), ..Default::default() }.encode_to_vec());
+    }
     chunks
 }
 
 /// A short name for the exact state: equal states have equal digests.
 pub fn digest(state: &State) -> u64 {
-    let mut hasher = crc32fast::Hasher::new();
-    let mut length = 0u32;
-    for chunk in snapshot_chunks(state) {
-        hasher.update(&chunk);
-        length = length.wrapping_add(chunk.len() as u32);
+    digest_of(&snapshot_chunks(state))
+}
+
+/// The digest of the state that has these chunks.
+pub fn digest_of(chunks: &[Vec<u8>]) -> u64 {
+    let mut digest = Digest::default();
+    chunks.iter().for_each(|chunk| digest.add(chunk));
+    digest.value()
+}
+
+/// A digest while its chunks come one by one.
+#[derive(Default)]
+pub struct Digest {
+    hasher: crc32fast::Hasher,
+    length: u32,
+}
+
+impl Digest {
+    pub fn add(&mut self, chunk: &[u8]) {
+        self.hasher.update(chunk);
+        self.length = self.length.wrapping_add(chunk.len() as u32);
     }
-    u64::from(length) << 32 | u64::from(hasher.finalize())
+
+    pub fn value(self) -> u64 {
+        u64::from(self.length) << 32 | u64::from(self.hasher.finalize())
+    }
 }
 
 fn chunk<T>(chunks: &mut Vec<Vec<u8>>, items: impl Iterator<Item = T>, wrap: impl Fn(Vec<T>) -> v1::Snapshot) {
@@ -190,6 +213,9 @@ impl StateBuilder {
         for agent in wire.agents {
             let agent = agent_from_wire(agent).map_err(|error| error.within("agents"))?;
             self.state.agents.insert(agent.no, agent);
+        }
+        if let Some(restore) = wire.restore {
+            self.state.restores = restores_from_wire(restore);
         }
         self.state.quotas.extend(wire.quotas.iter().map(|quota| quota_from_wire(Some(quota))));
         Ok(())

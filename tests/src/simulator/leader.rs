@@ -246,6 +246,7 @@ impl World {
                 self.send_to_agent(link.0, Message::Refused(refused));
             }
             Effect::Reply { to, answer } => self.load.answered(to, answer),
+            Effect::Describe { .. } => return Err("nothing was restored".into()),
             Effect::StepDown { reason } => return Err(format!("the only leader there is steps down: {reason}")),
         }
         Ok(())
@@ -253,8 +254,9 @@ impl World {
 
     fn send_spec(&mut self, link: u64, id: SpecId) -> Result<(), String> {
         let Some(spec) = self.leader.durable.specs.get(&id) else { return Ok(()) };
+        let spec_version = spec.version;
         let job = v1::JobSpec::decode(&*spec.job.wire).map_err(|error| format!("{id}: {error}"))?;
-        self.send_to_agent(link, Message::Spec(v1::Spec { spec_id: id.0, spec: Some(job) }));
+        self.send_to_agent(link, Message::Spec(v1::Spec { spec_id: id.0, spec: Some(job), version: spec_version }));
         Ok(())
     }
 
@@ -277,6 +279,8 @@ impl World {
                 Event::TasksTold { link: id, tasks: wire::held_tasks(held).map_err(unreadable)? }
             }
             Some(agent_message::Message::NeedSpec(need)) => return self.send_spec(link, SpecId(need.spec_id)),
+            Some(agent_message::Message::Inspection(_)) => return Err("nobody asked what is there".into()),
+            Some(agent_message::Message::Description(_)) => return Err("nobody asked what a task is".into()),
             None => return Err("an empty message".into()),
         };
         self.leader_event(event);

@@ -293,6 +293,8 @@ impl World {
             Effect::Observe(_) | Effect::StopFetch { .. } => {}
             Effect::Fetch { task, .. } => self.answer(machine, MachineEvent::Fetched { task, result: Ok(()) }),
             Effect::OpenTunnel { .. } | Effect::Reach { .. } => return Err("nobody reached in".into()),
+            Effect::Inspect { .. } => return Err("nobody asked what is there".into()),
+            Effect::Describe { .. } => return Err("nobody asked what a task is".into()),
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 mod agents;
 mod artifacts;
+mod backups;
 mod client;
 mod crashes;
 mod flow;

@@ -42,6 +42,7 @@ pub fn demand() -> Resources {
 pub fn spec(id: u64) -> Arc<Spec> {
     Arc::new(Spec {
         id: SpecId(id),
+        version: 1,
         job: JobKey::new("r", "e", "n").unwrap(),
         demand: demand(),
         user: "r".into(),
@@ -300,6 +301,7 @@ impl World {
                     self.order(task);
                 }
             }
+            Message::Inspection(_) | Message::Description { .. } => panic!("hands send descriptions"),
             Message::NeedSpec { .. } => self.link(LinkEvent::Spec(spec(1))),
             Message::Report(report) => {
                 self.note(report.clone());

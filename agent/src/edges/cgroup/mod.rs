@@ -196,6 +196,18 @@ impl Tree {
         Ok(())
     }
 
+    /// The processes in a task's groups.
+    pub fn members(&self, task: TaskId) -> BTreeSet<i32> {
+        let listed = self.groups(task).into_iter().flat_map(|group| fs::read_to_string(group.join(files::PROCS)));
+        listed.flat_map(|pids| pids.lines().filter_map(|pid| pid.parse().ok()).collect::<Vec<i32>>()).collect()
+    }
+
+    /// Tasks that have a group here, whoever knows of them.
+    pub fn tasks(&self) -> BTreeSet<TaskId> {
+        let entries = self.parents().flat_map(|parent| fs::read_dir(parent).into_iter().flatten().flatten());
+        entries.filter_map(|entry| entry.file_name().to_str()?.strip_prefix('t')?.parse().ok()).map(TaskId).collect()
+    }
+
     /// Kills every process of a task; they may still be dying when this returns.
     ///
     /// # Errors

@@ -156,6 +156,11 @@ impl Tasks {
         read_or_warn(&self.dir(task).plan(), |body| wire::decode_plan(body, default_pids).ok())?.root
     }
 
+    /// A task's plan as it lies on disk; None when it can't be read.
+    pub fn plan(&self, task: TaskId) -> Option<Vec<u8>> {
+        read_or_warn(&self.dir(task).plan(), |body| Some(body.to_vec()))
+    }
+
     fn find(&self, task: TaskId, default_pids: u32) -> FoundTask {
         let dir = self.dir(task);
         let touched = |path| fs::metadata(path).and_then(|meta| meta.modified()).ok();

@@ -96,6 +96,14 @@ pub fn probe(dir: &TaskDir) -> io::Result<FoundExecutor> {
     Ok(found)
 }
 
+/// Who a task's executor is; None: it has not said so yet.
+///
+/// # Errors
+/// When the log can't be read.
+pub fn identity(dir: &TaskDir) -> io::Result<Option<ProcessIdentity>> {
+    Ok(started(&EventLog::new(dir).read_new()?))
+}
+
 /// Who the executor says it is; the newest when it was started over.
 pub fn started(events: &[ExecutorEvent]) -> Option<ProcessIdentity> {
     events.iter().rev().find_map(|event| match event {

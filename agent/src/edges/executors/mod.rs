@@ -7,8 +7,8 @@ mod process;
 mod spawn;
 mod watch;
 
-pub use event_log::{is_over, probe};
-pub use process::kill_processes;
+pub use event_log::{identity, is_over, probe};
+pub use process::{kill_processes, start_ticks};
 pub use spawn::{Spawned, spawn};
 pub use watch::{Command, Watched, watch};
 

@@ -6,6 +6,7 @@ mod inspect;
 mod kill;
 pub mod list;
 mod logs;
+mod plan;
 pub mod run;
 mod status;
 pub mod tasks;
@@ -22,6 +23,8 @@ use crate::exit::{Exit, Failure};
 pub enum Job {
     /// Submit the jobs of a file and wait until they run (service), are done (batch) or are scheduled (cron)
     Run(run::Run),
+    /// Say what submitting the jobs of a file would do, and do nothing
+    Plan(plan::Plan),
     /// Show a job and where its instances stand
     Status(status::Status),
     /// List jobs
@@ -43,6 +46,7 @@ pub enum Job {
 pub async fn run(job: Job, context: &mut Context) -> Result<Exit, Failure> {
     match job {
         Job::Run(run) => run::run(run, context).await,
+        Job::Plan(plan) => plan::run(plan, context).await,
         Job::Status(status) => status::run(status, context).await,
         Job::List(list) => list::run(list, context).await,
         Job::Kill(kill) => kill::run(kill, context).await,

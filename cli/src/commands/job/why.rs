@@ -33,7 +33,7 @@ pub async fn run(args: Why, context: &mut Context) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn text(why: &v1::WhyResponse, now_ms: i64) -> String {
+pub fn text(why: &v1::WhyResponse, now_ms: i64) -> String {
     let mut text = String::new();
     for class in &why.classes {
         let instances = render::instances(&class.instances);

@@ -15,7 +15,7 @@ pub use job::{job_status, list_jobs};
 pub use node::{list_nodes, node_status};
 pub use quota::{list_quotas, quota_status};
 pub use task::list_tasks;
-pub use why::{submit_warnings, why};
+pub use why::{pending_class, submit_warnings, why};
 
 /// Why a question has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -20,12 +20,13 @@ pub fn why(
 ) -> Result<v1::WhyResponse, ReadError> {
     let job = state.job(key).ok_or_else(|| ReadError::NoSuchJob(key.clone()))?;
     let classes = place::explain(state, settings, &|agent| live.is_connected(agent), job.id, live.now);
-    let mut classes: Vec<_> = classes.into_iter().map(class).collect();
+    let mut classes: Vec<_> = classes.into_iter().map(pending_class).collect();
     flow::explain(state, job, &mut classes);
     Ok(v1::WhyResponse { classes, index: state.index })
 }
 
-fn class(explained: Explained) -> v1::PendingClass {
+/// One answer as a message.
+pub fn pending_class(explained: Explained) -> v1::PendingClass {
     let summary = summary(&explained);
     let veto =
         |veto: &place::Veto| v1::VetoCount { agents: veto.agents, text: veto.to_string(), kind: veto.kind.code() };

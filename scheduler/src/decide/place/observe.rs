@@ -3,7 +3,7 @@
 use dawn_proto::v1::{NodeState, Reason};
 use dawn_proto::{TaskId, TaskState};
 
-use crate::model::{Agent, AgentNo, Mutation, Place, State, Status, Task};
+use crate::model::{Agent, AgentNo, Mutation, Place, RestoreMutation, State, Status, Task};
 
 use super::Placer;
 use super::agents::{AVOIDED, CONNECTED, Detail, Slot, UP, have, slot_of, subtract};
@@ -68,6 +68,11 @@ impl Placer {
                 let (on, off) = if until.is_some() { (AVOIDED, 0) } else { (0, AVOIDED) };
                 self.change_bits(slot, on, off);
             }
+            Mutation::Restore(RestoreMutation::TaskAdopted { task, .. }) => {
+                if let Some(task) = state.tasks.get(task) {
+                    self.see_task(state, task);
+                }
+            }
             Mutation::QuotaSet { .. } => {
                 self.order.set_quotas(&state.quotas);
                 self.wake_all();
@@ -81,6 +86,7 @@ impl Placer {
             | Mutation::InstancesStopped { .. }
             | Mutation::JobSettled { .. }
             | Mutation::TaskForgotten { .. }
+            | Mutation::Restore(_)
             | Mutation::Ticked { .. }
             | Mutation::Flow(_) => {}
         }

@@ -43,7 +43,7 @@ pub fn whole_regex(expression: &str) -> Result<regex_lite::Regex, RegexError> {
 
 /// A rule made ready to be asked about texts.
 #[derive(Clone, Debug)]
-pub(super) enum TextRule {
+pub enum TextRule {
     Exists,
     OneOf(Vec<String>),
     NoneOf(Vec<String>),

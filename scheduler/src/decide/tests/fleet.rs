@@ -86,6 +86,7 @@ impl Fleet {
                 Effect::Launch { agent, .. } | Effect::Kill { agent, .. } | Effect::Reconcile { agent, .. } => {
                     world.live.agents.get(agent).and_then(|live| live.link)
                 }
+                Effect::Describe { .. } => panic!("nothing was restored"),
                 Effect::HeartbeatAck { .. } | Effect::Reply { .. } | Effect::StepDown { .. } => None,
             };
             let agent = self.agents.iter_mut().find(|agent| link.is_some() && agent.link == link);

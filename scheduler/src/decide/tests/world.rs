@@ -43,6 +43,19 @@ impl World {
         world
     }
 
+    /// A leader that goes on from a backup, after so long.
+    pub fn restored(&self, backup: &State, after_ms: u64) -> World {
+        let now = Now { wall: self.now.wall.plus_ms(after_ms), mono_ms: 5_000_000 };
+        let (state, batch) = Restored::from_backup(backup.clone(), now.wall);
+        let mut world = World { now, ..World::new() };
+        (world.state, world.twin) = (state.clone(), state);
+        world.state.apply(&batch);
+        world.twin.apply(&batch);
+        world.elect(world.state.epoch.0 + 1);
+        assert_eq!(world.take(), []);
+        world
+    }
+
     /// A new leader with the journal's state and nothing else.
     pub fn elect(&mut self, epoch: u64) {
         self.event(Event::Elected { epoch: Epoch(epoch), fresh_cluster_id: "c1".into() });

@@ -9,18 +9,18 @@ use super::{Cluster, DEADLINE, config, key, service};
 use crate::etcd::EtcdConfig;
 use crate::etcd::fixture::{Etcd, etcd};
 
-async fn cluster(etcd: &EtcdConfig) -> Cluster {
+pub(super) async fn cluster(etcd: &EtcdConfig) -> Cluster {
     let mut config = config(std::path::Path::new("/nonexistent"));
     config.etcd = Some(etcd.clone());
     Cluster::start_with(config).await
 }
 
 impl Cluster {
-    async fn info(&mut self) -> v1::ServerInfo {
+    pub(super) async fn info(&mut self) -> v1::ServerInfo {
         self.client.get_server_info(v1::GetServerInfoRequest {}).await.unwrap().into_inner()
     }
 
-    async fn until_info(&mut self, what: &str, wanted: impl Fn(&v1::ServerInfo) -> bool) -> v1::ServerInfo {
+    pub(super) async fn until_info(&mut self, what: &str, wanted: impl Fn(&v1::ServerInfo) -> bool) -> v1::ServerInfo {
         let deadline = tokio::time::Instant::now() + DEADLINE;
         loop {
             let info = self.info().await;

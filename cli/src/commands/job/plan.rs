@@ -1,0 +1,216 @@
+//! `dawn job plan`: what submitting would do, decided by the scheduler as it would decide it, and not done.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use dawn_proto::v1::{self, SubmitOutcome};
+use prost::Message;
+use serde_json::{Value, json};
+
+use super::why;
+use crate::args::Context;
+use crate::client::{Client, Repeat};
+use crate::exit::{Exit, Failure};
+use crate::jobfile::{self, Reading};
+use crate::render::{self, json, message, safe, time};
+
+/// Changed fields shown of one job; more are counted.
+const MOST_CHANGES: usize = 40;
+/// A value that takes more than this as text is shown as one that changed.
+const MOST_CHARS: usize = 60;
+
+#[derive(Args)]
+pub struct Plan {
+    /// Job files, as for `dawn job run`; several are planned one after the other
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    reading: Reading,
+}
+
+pub async fn run(args: Plan, context: &mut Context) -> Result<Exit, Failure> {
+    let specs = jobfile::load(&args.files, &args.reading)?;
+    let call = async |client: &mut Client, request| client.planner().plan(request).await;
+    let mut answers = context.scheduler.call(v1::PlanRequest { specs }, Repeat::Harmless, call).await?;
+    let mut plans = Vec::new();
+    let failed = |status: tonic::Status| {
+        Failure::new(Exit::Failed, format!("planning: {}", render::safe_lines(status.message())))
+    };
+    while let Some(plan) = answers.message().await.map_err(failed)? {
+        plans.push(plan);
+    }
+    let exit = exit(&plans);
+    if context.out.json {
+        let plans: Vec<Value> = plans.iter().map(value).collect();
+        context.out.value(&json::object(json!({ "jobs": plans, "exit": exit as i32 })));
+    } else {
+        let now_ms = time::now_ms();
+        plans.iter().for_each(|plan| context.out.write(text(plan, now_ms).as_bytes()));
+        context.out.line("nothing was done; `dawn job run` does it");
+    }
+    Ok(exit)
+}
+
+fn exit(plans: &[v1::JobPlan]) -> Exit {
+    if plans.iter().any(|plan| !plan.refused.is_empty()) {
+        Exit::Refused
+    } else if plans.iter().any(|plan| !plan.pending.is_empty()) {
+        Exit::Findings
+    } else {
+        Exit::Done
+    }
+}
+
+fn outcome(outcome: SubmitOutcome) -> String {
+    outcome.as_str_name().to_lowercase()
+}
+
+/// "path: old -> new" for every field that differs, in order.
+fn changes(plan: &v1::JobPlan) -> Vec<String> {
+    let Some(before) = &plan.before else { return Vec::new() };
+    let spec =
+        |spec: &v1::JobSpec| message::decoded("JobSpec", &spec.encode_to_vec()).map(|spec| message::object(&spec));
+    let mut found = Vec::new();
+    if let (Some(before), Some(after)) = (spec(before), plan.after.as_ref().and_then(spec)) {
+        differ("", &before, &after, &mut found);
+    }
+    found
+}
+
+fn differ(path: &str, before: &Value, after: &Value, found: &mut Vec<String>) {
+    match (before, after) {
+        (Value::Object(old), Value::Object(new)) => {
+            let names: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+            for name in names {
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                let of = |map: &serde_json::Map<String, Value>| map.get(name).cloned().unwrap_or(Value::Null);
+                differ(&path, &of(old), &of(new), found);
+            }
+        }
+        (Value::Array(old), Value::Array(new)) if old.len() == new.len() => {
+            for (at, (old, new)) in old.iter().zip(new).enumerate() {
+                differ(&format!("{path}[{at}]"), old, new, found);
+            }
+        }
+        (old, new) if old != new => found.push(format!("{path}: {} -> {}", short(old), short(new))),
+        _ => {}
+    }
+}
+
+fn short(value: &Value) -> String {
+    let text = if value.is_null() { "(none)".to_string() } else { value.to_string() };
+    if text.chars().count() > MOST_CHARS { "…".to_string() } else { text }
+}
+
+fn text(plan: &v1::JobPlan, now_ms: i64) -> String {
+    let key = render::key(plan.key.as_ref());
+    if !plan.refused.is_empty() {
+        return format!("{key}: would be refused: {}\n", safe(&plan.refused));
+    }
+    let mut text = format!("{key}: {} (version {})\n", outcome(plan.outcome()), plan.version);
+    for warning in &plan.warnings {
+        text += &format!("  warning: {}\n", safe(warning));
+    }
+    let changes = changes(plan);
+    for change in changes.iter().take(MOST_CHANGES) {
+        text += &format!("  changes {}\n", safe(change));
+    }
+    if changes.len() > MOST_CHANGES {
+        text += &format!("  changes {} more\n", changes.len() - MOST_CHANGES);
+    }
+    for (what, instances) in [("creates", &plan.created), ("restarts", &plan.restarted), ("stops", &plan.stopped)] {
+        if !instances.is_empty() {
+            text += &format!("  {what} {}: {}\n", count(instances), render::instances(instances));
+        }
+    }
+    for place in &plan.places {
+        let mut instances = place.instances.clone();
+        instances.sort_unstable();
+        text += &format!("  places on {}: {}\n", safe(&place.hostname), render::instances(&instances));
+    }
+    for victim in &plan.preempted {
+        let (job, agent) = (render::key(victim.job.as_ref()), safe(&victim.agent_id));
+        text += &format!("  preempts {job}/{} on {agent}\n", victim.instance);
+    }
+    let pending = v1::WhyResponse { classes: plan.pending.clone(), index: plan.index };
+    for line in why::text(&pending, now_ms).lines() {
+        text += &format!("  would wait: {line}\n");
+    }
+    text
+}
+
+fn count(instances: &[u32]) -> String {
+    render::count(instances.len() as u64, "instance")
+}
+
+fn value(plan: &v1::JobPlan) -> Value {
+    let places = plan
+        .places
+        .iter()
+        .map(|place| json!({ "node": place.agent_id, "hostname": place.hostname, "instances": place.instances }));
+    let preempted = plan.preempted.iter().map(|victim| {
+        json!({
+            "job": json::key(victim.job.as_ref()), "instance": victim.instance,
+            "task": dawn_proto::TaskId(victim.task_id).to_string(), "node": victim.agent_id,
+        })
+    });
+    let refused = (!plan.refused.is_empty()).then_some(&plan.refused);
+    let pending = json::why(&v1::WhyResponse { classes: plan.pending.clone(), index: plan.index });
+    json!({
+        "job": json::key(plan.key.as_ref()), "outcome": refused.is_none().then(|| outcome(plan.outcome())),
+        "version": plan.version, "refused": refused, "changes": changes(plan), "created": plan.created,
+        "restarted": plan.restarted, "stopped": plan.stopped, "places": places.collect::<Vec<_>>(),
+        "preempted": preempted.collect::<Vec<_>>(), "pending": pending["classes"], "warnings": plan.warnings,
+        "index": plan.index,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan() -> v1::JobPlan {
+        let spec = |instances, cpu_milli| {
+            let resources = Some(v1::Resources { cpu_milli, ..Default::default() });
+            let task = Some(v1::TaskSpec { resources, ..Default::default() });
+            Some(v1::JobSpec { instances, task, ..Default::default() })
+        };
+        let key = v1::JobKey { role: "www".into(), env: "prod".into(), name: "web".into() };
+        let victim = v1::PlannedVictim { job: Some(key.clone()), instance: 2, task_id: 5, agent_id: "n1".into() };
+        v1::JobPlan {
+            key: Some(key),
+            outcome: SubmitOutcome::Scaled.into(),
+            version: 2,
+            before: spec(2, 500),
+            after: spec(4, 1_000),
+            created: vec![2, 3],
+            restarted: vec![0, 1],
+            places: vec![v1::PlannedPlace { agent_id: "n1".into(), hostname: "node-1".into(), instances: vec![3, 2] }],
+            preempted: vec![victim],
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn a_plan_says_what_changes_where_it_goes_and_what_waits() {
+        let mut plan = plan();
+        let expected = "\
+www/prod/web: scaled (version 2)
+  changes instances: 2 -> 4
+  changes task.resources.cpu_milli: 500 -> 1000
+  creates 2 instances: 2-3
+  restarts 2 instances: 0-1
+  places on node-1: 2-3
+  preempts www/prod/web/2 on n1
+";
+        assert_eq!(text(&plan, 0), expected);
+        assert_eq!(exit(std::slice::from_ref(&plan)), Exit::Done);
+        let class = v1::PendingClass { instances: vec![3], summary: "there is no agent".into(), ..Default::default() };
+        plan.pending = vec![class];
+        assert!(text(&plan, 0).contains("  would wait: instance 3: "), "{}", text(&plan, 0));
+        assert_eq!(exit(std::slice::from_ref(&plan)), Exit::Findings);
+        plan.refused = "over quota".into();
+        assert_eq!(text(&plan, 0), "www/prod/web: would be refused: over quota\n");
+        assert_eq!(exit(&[plan]), Exit::Refused);
+    }
+}

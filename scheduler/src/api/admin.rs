@@ -1,0 +1,116 @@
+//! What operators ask for: backups, the journal as it lies, an end in order. Not here: files and etcd (the wiring brings a
+//! [`Keeper`]).
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dawn_proto::v1;
+use dawn_proto::v1::admin_server::Admin;
+use futures_util::future::BoxFuture;
+use futures_util::{Stream, StreamExt, stream};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use super::Reader;
+use crate::drive::Role;
+
+/// A follower that is behind gets this long to come up with what was asked for.
+const CATCH_UP_WITHIN: Duration = Duration::from_secs(10);
+/// Largest piece of a backup in one message.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// Entries of the journal, or words why there are no more.
+pub type Entries = mpsc::Receiver<Result<v1::JournalEntries, String>>;
+
+/// Whoever can get at the journal's home, and end this scheduler.
+pub trait Keeper: Send + Sync + 'static {
+    /// A backup of the durable state, piece by piece; the words of an error are for people.
+    fn backup(&self) -> BoxFuture<'static, Result<Vec<Vec<u8>>, String>>;
+    /// Records from the one index to the other (0: the end), as far as there are.
+    fn journal(&self, from: u64, to: u64) -> Entries;
+    /// Compares everything that should agree; the words of an error are for people.
+    fn verify(&self) -> BoxFuture<'static, Result<v1::VerifyResponse, String>>;
+    /// Asks this scheduler to end.
+    fn leave(&self);
+}
+
+/// The gRPC service of operators.
+#[derive(Clone)]
+pub struct AdminService {
+    pub keeper: Arc<dyn Keeper>,
+    pub reader: Reader,
+    pub role: watch::Receiver<Role>,
+    /// Nobody else can lead.
+    pub alone: bool,
+    /// One at a time: it asks every agent.
+    pub verifying: Arc<Semaphore>,
+}
+
+impl AdminService {
+    /// Waits until the durable state has a batch.
+    async fn reach(&self, index: u64) -> Result<(), Status> {
+        let mut reached = self.reader.index();
+        let reach = reached.wait_for(|at| *at >= index);
+        match tokio::time::timeout(CATCH_UP_WITHIN, reach).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => {
+                let at = *self.reader.index().borrow();
+                let words = format!("this scheduler has the journal up to {at} only, not {index}; ask another one");
+                Err(Status::failed_precondition(words))
+            }
+        }
+    }
+}
+
+type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl Admin for AdminService {
+    type BackupStream = Streamed<v1::BackupChunk>;
+    type ReadJournalStream = Streamed<v1::JournalEntries>;
+    type VerifyStream = Streamed<v1::VerifyResponse>;
+
+    async fn backup(&self, request: Request<v1::BackupRequest>) -> Result<Response<Self::BackupStream>, Status> {
+        self.reach(request.get_ref().least_index).await?;
+        let pieces = self.keeper.backup().await.map_err(Status::internal)?;
+        let chunks = pieces.into_iter().flat_map(|piece| {
+            let chunks: Vec<Vec<u8>> = piece.chunks(CHUNK_BYTES).map(<[u8]>::to_vec).collect();
+            chunks.into_iter().map(|data| Ok(v1::BackupChunk { data, end: false }))
+        });
+        let end = Ok(v1::BackupChunk { data: Vec::new(), end: true });
+        Ok(Response::new(Box::pin(stream::iter(chunks.chain([end])))))
+    }
+
+    async fn read_journal(
+        &self,
+        request: Request<v1::ReadJournalRequest>,
+    ) -> Result<Response<Self::ReadJournalStream>, Status> {
+        let v1::ReadJournalRequest { from, to } = *request.get_ref();
+        if to > 0 && from > to {
+            return Err(Status::invalid_argument(format!("from: {from} is after {to}")));
+        }
+        let entries = ReceiverStream::new(self.keeper.journal(from, to));
+        Ok(Response::new(Box::pin(entries.map(|entries| entries.map_err(Status::data_loss)))))
+    }
+
+    async fn verify(&self, _: Request<v1::VerifyRequest>) -> Result<Response<Self::VerifyStream>, Status> {
+        let turn = self.verifying.clone().try_acquire_owned();
+        let turn = turn.map_err(|_| Status::resource_exhausted("it is being verified already; try again later"))?;
+        let verified = self.keeper.verify();
+        let answer = stream::once(async move {
+            let verified = verified.await.map_err(Status::internal);
+            drop(turn);
+            verified
+        });
+        Ok(Response::new(Box::pin(answer)))
+    }
+
+    async fn leave(&self, _: Request<v1::LeaveRequest>) -> Result<Response<v1::LeaveResponse>, Status> {
+        let led = self.role.borrow().is_leading();
+        tracing::info!(led, "asked to leave");
+        self.keeper.leave();
+        Ok(Response::new(v1::LeaveResponse { led, alone: self.alone }))
+    }
+}

@@ -1,0 +1,101 @@
+//! Plans: what would come of submitting jobs, tried on a copy of the durable state, away from where it is decided.
+
+use std::collections::BTreeSet;
+use std::pin::Pin;
+
+use dawn_proto::v1;
+use dawn_proto::v1::planner_server::Planner;
+use futures_util::{Stream, stream};
+use prost::Message;
+use tonic::{Request, Response, Status};
+
+use super::reads;
+use super::{ClientService, status};
+use crate::drive::{Planned, PulseSettings, Role, Trial};
+use crate::model::{AgentNo, JobSpec, Spec, State};
+use crate::wire;
+
+/// Jobs planned together at most.
+const JOBS: usize = 1_000;
+
+#[tonic::async_trait]
+impl Planner for ClientService {
+    type PlanStream = Pin<Box<dyn Stream<Item = Result<v1::JobPlan, Status>> + Send>>;
+
+    async fn plan(&self, request: Request<v1::PlanRequest>) -> Result<Response<Self::PlanStream>, Status> {
+        if let Role::Following { leader } = &*self.role.borrow() {
+            return Err(status::not_leader(leader.as_deref()));
+        }
+        let specs = request.into_inner().specs;
+        if specs.len() > JOBS {
+            let words = format!("specs: {} jobs, at most {JOBS} are planned together", specs.len());
+            return Err(Status::invalid_argument(words));
+        }
+        let parsed = specs.into_iter().map(wire::parse_job_spec).collect::<Result<Vec<_>, _>>();
+        let parsed = parsed.map_err(|errors| status::of_field_errors(&errors))?;
+        let service = self.clone();
+        let planned = stream::once(async move {
+            // Copied under the lock, tried outside of it.
+            match service.reader.look(State::clone).await {
+                Ok(state) => service.plans(state, parsed).await,
+                Err(error) => vec![Err(error)],
+            }
+        });
+        Ok(Response::new(Box::pin(futures_util::StreamExt::flat_map(planned, stream::iter))))
+    }
+}
+
+impl ClientService {
+    async fn plans(&self, state: State, specs: Vec<JobSpec>) -> Vec<Result<v1::JobPlan, Status>> {
+        let (live, facts) = (self.live.borrow().clone(), self.facts.clone());
+        let turn = self.reader.turn().await;
+        let planned = tokio::task::spawn_blocking(move || {
+            let agents = state.agents.keys().copied();
+            let connected: BTreeSet<AgentNo> = agents.filter(|agent| live.is_connected(*agent)).collect();
+            let bounds = PulseSettings { place: facts.place.clone(), ..PulseSettings::default() };
+            let mut trial = Trial::new(state, &connected, &facts.settings, &bounds, live.now);
+            let plans: Vec<_> = specs.iter().map(|spec| Ok(plan(&mut trial, spec))).collect();
+            drop(turn);
+            plans
+        });
+        planned.await.unwrap_or_else(|_| vec![Err(status::read_failed())])
+    }
+}
+
+fn plan(trial: &mut Trial, spec: &JobSpec) -> v1::JobPlan {
+    let (warnings, index) = (reads::submit_warnings(trial.state(), spec), trial.state().index);
+    let key = Some((&spec.key).into());
+    // invariant: it was made by encoding this message.
+    let after = v1::JobSpec::decode(&*spec.wire).ok();
+    match trial.submit(spec) {
+        Err(refusal) => v1::JobPlan { key, after, refused: refusal.to_string(), index, ..Default::default() },
+        Ok(planned) => v1::JobPlan { key, after, warnings, index, ..told(trial.state(), planned) },
+    }
+}
+
+fn told(state: &State, planned: Planned) -> v1::JobPlan {
+    let names = |agent: AgentNo| state.agents.get(&agent).map(|agent| (agent.id.to_string(), agent.hostname.clone()));
+    let place = |(agent, instances): (AgentNo, Vec<u32>)| {
+        let (agent_id, hostname) = names(agent).unwrap_or_default();
+        v1::PlannedPlace { agent_id, hostname, instances }
+    };
+    let victim = |(task, agent): &(crate::model::Task, AgentNo)| v1::PlannedVictim {
+        job: state.jobs.get(&task.job).map(|job| (&job.key).into()),
+        instance: task.instance,
+        task_id: task.id.0,
+        agent_id: names(*agent).unwrap_or_default().0,
+    };
+    let before = |spec: &std::sync::Arc<Spec>| v1::JobSpec::decode(&*spec.job.wire).ok();
+    v1::JobPlan {
+        outcome: planned.outcome.into(),
+        version: planned.version,
+        before: planned.before.as_ref().and_then(before),
+        created: planned.created,
+        restarted: planned.restarted,
+        stopped: planned.stopped,
+        preempted: planned.preempted.iter().map(victim).collect(),
+        places: planned.places.into_iter().map(place).collect(),
+        pending: planned.pending.into_iter().map(reads::pending_class).collect(),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,193 @@
+//! After a restore: agents are asked what they hold that the journal has lost, and what they hold is taken into it.
+//!
+//! A task is lost when it may have been made, or placed, after the backup. What lives is adopted, not stopped, and what
+//! has finished is not done again. While agents have their time to come back nothing is placed, replaced or given up, so
+//! that there is nothing to fall out with.
+//!
+//! | the slot of a task that lives on an agent holds | what becomes of it |
+//! | --- | --- |
+//! | a life that is placed nowhere | it is forgotten, the found one takes its place |
+//! | an older life that is placed | the found one proves that it is over: it is stopped, should it live all the same |
+//! | a newer life that is placed | made since: the found one is stopped, as one of an agent that was given up |
+
+use dawn_proto::v1::{JobKind, Reason, TickOutcome};
+use dawn_proto::{TaskId, TaskState};
+
+use super::agents;
+use super::step::Step;
+use crate::model::{
+    AgentNo, Description, Effect, Job, JobId, LinkId, Mutation, Report, RestoreMutation, Spec, Task, is_manual,
+};
+
+/// How many leases agents have to come back within.
+const WAIT_LEASES: u64 = 2;
+/// Tasks asked about in one message.
+const ASKED_AT_ONCE: usize = 1_000;
+
+/// Whether nothing is to be placed, replaced or given up yet. Ends the wait when it is over.
+pub(super) fn waits(step: &mut Step) -> bool {
+    let waits = step.state.restores.waiting;
+    let led_ms = step.now.mono_ms.saturating_sub(step.live.elected_ms);
+    if waits && led_ms > step.settings.agent_lease_ms.saturating_mul(WAIT_LEASES) {
+        step.mutations.push(Mutation::Restore(RestoreMutation::Over));
+    }
+    waits
+}
+
+/// Whether the journal can't say what the report is about: its agent is asked before anything is decided about it.
+pub(super) fn is_lost(step: &Step, report: &Report) -> bool {
+    let lives = matches!(report.state, TaskState::Assigned | TaskState::Starting | TaskState::Running);
+    lives
+        && match step.state.tasks.get(&report.task) {
+            None => step.state.restores.is_lost(report.task),
+            Some(task) => was_placed_since(step, task),
+        }
+}
+
+/// Whether a task that waits may have been placed after the backup.
+fn was_placed_since(step: &Step, task: &Task) -> bool {
+    let waits = matches!(step.state_of(task), TaskState::Pending | TaskState::Throttled);
+    waits && step.state.restores.last().is_some_and(|restored| task.since() <= restored.at)
+}
+
+/// Asks an agent about those of its tasks that are lost.
+pub(super) fn ask<'r>(step: &mut Step, agent: AgentNo, reports: impl IntoIterator<Item = &'r Report>, all: bool) {
+    let Some(last) = step.state.restores.last() else { return };
+    // What has finished was acknowledged, and is not reported again.
+    let mut finished = if all { vec![(last.first_lost_task, last.next_task)] } else { Vec::new() };
+    let lost: Vec<TaskId> = reports.into_iter().filter(|one| is_lost(step, one)).map(|one| one.task).collect();
+    let mut rest = &lost[..];
+    while !rest.is_empty() || !finished.is_empty() {
+        let (tasks, later) = rest.split_at(rest.len().min(ASKED_AT_ONCE));
+        rest = later;
+        let finished = std::mem::take(&mut finished);
+        step.effects.push(Effect::Describe { agent, tasks: tasks.to_vec(), finished });
+    }
+}
+
+/// The agent says what a task is.
+pub(super) fn described(step: &mut Step, link: LinkId, description: &Description) {
+    let Some(agent) = agents::heard(step, link) else { return };
+    let report = &description.report;
+    match step.state.tasks.get(&report.task) {
+        Some(task) => placed_since(step, agent, task, description),
+        None if !step.state.restores.is_lost(report.task) => {}
+        None if !is_of_use(description) => {}
+        None => adopt(step, link, agent, description),
+    }
+}
+
+fn is_of_use(description: &Description) -> bool {
+    let once = matches!(description.spec.job.kind, JobKind::Batch | JobKind::Cron);
+    match description.report.state {
+        TaskState::Assigned | TaskState::Starting | TaskState::Running => true,
+        // Of a service nothing follows from the end of a life; its next one is found, or made anew.
+        TaskState::Finished => once,
+        _ => false,
+    }
+}
+
+/// It waits in the state, and was placed after the backup.
+fn placed_since(step: &mut Step, agent: AgentNo, task: &Task, description: &Description) {
+    let fits = step.state.spec_of(task).job.ports.len() == description.ports.len();
+    if !is_lost(step, &description.report) || !fits {
+        return;
+    }
+    if step.state_of(task) == TaskState::Throttled {
+        step.move_task(task, TaskState::Pending, Reason::Restored, "");
+    }
+    // Its launch follows; the agent answers that it has it, and where it stands.
+    step.assign(task, agent, description.ports.clone());
+}
+
+fn adopt(step: &mut Step, link: LinkId, agent: AgentNo, description: &Description) {
+    let Description { report, instance, attempt, run_at, ports, spec } = description;
+    let state = step.state;
+    let job = state.job(&spec.job.key);
+    let lives = !report.state.is_terminal();
+    if let Some(job) = job {
+        if !clear_slot(step, job, description, lives) {
+            if lives {
+                let (task, reason) = (report.task, Reason::Orphan);
+                step.effects.push(Effect::Kill { agent, task, reason, grace_period_ms: None });
+            }
+            return acknowledge(step, link, report);
+        }
+    }
+    let id = job.map_or(state.next_job, |job| job.id);
+    let Some(spec) = adopt_spec(step, id, job, spec) else { return };
+    if description.spec.job.kind == JobKind::Cron && !is_manual(*run_at) {
+        let noted = job.is_some_and(|job| job.ticks.iter().any(|tick| tick.scheduled == *run_at));
+        if !noted {
+            let (scheduled, outcome) = (*run_at, TickOutcome::Launched);
+            step.mutations.push(Mutation::Ticked { job: id, scheduled, outcome });
+        }
+    }
+    if lives {
+        step.found_living(id);
+    }
+    step.mutations.push(Mutation::Restore(RestoreMutation::TaskAdopted {
+        task: report.task,
+        job: id,
+        spec,
+        instance: *instance,
+        attempt: *attempt,
+        run_at: *run_at,
+        agent,
+        ports: ports.clone(),
+        state: report.state,
+    }));
+    acknowledge(step, link, report);
+}
+
+fn acknowledge(step: &mut Step, link: LinkId, report: &Report) {
+    step.effects.push(Effect::Ack { link, task: report.task, sequence: report.sequence });
+}
+
+/// Makes room for the found task. False: a newer life has it.
+fn clear_slot(step: &mut Step, job: &Job, found: &Description, lives: bool) -> bool {
+    let state = step.state;
+    let slot: Vec<&Task> = job.slot(found.run_at, found.instance).filter_map(|id| state.tasks.get(&id)).collect();
+    let newer = |task: &&&Task| task.id > found.report.task && step.is_living(task) && task.held_on().is_some();
+    if slot.iter().any(|task| newer(&task)) {
+        return false;
+    }
+    for task in slot {
+        if task.held_on().is_none() {
+            let newer = task.id > found.report.task;
+            step.stop(task, Reason::Restored, "a life of this instance was found on an agent");
+            // The newest of a slot says how it goes on: that is the found one.
+            if newer {
+                step.forget(task);
+            }
+        } else if step.is_living(task) && lives {
+            step.stop(task, Reason::Restored, "a later life of this instance was found on an agent");
+        }
+    }
+    true
+}
+
+/// The spec's number in the state. None: it can't be a spec that was lost.
+fn adopt_spec(
+    step: &mut Step,
+    id: JobId,
+    job: Option<&Job>,
+    found: &std::sync::Arc<Spec>,
+) -> Option<dawn_proto::SpecId> {
+    let state = step.state;
+    if let Some(known) = state.specs.get(&found.id) {
+        return known.job.same_as(&found.job).then_some(found.id);
+    }
+    let kept = job.into_iter().flat_map(|job| &job.versions).filter_map(|version| state.specs.get(&version.spec));
+    if let Some(same) = kept.rev().find(|kept| kept.job.same_as(&found.job)) {
+        return Some(same.id);
+    }
+    let was_lost = state.restores.kept.iter().any(|one| found.id < one.next_spec);
+    if !was_lost {
+        return None;
+    }
+    let last = job.and_then(Job::current).map_or(0, |version| version.version);
+    let current = job.is_none() || found.version > last;
+    step.mutations.push(Mutation::Restore(RestoreMutation::SpecAdopted { job: id, spec: found.clone(), current }));
+    Some(found.id)
+}

@@ -1,0 +1,74 @@
+//! What agents are committed to, and what roles hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dawn_proto::Resources;
+use dawn_proto::v1::Tier;
+
+use super::{Promise, Verified};
+use crate::model::{Agent, BOUNDED, Bound, State, Task, amount_of, bounded};
+
+pub(super) fn check(state: &State, verified: &mut Verified) {
+    for agent in state.agents.values() {
+        verified.count(Promise::Commitment);
+        let tasks = state.tasks_on.get(&agent.no).into_iter().flatten().filter_map(|id| state.tasks.get(id));
+        fits(state, agent, tasks, verified);
+    }
+    quotas(state, verified);
+}
+
+fn fits<'s>(state: &State, agent: &Agent, tasks: impl Iterator<Item = &'s Task>, verified: &mut Verified) {
+    let (mut sum, mut ports) = (Resources::default(), BTreeSet::new());
+    for task in tasks {
+        sum.add(&state.spec_of(task).job.demand);
+        for port in task.status.place().into_iter().flat_map(|place| place.ports.iter()) {
+            if !ports.insert(*port) {
+                verified.find(Promise::Commitment, format!("{}: port {port} is given twice", agent.id));
+            }
+        }
+    }
+    for (at, dimension) in BOUNDED.iter().enumerate() {
+        exceeds(agent, dimension, bounded(&sum)[at], bounded(&agent.total)[at], verified);
+    }
+    for (name, taken) in &sum.custom_milli {
+        exceeds(agent, name, *taken, agent.total.custom_milli.get(name).copied().unwrap_or(0), verified);
+    }
+}
+
+fn exceeds(agent: &Agent, dimension: &str, taken: u64, total: u64, verified: &mut Verified) {
+    if taken > total {
+        let (taken, total) = (amount_of(dimension, taken), amount_of(dimension, total));
+        let text = format!("{} is committed to {taken}, it offers {total}", agent.id);
+        // A restarted agent offers the disk that is free by then.
+        match dimension {
+            "disk" => verified.drift(Promise::Commitment, text),
+            _ => verified.find(Promise::Commitment, text),
+        }
+    }
+}
+
+/// A quota may be set below what is in use: nothing is stopped for it.
+fn quotas(state: &State, verified: &mut Verified) {
+    let mut held: BTreeMap<&str, [[u64; 4]; 2]> = BTreeMap::new();
+    for task in state.tasks_on.values().flatten().filter_map(|id| state.tasks.get(id)) {
+        let job = &state.spec_of(task).job;
+        let [production, all] = held.entry(job.key.role()).or_default();
+        for (at, amount) in bounded(&job.demand).into_iter().enumerate() {
+            all[at] = all[at].saturating_add(amount);
+            if job.tier == Tier::Production {
+                production[at] = production[at].saturating_add(amount);
+            }
+        }
+    }
+    for (role, [production, all]) in held {
+        let quota = state.quota_of(role);
+        verified.count(Promise::Constraint);
+        for (bound, used) in [(Bound::Guarantee, production), (Bound::Limit, all)] {
+            for (at, most) in quota.bounds(bound).0.iter().enumerate() {
+                let Some(most) = most.filter(|most| used[at] > *most) else { continue };
+                let (used, most) = (amount_of(BOUNDED[at], used[at]), amount_of(BOUNDED[at], most));
+                verified.drift(Promise::Constraint, format!("role {role} holds {used}, its {bound} is {most}"));
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Jobs and tasks by the journal alone.
+
+use std::collections::BTreeMap;
+
+use dawn_proto::TaskState;
+use dawn_proto::v1::JobKind;
+
+use super::{Promise, Verified};
+use crate::decide::place::TextRule;
+use crate::model::{Agent, Constraint, Job, Rule, State, Task};
+
+pub(super) fn check(state: &State, verified: &mut Verified) {
+    for job in state.jobs.values() {
+        submission(state, job, verified);
+        runs(state, job, verified);
+        disruptions(state, job, verified);
+        limits(state, job, verified);
+    }
+    for task in state.tasks.values() {
+        ending(task, verified);
+    }
+    for (no, tasks) in &state.tasks_on {
+        let Some(agent) = state.agents.get(no) else { continue };
+        for task in tasks.iter().filter_map(|id| state.tasks.get(id)) {
+            constraints(state, agent, task, verified);
+        }
+    }
+}
+
+/// Every instance that is wanted has a life, or had one.
+fn submission(state: &State, job: &Job, verified: &mut Verified) {
+    let Some(spec) = state.current_spec(job) else { return };
+    let made_whole = matches!(spec.job.kind, JobKind::Service | JobKind::Batch);
+    if job.ended.is_some() || job.settled != Job::SETTLED || !made_whole || state.restores.waiting {
+        return;
+    }
+    for instance in (0..spec.job.instances).filter(|instance| !job.stopped.contains(instance)) {
+        verified.count(Promise::Submission);
+        if job.newest(Default::default(), instance).is_none() {
+            verified.find(Promise::Submission, format!("{}/{instance} neither waits nor runs nor has ended", job.key));
+        }
+    }
+}
+
+fn ending(task: &Task, verified: &mut Verified) {
+    verified.count(Promise::Ending);
+    let ends = task.history.iter().filter(|step| step.to.is_terminal()).count();
+    let last = task.history.last().map(|step| step.to);
+    if ends > 1 || ends == 1 && !last.is_some_and(TaskState::is_terminal) || last != Some(task.state()) {
+        let steps: Vec<&str> = task.history.iter().map(|step| step.to.as_str_name()).collect();
+        let state = task.state().as_str_name();
+        verified.find(Promise::Ending, format!("{} is {state} after {}", task.id, steps.join(", ")));
+    }
+}
+
+fn runs(state: &State, job: &Job, verified: &mut Verified) {
+    if state.current_spec(job).is_none_or(|spec| spec.job.kind != JobKind::Cron) {
+        return;
+    }
+    verified.count(Promise::Tick);
+    let mut living: BTreeMap<_, u32> = BTreeMap::new();
+    for task in state.living(job) {
+        *living.entry((task.run_at, task.instance)).or_default() += 1;
+    }
+    for ((run_at, instance), lives) in living.into_iter().filter(|(_, lives)| *lives > 1) {
+        verified.find(Promise::Tick, format!("{}/{instance} of {run_at} lives {lives} times", job.key));
+    }
+}
+
+fn disruptions(state: &State, job: &Job, verified: &mut Verified) {
+    let disrupted: Vec<&Task> = state.living(job).filter(|task| task.state() == TaskState::Preempting).collect();
+    disrupted.iter().for_each(|_| verified.count(Promise::Preemption));
+    let budget = state.current_spec(job).and_then(|spec| spec.job.disruption_budget);
+    if let Some(budget) = budget.filter(|budget| disrupted.len() > *budget as usize) {
+        let text = format!("{}: {} tasks are preempted, its budget is {budget}", job.key, disrupted.len());
+        verified.drift(Promise::Preemption, text);
+    }
+}
+
+fn values(agent: &Agent, attribute: &str) -> Vec<String> {
+    match attribute {
+        "host" => vec![agent.id.to_string()],
+        name => agent.attributes.get(name).cloned().unwrap_or_default(),
+    }
+}
+
+fn keeps(agent: &Agent, constraint: &Constraint) -> bool {
+    let Some(rule) = TextRule::new(&constraint.rule) else { return true };
+    let values = values(agent, &constraint.attribute);
+    match (values.is_empty(), rule.wants_all()) {
+        (true, _) => rule.accepts_absence(),
+        (false, true) => values.iter().all(|value| rule.accepts(value)),
+        (false, false) => values.iter().any(|value| rule.accepts(value)),
+    }
+}
+
+/// Attributes may change under a task: it is not stopped for it.
+fn constraints(state: &State, agent: &Agent, task: &Task, verified: &mut Verified) {
+    let job = &state.spec_of(task).job;
+    for constraint in &job.constraints {
+        verified.count(Promise::Constraint);
+        if !keeps(agent, constraint) {
+            let text = format!("{} on {}: its constraint on {} does not hold", task.id, agent.id, constraint.attribute);
+            verified.drift(Promise::Constraint, text);
+        }
+    }
+}
+
+fn limits(state: &State, job: &Job, verified: &mut Verified) {
+    let Some(spec) = state.current_spec(job) else { return };
+    for constraint in &spec.job.constraints {
+        let Rule::Limit(most) = constraint.rule else { continue };
+        let mut counts: BTreeMap<String, u32> = BTreeMap::new();
+        for agent in state.living(job).filter_map(|task| state.agents.get(&task.held_on()?)) {
+            for value in values(agent, &constraint.attribute) {
+                *counts.entry(value).or_default() += 1;
+            }
+        }
+        for (value, tasks) in counts {
+            verified.count(Promise::Constraint);
+            if tasks > most {
+                let text = format!("{}: {tasks} tasks at {}={value}, at most {most}", job.key, constraint.attribute);
+                verified.find(Promise::Constraint, text);
+            }
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! What would come of submitting a job: the pulse's own decisions on a copy of the state, with a clock that stands still.
+//! Nothing leaves; agents are taken to do at once what they are told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use dawn_proto::v1::{JobKind, Reason, SubmitOutcome};
+use dawn_proto::{TaskId, TaskState};
+
+use super::PulseSettings;
+use super::decider::Decider;
+use crate::decide::place::{Explained, explain};
+use crate::model::{
+    AgentNo, Answer, Command, Effect, Event, Job, JobSpec, LinkId, Live, Mutation, Now, Refusal, ReplyTo, Report,
+    Settings, Spec, State, Task,
+};
+
+/// Rounds of placing, and of pushing tasks aside for what found no place.
+const ROUNDS: usize = 8;
+/// Steps in which one job is made whole at most.
+const STEPS: usize = 4_096;
+
+/// A cluster to try things on.
+pub struct Trial {
+    state: State,
+    live: Live,
+    decider: Decider,
+    bounds: PulseSettings,
+    now: Now,
+}
+
+/// What would come of one job.
+#[derive(Debug)]
+pub struct Planned {
+    pub outcome: SubmitOutcome,
+    pub version: u32,
+    pub before: Option<Arc<Spec>>,
+    /// Instances, ascending.
+    pub created: Vec<u32>,
+    pub restarted: Vec<u32>,
+    pub stopped: Vec<u32>,
+    pub places: BTreeMap<AgentNo, Vec<u32>>,
+    /// Tasks of other jobs, and where they are.
+    pub preempted: Vec<(Task, AgentNo)>,
+    pub pending: Vec<Explained>,
+}
+
+impl Trial {
+    /// Begins with a copy of the state, in which what waits already has had its turn.
+    pub fn new(
+        state: State,
+        connected: &BTreeSet<AgentNo>,
+        settings: &Settings,
+        bounds: &PulseSettings,
+        now: Now,
+    ) -> Trial {
+        let mut decider = Decider::new(&state, settings.clone(), bounds);
+        let mut live = Live { elected_ms: now.mono_ms, ticked: now, ..Live::default() };
+        for agent in connected.iter().filter(|agent| state.agents.contains_key(agent)) {
+            live.bind(link_of(*agent), *agent, now.mono_ms);
+            decider.connected(&state, *agent, true);
+        }
+        let mut trial = Trial { state, live, decider, bounds: bounds.clone(), now };
+        trial.place();
+        trial
+    }
+
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Submits a job and says what comes of it. What follows for others is part of the trial from then on.
+    ///
+    /// # Errors
+    /// Why it would be refused.
+    pub fn submit(&mut self, spec: &JobSpec) -> Result<Planned, Refusal> {
+        let job = self.state.job(&spec.key);
+        let before = job.filter(|job| job.ended.is_none()).and_then(|job| self.state.current_spec(job)).cloned();
+        let living = job.map(|job| self.placed(job)).unwrap_or_default();
+        let first = self.state.next_task;
+        let (outcome, version) = self.command(spec)?;
+        for _ in 0..STEPS {
+            let is_settled = self.state.job(&spec.key).is_none_or(|job| job.settled == Job::SETTLED);
+            // What waits for time to pass, waits.
+            if is_settled || !self.tick() {
+                break;
+            }
+        }
+        let mut preempted = Vec::new();
+        for _ in 0..ROUNDS {
+            let victims = self.place();
+            if victims.is_empty() {
+                break;
+            }
+            for (task, agent) in victims {
+                self.end(task.id, agent);
+                preempted.push((task, agent));
+            }
+        }
+        preempted.retain(|(task, _)| self.state.jobs.get(&task.job).is_some_and(|job| job.key != spec.key));
+        Ok(self.planned(spec, (outcome, version), before, &living, first, preempted))
+    }
+
+    /// Instances with a placed life, and its spec's version.
+    fn placed(&self, job: &Job) -> BTreeMap<u32, u32> {
+        let placed = self.state.living(job).filter(|task| task.held_on().is_some());
+        placed.map(|task| (task.instance, self.state.spec_of(task).version)).collect()
+    }
+
+    fn command(&mut self, spec: &JobSpec) -> Result<(SubmitOutcome, u32), Refusal> {
+        let (author, message) = (String::new(), String::new());
+        let command = Command::Submit { spec: Box::new(spec.clone()), author, message };
+        let effects = self.event(&Event::Command { reply: ReplyTo(0), command });
+        let answer = effects.into_iter().find_map(|effect| match effect {
+            Effect::Reply { answer, .. } => Some(answer),
+            _ => None,
+        });
+        match answer {
+            Some(Err(refusal)) => Err(refusal),
+            Some(Ok(Answer::Submitted { version, outcome, .. })) => Ok((outcome, version)),
+            // invariant: a submission is answered by nothing else.
+            other => unreachable!("a submission was answered with {other:?}"),
+        }
+    }
+
+    fn event(&mut self, event: &Event) -> Vec<Effect> {
+        let decision = self.decider.decide(&self.state, &self.live, event, self.now);
+        self.take(&decision.mutations);
+        decision.effects
+    }
+
+    /// False: nothing came of it.
+    fn tick(&mut self) -> bool {
+        let decision = self.decider.decide(&self.state, &self.live, &Event::Tick, self.now);
+        self.take(&decision.mutations);
+        !decision.mutations.is_empty()
+    }
+
+    fn take(&mut self, mutations: &[Mutation]) {
+        for mutation in mutations {
+            self.state.apply_one(mutation, self.now.wall);
+            self.decider.observe(&self.state, mutation);
+        }
+    }
+
+    /// Places what can be; answers the tasks that are pushed aside for more, and where they are.
+    fn place(&mut self) -> Vec<(Task, AgentNo)> {
+        let mut victims = Vec::new();
+        for _ in 0..STEPS {
+            let (placed, hungry) = self.decider.place(&self.state, self.now);
+            self.take(&placed);
+            let moved = placed.iter().filter_map(|mutation| match mutation {
+                Mutation::TaskMoved { task, to: TaskState::Preempting, .. } => self.state.tasks.get(task),
+                _ => None,
+            });
+            victims.extend(moved.filter_map(|task| Some((task.clone(), task.held_on()?))));
+            if !hungry {
+                break;
+            }
+        }
+        victims
+    }
+
+    /// Its agent says that it stopped.
+    fn end(&mut self, task: TaskId, agent: AgentNo) {
+        let (state, reason, at) = (TaskState::Killed, Reason::Preempted, self.now.wall);
+        let report = Report { task, sequence: u64::MAX, state, at, reason, message: String::new() };
+        self.event(&Event::Reported { link: link_of(agent), report });
+    }
+
+    fn planned(
+        &self,
+        spec: &JobSpec,
+        (outcome, version): (SubmitOutcome, u32),
+        before: Option<Arc<Spec>>,
+        living: &BTreeMap<u32, u32>,
+        first: TaskId,
+        preempted: Vec<(Task, AgentNo)>,
+    ) -> Planned {
+        let (mut created, mut places) = (BTreeSet::new(), BTreeMap::<AgentNo, Vec<u32>>::new());
+        let (mut stopped, mut pending) = (BTreeSet::new(), Vec::new());
+        if let Some(job) = self.state.job(&spec.key) {
+            for task in job.tasks.range(first..).filter_map(|id| self.state.tasks.get(id)) {
+                if !living.contains_key(&task.instance) {
+                    created.insert(task.instance);
+                }
+                if let Some(agent) = task.held_on() {
+                    places.entry(agent).or_default().push(task.instance);
+                }
+            }
+            let stopping = self.state.living(job).filter(|task| task.state() == TaskState::Killing);
+            stopped.extend(stopping.map(|task| task.instance).filter(|instance| *instance >= spec.instances));
+            let connected = |agent| self.live.agents.contains_key(&agent);
+            pending = explain(&self.state, &self.bounds.place, &connected, job.id, self.now);
+        }
+        // A new version of what runs ends its lives, all or by and by.
+        let anew = !matches!(outcome, SubmitOutcome::Unchanged | SubmitOutcome::Scaled);
+        let anew = anew && spec.kind != JobKind::Cron && before.is_some();
+        let restarted = living.iter().filter(|(instance, old)| anew && **instance < spec.instances && **old < version);
+        Planned {
+            outcome,
+            version,
+            before,
+            created: created.into_iter().collect(),
+            restarted: restarted.map(|(instance, _)| *instance).collect(),
+            stopped: stopped.into_iter().collect(),
+            places,
+            preempted,
+            pending,
+        }
+    }
+}
+
+fn link_of(agent: AgentNo) -> LinkId {
+    LinkId(u64::from(agent.0))
+}
+
+#[cfg(test)]
+mod tests;

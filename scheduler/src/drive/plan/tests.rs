@@ -1,0 +1,116 @@
+//! Plans held against what the pulse then does.
+
+use dawn_proto::Epoch;
+use dawn_proto::v1::{self, Tier};
+
+use super::*;
+use crate::drive::Pulse;
+use crate::wire::sample::{registered, wire_spec};
+use crate::wire::{digest, parse_job_spec};
+
+const NOW: Now = Now { wall: dawn_proto::Timestamp(1_800_000_000_000), mono_ms: 1_000 };
+
+fn service(name: &str, instances: u32, change: impl FnOnce(&mut v1::JobSpec)) -> JobSpec {
+    let mut wire = wire_spec(name, JobKind::Service, instances);
+    change(&mut wire);
+    parse_job_spec(wire).unwrap()
+}
+
+/// A leader with so many agents of four cpus.
+fn pulse(agents: u64) -> Pulse {
+    let mut pulse = Pulse::new(State::default(), Settings::default(), PulseSettings::default());
+    pulse.step([Event::Elected { epoch: Epoch(1), fresh_cluster_id: "c".into() }], NOW);
+    pulse.step((1..=agents).map(|agent| registered(agent, agent, vec![])), NOW);
+    pulse
+}
+
+fn submit(pulse: &mut Pulse, spec: &JobSpec) {
+    let (author, message) = (String::new(), String::new());
+    let command = Command::Submit { spec: Box::new(spec.clone()), author, message };
+    pulse.step([Event::Command { reply: ReplyTo(1), command }], NOW);
+}
+
+fn trial(pulse: &Pulse) -> Trial {
+    let connected = pulse.live().agents.keys().copied().collect();
+    Trial::new(pulse.state().clone(), &connected, &Settings::default(), &PulseSettings::default(), NOW)
+}
+
+#[test]
+fn a_plan_is_what_happens_and_changes_nothing() {
+    let mut pulse = pulse(3);
+    submit(&mut pulse, &service("other", 5, |_| {}));
+    let before = digest(pulse.state());
+    let spec = service("web", 10, |_| {});
+    let planned = trial(&pulse).submit(&spec).unwrap();
+    assert_eq!(digest(pulse.state()), before);
+    assert_eq!((planned.outcome, planned.version), (SubmitOutcome::Created, 1));
+    assert_eq!(planned.created, (0..10).collect::<Vec<_>>());
+    assert!(planned.pending.is_empty() && planned.preempted.is_empty() && planned.before.is_none());
+
+    submit(&mut pulse, &spec);
+    let mut places = BTreeMap::<AgentNo, Vec<u32>>::new();
+    for task in pulse.state().living(pulse.state().job(&spec.key).unwrap()) {
+        places.entry(task.held_on().unwrap()).or_default().push(task.instance);
+    }
+    assert_eq!(planned.places, places, "the same code decides the same");
+}
+
+#[test]
+fn what_would_wait_is_said_with_the_reasons_of_why() {
+    let pulse = pulse(1);
+    let planned = trial(&pulse).submit(&service("web", 10, |_| {})).unwrap();
+    // Four cpus, half of one each.
+    assert_eq!(planned.places.values().map(Vec::len).sum::<usize>(), 8);
+    let [class] = &planned.pending[..] else { panic!("{:?}", planned.pending) };
+    assert_eq!(class.instances, [8, 9]);
+    assert!(class.to_string().contains("none of 1 agents fits"), "{class}");
+    let none =
+        Trial::new(pulse.state().clone(), &BTreeSet::new(), &Settings::default(), &PulseSettings::default(), NOW)
+            .submit(&service("web", 1, |_| {}))
+            .unwrap();
+    assert!(none.places.is_empty() && none.pending.len() == 1, "nobody is connected");
+}
+
+#[test]
+fn victims_are_named_and_their_room_is_used() {
+    let mut pulse = pulse(1);
+    submit(&mut pulse, &service("filler", 8, |_| {}));
+    let important = service("web", 2, |wire| wire.tier = Tier::Production.into());
+    let planned = trial(&pulse).submit(&important).unwrap();
+    assert_eq!(planned.preempted.len(), 2);
+    assert!(planned.preempted.iter().all(|(task, _)| pulse.state().tasks[&task.id].job == task.job));
+    assert_eq!(planned.places.values().flatten().copied().collect::<Vec<_>>(), [0, 1]);
+    assert!(planned.pending.is_empty());
+}
+
+#[test]
+fn scaling_leaves_the_rest_alone_and_a_refusal_is_said() {
+    let mut pulse = pulse(2);
+    submit(&mut pulse, &service("web", 4, |_| {}));
+    let same = trial(&pulse).submit(&service("web", 4, |_| {})).unwrap();
+    assert_eq!((same.outcome, same.created.len(), same.restarted.len()), (SubmitOutcome::Unchanged, 0, 0));
+    let more = trial(&pulse).submit(&service("web", 6, |_| {})).unwrap();
+    assert_eq!((more.outcome, &more.created[..], more.restarted.len()), (SubmitOutcome::Scaled, &[4, 5][..], 0));
+    let less = trial(&pulse).submit(&service("web", 3, |_| {})).unwrap();
+    assert_eq!((&less.stopped[..], less.created.len()), (&[3][..], 0));
+    assert!(less.before.is_some_and(|spec| spec.job.instances == 4));
+    let quota = Command::SetQuota {
+        role: "ann".into(),
+        guarantee: None,
+        limit: Some(crate::model::Bounds([Some(3_000), None, None, None])),
+        weight: None,
+        author: String::new(),
+    };
+    pulse.step([Event::Command { reply: ReplyTo(2), command: quota }], NOW);
+    let refused = trial(&pulse).submit(&service("web", 8, |_| {})).unwrap_err();
+    assert!(refused.to_string().contains("more than its limit"), "{refused}");
+}
+
+#[test]
+fn plans_of_several_jobs_see_each_other() {
+    let mut both = trial(&pulse(1));
+    both.submit(&service("first", 6, |_| {})).unwrap();
+    let second = both.submit(&service("second", 6, |_| {})).unwrap();
+    assert_eq!(second.places.values().map(Vec::len).sum::<usize>(), 2);
+    assert_eq!(second.pending[0].instances.len(), 4);
+}

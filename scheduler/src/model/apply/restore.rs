@@ -1,0 +1,92 @@
+//! What a restore changes, and tasks that come back from agents.
+
+use std::sync::Arc;
+
+use dawn_proto::v1::Reason;
+use dawn_proto::{SpecId, TaskState, Timestamp};
+
+use crate::model::{
+    Job, JobId, Place, RestoreMutation, Restored, Restores, Spec, State, Status, Task, Transition, Version,
+};
+
+impl State {
+    pub(super) fn apply_restore(&mut self, mutation: &RestoreMutation, at: Timestamp) {
+        match mutation {
+            RestoreMutation::Restored(restored) => self.restore(restored),
+            RestoreMutation::Over => self.restores.waiting = false,
+            RestoreMutation::SpecAdopted { job, spec, current } => self.adopt_spec(*job, spec, *current, at),
+            RestoreMutation::TaskAdopted { .. } => self.adopt_task(mutation, at),
+        }
+    }
+
+    fn restore(&mut self, restored: &Restored) {
+        self.next_task = self.next_task.max(restored.next_task);
+        self.next_spec = self.next_spec.max(restored.next_spec);
+        self.restores.waiting = true;
+        self.restores.kept.push(restored.clone());
+        if self.restores.kept.len() > Restores::KEPT {
+            self.restores.kept.remove(0);
+        }
+    }
+
+    /// A spec that no version names is kept by its tasks alone: it is used only once they are adopted.
+    fn adopt_spec(&mut self, id: JobId, spec: &Arc<Spec>, current: bool, at: Timestamp) {
+        assert!(self.restores.kept.iter().any(|one| spec.id < one.next_spec), "{} was never lost", spec.id);
+        assert!(!self.specs.contains_key(&spec.id), "{} is adopted twice", spec.id);
+        if !self.jobs.contains_key(&id) {
+            self.make_job(id, spec.job.key.clone(), at);
+        }
+        self.specs.insert(spec.id, spec.clone());
+        if !current {
+            return;
+        }
+        self.use_spec(spec.id);
+        let mut oldest = None;
+        self.change_job(id, |job| {
+            let message = "found on an agent after a restore".to_string();
+            let version = Version { version: spec.version, spec: spec.id, at, author: String::new(), message };
+            job.versions.push_back(version);
+            (job.ended, job.settled) = (None, 0);
+            job.stopped.clear();
+            if job.versions.len() > Job::KEPT_VERSIONS {
+                oldest = job.versions.pop_front();
+            }
+        });
+        if let Some(oldest) = oldest {
+            self.drop_spec(oldest.spec);
+        }
+    }
+
+    fn adopt_task(&mut self, adopted: &RestoreMutation, at: Timestamp) {
+        let RestoreMutation::TaskAdopted { task: id, job, spec, instance, attempt, run_at, agent, ports, state } =
+            adopted
+        else {
+            unreachable!("adopt_task is called for TaskAdopted alone");
+        };
+        assert!(*id < self.next_task && !self.tasks.contains_key(id), "{id} is adopted twice, or never was made");
+        self.use_spec(SpecId(spec.0));
+        let place = Place { agent: *agent, ports: ports.clone() };
+        let status = match state {
+            TaskState::Assigned => Some(Status::Assigned(place)),
+            to => Status::Assigned(place).moved(*to),
+        };
+        let status = status.unwrap_or_else(|| panic!("{id} can't be adopted in {state:?}"));
+        let first = Transition { to: *state, at, reason: Reason::Restored, message: "".into() };
+        let task = Task {
+            id: *id,
+            job: *job,
+            spec: *spec,
+            instance: *instance,
+            attempt: *attempt,
+            failures: 0,
+            run_at: *run_at,
+            status,
+            history: Task::history_from(first),
+        };
+        let job = self.job_mut(*job);
+        job.tasks.insert(*id);
+        job.slots.insert((*run_at, *instance, *id));
+        self.index_task(&task);
+        self.tasks.insert(*id, task);
+    }
+}

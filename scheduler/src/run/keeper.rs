@@ -1,0 +1,147 @@
+//! The journal's home as operators see it: read without changing it, by this scheduler or from outside.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use dawn_proto::v1;
+use futures_util::future::BoxFuture;
+use tokio::sync::{Notify, mpsc};
+
+use super::RunError;
+use super::verify::Verifier;
+use crate::api::{Entries, Keeper};
+use crate::drive::Follower;
+use crate::etcd::{self, EtcdConfig, Store};
+use crate::journal;
+use crate::wire;
+
+/// Entries sent at once, and such portions on their way.
+const PORTION: usize = 256;
+const PORTIONS: usize = 4;
+
+/// Where a journal lies.
+#[derive(Clone, Debug)]
+pub enum Place {
+    Directory(PathBuf),
+    Etcd(EtcdConfig),
+}
+
+/// The same, opened.
+#[derive(Clone)]
+pub enum Source {
+    Directory(PathBuf),
+    Etcd(Store),
+}
+
+impl Source {
+    /// # Errors
+    /// When etcd can't be reached, or the prefix is not Dawn's.
+    pub async fn open(place: &Place) -> Result<Source, RunError> {
+        match place {
+            Place::Directory(dir) => Ok(Source::Directory(dir.clone())),
+            Place::Etcd(config) => Ok(Source::Etcd(Store::connect(config).await?)),
+        }
+    }
+
+    /// Sends the records from one index to the other (0: the end as of now).
+    pub fn entries(&self, from: u64, to: u64) -> Entries {
+        let (sender, entries) = mpsc::channel(PORTIONS);
+        let to = if to == 0 { u64::MAX } else { to };
+        match self.clone() {
+            Source::Directory(dir) => _ = tokio::task::spawn_blocking(move || from_files(&dir, from, to, &sender)),
+            Source::Etcd(store) => _ = tokio::spawn(from_etcd(store, from, to, sender)),
+        }
+        entries
+    }
+}
+
+type Sender = mpsc::Sender<Result<v1::JournalEntries, String>>;
+
+fn from_files(dir: &std::path::Path, from: u64, to: u64, sender: &Sender) {
+    let mut portion = v1::JournalEntries::default();
+    let read = journal::visit(dir, from, &mut |state, batch| {
+        if batch.index > to {
+            return ControlFlow::Break(());
+        }
+        let entries = wire::journal_entries(state, batch);
+        if batch.index >= from {
+            portion.entries.extend(entries);
+        }
+        let is_full = portion.entries.len() >= PORTION;
+        match is_full && sender.blocking_send(Ok(std::mem::take(&mut portion))).is_err() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    });
+    // Whoever asked may have gone.
+    _ = sender.blocking_send(Ok(portion));
+    if let Err(error) = read {
+        _ = sender.blocking_send(Err(error.to_string()));
+    }
+}
+
+async fn from_etcd(store: Store, from: u64, to: u64, sender: Sender) {
+    let read = async {
+        let (mut reader, mut state) = etcd::Reader::open(&store).await?;
+        loop {
+            let batches = reader.next().await?;
+            let mut portion = v1::JournalEntries::default();
+            let is_over = batches.last().is_none_or(|last| last.index >= to);
+            for batch in batches.iter().filter(|batch| batch.index <= to) {
+                let entries = wire::journal_entries(&mut state, batch);
+                if batch.index >= from {
+                    portion.entries.extend(entries);
+                }
+            }
+            if sender.send(Ok(portion)).await.is_err() || is_over {
+                return Ok::<(), etcd::EtcdError>(());
+            }
+        }
+    };
+    if let Err(error) = read.await {
+        _ = sender.send(Err(error.to_string())).await;
+    }
+}
+
+/// Of a scheduler at work.
+pub(super) struct HomeKeeper {
+    pub follower: Arc<Follower>,
+    pub source: Source,
+    pub leave: Arc<Notify>,
+    pub verifier: Arc<Verifier>,
+}
+
+impl Keeper for HomeKeeper {
+    fn backup(&self) -> BoxFuture<'static, Result<Vec<Vec<u8>>, String>> {
+        let follower = self.follower.clone();
+        Box::pin(async move {
+            let made = tokio::task::spawn_blocking(move || {
+                follower.read(|state| journal::backup_pieces(state, now_ms(), env!("CARGO_PKG_VERSION")))
+            });
+            let made =
+                made.await.map_err(|_| "taking the backup panicked; the scheduler's log says why".to_string())?;
+            made.ok_or_else(|| "a part of the state is above 4 GiB".to_string())
+        })
+    }
+
+    fn journal(&self, from: u64, to: u64) -> Entries {
+        self.source.entries(from, to)
+    }
+
+    fn verify(&self) -> BoxFuture<'static, Result<v1::VerifyResponse, String>> {
+        let verifier = self.verifier.clone();
+        Box::pin(async move { verifier.verify().await })
+    }
+
+    fn leave(&self) {
+        self.leave.notify_one();
+    }
+}
+
+/// The wall clock, in milliseconds.
+pub(super) fn now_ms() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
+}

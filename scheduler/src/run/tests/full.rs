@@ -1,0 +1,56 @@
+//! etcd out of space under a whole scheduler: writes are refused by that name, and go on once there is room.
+
+use std::time::Duration;
+
+use dawn_proto::v1;
+use etcd_client::{AlarmAction, AlarmType, CompactionOptions, DeleteOptions};
+use tonic::Code;
+
+use super::standby::cluster;
+use super::{DEADLINE, key, service};
+use crate::etcd::fixture::{etcd_with, store};
+
+fn named(name: &str) -> v1::JobSpec {
+    v1::JobSpec { key: Some(v1::JobKey { name: name.into(), ..key() }), ..service(1) }
+}
+
+fn request(name: &str) -> v1::SubmitJobRequest {
+    v1::SubmitJobRequest { spec: Some(named(name)), ..Default::default() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_etcd_is_named_to_clients_and_writes_go_on_after_room_was_made() {
+    let Some(etcd) = etcd_with(&["--quota-backend-bytes", "4000000"]) else { return };
+    let mut leader = cluster(&etcd.config).await;
+    leader.until_info("it to lead", |info| info.leader && info.epoch > 0).await;
+    leader.submit(service(1)).await;
+    let store = store(&etcd.config).await;
+    let mut kv = store.client.kv_client();
+    for n in 0..100 {
+        if kv.put(format!("/filler/{n}"), vec![7u8; 200_000], None).await.is_err() {
+            break;
+        }
+    }
+    // The one that meets the full disk waits; whoever comes after it is told.
+    let mut client = leader.client.clone();
+    let first = tokio::spawn(async move { client.submit_job(request("first")).await });
+    let info = leader.until_info("trouble to be told", |info| !info.trouble.is_empty()).await;
+    assert!(info.trouble.contains("out of space") && info.trouble.contains("defrag"), "{}", info.trouble);
+    let refused = leader.client.submit_job(request("second")).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable);
+    assert!(refused.message().contains("takes no writes now: etcd is out of space"), "{refused:?}");
+    assert_eq!(leader.job().await.summary.unwrap().instances, 1, "reads are answered");
+
+    let all = Some(DeleteOptions::new().with_prefix());
+    let deleted = kv.delete("/filler/", all).await.unwrap();
+    let revision = deleted.header().unwrap().revision();
+    let mut client = store.client.clone();
+    client.compact(revision, Some(CompactionOptions::new().with_physical())).await.unwrap();
+    client.defragment().await.unwrap();
+    client.alarm(AlarmAction::Deactivate, AlarmType::Nospace, None).await.unwrap();
+    let first = tokio::time::timeout(DEADLINE + Duration::from_secs(20), first).await.unwrap().unwrap();
+    assert_eq!(first.unwrap().into_inner().version, 1, "the one that waited is done");
+    leader.until_info("the trouble to be over", |info| info.trouble.is_empty()).await;
+    leader.submit(named("second")).await;
+    leader.stop().await;
+}

@@ -1,0 +1,83 @@
+//! The journal's records with what their numbers mean, for people who read it.
+
+use dawn_proto::v1;
+use dawn_proto::{AgentId, JobKey, TaskId};
+
+use super::batch_to_wire;
+use crate::model::{AgentNo, Batch, JobId, Mutation, RestoreMutation, State};
+
+/// What a mutation is about.
+#[derive(Default)]
+struct Subject {
+    job: Option<JobKey>,
+    task: Option<TaskId>,
+    agent: Option<AgentId>,
+}
+
+/// Applies the batch to the state before it, record by record, and answers each with its subject.
+///
+/// # Panics
+/// As [`State::apply`].
+pub fn journal_entries(state: &mut State, batch: &Batch) -> Vec<v1::JournalEntry> {
+    let records = batch_to_wire(batch).records;
+    let mut entries = Vec::with_capacity(records.len());
+    for (mutation, record) in batch.mutations.iter().zip(records) {
+        let Subject { job, task, agent } = subject(state, mutation);
+        entries.push(v1::JournalEntry {
+            index: batch.index,
+            epoch: batch.epoch.0,
+            at_ms: batch.at.0,
+            record: Some(record),
+            job: job.map(|job| job.to_string()).unwrap_or_default(),
+            task_id: task.map(|task| task.0),
+            agent_id: agent.map(|agent| agent.to_string()).unwrap_or_default(),
+        });
+        state.apply_one(mutation, batch.at);
+    }
+    state.seal(batch);
+    entries
+}
+
+/// `state` has everything before the mutation.
+fn subject(state: &State, mutation: &Mutation) -> Subject {
+    match mutation {
+        Mutation::JobMade { key, .. } => Subject { job: Some(key.clone()), ..Subject::default() },
+        Mutation::JobVersioned { job, .. }
+        | Mutation::JobEnded { job, .. }
+        | Mutation::InstancesStopped { job, .. }
+        | Mutation::JobSettled { job, .. }
+        | Mutation::JobForgotten { job }
+        | Mutation::Ticked { job, .. } => of_job(state, *job),
+        Mutation::TaskMade { task, job, .. } => Subject { task: Some(*task), ..of_job(state, *job) },
+        Mutation::TaskAssigned { task, agent, .. } | Mutation::Nominated { task, agent, .. } => {
+            Subject { agent: of_agent(state, *agent).agent, ..of_task(state, *task) }
+        }
+        Mutation::TaskMoved { task, .. } | Mutation::TaskForgotten { task } => of_task(state, *task),
+        Mutation::AgentSeen { id, .. } => Subject { agent: Some(id.clone()), ..Subject::default() },
+        Mutation::AgentMoved { agent, .. }
+        | Mutation::AgentForgotten { agent }
+        | Mutation::AgentAvoided { agent, .. } => of_agent(state, *agent),
+        Mutation::Restore(RestoreMutation::SpecAdopted { spec, .. }) => {
+            Subject { job: Some(spec.job.key.clone()), ..Subject::default() }
+        }
+        Mutation::Restore(RestoreMutation::TaskAdopted { task, job, agent, .. }) => {
+            Subject { task: Some(*task), agent: of_agent(state, *agent).agent, ..of_job(state, *job) }
+        }
+        _ => Subject::default(),
+    }
+}
+
+fn of_job(state: &State, job: JobId) -> Subject {
+    Subject { job: state.jobs.get(&job).map(|job| job.key.clone()), ..Subject::default() }
+}
+
+fn of_agent(state: &State, agent: AgentNo) -> Subject {
+    Subject { agent: state.agents.get(&agent).map(|agent| agent.id.clone()), ..Subject::default() }
+}
+
+fn of_task(state: &State, id: TaskId) -> Subject {
+    let Some(task) = state.tasks.get(&id) else { return Subject { task: Some(id), ..Subject::default() } };
+    let agent = task.status.place().map(|place| place.agent);
+    let agent = agent.and_then(|agent| of_agent(state, agent).agent);
+    Subject { task: Some(id), agent, ..of_job(state, task.job) }
+}

@@ -1,0 +1,116 @@
+//! Restores and adopted tasks, both ways, and tasks as agents describe them.
+
+use std::sync::Arc;
+
+use dawn_proto::v1::restore_record::Record as Wire;
+use dawn_proto::v1::{self, TaskState};
+use dawn_proto::{Epoch, SpecId, TaskId, Timestamp};
+
+use super::batch::{name, port_numbers, spec_from_wire, spec_to_wire};
+use super::{WireError, port_number, report};
+use crate::model::{AgentNo, Description, JobId, RestoreMutation, Restored, Restores, Spec};
+
+pub(super) fn restore_to_wire(mutation: &RestoreMutation) -> v1::RestoreRecord {
+    let record = match mutation {
+        RestoreMutation::Restored(restored) => Wire::Restored(restored_to_wire(restored)),
+        RestoreMutation::Over => Wire::Over(v1::RestoreOver {}),
+        RestoreMutation::SpecAdopted { job, spec, current } => Wire::SpecAdopted(v1::SpecAdopted {
+            job_id: job.0,
+            spec_id: spec.id.0,
+            version: spec.version,
+            spec: Some(spec_to_wire(spec)),
+            current: *current,
+        }),
+        RestoreMutation::TaskAdopted { task, job, spec, instance, attempt, run_at, agent, ports, state } => {
+            Wire::TaskAdopted(v1::TaskAdopted {
+                task_id: task.0,
+                job_id: job.0,
+                spec_id: spec.0,
+                instance: *instance,
+                attempt: *attempt,
+                run_at_ms: run_at.0,
+                agent_no: agent.0,
+                ports: ports.iter().map(|port| u32::from(*port)).collect(),
+                state: (*state).into(),
+            })
+        }
+    };
+    v1::RestoreRecord { record: Some(record) }
+}
+
+pub(super) fn restore_from_wire(wire: v1::RestoreRecord) -> Result<RestoreMutation, WireError> {
+    let newer = || WireError::new("restore", "is of a kind this version does not know; a newer one wrote it");
+    Ok(match wire.record.ok_or_else(newer)? {
+        Wire::Restored(restored) => RestoreMutation::Restored(restored_from_wire(&restored)),
+        Wire::Over(_) => RestoreMutation::Over,
+        Wire::SpecAdopted(adopted) => RestoreMutation::SpecAdopted {
+            job: JobId(adopted.job_id),
+            spec: Arc::new(spec_from_wire(adopted.spec_id, adopted.version, adopted.spec)?),
+            current: adopted.current,
+        },
+        Wire::TaskAdopted(adopted) => RestoreMutation::TaskAdopted {
+            task: TaskId(adopted.task_id),
+            job: JobId(adopted.job_id),
+            spec: SpecId(adopted.spec_id),
+            instance: adopted.instance,
+            attempt: adopted.attempt,
+            run_at: Timestamp(adopted.run_at_ms),
+            agent: AgentNo(adopted.agent_no),
+            ports: port_numbers(&adopted.ports)?,
+            state: name::<TaskState>("state", adopted.state)?,
+        },
+    })
+}
+
+fn restored_to_wire(restored: &Restored) -> v1::Restored {
+    v1::Restored {
+        at_ms: restored.at.0,
+        epoch: restored.epoch.0,
+        first_lost_task_id: restored.first_lost_task.0,
+        next_task_id: restored.next_task.0,
+        next_spec_id: restored.next_spec.0,
+    }
+}
+
+fn restored_from_wire(wire: &v1::Restored) -> Restored {
+    Restored {
+        at: Timestamp(wire.at_ms),
+        epoch: Epoch(wire.epoch),
+        first_lost_task: TaskId(wire.first_lost_task_id),
+        next_task: TaskId(wire.next_task_id),
+        next_spec: SpecId(wire.next_spec_id),
+    }
+}
+
+/// None where nothing was ever restored.
+pub(super) fn restores_to_wire(restores: &Restores) -> Option<v1::RestoreSnapshot> {
+    let restored = restores.kept.iter().map(restored_to_wire).collect();
+    (*restores != Restores::default()).then_some(v1::RestoreSnapshot { restored, waiting: restores.waiting })
+}
+
+pub(super) fn restores_from_wire(wire: v1::RestoreSnapshot) -> Restores {
+    Restores { kept: wire.restored.iter().map(restored_from_wire).collect(), waiting: wire.waiting }
+}
+
+/// Reads what an agent says a task is.
+///
+/// # Errors
+/// Names the field that can't be right; of a task that an older agent started, its spec.
+pub fn description(wire: v1::TaskDescription) -> Result<Description, WireError> {
+    let report = report(wire.report.ok_or_else(|| WireError::new("report", "is missing"))?)?;
+    let spec: Spec = spec_from_wire(wire.spec_id, wire.version, wire.spec)?;
+    let of_name = |name: &str| wire.ports.iter().find(|port| port.name == name);
+    let ports = spec.job.ports.iter().map(|port| {
+        let found = of_name(&port.name);
+        let found = found.ok_or_else(|| WireError::new("ports", format!("{:?} is missing", port.name)))?;
+        port_number("ports", found.port)
+    });
+    Ok(Description {
+        ports: ports.collect::<Result<_, _>>()?,
+        report,
+        instance: wire.instance,
+        attempt: wire.attempt,
+        run_at: Timestamp(wire.run_at_ms),
+        spec: Arc::new(spec),
+    })
+}
