@@ -8,6 +8,7 @@ use dawn_proto::{JobKey, Resources};
 use prost::Message;
 
 use super::parse_schedule;
+use crate::decide::place::whole_regex;
 use crate::model::{Affinity, Constraint, CronPolicy, JobSpec, Near, PortDemand, RestartPolicy, Rule, Spread};
 
 /// Checks a spec from outside, fills in defaults, and parses it.
@@ -15,7 +16,24 @@ use crate::model::{Affinity, Constraint, CronPolicy, JobSpec, Near, PortDemand, 
 /// # Errors
 /// Everything that is wrong, by field.
 pub fn parse_job_spec(spec: v1::JobSpec) -> Result<JobSpec, Vec<FieldError>> {
-    stored_job_spec(&validate::job_spec(spec)?)
+    let parsed = stored_job_spec(&validate::job_spec(spec)?)?;
+    let errors = wrong_expressions(&parsed);
+    if errors.is_empty() { Ok(parsed) } else { Err(errors) }
+}
+
+/// Regular expressions that are none, or would take too much. Only looked for at the door: what is in a journal stays
+/// readable.
+fn wrong_expressions(spec: &JobSpec) -> Vec<FieldError> {
+    let constraints = spec.constraints.iter().enumerate().map(|(i, rule)| (format!("constraints[{i}].regex"), rule));
+    let wishes = spec.affinities.iter().enumerate().filter_map(|(i, affinity)| match &affinity.near {
+        Near::Attribute(rule) => Some((format!("affinities[{i}].attribute.regex"), rule)),
+        Near::Job { .. } => None,
+    });
+    let wrong = constraints.chain(wishes).filter_map(|(path, constraint)| match &constraint.rule {
+        Rule::Regex(expression) => Some(FieldError { path, message: whole_regex(expression).err()?.to_string() }),
+        _ => None,
+    });
+    wrong.collect()
 }
 
 /// Parses a spec that was checked before: from the journal.
