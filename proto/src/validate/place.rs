@@ -23,6 +23,7 @@ pub(super) fn check(spec: &mut JobSpec, errors: &mut Errors) {
     for (i, affinity) in spec.affinities.iter_mut().enumerate() {
         one_affinity(&format!("affinities[{i}]"), affinity, errors);
     }
+    neighbours(spec, errors);
     spreads(spec, errors);
     let dedicated = &spec.dedicated;
     if !dedicated.is_empty() && (dedicated.len() > MAX_VALUE_BYTES || dedicated.chars().any(char::is_control)) {
@@ -141,6 +142,32 @@ fn limited(spec: &JobSpec, i: usize, attribute: &str, values: usize, errors: &mu
                 spec.instances
             );
             errors.at(format!("constraints[{j}].limit"), message);
+        }
+    }
+}
+
+/// Rules about neighbours that no agent can ever satisfy together.
+fn neighbours(spec: &JobSpec, errors: &mut Errors) {
+    let rules: Vec<(usize, &Affinity)> =
+        spec.affinities.iter().enumerate().filter(|(_, affinity)| affinity.required).collect();
+    for (at, (i, one)) in rules.iter().enumerate() {
+        let Some(Target::Job(job)) = &one.target else { continue };
+        let against = rules[at + 1..].iter().find(|(_, other)| {
+            other.target == one.target && other.topology == one.topology && (other.weight > 0) != (one.weight > 0)
+        });
+        if let Some((j, _)) = against {
+            let message = format!("contradiction: affinities[{i}] says the opposite about the same job");
+            errors.at(format!("affinities[{j}]"), message);
+        }
+        let own = spec.key.as_ref() == Some(job) && one.weight > 0 && one.topology == HOST;
+        let limit = spec.constraints.iter().find_map(|constraint| match constraint.rule {
+            Some(Rule::Limit(limit)) if constraint.attribute == HOST => Some(limit),
+            _ => None,
+        });
+        if let Some(limit) = limit.filter(|limit| own && *limit < spec.instances) {
+            let message =
+                format!("contradiction: all {} instances on one host, and at most {limit} there", spec.instances);
+            errors.at(format!("affinities[{i}]"), message);
         }
     }
 }

@@ -56,8 +56,9 @@ impl State {
             Mutation::JobSettled { job, to } => self.change_job(*job, |job| job.settled = *to),
             Mutation::JobForgotten { job } => self.forget_job(*job),
             Mutation::TaskMade { .. } => self.make_task(mutation, at),
-            Mutation::TaskAssigned { task, agent, ports } => {
-                let status = Status::Assigned(Place { agent: *agent, ports: ports.clone() });
+            Mutation::TaskAssigned { task, agent, ports, devices } => {
+                let place = Place { agent: *agent, ports: ports.clone(), devices: devices.clone() };
+                let status = Status::Assigned(place);
                 self.move_task(*task, at, Reason::None, "".into(), |_| Some(status));
             }
             Mutation::TaskMoved { task, to, reason, message } => {

@@ -76,6 +76,7 @@ pub enum Mutation {
         task: TaskId,
         agent: AgentNo,
         ports: Box<[u16]>,
+        devices: Box<[u16]>,
     },
     /// Any other move of the table.
     TaskMoved {

@@ -11,6 +11,18 @@ pub struct Place {
     pub agent: AgentNo,
     /// In the order of the spec's ports.
     pub ports: Box<[u16]>,
+    /// Numbers of the gpu devices it has, or has a share of.
+    pub devices: Box<[u16]>,
+}
+
+impl Place {
+    /// Its ports, of which the spec has so many, and its devices. Older journals have the devices behind the ports.
+    pub fn numbers(&self, ports: usize) -> (&[u16], &[u16]) {
+        match self.devices.is_empty() && self.ports.len() > ports {
+            true => self.ports.split_at(ports),
+            false => (&self.ports, &self.devices),
+        }
+    }
 }
 
 /// A task's state with what belongs to it.

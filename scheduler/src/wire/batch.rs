@@ -117,11 +117,12 @@ fn task_record(mutation: &Mutation) -> Wire {
                 reason: (*reason).into(),
             })
         }
-        Mutation::TaskAssigned { task, agent, ports } => Wire::TaskMoved(v1::TaskMoved {
+        Mutation::TaskAssigned { task, agent, ports, devices } => Wire::TaskMoved(v1::TaskMoved {
             task_id: task.0,
             to: TaskState::Assigned.into(),
             agent_no: agent.0,
             ports: ports.iter().map(|port| u32::from(*port)).collect(),
+            devices: devices.iter().map(|device| u32::from(*device)).collect(),
             ..Default::default()
         }),
         Mutation::TaskMoved { task, to, reason, message } => Wire::TaskMoved(v1::TaskMoved {
@@ -223,7 +224,8 @@ fn task_moved(moved: v1::TaskMoved) -> Result<Mutation, WireError> {
     let task = TaskId(moved.task_id);
     let to = name::<TaskState>("to", moved.to)?;
     if to == TaskState::Assigned {
-        return Ok(Mutation::TaskAssigned { task, agent: AgentNo(moved.agent_no), ports: port_numbers(&moved.ports)? });
+        let (ports, devices) = (port_numbers(&moved.ports)?, device_numbers(&moved.devices)?);
+        return Ok(Mutation::TaskAssigned { task, agent: AgentNo(moved.agent_no), ports, devices });
     }
     let reason = name::<Reason>("reason", moved.reason)?;
     Ok(Mutation::TaskMoved { task, to, reason, message: moved.message.into() })
@@ -247,6 +249,13 @@ pub(super) fn agent_seen(seen: v1::AgentSeen) -> Result<Mutation, WireError> {
 
 pub(super) fn port_numbers(ports: &[u32]) -> Result<Box<[u16]>, WireError> {
     ports.iter().map(|port| port_number("ports", *port)).collect()
+}
+
+pub(super) fn device_numbers(devices: &[u32]) -> Result<Box<[u16]>, WireError> {
+    let number = |device: &u32| {
+        u16::try_from(*device).map_err(|_| WireError::new("devices", format!("{device} is no device's number")))
+    };
+    devices.iter().map(number).collect()
 }
 
 pub(super) fn job_key(key: Option<&v1::JobKey>) -> Result<JobKey, WireError> {

@@ -6,7 +6,7 @@ use dawn_proto::v1::{self, NodeState, Reason, TickOutcome};
 use dawn_proto::{Epoch, SpecId, TaskId, TaskState, Timestamp};
 use prost::Message;
 
-use super::batch::{agent_seen, job_key, name, port_numbers, spec_from_wire, spec_to_wire};
+use super::batch::{agent_seen, device_numbers, job_key, name, port_numbers, spec_from_wire, spec_to_wire};
 use super::flow::{flow_from_wire, flow_to_wire};
 use super::restore::{restores_from_wire, restores_to_wire};
 use super::view::transition_to_wire;
@@ -151,6 +151,7 @@ fn task_to_wire(task: &Task) -> v1::TaskSnapshot {
         placed: place.is_some(),
         agent_no: place.map_or(0, |place| place.agent.0),
         ports: place.into_iter().flat_map(|place| &place.ports).map(|port| u32::from(*port)).collect(),
+        devices: place.into_iter().flat_map(|place| &place.devices).map(|device| u32::from(*device)).collect(),
         history: task.history.iter().map(transition_to_wire).collect(),
         nominated: nominated.is_some(),
         nominated_agent_no: nominated.map_or(0, |(agent, _)| agent.0),
@@ -297,7 +298,8 @@ fn job_from_wire(wire: v1::JobSnapshot) -> Result<Job, WireError> {
 }
 
 fn task_from_wire(wire: v1::TaskSnapshot) -> Result<Task, WireError> {
-    let place = Place { agent: AgentNo(wire.agent_no), ports: port_numbers(&wire.ports)? };
+    let (ports, devices) = (port_numbers(&wire.ports)?, device_numbers(&wire.devices)?);
+    let place = Place { agent: AgentNo(wire.agent_no), ports, devices };
     let place = wire.placed.then_some(place);
     let nominated = (AgentNo(wire.nominated_agent_no), Timestamp(wire.nominated_until_ms));
     let status = match name::<TaskState>("state", wire.state)? {

@@ -8,6 +8,7 @@ use dawn_proto::{JobKey, Resources, Timestamp};
 use prost::Message;
 
 use super::parse_schedule;
+use crate::decide::place::whole_regex;
 use crate::model::{Affinity, Constraint, CronPolicy, Dependency, FlowSpec, JobSpec, Near, PortDemand};
 use crate::model::{RestartPolicy, Rule, Spread};
 
@@ -17,13 +18,27 @@ use crate::model::{RestartPolicy, Rule, Spread};
 /// Everything that is wrong, by field.
 pub fn parse_job_spec(spec: v1::JobSpec) -> Result<JobSpec, Vec<FieldError>> {
     let parsed = stored_job_spec(&validate::job_spec(spec)?)?;
-    match &parsed.cron {
-        Some(cron) if cron.schedule.next_after(ANY_TIME).is_none() => {
-            let message = "never fires: there is no such day".to_string();
-            Err(vec![FieldError { path: "cron.schedule".to_string(), message }])
-        }
-        _ => Ok(parsed),
+    let mut errors = wrong_expressions(&parsed);
+    if parsed.cron.as_ref().is_some_and(|cron| cron.schedule.next_after(ANY_TIME).is_none()) {
+        let message = "never fires: there is no such day".to_string();
+        errors.push(FieldError { path: "cron.schedule".to_string(), message });
     }
+    if errors.is_empty() { Ok(parsed) } else { Err(errors) }
+}
+
+/// Regular expressions that are none, or would take too much. Only looked for at the door: what is in a journal stays
+/// readable.
+fn wrong_expressions(spec: &JobSpec) -> Vec<FieldError> {
+    let constraints = spec.constraints.iter().enumerate().map(|(i, rule)| (format!("constraints[{i}].regex"), rule));
+    let wishes = spec.affinities.iter().enumerate().filter_map(|(i, affinity)| match &affinity.near {
+        Near::Attribute(rule) => Some((format!("affinities[{i}].attribute.regex"), rule)),
+        Near::Job { .. } => None,
+    });
+    let wrong = constraints.chain(wishes).filter_map(|(path, constraint)| match &constraint.rule {
+        Rule::Regex(expression) => Some(FieldError { path, message: whole_regex(expression).err()?.to_string() }),
+        _ => None,
+    });
+    wrong.collect()
 }
 
 /// Schedules have no years: what does not fire after this never does.

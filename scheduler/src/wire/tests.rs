@@ -150,6 +150,24 @@ fn a_cron_expression_that_never_fires_is_refused_at_the_door_and_read_from_a_jou
 }
 
 #[test]
+fn an_expression_that_could_run_away_is_refused_at_the_door_and_still_read_from_a_journal() {
+    let regex = |expression: &str| v1::Constraint {
+        attribute: "rack".into(),
+        rule: Some(v1::constraint::Rule::Regex(expression.into())),
+    };
+    let mut spec = wire_spec("web", JobKind::Service, 1);
+    spec.constraints = vec![regex("r[0-9]+"), regex("((a{100}){100}){100}")];
+    let wish =
+        v1::Affinity { weight: 1, target: Some(v1::affinity::Target::Attribute(regex("a)|(b"))), ..Default::default() };
+    spec.affinities = vec![wish];
+    let errors = parse_job_spec(spec.clone()).unwrap_err();
+    let paths: Vec<&str> = errors.iter().map(|error| error.path.as_str()).collect();
+    assert_eq!(paths, ["constraints[1].regex", "affinities[0].attribute.regex"]);
+    assert!(errors.iter().all(|error| error.message.contains("is not valid or too large")), "{errors:?}");
+    stored_job_spec(&dawn_proto::validate::job_spec(spec).unwrap()).unwrap();
+}
+
+#[test]
 fn port_ranges_are_sorted_joined_and_checked() {
     let range = |first, last| v1::PortRange { first, last };
     let joined = ports_from_wire(&[range(200, 210), range(100, 110), range(111, 120), range(205, 230)]);

@@ -251,6 +251,16 @@ fn wishes_about_neighbours_and_spreads() {
     let nobody = Affinity { target: Some(Target::Job(v1_key("", "b", "c"))), ..near(1) };
     affinity(nobody, "affinities[0].job", "not valid");
 
+    let rule = |weight| Affinity { required: true, ..near(weight) };
+    let opposite = |spec: &mut JobSpec| spec.affinities = vec![rule(1), rule(-1)];
+    service(opposite, "affinities[1]", "affinities[0] says the opposite");
+    let crowded = |spec: &mut JobSpec| {
+        let own =
+            Affinity { weight: 1, required: true, target: spec.key.clone().map(Target::Job), ..Default::default() };
+        (spec.affinities, spec.constraints, spec.instances) = (vec![own], vec![limit("host", 1)], 2);
+    };
+    service(crowded, "affinities[0]", "all 2 instances on one host, and at most 1 there");
+
     let spread = |shares: &[(&str, u32)]| Spread {
         attribute: "zone".into(),
         share_percent: shares.iter().map(|(value, percent)| (value.to_string(), *percent)).collect(),

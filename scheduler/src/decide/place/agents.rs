@@ -13,6 +13,7 @@ use super::ports::Ports;
 pub(super) type Amounts = [i64; 4];
 pub(super) const CPU: usize = 0;
 pub(super) const MEMORY: usize = 1;
+pub(super) const DISK: usize = 2;
 pub(super) const GPU: usize = 3;
 pub(super) const DIMENSIONS: [&str; 4] = ["cpu", "memory", "disk", "gpu"];
 
@@ -69,8 +70,11 @@ pub(super) const UP: u8 = 1;
 pub(super) const CONNECTED: u8 = 2;
 pub(super) const AVOIDED: u8 = 4;
 
+/// What a dimension left wholly free counts in a score.
+pub(super) const FREE: f32 = 1024.0;
+
 /// What a decision reads of an agent. One cache line.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[repr(C, align(64))]
 pub(super) struct Slot {
     /// Total less held less claimed; below zero while a claim waits for its victims.
@@ -82,17 +86,22 @@ pub(super) struct Slot {
     /// Index cell; `u16::MAX` while not in the index.
     pub cell: u16,
     pub bits: u8,
-    /// Has custom scalars or gpus: looked at in `Detail`.
-    pub special: bool,
     /// Position in its cell's list, in the whole and in its class.
     pub at: [u32; 2],
+    /// What a thousandth of a cpu and a byte of memory count in a score: by how much the agent has.
+    pub part: [f32; 2],
 }
 
 impl Slot {
     pub const NOWHERE: u16 = u16::MAX;
 
     pub fn empty() -> Slot {
-        Slot { free: [0; 4], class: 0, ports_free: 0, cell: Self::NOWHERE, bits: 0, special: false, at: [0; 2] }
+        Slot { free: [0; 4], class: 0, ports_free: 0, cell: Self::NOWHERE, bits: 0, at: [0; 2], part: [0.0; 2] }
+    }
+
+    /// What it has in all, for scores.
+    pub fn measure(&mut self, total: &Amounts) {
+        self.part = [CPU, MEMORY].map(|at| FREE / total[at].max(1) as f32);
     }
 
     pub fn is_open(&self) -> bool {
@@ -142,7 +151,6 @@ pub(super) struct Detail {
     pub custom: BTreeMap<u32, i64>,
     pub ports: Ports,
     pub devices: Devices,
-    pub held: Vec<Held>,
     /// Pending tasks for which room is kept here.
     pub claims: Vec<TaskId>,
 }

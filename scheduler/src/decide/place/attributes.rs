@@ -32,6 +32,8 @@ pub(super) struct Attribute {
     column: Vec<u32>,
     /// By value: the slots that have it, ascending.
     members: Vec<Vec<u32>>,
+    /// Values that any agent has, ascending.
+    pub held: Vec<u32>,
     /// Its place in a class's key; None when wide.
     pub narrow: Option<usize>,
 }
@@ -84,12 +86,9 @@ impl Attribute {
     }
 
     /// How many values any agent has.
+    #[inline]
     pub fn values_held(&self) -> usize {
-        self.members.iter().filter(|slots| !slots.is_empty()).count()
-    }
-
-    pub fn value_count(&self) -> usize {
-        self.texts.len()
+        self.held.len()
     }
 
     fn put(&mut self, slot: usize, cell: u32) {
@@ -105,11 +104,19 @@ impl Attribute {
             if let Ok(at) = members.binary_search(&(slot as u32)) {
                 members.remove(at);
             }
+            if members.is_empty()
+                && let Ok(at) = self.held.binary_search(&value)
+            {
+                self.held.remove(at);
+            }
         }
         for value in self.values(&cell).to_vec() {
             let members = &mut self.members[value as usize];
             if let Err(at) = members.binary_search(&(slot as u32)) {
                 members.insert(at, slot as u32);
+            }
+            if let Err(at) = self.held.binary_search(&value) {
+                self.held.insert(at, value);
             }
         }
     }

@@ -2,15 +2,13 @@
 
 use dawn_proto::TaskId;
 
-use crate::model::{Bound, Mutation, State};
+use crate::model::{Bound, Mutation, Place, State};
 
-use super::agents::{Amounts, agent_of};
+use super::agents::Amounts;
 use super::observe::Ahead;
 use super::order::Turn;
 use super::{Placer, Step};
 
-/// Fewest candidates compared for a turn.
-const LEAST_CANDIDATES: usize = 16;
 /// Most candidates compared at once; more are looked for when they do not suffice.
 const MOST_CANDIDATES: usize = 4096;
 
@@ -74,7 +72,7 @@ impl Placer {
         if self.shapes.all[shape as usize].fits_nowhere {
             return 0;
         }
-        self.prepare(shape);
+        self.prepare_work(number);
         let spreads = !self.works.get(number).rules.spreads.is_empty();
         let mut placed = if spreads { self.place_spread(number, most, step) } else { 0 };
         while placed < most {
@@ -91,8 +89,7 @@ impl Placer {
     fn place_round(&mut self, number: u32, most: usize, step: &mut Step) -> usize {
         let mut candidates = std::mem::take(&mut self.candidates);
         candidates.clear();
-        let wanted = (most + LEAST_CANDIDATES).min(MOST_CANDIDATES);
-        self.collect(number, wanted, &mut candidates);
+        self.collect(number, most.min(MOST_CANDIDATES), &mut candidates);
         candidates.sort_unstable();
         // What a task costs somewhere depends on the job's other tasks: one each, then compared again.
         let one_each = !self.works.get(number).rules.is_empty();
@@ -124,9 +121,9 @@ impl Placer {
     /// Gives a task, already out of the queue, to the slot.
     pub(super) fn assign_task(&mut self, slot: usize, number: u32, task: TaskId, step: &mut Step) {
         let since_s = (step.now.wall.0 / 1000).clamp(0, u32::MAX.into()) as u32;
-        let ports = self.hold(slot, task, number, since_s, false, None);
+        let Place { agent, ports, devices } = self.hold(slot, task, number, since_s, false, None);
         self.ahead.push_back(Ahead::Assigned(task));
-        step.out.push(Mutation::TaskAssigned { task, agent: agent_of(slot), ports });
+        step.out.push(Mutation::TaskAssigned { task, agent, ports, devices });
         step.left -= 1;
     }
 }

@@ -1,35 +1,49 @@
 //! Finding candidates for a work: where its wishes point first, then the tightest fits.
 
 use super::Placer;
-use super::agents::GPU;
+use super::agents::{Amounts, CPU, GPU, MEMORY};
 use super::attributes::HOST;
 use super::index::walk_all;
 use super::rules::Count;
 use super::shape::Path;
 use super::work::Work;
 
+/// Candidates compared beyond what a turn's tasks need.
+const MORE: usize = 16;
+/// More tasks than these are not counted on from one agent.
+const MOST_TIMES: i64 = 64;
 /// Agents near a neighbour that are looked at, at most.
 const NEAR: usize = 4096;
 /// Candidates that the job would rather not have are kept up to this many times what is wanted.
 const UNWELCOME: usize = 64;
 
+/// How many tasks would find cpu and memory.
+fn times(free: &Amounts, need: &Amounts) -> usize {
+    let times = |at: usize| if need[at] > 0 { free[at] / need[at] } else { i64::MAX };
+    times(CPU).min(times(MEMORY)).clamp(1, MOST_TIMES) as usize
+}
+
 impl Placer {
-    /// Some `wanted` slots that can take a task of the work, with what each would cost; if any exists, at least one.
-    pub(super) fn collect(&mut self, number: u32, wanted: usize, candidates: &mut Vec<(i64, u32)>) {
+    /// Slots that can take `tasks` tasks of the work, and some more to compare, with what each would cost; if any exists,
+    /// at least one.
+    pub(super) fn collect(&mut self, number: u32, tasks: usize, candidates: &mut Vec<(i64, u32)>) {
+        let wanted = tasks + MORE;
         let work = self.works.get(number);
         let shape = &self.shapes.all[work.shape as usize];
-        let (mut fits_shape, mut welcome) = (false, 0);
+        let (mut fits_shape, mut welcome, mut room) = (false, 0, 0);
         if work.rules.is_empty() {
             let mut visit = |slot: u32| {
                 if self.fits_shape(slot as usize, shape) {
                     fits_shape = true;
                     if self.misses_rules(slot as usize, work).is_none() {
                         candidates.push((self.cost(slot as usize, work), slot));
+                        let free = &self.slots[slot as usize].free;
                         // The index knows nothing of gpus: more are compared where some are at stake.
-                        welcome += usize::from(self.slots[slot as usize].free[GPU] <= 0);
+                        welcome += usize::from(free[GPU] <= 0);
+                        room += if tasks > 1 { times(free, &shape.need) } else { 1 };
                     }
                 }
-                welcome < wanted && candidates.len() < UNWELCOME * wanted
+                (welcome < MORE || welcome < wanted && room < tasks) && candidates.len() < UNWELCOME * wanted
             };
             self.walk(work, &mut visit);
         } else {
@@ -46,11 +60,11 @@ impl Placer {
         let shape = &self.shapes.all[work.shape as usize];
         match &shape.path {
             Path::Slots(slots) => slots.iter().all(|slot| visit(*slot)),
-            Path::All => self.index.all.walk(shape.level, visit),
+            Path::All => self.index.all.walk(&shape.sought, &shape.class_ok, visit),
             Path::Classes(classes) => {
                 let grids = classes.iter().filter_map(|class| self.index.by_class.get(*class as usize));
                 let grids: Vec<_> = grids.filter(|cells| cells.len() > 0).collect();
-                walk_all(&grids, shape.level, visit)
+                walk_all(&grids, &shape.sought, &shape.class_ok, visit)
             }
         }
     }
@@ -80,8 +94,7 @@ impl Placer {
         }
         if let Some(classes) = self.wished_classes(work) {
             let grids: Vec<_> = classes.iter().filter_map(|class| self.index.by_class.get(*class as usize)).collect();
-            let level = self.shapes.all[work.shape as usize].level;
-            walk_all(&grids, level, &mut |slot| visit(slot, until));
+            walk_all(&grids, &shape.sought, &shape.class_ok, &mut |slot| visit(slot, until));
             until += wanted;
         }
         self.walk(work, &mut |slot| visit(slot, until));

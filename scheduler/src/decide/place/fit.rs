@@ -14,6 +14,14 @@ impl Placer {
         shapes.all[shape as usize].prepare(attributes, agents_in);
     }
 
+    /// Brings a work's shape and wishes up to date; before candidates for it are compared.
+    pub(super) fn prepare_work(&mut self, number: u32) {
+        self.prepare(self.works.get(number).shape);
+        let Placer { works, attributes, .. } = self;
+        let work = works.get_mut(number);
+        work.rules.wishes.iter_mut().for_each(|(_, matcher)| matcher.prepare(attributes));
+    }
+
     /// What keeps a task of this work from the slot; None: it fits and every rule holds.
     #[inline]
     pub(super) fn misses(&self, slot: usize, work: u32) -> Option<Miss> {

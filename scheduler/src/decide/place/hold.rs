@@ -2,18 +2,13 @@
 
 use dawn_proto::TaskId;
 
-use crate::model::JobSpec;
+use crate::model::Place;
 
 use super::Placer;
-use super::agents::{Held, add, subtract};
-
-/// The port numbers of a place, and behind them its gpu devices.
-fn split<'a>(spec: &JobSpec, numbers: &'a [u16]) -> (&'a [u16], &'a [u16]) {
-    numbers.split_at(spec.ports.len().min(numbers.len()))
-}
+use super::agents::{Held, add, agent_of, subtract};
 
 impl Placer {
-    /// A task of `work` takes room on the slot. `numbers`: None: choose ports and devices; they are the answer.
+    /// A task of `work` takes room on the slot. `place`: None: choose ports and devices; where it is then is the answer.
     pub(super) fn hold(
         &mut self,
         slot: usize,
@@ -21,33 +16,32 @@ impl Placer {
         work: u32,
         since_s: u32,
         dying: bool,
-        numbers: Option<&[u16]>,
-    ) -> Box<[u16]> {
-        let Placer { works, shapes, slots, details, counts, order, index, attributes, prey, .. } = self;
+        place: Option<&Place>,
+    ) -> Place {
+        let Placer { works, shapes, slots, details, held, counts, order, index, attributes, prey, .. } = self;
         let holder = works.get_mut(work);
         let shape = &shapes.all[holder.shape as usize];
-        let detail = &mut details[slot];
         let spec = &holder.spec.job;
-        let mut chosen = Box::default();
+        let mut chosen = Place { agent: agent_of(slot), ports: Box::default(), devices: Box::default() };
         subtract(&mut slots[slot].free, &shape.need);
         if shape.is_special() {
+            let detail = &mut details[slot];
             shape.custom.iter().for_each(|(name, amount)| *detail.custom.entry(*name).or_default() -= amount);
             slots[slot].ports_free -= shape.ports;
-            match numbers {
+            match place {
                 None => {
-                    let mut numbers = detail.ports.assign(&spec.ports).into_vec();
-                    numbers.extend(detail.devices.assign(spec.demand.gpu_milli));
-                    chosen = numbers.into_boxed_slice();
+                    chosen.ports = detail.ports.assign(&spec.ports);
+                    chosen.devices = detail.devices.assign(spec.demand.gpu_milli).into();
                 }
-                Some(numbers) => {
-                    let (ports, devices) = split(spec, numbers);
+                Some(place) => {
+                    let (ports, devices) = place.numbers(spec.ports.len());
                     ports.iter().for_each(|port| detail.ports.hold(*port));
                     devices.iter().for_each(|device| detail.devices.hold(*device, spec.demand.gpu_milli));
                 }
             }
         }
         prey[slot].hold(holder.band, dying, &shape.need);
-        detail.held.push(Held::new(task, work, since_s, dying));
+        held[slot].push(Held::new(task, work, since_s, dying));
         holder.held += 1;
         order.hold(holder.band, holder.role, &shape.need);
         counts.change(attributes, holder.name, slot, true);
@@ -59,19 +53,19 @@ impl Placer {
     }
 
     /// A task gives back what it held. Nothing happens when it holds nothing there.
-    pub(super) fn release(&mut self, slot: usize, task: TaskId, numbers: &[u16]) {
-        let Placer { works, shapes, slots, details, counts, order, index, attributes, prey, .. } = self;
-        let detail = &mut details[slot];
-        let Some(at) = detail.held.iter().position(|held| held.task == task) else { return };
-        let held = detail.held.swap_remove(at);
+    pub(super) fn release(&mut self, slot: usize, task: TaskId, place: &Place) {
+        let Placer { works, shapes, slots, details, held, counts, order, index, attributes, prey, .. } = self;
+        let Some(at) = held[slot].iter().position(|held| held.task == task) else { return };
+        let held = held[slot].swap_remove(at);
         let holder = works.get_mut(held.work());
         let shape = &shapes.all[holder.shape as usize];
         let spec = &holder.spec.job;
         add(&mut slots[slot].free, &shape.need);
         if shape.is_special() {
+            let detail = &mut details[slot];
             shape.custom.iter().for_each(|(name, amount)| *detail.custom.entry(*name).or_default() += amount);
             slots[slot].ports_free += shape.ports;
-            let (ports, devices) = split(spec, numbers);
+            let (ports, devices) = place.numbers(spec.ports.len());
             ports.iter().for_each(|port| detail.ports.release(*port));
             devices.iter().for_each(|device| detail.devices.release(*device, spec.demand.gpu_milli));
         }
@@ -91,8 +85,7 @@ impl Placer {
 
     /// A task that holds room is on its way out.
     pub(super) fn set_dying(&mut self, slot: usize, task: TaskId) {
-        let detail = &mut self.details[slot];
-        if let Some(held) = detail.held.iter_mut().find(|held| held.task == task && !held.dying()) {
+        if let Some(held) = self.held[slot].iter_mut().find(|held| held.task == task && !held.dying()) {
             held.set_dying();
             let of = self.works.get(held.work());
             let need = &self.shapes.all[of.shape as usize].need;

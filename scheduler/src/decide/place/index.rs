@@ -9,8 +9,8 @@ const SIDE: usize = 64;
 const CPU_SHIFT: u32 = 5;
 /// 8 MiB. The last steps begin at 900 GiB.
 const MEMORY_SHIFT: u32 = 23;
-/// Classes are many: two steps to an octave there.
-const CLASS_SHIFT: u32 = 1;
+/// Classes are many: one step to an octave there.
+const CLASS_SHIFT: u32 = 2;
 
 fn step(amount: i64, shift: u32) -> usize {
     let units = (amount.max(0) >> shift) as u64;
@@ -44,11 +44,40 @@ impl Level {
     }
 }
 
+/// Free cpu in thousandths and memory in MiB, rounded down and cut off: enough to pass over who has too little.
+type Rough = [i32; 2];
+
+fn rough(amounts: &Amounts) -> Rough {
+    [amounts[CPU], amounts[MEMORY] >> 20].map(|amount| amount.clamp(-1, i32::MAX.into()) as i32)
+}
+
+/// An agent in a list, with what most of those that can't be taken fail by: in a full cluster they are many, and a look
+/// at each of them is a look into memory that is not near.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    slot: u32,
+    class: u32,
+    free: Rough,
+}
+
+/// What is looked for: where it lies in a grid, and what it needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sought {
+    pub level: Level,
+    need: Rough,
+}
+
+impl Sought {
+    pub fn of(need: &Amounts) -> Sought {
+        Sought { level: Level::of(need), need: rough(need) }
+    }
+}
+
 /// One grid of lists.
 #[derive(Clone, Debug)]
 pub(super) struct Cells {
     shift: u32,
-    lists: Vec<Vec<u32>>,
+    lists: Vec<Vec<Entry>>,
     /// By diagonal (cpu step + memory step): which cpu steps have anybody.
     diagonals: Vec<u64>,
     len: usize,
@@ -64,14 +93,14 @@ impl Cells {
         (usize::from(level.cpu) >> self.shift, usize::from(level.memory) >> self.shift)
     }
 
-    fn list(&mut self, (cpu, memory): (usize, usize)) -> &mut Vec<u32> {
+    fn list(&mut self, (cpu, memory): (usize, usize)) -> &mut Vec<Entry> {
         &mut self.lists[cpu * (SIDE >> self.shift) + memory]
     }
 
-    fn insert(&mut self, level: Level, slot: u32) -> u32 {
+    fn insert(&mut self, level: Level, entry: Entry) -> u32 {
         let place = self.place(level);
         let list = self.list(place);
-        list.push(slot);
+        list.push(entry);
         let at = list.len() as u32 - 1;
         if at == 0 {
             self.diagonals[place.0 + place.1] |= 1 << place.0;
@@ -80,12 +109,17 @@ impl Cells {
         at
     }
 
+    fn refresh(&mut self, level: Level, at: u32, free: Rough) {
+        let place = self.place(level);
+        self.list(place)[at as usize].free = free;
+    }
+
     /// The slot that took the removed one's position, if any.
     fn remove(&mut self, level: Level, at: u32) -> Option<u32> {
         let place = self.place(level);
         let list = self.list(place);
         list.swap_remove(at as usize);
-        let moved = list.get(at as usize).copied();
+        let moved = list.get(at as usize).map(|entry| entry.slot);
         if list.is_empty() {
             self.diagonals[place.0 + place.1] &= !(1 << place.0);
         }
@@ -94,23 +128,30 @@ impl Cells {
     }
 
     /// The first diagonal that may hold a demand of this level, and the one after the last.
-    pub fn diagonals(&self, level: Level) -> std::ops::Range<usize> {
+    fn diagonals(&self, level: Level) -> std::ops::Range<usize> {
         let (cpu, memory) = self.place(level);
         cpu + memory..self.diagonals.len()
     }
 
-    /// Shows every slot of one diagonal that may hold a demand of this level, until `visit` says stop.
+    /// Shows every slot of one diagonal that may hold what is sought and is of a wanted class, until `visit` says stop.
     #[inline]
-    pub fn walk_diagonal(&self, diagonal: usize, level: Level, visit: &mut impl FnMut(u32) -> bool) -> bool {
-        let (cpu, memory) = self.place(level);
+    fn walk_diagonal(
+        &self,
+        diagonal: usize,
+        sought: &Sought,
+        wanted: &[bool],
+        visit: &mut impl FnMut(u32) -> bool,
+    ) -> bool {
+        let (cpu, memory) = self.place(sought.level);
         let side = SIDE >> self.shift;
         let last = (diagonal - memory).min(side - 1);
         let mut rows = self.diagonals[diagonal] & (!0 << cpu) & (!0 >> (63 - last));
         while rows != 0 {
             let row = rows.trailing_zeros() as usize;
             rows &= rows - 1;
-            for slot in &self.lists[row * side + (diagonal - row)] {
-                if !visit(*slot) {
+            for entry in &self.lists[row * side + (diagonal - row)] {
+                let enough = (entry.free[0] >= sought.need[0]) & (entry.free[1] >= sought.need[1]);
+                if enough && wanted.get(entry.class as usize).copied().unwrap_or(false) && !visit(entry.slot) {
                     return false;
                 }
             }
@@ -118,9 +159,9 @@ impl Cells {
         true
     }
 
-    /// Shows every slot that may hold a demand of this level, tightest first, until `visit` says stop.
-    pub fn walk(&self, level: Level, visit: &mut impl FnMut(u32) -> bool) -> bool {
-        self.diagonals(level).all(|diagonal| self.walk_diagonal(diagonal, level, visit))
+    /// Shows every slot of a wanted class that may hold what is sought, tightest first, until `visit` says stop.
+    pub fn walk(&self, sought: &Sought, wanted: &[bool], visit: &mut impl FnMut(u32) -> bool) -> bool {
+        self.diagonals(sought.level).all(|diagonal| self.walk_diagonal(diagonal, sought, wanted, visit))
     }
 
     pub fn len(&self) -> usize {
@@ -128,15 +169,21 @@ impl Cells {
     }
 
     fn bytes(&self) -> usize {
-        self.lists.iter().map(|list| list.capacity() * 4 + size_of::<Vec<u32>>()).sum::<usize>()
+        self.lists.iter().map(|list| list.capacity() * size_of::<Entry>() + size_of::<Vec<Entry>>()).sum::<usize>()
             + self.diagonals.len() * 8
     }
 }
 
 /// Walks several grids of one size as one: diagonal by diagonal.
-pub(super) fn walk_all(grids: &[&Cells], level: Level, visit: &mut impl FnMut(u32) -> bool) -> bool {
+pub(super) fn walk_all(
+    grids: &[&Cells],
+    sought: &Sought,
+    wanted: &[bool],
+    visit: &mut impl FnMut(u32) -> bool,
+) -> bool {
     let Some(first) = grids.first() else { return true };
-    first.diagonals(level).all(|diagonal| grids.iter().all(|cells| cells.walk_diagonal(diagonal, level, visit)))
+    let mut diagonals = first.diagonals(sought.level);
+    diagonals.all(|diagonal| grids.iter().all(|cells| cells.walk_diagonal(diagonal, sought, wanted, visit)))
 }
 
 #[derive(Clone, Debug)]
@@ -156,9 +203,40 @@ impl Index {
     #[inline]
     pub fn settle(&mut self, slots: &mut [Slot], slot: usize) {
         let cell = if slots[slot].is_open() { Level::of(&slots[slot].free).cell() } else { Slot::NOWHERE };
-        if cell != slots[slot].cell {
+        let before = slots[slot].cell;
+        let free = rough(&slots[slot].free);
+        if cell == before && cell == Slot::NOWHERE {
+            return;
+        }
+        if cell == Slot::NOWHERE || before == Slot::NOWHERE {
             self.leave(slots, slot);
             self.enter(slots, slot, cell);
+            return;
+        }
+        let Slot { class, at, .. } = slots[slot];
+        let (from, to) = (Level::from_cell(before), Level::from_cell(cell));
+        let entry = Entry { slot: slot as u32, class, free };
+        if cell == before {
+            self.all.refresh(to, at[0], free);
+        } else {
+            Self::take(&mut self.all, slots, from, at[0], 0);
+            slots[slot].at[0] = self.all.insert(to, entry);
+        }
+        // The steps of a class are wider: most moves are within one.
+        let grid = &mut self.by_class[class as usize];
+        if grid.place(from) == grid.place(to) {
+            grid.refresh(to, at[1], free);
+        } else {
+            Self::take(grid, slots, from, at[1], 1);
+            slots[slot].at[1] = grid.insert(to, entry);
+        }
+        slots[slot].cell = cell;
+    }
+
+    /// Takes an entry out of a grid; whoever takes its position is told.
+    fn take(grid: &mut Cells, slots: &mut [Slot], level: Level, at: u32, which: usize) {
+        if let Some(moved) = grid.remove(level, at) {
+            slots[moved as usize].at[which] = at;
         }
     }
 
@@ -168,12 +246,8 @@ impl Index {
             return;
         }
         let level = Level::from_cell(cell);
-        if let Some(moved) = self.all.remove(level, at[0]) {
-            slots[moved as usize].at[0] = at[0];
-        }
-        if let Some(moved) = self.by_class[class as usize].remove(level, at[1]) {
-            slots[moved as usize].at[1] = at[1];
-        }
+        Self::take(&mut self.all, slots, level, at[0], 0);
+        Self::take(&mut self.by_class[class as usize], slots, level, at[1], 1);
         slots[slot].cell = Slot::NOWHERE;
     }
 
@@ -181,12 +255,14 @@ impl Index {
         if cell == Slot::NOWHERE {
             return;
         }
-        let class = slots[slot].class as usize;
-        while self.by_class.len() <= class {
+        let class = slots[slot].class;
+        while self.by_class.len() <= class as usize {
             self.by_class.push(Cells::new(CLASS_SHIFT));
         }
         let level = Level::from_cell(cell);
-        let at = [self.all.insert(level, slot as u32), self.by_class[class].insert(level, slot as u32)];
+        let grid = &mut self.by_class[class as usize];
+        let entry = Entry { slot: slot as u32, class, free: rough(&slots[slot].free) };
+        let at = [self.all.insert(level, entry), grid.insert(level, entry)];
         (slots[slot].cell, slots[slot].at) = (cell, at);
     }
 
@@ -233,7 +309,7 @@ mod tests {
         let need = [3000, 700 << 20, 0, 0];
         for cells in [&index.all, &index.by_class[0]] {
             let mut seen = Vec::new();
-            assert!(cells.walk(Level::of(&need), &mut |slot| {
+            assert!(cells.walk(&Sought::of(&need), &[true], &mut |slot| {
                 seen.push(slot as usize);
                 true
             }));

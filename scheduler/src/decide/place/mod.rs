@@ -61,6 +61,8 @@ pub struct Placer {
     settings: PlaceSettings,
     slots: Vec<Slot>,
     details: Vec<Detail>,
+    /// By slot: who holds room there. Apart from the details, because every placement adds to it.
+    held: Vec<Vec<agents::Held>>,
     prey: Vec<preempt::Prey>,
     /// Agents there are.
     agents: usize,
@@ -96,6 +98,7 @@ impl Placer {
             settings: settings.clone(),
             slots: Vec::new(),
             details: Vec::new(),
+            held: Vec::new(),
             prey: Vec::new(),
             agents: 0,
             attributes: Attributes::default(),
@@ -135,7 +138,7 @@ impl Placer {
         self.wake_all();
     }
 
-    /// Decides pending tasks, at most `budget` assignments: TaskAssigned with port numbers (and gpu devices behind them),
+    /// Decides pending tasks, at most `budget` assignments: TaskAssigned with the numbers of its ports and gpu devices,
     /// and for preemption TaskMoved to PREEMPTING of each victim and Nominated for the task that gets the room.
     ///
     /// # Panics
@@ -184,8 +187,9 @@ impl Placer {
     /// Heap bytes it takes: of agents, of tasks and works, of counts.
     pub fn bytes(&self) -> [usize; 3] {
         let details: usize = self.details.iter().map(Detail::bytes).sum();
-        let held: usize = self.details.iter().map(|detail| detail.held.capacity() * size_of::<agents::Held>()).sum();
-        let slots = self.slots.capacity() * size_of::<Slot>() + self.index.bytes() + details;
+        let held: usize = self.held.iter().map(|held| held.capacity() * size_of::<agents::Held>()).sum();
+        let slots =
+            self.slots.capacity() * (size_of::<Slot>() + size_of::<Vec<agents::Held>>()) + self.index.bytes() + details;
         [slots, held + self.works.bytes(), self.counts.bytes()]
     }
 }

@@ -124,8 +124,8 @@ impl Placer {
             _ if to.is_terminal() => {
                 self.disrupted.remove(task.id);
                 match task.status.place() {
-                    Some(Place { agent, ports }) if slot_of(*agent) < self.slots.len() => {
-                        self.release(slot_of(*agent), task.id, ports);
+                    Some(place) if slot_of(place.agent) < self.slots.len() => {
+                        self.release(slot_of(place.agent), task.id, place);
                     }
                     _ => self.unqueue(state, task),
                 }
@@ -168,12 +168,13 @@ impl Placer {
                 }
             }
             status => {
-                let Some(Place { agent, ports }) = status.place().filter(|_| task.state().is_placed()) else { return };
+                let Some(place) = status.place().filter(|_| task.state().is_placed()) else { return };
                 let number = self.work_of(state, task);
-                self.reserve_slot(slot_of(*agent));
+                let slot = slot_of(place.agent);
+                self.reserve_slot(slot);
                 let assigned = task.history.iter().rev().find(|move_| move_.to == TaskState::Assigned);
                 let since_s = assigned.map_or(0, |move_| (move_.at.0 / 1000).clamp(0, u32::MAX.into()) as u32);
-                self.hold(slot_of(*agent), task.id, number, since_s, task.state().is_stopping(), Some(ports));
+                self.hold(slot, task.id, number, since_s, task.state().is_stopping(), Some(place));
             }
         }
         let replaces = task.history.first().is_some_and(|first| first.reason == Reason::Preempted);
@@ -197,6 +198,7 @@ impl Placer {
             shape,
             role: order.role(spec.job.key.role()),
             band: band_of(spec.job.tier),
+            priority: spec.job.priority,
             rules: counts.rules(&spec.job, attributes),
             pending: Default::default(),
             held: 0,
@@ -221,6 +223,7 @@ impl Placer {
     pub(super) fn reserve(&mut self, state: &State) {
         self.slots.resize(state.next_agent.0 as usize, Slot::empty());
         self.details.resize_with(state.next_agent.0 as usize, Detail::default);
+        self.held.resize(state.next_agent.0 as usize, Vec::new());
         self.prey.resize_with(state.next_agent.0 as usize, Default::default);
     }
 
@@ -228,6 +231,7 @@ impl Placer {
         if self.slots.len() <= slot {
             self.slots.resize(slot + 1, Slot::empty());
             self.details.resize_with(slot + 1, Detail::default);
+            self.held.resize(slot + 1, Vec::new());
             self.prey.resize_with(slot + 1, Default::default);
         }
     }
@@ -245,6 +249,7 @@ impl Placer {
         detail.devices = Devices::new(agent.total.gpu_milli);
         (detail.custom_total, detail.custom) = (custom.clone(), custom);
         row.free = detail.total;
+        row.measure(&detail.total);
         row.ports_free = detail.ports.total() as i32;
         row.class = class;
         row.bits = row.bits & CONNECTED
@@ -269,18 +274,21 @@ impl Placer {
         self.reserve_slot(slot);
         let claims: Vec<_> = self.details[slot].claims.iter().map(|task| (*task, self.claims[task])).collect();
         claims.iter().for_each(|(task, _)| self.drop_claim(*task, true));
-        let held = self.details[slot].held.clone();
+        let held = self.held[slot].clone();
+        let nowhere = Place { agent: no, ports: Box::default(), devices: Box::default() };
+        let place_of = |task| {
+            let task: Option<&Task> = state.tasks.get(&task);
+            task.and_then(|task| task.status.place()).unwrap_or(&nowhere)
+        };
         // Works must outlive the moment in which none of their tasks is counted.
         held.iter().for_each(|held| self.works.get_mut(held.work()).claimed += 1);
         for held in &held {
-            let ports = state.tasks.get(&held.task).and_then(|task| task.status.place()).map(|place| &place.ports[..]);
-            self.release(slot, held.task, ports.unwrap_or_default());
+            self.release(slot, held.task, place_of(held.task));
         }
         self.forget_agent(slot);
         self.see_agent(agent);
         for held in held {
-            let ports = state.tasks.get(&held.task).and_then(|task| task.status.place()).map(|place| &place.ports[..]);
-            self.hold(slot, held.task, held.work(), held.since_s, held.dying(), Some(ports.unwrap_or_default()));
+            self.hold(slot, held.task, held.work(), held.since_s, held.dying(), Some(place_of(held.task)));
             self.works.get_mut(held.work()).claimed -= 1;
         }
         claims.into_iter().for_each(|(task, claim)| self.claim(task, claim.work, slot, claim.until));
@@ -298,6 +306,7 @@ impl Placer {
         self.attributes.clear(slot);
         let bits = self.slots[slot].bits & CONNECTED;
         (self.slots[slot], self.details[slot]) = (Slot { bits, ..Slot::empty() }, Detail::default());
+        self.held[slot] = Vec::new();
         self.avoided.retain(|(_, avoided)| *avoided != slot as u32);
         self.agents -= 1;
         let mut left = self.order.total;

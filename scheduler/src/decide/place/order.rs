@@ -38,6 +38,8 @@ struct Queue {
     used: Amounts,
     /// As it is listed among the ready ones; None: not listed.
     listed: Option<u64>,
+    /// Its share moved since it was listed.
+    stale: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -59,8 +61,8 @@ pub(super) struct Order {
     ready: [BTreeSet<(u64, u32)>; BANDS],
     /// All that the cluster's agents have.
     pub total: Amounts,
-    /// Shares moved while nobody looked.
-    stale: BTreeSet<(u8, u32)>,
+    /// Queues whose share moved while nobody looked, each once.
+    stale: Vec<(u8, u32)>,
 }
 
 /// Who is next, and how far it may go before it is another's turn.
@@ -143,8 +145,10 @@ impl Order {
     }
 
     fn touch(&mut self, band: u8, role: u32) {
-        if self.roles[role as usize].queues[usize::from(band)].listed.is_some() {
-            self.stale.insert((band, role));
+        let queue = &mut self.roles[role as usize].queues[usize::from(band)];
+        if queue.listed.is_some() && !queue.stale {
+            queue.stale = true;
+            self.stale.push((band, role));
         }
     }
 
@@ -211,7 +215,6 @@ impl Order {
         for role in 0..self.roles.len() as u32 {
             (0..BANDS as u8).for_each(|band| self.relist(band, role));
         }
-        self.stale.clear();
     }
 
     /// The cluster's size changed.
@@ -227,7 +230,8 @@ impl Order {
     }
 
     pub fn next(&mut self) -> Option<Turn> {
-        while let Some((band, role)) = self.stale.pop_first() {
+        while let Some((band, role)) = self.stale.pop() {
+            self.roles[role as usize].queues[usize::from(band)].stale = false;
             self.relist(band, role);
         }
         let band = (0..BANDS).find(|band| !self.ready[*band].is_empty())?;

@@ -54,20 +54,24 @@ impl Disrupted {
 
 /// How dear a victim is: revocable before batch before production, then by priority.
 pub(super) fn rank(work: &Work) -> u32 {
-    (BANDS as u32 - 1 - u32::from(work.band)) * 1001 + u32::from(work.spec.job.priority)
+    (BANDS as u32 - 1 - u32::from(work.band)) * 1001 + u32::from(work.priority)
 }
 
 /// Whether a task of `work` may take the room of one of `victim`.
 pub(super) fn may_take(work: &Work, victim: &Work) -> bool {
     let lower_tier = work.band == 0 && victim.band > 0;
-    let lower_priority = victim.spec.job.priority < work.spec.job.priority;
-    lower_tier || work.band == victim.band && work.role == victim.role && lower_priority
+    lower_tier || work.band == victim.band && work.role == victim.role && victim.priority < work.priority
 }
 
 impl Placer {
     /// Plans room for up to `wanted` pending tasks of a work that fits nowhere; how many it found room for.
     pub(super) fn preempt(&mut self, state: &State, number: u32, wanted: usize, step: &mut Step) -> usize {
         if !self.settings.preemption || step.victims == 0 {
+            return 0;
+        }
+        let need = &self.shapes.all[self.works.get(number).shape as usize].need;
+        if need.iter().zip(&self.scale).any(|(need, most)| need > most) {
+            // No agent ever had that much.
             return 0;
         }
         // Looking costs more than placing: not again each time that some room comes free.
@@ -184,7 +188,6 @@ impl Placer {
         {
             return None;
         }
-        let detail = &self.details[slot];
         let mut budgets: BTreeMap<JobId, u32> = BTreeMap::new();
         let mut victim = |held: &Held| -> Option<Victim> {
             let of = self.works.get(held.work());
@@ -198,7 +201,7 @@ impl Placer {
             let need = self.shapes.all[of.shape as usize].need;
             Some(Victim { task: held.task, job: of.job, rank: rank(of), age_s, need })
         };
-        let victims: Vec<Victim> = detail.held.iter().filter_map(&mut victim).collect();
+        let victims: Vec<Victim> = self.held[slot].iter().filter_map(&mut victim).collect();
         let mut room = row.free;
         add(&mut room, &self.prey[slot].dying);
         let fits = |freed: &Amounts, taken: &[TaskId]| {
@@ -223,14 +226,13 @@ impl Placer {
         let (mut devices, mut ports, mut scalars) =
             (detail.devices.clone(), detail.ports.clone(), detail.custom.clone());
         let mut ports_free = self.slots[slot].ports_free;
-        for held in detail.held.iter().filter(|held| held.dying() || taken.contains(&held.task)) {
+        for held in self.held[slot].iter().filter(|held| held.dying() || taken.contains(&held.task)) {
             let of = self.works.get(held.work());
             let gone = &self.shapes.all[of.shape as usize];
             ports_free += gone.ports;
             gone.custom.iter().for_each(|(name, amount)| *scalars.entry(*name).or_default() += amount);
             let place = state.tasks.get(&held.task).and_then(|task| task.status.place());
-            let numbers = place.map(|place| &place.ports[..]).unwrap_or_default();
-            let (own, gpus) = numbers.split_at(of.spec.job.ports.len().min(numbers.len()));
+            let Some((own, gpus)) = place.map(|place| place.numbers(of.spec.job.ports.len())) else { continue };
             own.iter().for_each(|port| ports.release(*port));
             gpus.iter().for_each(|gpu| devices.release(*gpu, of.spec.job.demand.gpu_milli));
         }
@@ -244,7 +246,7 @@ impl Placer {
     pub(super) fn carry_out(&mut self, task: TaskId, number: u32, slot: usize, pick: &Pick, step: &mut Step) {
         let mut grace_ms = 0;
         for victim in &pick.victims {
-            let held = self.details[slot].held.iter().find(|held| held.task == victim.task);
+            let held = self.held[slot].iter().find(|held| held.task == victim.task);
             let of = held.map(|held| self.works.get(held.work()).spec.job.grace_period_ms);
             grace_ms = grace_ms.max(of.unwrap_or(0));
             self.set_dying(slot, victim.task);

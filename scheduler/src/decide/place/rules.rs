@@ -79,6 +79,19 @@ pub(super) struct Level {
     pub count: u32,
 }
 
+impl Level {
+    /// The share of `whole` that a value should have; `held`: the values that agents have. Values without a share of
+    /// their own divide what the others leave.
+    pub fn target(&self, value: u32, held: &[u32], whole: u64) -> u64 {
+        if let Some(percent) = self.shares.get(&value) {
+            return u64::from(*percent) * whole / 100;
+        }
+        let named: u64 = self.shares.values().map(|percent| u64::from(*percent)).sum();
+        let others = held.len() - self.shares.keys().filter(|value| held.binary_search(value).is_ok()).count();
+        100u64.saturating_sub(named) * whole / 100 / others.max(1) as u64
+    }
+}
+
 /// Everything of a spec that looks beyond one agent's free room.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rules {

@@ -2,11 +2,10 @@
 //! Not here: rules, which are no matter of degree.
 
 use super::Placer;
-use super::agents::{Amounts, GPU};
+use super::agents::{Amounts, CPU, DISK, FREE, GPU, MEMORY, Slot};
+use super::rules::Level;
 use super::work::Work;
 
-/// What one dimension left wholly free costs.
-const FREE: f64 = 1024.0;
 /// What is stranded outweighs what is left: this many parts of a thousandth of gpu cost one.
 const STRANDED: i64 = 32;
 /// A task of the same service on the host already.
@@ -16,21 +15,30 @@ const WISH: i64 = 64;
 /// One point of a spread level's weight, for being one task over the even share.
 const SPREAD: i64 = 32;
 
-/// What a demand leaves free on an agent, as parts of the largest agent's.
+/// What a demand leaves free on an agent, as parts of what the agent has; disk and gpu of the largest agent's.
 #[inline]
-pub(super) fn room_left(free: &Amounts, need: &Amounts, scale: &Amounts) -> i64 {
+pub(super) fn room_left(row: &Slot, need: &Amounts, scale: &Amounts) -> i64 {
     // Multiplied and divided only, each correctly rounded: the same on every machine.
-    let left = |at: usize| (free[at] - need[at]).max(0) as f64 * FREE / scale[at] as f64;
-    // Gpus not asked for weigh more: they are stranded without the cpu beside them.
-    let gpu = if need[GPU] == 0 { 4.0 } else { 1.0 };
-    (left(0) + left(1) + left(2) * 0.25 + left(GPU) * gpu) as i64
+    let left = |at: usize| (row.free[at] - need[at]).max(0) as f32;
+    let (cpu, memory) = (left(CPU) * row.part[0], left(MEMORY) * row.part[1]);
+    // What is left of one beyond the other can't be used: the sum, and how far they are apart.
+    let mut sum = 2.0 * cpu.max(memory);
+    let rare = |at: usize| left(at) * FREE / scale[at] as f32;
+    if need[DISK] > 0 {
+        sum += rare(DISK) * 0.25;
+    }
+    if row.free[GPU] > 0 {
+        // Gpus not asked for weigh more: they are stranded without the cpu beside them.
+        sum += rare(GPU) * if need[GPU] == 0 { 4.0 } else { 1.0 };
+    }
+    sum as i64
 }
 
 impl Placer {
     #[inline]
     pub(super) fn cost(&self, slot: usize, work: &Work) -> i64 {
         let need = &self.shapes.all[work.shape as usize].need;
-        let mut fit = room_left(&self.slots[slot].free, need, &self.scale);
+        let mut fit = room_left(&self.slots[slot], need, &self.scale);
         if self.slots[slot].free[GPU] > 0 && !self.typical.is_empty() {
             fit += self.typical.rise(&self.slots[slot].free, &self.details[slot].devices, need) / STRANDED;
         }
@@ -53,13 +61,26 @@ impl Placer {
             }
         }
         for spread in &work.rules.spreads {
-            let values = self.attributes.get(spread.attribute).values_held().max(1) as i64;
-            let even = (i64::from(work.spec.job.instances) / values).max(1);
-            cost += i64::from(near(spread.count)) / even * i64::from(spread.weight) * SPREAD;
+            cost += self.over_share(slot, work, spread) * i64::from(spread.weight) * SPREAD;
         }
         if let Some(count) = work.rules.apart {
             cost += i64::from(near(count)).min(8) * SHARED_HOST;
         }
         cost
+    }
+    /// How often over its share the agent's value of a spread's attribute holds the job's tasks.
+    fn over_share(&self, slot: usize, work: &Work, spread: &Level) -> i64 {
+        let count = i64::from(self.counts.all[spread.count as usize].near(&self.attributes, slot));
+        let column = self.attributes.get(spread.attribute);
+        let instances = u64::from(work.spec.job.instances);
+        if spread.shares.is_empty() {
+            return count / (instances / column.values_held().max(1) as u64).max(1) as i64;
+        }
+        let cell = column.cell(slot);
+        let targets = column.values(&cell).iter().map(|value| spread.target(*value, &column.held, instances));
+        match targets.min().unwrap_or(0) as i64 {
+            0 => count + 1,
+            target => count / target,
+        }
     }
 }

@@ -7,12 +7,14 @@ use crate::model::{Constraint, JobSpec, PortDemand, Rule};
 
 use super::agents::{Amounts, GPU, need, scalar_need};
 use super::attributes::{Attributes, Matcher, NONE};
-use super::index::Level;
+use super::index::Sought;
 
 /// The attribute that reserves an agent.
 pub(super) const DEDICATED: &str = "dedicated";
 /// Posting lists longer than this are not walked in place of the index.
 const SHORT_LIST: usize = 512;
+/// From one agent in so many that match, the index over all is quicker than those of the classes.
+const WHOLE_INDEX: usize = 12;
 
 /// What makes two demands the same.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,7 +30,7 @@ struct Key {
 /// Where candidates are looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Path {
-    /// Nearly every class matches.
+    /// So many classes match that the others are passed over.
     All,
     /// These classes match.
     Classes(Vec<u32>),
@@ -44,7 +46,7 @@ pub(super) struct Shape {
     pub custom: Vec<(u32, i64)>,
     pub ports: i32,
     pub fixed: Vec<u16>,
-    pub level: Level,
+    pub sought: Sought,
     /// None: only agents that are not dedicated.
     pub dedicated: Option<u32>,
     pub dedicated_attribute: u32,
@@ -156,7 +158,7 @@ impl Shape {
             (0..self.class_ok.len() as u32).filter(|class| self.class_ok[*class as usize]).collect();
         let matching: usize = classes.iter().map(|class| agents_in(*class)).sum();
         let all: usize = (0..self.class_ok.len() as u32).map(agents_in).sum();
-        if matching * 2 >= all { Path::All } else { Path::Classes(classes) }
+        if matching * WHOLE_INDEX >= all { Path::All } else { Path::Classes(classes) }
     }
 }
 
@@ -227,7 +229,7 @@ impl Shapes {
             custom: key.custom.iter().map(|(name, amount)| (self.scalar(name), scalar_need(*amount))).collect(),
             ports: key.ports as i32,
             fixed: key.fixed.clone(),
-            level: Level::of(&key.need),
+            sought: Sought::of(&key.need),
             dedicated: key.dedicated.as_ref().map(|value| column.intern(value)),
             dedicated_attribute,
             matchers,

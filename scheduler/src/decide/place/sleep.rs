@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use crate::model::Now;
 
 use super::Placer;
+use super::agents::{Amounts, suffices};
 use super::index::Level;
 
 /// A work that may preempt looks again for victims after this long.
@@ -39,7 +40,7 @@ impl Placer {
         let work = self.works.get_mut(number);
         work.asleep = true;
         let shape = &self.shapes.all[work.shape as usize];
-        self.sleepers.by_level.insert((shape.level.cpu, work.shape, number));
+        self.sleepers.by_level.insert((shape.sought.level.cpu, work.shape, number));
         if self.settings.preemption && !work.over_quota {
             work.retry_ms = work.retry_ms.max(now.mono_ms + 1);
             self.sleepers.retries.insert((work.retry_ms, number));
@@ -57,7 +58,7 @@ impl Placer {
         }
         (work.asleep, work.over_quota) = (false, false);
         let shape = work.shape;
-        self.sleepers.by_level.remove(&(self.shapes.all[shape as usize].level.cpu, shape, number));
+        self.sleepers.by_level.remove(&(self.shapes.all[shape as usize].sought.level.cpu, shape, number));
         self.sleepers.retries.remove(&(work.retry_ms, number));
         for name in std::mem::take(&mut work.watched) {
             self.sleepers.watching.remove(&(name, number));
@@ -69,7 +70,7 @@ impl Placer {
     /// Only while somebody sleeps is it noticed that something could hold the shape again.
     pub(super) fn doubt(&mut self, shape: u32) {
         let of = &mut self.shapes.all[shape as usize];
-        if of.fits_nowhere && self.sleepers.nobody_waits(of.level.cpu, shape) {
+        if of.fits_nowhere && self.sleepers.nobody_waits(of.sought.level.cpu, shape) {
             of.fits_nowhere = false;
         }
     }
@@ -103,7 +104,7 @@ impl Placer {
             dirty.sort_unstable();
             dirty.dedup();
             if dirty.len() > MANY_CHANGED {
-                self.wake_for_room();
+                self.wake_for_room(&dirty);
             } else {
                 dirty.iter().for_each(|slot| self.wake_for(*slot as usize));
             }
@@ -117,9 +118,14 @@ impl Placer {
         }
     }
 
-    /// Wakes all who wait for room; those over their quota sleep on.
-    fn wake_for_room(&mut self) {
-        let waiting = self.sleepers.by_level.iter().filter(|(_, _, work)| !self.works.get(*work).over_quota);
+    /// Wakes all whom one of the slots could hold as far as the most that any of them has free; those over their quota
+    /// sleep on.
+    fn wake_for_room(&mut self, dirty: &[u32]) {
+        let open = dirty.iter().map(|slot| &self.slots[*slot as usize]).filter(|row| row.is_open());
+        let most = open.fold([0; 4], |most: Amounts, row| std::array::from_fn(|at| most[at].max(row.free[at])));
+        let waiting = self.sleepers.by_level.iter().filter(|(_, shape, work)| {
+            suffices(&most, &self.shapes.all[*shape as usize].need) && !self.works.get(*work).over_quota
+        });
         let waiting: Vec<(u32, u32)> = waiting.map(|(_, shape, work)| (*shape, *work)).collect();
         for (shape, work) in waiting {
             self.shapes.all[shape as usize].fits_nowhere = false;

@@ -17,61 +17,71 @@ const FEW_AGENTS: usize = 256;
 /// After so many values without room, beyond one for each task, the index is quicker: what fits anywhere is compared.
 const BARREN: usize = 8;
 
-/// The values in the order in which they are due, while tasks are put into them.
+/// Agents of a value compared for one task, when nothing but their free room tells them apart.
+const COMPARED: usize = 12;
+/// Candidates kept for a value, at least: with further levels those must differ in more than their room.
+const LEAST_POOL: usize = 8;
+const LEAST_POOL_OF_LEVELS: usize = 256;
+
+/// The values in the order in which they are due, while tasks are put into them. Values are named by their distance from
+/// a start that differs by job, so that jobs do not all begin with the same one.
 struct Due {
-    /// By how full a value would be; then in a turn order that differs by job.
-    heap: BinaryHeap<Reverse<(u64, u32, u32)>>,
-    /// Values, from a start that differs by job, so that jobs do not all begin with the same one.
-    turn: Vec<u32>,
+    attribute: u32,
+    start: usize,
+    values: usize,
+    /// By how full a value would be, then by distance.
+    heap: BinaryHeap<Reverse<(u64, u32)>>,
     /// Even shares: how far values without a task have been handed out.
     unused: usize,
-    even: bool,
+    /// By distance; empty: even.
     shares: Vec<u64>,
 }
 
 impl Due {
     fn new(placer: &Placer, work: &Work) -> Due {
         let level = &work.rules.spreads[0];
-        let column = placer.attributes.get(level.attribute);
+        let held = &placer.attributes.get(level.attribute).held;
         let tally = &placer.counts.all[level.count as usize].tally;
-        let held: Vec<u32> =
-            (0..column.value_count() as u32).filter(|value| !column.members(*value).is_empty()).collect();
-        let start =
-            if held.is_empty() { 0 } else { (work.spec.id.0.wrapping_mul(0x9E37_79B9) % held.len() as u64) as usize };
-        let turn: Vec<u32> = held[start..].iter().chain(&held[..start]).copied().collect();
-        let named: u64 = level.shares.values().map(|share| u64::from(*share)).sum();
-        let others = turn.iter().filter(|value| !level.shares.contains_key(value)).count().max(1) as u64;
-        let rest = 100u64.saturating_sub(named) * (WHOLE / 100) / others;
-        let share = |value: &u32| level.shares.get(value).map_or(rest, |share| u64::from(*share) * (WHOLE / 100));
-        let even = level.shares.is_empty();
-        let shares = if even { Vec::new() } else { turn.iter().map(share).collect() };
-        let mut due = Due { heap: BinaryHeap::new(), turn, unused: 0, even, shares };
-        for at in 0..due.turn.len() as u32 {
-            let count = tally.get(due.turn[at as usize]);
-            // Those without a task come from the turn itself, as long as there are some.
-            if !even || count > 0 {
-                due.push(at, count);
+        let values = held.len();
+        let start = (work.spec.id.0.wrapping_mul(0x9E37_79B9) % values.max(1) as u64) as usize;
+        let (heap, unused, shares) = (BinaryHeap::new(), 0, Vec::new());
+        let mut due = Due { attribute: level.attribute, start, values, heap, unused, shares };
+        if level.shares.is_empty() {
+            // Those without a task come by distance, as long as there are some.
+            for (value, count) in tally.sorted() {
+                if let Ok(at) = held.binary_search(&value) {
+                    due.push((at + values - start) % values, count);
+                }
             }
+            return due;
         }
+        let target = |at: usize| level.target(due.value(placer, at), held, WHOLE);
+        due.shares = (0..values).map(target).collect();
+        (0..values).for_each(|at| due.push(at, tally.get(due.value(placer, at))));
         due
     }
 
-    fn push(&mut self, at: u32, count: u32) {
-        let share = if self.even { WHOLE } else { self.shares[at as usize] };
-        let fullness = (u64::from(count) + 1) * WHOLE / share.max(1);
-        self.heap.push(Reverse((fullness, at, self.turn[at as usize])));
+    fn value(&self, placer: &Placer, at: usize) -> u32 {
+        placer.attributes.get(self.attribute).held[(self.start + at) % self.values]
     }
 
-    /// The next value due and its place in the turn. It is gone until it is pushed again.
-    fn next(&mut self, count: impl Fn(u32) -> u32) -> Option<(u32, u32)> {
-        while self.even && self.unused < self.turn.len() {
-            let at = self.unused as u32;
+    fn push(&mut self, at: usize, count: u32) {
+        let share = self.shares.get(at).copied().unwrap_or(WHOLE);
+        let fullness = (u64::from(count) + 1) * WHOLE / share.max(1);
+        self.heap.push(Reverse((fullness, at as u32)));
+    }
+
+    /// The next value due, and how it is named. It is gone until it is pushed again.
+    fn next(&mut self, placer: &Placer, count: impl Fn(u32) -> u32) -> Option<(usize, u32)> {
+        while self.shares.is_empty() && self.unused < self.values {
             self.unused += 1;
-            if count(self.turn[at as usize]) == 0 {
-                return Some((at, self.turn[at as usize]));
+            let value = self.value(placer, self.unused - 1);
+            if count(value) == 0 {
+                return Some((self.unused - 1, value));
             }
         }
-        self.heap.pop().map(|Reverse((_, at, value))| (at, value))
+        let Reverse((_, at)) = self.heap.pop()?;
+        Some((at as usize, self.value(placer, at as usize)))
     }
 }
 
@@ -79,13 +89,14 @@ impl Placer {
     /// Places up to `most` tasks of a work that spreads; how many it could on agents that have the attribute.
     pub(super) fn place_spread(&mut self, number: u32, most: usize, step: &mut Step) -> usize {
         let mut due = Due::new(self, self.works.get(number));
-        let level = &self.works.get(number).rules.spreads[0];
-        let (attribute, count) = (level.attribute, level.count as usize);
-        let wanted = (2 * most / due.turn.len().max(1)).clamp(8, 1024);
+        let rules = &self.works.get(number).rules;
+        let (attribute, count) = (rules.spreads[0].attribute, rules.spreads[0].count as usize);
+        let least = if rules.spreads.len() > 1 { LEAST_POOL_OF_LEVELS } else { LEAST_POOL };
+        let wanted = (2 * most / due.values.max(1)).clamp(least, 1024);
         let mut pools: Vec<(u32, Vec<(i64, u32)>)> = Vec::new();
         let (mut placed, mut barren) = (0, 0);
         while placed < most {
-            let Some((at, value)) = due.next(|value| self.counts.all[count].tally.get(value)) else { break };
+            let Some((at, value)) = due.next(self, |value| self.counts.all[count].tally.get(value)) else { break };
             let best = if self.attributes.get(attribute).members(value).len() <= FEW_AGENTS {
                 self.best_of_few(number, attribute, value)
             } else {
@@ -110,10 +121,13 @@ impl Placer {
         let work = self.works.get(number);
         let members = self.attributes.get(attribute).members(value).iter();
         let fitting = members.filter(|slot| self.fits(**slot as usize, work));
-        fitting.map(|slot| (self.cost(*slot as usize, work), *slot)).min().map(|(_, slot)| slot)
+        let alike = work.rules.spreads.len() == 1 && work.rules.wishes.is_empty() && work.rules.neighbours.is_empty();
+        let compared = if alike { COMPARED } else { usize::MAX };
+        fitting.take(compared).map(|slot| (self.cost(*slot as usize, work), *slot)).min().map(|(_, slot)| slot)
     }
 
-    /// The best of some candidates found once and used up in order.
+    /// The best of some candidates found once and used up in order. What one costs only rises while the job's tasks come
+    /// near it: the best is whoever still costs what the others did when they were found.
     fn best_of_pool(
         &self,
         number: u32,
@@ -127,10 +141,17 @@ impl Placer {
             pools.len() - 1
         });
         loop {
-            while let Some((_, slot)) = pools[at].1.pop() {
-                if self.misses(slot as usize, number).is_none() {
+            while let Some((cost, slot)) = pools[at].1.pop() {
+                if self.misses(slot as usize, number).is_some() {
+                    continue;
+                }
+                let now = self.cost(slot as usize, self.works.get(number));
+                let pool = &mut pools[at].1;
+                if now <= cost || pool.last().is_none_or(|(next, _)| now <= *next) {
                     return Some(slot);
                 }
+                let place = pool.partition_point(|other| *other > (now, slot));
+                pool.insert(place, (now, slot));
             }
             self.collect_in_value(number, attribute, value, wanted, &mut pools[at].1);
             if pools[at].1.is_empty() {
@@ -159,9 +180,9 @@ impl Placer {
                 };
                 let classes = (0..shape.class_ok.len()).filter(of_value);
                 let grids: Vec<_> = classes.filter_map(|class| self.index.by_class.get(class)).collect();
-                walk_all(&grids, shape.level, &mut visit);
+                walk_all(&grids, &shape.sought, &shape.class_ok, &mut visit);
             }
-            (_, None) => _ = self.index.all.walk(shape.level, &mut visit),
+            (_, None) => _ = self.index.all.walk(&shape.sought, &shape.class_ok, &mut visit),
         }
     }
 }

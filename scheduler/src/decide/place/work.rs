@@ -20,6 +20,8 @@ pub(super) struct Work {
     pub shape: u32,
     pub role: u32,
     pub band: u8,
+    /// The spec's, beside the band: a search for victims looks at both of thousands.
+    pub priority: u16,
     pub rules: Rules,
     /// Pending and without a claim, ascending.
     pub pending: VecDeque<TaskId>,

@@ -88,7 +88,8 @@ impl World {
 
     /// What placement does: every pending task goes to the agent.
     pub fn place_all(&mut self, agent: AgentNo) {
-        let assign = |task: &TaskId| Mutation::TaskAssigned { task: *task, agent, ports: [].into() };
+        let assign =
+            |task: &TaskId| Mutation::TaskAssigned { task: *task, agent, ports: [].into(), devices: [].into() };
         let mutations = self.state.pending.iter().map(assign).collect();
         self.mutate(mutations);
     }

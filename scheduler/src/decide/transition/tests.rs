@@ -111,7 +111,7 @@ fn nothing_leaves_a_terminal_state() {
 /// The table and what a status can become agree: apply would end the process otherwise.
 #[test]
 fn every_legal_move_can_be_applied() {
-    let place = || Place { agent: AgentNo(1), ports: Box::default() };
+    let place = || Place { agent: AgentNo(1), ports: Box::default(), devices: Box::default() };
     for from in TaskState::ALL.into_iter().filter(|from| !from.is_terminal()) {
         let status = match from {
             TaskState::Throttled => Status::Throttled { ready_at: Default::default() },

@@ -95,6 +95,7 @@ fn batch(index: u64, mutations: usize) -> Arc<Batch> {
                 task,
                 agent: dawn_scheduler::model::AgentNo(at as u32),
                 ports: [31_000].into(),
+                devices: Box::default(),
             },
         }
     };

@@ -93,8 +93,8 @@ fn history(options: &Options) -> Vec<Batch> {
             reason: Reason::None,
         }));
         for number in task..task + instances {
-            let (agent, ports) = (AgentNo(number % options.agents), Box::default());
-            mutations.push(Mutation::TaskAssigned { task: TaskId(u64::from(number)), agent, ports });
+            let (agent, ports, devices) = (AgentNo(number % options.agents), Box::default(), Box::default());
+            mutations.push(Mutation::TaskAssigned { task: TaskId(u64::from(number)), agent, ports, devices });
         }
         for to in [TaskState::Starting, TaskState::Running] {
             mutations.extend((task..task + instances).map(|number| Mutation::TaskMoved {

@@ -26,6 +26,14 @@ pub struct Measured {
 }
 
 impl Measured {
+    pub fn add(&mut self, other: Measured) {
+        self.placed += other.placed;
+        self.victims += other.victims;
+        self.deciding += other.deciding;
+        self.applied += other.applied;
+        self.calls.extend(other.calls);
+    }
+
     pub fn rate(&self) -> f64 {
         self.placed as f64 / self.deciding.as_secs_f64().max(1e-9)
     }

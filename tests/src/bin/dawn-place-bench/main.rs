@@ -1,9 +1,13 @@
-//! `dawn-place-bench [mix|small|classes|aurora|traces|azure|fgd|vbp]...`: how fast and how well placement decides, in one table. Placement
-//! alone in memory, one thread, in cpu time of that thread; what is journaled and sent is measured elsewhere.
+//! `dawn-place-bench [mix|small|classes|aurora|packing|traces|azure|compact|fgd|vbp]...`: how fast and how well placement
+//! decides, in one table. Placement alone in memory, one thread, in cpu time of that thread; what is journaled and sent
+//! is measured elsewhere. `small` and `compact` run only when named.
 
+mod azure;
 mod classes;
 mod cluster;
 mod mix;
+mod packing;
+mod plain;
 mod table;
 mod traces;
 
@@ -22,10 +26,13 @@ fn main() {
     if on("aurora") {
         classes::aurora();
     }
+    if on("packing") {
+        packing::run();
+    }
     if on("traces") {
         traces::run(None);
     }
-    for trace in ["azure", "fgd", "vbp"] {
+    for trace in ["azure", "compact", "fgd", "vbp"] {
         if wanted.iter().any(|wanted| wanted == trace) {
             traces::run(Some(trace));
         }

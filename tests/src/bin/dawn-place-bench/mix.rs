@@ -131,12 +131,17 @@ impl Mix {
                 self.cluster.end(task);
             }
             self.submit_to(85);
-            let one = self.cluster.place(BUDGET);
-            sum.placed += one.placed;
-            sum.victims += one.victims;
-            sum.deciding += one.deciding;
-            sum.applied += one.applied;
-            sum.calls.extend(one.calls);
+            sum.add(self.cluster.place(BUDGET));
+        }
+        sum
+    }
+
+    /// Jobs one after the other, each decided by itself: what a decision takes when nothing shares its cost.
+    fn one_by_one(&mut self, jobs: usize) -> Measured {
+        let mut sum = Measured::default();
+        for _ in 0..jobs {
+            self.submit();
+            sum.add(self.cluster.place(BUDGET));
         }
         sum
     }
@@ -157,11 +162,7 @@ impl Mix {
             for task in self.random_live(20_000) {
                 self.cluster.end(task);
             }
-            let one = self.cluster.place(BUDGET);
-            sum.placed += one.placed;
-            sum.deciding += one.deciding;
-            sum.applied += one.applied;
-            sum.calls.extend(one.calls);
+            sum.add(self.cluster.place(BUDGET));
         }
         sum
     }
@@ -187,6 +188,7 @@ pub fn run(agents: u32, live: u32) {
     mix.submit_to(85);
     show("80-85 %", &mix.cluster.place(BUDGET));
     show("churn at 85 %", &mix.churn(10, live as usize / 100));
+    show("the same, a job at a time", &mix.one_by_one(2000));
     mix.submit_to(90);
     show("85-90 %", &mix.cluster.place(BUDGET));
     mix.submit_to(103);

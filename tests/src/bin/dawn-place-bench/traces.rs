@@ -2,7 +2,6 @@
 //! its reference scorers have. Archives are read through `gzip` and `tar`.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,7 +12,8 @@ use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 
-use crate::cluster::{Cluster, cpu_time, job, resources};
+use crate::azure;
+use crate::cluster::{Cluster, job, resources};
 
 fn traces() -> Option<PathBuf> {
     let shared = std::env::var_os("DAWN_SHARED")
@@ -26,7 +26,7 @@ fn traces() -> Option<PathBuf> {
     None
 }
 
-fn unpacked(program: &str, options: &[&str], file: &Path) -> std::io::Result<String> {
+pub fn unpacked(program: &str, options: &[&str], file: &Path) -> std::io::Result<String> {
     let mut child = Command::new(program).args(options).arg(file).stdout(Stdio::piped()).spawn()?;
     let mut text = String::new();
     if let Some(mut out) = child.stdout.take() {
@@ -40,7 +40,10 @@ pub fn run(only: Option<&str>) {
     let Some(traces) = traces() else { return };
     let on = |name: &str| only.is_none_or(|only| only == name);
     if on("azure") {
-        azure(&traces.join("azure"));
+        azure::run(&traces.join("azure"));
+    }
+    if only == Some("compact") {
+        azure::compact(&traces.join("azure"));
     }
     if on("fgd") {
         fgd(&traces.join("fgd"));
@@ -48,87 +51,6 @@ pub fn run(only: Option<&str>) {
     if on("vbp") {
         vbp(&traces.join("vbp"));
     }
-}
-
-/// One arrival of the azure trace.
-struct Vm {
-    at_s: u64,
-    batch: u64,
-    cores: u64,
-    mib: u64,
-    leaves_s: Option<u64>,
-}
-
-fn azure_vms(folder: &Path) -> Vec<Vm> {
-    let text = unpacked("gzip", &["-dc"], &folder.join("azure_v1_dev_test.csv.gz")).unwrap_or_default();
-    let parse = |line: &str| -> Option<Vm> {
-        let cells: Vec<&str> = line.split(',').collect();
-        let number = |at: usize| cells.get(at)?.parse::<f64>().ok();
-        let (at_s, low, high) = (number(1)? as u64, number(5)? as u64, number(6)? as u64);
-        let (cores, mib) = (number(3)? as u64, (number(4)? * 1024.0) as u64);
-        let leaves_s = (*cells.get(7)? == "0").then_some(at_s + (low + high) / 2);
-        (cores <= 16 && mib <= 64 * 1024).then_some(Vm { at_s, batch: number(2)? as u64, cores, mib, leaves_s })
-    };
-    text.lines().skip(1).filter_map(parse).collect()
-}
-
-fn azure(folder: &Path) {
-    let vms = azure_vms(folder);
-    println!(
-        "\nazure: {} VMs; rejected of them (reference: best-fit 0 / 1,041 / 6,241, first-fit 181 / 1,893 / 3,485)",
-        vms.len()
-    );
-    for machines in [12_000, 10_500, 10_000] {
-        let begun = cpu_time();
-        let (rejected, peak) = azure_cell(&vms, machines);
-        println!(
-            "  {machines} machines: rejected {rejected}, most in use {peak}, {:.1} s",
-            (cpu_time() - begun).as_secs_f64()
-        );
-    }
-}
-
-fn azure_cell(vms: &[Vm], machines: u32) -> (usize, usize) {
-    let mut cluster = Cluster::new(&PlaceSettings { preemption: false, ..PlaceSettings::default() });
-    for machine in 0..machines {
-        let (cores, gib) = if machine % 3 == 2 { (16, 64) } else { (8, 16) };
-        cluster.agent(resources(cores * 1000, gib * 1024), Attributes::new(), Vec::new());
-    }
-    let (mut leaving, mut rejected, mut peak) = (BinaryHeap::new(), 0, 0);
-    let mut at = 0;
-    while at < vms.len() {
-        let first = &vms[at];
-        while let Some(Reverse((leaves_s, task))) = leaving.peek().copied()
-            && leaves_s <= first.at_s
-        {
-            leaving.pop();
-            cluster.end(task);
-        }
-        // What arrives together, of one batch and size, is one job.
-        let alike =
-            |vm: &&Vm| (vm.at_s, vm.batch, vm.cores, vm.mib) == (first.at_s, first.batch, first.cores, first.mib);
-        let together = vms[at..].iter().take_while(alike).count();
-        let before = cluster.state.next_task;
-        cluster.submit(job(
-            &format!("tenant/azure/job{at}"),
-            together as u32,
-            resources(first.cores * 1000, first.mib),
-        ));
-        let decided = cluster.placer.place(&cluster.state, cluster.now, usize::MAX);
-        decided.iter().for_each(|mutation| cluster.apply(mutation));
-        for (offset, vm) in vms[at..at + together].iter().enumerate() {
-            let task = dawn_proto::TaskId(before.0 + offset as u64);
-            if cluster.state.tasks[&task].held_on().is_none() {
-                rejected += 1;
-                cluster.end(task);
-            } else if let Some(leaves_s) = vm.leaves_s {
-                leaving.push(Reverse((leaves_s, task)));
-            }
-        }
-        peak = peak.max(cluster.state.tasks_on.len());
-        at += together;
-    }
-    (rejected, peak)
 }
 
 struct Pod {

@@ -1,8 +1,10 @@
 //! Tests of placement as a whole, on small clusters and against a brute-force twin.
 
+mod fairness;
 mod properties;
 mod quota;
 mod refused;
+mod spread;
 mod stories;
 mod twin;
 mod world;

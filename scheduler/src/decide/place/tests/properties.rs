@@ -23,7 +23,7 @@ fn shown(placer: &Placer) -> String {
         let held = |held: &super::super::agents::Held| {
             (held.task, placer.works.get(held.work()).spec.id, held.since_s, held.dying())
         };
-        let mut tasks: Vec<_> = detail.held.iter().map(held).collect();
+        let mut tasks: Vec<_> = placer.held[slot].iter().map(held).collect();
         tasks.sort();
         let mut claims = detail.claims.clone();
         claims.sort();
@@ -93,12 +93,13 @@ fn place_checked(world: &mut World, budget: usize) {
         if let Mutation::Nominated { task, agent, .. } = &mutation {
             preemption_is_right(world, &world.state.tasks[task], *agent, &std::mem::take(&mut taken));
         }
-        if let Mutation::TaskAssigned { task, agent, ports } = &mutation {
+        if let Mutation::TaskAssigned { task, agent, ports, devices } = &mutation {
             let task = &world.state.tasks[task];
             let agent = &world.state.agents[agent];
             assert_eq!(twin::misses(world, task, agent), None, "{} to {} with {ports:?}", task.id, agent.id);
             let spec = &world.state.spec_of(task).job;
-            assert_eq!(ports.len() as u64, spec.ports.len() as u64 + spec.demand.gpu_milli.div_ceil(1000));
+            let wanted = (spec.ports.len() as u64, spec.demand.gpu_milli.div_ceil(1000));
+            assert_eq!((ports.len() as u64, devices.len() as u64), wanted);
             for (demand, port) in spec.ports.iter().zip(ports) {
                 assert!(demand.fixed.is_none_or(|fixed| fixed == *port));
                 assert!(agent.ports.iter().any(|(first, last)| (*first..=*last).contains(port)));
@@ -148,7 +149,7 @@ fn no_agent_is_overcommitted(world: &World) {
         let mut devices: BTreeMap<u16, u64> = BTreeMap::new();
         for task in world.state.tasks_on.get(&agent.no).into_iter().flatten().map(|task| &world.state.tasks[task]) {
             let spec = &world.state.spec_of(task).job;
-            let (own, gpus) = task.status.place().unwrap().ports.split_at(spec.ports.len());
+            let (own, gpus) = task.status.place().unwrap().numbers(spec.ports.len());
             ports.extend(own);
             gpus.iter().for_each(|gpu| *devices.entry(*gpu).or_default() += spec.demand.gpu_milli.min(1000));
         }

@@ -45,8 +45,7 @@ pub fn free(world: &World, agent: &Agent, but: TaskId) -> Free {
     for task in state.tasks.values().filter(|task| task.held_on() == Some(agent.no)) {
         let spec = &state.spec_of(task).job;
         take(&mut free, spec);
-        let numbers = &task.status.place().unwrap().ports;
-        let (ports, devices) = numbers.split_at(spec.ports.len());
+        let (ports, devices) = task.status.place().unwrap().numbers(spec.ports.len());
         free.used_ports.extend(ports);
         for device in devices {
             if let Some(device) = free.devices.get_mut(usize::from(*device)) {
