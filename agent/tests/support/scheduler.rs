@@ -261,7 +261,7 @@ impl AgentLink for Service {
                 seen.lock().unwrap().tunnel.push(message);
             }
             seen.lock().unwrap().tunnels_closed += 1;
-            let _ = close.send(Ok(TunnelDown { close: true })).await;
+            let _ = close.send(Ok(TunnelDown { close: true, reach: None })).await;
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(replies))))
     }

@@ -3,8 +3,8 @@
 
 mod artifacts;
 mod decode;
-mod isolating;
 mod following;
+mod isolating;
 mod job;
 mod node;
 mod placing;

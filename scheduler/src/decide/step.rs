@@ -158,7 +158,7 @@ impl<'a> Step<'a> {
 
     /// Places a pending task where it is already.
     pub fn assign(&mut self, task: &Task, agent: AgentNo, ports: Box<[u16]>) {
-        self.mutations.push(Mutation::TaskAssigned { task: task.id, agent, ports });
+        self.mutations.push(Mutation::TaskAssigned { task: task.id, agent, ports, devices: Box::default() });
         self.moved.insert(task.id, TaskState::Assigned);
     }
 

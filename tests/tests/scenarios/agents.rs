@@ -141,7 +141,7 @@ fn a_followed_log_goes_on_across_a_restart_of_its_task() {
             }
         }
     });
-    let mut next = || lines.recv_timeout(Duration::from_secs(30)).unwrap_or_else(|error| panic!("no line: {error}"));
+    let next = || lines.recv_timeout(Duration::from_secs(30)).unwrap_or_else(|error| panic!("no line: {error}"));
     assert_eq!(next(), "life 1");
     for life in 2..4 {
         let victim = cluster.processes_of(&job, 1).remove(0);

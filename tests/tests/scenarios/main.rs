@@ -12,5 +12,5 @@ mod life;
 mod loss;
 mod misbehaving;
 mod placing;
-mod sweep;
 mod reach;
+mod sweep;

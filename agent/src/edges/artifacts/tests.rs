@@ -98,7 +98,8 @@ async fn a_file_is_fetched_once_and_put_where_it_belongs() {
     let world = World::new(1 << 20, Vec::new());
     let (address, asked) = server(|_, out| ok(out, b"content"));
     let wanted = artifact(address, b"content", "bin/tool");
-    let (first, second) = tokio::join!(world.fetch(1, &[wanted.clone()]), world.fetch(2, &[wanted.clone()]));
+    let all = [wanted.clone()];
+    let (first, second) = tokio::join!(world.fetch(1, &all), world.fetch(2, &all));
     assert_eq!(first.unwrap(), [format!("fetching artifact 1 of 1 (http://{address}/a/file)")], "no secret is told");
     second.unwrap();
     for task in [1, 2] {

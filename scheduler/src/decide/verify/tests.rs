@@ -88,7 +88,7 @@ fn a_lost_instance_a_second_end_and_an_overcommitted_agent_are_found() {
 
     let mut twice = state;
     for task in twice.tasks.values_mut() {
-        task.status = Status::Running(Place { agent, ports: [80].into() });
+        task.status = Status::Running(Place { agent, ports: [80].into(), devices: Box::default() });
     }
     only(found(&twice, &held), Promise::Commitment, "port 80 is given twice");
 }

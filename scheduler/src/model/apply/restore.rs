@@ -65,7 +65,7 @@ impl State {
         };
         assert!(*id < self.next_task && !self.tasks.contains_key(id), "{id} is adopted twice, or never was made");
         self.use_spec(SpecId(spec.0));
-        let place = Place { agent: *agent, ports: ports.clone() };
+        let place = Place { agent: *agent, ports: ports.clone(), devices: Box::default() };
         let status = match state {
             TaskState::Assigned => Some(Status::Assigned(place)),
             to => Status::Assigned(place).moved(*to),
