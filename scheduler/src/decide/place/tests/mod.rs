@@ -1,5 +1,6 @@
 //! Tests of placement as a whole, on small clusters and against a brute-force twin.
 
+mod flow;
 mod properties;
 mod quota;
 mod refused;
