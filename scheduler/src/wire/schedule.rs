@@ -33,9 +33,6 @@ pub fn parse_schedule(expression: &str, zone: &str) -> Result<Schedule, Schedule
 }
 
 #[cfg(test)]
-mod vectors;
-
-#[cfg(test)]
 mod tests {
     use dawn_proto::Timestamp;
 

@@ -60,7 +60,7 @@ fn a_graph_of_batch_jobs_runs_to_its_end_and_a_template_by_dispatch() {
     assert_eq!(first["job"], again["job"]);
     has_log(&cluster, first["job"].as_str().expect("a key"), "Hello, world: be well");
     let missing = cluster.dawn(&["job", "dispatch", "demo/test/greet"]);
-    assert!(missing.code == Some(2) && missing.stderr.contains("arguments.WHO: is missing"), "{missing:?}");
+    assert!(missing.code == Some(4) && missing.stderr.contains("arguments.WHO: is missing"), "{missing:?}");
     cluster.end();
 }
 
