@@ -16,6 +16,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut config = tonic_prost_build::Config::new();
     config.protoc_executable(protoc_bin_vendored::protoc_bin_path()?);
     config.btree_map(["."]);
+    // The large ones, so that the many small records don't each take their room.
+    for record in ["job_versioned", "agent_seen"] {
+        config.boxed(format!(".dawn.v1.Record.record.{record}"));
+    }
     tonic_prost_build::configure().compile_with_config(config, &files, &["."])?;
     Ok(())
 }
