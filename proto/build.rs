@@ -25,6 +25,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     config.btree_map(["."]);
     let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
     config.file_descriptor_set_path(out.join("dawn.v1.bin"));
+    // The large ones, so that the many small records don't each take their room.
+    for record in ["job_versioned", "agent_seen"] {
+        config.boxed(format!(".dawn.v1.Record.record.{record}"));
+    }
     tonic_prost_build::configure().compile_with_config(config, &files, &["."])?;
     Ok(())
 }

@@ -20,8 +20,7 @@ impl Follower {
         Arc::new(Follower { state: RwLock::new(state), index })
     }
 
-    /// Applies batches that became durable. Waits for readers; each holds the state for a few milliseconds at most,
-    /// but for the one that takes a snapshot.
+    /// Applies batches that became durable. Waits for readers; each holds the state for a few milliseconds at most.
     pub fn apply(&self, batches: &[Arc<Batch>]) {
         let Some(last) = batches.last() else { return };
         // A reader that panicked changed nothing; a writer that did has ended the process's purpose.

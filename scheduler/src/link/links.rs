@@ -1,11 +1,14 @@
 //! Open links and their outgoing queues. A queue that is full closes its link: the agent dials again and reconciles.
 
 use std::collections::{HashMap, HashSet};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 
 use dawn_proto::SpecId;
 use dawn_proto::v1::{self, scheduler_message::Message};
+use futures_util::Stream;
 use tokio::sync::{mpsc, oneshot};
 use tonic::Status;
 
@@ -14,8 +17,20 @@ use crate::model::{AgentNo, LinkId};
 /// Messages waiting for one agent at most.
 const QUEUE: usize = 4096;
 
-type Queue = mpsc::Sender<Result<v1::SchedulerMessage, Status>>;
-type Outgoing = mpsc::Receiver<Result<v1::SchedulerMessage, Status>>;
+/// Boxed, because a queue takes room for 32 at once, for each of tens of thousands of agents.
+type Queue = mpsc::Sender<Box<v1::SchedulerMessage>>;
+
+/// What goes out on a link.
+#[derive(Debug)]
+pub struct Outgoing(pub(super) mpsc::Receiver<Box<v1::SchedulerMessage>>);
+
+impl Stream for Outgoing {
+    type Item = Result<v1::SchedulerMessage, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_recv(context).map(|message| message.map(|message| Ok(*message)))
+    }
+}
 
 #[derive(Debug, Default)]
 pub struct Links {
@@ -46,7 +61,7 @@ impl Links {
         let (queue, outgoing) = mpsc::channel(QUEUE);
         let (closed, on_closed) = oneshot::channel();
         self.lock().links.insert(link, Link { queue, agent: None, specs: HashSet::new(), _closed: closed });
-        (link, outgoing, on_closed)
+        (link, Outgoing(outgoing), on_closed)
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
@@ -117,7 +132,7 @@ impl Open {
 
     fn send(&mut self, link: LinkId, message: Message) -> bool {
         let Some(found) = self.links.get(&link) else { return false };
-        let sent = found.queue.try_send(Ok(v1::SchedulerMessage { message: Some(message) }));
+        let sent = found.queue.try_send(Box::new(v1::SchedulerMessage { message: Some(message) }));
         if sent.is_err() {
             let agent = found.agent;
             tracing::warn!(%link, ?agent, waiting = QUEUE, "an agent does not take its messages; closing its link");

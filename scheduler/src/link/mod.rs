@@ -20,7 +20,7 @@ use crate::model::LinkId;
 
 pub use dispatch::{Dispatcher, LinkSettings};
 pub use inspect::{InspectError, Inspections};
-pub use links::Links;
+pub use links::{Links, Outgoing};
 pub use reach::Pipe;
 pub use tunnel::{LogError, Tunnels};
 
@@ -39,19 +39,19 @@ pub struct LinkService {
 }
 
 /// A stream that only says who leads.
-fn refusal(leader: Option<String>) -> ReceiverStream<Result<v1::SchedulerMessage, Status>> {
+fn refusal(leader: Option<String>) -> Outgoing {
     let (say, said) = tokio::sync::mpsc::channel(1);
     let reason = "this scheduler follows".to_string();
     let refused = v1::Refused { reason, leader_address: leader.unwrap_or_default(), r#final: false };
     let message = v1::scheduler_message::Message::Refused(refused);
     // There is room for one.
-    _ = say.try_send(Ok(v1::SchedulerMessage { message: Some(message) }));
-    ReceiverStream::new(said)
+    _ = say.try_send(Box::new(v1::SchedulerMessage { message: Some(message) }));
+    Outgoing(said)
 }
 
 #[tonic::async_trait]
 impl AgentLink for LinkService {
-    type LinkStream = ReceiverStream<Result<v1::SchedulerMessage, Status>>;
+    type LinkStream = Outgoing;
     type TunnelStream = ReceiverStream<Result<v1::TunnelDown, Status>>;
 
     async fn link(&self, request: Request<Streaming<v1::AgentMessage>>) -> Result<Response<Self::LinkStream>, Status> {
@@ -69,7 +69,7 @@ impl AgentLink for LinkService {
         };
         tracing::debug!(%link, ?peer, "an agent dialled");
         tokio::spawn(session.serve(request.into_inner(), closed));
-        Ok(Response::new(ReceiverStream::new(outgoing)))
+        Ok(Response::new(outgoing))
     }
 
     async fn tunnel(&self, request: Request<Streaming<v1::TunnelUp>>) -> Result<Response<Self::TunnelStream>, Status> {

@@ -3,7 +3,7 @@
 use dawn_proto::SpecId;
 use dawn_proto::v1::{self, scheduler_message::Message};
 
-use super::Links;
+use super::{Links, Outgoing};
 use crate::model::AgentNo;
 
 fn ack(task_id: u64) -> Message {
@@ -13,7 +13,7 @@ fn ack(task_id: u64) -> Message {
 #[tokio::test]
 async fn a_full_queue_closes_the_link_and_what_was_queued_is_delivered() {
     let links = Links::default();
-    let (link, mut outgoing, closed) = links.open();
+    let (link, Outgoing(mut outgoing), closed) = links.open();
     links.bind(link, AgentNo(7));
     let mut queued = 0;
     while links.send(link, ack(queued)) {
@@ -23,7 +23,7 @@ async fn a_full_queue_closes_the_link_and_what_was_queued_is_delivered() {
     assert_eq!(links.of(AgentNo(7)), None, "the agent has no link any more");
     closed.await.unwrap_err();
     for number in 0..queued {
-        let message = outgoing.recv().await.unwrap().unwrap();
+        let message = outgoing.recv().await.unwrap();
         assert_eq!(message.message, Some(ack(number)));
     }
     assert!(outgoing.recv().await.is_none());
@@ -48,13 +48,13 @@ async fn a_spec_goes_out_once_on_each_link() {
     let links = Links::default();
     let spec = || v1::Spec { spec_id: 5, spec: None, version: 1 };
     for _ in 0..2 {
-        let (link, mut outgoing, _closed) = links.open();
+        let (link, Outgoing(mut outgoing), _closed) = links.open();
         links.send_with_spec(link, SpecId(5), spec, ack(1));
         links.send_with_spec(link, SpecId(5), spec, ack(2));
         links.close(link);
         let mut sent = Vec::new();
         while let Some(message) = outgoing.recv().await {
-            sent.push(message.unwrap().message.unwrap());
+            sent.push(message.message.unwrap());
         }
         assert_eq!(sent, [Message::Spec(spec()), ack(1), ack(2)]);
     }

@@ -61,6 +61,38 @@ pub struct State {
 }
 
 impl State {
+    /// All that a snapshot holds, without the indexes: taken in a moment, since it shares what it holds with this one.
+    pub fn frozen(&self) -> State {
+        // Every field is named, so that a new one can't be forgotten here.
+        State {
+            cluster_id: self.cluster_id.clone(),
+            epoch: self.epoch,
+            index: self.index,
+            at: self.at,
+            next_task: self.next_task,
+            next_spec: self.next_spec,
+            next_job: self.next_job,
+            next_agent: self.next_agent,
+            specs: self.specs.clone(),
+            jobs: self.jobs.clone(),
+            tasks: self.tasks.clone(),
+            agents: self.agents.clone(),
+            quotas: self.quotas.clone(),
+            job_by_key: BTreeMap::new(),
+            agent_by_id: BTreeMap::new(),
+            agents_not_up: BTreeSet::new(),
+            tasks_on: Numbered::default(),
+            pending: BTreeSet::new(),
+            throttled: BTreeSet::new(),
+            in_transit: BTreeSet::new(),
+            deadlines: BTreeSet::new(),
+            unsettled: BTreeSet::new(),
+            ended_jobs: BTreeSet::new(),
+            cron_due: BTreeSet::new(),
+            spec_uses: Numbered::default(),
+        }
+    }
+
     pub fn job(&self, key: &JobKey) -> Option<&Job> {
         self.jobs.get(self.job_by_key.get(key)?)
     }

@@ -4,16 +4,19 @@ use std::sync::Arc;
 
 use crate::drive::Follower;
 use crate::journal::{Due, Snapshots};
+use crate::model::State;
 use crate::wire;
 
-/// Saves a snapshot whenever one is due. The follower is held while the state is encoded (about a second for a million
-/// tasks): replies wait that long, decisions do not. A failure is told and tried again when the next is due.
+/// Saves a snapshot whenever one is due, of a copy that shares what it holds with the follower's state: nobody waits for it.
+/// A failure is told and tried again when the next is due.
 pub async fn keep(snapshots: Snapshots, due: Arc<Due>, follower: Arc<Follower>) {
     loop {
         due.wait().await;
         let (snapshots, follower) = (snapshots.clone(), follower.clone());
         let saved = tokio::task::spawn_blocking(move || {
-            let (index, chunks) = follower.read(|state| (state.index, wire::snapshot_chunks(state)));
+            let frozen = follower.read(State::frozen);
+            let (index, chunks) = (frozen.index, wire::snapshot_chunks(&frozen));
+            drop(frozen);
             let bytes: usize = chunks.iter().map(Vec::len).sum();
             snapshots.save(index, &chunks).map(|()| (index, bytes))
         });

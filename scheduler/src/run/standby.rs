@@ -183,13 +183,13 @@ async fn pass_troubles(mut trouble: tokio::sync::watch::Receiver<String>, signs:
 }
 
 /// Takes a snapshot whenever the journal has grown by so many batches: followers first, and the leader, which has better
-/// to do, only when nobody else did. It is made from a state of its own, read from etcd, so that nobody waits for it.
+/// to do, only when nobody else did. It is made of a copy that shares what it holds, so that nobody waits for it.
 pub async fn keep_snapshots(store: Store, follower: Arc<Follower>, signs: Arc<Signs>, every: u64, writer: u64) {
     let mut index = follower.index();
     while index.changed().await.is_ok() {
         let at = *index.borrow_and_update();
         let due = if signs.role.borrow().is_leading() { every * 2 } else { every };
-        match snapshot_if_due(&store, at, due, writer).await {
+        match snapshot_if_due(&store, &follower, at, due, writer).await {
             Ok(Some(index)) => tracing::info!(index, "saved a snapshot in etcd"),
             Ok(None) => {}
             Err(error) => {
@@ -201,11 +201,18 @@ pub async fn keep_snapshots(store: Store, follower: Arc<Follower>, signs: Arc<Si
     }
 }
 
-async fn snapshot_if_due(store: &Store, at: u64, due: u64, writer: u64) -> Result<Option<u64>, EtcdError> {
+async fn snapshot_if_due(
+    store: &Store,
+    follower: &Follower,
+    at: u64,
+    due: u64,
+    writer: u64,
+) -> Result<Option<u64>, EtcdError> {
     if at.saturating_sub(etcd::snapshot_index(store).await?) < due {
         return Ok(None);
     }
-    let state = etcd::load(store).await?.state;
+    // What a follower has applied is durable.
+    let state = follower.read(State::frozen);
     Ok(etcd::write_snapshot(store, &state, writer).await?.then_some(state.index))
 }
 

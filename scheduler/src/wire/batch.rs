@@ -60,14 +60,14 @@ fn record(mutation: &Mutation) -> Wire {
         Mutation::ClusterMade { cluster_id } => Wire::ClusterMade(v1::ClusterMade { cluster_id: cluster_id.clone() }),
         Mutation::EpochBegun { epoch } => Wire::EpochBegun(v1::EpochBegun { epoch: epoch.0 }),
         Mutation::JobMade { job, key } => Wire::JobMade(v1::JobMade { job_id: job.0, key: Some(key.into()) }),
-        Mutation::JobVersioned { job, spec, author, message } => Wire::JobVersioned(v1::JobVersioned {
+        Mutation::JobVersioned { job, spec, author, message } => Wire::JobVersioned(Box::new(v1::JobVersioned {
             job_id: job.0,
             spec_id: spec.id.0,
             version: spec.version,
             spec: Some(spec_to_wire(spec)),
             author: author.clone(),
             message: message.clone(),
-        }),
+        })),
         Mutation::JobEnded { job, author, message } => {
             Wire::JobEnded(v1::JobEnded { job_id: job.0, author: author.clone(), message: message.clone() })
         }
@@ -142,7 +142,7 @@ fn agent_record(mutation: &Mutation) -> Wire {
     else {
         unreachable!("agent_record is called for AgentSeen alone");
     };
-    Wire::AgentSeen(v1::AgentSeen {
+    Wire::AgentSeen(Box::new(v1::AgentSeen {
         agent_no: agent.0,
         agent_id: id.to_string(),
         hostname: hostname.clone(),
@@ -153,7 +153,7 @@ fn agent_record(mutation: &Mutation) -> Wire {
         attributes: attributes_to_wire(attributes),
         ports: ports_to_wire(ports),
         offer_epoch: *offer_epoch,
-    })
+    }))
 }
 
 fn mutation(record: v1::Record) -> Result<Mutation, WireError> {
@@ -190,7 +190,7 @@ fn mutation(record: v1::Record) -> Result<Mutation, WireError> {
         },
         Wire::TaskMoved(moved) => task_moved(moved)?,
         Wire::TaskForgotten(forgotten) => Mutation::TaskForgotten { task: TaskId(forgotten.task_id) },
-        Wire::AgentSeen(seen) => agent_seen(seen)?,
+        Wire::AgentSeen(seen) => agent_seen(*seen)?,
         Wire::AgentMoved(moved) => {
             Mutation::AgentMoved { agent: AgentNo(moved.agent_no), to: name::<NodeState>("to", moved.to)? }
         }

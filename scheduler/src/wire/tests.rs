@@ -59,6 +59,21 @@ fn replayed_batches_and_snapshots_give_the_live_state_in_every_story() {
 }
 
 #[test]
+fn a_frozen_copy_is_what_a_snapshot_holds_and_stays_as_it_was() {
+    let (batches, _) = story(3, 200);
+    let (mut state, mut frozen) = (State::default(), Vec::new());
+    for batch in &batches {
+        state.apply(batch);
+        assert_eq!(snapshot_chunks(&state.frozen()), snapshot_chunks(&state), "batch {}", batch.index);
+        frozen.push((state.frozen(), digest(&state)));
+    }
+    for (frozen, then) in &frozen {
+        assert_eq!(digest(frozen), *then, "batch {}", frozen.index);
+        assert_eq!(digest(&restored(frozen)), *then);
+    }
+}
+
+#[test]
 fn different_states_have_different_digests() {
     let (_, one) = story(1, 50);
     let (_, other) = story(2, 50);
