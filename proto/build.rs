@@ -2,12 +2,15 @@
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = [
+        "dawn/v1/policy.proto",
         "dawn/v1/job.proto",
         "dawn/v1/quota.proto",
         "dawn/v1/task.proto",
         "dawn/v1/client.proto",
         "dawn/v1/agent.proto",
         "dawn/v1/executor.proto",
+        "dawn/v1/update.proto",
+        "dawn/v1/maintenance.proto",
         "dawn/v1/journal.proto",
     ];
     for file in files {

@@ -63,13 +63,16 @@ enum Command {
     /// Submit jobs, look at them, stop them
     #[command(subcommand)]
     Job(commands::job::Job),
+    /// Change services to another version, and see how far that is
+    #[command(subcommand)]
+    Update(commands::update::Update),
     /// See and start jobs that run by the clock
     #[command(subcommand)]
     Cron(commands::cron::Cron),
     /// Look at job files without a scheduler
     #[command(subcommand)]
     Config(commands::config::Config),
-    /// See the machines
+    /// See the machines, take them out of use and back
     #[command(subcommand)]
     Node(commands::node::Node),
     /// See and set what roles may have
@@ -142,6 +145,7 @@ pub async fn run_in(cli: Cli, context: &mut Context) -> Result<Exit, Failure> {
 async fn dispatch(command: Command, context: &mut Context) -> Result<Exit, Failure> {
     match command {
         Command::Job(job) => commands::job::run(job, context).await,
+        Command::Update(update) => commands::update::run(update, context).await,
         Command::Cron(cron) => commands::cron::run(cron, context).await,
         Command::Config(config) => commands::config::run(config, context).await,
         Command::Node(node) => commands::node::run(node, context).await,

@@ -9,15 +9,57 @@ pub mod fake;
 mod tests;
 
 use std::collections::VecDeque;
+use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
 
+use dawn_proto::v1::maintenance_client::MaintenanceClient;
 use dawn_proto::v1::scheduler_client::SchedulerClient;
+use dawn_proto::v1::updates_client::UpdatesClient;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
 
 use crate::exit::{Exit, Failure};
 
-pub type Client = SchedulerClient<Channel>;
+/// A scheduler's services over one connection; by itself that for users.
+#[derive(Clone)]
+pub struct Client {
+    users: SchedulerClient<Channel>,
+    channel: Channel,
+}
+
+impl Client {
+    fn new(channel: Channel) -> Client {
+        let users = SchedulerClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        Client { users, channel }
+    }
+
+    /// Another service of the same scheduler is a client over this.
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    pub fn updates(&self) -> UpdatesClient<Channel> {
+        UpdatesClient::new(self.channel()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    pub fn maintenance(&self) -> MaintenanceClient<Channel> {
+        MaintenanceClient::new(self.channel()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+}
+
+impl Deref for Client {
+    type Target = SchedulerClient<Channel>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.users
+    }
+}
+
+impl DerefMut for Client {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.users
+    }
+}
 
 /// Metadata of a follower's UNAVAILABLE that names who leads; empty while nobody does.
 const LEADER: &str = "dawn-leader";
@@ -143,7 +185,7 @@ impl Scheduler {
                 let connecting = tokio::time::timeout(CONNECT_TIMEOUT, endpoint.connect()).await;
                 let channel =
                     connecting.map_err(|_| "no answer".to_string())?.map_err(|error| status::innermost(&error))?;
-                SchedulerClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES)
+                Client::new(channel)
             }
         };
         Ok(&mut self.connected.insert((address.to_string(), client)).1)

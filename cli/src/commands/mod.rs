@@ -6,6 +6,7 @@ pub mod job;
 pub mod node;
 pub mod quota;
 mod select;
+pub mod update;
 pub mod version;
 
 /// Who asks, for a job's history: the user's name on this machine.

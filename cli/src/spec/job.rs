@@ -5,7 +5,7 @@ use dawn_proto::v1;
 
 use super::decode::{Fields, Place, Reader, whole};
 use super::node::{Node, Value};
-use super::{placing, repeating, units};
+use super::{changing, placing, repeating, units};
 
 pub const JOB: &[&str] = &[
     "job",
@@ -38,6 +38,8 @@ pub const JOB: &[&str] = &[
     "max_run_time",
     "disruption_budget",
     "at_most_one",
+    "update",
+    "sla",
 ];
 pub const PROCESS: &[&str] =
     &["name", "run", "after", "env", "daemon", "ephemeral", "final", "max_failures", "min_duration"];
@@ -83,6 +85,8 @@ pub fn read(r: &mut Reader, node: &Node, path: &str) -> Option<v1::JobSpec> {
         disruption_budget: f.parsed(r, ("disruption_budget", "disruption_budget"), whole).unwrap_or(0),
         dedicated: f.text(r, "dedicated", "dedicated").unwrap_or_default(),
         at_most_one: f.flag(r, "at_most_one", "at_most_one"),
+        update: changing::update(r, &f),
+        sla: changing::sla(r, &f),
     })
 }
 

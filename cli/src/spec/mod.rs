@@ -1,6 +1,7 @@
 //! Job files: YAML or JSON in, valid specs out, or everything that is wrong with file, line, column and field.
 //! Not here: what makes a spec valid (`dawn_proto::validate`), other languages that make specs.
 
+mod changing;
 mod decode;
 mod job;
 mod node;
@@ -178,7 +179,7 @@ fn one_job(node: &Node, path: &str, now_ms: i64) -> Result<JobSpec, Vec<Problem>
 
 /// Every field that a job file may have, by the mapping it stands in: what the reference must explain.
 #[cfg(test)]
-pub const FIELDS: [(&str, &[&str]); 15] = [
+pub const FIELDS: [(&str, &[&str]); 18] = [
     ("job", job::JOB),
     ("processes", job::PROCESS),
     ("resources", job::RESOURCES),
@@ -194,4 +195,7 @@ pub const FIELDS: [(&str, &[&str]); 15] = [
     ("restart", repeating::RESTART),
     ("cron", repeating::CRON),
     ("partition", repeating::PARTITION),
+    ("update", changing::UPDATE),
+    ("sla", changing::SLA),
+    ("coordinator", changing::COORDINATOR),
 ];

@@ -22,13 +22,13 @@ pub(super) fn key(key: Option<&v1::JobKey>) -> Result<JobKey, Status> {
     JobKey::try_from(key).map_err(|error| status::of_key_error("key", &error))
 }
 
-fn text(mut text: String) -> String {
+pub(super) fn text(mut text: String) -> String {
     text.truncate(text.floor_char_boundary(MAX_TEXT_BYTES));
     text
 }
 
 /// Another answer than the command's own can't come: the pulse answers what it was asked.
-fn unexpected(answer: &Answer) -> Status {
+pub(super) fn unexpected(answer: &Answer) -> Status {
     Status::internal(format!("the command was answered with {answer:?}"))
 }
 
@@ -44,7 +44,7 @@ impl ClientService {
         }
     }
 
-    async fn ask(&self, command: Command) -> Result<(Answer, u64), Status> {
+    pub(super) async fn ask(&self, command: Command) -> Result<(Answer, u64), Status> {
         self.only_leading()?;
         let mut waiting = self.replies.wait();
         self.inbox.command(waiting.reply, command).map_err(status::of_inbox)?;
@@ -61,13 +61,17 @@ impl ClientService {
         let warnings = self.reader.look(move |state| reads::submit_warnings(state, &asked)).await?;
         let command = Command::Submit { spec, author: text(request.author), message: text(request.message) };
         match self.ask(command).await? {
-            (Answer::Submitted { key, version, outcome }, index) => Ok(v1::SubmitJobResponse {
-                key: Some((&key).into()),
-                version,
-                outcome: outcome.into(),
-                warnings,
-                index,
-            }),
+            (Answer::Submitted { key, version, outcome }, index) => {
+                let job = v1::JobKey::from(&key);
+                let update = match outcome {
+                    v1::SubmitOutcome::Updating => {
+                        self.reader.look(move |state| reads::active_update(state, &key)).await?
+                    }
+                    _ => 0,
+                };
+                let outcome = outcome.into();
+                Ok(v1::SubmitJobResponse { key: Some(job), version, outcome, warnings, index, update })
+            }
             (other, _) => Err(unexpected(&other)),
         }
     }
@@ -130,7 +134,7 @@ pub(super) fn check_role(role: &str) -> Result<(), Status> {
     known.then_some(()).ok_or_else(|| Status::invalid_argument(refused()))
 }
 
-fn ranges(wire: &[v1::InstanceRange]) -> Result<Vec<(u32, u32)>, Status> {
+pub(super) fn ranges(wire: &[v1::InstanceRange]) -> Result<Vec<(u32, u32)>, Status> {
     let range = |(i, range): (usize, &v1::InstanceRange)| {
         let (first, last) = (range.first, range.last);
         let backwards = || Status::invalid_argument(format!("instances[{i}]: {first}-{last} runs backwards"));

@@ -2,11 +2,13 @@
 //! Not here: what agents say, and where logs come from (the wiring brings a [`LogSource`]).
 
 mod command;
+mod maintenance;
 mod reader;
 mod reads;
 mod replies;
 mod service;
 mod status;
+mod updates;
 mod watch;
 
 use std::sync::Arc;

@@ -19,7 +19,7 @@ use crate::model::State;
 type Answer<T> = Result<Response<T>, Status>;
 
 impl ClientService {
-    async fn look<T: Send + 'static>(
+    pub(super) async fn look<T: Send + 'static>(
         &self,
         look: impl FnOnce(&State) -> Result<T, ReadError> + Send + 'static,
     ) -> Answer<T> {

@@ -13,7 +13,10 @@ use crate::model::{Agent, Effect, Event, Live, Mutation, Now, Settings, State};
 pub fn observe(live: &mut Live, event: &Event, decision: &Decision, now: Now) {
     match event {
         Event::Elected { .. } => *live = Live { elected_ms: now.mono_ms, ticked: now, ..Live::default() },
-        Event::Tick => live.ticked = now,
+        Event::Tick => {
+            live.ticked = now;
+            live.forget_old_answers(now.mono_ms);
+        }
         Event::Heartbeat { link, .. }
         | Event::Offered { link, .. }
         | Event::Reported { link, .. }
@@ -21,11 +24,14 @@ pub fn observe(live: &mut Live, event: &Event, decision: &Decision, now: Now) {
             live.heard(*link, now.mono_ms);
         }
         Event::LinkClosed { link } => live.closed(*link),
+        Event::Coordinated { task, answer } => live.coordinated(*task, answer, now.mono_ms),
         Event::Registered { .. } | Event::Command { .. } => {}
     }
     for effect in &decision.effects {
-        if let Effect::Welcome { link, agent, .. } = effect {
-            live.bind(*link, *agent, now.mono_ms);
+        match effect {
+            Effect::Welcome { link, agent, .. } => live.bind(*link, *agent, now.mono_ms),
+            Effect::AskCoordinator { task, .. } => live.asked(*task, now.mono_ms),
+            _ => {}
         }
     }
     if let Event::Reported { link, .. } | Event::Registered { link, .. } | Event::TasksTold { link, .. } = event

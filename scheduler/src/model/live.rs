@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use dawn_proto::TaskId;
+
 use super::{AgentNo, LinkId, Now};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +15,15 @@ pub struct AgentLive {
     pub heard_ms: u64,
 }
 
+/// What a coordinator was asked about a task, and said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Coordinated {
+    /// Monotonic, of the last question.
+    pub asked_ms: u64,
+    /// Monotonic, with the answer; None: it is awaited.
+    pub answer: Option<(u64, Result<bool, String>)>,
+}
+
 #[derive(Clone, Debug, Default)]
 pub struct Live {
     pub agents: BTreeMap<AgentNo, AgentLive>,
@@ -21,6 +32,8 @@ pub struct Live {
     pub failures: BTreeMap<AgentNo, VecDeque<u64>>,
     /// The same of its registrations.
     pub registrations: BTreeMap<AgentNo, VecDeque<u64>>,
+    /// Coordinators' answers about tasks, and questions to them that are open.
+    pub coordinated: BTreeMap<TaskId, Coordinated>,
     /// Monotonic time at which this leadership began: an agent not heard since is counted from here.
     pub elected_ms: u64,
     /// Time of the last [`super::Event::Tick`] decided: what is due once is due in the first tick at or after its time.
@@ -29,10 +42,28 @@ pub struct Live {
 
 impl Live {
     pub const KEPT_TIMES: usize = 8;
+    const ANSWERS_KEPT_MS: u64 = 120_000;
 
     /// Notes a failure that may be the agent's fault.
     pub fn failed(&mut self, agent: AgentNo, mono_ms: u64) {
         keep(self.failures.entry(agent).or_default(), mono_ms);
+    }
+
+    /// A coordinator is asked about a task.
+    pub fn asked(&mut self, task: TaskId, mono_ms: u64) {
+        self.coordinated.insert(task, Coordinated { asked_ms: mono_ms, answer: None });
+    }
+
+    /// It said something. An answer to a question nobody remembers counts nothing.
+    pub fn coordinated(&mut self, task: TaskId, answer: &Result<bool, String>, mono_ms: u64) {
+        if let Some(known) = self.coordinated.get_mut(&task) {
+            known.answer = Some((mono_ms, answer.clone()));
+        }
+    }
+
+    /// Nobody has asked about them for a while.
+    pub fn forget_old_answers(&mut self, mono_ms: u64) {
+        self.coordinated.retain(|_, known| mono_ms.saturating_sub(known.asked_ms) < Self::ANSWERS_KEPT_MS);
     }
 
     /// The agent is no more.

@@ -7,6 +7,7 @@ mod apply;
 mod effect;
 mod event;
 mod index;
+mod instances;
 mod job;
 mod live;
 mod mutation;
@@ -17,22 +18,29 @@ mod spec;
 mod state;
 mod task;
 mod text;
+mod update;
+mod upkeep;
 
 pub use agent::{Agent, AgentNo, Attributes, Avoided, PortRanges};
 pub use amount::{amount, amount_of, thousandths};
 pub use answer::{Answer, Refusal};
 pub use effect::{Effect, LinkId, ReplyTo};
 pub use event::{Command, Event, Now, Offer, Registration, Report};
+pub use instances::Instances;
 pub use job::{Ended, Job, JobId, Tick, Version, is_manual};
-pub use live::{AgentLive, Live};
+pub use live::{AgentLive, Coordinated, Live};
 pub use mutation::{Batch, Mutation};
 pub use numbered::{Number, Numbered};
 pub use quota::{BOUNDED, Bound, Bounds, Quota, bounded};
 pub use settings::Settings;
 pub use spec::{
-    Affinity, Constraint, CronPolicy, JobSpec, Near, PortDemand, RestartPolicy, Rule, Schedule, ScheduleError, Spec,
-    Spread,
+    Affinity, Constraint, CronPolicy, JobSpec, Near, PortDemand, RestartPolicy, Rule, Schedule, ScheduleError, Sla,
+    SlaPolicy, Spec, Spread,
 };
 pub use state::State;
 pub use task::{Place, Status, Task, Transition};
 pub use text::Text;
+pub use update::{
+    Changes, Scale, Update, UpdateChange, UpdateCommand, UpdateEvent, UpdateMutation, UpdatePolicy, is_back, is_over,
+};
+pub use upkeep::{Upkeep, UpkeepCommand, UpkeepMutation};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dawn_proto::v1::{NodeState, Reason, TickOutcome};
 use dawn_proto::{AgentId, Epoch, JobKey, Resources, SpecId, TaskId, TaskState, Timestamp};
 
-use super::{AgentNo, Attributes, JobId, PortRanges, Quota, Spec, Text};
+use super::{AgentNo, Attributes, JobId, PortRanges, Quota, Spec, Text, UpdateMutation, UpkeepMutation};
 
 /// What one step decided: applied and appended together or not at all.
 #[derive(Clone, Debug)]
@@ -129,6 +129,8 @@ pub enum Mutation {
         why: String,
         times: u32,
     },
+    Update(UpdateMutation),
+    Upkeep(UpkeepMutation),
     /// The role's quota from now on. One that bounds nothing, of weight 1, is none.
     QuotaSet {
         role: String,

@@ -14,7 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dawn_proto::v1::agent_link_server::AgentLinkServer;
+use dawn_proto::v1::maintenance_server::MaintenanceServer;
 use dawn_proto::v1::scheduler_server::SchedulerServer;
+use dawn_proto::v1::updates_server::UpdatesServer;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -142,12 +144,17 @@ pub async fn start(config: Config) -> Result<Scheduler, RunError> {
             place: config.pulse.place.clone(),
         }),
     };
-    let agents =
-        LinkService { links: links.clone(), tunnels, inbox, follower: follower.clone(), role: signs.role.subscribe() };
+    let agents = LinkService {
+        links: links.clone(),
+        tunnels,
+        inbox: inbox.clone(),
+        follower: follower.clone(),
+        role: signs.role.subscribe(),
+    };
     let (stop_pulse, pulse_stopped) = oneshot::channel::<()>();
     let stop = async move { _ = pulse_stopped.await };
     let snapshots = home.keep_snapshots(&follower, &signs);
-    let lead = Lead { config, follower, links: links.clone(), replies: replies.clone(), inboxes, signs };
+    let lead = Lead { config, follower, links: links.clone(), replies: replies.clone(), inbox, inboxes, signs };
     let journal = home.name();
     let pulse = tokio::spawn(home.lead(lead, advertised, stop));
     let (stop_server, server) = serve(listener, client, agents);
@@ -159,6 +166,8 @@ type Serving = JoinHandle<Result<(), tonic::transport::Error>>;
 
 fn serve(listener: TcpListener, client: ClientService, agents: LinkService) -> (oneshot::Sender<()>, Serving) {
     let (stop, stopped) = oneshot::channel::<()>();
+    let updates = UpdatesServer::new(client.clone()).max_decoding_message_size(api::MAX_REQUEST_BYTES);
+    let maintenance = MaintenanceServer::new(client.clone()).max_decoding_message_size(api::MAX_REQUEST_BYTES);
     let client = SchedulerServer::new(client).max_decoding_message_size(api::MAX_REQUEST_BYTES);
     let agents = AgentLinkServer::new(agents).max_decoding_message_size(link::MAX_MESSAGE_BYTES);
     let router = Server::builder()
@@ -166,6 +175,8 @@ fn serve(listener: TcpListener, client: ClientService, agents: LinkService) -> (
         .http2_keepalive_interval(Some(PING_EVERY))
         .http2_keepalive_timeout(Some(PONG_WITHIN))
         .add_service(client.max_encoding_message_size(usize::MAX))
+        .add_service(updates.max_encoding_message_size(usize::MAX))
+        .add_service(maintenance.max_encoding_message_size(usize::MAX))
         .add_service(agents.max_encoding_message_size(usize::MAX));
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let serving = router.serve_with_incoming_shutdown(incoming, async move { _ = stopped.await });

@@ -7,6 +7,8 @@ use dawn_proto::v1::{self, NodeState, Reason, TickOutcome};
 use dawn_proto::{AgentId, Epoch, JobKey, SpecId, TaskId, TaskState, Timestamp};
 use prost::Message;
 
+use super::update::{update_mutation, update_record};
+use super::upkeep::{upkeep_mutation, upkeep_record};
 use super::{WireError, attributes_from_wire, attributes_to_wire, port_number, ports_from_wire, ports_to_wire};
 use super::{quota_from_wire, quota_to_wire, resources_from_wire, stored_job_spec};
 use crate::model::{AgentNo, Batch, JobId, Mutation, Spec};
@@ -92,6 +94,8 @@ fn record(mutation: &Mutation) -> Wire {
             why: why.clone(),
             times: *times,
         }),
+        Mutation::Update(mutation) => Wire::Update(update_record(mutation)),
+        Mutation::Upkeep(mutation) => Wire::Maintenance(upkeep_record(mutation)),
         Mutation::QuotaSet { role, quota, author } => {
             Wire::QuotaSet(v1::QuotaSet { quota: Some(quota_to_wire(role, quota)), author: author.clone() })
         }
@@ -206,6 +210,8 @@ fn mutation(record: v1::Record) -> Result<Mutation, WireError> {
             why: avoided.why,
             times: avoided.times,
         },
+        Wire::Update(record) => Mutation::Update(update_mutation(record)?),
+        Wire::Maintenance(set) => Mutation::Upkeep(upkeep_mutation(set)?),
         Wire::QuotaSet(set) => {
             let (role, quota) = quota_from_wire(set.quota.as_ref());
             Mutation::QuotaSet { role, quota, author: set.author }

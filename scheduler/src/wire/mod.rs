@@ -2,10 +2,13 @@
 
 mod agent;
 mod batch;
+mod policy;
 mod quota;
 mod schedule;
 mod snapshot;
 mod spec;
+mod update;
+mod upkeep;
 mod view;
 
 use dawn_proto::Resources;
@@ -15,10 +18,13 @@ use crate::model::{Attributes, PortRanges};
 
 pub use agent::{held_tasks, offer, registration, report};
 pub use batch::{batch_from_wire, batch_to_wire};
+pub use policy::update_policy;
 pub use quota::{bounds_from_wire, quota_from_wire, quota_to_wire};
 pub use schedule::parse_schedule;
 pub use snapshot::{StateBuilder, digest, snapshot_chunks};
 pub use spec::{parse_job_spec, stored_job_spec};
+pub use update::{instances_to_wire, update_view};
+pub use upkeep::upkeep_to_wire;
 pub use view::{assigned_ports, node_view, task_view};
 
 /// A message that can't be what it claims. `path` names the field ("records[3].task_made.job_id").

@@ -7,6 +7,8 @@ use dawn_proto::{Epoch, SpecId, TaskId, TaskState, Timestamp};
 use prost::Message;
 
 use super::batch::{agent_seen, job_key, name, port_numbers, spec_from_wire, spec_to_wire};
+use super::update::{changes_from_wire, pins_to_wire, specs_of_changes, update_snapshot};
+use super::upkeep::{upkeep_from_snapshot, upkeep_snapshot};
 use super::view::transition_to_wire;
 use super::{WireError, attributes_to_wire, ports_to_wire, quota_from_wire, quota_to_wire};
 use crate::model::{Agent, AgentNo, Avoided, Ended, Job, JobId, Mutation, Place, State, Status, Task, Tick};
@@ -45,6 +47,8 @@ pub fn snapshot_chunks(state: &State) -> Vec<Vec<u8>> {
     chunk(&mut chunks, agents, |agents| v1::Snapshot { agents, ..Default::default() });
     let quotas = state.quotas.iter().map(|(role, quota)| quota_to_wire(role, quota));
     chunk(&mut chunks, quotas, |quotas| v1::Snapshot { quotas, ..Default::default() });
+    let upkeep = state.agents.values().filter_map(upkeep_snapshot);
+    chunk(&mut chunks, upkeep, |maintenance| v1::Snapshot { maintenance, ..Default::default() });
     chunks
 }
 
@@ -91,6 +95,9 @@ fn job_to_wire(job: &Job) -> v1::JobSnapshot {
         ticks: job.ticks.iter().map(tick).collect(),
         stopped: ranges(job.stopped.iter().copied()),
         settled: job.settled,
+        updates: job.changes.updates.iter().map(update_snapshot).collect(),
+        restored_version: job.changes.restored.unwrap_or(0),
+        pins: pins_to_wire(&job.changes.pins),
     }
 }
 
@@ -189,6 +196,12 @@ impl StateBuilder {
             let agent = agent_from_wire(agent).map_err(|error| error.within("agents"))?;
             self.state.agents.insert(agent.no, agent);
         }
+        for planned in wire.maintenance {
+            let (agent, upkeep) = upkeep_from_snapshot(planned).map_err(|error| error.within("maintenance"))?;
+            if let Some(agent) = self.state.agents.get_mut(&agent) {
+                agent.upkeep = upkeep;
+            }
+        }
         self.state.quotas.extend(wire.quotas.iter().map(|quota| quota_from_wire(Some(quota))));
         Ok(())
     }
@@ -222,6 +235,11 @@ impl StateBuilder {
         for job in state.jobs.values() {
             if let Some(version) = job.versions.iter().find(|version| !has(version.spec)) {
                 return Err(WireError::new(job.id.to_string(), format!("its {} is missing", version.spec)));
+            }
+        }
+        for job in state.jobs.values() {
+            if let Some(missing) = specs_of_changes(&job.changes).into_iter().find(|spec| !has(*spec)) {
+                return Err(WireError::new(job.id.to_string(), format!("its {missing} is missing")));
             }
         }
         for task in state.tasks.values() {
@@ -260,6 +278,7 @@ fn job_from_wire(wire: v1::JobSnapshot) -> Result<Job, WireError> {
         ticks: wire.ticks.into_iter().map(tick).collect::<Result<_, WireError>>()?,
         stopped: wire.stopped.iter().flat_map(|range| range.first..=range.last).collect(),
         settled: wire.settled,
+        changes: changes_from_wire(wire.restored_version, &wire.pins, wire.updates)?,
         tasks: Default::default(),
         slots: Default::default(),
         living: 0,
@@ -331,5 +350,6 @@ fn agent_from_wire(wire: v1::AgentSnapshot) -> Result<Agent, WireError> {
         since: Timestamp(wire.since_ms),
         registered_at: Timestamp(wire.registered_ms),
         avoided: (wire.avoided_until_ms != 0).then_some(avoided),
+        upkeep: None,
     })
 }

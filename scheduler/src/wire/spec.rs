@@ -8,6 +8,7 @@ use dawn_proto::{JobKey, Resources};
 use prost::Message;
 
 use super::parse_schedule;
+use super::policy::{sla_policy, update_policy};
 use crate::model::{Affinity, Constraint, CronPolicy, JobSpec, Near, PortDemand, RestartPolicy, Rule, Spread};
 
 /// Checks a spec from outside, fills in defaults, and parses it.
@@ -108,6 +109,8 @@ impl Reader {
             grace_period_ms: task.grace_period_ms,
             ladder_ms: ladder_ms(&task),
             at_most_one: spec.at_most_one,
+            update: update_policy(spec.update.as_ref()),
+            sla: spec.sla.as_ref().and_then(sla_policy),
             wire: Arc::from(spec.encode_to_vec()),
         })
     }

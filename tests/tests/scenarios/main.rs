@@ -8,3 +8,4 @@ mod life;
 mod loss;
 mod misbehaving;
 mod placing;
+mod updates;

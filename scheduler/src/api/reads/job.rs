@@ -83,6 +83,7 @@ pub fn job_status(state: &State, key: &JobKey, version: u32) -> Result<v1::JobSt
         at_ms: version.at.0,
         author: version.author.clone(),
         message: version.message.clone(),
+        current: job.current().is_some_and(|current| current.version == version.version),
     });
     Ok(v1::JobStatus {
         summary: summary(state, job),
@@ -92,6 +93,7 @@ pub fn job_status(state: &State, key: &JobKey, version: u32) -> Result<v1::JobSt
         versions: versions.collect(),
         index: state.index,
         cron: cron::status(state, job),
+        update: job.changes.active().map_or(0, |update| update.number),
     })
 }
 

@@ -59,6 +59,8 @@ pub fn spec(name: &str, kind: JobKind, instances: u32) -> JobSpec {
         grace_period_ms: 10_000,
         ladder_ms: 0,
         at_most_one: false,
+        update: crate::wire::update_policy(None),
+        sla: None,
         wire: [].into(),
     })
 }

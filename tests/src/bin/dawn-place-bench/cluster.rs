@@ -91,6 +91,8 @@ pub fn job(key: &str, instances: u32, demand: Resources) -> JobSpec {
         grace_period_ms: 10_000,
         ladder_ms: 0,
         at_most_one: false,
+        update: dawn_scheduler::wire::update_policy(None),
+        sla: None,
         wire: Arc::from(&b""[..]),
     }
 }

@@ -58,6 +58,8 @@ pub fn job(key: &str, instances: u32, demand: Resources) -> JobSpec {
         grace_period_ms: 5_000,
         ladder_ms: 0,
         at_most_one: false,
+        update: crate::wire::update_policy(None),
+        sla: None,
         wire: Arc::from(&b""[..]),
     }
 }
