@@ -132,8 +132,11 @@ fn a_frozen_task_is_ended_all_the_same() {
         let Some(mut rig) = Rig::grouped(vec![shell("main", "exec sleep 1000")], use_, 0, 0) else { return };
         rig.start();
         rig.until_state(TaskState::Running);
-        let freezer = rig.groups.as_ref().unwrap().dirs[3].join("freezer.state");
-        std::fs::write(&freezer, "FROZEN").unwrap();
+        let dirs = &rig.groups.as_ref().unwrap().dirs;
+        match dirs.get(3) {
+            Some(dir) => std::fs::write(dir.join("freezer.state"), "FROZEN").unwrap(),
+            None => std::fs::write(dirs[0].join("cgroup.freeze"), "1").unwrap(),
+        }
         rig.kill(Reason::UserRequest, Some(0));
         assert_eq!(rig.ends().state(), TaskState::Killed);
     }
