@@ -69,7 +69,7 @@ impl World {
         let dir = TaskDir::new(self.work.path(), TaskId(task));
         let own = Identity { uid: getuid().as_raw(), gid: getgid().as_raw(), groups: Vec::new() };
         let told = Mutex::new(Vec::new());
-        let tell = |_, message: String| told.lock().unwrap().push(message);
+        let tell = |_: u64, message: String| told.lock().unwrap().push(message);
         self.fetcher.fetch(&dir, &own, artifacts, 1 << 20, &tell).await?;
         assert!(!dir.fetching().exists());
         Ok(told.into_inner().unwrap())
@@ -287,7 +287,7 @@ async fn an_archive_that_would_leave_its_folder_is_refused_whole() {
         entry(EntryType::Char, "dev", "", b""),
         entry(EntryType::Fifo, "pipe", "", b""),
         entry(EntryType::Regular, "big", "", &vec![0; 2 << 20]),
-        entry(EntryType::Regular, "short", "", b"x")[..400].to_vec(),
+        entry(EntryType::Regular, "short", "", &[1; 2_000])[..1_000].to_vec(),
     ];
     for (number, archive) in evil.into_iter().enumerate() {
         let task = number as u64 + 1;

@@ -33,7 +33,7 @@ fn open(dir: &TaskDir, path: &str, flags: OFlags) -> io::Result<OwnedFd> {
     let sandbox = rustix::fs::openat(CWD, dir.sandbox(), folder, Mode::empty())?;
     let inside = if path.trim_start_matches('/').is_empty() { "." } else { path };
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    Ok(rustix::fs::openat2(sandbox, inside, flags | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty(), resolve)?)
+    Ok(rustix::fs::openat2(sandbox, inside, flags | OFlags::CLOEXEC, Mode::empty(), resolve)?)
 }
 
 fn failed(dir: &TaskDir, operation: &str, path: &str, error: &io::Error) -> String {
@@ -154,7 +154,7 @@ async fn gone(inbox: &mut Inbox) {
 
 fn regular(dir: &TaskDir, read: &ReadFile) -> io::Result<(File, Begun)> {
     // Without waiting for a writer, if it is a pipe.
-    let mut file = File::from(open(dir, &read.path, OFlags::RDONLY | OFlags::NONBLOCK)?);
+    let mut file = File::from(open(dir, &read.path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?);
     let meta = file.metadata()?;
     if !meta.is_file() {
         return Err(io::Error::other(if meta.is_dir() { "it is a folder" } else { "it is no regular file" }));
