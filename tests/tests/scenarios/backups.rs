@@ -52,6 +52,40 @@ fn tasks_newer_than_a_restored_backup_run_on_and_are_known_again() {
     let whole = cluster.dawn(&["--json", "admin", "journal"]).succeeded().stdout;
     let first: serde_json::Value = serde_json::from_str(whole.lines().next().expect("a line")).expect("JSON");
     assert_eq!(first["kind"], "restore.restored");
+    let verified = cluster.dawn(&["--json", "admin", "verify"]).succeeded().json();
+    assert_eq!((verified["violations"].as_u64(), verified["nodes"].as_u64()), (Some(0), Some(2)), "{verified:#}");
+    let checked = |id: &str| {
+        let all = verified["promises"].as_array().expect("a list");
+        all.iter().find(|one| one["promise"] == id).and_then(|one| one["checked"].as_u64())
+    };
+    assert_eq!((checked("agents"), checked("S4"), checked("S11")), (Some(6), Some(6), Some(2)), "{verified:#}");
+    cluster.end();
+}
+
+#[test]
+fn verify_is_clean_and_says_whom_it_could_not_ask_and_a_plan_names_what_would_wait() {
+    let Some(cluster) = Cluster::start(Plan::of(1)) else { return };
+    let job = cluster.submit(service("web"));
+    cluster.running(&job, 1);
+    let clean = cluster.dawn(&["admin", "verify"]);
+    assert!(clean.code == Some(0) && clean.stdout.contains("every promise holds"), "{clean:?}");
+    cluster.agents[0].pause();
+    let unasked = cluster.dawn(&["admin", "verify"]);
+    assert!(unasked.stdout.contains("not asked: "), "{unasked:?}");
+    cluster.agents[0].resume();
+
+    let file = cluster.folder().join("large.yaml");
+    let text = "job: www/test/large\nkind: service\ninstances: 6\nresources: { cpu: 1, memory: 16MiB, disk: 1MiB }\nprocesses:\n  - { name: main, run: sleep 1000 }\n";
+    std::fs::write(&file, text).expect("it can be written");
+    let name = file.to_str().expect("the folder has a plain name");
+    cluster.agents_are_up(1);
+    let plan = cluster.dawn(&["--json", "job", "plan", name]);
+    assert_eq!(plan.code, Some(7), "{plan:?}");
+    let plan = plan.json();
+    assert_eq!(plan["jobs"][0]["created"].as_array().map(Vec::len), Some(6), "{plan:#}");
+    let waiting = plan["jobs"][0]["pending"][0]["instances"].as_array().map_or(0, Vec::len);
+    assert!((1..6).contains(&waiting), "{plan:#}");
+    assert_eq!(cluster.api.jobs().expect("listed").len(), 1, "nothing was submitted");
     cluster.end();
 }
 
