@@ -3,6 +3,7 @@
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = [
         "dawn/v1/isolation.proto",
+        "dawn/v1/policy.proto",
         "dawn/v1/job.proto",
         "dawn/v1/batch.proto",
         "dawn/v1/quota.proto",
@@ -15,6 +16,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "dawn/v1/restore.proto",
         "dawn/v1/agent.proto",
         "dawn/v1/executor.proto",
+        "dawn/v1/update.proto",
+        "dawn/v1/maintenance.proto",
         "dawn/v1/journal.proto",
     ];
     for file in files {

@@ -68,13 +68,16 @@ enum Command {
     Task(commands::task::Task),
     /// Show the tasks that use most, as it changes
     Top(commands::top::Top),
+    /// Change services to another version, and see how far that is
+    #[command(subcommand)]
+    Update(commands::update::Update),
     /// See and start jobs that run by the clock
     #[command(subcommand)]
     Cron(commands::cron::Cron),
     /// Look at job files without a scheduler
     #[command(subcommand)]
     Config(commands::config::Config),
-    /// See the machines
+    /// See the machines, take them out of use and back
     #[command(subcommand)]
     Node(commands::node::Node),
     /// Back up, restore and look into the cluster's journal
@@ -152,6 +155,7 @@ async fn dispatch(command: Command, context: &mut Context) -> Result<Exit, Failu
         Command::Job(job) => commands::job::run(job, context).await,
         Command::Task(task) => commands::task::run(task, context).await,
         Command::Top(top) => commands::top::run(top, context).await,
+        Command::Update(update) => commands::update::run(update, context).await,
         Command::Cron(cron) => commands::cron::run(cron, context).await,
         Command::Config(config) => commands::config::run(config, context).await,
         Command::Node(node) => commands::node::run(node, context).await,

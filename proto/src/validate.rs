@@ -4,6 +4,7 @@
 mod defaults;
 mod follow;
 mod place;
+mod policy;
 mod repeat;
 mod task;
 mod text;
@@ -19,6 +20,7 @@ use crate::v1::{JobKind, JobSpec, Tier};
 use crate::{JobKey, JobKeyError};
 
 pub use defaults::*;
+pub use policy::update_policy;
 
 /// What is wrong with one field, by its path in the spec ("task.processes[1].after[0]").
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +82,7 @@ pub fn job_spec(mut spec: JobSpec) -> Result<JobSpec, Vec<FieldError>> {
     place::check(&mut spec, &mut errors);
     repeat::check(&mut spec, kind, &mut errors);
     follow::check(&mut spec, kind, &mut errors);
+    policy::check(&spec, kind, &mut errors);
     text::labels("labels", &spec.labels, &mut errors);
     if errors.0.is_empty() { Ok(spec) } else { Err(errors.0) }
 }

@@ -1,8 +1,9 @@
 //! Dawn's scheduler: decides where tasks run and keeps the truth about them.
-//! Floor plan: model (nouns) <- decide (verbs, pure) <- drive (pulse, followers) <- edges (journal, api, link: hands)
+//! Floor plan: model (nouns) <- decide (verbs, pure) <- drive (pulse, followers) <- edges (journal, api, link, coordinator: hands)
 //! <- run (wiring); wire translates between messages and model for every edge. Edges don't know each other.
 
 pub mod api;
+pub mod coordinator;
 pub mod decide;
 pub mod drive;
 pub mod etcd;

@@ -15,8 +15,10 @@ use std::time::{Duration, Instant};
 
 use dawn_proto::v1::admin_client::AdminClient;
 use dawn_proto::v1::batches_client::BatchesClient;
+use dawn_proto::v1::maintenance_client::MaintenanceClient;
 use dawn_proto::v1::planner_client::PlannerClient;
 use dawn_proto::v1::scheduler_client::SchedulerClient;
+use dawn_proto::v1::updates_client::UpdatesClient;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
 
@@ -55,6 +57,14 @@ impl Client {
     /// The service for operators.
     pub fn admin(&self) -> AdminClient<Channel> {
         AdminClient::new(self.channel()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    pub fn updates(&self) -> UpdatesClient<Channel> {
+        UpdatesClient::new(self.channel()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    pub fn maintenance(&self) -> MaintenanceClient<Channel> {
+        MaintenanceClient::new(self.channel()).max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 }
 

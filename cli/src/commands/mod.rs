@@ -11,6 +11,7 @@ pub mod scheduler;
 mod select;
 pub mod task;
 pub mod top;
+pub mod update;
 pub mod version;
 
 /// Who asks, for a job's history: the user's name on this machine.

@@ -16,7 +16,7 @@ pub fn object(mut fields: Value) -> Value {
     fields
 }
 
-fn lower(name: &str) -> String {
+pub fn lower(name: &str) -> String {
     name.to_lowercase()
 }
 
@@ -91,6 +91,7 @@ pub fn status(status: &v1::JobStatus) -> Value {
         "ended_at": rfc3339(status.ended_ms),
         "ended_by": status.ended_by,
         "ended_message": status.ended_message,
+        "update": status.update,
         "index": status.index,
     })
 }
@@ -101,6 +102,7 @@ pub fn version(version: &v1::JobVersion) -> Value {
         "at": rfc3339(version.at_ms),
         "author": version.author,
         "message": version.message,
+        "current": version.current,
     })
 }
 
@@ -186,6 +188,49 @@ pub fn node(node: &v1::Node) -> Value {
         "registered_at": rfc3339(node.registered_ms),
         "avoided_until": rfc3339(node.avoided_until_ms),
         "avoided_why": node.avoided_why,
+        "maintenance": node.maintenance.as_ref().map(maintenance),
+    })
+}
+
+fn maintenance(planned: &v1::NodeMaintenance) -> Value {
+    json!({
+        "mode": lower(planned.mode().as_str_name()),
+        "since": rfc3339(planned.since_ms),
+        "start": rfc3339(planned.start_ms),
+        "deadline": rfc3339(planned.deadline_ms),
+        "author": planned.author,
+        "message": planned.message,
+        "waits": planned.waits,
+    })
+}
+
+pub fn ranges(ranges: &[v1::InstanceRange]) -> Value {
+    ranges.iter().map(|range| json!([range.first, range.last])).collect()
+}
+
+pub fn update(update: &v1::UpdateInfo) -> Value {
+    let event = |event: &v1::UpdateEvent| {
+        json!({
+            "state": lower(event.state().as_str_name()), "at": rfc3339(event.at_ms),
+            "author": event.author, "message": event.message,
+        })
+    };
+    json!({
+        "job": key(update.key.as_ref()),
+        "number": update.number,
+        "kind": lower(update.kind().as_str_name()),
+        "state": lower(update.state().as_str_name()),
+        "from_version": update.from_version,
+        "to_version": update.to_version,
+        "author": update.author,
+        "message": update.message,
+        "began_at": rfc3339(update.began_ms),
+        "instances": ranges(&update.instances),
+        "done": ranges(&update.done),
+        "failed": ranges(&update.failed),
+        "active": ranges(&update.active),
+        "waits": update.waits,
+        "events": update.events.iter().map(event).collect::<Vec<_>>(),
     })
 }
 
@@ -225,7 +270,9 @@ mod tests {
         let mut found = BTreeSet::new();
         names(&object(status(&job_status)), &mut found);
         names(&why(&v1::WhyResponse { classes: vec![class], index: 1 }), &mut found);
-        names(&node(&v1::Node::default()), &mut found);
+        names(&node(&v1::Node { maintenance: Some(v1::NodeMaintenance::default()), ..Default::default() }), &mut found);
+        let events = vec![v1::UpdateEvent::default()];
+        names(&update(&v1::UpdateInfo { events, ..Default::default() }), &mut found);
         let reference = include_str!("../../OUTPUT.md");
         for name in found {
             assert!(reference.contains(&format!("`{name}`")), "`{name}` is not explained in OUTPUT.md");

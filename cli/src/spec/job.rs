@@ -5,7 +5,7 @@ use dawn_proto::v1;
 
 use super::decode::{Fields, Place, Reader, whole};
 use super::node::{Node, Value};
-use super::{artifacts, following, isolating, placing, repeating, units};
+use super::{artifacts, changing, following, isolating, placing, repeating, units};
 
 pub const JOB: &[&str] = &[
     "job",
@@ -46,6 +46,8 @@ pub const JOB: &[&str] = &[
     "gang",
     "deadline",
     "parameters",
+    "update",
+    "sla",
 ];
 pub const PROCESS: &[&str] =
     &["name", "run", "after", "env", "daemon", "ephemeral", "final", "max_failures", "min_duration"];
@@ -102,6 +104,8 @@ pub fn read(r: &mut Reader, node: &Node, path: &str) -> Option<v1::JobSpec> {
         gang: f.flag(r, "gang", "gang"),
         deadline_ms: f.above_zero(r, ("deadline", "deadline_ms"), units::duration),
         parameters: following::parameters(r, &f),
+        update: changing::update(r, &f),
+        sla: changing::sla(r, &f),
     })
 }
 

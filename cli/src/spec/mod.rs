@@ -2,6 +2,7 @@
 //! Not here: what makes a spec valid (`dawn_proto::validate`), other languages that make specs.
 
 mod artifacts;
+mod changing;
 mod decode;
 mod following;
 mod isolating;
@@ -182,7 +183,7 @@ fn one_job(node: &Node, path: &str, now_ms: i64) -> Result<JobSpec, Vec<Problem>
 
 /// Every field that a job file may have, by the mapping it stands in: what the reference must explain.
 #[cfg(test)]
-pub const FIELDS: [(&str, &[&str]); 21] = [
+pub const FIELDS: [(&str, &[&str]); 24] = [
     ("job", job::JOB),
     ("processes", job::PROCESS),
     ("resources", job::RESOURCES),
@@ -204,4 +205,7 @@ pub const FIELDS: [(&str, &[&str]); 21] = [
     ("partition", repeating::PARTITION),
     ("after", following::AFTER),
     ("parameters", following::PARAMETERS),
+    ("update", changing::UPDATE),
+    ("sla", changing::SLA),
+    ("coordinator", changing::COORDINATOR),
 ];

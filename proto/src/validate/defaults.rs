@@ -105,6 +105,8 @@ pub const MAX_VALUES: usize = 1_000;
 pub const MAX_VALUE_BYTES: usize = 256;
 pub const MAX_REGEX_BYTES: usize = 256;
 pub const MAX_SPREADS: usize = 8;
+pub const MAX_GROUPS: usize = 1_000;
+pub const MAX_URL_BYTES: usize = 1_024;
 pub const MAX_SCHEDULE_BYTES: usize = 256;
 pub const MAX_DEPENDENCIES: usize = 100;
 /// Instances that are placed all at once: what one step may do.

@@ -62,13 +62,17 @@ impl ClientService {
         let warnings = self.reader.look(look).await?.concat();
         let command = Command::Submit { spec, author: text(request.author), message: text(request.message) };
         match self.ask(command).await? {
-            (Answer::Submitted { key, version, outcome }, index) => Ok(v1::SubmitJobResponse {
-                key: Some((&key).into()),
-                version,
-                outcome: outcome.into(),
-                warnings,
-                index,
-            }),
+            (Answer::Submitted { key, version, outcome }, index) => {
+                let job = v1::JobKey::from(&key);
+                let update = match outcome {
+                    v1::SubmitOutcome::Updating => {
+                        self.reader.look(move |state| reads::active_update(state, &key)).await?
+                    }
+                    _ => 0,
+                };
+                let outcome = outcome.into();
+                Ok(v1::SubmitJobResponse { key: Some(job), version, outcome, warnings, index, update })
+            }
             (other, _) => Err(unexpected(&other)),
         }
     }
@@ -131,7 +135,7 @@ pub(super) fn check_role(role: &str) -> Result<(), Status> {
     known.then_some(()).ok_or_else(|| Status::invalid_argument(refused()))
 }
 
-fn ranges(wire: &[v1::InstanceRange]) -> Result<Vec<(u32, u32)>, Status> {
+pub(super) fn ranges(wire: &[v1::InstanceRange]) -> Result<Vec<(u32, u32)>, Status> {
     let range = |(i, range): (usize, &v1::InstanceRange)| {
         let (first, last) = (range.first, range.last);
         let backwards = || Status::invalid_argument(format!("instances[{i}]: {first}-{last} runs backwards"));

@@ -4,6 +4,7 @@
 mod admin;
 mod batches;
 mod command;
+mod maintenance;
 mod plan;
 mod reach;
 mod reader;
@@ -11,6 +12,7 @@ mod reads;
 mod replies;
 mod service;
 mod status;
+mod updates;
 mod watch;
 
 use std::sync::Arc;

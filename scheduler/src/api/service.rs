@@ -25,7 +25,7 @@ fn waiting(state: &State) -> String {
 }
 
 impl ClientService {
-    async fn look<T: Send + 'static>(
+    pub(super) async fn look<T: Send + 'static>(
         &self,
         look: impl FnOnce(&State) -> Result<T, ReadError> + Send + 'static,
     ) -> Answer<T> {

@@ -13,26 +13,35 @@ use crate::model::{FlowRefusal, Refusal};
 pub fn of_refusal(refusal: &Refusal) -> Status {
     let message = refusal.to_string();
     match refusal {
-        Refusal::NoSuchJob { .. } | Refusal::NoSuchInstance { .. } => Status::not_found(message),
+        Refusal::NoSuchJob { .. } | Refusal::NoSuchInstance { .. } | Refusal::NoSuchAgent { .. } => {
+            Status::not_found(message)
+        }
         Refusal::JobEnded { .. }
         | Refusal::Differs { .. }
         | Refusal::StillEnding { .. }
         | Refusal::NotCron { .. }
         | Refusal::RunAlive { .. }
         | Refusal::OverQuota { .. }
+        | Refusal::Updating { .. }
+        | Refusal::NotUpdating { .. }
+        | Refusal::UpdateState { .. }
+        | Refusal::NotUpdatable { .. }
+        | Refusal::UpkeepMove { .. }
         | Refusal::Full { .. } => Status::failed_precondition(message),
-        Refusal::Flow(FlowRefusal::Circle { .. }) | Refusal::GuaranteeAboveLimit { .. } => {
-            Status::invalid_argument(message)
-        }
+        Refusal::Flow(FlowRefusal::Circle { .. })
+        | Refusal::GuaranteeAboveLimit { .. }
+        | Refusal::SurgeAtMostOne { .. }
+        | Refusal::BadCount { .. } => Status::invalid_argument(message),
         Refusal::Flow(_) => Status::failed_precondition(message),
     }
 }
 
 pub fn of_read_error(error: &ReadError) -> Status {
     match error {
-        ReadError::NoSuchJob(_) | ReadError::NoSuchVersion { .. } | ReadError::NoSuchAgent(_) => {
-            Status::not_found(error.to_string())
-        }
+        ReadError::NoSuchJob(_)
+        | ReadError::NoSuchVersion { .. }
+        | ReadError::NoSuchAgent(_)
+        | ReadError::NoSuchUpdate { .. } => Status::not_found(error.to_string()),
         ReadError::PageToken(_) => Status::invalid_argument(error.to_string()),
     }
 }

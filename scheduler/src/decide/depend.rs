@@ -62,7 +62,7 @@ fn release(step: &mut Step, job: &Job, spec: &Spec) {
         let stopped = |instance| job.stopped.contains(&instance);
         settle::run(
             step,
-            &Aim { id: job.id, spec, job: Some(job), ended: false, stopped: &stopped, made: job.settled },
+            &Aim { id: job.id, spec, job: Some(job), ended: false, stopped: &stopped, pins: None, made: job.settled },
         );
     }
 }
@@ -95,6 +95,9 @@ pub(super) fn tick(step: &mut Step) {
         let Some(job) = state.jobs.get(id).filter(|job| !step.is_ended(job)) else { continue };
         let Some(spec) = state.current_spec(job) else { continue };
         step.end_job(*id, "", "its deadline has passed");
-        settle::run(step, &Aim { id: *id, spec, job: Some(job), ended: true, stopped: &|_| false, made: 0 });
+        settle::run(
+            step,
+            &Aim { id: *id, spec, job: Some(job), ended: true, stopped: &|_| false, pins: None, made: 0 },
+        );
     }
 }

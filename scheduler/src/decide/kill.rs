@@ -22,7 +22,7 @@ pub(super) fn kill(
     if job.ended.is_some() && job.living == 0 {
         return Err(Refusal::JobEnded { key: key.clone() });
     }
-    let wanted = step.state.numbers_of(job);
+    let wanted = step.state.wanted_bound(job);
     if let Some((_, instance)) = instances.iter().find(|(first, last)| *last >= wanted || first > last) {
         return Err(Refusal::NoSuchInstance { key: key.clone(), instance: *instance, instances: wanted });
     }
@@ -31,7 +31,10 @@ pub(super) fn kill(
     let tasks = u32::try_from(step.state.living(job).filter(stops).count()).unwrap_or(u32::MAX);
     if instances.is_empty() {
         step.end_job(job.id, author, message);
-        settle::run(step, &Aim { id: job.id, spec, job: Some(job), ended: true, stopped: &|_| false, made: 0 });
+        settle::run(
+            step,
+            &Aim { id: job.id, spec, job: Some(job), ended: true, stopped: &|_| false, pins: None, made: 0 },
+        );
     } else {
         stop_instances(step, job, spec, instances, &chosen);
     }
@@ -48,6 +51,7 @@ fn stop_instances(step: &mut Step, job: &Job, spec: &Spec, ranges: &[(u32, u32)]
     }
     step.mutations.push(Mutation::InstancesStopped { job: job.id, instances: ranges.to_vec() });
     let stopped = |instance: u32| chosen(instance) || job.stopped.contains(&instance);
-    let made = job.settled.min(step.state.numbers_of(job));
-    settle::run(step, &Aim { id: job.id, spec, job: Some(job), ended: false, stopped: &stopped, made });
+    let made = job.settled.min(step.state.wanted_bound(job));
+    let pins = Some(&job.changes.pins);
+    settle::run(step, &Aim { id: job.id, spec, job: Some(job), ended: false, stopped: &stopped, pins, made });
 }

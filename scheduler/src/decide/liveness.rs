@@ -16,6 +16,7 @@ pub fn observe(live: &mut Live, event: &Event, decision: &Decision, now: Now) {
         Event::Tick => {
             live.ticked = now;
             live.fresh.clear();
+            live.forget_old_answers(now.mono_ms);
         }
         Event::Heartbeat { link, .. }
         | Event::Offered { link, .. }
@@ -25,12 +26,17 @@ pub fn observe(live: &mut Live, event: &Event, decision: &Decision, now: Now) {
             live.heard(*link, now.mono_ms);
         }
         Event::LinkClosed { link } => live.closed(*link),
+        Event::Coordinated { task, answer } => live.coordinated(*task, answer, now.mono_ms),
         Event::Registered { .. } | Event::Command { .. } => {}
     }
     for effect in &decision.effects {
-        if let Effect::Welcome { link, agent, .. } = effect {
-            live.bind(*link, *agent, now.mono_ms);
-            live.fresh.insert(*agent);
+        match effect {
+            Effect::Welcome { link, agent, .. } => {
+                live.bind(*link, *agent, now.mono_ms);
+                live.fresh.insert(*agent);
+            }
+            Effect::AskCoordinator { task, .. } => live.asked(*task, now.mono_ms),
+            _ => {}
         }
     }
     if let Event::Reported { link, .. } | Event::Registered { link, .. } | Event::TasksTold { link, .. } = event

@@ -22,20 +22,25 @@ mod resend;
 mod restore;
 mod retry;
 mod settle;
+mod sla;
 mod step;
 mod submit;
 #[cfg(test)]
 mod tests;
 mod timers;
 mod transition;
+mod update;
+mod upkeep;
 pub mod verify;
 
 pub use effects::effects_of;
 pub use liveness::{Brake, brake, observe};
 pub use quota::{Asked, asked};
+pub use sla::{Heed, heed, standing};
 pub use transition::{Rule, Then, rule};
+pub use update::{Diff, diff, waits};
 
-use crate::model::{Command, Effect, Event, Live, Mutation, Now, Settings, State};
+use crate::model::{Answer, Command, Effect, Event, Live, Mutation, Now, Refusal, Settings, State, UpdateCommand};
 use step::Step;
 
 /// What a step wants: mutations are applied and appended first; effects wait until they are durable.
@@ -65,6 +70,8 @@ pub fn decide(state: &State, live: &Live, event: &Event, now: Now, settings: &Se
                 }
                 Command::StartCron { key, .. } => cron::start(&mut step, key),
                 Command::DescheduleCron { key, author } => cron::deschedule(&mut step, key, author),
+                Command::Update(command) => update_command(&mut step, command),
+                Command::Upkeep(command) => upkeep::set(&mut step, command),
                 Command::SetQuota { role, guarantee, limit, weight, author } => {
                     quota::set(&mut step, role, (*guarantee, *limit, *weight), author)
                 }
@@ -78,9 +85,24 @@ pub fn decide(state: &State, live: &Live, event: &Event, now: Now, settings: &Se
         Event::Offered { link, offer } => agents::offered(&mut step, *link, offer),
         Event::Reported { link, report } => report::reported(&mut step, *link, report),
         Event::Described { link, description } => restore::described(&mut step, *link, description),
-        Event::LinkClosed { .. } => {}
+        Event::LinkClosed { .. } | Event::Coordinated { .. } => {}
     }
     step.finish()
+}
+
+fn update_command(step: &mut Step, command: &UpdateCommand) -> Result<Answer, Refusal> {
+    match command {
+        UpdateCommand::Start { spec, instances, author, message } => {
+            update::start(step, spec, instances, (author, message))
+        }
+        UpdateCommand::Restart { key, instances, policy, author, message } => {
+            update::restart(step, key, instances, policy.as_ref(), (author, message))
+        }
+        UpdateCommand::Scale { key, to, author, message } => update::scale(step, key, *to, (author, message)),
+        UpdateCommand::Control { key, action, author, message } => {
+            update::control(step, key, *action, (author, message))
+        }
+    }
 }
 
 /// What time brings, in the order in which it matters: what is given up frees room, what is due asks for it.
@@ -93,6 +115,8 @@ fn tick(step: &mut Step) {
     timers::tick(step);
     depend::tick(step);
     daemon::tick(step);
+    update::tick(step);
+    upkeep::tick(step);
     settle::tick(step);
     cron::tick(step);
     prune::tick(step);

@@ -5,7 +5,7 @@ use dawn_proto::{TaskId, TaskState};
 
 use super::daemon;
 use super::step::{Life, Step};
-use super::{Rule, Then, rule};
+use super::{Rule, Then, rule, update};
 use crate::model::{Job, RestartPolicy, Spec, Task};
 
 /// No restart loop is hotter than this, whatever the policy says.
@@ -37,37 +37,50 @@ pub(super) fn end(step: &mut Step, task: &Task, to: TaskState, reason: Reason, m
     step.move_task(task, to, reason, message);
     let Some(job) = step.state.jobs.get(&task.job) else { return };
     let Some(current) = step.state.current_spec(job) else { return };
-    let wanted = !step.is_ended(job)
-        && job.newest(task.run_at, task.instance) == Some(task.id)
-        && match current.job.kind {
-            JobKind::Cron => true,
-            _ if job.stopped.contains(&task.instance) => false,
-            JobKind::Daemon => daemon::wants(step.state, &current.job, task.instance),
-            _ => task.instance < current.job.instances,
-        };
-    if !wanted {
+    if step.is_ended(job) {
         return;
     }
-    let spec = spec_of_next(step, job, task, current);
+    let matches = current.job.kind != JobKind::Daemon || daemon::wants(step.state, &current.job, task.instance);
+    let Some(spec) = spec_of_next(step, job, task, current).filter(|_| matches) else { return };
+    if has_next(step, job, task, spec) {
+        return;
+    }
     let life_ms = task.started_at().map_or(0, |started| step.now.wall.since_ms(started));
     let next = match how {
         // Stopped for good under a version before; this version wants the instance.
-        End::Asked if current.job.kind != JobKind::Cron && task.spec != current.id => {
+        End::Asked if current.job.kind != JobKind::Cron && task.spec != spec.id => {
             Next::Again { failures: 0, delay_ms: 0 }
         }
+        // An update stopped it: its next life is another one.
+        End::Taken if update::is_updates(reason) => Next::Again { failures: 0, delay_ms: 0 },
         how => next(spec.job.kind, &spec.job.restart, how, task.failures, life_ms),
     };
     if let Next::Again { failures, delay_ms } = next {
         let delay_ms = jittered(delay_ms, task.id);
         let ready_at = (delay_ms > 0).then(|| step.now.wall.plus_ms(delay_ms));
         let reason = if delay_ms > 0 { Reason::Backoff } else { reason };
-        step.make_task(task.job, spec, Life { failures, ready_at, reason, ..Life::after(task) });
+        let made = step.make_task(task.job, spec, Life { failures, ready_at, reason, ..Life::after(task) });
+        if ready_at.is_none() {
+            update::stay(step, job, task, made);
+        }
     }
 }
 
-/// A cron run keeps the version it began with.
-fn spec_of_next<'a>(step: &Step<'a>, job: &Job, task: &Task, current: &'a Spec) -> &'a Spec {
-    if step.kind(job) == JobKind::Cron { step.state.spec_of(task) } else { current }
+/// A cron run keeps the version it began with. None: the instance is not wanted any more.
+fn spec_of_next<'a>(step: &Step<'a>, job: &Job, task: &Task, current: &Spec) -> Option<&'a Spec> {
+    if current.job.kind == JobKind::Cron {
+        return Some(step.state.spec_of(task));
+    }
+    step.state.wanted_spec(job, task.instance).map(|spec| &**spec)
+}
+
+/// Whether the slot has a life after this one, or beside it one as wanted.
+fn has_next(step: &Step, job: &Job, task: &Task, wanted: &Spec) -> bool {
+    let others = job.slot(task.run_at, task.instance).filter(|id| *id != task.id);
+    let mut others = others.filter_map(|id| step.state.tasks.get(&id));
+    let newest = job.newest(task.run_at, task.instance) == Some(task.id);
+    others.any(|other| step.is_living(other) && (other.spec == wanted.id || !newest))
+        || !newest && step.kind(job) != JobKind::Service
 }
 
 fn how(kind: JobKind, from: TaskState, to: TaskState, reason: Reason) -> End {

@@ -7,6 +7,10 @@ use dawn_proto::{TaskState, Timestamp};
 use super::cron;
 use super::daemon;
 use super::step::{Life, Step};
+use std::collections::BTreeMap;
+
+use dawn_proto::SpecId;
+
 use crate::model::{Job, JobId, Spec, Task};
 
 /// What a job is to become. Apart from `Job` because it may be decided in this very step.
@@ -18,6 +22,8 @@ pub(super) struct Aim<'a> {
     pub ended: bool,
     /// By ranges, in addition to those the job knows.
     pub stopped: &'a dyn Fn(u32) -> bool,
+    /// Instances that want another spec than `spec`.
+    pub pins: Option<&'a BTreeMap<u32, Option<SpecId>>>,
     /// Instances below it are made.
     pub made: u32,
 }
@@ -32,8 +38,9 @@ pub(super) fn tick(step: &mut Step) {
         let Some(spec) = step.state.current_spec(job) else { continue };
         let stopped = |instance| job.stopped.contains(&instance);
         let ended = step.is_ended(job);
-        run(step, &Aim { id: *id, spec, job: Some(job), ended, stopped: &stopped, made: job.settled });
-        // Taken in after a restore with nothing left to do.
+        let pins = Some(&job.changes.pins);
+        run(step, &Aim { id: *id, spec, job: Some(job), ended, stopped: &stopped, pins, made: job.settled });
+        // Taken in after a restore, or updated, with nothing left to do.
         if step.settled(job) == Job::SETTLED && step.living(job) == 0 {
             step.touch(*id);
         }
@@ -44,7 +51,7 @@ pub(super) fn tick(step: &mut Step) {
 pub(super) fn run(step: &mut Step, aim: &Aim) {
     let all_stopped = stop_unwanted(step, aim);
     let made = make_wanted(step, aim);
-    let wanted = aim.wanted(step);
+    let wanted = aim.bound(step);
     let to = if all_stopped && made >= wanted { Job::SETTLED } else { made };
     step.settle(aim.id, to);
 }
@@ -59,13 +66,28 @@ impl Aim<'_> {
         self.spec.job.kind == JobKind::Daemon
     }
 
-    /// Instances are made below this number.
-    fn wanted(&self, step: &Step) -> u32 {
+    /// No instance from here on is made.
+    fn bound(&self, step: &Step) -> u32 {
+        let pinned = self.pins.and_then(|pins| pins.last_key_value()).map_or(0, |(last, _)| last + 1);
         match self.makes() {
             true if self.is_daemon() => step.state.next_agent.0,
-            true => self.spec.job.instances,
+            true => self.spec.job.instances.max(pinned),
             false => 0,
         }
+    }
+
+    fn wants(&self, step: &Step, instance: u32) -> bool {
+        match self.pins.and_then(|pins| pins.get(&instance)) {
+            _ if self.is_daemon() => daemon::wants(step.state, &self.spec.job, instance),
+            Some(pinned) => pinned.is_some(),
+            None => instance < self.spec.job.instances,
+        }
+    }
+
+    /// What a wanted instance is made from.
+    fn spec_of<'b>(&'b self, step: &Step<'b>, instance: u32) -> &'b Spec {
+        let pinned = self.pins.and_then(|pins| pins.get(&instance)).copied().flatten();
+        pinned.and_then(|spec| step.state.specs.get(&spec)).map_or(self.spec, |spec| spec)
     }
 
     fn unwanted(&self, step: &Step, task: &Task) -> Option<Reason> {
@@ -77,7 +99,7 @@ impl Aim<'_> {
             Some(Reason::UserRequest)
         } else if self.makes() && self.is_daemon() {
             daemon::unwanted(step.state, &self.spec.job, task.instance).then_some(Reason::NotMatching)
-        } else if self.makes() && task.instance >= self.spec.job.instances {
+        } else if self.makes() && !self.wants(step, task.instance) {
             Some(Reason::ScaledDown)
         } else {
             None
@@ -103,7 +125,7 @@ fn stop_unwanted(step: &mut Step, aim: &Aim) -> bool {
 
 /// The first instance not made yet.
 fn make_wanted(step: &mut Step, aim: &Aim) -> u32 {
-    let wanted = aim.wanted(step);
+    let wanted = aim.bound(step);
     let window = aim.spec.job.flow.max_running.unwrap_or(u32::MAX);
     for instance in aim.made..wanted {
         // A gang is made at once: what is pending of it is placed together.
@@ -111,19 +133,27 @@ fn make_wanted(step: &mut Step, aim: &Aim) -> u32 {
         if is_full || step.living_of(aim.id) >= window {
             return instance;
         }
-        if (aim.stopped)(instance) || aim.is_daemon() && !daemon::wants(step.state, &aim.spec.job, instance) {
+        if (aim.stopped)(instance) || !aim.wants(step, instance) {
             continue;
         }
+        let spec = aim.spec_of(step, instance);
         let newest = aim.job.and_then(|job| job.newest(Timestamp(0), instance));
         let newest = newest.and_then(|id| step.state.tasks.get(&id));
         match newest {
-            None => step.make_task(aim.id, aim.spec, Life::first(instance, Timestamp(0))),
+            None => _ = step.make_task(aim.id, spec, Life::first(instance, Timestamp(0))),
             // One of this version that has ended, or any that lived before this step, is `retry`'s when it ends.
-            Some(task) if task.spec == aim.spec.id || !task.state().is_terminal() => {}
-            Some(task) => step.make_task(aim.id, aim.spec, Life::after(task)),
+            Some(task) if task.spec == spec.id || !task.state().is_terminal() => {}
+            // An update started its next life beside it, and went back.
+            Some(_) if aim.job.is_some_and(|job| lives(step, job, instance)) => {}
+            Some(task) => _ = step.make_task(aim.id, spec, Life::after(task)),
         }
     }
     wanted.max(aim.made)
+}
+
+fn lives(step: &Step, job: &Job, instance: u32) -> bool {
+    let tasks = job.slot(Timestamp(0), instance).filter_map(|id| step.state.tasks.get(&id));
+    tasks.into_iter().any(|task| !task.state().is_terminal())
 }
 
 /// What follows for a job that lost tasks: the run that waited for the last one's end, or its own end.
@@ -141,7 +171,7 @@ pub(super) fn conclude(step: &mut Step, id: JobId) {
     if step.kind(job) == JobKind::Cron {
         return cron::start_queued(step, job);
     }
-    if step.settled(job) != Job::SETTLED {
+    if step.settled(job) != Job::SETTLED || job.changes.active().is_some() {
         return;
     }
     step.end_job(id, "", "no instance is left to run");
@@ -153,6 +183,6 @@ fn make_next(step: &mut Step, job: &Job, spec: &Spec) {
     let made = step.settled(job);
     if made != Job::SETTLED {
         let stopped = |instance| job.stopped.contains(&instance);
-        run(step, &Aim { id: job.id, spec, job: Some(job), ended: false, stopped: &stopped, made });
+        run(step, &Aim { id: job.id, spec, job: Some(job), ended: false, stopped: &stopped, pins: None, made });
     }
 }

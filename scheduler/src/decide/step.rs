@@ -29,6 +29,8 @@ pub(super) struct Step<'a> {
     /// Jobs released in this step.
     pub released: BTreeSet<JobId>,
     forgotten: BTreeSet<TaskId>,
+    /// Instances that count as up, by jobs that were asked for (`sla`).
+    pub up: BTreeMap<JobId, u32>,
 }
 
 /// A task to be made.
@@ -72,6 +74,7 @@ impl<'a> Step<'a> {
             by_themselves: BTreeSet::new(),
             released: BTreeSet::new(),
             forgotten: BTreeSet::new(),
+            up: BTreeMap::new(),
         }
     }
 
@@ -174,7 +177,7 @@ impl<'a> Step<'a> {
     }
 
     /// Makes a task, and forgets the oldest of its slot beyond those kept.
-    pub fn make_task(&mut self, job: JobId, spec: &Spec, life: Life) {
+    pub fn make_task(&mut self, job: JobId, spec: &Spec, life: Life) -> TaskId {
         let task = self.next_task;
         self.next_task = TaskId(task.0 + 1);
         let Life { instance, run_at, attempt, failures, ready_at, reason } = life;
@@ -182,12 +185,18 @@ impl<'a> Step<'a> {
         let made = Mutation::TaskMade { task, job, spec, instance, attempt, failures, run_at, ready_at, reason };
         self.mutations.push(made);
         *self.living.entry(job).or_default() += 1;
-        let Some(job) = self.state.jobs.get(&job) else { return };
+        let Some(job) = self.state.jobs.get(&job) else { return task };
         let kept = self.settings.kept_ended_tasks;
         let state = self.state;
         for task in job.slot(run_at, instance).rev().skip(kept).filter_map(|id| state.tasks.get(&id)) {
             self.forget(task);
         }
+        task
+    }
+
+    /// Has the job looked at once more for whether it is over.
+    pub fn touch(&mut self, job: JobId) {
+        self.touched.insert(job);
     }
 
     /// Forgets a task, if it has ended.

@@ -9,6 +9,7 @@ use super::depend::{self, Verdict};
 use super::quota;
 use super::settle::{self, Aim};
 use super::step::Step;
+use super::update;
 use crate::model::{Answer, FlowMutation, FlowRefusal, Job, JobId, JobSpec, Mutation, Refusal, Spec};
 
 /// Bounded by the slice: what doesn't fit is made by the next ticks.
@@ -18,9 +19,12 @@ pub(super) fn submit(step: &mut Step, spec: &JobSpec, author: &str, message: &st
         None => SubmitOutcome::Created,
         Some(job) => outcome(step, job, spec)?,
     };
-    let last = job.and_then(Job::current).map_or(0, |version| version.version);
     if outcome == SubmitOutcome::Unchanged {
-        return Ok(Answer::Submitted { key: spec.key.clone(), version: last, outcome });
+        let version = job.and_then(Job::current).map_or(0, |version| version.version);
+        return Ok(Answer::Submitted { key: spec.key.clone(), version, outcome });
+    }
+    if let (SubmitOutcome::Updating, Some(job)) = (outcome, job) {
+        return update::submit(step, job, spec, (author, message));
     }
     has_room(step, job, spec)?;
     let keeps_release = job.is_some_and(|job| job.ended.is_none() && job.flow.released);
@@ -30,7 +34,7 @@ pub(super) fn submit(step: &mut Step, spec: &JobSpec, author: &str, message: &st
     if job.is_none() {
         step.mutations.push(Mutation::JobMade { job: id, key: spec.key.clone() });
     }
-    let version = last + 1;
+    let version = job.map_or(1, next_version);
     let spec = Arc::new(Spec { id: next_spec(step), version, job: spec.clone() });
     let (author, message) = (author.into(), message.into());
     step.mutations.push(Mutation::JobVersioned { job: id, spec: spec.clone(), author, message });
@@ -38,7 +42,7 @@ pub(super) fn submit(step: &mut Step, spec: &JobSpec, author: &str, message: &st
         if !spec.job.flow.after.is_empty() && !keeps_release {
             step.mutations.push(Mutation::Flow(FlowMutation::Released { job: id }));
         }
-        settle::run(step, &Aim { id, spec: &spec, job, ended: false, stopped: &|_| false, made: 0 });
+        settle::run(step, &Aim { id, spec: &spec, job, ended: false, stopped: &|_| false, pins: None, made: 0 });
     }
     Ok(Answer::Submitted { key: spec.job.key.clone(), version, outcome })
 }
@@ -51,6 +55,16 @@ fn is_released(step: &Step, spec: &JobSpec) -> Result<bool, FlowRefusal> {
         Verdict::Waits => Ok(false),
         Verdict::Never(why) => Err(FlowRefusal::Never { key: spec.key.clone(), why }),
     }
+}
+
+/// Whether there is room for it, and quota.
+pub(super) fn admit(step: &Step, job: Option<&Job>, spec: &JobSpec) -> Result<(), Refusal> {
+    has_room(step, job, spec)?;
+    quota::admit(step.state, job, spec)
+}
+
+pub(super) fn next_version(job: &Job) -> u32 {
+    job.versions.back().map_or(0, |version| version.version) + 1
 }
 
 fn next_spec(step: &Step) -> SpecId {
@@ -68,15 +82,28 @@ fn outcome(step: &Step, job: &Job, new: &JobSpec) -> Result<SubmitOutcome, Refus
     }
     let Some(current) = step.state.current_spec(job) else { return Ok(SubmitOutcome::Replaced) };
     let is_service = new.kind == JobKind::Service;
+    let same = current.job.same_as(new);
+    if let Some(update) = job.changes.active() {
+        // Sent twice, as a client does that got no answer.
+        let again = same && !update.is_back();
+        return if again {
+            Ok(SubmitOutcome::Unchanged)
+        } else {
+            update::not_updating(job).map(|()| SubmitOutcome::Updating)
+        };
+    }
+    let is_mixed = !job.changes.pins.is_empty();
     // Stopped instances of a service come back; those of a batch job when the whole is run again.
-    if current.job.same_as(new) && (job.stopped.is_empty() || !is_service) {
+    if same && !is_mixed && (job.stopped.is_empty() || !is_service) {
         Ok(SubmitOutcome::Unchanged)
     } else if current.job.kind == new.kind
         && (new.kind == JobKind::Cron || current.job.flow.is_template && new.flow.is_template)
     {
         Ok(SubmitOutcome::Replaced)
-    } else if is_service && current.job.same_but_for_instances(new) {
+    } else if is_service && !is_mixed && current.job.same_but_for_instances(new) {
         Ok(SubmitOutcome::Scaled)
+    } else if is_service && current.job.kind == new.kind {
+        Ok(SubmitOutcome::Updating)
     } else {
         Err(Refusal::Differs { key, version: current.version })
     }

@@ -71,7 +71,7 @@ impl Dispatcher {
                 self.links.send(link, Message::Refused(refused));
                 self.links.close(link);
             }
-            Effect::Reply { .. } | Effect::StepDown { .. } => {}
+            Effect::Reply { .. } | Effect::StepDown { .. } | Effect::AskCoordinator { .. } => {}
         }
     }
 

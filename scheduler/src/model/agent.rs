@@ -50,4 +50,6 @@ pub struct Agent {
     pub since: Timestamp,
     pub registered_at: Timestamp,
     pub avoided: Option<Avoided>,
+    /// What is planned for it.
+    pub upkeep: Option<super::Upkeep>,
 }

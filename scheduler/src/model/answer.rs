@@ -1,18 +1,39 @@
 //! What a command is answered with, and why one is refused.
 
-use dawn_proto::v1::SubmitOutcome;
+use dawn_proto::v1::{JobKind, SubmitOutcome, UpdateState};
 use dawn_proto::{JobKey, Timestamp};
 
 use super::{Bound, FlowAnswer, FlowRefusal, amount, amount_of};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    Submitted { key: JobKey, version: u32, outcome: SubmitOutcome },
-    Killed { tasks: u32 },
-    CronStarted { run_at: Timestamp },
+    Submitted {
+        key: JobKey,
+        version: u32,
+        outcome: SubmitOutcome,
+    },
+    Killed {
+        tasks: u32,
+    },
+    CronStarted {
+        run_at: Timestamp,
+    },
     CronDescheduled,
     QuotaSet,
     Flow(FlowAnswer),
+    /// None: nothing differs, nothing was started.
+    UpdateBegun {
+        version: u32,
+        number: Option<u32>,
+    },
+    UpdateTold {
+        number: u32,
+    },
+    Scaled {
+        version: u32,
+        instances: u32,
+    },
+    UpkeepSet,
 }
 
 /// Each says what is wrong and what to do instead.
@@ -26,6 +47,30 @@ pub enum Refusal {
         "{key} runs version {version} with another spec; kill it first with `dawn job kill {key}`, then run it again"
     )]
     Differs { key: JobKey, version: u32 },
+    #[error(
+        "update {number} of {key} by {author} is under way ({}); wait for it with `dawn update wait {key}`, or end it \
+         with `dawn update abort {key}` or `rollback`",
+        state.as_str_name()
+    )]
+    Updating { key: JobKey, number: u32, state: UpdateState, author: String },
+    #[error("{key} has no update under way")]
+    NotUpdating { key: JobKey },
+    #[error("update {number} of {key} is {} and can't be {what}", state.as_str_name())]
+    UpdateState { key: JobKey, number: u32, state: UpdateState, what: &'static str },
+    #[error(
+        "{key} is of kind {}; only services are updated. A cron job's template is replaced by `dawn job run`, a batch \
+         job is killed and run again",
+        kind.as_str_name()
+    )]
+    NotUpdatable { key: JobKey, kind: JobKind },
+    #[error("{key} is marked at_most_one: no instance may live twice, so there is no surge")]
+    SurgeAtMostOne { key: JobKey },
+    #[error("a job has 1 to {most} instances, not {instances}")]
+    BadCount { instances: u32, most: u32 },
+    #[error("there is no agent {agent:?}; see `dawn node list`")]
+    NoSuchAgent { agent: String },
+    #[error("agent {agent} is {} and can't become {}; uncordon it first", from.as_str_name(), to.as_str_name())]
+    UpkeepMove { agent: String, from: dawn_proto::v1::MaintenanceMode, to: dawn_proto::v1::MaintenanceMode },
     #[error("{tasks} tasks of {key} are still to be told to stop; try again in a second")]
     StillEnding { key: JobKey, tasks: u32 },
     #[error("{key} is no cron job")]

@@ -2,6 +2,8 @@
 
 mod flow;
 mod restore;
+mod update;
+mod upkeep;
 
 use std::sync::Arc;
 
@@ -46,12 +48,9 @@ impl State {
             Mutation::JobVersioned { job, spec, author, message } => {
                 self.version_job(*job, spec, author.clone(), message.clone(), at);
             }
-            Mutation::JobEnded { job, author, message } => {
-                self.change_job(*job, |job| {
-                    job.ended = Some(Ended { at, by: author.clone(), message: message.clone() });
-                    job.settled = 0;
-                });
-            }
+            Mutation::JobEnded { job, author, message } => self.finish_job(*job, author, message, at),
+            Mutation::Update(mutation) => self.apply_update(mutation, at),
+            Mutation::Upkeep(mutation) => self.apply_upkeep(mutation, at),
             Mutation::InstancesStopped { job, instances } => self.stop_instances(*job, instances),
             Mutation::JobSettled { job, to } => self.change_job(*job, |job| job.settled = *to),
             Mutation::JobForgotten { job } => self.forget_job(*job),
@@ -115,10 +114,24 @@ impl State {
         assert!(id >= self.next_job && !self.job_by_key.contains_key(&key), "{id} {key} is made twice");
         self.next_job = JobId(id.0 + 1);
         self.job_by_key.insert(key.clone(), id);
-        let (versions, tasks, ticks, stopped, slots, flow) = Default::default();
+        let (versions, tasks, ticks, stopped, slots, flow, changes) = Default::default();
         let (ended, settled, living, window) = (None, 0, 0, u32::MAX);
-        let job =
-            Job { id, key, created: at, versions, ended, tasks, ticks, stopped, settled, flow, slots, living, window };
+        let job = Job {
+            id,
+            key,
+            created: at,
+            versions,
+            ended,
+            tasks,
+            ticks,
+            stopped,
+            settled,
+            flow,
+            changes,
+            slots,
+            living,
+            window,
+        };
         self.jobs.insert(id, job);
         self.index_job(id);
     }
@@ -130,8 +143,21 @@ impl State {
         self.index_job(id);
     }
 
+    fn finish_job(&mut self, id: JobId, author: &str, message: &str, at: Timestamp) {
+        self.unindex_job(id);
+        if self.job_mut(id).changes.active().is_some() {
+            let why = format!("the job ended{}{message}", if message.is_empty() { "" } else { ": " });
+            self.move_update(id, dawn_proto::v1::UpdateState::Aborted, at, author.into(), why);
+        }
+        self.set_pins(id, Default::default());
+        let job = self.job_mut(id);
+        job.ended = Some(Ended { at, by: author.into(), message: message.into() });
+        job.settled = 0;
+        self.index_job(id);
+    }
+
     fn stop_instances(&mut self, id: JobId, instances: &[(u32, u32)]) {
-        let wanted = self.jobs.get(&id).map_or(0, |job| self.numbers_of(job));
+        let wanted = self.jobs.get(&id).map_or(0, |job| self.wanted_bound(job));
         self.change_job(id, |job| {
             // Ranges reach at most to the last instance, so that a record can't make the set grow without bound.
             job.stopped
@@ -153,8 +179,12 @@ impl State {
             job.versions.push_back(Version { version: spec.version, spec: spec.id, at, author, message });
             (job.ended, job.settled) = (None, 0);
             job.stopped.clear();
+            let counted = job.changes.restored.take();
             if job.versions.len() > Job::KEPT_VERSIONS {
-                oldest = job.versions.pop_front();
+                // The one that counted until now may be gone back to.
+                let before = counted.or(job.versions.iter().rev().nth(1).map(|version| version.version));
+                let at = job.versions.iter().position(|version| Some(version.version) != before);
+                oldest = at.and_then(|at| job.versions.remove(at));
             }
         });
         if let Some(oldest) = oldest {
@@ -180,6 +210,11 @@ impl State {
         self.unindex_job(id);
         let job = self.jobs.remove(&id).unwrap_or_else(|| panic!("{id} is not in the state"));
         assert!(job.ended.is_some() && job.tasks.is_empty(), "{id} {} is forgotten while it lives", job.key);
+        assert!(
+            job.changes.pins.is_empty() && job.changes.active().is_none(),
+            "{id} {} is forgotten half updated",
+            job.key
+        );
         self.job_by_key.remove(&job.key);
         for version in &job.versions {
             self.drop_spec(version.spec);
@@ -238,6 +273,7 @@ impl State {
         }
         let after = Entries::of(task, spec);
         self.reindex_task(id, job, before, after);
+        self.count_failure(id, reason);
     }
 
     fn forget_task(&mut self, id: TaskId) {
@@ -281,6 +317,7 @@ impl State {
             since: before.map_or(at, |agent| agent.since),
             registered_at: before.map_or(at, |agent| agent.registered_at),
             avoided: before.and_then(|agent| agent.avoided.clone()),
+            upkeep: before.and_then(|agent| agent.upkeep.clone()),
         };
         self.next_agent = self.next_agent.max(AgentNo(no.0 + 1));
         self.agent_by_id.insert(id.clone(), *no);
@@ -292,5 +329,6 @@ impl State {
         assert!(!self.tasks_on.contains_key(&no), "{no} {} is forgotten with tasks", agent.id);
         self.agent_by_id.remove(&agent.id);
         self.agents_not_up.remove(&no);
+        self.upkept.remove(&no);
     }
 }

@@ -71,6 +71,12 @@ pub enum Effect {
         reason: String,
         is_final: bool,
     },
+    /// Ask over HTTP whether the task may be stopped; the answer comes as an event.
+    AskCoordinator {
+        task: TaskId,
+        url: String,
+        status_key: String,
+    },
     Reply {
         to: ReplyTo,
         answer: Result<Answer, Refusal>,

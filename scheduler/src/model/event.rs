@@ -3,7 +3,9 @@
 use dawn_proto::v1::Reason;
 use dawn_proto::{AgentId, Epoch, HeldDigest, JobKey, Resources, TaskId, TaskState, Timestamp};
 
-use super::{Attributes, Bounds, Description, FlowCommand, JobSpec, LinkId, PortRanges, ReplyTo};
+use super::{
+    Attributes, Bounds, Description, FlowCommand, JobSpec, LinkId, PortRanges, ReplyTo, UpdateCommand, UpkeepCommand,
+};
 
 /// The two clocks a decision may look at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,6 +58,11 @@ pub enum Event {
         link: LinkId,
         description: Box<Description>,
     },
+    /// A coordinator was asked whether a task may be stopped.
+    Coordinated {
+        task: TaskId,
+        answer: Result<bool, String>,
+    },
 }
 
 /// What a client asks for. Reads are not among them: they are answered from a follower's state.
@@ -81,6 +88,8 @@ pub enum Command {
         key: JobKey,
         author: String,
     },
+    Update(UpdateCommand),
+    Upkeep(UpkeepCommand),
     /// What is None stays as it is.
     SetQuota {
         role: String,

@@ -17,7 +17,9 @@ impl State {
         (self.tasks_on, self.pending, self.throttled, self.spec_uses) = Default::default();
         (self.in_transit, self.deadlines, self.unsettled, self.ended_jobs, self.cron_due) = Default::default();
         (self.dependents, self.job_deadlines, self.daemons) = Default::default();
-        let kept: Vec<SpecId> = self.jobs.values().flat_map(|job| &job.versions).map(|version| version.spec).collect();
+        (self.updating, self.upkept) = Default::default();
+        self.upkept.extend(self.agents.values().filter(|agent| agent.upkeep.is_some()).map(|agent| agent.no));
+        let kept: Vec<SpecId> = self.jobs.values().flat_map(held_specs).collect();
         kept.into_iter().for_each(|spec| self.use_spec(spec));
         for job in self.jobs.values_mut() {
             (job.tasks, job.slots, job.living) = Default::default();
@@ -86,6 +88,9 @@ impl State {
         if let Some(ended) = &job.ended {
             self.ended_jobs.insert((ended.at, id));
         }
+        if job.changes.active().is_some() {
+            self.updating.insert(id);
+        }
         if let Some(fires) = fires {
             self.cron_due.insert((fires, id));
         }
@@ -96,6 +101,7 @@ impl State {
         let fires = self.fires_next(job);
         self.index_flow(id, false);
         self.unsettled.remove(&id);
+        self.updating.remove(&id);
         let Some(job) = self.jobs.get(&id) else { return };
         if let Some(ended) = &job.ended {
             self.ended_jobs.remove(&(ended.at, id));
@@ -203,6 +209,12 @@ fn turn(index: &mut BTreeSet<(Timestamp, TaskId)>, task: TaskId, before: Option<
     if let Some(at) = after {
         index.insert((at, task));
     }
+}
+
+/// Every use a job itself makes of specs.
+fn held_specs(job: &Job) -> Vec<SpecId> {
+    let versions = job.versions.iter().map(|version| version.spec);
+    versions.chain(job.changes.pins.values().flatten().copied()).chain(State::update_specs(job)).collect()
 }
 
 /// Its agent owes an answer.

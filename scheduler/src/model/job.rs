@@ -6,6 +6,7 @@ use std::fmt;
 use dawn_proto::v1::TickOutcome;
 use dawn_proto::{JobKey, SpecId, TaskId, Timestamp};
 
+use super::Changes;
 use super::Flow;
 
 /// A short number for a job inside one cluster's state; never used again.
@@ -62,6 +63,7 @@ pub struct Job {
     /// and nothing is left to stop.
     pub settled: u32,
     pub flow: Flow,
+    pub changes: Changes,
 
     // Indexes: follow from the tasks, not part of a snapshot.
     /// (run, instance, task) of every task: a slot's tasks together, oldest first.
@@ -79,7 +81,13 @@ impl Job {
 
     /// The version new tasks are made from. None only before its first version is applied.
     pub fn current(&self) -> Option<&Version> {
-        self.versions.back()
+        let restored = self.changes.restored.and_then(|version| self.version(version));
+        restored.or(self.versions.back())
+    }
+
+    /// A kept version by its number.
+    pub fn version(&self, version: u32) -> Option<&Version> {
+        self.versions.iter().find(|kept| kept.version == version)
     }
 
     /// Ids of a slot's kept tasks, oldest first. `run_at` is zero unless cron.

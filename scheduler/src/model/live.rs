@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use dawn_proto::TaskId;
+
 use super::{AgentNo, LinkId, Now};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +13,15 @@ pub struct AgentLive {
     pub link: Option<LinkId>,
     /// On the monotonic clock, milliseconds.
     pub heard_ms: u64,
+}
+
+/// What a coordinator was asked about a task, and said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Coordinated {
+    /// Monotonic, of the last question.
+    pub asked_ms: u64,
+    /// Monotonic, with the answer; None: it is awaited.
+    pub answer: Option<(u64, Result<bool, String>)>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -23,6 +34,8 @@ pub struct Live {
     pub registrations: BTreeMap<AgentNo, VecDeque<u64>>,
     /// Agents that came, came back or offer something else since the last tick.
     pub fresh: BTreeSet<AgentNo>,
+    /// Coordinators' answers about tasks, and questions to them that are open.
+    pub coordinated: BTreeMap<TaskId, Coordinated>,
     /// Monotonic time at which this leadership began: an agent not heard since is counted from here.
     pub elected_ms: u64,
     /// Time of the last [`super::Event::Tick`] decided: what is due once is due in the first tick at or after its time.
@@ -31,10 +44,28 @@ pub struct Live {
 
 impl Live {
     pub const KEPT_TIMES: usize = 8;
+    const ANSWERS_KEPT_MS: u64 = 120_000;
 
     /// Notes a failure that may be the agent's fault.
     pub fn failed(&mut self, agent: AgentNo, mono_ms: u64) {
         keep(self.failures.entry(agent).or_default(), mono_ms);
+    }
+
+    /// A coordinator is asked about a task.
+    pub fn asked(&mut self, task: TaskId, mono_ms: u64) {
+        self.coordinated.insert(task, Coordinated { asked_ms: mono_ms, answer: None });
+    }
+
+    /// It said something. An answer to a question nobody remembers counts nothing.
+    pub fn coordinated(&mut self, task: TaskId, answer: &Result<bool, String>, mono_ms: u64) {
+        if let Some(known) = self.coordinated.get_mut(&task) {
+            known.answer = Some((mono_ms, answer.clone()));
+        }
+    }
+
+    /// Nobody has asked about them for a while.
+    pub fn forget_old_answers(&mut self, mono_ms: u64) {
+        self.coordinated.retain(|_, known| mono_ms.saturating_sub(known.asked_ms) < Self::ANSWERS_KEPT_MS);
     }
 
     /// The agent is no more.

@@ -9,6 +9,7 @@ mod event;
 mod flow;
 mod index;
 mod inspection;
+mod instances;
 mod job;
 mod live;
 mod mutation;
@@ -20,6 +21,8 @@ mod spec;
 mod state;
 mod task;
 mod text;
+mod update;
+mod upkeep;
 
 pub use agent::{Agent, AgentNo, Attributes, Avoided, PortRanges};
 pub use amount::{amount, amount_of, thousandths};
@@ -28,17 +31,22 @@ pub use effect::{Effect, LinkId, ReplyTo};
 pub use event::{Command, Event, Now, Offer, Registration, Report};
 pub use flow::{Dependency, Dispatch, Flow, FlowAnswer, FlowCommand, FlowMutation, FlowRefusal, FlowSpec, Paused};
 pub use inspection::{Inspected, Inspection};
+pub use instances::Instances;
 pub use job::{Ended, Job, JobId, Tick, Version, is_manual};
-pub use live::{AgentLive, Live};
+pub use live::{AgentLive, Coordinated, Live};
 pub use mutation::{Batch, Mutation};
 pub use numbered::{Number, Numbered};
 pub use quota::{BOUNDED, Bound, Bounds, Quota, bounded};
 pub use restore::{Description, RestoreMutation, Restored, Restores};
 pub use settings::Settings;
 pub use spec::{
-    Affinity, Constraint, CronPolicy, JobSpec, Near, PortDemand, RestartPolicy, Rule, Schedule, ScheduleError, Spec,
-    Spread,
+    Affinity, Constraint, CronPolicy, JobSpec, Near, PortDemand, RestartPolicy, Rule, Schedule, ScheduleError, Sla,
+    SlaPolicy, Spec, Spread,
 };
 pub use state::State;
 pub use task::{Place, Status, Task, Transition};
 pub use text::Text;
+pub use update::{
+    Changes, Scale, Update, UpdateChange, UpdateCommand, UpdateEvent, UpdateMutation, UpdatePolicy, is_back, is_over,
+};
+pub use upkeep::{Upkeep, UpkeepCommand, UpkeepMutation};

@@ -6,6 +6,7 @@ use dawn_proto::v1::{NodeState, Reason, TickOutcome};
 use dawn_proto::{AgentId, Epoch, JobKey, Resources, SpecId, TaskId, TaskState, Timestamp};
 
 use super::{AgentNo, Attributes, FlowMutation, JobId, PortRanges, Quota, RestoreMutation, Spec, Text};
+use super::{UpdateMutation, UpkeepMutation};
 
 /// What one step decided: applied and appended together or not at all.
 #[derive(Clone, Debug)]
@@ -130,6 +131,8 @@ pub enum Mutation {
         why: String,
         times: u32,
     },
+    Update(UpdateMutation),
+    Upkeep(UpkeepMutation),
     /// The role's quota from now on. One that bounds nothing, of weight 1, is none.
     QuotaSet {
         role: String,

@@ -46,31 +46,91 @@ pub struct JobSpec {
     /// No instance may live twice, whatever fails.
     pub at_most_one: bool,
     pub flow: FlowSpec,
+    /// How a service goes from one version to the next.
+    pub update: super::UpdatePolicy,
+    /// What stops of Dawn's own choosing leave of a service; None: see `decide::sla`.
+    pub sla: Option<SlaPolicy>,
     /// The whole spec, encoded `dawn.v1.JobSpec`, normalised: equal jobs have equal bytes.
     pub wire: Arc<[u8]>,
 }
 
 impl JobSpec {
-    /// Equal but for the number of instances is decided on the parsed form by the caller; this is the whole.
+    /// Whether all is equal.
     pub fn same_as(&self, other: &JobSpec) -> bool {
         self.wire == other.wire
     }
 
     /// Whether nothing but the number of instances differs.
     pub fn same_but_for_instances(&self, other: &JobSpec) -> bool {
-        without_instances(&self.wire) == without_instances(&other.wire)
+        without(&self.wire, &[INSTANCES]) == without(&other.wire, &[INSTANCES])
+    }
+
+    /// The same with another number of instances. None: not between 1 and the most there may be.
+    pub fn with_instances(&self, instances: u32) -> Option<JobSpec> {
+        if !(1..=dawn_proto::validate::MAX_INSTANCES).contains(&instances) {
+            return None;
+        }
+        let mut count = Vec::new();
+        prost::encoding::uint32::encode(INSTANCES, &instances, &mut count);
+        // Fields lie in the order of their tags.
+        let at = before(&self.wire, INSTANCES)?;
+        let fields = without(&self.wire, &[INSTANCES])?;
+        let (head, tail) = fields.split_at(at);
+        let wire = [head.concat(), count, tail.concat()].concat();
+        Some(JobSpec { instances, wire: wire.into(), ..self.clone() })
+    }
+
+    /// Whether a task of the one is as good as a task of the other.
+    pub fn same_task(&self, other: &JobSpec) -> bool {
+        let beside = [INSTANCES, UPDATE, SLA];
+        without(&self.wire, &beside) == without(&other.wire, &beside)
     }
 }
 
-/// The encoded spec's top-level fields but for `instances`, which tag 3 numbers. None when the bytes are no message.
-fn without_instances(wire: &[u8]) -> Option<Vec<&[u8]>> {
-    const INSTANCES: u32 = 3;
+/// Tags of `dawn.v1.JobSpec` that say nothing about a single task.
+const INSTANCES: u32 = 3;
+const UPDATE: u32 = 30;
+const SLA: u32 = 31;
+
+/// What is to be left of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlaPolicy {
+    pub what: Sla,
+    /// An instance counts once it has been RUNNING for so long.
+    pub duration_ms: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sla {
+    Count(u32),
+    /// Of the instances wanted, rounded up.
+    Percentage(u32),
+    /// Asked over HTTP; `status_key` of the answer must be true.
+    Coordinator {
+        url: String,
+        status_key: String,
+    },
+}
+
+/// How many top-level fields come before a tag.
+fn before(wire: &[u8], tag: u32) -> Option<usize> {
+    let (mut rest, mut count) = (wire, 0);
+    while !rest.is_empty() {
+        let (at, kind) = prost::encoding::decode_key(&mut rest).ok()?;
+        prost::encoding::skip_field(kind, at, &mut rest, prost::encoding::DecodeContext::default()).ok()?;
+        count += usize::from(at < tag);
+    }
+    Some(count)
+}
+
+/// The encoded spec's top-level fields but for some. None when the bytes are no message.
+fn without<'a>(wire: &'a [u8], tags: &[u32]) -> Option<Vec<&'a [u8]>> {
     let (mut rest, mut fields) = (wire, Vec::new());
     while !rest.is_empty() {
         let from = rest;
         let (tag, kind) = prost::encoding::decode_key(&mut rest).ok()?;
         prost::encoding::skip_field(kind, tag, &mut rest, prost::encoding::DecodeContext::default()).ok()?;
-        if tag != INSTANCES {
+        if !tags.contains(&tag) {
             fields.push(&from[..from.len() - rest.len()]);
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use dawn_proto::v1::JobKind;
 use dawn_proto::{AgentId, Epoch, JobKey, SpecId, TaskId, Timestamp};
 
-use super::{Agent, AgentNo, Job, JobId, Numbered, Quota, Restores, Spec, Task};
+use super::{Agent, AgentNo, Job, JobId, Numbered, Quota, Restores, Spec, Task, Update};
 
 #[derive(Clone, Debug, Default)]
 pub struct State {
@@ -46,6 +46,10 @@ pub struct State {
     pub deadlines: BTreeSet<(Timestamp, TaskId)>,
     /// Jobs that are not settled.
     pub unsettled: BTreeSet<JobId>,
+    /// Jobs with an update under way.
+    pub updating: BTreeSet<JobId>,
+    /// Agents with something planned for them.
+    pub upkept: BTreeSet<AgentNo>,
     /// Ended jobs by when they ended.
     pub ended_jobs: BTreeSet<(Timestamp, JobId)>,
     /// Active cron jobs by when they fire next, jitter included.
@@ -95,6 +99,32 @@ impl State {
             Some(spec) => spec.job.instances,
             None => 0,
         }
+    }
+
+    /// The spec that an active job wants an instance to run, other than by runs of cron; None: it wants none there.
+    pub fn wanted_spec(&self, job: &Job, instance: u32) -> Option<&Arc<Spec>> {
+        if job.ended.is_some() || job.stopped.contains(&instance) {
+            return None;
+        }
+        match job.changes.pins.get(&instance) {
+            Some(pinned) => self.specs.get(&(*pinned)?),
+            None => self.current_spec(job).filter(|_| instance < self.numbers_of(job)),
+        }
+    }
+
+    /// What an instance is to run in the direction an update of its job has now.
+    pub fn goal(&self, job: &Job, update: &Update, instance: u32) -> Option<&Arc<Spec>> {
+        let usual = || self.current_spec(job).filter(|current| instance < current.job.instances);
+        match update.before(instance).filter(|_| update.is_back()) {
+            Some(before) => self.specs.get(&before?),
+            None => usual(),
+        }
+    }
+
+    /// No instance from here on is wanted.
+    pub fn wanted_bound(&self, job: &Job) -> u32 {
+        let pinned = job.changes.pins.last_key_value().map_or(0, |(last, _)| last + 1);
+        self.numbers_of(job).max(pinned)
     }
 
     /// The spec a task was made from; kept as long as the task is.

@@ -2,18 +2,21 @@
 
 use std::sync::Arc;
 
+use dawn_proto::TaskId;
 use tokio::sync::oneshot;
 
 use crate::api::Replies;
+use crate::coordinator::{About, Coordinators};
 use crate::drive::Follower;
 use crate::drive::Hands;
 use crate::link::Dispatcher;
-use crate::model::{Batch, Effect};
+use crate::model::{Batch, Effect, State};
 
 pub struct Doer {
     pub follower: Arc<Follower>,
     pub dispatcher: Dispatcher,
     pub replies: Arc<Replies>,
+    pub coordinators: Coordinators,
     /// Takes the reason to lead no more.
     pub step_down: Option<oneshot::Sender<String>>,
 }
@@ -27,6 +30,10 @@ impl Hands for Doer {
                     let index = *self.follower.index().borrow();
                     self.replies.answer(to, answer, index);
                 }
+                Effect::AskCoordinator { task, url, status_key } => {
+                    let about = self.follower.read(|state| about(state, task));
+                    self.coordinators.ask(task, url, status_key, about);
+                }
                 Effect::StepDown { reason } => {
                     // Once is enough, and nobody listens any more when the process ends anyway.
                     _ = self.step_down.take().map(|tell| tell.send(reason));
@@ -34,5 +41,17 @@ impl Hands for Doer {
                 order => self.dispatcher.send(order),
             }
         }
+    }
+}
+
+/// What a coordinator is told; nothing but the number of a task that is gone.
+fn about(state: &State, task: TaskId) -> About {
+    let Some(task) = state.tasks.get(&task) else { return About::default() };
+    let agent = task.status.place().and_then(|place| state.agents.get(&place.agent));
+    About {
+        job: state.spec_of(task).job.key.to_string(),
+        instance: task.instance,
+        agent: agent.map(|agent| agent.id.to_string()).unwrap_or_default(),
+        hostname: agent.map(|agent| agent.hostname.clone()).unwrap_or_default(),
     }
 }

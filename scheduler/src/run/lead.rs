@@ -9,8 +9,9 @@ use tokio::sync::{oneshot, watch};
 use super::Config;
 use super::hands::Doer;
 use crate::api::Replies;
+use crate::coordinator::Coordinators;
 use crate::drive::Follower;
-use crate::drive::{DriveError, Gauges, Inboxes, Journal, LiveView, Pulse, Role, Runner, SystemClock};
+use crate::drive::{DriveError, Gauges, Inbox, Inboxes, Journal, LiveView, Pulse, Role, Runner, SystemClock};
 use crate::link::{Dispatcher, LinkSettings, Links};
 use crate::model::State;
 
@@ -35,6 +36,7 @@ pub struct Lead {
     pub follower: Arc<Follower>,
     pub links: Arc<Links>,
     pub replies: Arc<Replies>,
+    pub inbox: Inbox,
     pub inboxes: Inboxes,
     pub signs: Arc<Signs>,
 }
@@ -61,6 +63,7 @@ impl Lead {
             follower: self.follower.clone(),
             dispatcher: Dispatcher::new(self.links, self.follower, epoch, settings),
             replies: self.replies,
+            coordinators: Coordinators { inbox: self.inbox },
             step_down: Some(step_down),
         };
         let pulse = Pulse::new(state, self.config.settings, self.config.pulse);

@@ -19,9 +19,11 @@ use std::time::Duration;
 use dawn_proto::v1::admin_server::AdminServer;
 use dawn_proto::v1::agent_link_server::AgentLinkServer;
 use dawn_proto::v1::batches_server::BatchesServer;
+use dawn_proto::v1::maintenance_server::MaintenanceServer;
 use dawn_proto::v1::planner_server::PlannerServer;
 use dawn_proto::v1::reach_server::ReachServer;
 use dawn_proto::v1::scheduler_server::SchedulerServer;
+use dawn_proto::v1::updates_server::UpdatesServer;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::task::JoinHandle;
@@ -193,7 +195,7 @@ pub async fn start(config: Config) -> Result<Scheduler, RunError> {
         links: links.clone(),
         tunnels,
         inspections,
-        inbox,
+        inbox: inbox.clone(),
         follower: follower.clone(),
         role: signs.role.subscribe(),
     };
@@ -201,7 +203,7 @@ pub async fn start(config: Config) -> Result<Scheduler, RunError> {
     let stop = async move { _ = pulse_stopped.await };
     let snapshots = home.keep_snapshots(&follower, &signs);
     let metrics = serve_metrics(&config, &client, &follower, &signs).await?;
-    let lead = Lead { config, follower, links: links.clone(), replies: replies.clone(), inboxes, signs };
+    let lead = Lead { config, follower, links: links.clone(), replies: replies.clone(), inbox, inboxes, signs };
     let journal = home.name();
     let pulse = tokio::spawn(home.lead(lead, advertised, stop));
     let (stop_server, server) = serve(listener, client, admin, agents);
@@ -240,6 +242,8 @@ fn serve(
     let reach = ReachServer::new(ReachService(client.clone())).max_decoding_message_size(api::MAX_REQUEST_BYTES);
     let batches = BatchesServer::new(client.clone()).max_decoding_message_size(api::MAX_REQUEST_BYTES);
     let planner = PlannerServer::new(client.clone()).max_decoding_message_size(api::MAX_REQUEST_BYTES);
+    let updates = UpdatesServer::new(client.clone()).max_decoding_message_size(api::MAX_REQUEST_BYTES);
+    let maintenance = MaintenanceServer::new(client.clone()).max_decoding_message_size(api::MAX_REQUEST_BYTES);
     let client = SchedulerServer::new(client).max_decoding_message_size(api::MAX_REQUEST_BYTES);
     let agents = AgentLinkServer::new(agents).max_decoding_message_size(link::MAX_MESSAGE_BYTES);
     let router = Server::builder()
@@ -251,6 +255,8 @@ fn serve(
         .add_service(batches)
         .add_service(planner.max_encoding_message_size(usize::MAX))
         .add_service(AdminServer::new(admin).max_encoding_message_size(usize::MAX))
+        .add_service(updates.max_encoding_message_size(usize::MAX))
+        .add_service(maintenance.max_encoding_message_size(usize::MAX))
         .add_service(agents.max_encoding_message_size(usize::MAX));
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let serving = router.serve_with_incoming_shutdown(incoming, async move { _ = stopped.await });

@@ -9,6 +9,8 @@ use prost::Message;
 
 use super::flow::{flow_mutation, flow_record};
 use super::restore::{restore_from_wire, restore_to_wire};
+use super::update::{update_mutation, update_record};
+use super::upkeep::{upkeep_mutation, upkeep_record};
 use super::{WireError, attributes_from_wire, attributes_to_wire, port_number, ports_from_wire, ports_to_wire};
 use super::{quota_from_wire, quota_to_wire, resources_from_wire, stored_job_spec};
 use crate::model::{AgentNo, Batch, JobId, Mutation, Spec};
@@ -95,6 +97,8 @@ fn record(mutation: &Mutation) -> Wire {
             times: *times,
         }),
         Mutation::Restore(mutation) => Wire::Restore(restore_to_wire(mutation)),
+        Mutation::Update(mutation) => Wire::Update(update_record(mutation)),
+        Mutation::Upkeep(mutation) => Wire::Maintenance(upkeep_record(mutation)),
         Mutation::QuotaSet { role, quota, author } => {
             Wire::QuotaSet(v1::QuotaSet { quota: Some(quota_to_wire(role, quota)), author: author.clone() })
         }
@@ -212,6 +216,8 @@ fn mutation(record: v1::Record) -> Result<Mutation, WireError> {
             times: avoided.times,
         },
         Wire::Restore(restore) => Mutation::Restore(restore_from_wire(restore)?),
+        Wire::Update(record) => Mutation::Update(update_mutation(record)?),
+        Wire::Maintenance(set) => Mutation::Upkeep(upkeep_mutation(set)?),
         Wire::QuotaSet(set) => {
             let (role, quota) = quota_from_wire(set.quota.as_ref());
             Mutation::QuotaSet { role, quota, author: set.author }

@@ -5,11 +5,14 @@ mod batch;
 mod entry;
 mod flow;
 mod inspect;
+mod policy;
 mod quota;
 mod restore;
 mod schedule;
 mod snapshot;
 mod spec;
+mod update;
+mod upkeep;
 mod view;
 
 use dawn_proto::Resources;
@@ -22,11 +25,14 @@ pub use batch::{batch_from_wire, batch_to_wire};
 pub use entry::journal_entries;
 pub use flow::{Arguments, dispatched_key, dispatched_spec};
 pub use inspect::inspection;
+pub use policy::update_policy;
 pub use quota::{bounds_from_wire, quota_from_wire, quota_to_wire};
 pub use restore::description;
 pub use schedule::parse_schedule;
 pub use snapshot::{Digest, StateBuilder, digest, digest_of, snapshot_chunks};
 pub use spec::{parse_job_spec, stored_job_spec};
+pub use update::{instances_to_wire, update_view};
+pub use upkeep::upkeep_to_wire;
 pub use view::{assigned_ports, node_view, task_view};
 
 /// A message that can't be what it claims. `path` names the field ("records[3].task_made.job_id").

@@ -9,6 +9,8 @@ use prost::Message;
 use super::batch::{agent_seen, device_numbers, job_key, name, port_numbers, spec_from_wire, spec_to_wire};
 use super::flow::{flow_from_wire, flow_to_wire};
 use super::restore::{restores_from_wire, restores_to_wire};
+use super::update::{changes_from_wire, pins_to_wire, specs_of_changes, update_snapshot};
+use super::upkeep::{upkeep_from_snapshot, upkeep_snapshot};
 use super::view::transition_to_wire;
 use super::{WireError, attributes_to_wire, ports_to_wire, quota_from_wire, quota_to_wire};
 use crate::model::{Agent, AgentNo, Avoided, Ended, Job, JobId, Mutation, Place, State, Status, Task, Tick};
@@ -50,6 +52,8 @@ pub fn snapshot_chunks(state: &State) -> Vec<Vec<u8>> {
     if let Some(restore) = restores_to_wire(&state.restores) {
         chunks.push(v1::Snapshot { restore: Some(restore), ..Default::default() }.encode_to_vec());
     }
+    let upkeep = state.agents.values().filter_map(upkeep_snapshot);
+    chunk(&mut chunks, upkeep, |maintenance| v1::Snapshot { maintenance, ..Default::default() });
     chunks
 }
 
@@ -116,6 +120,9 @@ fn job_to_wire(job: &Job) -> v1::JobSnapshot {
         stopped: ranges(job.stopped.iter().copied()),
         settled: job.settled,
         flow: flow_to_wire(&job.flow),
+        updates: job.changes.updates.iter().map(update_snapshot).collect(),
+        restored_version: job.changes.restored.unwrap_or(0),
+        pins: pins_to_wire(&job.changes.pins),
     }
 }
 
@@ -218,6 +225,12 @@ impl StateBuilder {
         if let Some(restore) = wire.restore {
             self.state.restores = restores_from_wire(restore);
         }
+        for planned in wire.maintenance {
+            let (agent, upkeep) = upkeep_from_snapshot(planned).map_err(|error| error.within("maintenance"))?;
+            if let Some(agent) = self.state.agents.get_mut(&agent) {
+                agent.upkeep = upkeep;
+            }
+        }
         self.state.quotas.extend(wire.quotas.iter().map(|quota| quota_from_wire(Some(quota))));
         Ok(())
     }
@@ -251,6 +264,11 @@ impl StateBuilder {
         for job in state.jobs.values() {
             if let Some(version) = job.versions.iter().find(|version| !has(version.spec)) {
                 return Err(WireError::new(job.id.to_string(), format!("its {} is missing", version.spec)));
+            }
+        }
+        for job in state.jobs.values() {
+            if let Some(missing) = specs_of_changes(&job.changes).into_iter().find(|spec| !has(*spec)) {
+                return Err(WireError::new(job.id.to_string(), format!("its {missing} is missing")));
             }
         }
         for task in state.tasks.values() {
@@ -290,6 +308,7 @@ fn job_from_wire(wire: v1::JobSnapshot) -> Result<Job, WireError> {
         stopped: wire.stopped.iter().flat_map(|range| range.first..=range.last).collect(),
         settled: wire.settled,
         flow: flow_from_wire(wire.flow),
+        changes: changes_from_wire(wire.restored_version, &wire.pins, wire.updates)?,
         tasks: Default::default(),
         slots: Default::default(),
         living: 0,
@@ -363,5 +382,6 @@ fn agent_from_wire(wire: v1::AgentSnapshot) -> Result<Agent, WireError> {
         since: Timestamp(wire.since_ms),
         registered_at: Timestamp(wire.registered_ms),
         avoided: (wire.avoided_until_ms != 0).then_some(avoided),
+        upkeep: None,
     })
 }

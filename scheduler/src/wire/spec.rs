@@ -8,6 +8,7 @@ use dawn_proto::{JobKey, Resources, Timestamp};
 use prost::Message;
 
 use super::parse_schedule;
+use super::policy::{sla_policy, update_policy};
 use crate::decide::place::whole_regex;
 use crate::model::{Affinity, Constraint, CronPolicy, Dependency, FlowSpec, JobSpec, Near, PortDemand};
 use crate::model::{RestartPolicy, Rule, Spread};
@@ -135,6 +136,8 @@ impl Reader {
             ladder_ms: ladder_ms(&task),
             at_most_one: spec.at_most_one,
             flow: self.flow(spec),
+            update: update_policy(spec.update.as_ref()),
+            sla: spec.sla.as_ref().and_then(sla_policy),
             wire: Arc::from(spec.encode_to_vec()),
         })
     }

@@ -221,6 +221,8 @@ impl World {
                     self.send_to_agent(link, Message::Kill(kill));
                 }
             }
+            // No simulated job has a coordinator.
+            Effect::AskCoordinator { .. } => {}
             Effect::Ack { link, task, sequence } => {
                 self.send_to_agent(link.0, Message::Ack(v1::Ack { task_id: task.0, sequence }));
             }

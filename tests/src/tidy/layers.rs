@@ -25,7 +25,7 @@ const FLOORS: [(&str, usize); 7] =
 const EDGE: usize = 3;
 
 /// Names of the wire contract that are mere names, and may be used on every floor.
-const WIRE_NAMES: [&str; 12] = [
+const WIRE_NAMES: [&str; 17] = [
     "TaskState",
     "Reason",
     "Tier",
@@ -38,6 +38,11 @@ const WIRE_NAMES: [&str; 12] = [
     "Overlap",
     "Misfire",
     "Comparison",
+    "UpdateState",
+    "UpdateStrategy",
+    "UpdateKind",
+    "UpdateAction",
+    "MaintenanceMode",
 ];
 
 /// Floors above this one may name wire messages: edges speak the protocol, `run` wires them up.

@@ -14,3 +14,4 @@ mod misbehaving;
 mod placing;
 mod reach;
 mod sweep;
+mod updates;

@@ -46,8 +46,9 @@ pub async fn run(args: History, context: &mut Context) -> Result<Exit, Failure> 
 fn versions(versions: &[v1::JobVersion], now_ms: i64) -> Table {
     let mut table = Table::new(&[">VERSION", "WHEN", "", "BY", "MESSAGE"]);
     for version in versions {
+        let mark = if version.current { "*" } else { "" };
         table.row(vec![
-            version.version.to_string(),
+            format!("{}{mark}", version.version),
             time::local(version.at_ms),
             time::relative(version.at_ms, now_ms),
             version.author.clone(),

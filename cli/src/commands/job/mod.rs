@@ -1,5 +1,6 @@
 //! `dawn job …`: submit jobs, look at them, stop them.
 
+mod diff;
 mod dispatch;
 mod history;
 mod inspect;
@@ -7,8 +8,12 @@ mod kill;
 pub mod list;
 mod logs;
 mod plan;
+mod restart;
+mod revert;
 pub mod run;
-mod status;
+mod scale;
+mod sla;
+pub mod status;
 pub mod tasks;
 pub mod wait;
 pub mod watch;
@@ -41,6 +46,18 @@ pub enum Job {
     Dispatch(dispatch::Dispatch),
     /// Show a job's versions and what became of its tasks
     History(history::History),
+    /// Show what differs between two versions, or between the current one and a job file, and which instances that is about
+    Diff(diff::Diff),
+    /// Go back to an earlier version, as an update
+    Revert(revert::Revert),
+    /// Change the number of a service's instances
+    Scale(scale::Scale),
+    /// Add instances to a service
+    Add(scale::Add),
+    /// Restart a service's instances, as an update to the version they have
+    Restart(restart::Restart),
+    /// Show how well jobs do: times until they run, uptime, and what their SLA policy says
+    Sla(sla::Sla),
 }
 
 pub async fn run(job: Job, context: &mut Context) -> Result<Exit, Failure> {
@@ -55,5 +72,11 @@ pub async fn run(job: Job, context: &mut Context) -> Result<Exit, Failure> {
         Job::Inspect(inspect) => inspect::run(inspect, context).await,
         Job::Dispatch(dispatch) => dispatch::run(dispatch, context).await,
         Job::History(history) => history::run(history, context).await,
+        Job::Diff(diff) => diff::run(diff, context).await,
+        Job::Revert(revert) => revert::run(revert, context).await,
+        Job::Scale(scale) => scale::run(scale, context).await,
+        Job::Add(add) => scale::add(add, context).await,
+        Job::Restart(restart) => restart::run(restart, context).await,
+        Job::Sla(sla) => sla::run(sla, context).await,
     }
 }

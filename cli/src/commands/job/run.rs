@@ -8,7 +8,7 @@ use dawn_proto::v1::{self, JobKind, JobSpec, SubmitOutcome};
 use super::watch::{self, Waiting};
 use crate::args::Context;
 use crate::client::{Client, Repeat};
-use crate::commands::author;
+use crate::commands::{author, update};
 use crate::exit::{Exit, Failure};
 use crate::jobfile::{self, Reading};
 use crate::render::{self, json};
@@ -38,11 +38,24 @@ pub async fn run(args: Run, context: &mut Context) -> Result<Exit, Failure> {
     }
     let mut waiting = Waiting::new(&submitted);
     let interrupted = async { _ = tokio::signal::ctrl_c().await };
-    let exit = if args.detach { Exit::Done } else { watch::until_there(context, &mut waiting, interrupted).await? };
+    let exit = match args.detach {
+        true => Exit::Done,
+        false => {
+            let updated = update::wait_for(context, &updates(&submitted)).await?;
+            let there = watch::until_there(context, &mut waiting, interrupted).await?;
+            if updated == Exit::Done { there } else { updated }
+        }
+    };
     if context.out.json {
         context.out.value(&json::object(result(&submitted, &waiting, exit)));
     }
     Ok(exit)
+}
+
+/// The updates that were started.
+fn updates(submitted: &[(JobSpec, v1::SubmitJobResponse)]) -> Vec<(v1::JobKey, u32)> {
+    let started = submitted.iter().filter(|(_, response)| response.update > 0);
+    started.filter_map(|(spec, response)| Some((spec.key.clone()?, response.update))).collect()
 }
 
 pub async fn submit(context: &mut Context, spec: JobSpec, message: &str) -> Result<v1::SubmitJobResponse, Failure> {
@@ -58,6 +71,7 @@ fn outcome(response: &v1::SubmitJobResponse) -> &'static str {
         SubmitOutcome::Unchanged => "unchanged",
         SubmitOutcome::Scaled => "scaled",
         SubmitOutcome::Replaced => "replaced",
+        SubmitOutcome::Updating => "updating",
     }
 }
 
@@ -76,6 +90,9 @@ fn announce(context: &Context, spec: &JobSpec, response: &v1::SubmitJobResponse)
         kind => format!("{}, {}", render::kind(kind), render::count(spec.instances, "instance")),
     };
     context.out.line(&format!("{key}: {} (version {}, {amount})", outcome(response), response.version));
+    if response.update > 0 {
+        context.out.line(&format!("  update {}; see `dawn update status {key}`", response.update));
+    }
 }
 
 fn result(submitted: &[(JobSpec, v1::SubmitJobResponse)], waiting: &Waiting, exit: Exit) -> serde_json::Value {
@@ -84,7 +101,7 @@ fn result(submitted: &[(JobSpec, v1::SubmitJobResponse)], waiting: &Waiting, exi
         let status = waiting.status(&key).map(json::status);
         serde_json::json!({
             "job": key, "version": response.version, "outcome": outcome(response),
-            "warnings": response.warnings, "index": response.index, "status": status,
+            "warnings": response.warnings, "update": response.update, "index": response.index, "status": status,
         })
     });
     serde_json::json!({ "jobs": jobs.collect::<Vec<_>>(), "exit": exit as i32 })

@@ -134,7 +134,8 @@ mod tests {
             pending: 1,
             ..Default::default()
         };
-        let version = v1::JobVersion { version: 3, at_ms: 1_000, author: "root".into(), message: "more".into() };
+        let version =
+            v1::JobVersion { version: 3, at_ms: 1_000, author: "root".into(), message: "more".into(), current: true };
         let status = v1::JobStatus { summary: Some(summary), versions: vec![version], ..Default::default() };
         let expected = "\
 job        www/prod/web

@@ -1,6 +1,6 @@
 //! The parts of a job that Dawn has nothing for, and references that nobody fills in. Not here: what is taken over.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Found;
 use super::fields::Fields;
@@ -9,9 +9,8 @@ use crate::config::evaluate::EvaluatedJob;
 use crate::config::template::reference::Ref;
 
 /// Fields without effect, and why that is no harm.
-const WITHOUT_EFFECT: [(&str, &str); 4] = [
+const WITHOUT_EFFECT: [(&str, &str); 3] = [
     ("announce", "Dawn announces nothing; the ports are kept"),
-    ("sla_policy", "Dawn has no SLA policies; maintenance doesn't heed this one"),
     ("task_links", "Dawn shows no links"),
     ("enable_hooks", "hooks are code of the original client and are not run"),
 ];
@@ -22,25 +21,12 @@ pub fn report(job: &EvaluatedJob, fields: &Fields, found: &mut Found) {
             found.warn(field, why);
         }
     }
-    update(fields, found);
     container(fields, found);
     let executor = fields.inner("executor_config");
     if executor.text("name") != "AuroraExecutor" || !executor.text("data").is_empty() {
         found.refuse("executor_config", "Dawn has one executor, its own; leave the field out");
     }
     references("", &job.tree, job, found);
-}
-
-/// Whoever wrote an update policy must know that it doesn't hold; the default one says nothing.
-fn update(fields: &Fields, found: &mut Found) {
-    let defaults = json!({
-        "batch_size": 1, "watch_secs": 45, "max_per_shard_failures": 0, "max_total_failures": 0,
-        "rollback_on_failure": true, "wait_for_batch_completion": false, "sla_aware": false,
-    });
-    let Some(Value::Object(given)) = fields.get("update_config") else { return };
-    for (field, _) in given.iter().filter(|(field, value)| defaults.get(field.as_str()) != Some(value)) {
-        found.warn(format!("update_config.{field}"), "is not part of Dawn's job spec; updates don't heed it");
-    }
 }
 
 fn container(fields: &Fields, found: &mut Found) {

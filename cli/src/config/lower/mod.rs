@@ -5,6 +5,7 @@ mod fields;
 mod health;
 mod leftover;
 mod place;
+mod policy;
 mod ports;
 mod task;
 #[cfg(test)]
@@ -94,6 +95,8 @@ pub fn lower(job: &EvaluatedJob) -> Result<Lowered, Vec<Problem>> {
         cron: cron(&fields, kind, &mut found),
         labels: labels(&fields, &mut found),
         partition: partition(&fields, &mut found),
+        update: policy::update(&fields, kind, &mut found),
+        sla: policy::sla(&fields, kind, &mut found),
         ..v1::JobSpec::default()
     };
     leftover::report(job, &fields, &mut found);

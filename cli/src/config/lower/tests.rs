@@ -130,16 +130,36 @@ fn people_find_metadata_and_partition_policy_again() {
 }
 
 #[test]
+fn update_configs_and_sla_policies_are_taken_over() {
+    use v1::sla_policy::Policy;
+    let spec = spec(
+        "jobs = [J(service = True, update_config = UpdateConfig(batch_size = 4, watch_secs = 7, max_total_failures = 2, \
+         rollback_on_failure = False, pulse_interval_secs = 60), \
+         sla_policy = CountSlaPolicy(count = 1, duration_secs = 5))]",
+    );
+    let update = spec.update.unwrap();
+    assert_eq!((update.group_sizes, update.watch_ms, update.max_failed_instances), (vec![4], Some(7_000), 2));
+    assert_eq!((update.no_rollback, update.pulse_interval_ms), (true, 60_000));
+    assert_eq!(spec.sla, Some(v1::SlaPolicy { policy: Some(Policy::Count(1)), duration_ms: 5_000 }));
+    let spec = self::spec(
+        "jobs = [J(service = True, update_config = UpdateConfig(update_strategy = VariableBatchUpdateStrategy(\
+         batch_sizes = [1, 3], autopause_after_batch = True)), \
+         sla_policy = CoordinatorSlaPolicy(coordinator_url = 'http://c/ask'))]",
+    );
+    let update = spec.update.unwrap();
+    assert_eq!(update.strategy(), v1::UpdateStrategy::Batches);
+    assert_eq!((update.group_sizes, update.pause_between, update.watch_ms), (vec![1, 3], true, Some(45_000)));
+    let coordinator = v1::Coordinator { url: "http://c/ask".into(), status_key: "drain".into() };
+    assert_eq!(spec.sla.unwrap().policy, Some(Policy::Coordinator(coordinator)));
+}
+
+#[test]
 fn what_dawn_lacks_is_named() {
     let text = "jobs = [J(container = Docker(image = 'img'), executor_config = ExecutorConfig(name = 'own'))]";
     let refusals = lowered(text).unwrap_err();
     assert_eq!(refusals.len(), 2);
     assert!(refusals.iter().any(|r| r.starts_with("container.image: 'img': Dawn runs no images")), "{refusals:?}");
     assert!(refusals.iter().any(|r| r.starts_with("executor_config: ")), "{refusals:?}");
-    let text = "jobs = [J(update_config = UpdateConfig(batch_size = 4), sla_policy = CountSlaPolicy(count = 1, duration_secs = 5))]";
-    let warnings = lowered(text).unwrap().warnings;
-    let paths: Vec<_> = warnings.iter().map(|warning| warning.path.as_str()).collect();
-    assert_eq!(paths, ["sla_policy", "update_config.batch_size"]);
     let refusals = lowered(
         "jobs = [J(container = Mesos(volumes = [Volume(container_path = 'a', host_path = 'b', mode = 'RO')]))]",
     );

@@ -6,7 +6,9 @@ mod job;
 mod node;
 mod page;
 mod quota;
+mod sla;
 mod task;
+mod update;
 mod why;
 
 pub use cron::list_cron;
@@ -14,7 +16,9 @@ pub use flow::submit_notes;
 pub use job::{job_status, list_jobs};
 pub use node::{list_nodes, node_status};
 pub use quota::{list_quotas, quota_status};
+pub use sla::sla_report;
 pub use task::list_tasks;
+pub use update::{active_update, list_updates, update_diff, update_status};
 pub use why::{pending_class, submit_warnings, why};
 
 /// Why a question has no answer.
@@ -24,6 +28,8 @@ pub enum ReadError {
     NoSuchJob(dawn_proto::JobKey),
     #[error("{key} has no version {version}; it keeps {first} to {last}")]
     NoSuchVersion { key: dawn_proto::JobKey, version: u32, first: u32, last: u32 },
+    #[error("{key} has no update {number} (any more); it keeps its latest, see `dawn update list {key}`")]
+    NoSuchUpdate { key: dawn_proto::JobKey, number: u32 },
     #[error("there is no agent {0:?}")]
     NoSuchAgent(String),
     #[error("{0:?} is no page token of this list; leave it empty to begin anew")]

@@ -4,10 +4,12 @@ use std::ops::Bound;
 
 use dawn_proto::AgentId;
 use dawn_proto::v1;
+use dawn_proto::v1::MaintenanceMode;
 
 use super::{ReadError, page};
+use crate::decide::{Heed, heed};
 use crate::drive::LiveView;
-use crate::model::State;
+use crate::model::{Agent, State};
 use crate::wire;
 
 /// A page of nodes in the order of their ids.
@@ -38,8 +40,29 @@ pub fn node_status(state: &State, live: &LiveView, id: &str) -> Result<v1::NodeS
     let agent = agent.ok_or_else(|| ReadError::NoSuchAgent(id.chars().take(80).collect()))?;
     let held = state.tasks_on.get(&agent.no).into_iter().flatten().filter_map(|id| state.tasks.get(id));
     Ok(v1::NodeStatus {
-        node: Some(wire::node_view(state, agent, live.heard(agent.no))),
+        node: Some(with_waits(state, agent, wire::node_view(state, agent, live.heard(agent.no)), live)),
         tasks: held.map(|task| wire::task_view(state, task)).collect(),
         index: state.index,
     })
+}
+
+/// Most tasks whose wait is said.
+const WAITS: usize = 20;
+
+/// While the node drains: why tasks are still there.
+fn with_waits(state: &State, agent: &Agent, mut node: v1::Node, live: &LiveView) -> v1::Node {
+    let draining = agent.upkeep.as_ref().is_some_and(|upkeep| upkeep.mode == MaintenanceMode::NodeDraining);
+    let Some(maintenance) = node.maintenance.as_mut().filter(|_| draining) else { return node };
+    let held = state.tasks_on.get(&agent.no).into_iter().flatten().filter_map(|id| state.tasks.get(id));
+    for task in held.take(WAITS) {
+        let Some(job) = state.jobs.get(&task.job) else { continue };
+        let instance = format!("{}/{}", job.key, task.instance);
+        maintenance.waits.push(match heed(state, job, task, live.now.wall) {
+            _ if task.state().is_stopping() => format!("{instance} is being stopped"),
+            Heed::Permits => format!("{instance} is next"),
+            Heed::Forbids(why) => format!("{instance} may not be stopped: {why}"),
+            Heed::Asks { url, .. } => format!("{instance} waits for its coordinator {url}"),
+        });
+    }
+    node
 }

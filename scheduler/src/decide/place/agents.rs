@@ -69,6 +69,7 @@ pub(super) fn subtract(from: &mut Amounts, less: &Amounts) {
 pub(super) const UP: u8 = 1;
 pub(super) const CONNECTED: u8 = 2;
 pub(super) const AVOIDED: u8 = 4;
+pub(super) const CORDONED: u8 = 8;
 
 /// What a dimension left wholly free counts in a score.
 pub(super) const FREE: f32 = 1024.0;
@@ -105,7 +106,7 @@ impl Slot {
     }
 
     pub fn is_open(&self) -> bool {
-        self.bits & (UP | CONNECTED | AVOIDED) == UP | CONNECTED
+        self.bits & (UP | CONNECTED | AVOIDED | CORDONED) == UP | CONNECTED
     }
 }
 

@@ -245,6 +245,7 @@ impl Placer {
         match *miss {
             Miss::Down => VetoKind::Down,
             Miss::Disconnected => VetoKind::Disconnected,
+            Miss::Cordoned => VetoKind::Cordoned,
             Miss::Avoided => VetoKind::Avoided,
             Miss::Dedicated => VetoKind::Dedicated { wanted: spec.dedicated.clone() },
             Miss::Constraint(index) => {

@@ -3,10 +3,10 @@
 use dawn_proto::v1::{NodeState, Reason};
 use dawn_proto::{TaskId, TaskState};
 
-use crate::model::{Agent, AgentNo, Mutation, Place, RestoreMutation, State, Status, Task};
+use crate::model::{Agent, AgentNo, Mutation, Place, RestoreMutation, State, Status, Task, UpkeepMutation};
 
 use super::Placer;
-use super::agents::{AVOIDED, CONNECTED, Detail, Slot, UP, have, slot_of, subtract};
+use super::agents::{AVOIDED, CONNECTED, CORDONED, Detail, Slot, UP, have, slot_of, subtract};
 use super::gpu::Devices;
 use super::order::band_of;
 use super::ports::Ports;
@@ -53,6 +53,8 @@ impl Placer {
                 {
                     let work = self.work_of(state, task);
                     self.claim(task.id, work, slot_of(*agent), *until);
+                    // There may be room already.
+                    self.claimed_slots.insert(agent.0);
                 }
             }
             Mutation::AgentSeen { agent, .. } => self.agent_changed(state, *agent),
@@ -73,11 +75,16 @@ impl Placer {
                     self.see_task(state, task);
                 }
             }
+            Mutation::Upkeep(UpkeepMutation { agent, upkeep }) => {
+                let (on, off) = if upkeep.is_some() { (CORDONED, 0) } else { (0, CORDONED) };
+                self.change_bits(slot_of(*agent), on, off);
+            }
             Mutation::QuotaSet { .. } => {
                 self.order.set_quotas(&state.quotas);
                 self.wake_all();
             }
-            Mutation::ClusterMade { .. }
+            Mutation::Update(_)
+            | Mutation::ClusterMade { .. }
             | Mutation::EpochBegun { .. }
             | Mutation::JobMade { .. }
             | Mutation::JobVersioned { .. }
@@ -254,7 +261,8 @@ impl Placer {
         row.class = class;
         row.bits = row.bits & CONNECTED
             | if agent.state == NodeState::Up { UP } else { 0 }
-            | if agent.avoided.is_some() { AVOIDED } else { 0 };
+            | if agent.avoided.is_some() { AVOIDED } else { 0 }
+            | if agent.upkeep.is_some() { CORDONED } else { 0 };
         self.avoided.extend(agent.avoided.as_ref().map(|avoided| (avoided.until, agent.no.0)));
         self.agents += 1;
         let mut total = self.order.total;

@@ -13,6 +13,7 @@ use super::agents::DIMENSIONS;
 pub(super) enum Miss {
     Down,
     Disconnected,
+    Cordoned,
     Avoided,
     Dedicated,
     /// Which of the constraints that are no limits.
@@ -53,6 +54,8 @@ pub enum VetoKind {
     Down,
     /// Registered, but its link is broken.
     Disconnected,
+    /// An operator keeps new tasks away, or has it drained.
+    Cordoned,
     /// Failed lately.
     Avoided,
     /// Reserved by its attribute "dedicated", or lacking the value asked for.
@@ -104,6 +107,7 @@ impl VetoKind {
         match self {
             VetoKind::Down => "down".into(),
             VetoKind::Disconnected => "disconnected".into(),
+            VetoKind::Cordoned => "cordoned".into(),
             VetoKind::Avoided => "avoided".into(),
             VetoKind::Dedicated { .. } => "dedicated".into(),
             VetoKind::Constraint { attribute, .. } => format!("constraint:{attribute}"),
@@ -140,6 +144,7 @@ impl fmt::Display for VetoKind {
         match self {
             VetoKind::Down => f.write_str("down or out of reach"),
             VetoKind::Disconnected => f.write_str("not connected just now"),
+            VetoKind::Cordoned => f.write_str("cordoned or being drained"),
             VetoKind::Avoided => f.write_str("avoided after failures"),
             VetoKind::Dedicated { wanted: None } => f.write_str("dedicated to other jobs"),
             VetoKind::Dedicated { wanted: Some(value) } => write!(f, "not dedicated to {value:?}"),

@@ -87,7 +87,10 @@ impl Fleet {
                     world.live.agents.get(agent).and_then(|live| live.link)
                 }
                 Effect::Describe { .. } => panic!("nothing was restored"),
-                Effect::HeartbeatAck { .. } | Effect::Reply { .. } | Effect::StepDown { .. } => None,
+                Effect::HeartbeatAck { .. }
+                | Effect::Reply { .. }
+                | Effect::StepDown { .. }
+                | Effect::AskCoordinator { .. } => None,
             };
             let agent = self.agents.iter_mut().find(|agent| link.is_some() && agent.link == link);
             if let Some(agent) = agent {

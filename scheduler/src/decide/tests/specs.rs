@@ -60,6 +60,8 @@ pub fn spec(name: &str, kind: JobKind, instances: u32) -> JobSpec {
         ladder_ms: 0,
         at_most_one: false,
         flow: FlowSpec::default(),
+        update: crate::wire::update_policy(None),
+        sla: None,
         wire: [].into(),
     })
 }

@@ -1,5 +1,10 @@
 //! What a step gives away, and when.
 
+mod changing;
+mod stage;
+mod stories;
+mod told;
+
 use dawn_proto::v1::{JobKind, SubmitOutcome};
 use dawn_proto::{TaskId, TaskState};
 

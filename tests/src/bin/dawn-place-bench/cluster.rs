@@ -100,6 +100,8 @@ pub fn job(key: &str, instances: u32, demand: Resources) -> JobSpec {
         ladder_ms: 0,
         at_most_one: false,
         flow: FlowSpec::default(),
+        update: dawn_scheduler::wire::update_policy(None),
+        sla: None,
         wire: Arc::from(&b""[..]),
     }
 }

@@ -59,6 +59,8 @@ pub fn job(key: &str, instances: u32, demand: Resources) -> JobSpec {
         ladder_ms: 0,
         at_most_one: false,
         flow: FlowSpec::default(),
+        update: crate::wire::update_policy(None),
+        sla: None,
         wire: Arc::from(&b""[..]),
     }
 }

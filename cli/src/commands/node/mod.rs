@@ -1,7 +1,9 @@
-//! `dawn node …`: the machines, what they have and what of it is taken.
+//! `dawn node …`: the machines, what they have, what of it is taken, and what is planned for them.
+
+mod maintain;
 
 use clap::Subcommand;
-use dawn_proto::v1::{self, NodeState};
+use dawn_proto::v1::{self, MaintenanceMode, NodeState};
 
 use super::keeping;
 use crate::args::Context;
@@ -19,12 +21,24 @@ pub enum Node {
         /// The node's id, or its host name where that is unique
         node: String,
     },
+    /// Keep new tasks away from nodes; what runs there stays
+    Cordon(maintain::Cordon),
+    /// Move the tasks of nodes away, as their jobs' SLA policies permit, and by the deadline all of them
+    Drain(maintain::Drain),
+    /// Plan for nodes to be drained later
+    Maintenance(maintain::Maintain),
+    /// Bring nodes back into use; also calls a drain off
+    Uncordon(maintain::Cordon),
 }
 
 pub async fn run(node: Node, context: &mut Context) -> Result<Exit, Failure> {
     match node {
         Node::List => list(context).await,
         Node::Status { node } => status(&node, context).await,
+        Node::Cordon(cordon) => maintain::cordon(cordon, context).await,
+        Node::Drain(drain) => maintain::drain(drain, context).await,
+        Node::Maintenance(planned) => maintain::maintain(planned, context).await,
+        Node::Uncordon(cordon) => maintain::uncordon(cordon, context).await,
     }
 }
 
@@ -74,10 +88,15 @@ fn state(node: &v1::Node, now_ms: i64) -> String {
         NodeState::Unreachable => "UNREACHABLE",
         NodeState::Down => "DOWN",
     };
-    match node.avoided_until_ms > now_ms {
-        true => format!("{state}, avoided"),
-        false => state.to_string(),
-    }
+    let planned = node.maintenance.as_ref().map_or("", |planned| match planned.mode() {
+        MaintenanceMode::MaintenanceNone => "",
+        MaintenanceMode::Cordoned => ", cordoned",
+        MaintenanceMode::Scheduled => ", drains soon",
+        MaintenanceMode::NodeDraining => ", draining",
+        MaintenanceMode::Drained => ", drained",
+    });
+    let avoided = if node.avoided_until_ms > now_ms { ", avoided" } else { "" };
+    format!("{state}{planned}{avoided}")
 }
 
 /// "1.5/4": taken of all.
@@ -163,6 +182,17 @@ fn head(node: &v1::Node, now_ms: i64) -> Table {
     row("state", format!("{}, heard {}", state(node, now_ms), time::relative(node.last_heard_ms, now_ms)));
     if node.avoided_until_ms > now_ms {
         row("avoided", format!("{}, for {}", node.avoided_why, time::span(node.avoided_until_ms - now_ms)));
+    }
+    for planned in &node.maintenance {
+        let by = format!("{} by {}", time::relative(planned.since_ms, now_ms), render::safe(&planned.author));
+        row("maintenance", format!("since {by} {}", render::safe(&planned.message)));
+        if planned.start_ms > 0 && planned.mode() == MaintenanceMode::Scheduled {
+            row("drains", time::relative(planned.start_ms, now_ms));
+        }
+        if planned.mode() == MaintenanceMode::NodeDraining {
+            row("forced", time::relative(planned.deadline_ms, now_ms));
+        }
+        planned.waits.iter().for_each(|wait| row("waits", render::safe(wait)));
     }
     row("cpu", share(node, |amounts| amounts.cpu_milli, show_milli));
     row("memory", share(node, |amounts| amounts.memory_bytes, render::bytes));

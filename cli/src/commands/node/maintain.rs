@@ -1,0 +1,176 @@
+//! `dawn node cordon|drain|maintenance|uncordon`: machines out of use and back.
+
+use std::time::Duration;
+
+use clap::Args;
+use dawn_proto::v1::{self, MaintenanceMode};
+use tokio::time::{Instant, sleep};
+
+use crate::args::{self, Context};
+use crate::client::{Client, Repeat};
+use crate::commands::author;
+use crate::exit::{Exit, Failure};
+use crate::render::{self, Progress, json, time};
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(500);
+
+#[derive(Args)]
+pub struct Cordon {
+    /// Nodes, by their ids
+    #[arg(required = true)]
+    nodes: Vec<String>,
+    /// Why
+    #[arg(long, short, default_value = "")]
+    message: String,
+}
+
+#[derive(Args)]
+pub struct Drain {
+    /// Nodes, by their ids
+    #[arg(required = true)]
+    nodes: Vec<String>,
+    /// How long the jobs' SLA policies are heeded; then everything is stopped
+    #[arg(long, value_name = "DURATION", value_parser = args::duration, default_value = "30m")]
+    deadline: Duration,
+    /// Don't wait until the nodes are empty
+    #[arg(long)]
+    detach: bool,
+    /// Why
+    #[arg(long, short, default_value = "")]
+    message: String,
+}
+
+#[derive(Args)]
+pub struct Maintain {
+    /// Nodes, by their ids
+    #[arg(required = true)]
+    nodes: Vec<String>,
+    /// When to begin to drain them; until then they only take nothing new
+    #[arg(long = "in", value_name = "DURATION", value_parser = args::duration)]
+    start_in: Duration,
+    /// How long the jobs' SLA policies are heeded from then on
+    #[arg(long, value_name = "DURATION", value_parser = args::duration, default_value = "30m")]
+    deadline: Duration,
+    /// Why
+    #[arg(long, short, default_value = "")]
+    message: String,
+}
+
+impl Cordon {
+    fn request(self, mode: MaintenanceMode) -> v1::SetMaintenanceRequest {
+        v1::SetMaintenanceRequest {
+            agent_ids: self.nodes,
+            mode: mode.into(),
+            author: author(),
+            message: self.message,
+            ..Default::default()
+        }
+    }
+}
+
+pub async fn cordon(args: Cordon, context: &mut Context) -> Result<Exit, Failure> {
+    set(context, args.request(MaintenanceMode::Cordoned), "takes nothing new; what runs there stays").await
+}
+
+pub async fn uncordon(args: Cordon, context: &mut Context) -> Result<Exit, Failure> {
+    set(context, args.request(MaintenanceMode::MaintenanceNone), "is in use").await
+}
+
+pub async fn maintain(args: Maintain, context: &mut Context) -> Result<Exit, Failure> {
+    let said = format!("takes nothing new, and drains in {}", time::span(args.start_in.as_millis() as i64));
+    let request = v1::SetMaintenanceRequest {
+        agent_ids: args.nodes,
+        mode: MaintenanceMode::Scheduled.into(),
+        deadline_ms: Some(args.deadline.as_millis() as u64),
+        start_in_ms: args.start_in.as_millis() as u64,
+        author: author(),
+        message: args.message,
+    };
+    set(context, request, &said).await
+}
+
+async fn set(context: &mut Context, request: v1::SetMaintenanceRequest, said: &str) -> Result<Exit, Failure> {
+    let nodes = request.agent_ids.clone();
+    let call = async |client: &mut Client, request| client.maintenance().set_maintenance(request).await;
+    let done = context.scheduler.call(request, Repeat::Harmless, call).await?;
+    if context.out.json {
+        context.out.value(&json::object(serde_json::json!({ "nodes": nodes, "index": done.index })));
+    } else {
+        nodes.iter().for_each(|node| context.out.line(&format!("{}: {said}", render::safe(node))));
+    }
+    Ok(Exit::Done)
+}
+
+pub async fn drain(args: Drain, context: &mut Context) -> Result<Exit, Failure> {
+    let nodes = args.nodes.clone();
+    let request = v1::SetMaintenanceRequest {
+        agent_ids: args.nodes,
+        mode: MaintenanceMode::NodeDraining.into(),
+        deadline_ms: Some(args.deadline.as_millis() as u64),
+        author: author(),
+        message: args.message,
+        ..Default::default()
+    };
+    let call = async |client: &mut Client, request| client.maintenance().set_maintenance(request).await;
+    let done = context.scheduler.call(request, Repeat::Harmless, call).await?;
+    let exit = if args.detach { Exit::Done } else { until_empty(context, &nodes).await? };
+    if context.out.json {
+        let fields = serde_json::json!({ "nodes": nodes, "index": done.index, "exit": exit as i32 });
+        context.out.value(&json::object(fields));
+    }
+    Ok(exit)
+}
+
+async fn until_empty(context: &mut Context, nodes: &[String]) -> Result<Exit, Failure> {
+    let deadline = context.timeout.map(|timeout| Instant::now() + timeout);
+    let mut progress = Progress::new(&context.out);
+    let interrupted = tokio::signal::ctrl_c();
+    tokio::pin!(interrupted);
+    loop {
+        let (mut lines, mut drained) = (Vec::new(), 0);
+        for node in nodes {
+            let request = v1::GetNodeRequest { agent_id: node.clone() };
+            let call = async |client: &mut Client, request| client.get_node(request).await;
+            let found = match context.scheduler.call(request, Repeat::Harmless, call).await {
+                Ok(found) => found.node.unwrap_or_default(),
+                Err(failure) if failure.exit == Exit::Unreachable => continue,
+                Err(failure) => return Err(failure),
+            };
+            let mode = found.maintenance.as_ref().map_or(MaintenanceMode::MaintenanceNone, |planned| planned.mode());
+            if mode != MaintenanceMode::NodeDraining {
+                drained += 1;
+            }
+            lines.push(line(&found, mode));
+        }
+        if !lines.is_empty() {
+            progress.show(&lines.join("\n"));
+        }
+        if drained == nodes.len() {
+            return Ok(Exit::Done);
+        }
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            eprintln!("dawn: timed out; the drain goes on");
+            return Ok(Exit::Waited);
+        }
+        tokio::select! {
+            () = sleep(LOOK) => {}
+            _ = &mut interrupted => {
+                eprintln!("dawn: not waiting any more; the drain goes on");
+                return Ok(Exit::Waited);
+            }
+        }
+    }
+}
+
+fn line(node: &v1::Node, mode: MaintenanceMode) -> String {
+    let waits = node.maintenance.as_ref().map(|planned| planned.waits.as_slice()).unwrap_or_default();
+    let forbidden = waits.iter().find(|wait| wait.contains("may not") || wait.contains("waits for"));
+    let why = forbidden.map_or_else(String::new, |wait| format!("; {}", render::safe(wait)));
+    let left = render::count(node.tasks, "task");
+    match mode {
+        MaintenanceMode::Drained => format!("{}: drained", render::safe(&node.agent_id)),
+        MaintenanceMode::NodeDraining => format!("{}: {left} left{why}", render::safe(&node.agent_id)),
+        _ => format!("{}: no longer being drained", render::safe(&node.agent_id)),
+    }
+}

@@ -1,0 +1,145 @@
+//! An update as people read it.
+
+use dawn_proto::v1::{self, UpdateKind, UpdateState};
+
+use crate::args::Context;
+use crate::client::{Client, Repeat};
+use crate::commands::select::Selection;
+use crate::exit::{Exit, Failure};
+use crate::render::{self, Table, json, time};
+
+/// "rolling forward"
+pub fn state(state: UpdateState) -> String {
+    let name = state.as_str_name().trim_start_matches("UPDATE_");
+    name.to_lowercase().replace('_', " ")
+}
+
+pub fn ranges(ranges: &[v1::InstanceRange]) -> String {
+    let one = |range: &v1::InstanceRange| match range.first == range.last {
+        true => range.first.to_string(),
+        false => format!("{}-{}", range.first, range.last),
+    };
+    ranges.iter().map(one).collect::<Vec<_>>().join(",")
+}
+
+pub fn count(ranges: &[v1::InstanceRange]) -> u64 {
+    ranges.iter().map(|range| u64::from(range.last.saturating_sub(range.first)) + 1).sum()
+}
+
+/// One line: "www/prod/web: update 3 rolling forward, 2 of 5 instances".
+pub fn short(update: &v1::UpdateInfo) -> String {
+    let (key, number) = (render::key(update.key.as_ref()), update.number);
+    let (done, all) = (count(&update.done), count(&update.instances));
+    let failed = match count(&update.failed) {
+        0 => String::new(),
+        failed => format!(", {failed} failed"),
+    };
+    format!("{key}: update {number} {}, {done} of {}{failed}", state(update.state()), render::count(all, "instance"))
+}
+
+pub fn text(update: &v1::UpdateInfo) -> String {
+    let now_ms = time::now_ms();
+    let mut table = Table::bare(2);
+    let mut row = |name: &str, value: String| {
+        if !value.is_empty() {
+            table.row(vec![name.to_string(), value]);
+        }
+    };
+    row("update", format!("{} of {}", update.number, render::key(update.key.as_ref())));
+    row("state", state(update.state()));
+    row(
+        "versions",
+        match update.kind() {
+            UpdateKind::Restart => format!("restart of version {}", update.to_version),
+            _ => format!("{} to {}", update.from_version, update.to_version),
+        },
+    );
+    row("began", format!("{} by {}", time::relative(update.began_ms, now_ms), render::safe(&update.author)));
+    row("message", render::safe(&update.message));
+    row("instances", ranges(&update.instances));
+    row("done", ranges(&update.done));
+    row("changing", ranges(&update.active));
+    row("failed", ranges(&update.failed));
+    row("waits for", update.waits.clone());
+    let mut events = Table::new(&["WHEN", "STATE", "BY", "WHY"]);
+    for event in &update.events {
+        let (at, author) = (time::local(event.at_ms), render::safe(&event.author));
+        events.row(vec![at, state(event.state()), author, render::safe(&event.message)]);
+    }
+    format!("{}\n{}", table.text(), events.text())
+}
+
+pub async fn list(job: Option<Selection>, context: &mut Context) -> Result<Exit, Failure> {
+    let key = job.map(|job| (&job.key).into());
+    let request = v1::ListUpdatesRequest { key, ..Default::default() };
+    let call = async |client: &mut Client, request| client.updates().list_updates(request).await;
+    let answer = context.scheduler.call(request, Repeat::Harmless, call).await?;
+    if context.out.json {
+        let updates: Vec<_> = answer.updates.iter().map(json::update).collect();
+        context.out.value(&json::object(serde_json::json!({ "updates": updates, "index": answer.index })));
+    } else if answer.updates.is_empty() {
+        context.out.line("no updates");
+    } else {
+        context.out.table(&table(&answer.updates, time::now_ms()));
+    }
+    Ok(Exit::Done)
+}
+
+fn table(updates: &[v1::UpdateInfo], now_ms: i64) -> Table {
+    let mut table =
+        Table::new(&["JOB", ">UPDATE", ">FROM", ">TO", "STATE", ">DONE", ">FAILED", "BEGAN", "BY", "MESSAGE"]);
+    for update in updates {
+        table.row(vec![
+            render::key(update.key.as_ref()),
+            update.number.to_string(),
+            update.from_version.to_string(),
+            update.to_version.to_string(),
+            state(update.state()),
+            format!("{}/{}", count(&update.done), count(&update.instances)),
+            count(&update.failed).to_string(),
+            time::relative(update.began_ms, now_ms),
+            render::safe(&update.author),
+            render::safe(&update.message),
+        ]);
+    }
+    table
+}
+
+/// What an update does: one line for each kind of change.
+pub fn changes(diff: &v1::UpdateDiff) -> Vec<String> {
+    let kinds = [
+        ("changed", &diff.changed),
+        ("added", &diff.added),
+        ("removed", &diff.removed),
+        ("unchanged", &diff.unchanged),
+    ];
+    let kinds = kinds.into_iter().filter(|(_, of)| !of.is_empty());
+    kinds.map(|(name, of)| format!("{name}: {} ({})", render::count(count(of), "instance"), ranges(of))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_update_is_a_line_and_a_page() {
+        let range = |first, last| v1::InstanceRange { first, last };
+        let update = v1::UpdateInfo {
+            key: Some(v1::JobKey { role: "www".into(), env: "prod".into(), name: "web".into() }),
+            number: 3,
+            state: UpdateState::UpdateFailed.into(),
+            kind: UpdateKind::Change.into(),
+            from_version: 1,
+            to_version: 2,
+            instances: vec![range(0, 4)],
+            done: vec![range(0, 1)],
+            failed: vec![range(2, 2)],
+            ..Default::default()
+        };
+        assert_eq!(short(&update), "www/prod/web: update 3 failed, 2 of 5 instances, 1 failed");
+        let page = text(&update);
+        assert!(page.contains("versions   1 to 2\n") && page.contains("done       0-1\n"), "{page}");
+        let diff = v1::UpdateDiff { changed: vec![range(0, 0), range(2, 3)], ..Default::default() };
+        assert_eq!(changes(&diff), ["changed: 3 instances (0,2-3)"]);
+    }
+}

@@ -1,0 +1,102 @@
+//! Waits for the end of updates, showing how far they are; leaving it leaves the updates.
+
+use std::time::Duration;
+
+use dawn_proto::v1::{self, UpdateState};
+use tokio::time::{Instant, sleep};
+
+use super::{get, short};
+use crate::args::Context;
+use crate::commands::select::Selection;
+use crate::exit::{Exit, Failure};
+use crate::render::{Progress, json};
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// How the wait for an update in this state ends; none: not yet.
+fn verdict(state: UpdateState) -> Option<Exit> {
+    use UpdateState::*;
+    match state {
+        RolledForward => Some(Exit::Done),
+        RolledBack | Aborted | UpdateFailed | UpdateError => Some(Exit::Failed),
+        _ => None,
+    }
+}
+
+pub async fn run(job: &Selection, context: &mut Context) -> Result<Exit, Failure> {
+    let key = v1::JobKey::from(&job.key);
+    let latest = get(context, &key, 0).await?;
+    let exit = wait_for(context, &[(key.clone(), latest.number)]).await?;
+    if context.out.json {
+        let update = get(context, &key, latest.number).await?;
+        let fields = serde_json::json!({
+            "update": json::update(&update), "index": update.index, "exit": exit as i32,
+        });
+        context.out.value(&json::object(fields));
+    }
+    Ok(exit)
+}
+
+/// Until all have ended, or the patience has. An update that waits for a person is said, and waited for.
+///
+/// # Errors
+/// When the schedulers can't be asked any more.
+pub async fn wait_for(context: &mut Context, updates: &[(v1::JobKey, u32)]) -> Result<Exit, Failure> {
+    let deadline = context.timeout.map(|timeout| Instant::now() + timeout);
+    let mut progress = Progress::new(&context.out);
+    let interrupted = tokio::signal::ctrl_c();
+    tokio::pin!(interrupted);
+    loop {
+        let mut verdicts = Vec::new();
+        let mut lines = Vec::new();
+        for (key, number) in updates {
+            let update = match get(context, key, *number).await {
+                Ok(update) => update,
+                // A scheduler that comes back is worth waiting for: the update goes on.
+                Err(failure) if failure.exit == Exit::Unreachable => continue,
+                Err(failure) => return Err(failure),
+            };
+            lines.push(format!("{}{}", short(&update), said(&update.events)));
+            verdicts.extend(verdict(update.state()));
+        }
+        if !lines.is_empty() {
+            progress.show(&lines.join("\n"));
+        }
+        if verdicts.len() == updates.len() {
+            return Ok(verdicts.into_iter().max_by_key(|exit| *exit as i32).unwrap_or(Exit::Done));
+        }
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            eprintln!("dawn: timed out; the update goes on");
+            return Ok(Exit::Waited);
+        }
+        tokio::select! {
+            () = sleep(LOOK) => {}
+            _ = &mut interrupted => {
+                eprintln!("dawn: not waiting any more; the update goes on");
+                return Ok(Exit::Waited);
+            }
+        }
+    }
+}
+
+/// What the last event said, as the end of a line.
+fn said(events: &[v1::UpdateEvent]) -> String {
+    match events {
+        [_, .., last] if !last.message.is_empty() => format!(": {}", crate::render::safe(&last.message)),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_rolled_forward_is_well() {
+        let all = (1..=12).filter_map(|state| UpdateState::try_from(state).ok());
+        let ended: Vec<_> = all.filter_map(|state| Some((state, verdict(state)?))).collect();
+        assert_eq!(ended.len(), 5);
+        assert!(ended.iter().all(|(state, exit)| (*exit == Exit::Done) == (*state == UpdateState::RolledForward)));
+    }
+}

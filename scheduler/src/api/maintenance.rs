@@ -1,0 +1,58 @@
+//! The service of maintenance: machines out of use and back, and what is left of jobs.
+
+use dawn_proto::AgentId;
+use dawn_proto::v1::maintenance_server::Maintenance;
+use dawn_proto::v1::{self, MaintenanceMode};
+use tonic::{Request, Response, Status};
+
+use super::command::{key, text};
+use super::{ClientService, command, reads};
+use crate::model::{Answer, Command, Upkeep, UpkeepCommand};
+
+type Answered<T> = Result<Response<T>, Status>;
+
+/// Most agents in one request.
+const MAX_AGENTS: usize = 10_000;
+/// Longest wait for a start or a deadline: a month.
+const MAX_WAIT_MS: u64 = 31 * 86_400_000;
+
+#[tonic::async_trait]
+impl Maintenance for ClientService {
+    async fn set_maintenance(
+        &self,
+        request: Request<v1::SetMaintenanceRequest>,
+    ) -> Answered<v1::SetMaintenanceResponse> {
+        let request = request.into_inner();
+        let mode = MaintenanceMode::try_from(request.mode).ok().filter(|mode| *mode != MaintenanceMode::Drained);
+        let mode = mode.ok_or_else(|| Status::invalid_argument("mode: none, cordoned, scheduled or draining"))?;
+        if request.agent_ids.is_empty() || request.agent_ids.len() > MAX_AGENTS {
+            return Err(Status::invalid_argument(format!("agent_ids: give 1 to {MAX_AGENTS}")));
+        }
+        let id = |id: &String| {
+            let shown = || Status::invalid_argument(format!("agent_ids: {:?} is no agent id", short(id)));
+            AgentId::new(id).ok_or_else(shown)
+        };
+        let agents = request.agent_ids.iter().map(id).collect::<Result<_, _>>()?;
+        let heed_ms = request.deadline_ms.unwrap_or(Upkeep::HEED_MS);
+        if heed_ms.max(request.start_in_ms) > MAX_WAIT_MS {
+            return Err(Status::invalid_argument("deadline and start: at most 31 days"));
+        }
+        let (author, message) = (text(request.author), text(request.message));
+        let command = UpkeepCommand { agents, mode, heed_ms, start_in_ms: request.start_in_ms, author, message };
+        match self.ask(Command::Upkeep(command)).await? {
+            (Answer::UpkeepSet, index) => Ok(Response::new(v1::SetMaintenanceResponse { index })),
+            (other, _) => Err(command::unexpected(&other)),
+        }
+    }
+
+    async fn get_sla(&self, request: Request<v1::GetSlaRequest>) -> Answered<v1::SlaReport> {
+        let request = request.into_inner();
+        let key = request.key.as_ref().map(|wire_key| key(Some(wire_key))).transpose()?;
+        let now = self.live.borrow().now.wall;
+        self.look(move |state| reads::sla_report(state, key.as_ref(), &request.role, request.window_ms, now)).await
+    }
+}
+
+fn short(text: &str) -> String {
+    text.chars().take(80).collect()
+}

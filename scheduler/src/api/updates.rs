@@ -1,0 +1,119 @@
+//! The service of updates: commands to the pulse, questions to the follower.
+
+use dawn_proto::v1::updates_server::Updates;
+use dawn_proto::v1::{self, UpdateAction};
+use tonic::{Request, Response, Status};
+
+use super::command::{key, ranges, text};
+use super::reads;
+use super::{ClientService, status};
+use crate::model::{Answer, Command, JobSpec, Scale, UpdateCommand};
+use crate::wire;
+
+type Answered<T> = Result<Response<T>, Status>;
+
+fn parsed(spec: Option<v1::JobSpec>) -> Result<Box<JobSpec>, Status> {
+    let spec = spec.ok_or_else(|| status::missing("spec"))?;
+    Ok(Box::new(wire::parse_job_spec(spec).map_err(|errors| status::of_field_errors(&errors))?))
+}
+
+impl ClientService {
+    /// Starts what `command` says, and says what that does: compared before, so that it says what changed.
+    async fn begin(
+        &self,
+        command: UpdateCommand,
+        job: v1::JobKey,
+        diff: Option<v1::UpdateDiff>,
+        warnings: Vec<String>,
+    ) -> Answered<v1::StartUpdateResponse> {
+        match self.ask(Command::Update(command)).await? {
+            (Answer::UpdateBegun { version, number }, index) => {
+                let number = number.unwrap_or(0);
+                Ok(Response::new(v1::StartUpdateResponse { key: Some(job), version, number, diff, index, warnings }))
+            }
+            (other, _) => Err(super::command::unexpected(&other)),
+        }
+    }
+
+    async fn compare(&self, spec: &JobSpec, instances: &[(u32, u32)]) -> Result<v1::UpdateDiff, Status> {
+        let (spec, instances) = (spec.clone(), instances.to_vec());
+        self.reader.look(move |state| reads::update_diff(state, &spec, &instances)).await
+    }
+}
+
+#[tonic::async_trait]
+impl Updates for ClientService {
+    async fn start_update(&self, request: Request<v1::StartUpdateRequest>) -> Answered<v1::StartUpdateResponse> {
+        let v1::StartUpdateRequest { spec, instances, author, message } = request.into_inner();
+        let (spec, instances) = (parsed(spec)?, ranges(&instances)?);
+        let diff = self.compare(&spec, &instances).await?;
+        let asked = spec.clone();
+        let warnings = self.reader.look(move |state| reads::submit_warnings(state, &asked)).await?;
+        let job = v1::JobKey::from(&spec.key);
+        let (author, message) = (text(author), text(message));
+        self.begin(UpdateCommand::Start { spec, instances, author, message }, job, Some(diff), warnings).await
+    }
+
+    async fn diff_update(&self, request: Request<v1::StartUpdateRequest>) -> Answered<v1::UpdateDiff> {
+        let v1::StartUpdateRequest { spec, instances, .. } = request.into_inner();
+        self.compare(&*parsed(spec)?, &ranges(&instances)?).await.map(Response::new)
+    }
+
+    async fn restart_job(&self, request: Request<v1::RestartJobRequest>) -> Answered<v1::StartUpdateResponse> {
+        let v1::RestartJobRequest { key: wire_key, instances, policy, author, message } = request.into_inner();
+        let key = key(wire_key.as_ref())?;
+        let job = v1::JobKey::from(&key);
+        if let Some(policy) = &policy {
+            dawn_proto::validate::update_policy(policy).map_err(|errors| status::of_field_errors(&errors))?;
+        }
+        let policy = policy.map(|policy| wire::update_policy(Some(&policy)));
+        let (instances, author, message) = (ranges(&instances)?, text(author), text(message));
+        self.begin(UpdateCommand::Restart { key, instances, policy, author, message }, job, None, Vec::new()).await
+    }
+
+    async fn scale_job(&self, request: Request<v1::ScaleJobRequest>) -> Answered<v1::ScaleJobResponse> {
+        let v1::ScaleJobRequest { key: wire_key, instances, add, author, message } = request.into_inner();
+        let key = key(wire_key.as_ref())?;
+        let to = match (instances, add) {
+            (Some(instances), 0) => Scale::To(instances),
+            (None, add) if add > 0 => Scale::By(add),
+            _ => return Err(Status::invalid_argument("instances: give either a number of them, or how many to add")),
+        };
+        let command = UpdateCommand::Scale { key, to, author: text(author), message: text(message) };
+        match self.ask(Command::Update(command)).await? {
+            (Answer::Scaled { version, instances }, index) => {
+                Ok(Response::new(v1::ScaleJobResponse { instances, version, index }))
+            }
+            (other, _) => Err(super::command::unexpected(&other)),
+        }
+    }
+
+    async fn control_update(&self, request: Request<v1::ControlUpdateRequest>) -> Answered<v1::UpdateInfo> {
+        let request = request.into_inner();
+        let key = key(request.key.as_ref())?;
+        let action = request.action();
+        if action == UpdateAction::Unspecified {
+            return Err(Status::invalid_argument("action: pause, resume, abort, rollback, pulse or promote"));
+        }
+        let (author, message) = (text(request.author), text(request.message));
+        let command = UpdateCommand::Control { key: key.clone(), action, author, message };
+        match self.ask(Command::Update(command)).await? {
+            (Answer::UpdateTold { number }, _) => {
+                self.look(move |state| reads::update_status(state, &key, number)).await
+            }
+            (other, _) => Err(super::command::unexpected(&other)),
+        }
+    }
+
+    async fn get_update(&self, request: Request<v1::GetUpdateRequest>) -> Answered<v1::UpdateInfo> {
+        let request = request.into_inner();
+        let key = key(request.key.as_ref())?;
+        self.look(move |state| reads::update_status(state, &key, request.number)).await
+    }
+
+    async fn list_updates(&self, request: Request<v1::ListUpdatesRequest>) -> Answered<v1::ListUpdatesResponse> {
+        let request = request.into_inner();
+        let key = request.key.as_ref().map(|wire_key| key(Some(wire_key))).transpose()?;
+        self.look(move |state| reads::list_updates(state, &request.role, key.as_ref())).await
+    }
+}

@@ -1,0 +1,242 @@
+//! An update begins: what differs, instance by instance, and what it is to be.
+
+use std::sync::Arc;
+
+use dawn_proto::v1::{JobKind, SubmitOutcome, UpdateKind, UpdateState};
+use dawn_proto::{JobKey, SpecId};
+
+use crate::decide::step::Step;
+use crate::decide::submit as submission;
+use crate::model::{Answer, Instances, Job, JobSpec, Mutation, Refusal, Scale, Spec, State, Update, UpdateChange};
+use crate::model::{UpdateMutation, UpdatePolicy};
+
+/// What going to another spec does to each instance.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Diff {
+    pub changed: Instances,
+    pub added: Instances,
+    pub removed: Instances,
+    pub unchanged: Instances,
+}
+
+impl Diff {
+    /// Those for which something is done.
+    pub fn touched(&self) -> Instances {
+        let all = [&self.changed, &self.added, &self.removed];
+        all.into_iter().flat_map(Instances::iter).collect()
+    }
+}
+
+/// Compares what a job's instances want with a spec, in the chosen ones (inclusive ranges; none: all).
+pub fn diff(state: &State, job: &Job, to: &JobSpec, chosen: &[(u32, u32)]) -> Diff {
+    let is_chosen = |at: u32| chosen.is_empty() || chosen.iter().any(|(first, last)| (*first..=*last).contains(&at));
+    let mut diff = Diff::default();
+    for instance in 0..state.wanted_bound(job).max(to.instances) {
+        let before = state.wanted_spec(job, instance);
+        match (before, instance < to.instances && is_chosen(instance)) {
+            (None, true) => diff.added.insert(instance),
+            (Some(before), true) if before.job.same_task(to) => diff.unchanged.insert(instance),
+            (Some(_), true) => diff.changed.insert(instance),
+            (Some(_), false) if is_chosen(instance) && instance >= to.instances => diff.removed.insert(instance),
+            (Some(_), false) => diff.unchanged.insert(instance),
+            (None, false) => {}
+        }
+    }
+    diff
+}
+
+/// `dawn job run` with another spec of a service.
+pub(crate) fn submit(step: &mut Step, job: &Job, spec: &JobSpec, by: (&str, &str)) -> Result<Answer, Refusal> {
+    let (version, number) = begin(step, job, spec, &[], by)?;
+    // Only its policies differ: no task is touched.
+    let outcome = if number.is_some() { SubmitOutcome::Updating } else { SubmitOutcome::Replaced };
+    Ok(Answer::Submitted { key: spec.key.clone(), version, outcome })
+}
+
+/// `dawn update start`.
+pub(crate) fn start(
+    step: &mut Step,
+    spec: &JobSpec,
+    chosen: &[(u32, u32)],
+    (author, message): (&str, &str),
+) -> Result<Answer, Refusal> {
+    let job = step.state.job(&spec.key).ok_or_else(|| Refusal::NoSuchJob { key: spec.key.clone() })?;
+    let current = updatable(step, job)?;
+    if spec.kind != JobKind::Service {
+        return Err(Refusal::NotUpdatable { key: spec.key.clone(), kind: spec.kind });
+    }
+    let bound = step.state.wanted_bound(job).max(spec.instances);
+    in_bounds(&spec.key, chosen, bound)?;
+    let version = job.current().map_or(0, |current| current.version);
+    let touched = diff(step.state, job, spec, chosen).touched();
+    if touched.is_empty() && (current.job.same_as(spec) || !chosen.is_empty()) {
+        return Ok(Answer::UpdateBegun { version, number: None });
+    }
+    let (version, number) = begin(step, job, spec, chosen, (author, message))?;
+    Ok(Answer::UpdateBegun { version, number })
+}
+
+/// The job, if it may be updated now; with its current spec.
+fn updatable<'a>(step: &Step<'a>, job: &Job) -> Result<&'a Arc<Spec>, Refusal> {
+    let key = job.key.clone();
+    if job.ended.is_some() {
+        return Err(Refusal::JobEnded { key });
+    }
+    let current = step.state.current_spec(job).ok_or_else(|| Refusal::NoSuchJob { key: key.clone() })?;
+    if current.job.kind != JobKind::Service {
+        return Err(Refusal::NotUpdatable { key, kind: current.job.kind });
+    }
+    not_updating(job)?;
+    Ok(current)
+}
+
+/// One update at a time.
+pub(crate) fn not_updating(job: &Job) -> Result<(), Refusal> {
+    match job.changes.active() {
+        None => Ok(()),
+        Some(update) => Err(Refusal::Updating {
+            key: job.key.clone(),
+            number: update.number,
+            state: update.state,
+            author: update.author.clone(),
+        }),
+    }
+}
+
+fn in_bounds(key: &JobKey, chosen: &[(u32, u32)], instances: u32) -> Result<(), Refusal> {
+    let beyond = chosen.iter().find(|(first, last)| *last >= instances || first > last);
+    beyond.map_or(Ok(()), |(_, last)| Err(Refusal::NoSuchInstance { key: key.clone(), instance: *last, instances }))
+}
+
+/// A new version and the update to it; no update when no instance differs.
+fn begin(
+    step: &mut Step,
+    job: &Job,
+    spec: &JobSpec,
+    chosen: &[(u32, u32)],
+    (author, message): (&str, &str),
+) -> Result<(u32, Option<u32>), Refusal> {
+    not_updating(job)?;
+    submission::admit(step, Some(job), spec)?;
+    let diff = diff(step.state, job, spec, chosen);
+    let from_version = job.current().map_or(0, |current| current.version);
+    let version = submission::next_version(job);
+    let to = Arc::new(Spec { id: step.state.next_spec, version, job: spec.clone() });
+    let before = before(step.state, job, &to);
+    step.mutations.push(Mutation::JobVersioned {
+        job: job.id,
+        spec: to.clone(),
+        author: author.into(),
+        message: message.into(),
+    });
+    let touched = diff.touched();
+    if touched.is_empty() {
+        return Ok((version, None));
+    }
+    let update = Update {
+        kind: UpdateKind::Change,
+        from_version,
+        to_version: version,
+        instances: touched,
+        before,
+        ..fresh(job, to.id, spec.update.clone(), (author, message))
+    };
+    let number = update.number;
+    let what = UpdateChange::Begun(Box::new(update));
+    step.mutations.push(Mutation::Update(UpdateMutation { job: job.id, what }));
+    Ok((version, Some(number)))
+}
+
+/// What is wanted now where that is not as good as what the target wants.
+fn before(state: &State, job: &Job, to: &Spec) -> Vec<(u32, u32, Option<SpecId>)> {
+    let mut runs: Vec<(u32, u32, Option<SpecId>)> = Vec::new();
+    for instance in 0..state.wanted_bound(job).max(to.job.instances) {
+        let before = state.wanted_spec(job, instance);
+        let same = match before {
+            Some(before) => instance < to.job.instances && before.job.same_task(&to.job),
+            None => instance >= to.job.instances,
+        };
+        let before = before.map(|spec| spec.id);
+        match runs.last_mut() {
+            _ if same => {}
+            Some((_, last, spec)) if *last + 1 == instance && *spec == before => *last = instance,
+            _ => runs.push((instance, instance, before)),
+        }
+    }
+    runs
+}
+
+fn fresh(job: &Job, to: SpecId, policy: UpdatePolicy, (author, message): (&str, &str)) -> Update {
+    let version = job.current().map_or(0, |current| current.version);
+    Update {
+        number: job.changes.updates.back().map_or(0, |update| update.number) + 1,
+        kind: UpdateKind::Restart,
+        to,
+        from_version: version,
+        to_version: version,
+        policy,
+        author: author.into(),
+        message: message.into(),
+        instances: Instances::default(),
+        before: Vec::new(),
+        began: Default::default(),
+        first_task: Default::default(),
+        state: UpdateState::RollingForward,
+        advanced: Instances::default(),
+        passed: Instances::default(),
+        gave_up: Instances::default(),
+        failures: Default::default(),
+        promoted: false,
+        group: 0,
+        pulsed: Default::default(),
+        progress: Default::default(),
+        events: Default::default(),
+    }
+}
+
+/// `dawn job restart`: every chosen instance anew, as an update to the version it has.
+pub(crate) fn restart(
+    step: &mut Step,
+    key: &JobKey,
+    chosen: &[(u32, u32)],
+    policy: Option<&UpdatePolicy>,
+    by: (&str, &str),
+) -> Result<Answer, Refusal> {
+    let job = step.state.job(key).ok_or_else(|| Refusal::NoSuchJob { key: key.clone() })?;
+    let current = updatable(step, job)?;
+    in_bounds(key, chosen, step.state.wanted_bound(job))?;
+    let is_chosen = |at: &u32| chosen.is_empty() || chosen.iter().any(|(first, last)| (*first..=*last).contains(at));
+    let wanted = (0..step.state.wanted_bound(job)).filter(|at| step.state.wanted_spec(job, *at).is_some());
+    let instances: Instances = wanted.filter(is_chosen).collect();
+    let policy = policy.cloned().unwrap_or_else(|| current.job.update.clone());
+    if policy.surge > 0 && current.job.at_most_one {
+        return Err(Refusal::SurgeAtMostOne { key: key.clone() });
+    }
+    let version = current.version;
+    if instances.is_empty() {
+        return Ok(Answer::UpdateBegun { version, number: None });
+    }
+    // There is nothing to go back to.
+    let policy = UpdatePolicy { no_rollback: true, ..policy };
+    let update = Update { instances, ..fresh(job, current.id, policy, by) };
+    let number = Some(update.number);
+    let what = UpdateChange::Begun(Box::new(update));
+    step.mutations.push(Mutation::Update(UpdateMutation { job: job.id, what }));
+    Ok(Answer::UpdateBegun { version, number })
+}
+
+/// `dawn job scale`: the same spec with another number of instances, at once.
+pub(crate) fn scale(step: &mut Step, key: &JobKey, to: Scale, by: (&str, &str)) -> Result<Answer, Refusal> {
+    let job = step.state.job(key).ok_or_else(|| Refusal::NoSuchJob { key: key.clone() })?;
+    let current = updatable(step, job)?;
+    let instances = match to {
+        Scale::To(instances) => instances,
+        Scale::By(more) => current.job.instances.saturating_add(more),
+    };
+    let spec = current.job.with_instances(instances);
+    let spec = spec.ok_or(Refusal::BadCount { instances, most: dawn_proto::validate::MAX_INSTANCES })?;
+    match submission::submit(step, &spec, by.0, by.1)? {
+        Answer::Submitted { version, .. } => Ok(Answer::Scaled { version, instances }),
+        other => Ok(other),
+    }
+}

@@ -1,0 +1,44 @@
+//! Updates of services: from one version to the next, instance by instance, and back. All of it is derived from state at
+//! every tick, so that a new leader goes on where the one before stood.
+//!
+//! An instance is *advanced* when it wants what the update's direction wants for it; it has *passed* when that runs and
+//! is healthy (or is gone as wanted), and *given up* when it failed more often than is borne. Everybody else who makes
+//! tasks asks [`State::wanted_spec`](crate::model::State::wanted_spec), so a crash half way replaces like by like.
+
+mod begin;
+mod control;
+mod judge;
+mod plan;
+mod table;
+mod tick;
+
+use dawn_proto::v1::Reason;
+use dawn_proto::{TaskId, v1};
+
+use super::step::Step;
+use crate::model::{Job, Mutation, Task};
+
+pub use begin::{Diff, diff};
+pub(super) use begin::{not_updating, restart, scale, start, submit};
+pub(super) use control::control;
+pub use plan::waits;
+pub(super) use tick::tick;
+
+/// How long the place of a stopped instance is kept for its next life.
+const STAY_MS: u64 = 60_000;
+
+/// Whether an update stopped the task.
+pub(super) fn is_updates(reason: Reason) -> bool {
+    matches!(reason, Reason::Updated | Reason::Restarted | Reason::RolledBackTask)
+}
+
+/// With a sticky policy the next life of an instance that is being updated goes where the one before was, if it fits.
+pub(super) fn stay(step: &mut Step, job: &Job, task: &Task, next: TaskId) {
+    let sticky = job.changes.active().is_some_and(|update| update.policy.sticky);
+    let Some(agent) = task.status.place().map(|place| place.agent).filter(|_| sticky) else { return };
+    let here = step.state.agents.get(&agent);
+    if here.is_some_and(|here| here.state == v1::NodeState::Up && here.upkeep.is_none()) {
+        let until = step.now.wall.plus_ms(STAY_MS);
+        step.mutations.push(Mutation::Nominated { task: next, agent, until });
+    }
+}

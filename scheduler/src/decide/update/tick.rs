@@ -1,0 +1,134 @@
+//! What time brings to the updates under way: instances are judged, the next ones advanced, the end declared.
+
+use dawn_proto::v1::{UpdateKind, UpdateState};
+
+use super::control::{moved, push};
+use super::judge::{self, Verdict};
+use super::plan;
+use super::table::Cause;
+use crate::decide::step::Step;
+use crate::model::{Instances, Job, Update, UpdateChange};
+
+pub(crate) fn tick(step: &mut Step) {
+    for id in &step.state.updating {
+        if step.is_full() {
+            return;
+        }
+        let Some(job) = step.state.jobs.get(id) else { continue };
+        // A job that is still being made is `settle`'s until it is.
+        if step.is_ended(job) || step.state.unsettled.contains(id) {
+            continue;
+        }
+        if let Some(update) = job.changes.active() {
+            go_on(step, job, update);
+        }
+    }
+}
+
+fn go_on(step: &mut Step, job: &Job, update: &Update) {
+    match update.state {
+        UpdateState::AwaitingPromotion if update.promoted => {
+            return moved(step, job, update, Cause::Promote, "promoted");
+        }
+        UpdateState::RollingForward | UpdateState::RollingBack => {}
+        _ => return,
+    }
+    let silent_ms = step.now.wall.since_ms(update.pulsed);
+    if let Some(interval_ms) = update.policy.pulse_interval_ms
+        && silent_ms > interval_ms
+    {
+        let why = format!("no pulse for {silent_ms} ms; it must come every {interval_ms} ms");
+        return moved(step, job, update, Cause::Silence, &why);
+    }
+    let (mut passed, mut gave_up, mut healthy, mut waiting) = (Vec::new(), Vec::new(), 0, Vec::new());
+    for instance in update.in_progress() {
+        match judge::look(step, job, update, instance) {
+            Verdict::Passed => passed.push(instance),
+            Verdict::GaveUp => gave_up.push(instance),
+            verdict => {
+                healthy += usize::from(verdict == Verdict::Healthy);
+                waiting.push(instance);
+            }
+        }
+    }
+    note(step, job, UpdateChange::Passed, &passed);
+    note(step, job, UpdateChange::GaveUp, &gave_up);
+    let failed = update.gave_up.len() + gave_up.len();
+    if failed > update.policy.max_failed_instances as usize {
+        return fail(step, job, update, &why_failed(update, &gave_up, failed));
+    }
+    let given_up: Vec<u32> = update.gave_up.iter().chain(gave_up.iter().copied()).collect();
+    let twice = given_up.iter().filter(|at| judge::lives_twice(step, job, **at)).count();
+    given_up.iter().for_each(|instance| judge::let_go(step, job, update, *instance));
+    let judged = update.passed.len() + passed.len() + failed;
+    if judged == update.instances.len() && twice > 0 {
+        return;
+    }
+    if judged == update.instances.len() {
+        return complete(step, job, update);
+    }
+    let stuck_ms = step.now.wall.since_ms(update.progress);
+    if passed.is_empty() && stuck_ms > update.policy.progress_deadline_ms {
+        return fail(step, job, update, &format!("no instance became healthy for {} s", stuck_ms / 1000));
+    }
+    let Some(switch) = may_switch(step, job, update, &waiting, healthy, judged) else { return };
+    for instance in &waiting {
+        if step.is_full() {
+            return;
+        }
+        judge::push_on(step, job, update, *instance, switch);
+    }
+    plan::advance(step, job, update, waiting.len() + twice);
+}
+
+/// Whether what is old may go; None: a person must speak first.
+fn may_switch(
+    step: &mut Step,
+    job: &Job,
+    update: &Update,
+    waiting: &[u32],
+    healthy: usize,
+    judged: usize,
+) -> Option<bool> {
+    if plan::is_back_or_rolls(update) {
+        return Some(true);
+    }
+    // Instances that only go away wait for the switch as well.
+    let leaving = waiting.iter().filter(|at| step.state.goal(job, update, **at).is_none()).count();
+    let all = healthy + leaving + judged == update.instances.len();
+    if all && update.policy.manual_promotion && !update.promoted {
+        moved(step, job, update, Cause::Healthy, "the new set is healthy; waits for `dawn update promote`");
+        return None;
+    }
+    Some(all)
+}
+
+fn note(step: &mut Step, job: &Job, change: impl Fn(Instances) -> UpdateChange, instances: &[u32]) {
+    if !instances.is_empty() {
+        push(step, job, change(instances.iter().copied().collect()));
+    }
+}
+
+fn why_failed(update: &Update, gave_up: &[u32], failed: usize) -> String {
+    let borne = update.policy.max_failed_instances;
+    let which: Vec<String> =
+        update.gave_up.iter().chain(gave_up.iter().copied()).take(5).map(|at| at.to_string()).collect();
+    let which = which.join(", ");
+    match failed {
+        1 => format!("instance {which} failed"),
+        _ => format!("{failed} instances failed ({which}), {borne} are borne"),
+    }
+}
+
+fn fail(step: &mut Step, job: &Job, update: &Update, why: &str) {
+    let for_good = update.policy.no_rollback || update.kind == UpdateKind::Restart;
+    moved(step, job, update, if for_good { Cause::FailForGood } else { Cause::Fail }, why);
+}
+
+fn complete(step: &mut Step, job: &Job, update: &Update) {
+    let why = match update.gave_up.len() {
+        0 => String::new(),
+        failed => format!("{failed} failed, as many as are borne"),
+    };
+    moved(step, job, update, Cause::Complete, &why);
+}

@@ -1,0 +1,175 @@
+//! Applies what the journal says of updates. Not here: versions and tasks (`apply`).
+
+use std::collections::BTreeMap;
+
+use dawn_proto::v1::{Reason, UpdateState};
+use dawn_proto::{SpecId, TaskId, TaskState, Timestamp};
+
+use crate::model::{Changes, Instances, Job, JobId, State, Update, UpdateChange, UpdateEvent, UpdateMutation};
+use crate::model::{is_over, update};
+
+impl State {
+    pub(super) fn apply_update(&mut self, mutation: &UpdateMutation, at: Timestamp) {
+        let id = mutation.job;
+        self.unindex_job(id);
+        match &mutation.what {
+            UpdateChange::Begun(update) => self.begin_update(id, update, at),
+            UpdateChange::Advanced(instances) => self.advance(id, instances),
+            UpdateChange::Passed(instances) => {
+                let update = self.update_mut(id);
+                update.passed.extend(instances.iter());
+                instances.iter().for_each(|instance| _ = update.failures.remove(&instance));
+                update.progress = at;
+            }
+            UpdateChange::GaveUp(instances) => {
+                let update = self.update_mut(id);
+                update.gave_up.extend(instances.iter());
+                instances.iter().for_each(|instance| _ = update.failures.remove(&instance));
+            }
+            UpdateChange::Moved { to, author, message } => {
+                self.move_update(id, *to, at, author.clone(), message.clone());
+            }
+            UpdateChange::Pulsed => self.update_mut(id).pulsed = at,
+            UpdateChange::Promoted => self.update_mut(id).promoted = true,
+            UpdateChange::Group(group) => self.update_mut(id).group = *group,
+        }
+        self.index_job(id);
+    }
+
+    fn update_mut(&mut self, id: JobId) -> &mut Update {
+        let update = self.job_mut(id).changes.updates.back_mut().filter(|update| update.is_active());
+        update.unwrap_or_else(|| panic!("{id} has no active update"))
+    }
+
+    fn begin_update(&mut self, id: JobId, begun: &Update, at: Timestamp) {
+        let mut update = begun.clone();
+        (update.began, update.pulsed, update.progress, update.first_task) = (at, at, at, self.next_task);
+        update.state = UpdateState::RollingForward;
+        update.events = [event(UpdateState::RollingForward, at, &update.author, &update.message)].into();
+        specs_of(&update).into_iter().for_each(|spec| self.use_spec(spec));
+        let pins = |update: &Update| {
+            let runs = update.before.iter();
+            runs.flat_map(|(first, last, spec)| (*first..=*last).map(|at| (at, *spec))).collect::<BTreeMap<_, _>>()
+        };
+        self.set_pins(id, pins(&update));
+        let job = self.job_mut(id);
+        assert!(job.changes.active().is_none(), "{id} is updated twice");
+        job.changes.updates.push_back(update);
+        if job.changes.updates.len() > Changes::KEPT_UPDATES {
+            job.changes.updates.pop_front();
+        }
+    }
+
+    fn advance(&mut self, id: JobId, instances: &Instances) {
+        for instance in instances.iter() {
+            self.update_mut(id).advanced.insert(instance);
+            let job = &self.jobs[&id];
+            let goal = job.changes.active().and_then(|update| self.goal(job, update, instance)).map(|spec| spec.id);
+            self.pin(id, instance, (goal != self.usual_spec(id, instance)).then_some(goal));
+        }
+    }
+
+    pub(super) fn move_update(&mut self, id: JobId, to: UpdateState, at: Timestamp, author: String, message: String) {
+        let update = self.update_mut(id);
+        let turns = update::is_back(to) && !update.is_back();
+        update.state = to;
+        update.progress = at;
+        update.pulsed = at;
+        update.events.push_back(event(to, at, &author, &message));
+        if update.events.len() > Update::KEPT_EVENTS {
+            update.events.remove(1);
+        }
+        if turns {
+            self.turn_back(id);
+        }
+        if is_over(to) {
+            let update = self.job_mut(id).changes.updates.back_mut();
+            let held = update.as_deref().map(specs_of).unwrap_or_default();
+            if let Some(update) = update {
+                (update.before, update.failures) = Default::default();
+            }
+            held.into_iter().for_each(|spec| self.drop_spec(spec));
+            // Looked at once more: a service of which nothing lives any more is over.
+            self.job_mut(id).settled = 0;
+        }
+    }
+
+    /// The version before is the current one again; every instance wants what it wanted a moment ago until its turn comes.
+    fn turn_back(&mut self, id: JobId) {
+        let job = &self.jobs[&id];
+        let last = self.wanted_bound(job);
+        let wanted: Vec<Option<SpecId>> =
+            (0..last).map(|instance| self.wanted_spec(job, instance).map(|spec| spec.id)).collect();
+        let update = self.update_mut(id);
+        update.instances = std::mem::take(&mut update.advanced);
+        (update.passed, update.gave_up, update.failures, update.group) = Default::default();
+        let restored = update.from_version;
+        self.job_mut(id).changes.restored = Some(restored);
+        let last = self.wanted_bound(&self.jobs[&id]).max(last);
+        let pins = (0..last).filter_map(|instance| {
+            let wanted = wanted.get(instance as usize).copied().flatten();
+            (wanted != self.usual_spec(id, instance)).then_some((instance, wanted))
+        });
+        let pins = pins.collect();
+        self.set_pins(id, pins);
+    }
+
+    /// What the current version has for an instance, pins aside.
+    fn usual_spec(&self, id: JobId, instance: u32) -> Option<SpecId> {
+        let current = self.current_spec(self.jobs.get(&id)?)?;
+        (instance < current.job.instances).then_some(current.id)
+    }
+
+    pub(super) fn set_pins(&mut self, id: JobId, pins: BTreeMap<u32, Option<SpecId>>) {
+        pins.values().flatten().for_each(|spec| self.use_spec(*spec));
+        let before = std::mem::replace(&mut self.job_mut(id).changes.pins, pins);
+        before.into_values().flatten().for_each(|spec| self.drop_spec(spec));
+    }
+
+    fn pin(&mut self, id: JobId, instance: u32, pin: Option<Option<SpecId>>) {
+        if let Some(Some(spec)) = pin {
+            self.use_spec(spec);
+        }
+        let pins = &mut self.job_mut(id).changes.pins;
+        let before = match pin {
+            Some(pin) => pins.insert(instance, pin),
+            None => pins.remove(&instance),
+        };
+        if let Some(Some(spec)) = before {
+            self.drop_spec(spec);
+        }
+    }
+
+    /// A job's hold on specs apart from its versions and pins.
+    pub(in crate::model) fn update_specs(job: &Job) -> Vec<SpecId> {
+        job.changes.active().map(specs_of).unwrap_or_default()
+    }
+
+    /// A task has moved: an instance that is being updated may have failed.
+    pub(super) fn count_failure(&mut self, id: TaskId, reason: Reason) {
+        let Some(task) = self.tasks.get(&id) else { return };
+        let failed = match task.state() {
+            TaskState::Failed | TaskState::Finished => true,
+            TaskState::Lost => reason == Reason::LaunchRefused,
+            _ => false,
+        };
+        let Some(job) = self.jobs.get(&task.job).filter(|_| failed) else { return };
+        let counts = |update: &Update| update.is_in_progress(task.instance) && id >= update.first_task;
+        let wanted = || self.wanted_spec(job, task.instance).map(|spec| spec.id);
+        if job.changes.active().is_some_and(counts) && wanted() == Some(task.spec) {
+            let (job, instance) = (task.job, task.instance);
+            *self.update_mut(job).failures.entry(instance).or_default() += 1;
+        }
+    }
+}
+
+fn event(state: UpdateState, at: Timestamp, author: &str, message: &str) -> UpdateEvent {
+    UpdateEvent { state, at, author: author.into(), message: message.into() }
+}
+
+/// Specs that an active update needs: each once.
+fn specs_of(update: &Update) -> Vec<SpecId> {
+    let before = update.before.iter().filter_map(|(_, _, spec)| *spec);
+    let all: std::collections::BTreeSet<SpecId> = before.chain([update.to]).collect();
+    all.into_iter().collect()
+}
