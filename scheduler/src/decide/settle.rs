@@ -9,6 +9,10 @@ use dawn_proto::{SpecId, TaskState, Timestamp};
 use super::cron;
 use super::daemon;
 use super::step::{Life, Step};
+use std::collections::BTreeMap;
+
+use dawn_proto::SpecId;
+
 use crate::model::{Job, JobId, Spec, Task};
 
 /// What a job is to become. Apart from `Job` because it may be decided in this very step.
