@@ -64,11 +64,11 @@ pub async fn started(context: &mut Context, response: &v1::StartUpdateResponse, 
         number => wait_for(context, &[(key, number)]).await?,
     };
     if context.out.json {
+        let diff = response.diff.clone().unwrap_or_default();
         let fields = serde_json::json!({
             "job": name, "version": response.version, "number": response.number,
-            "changed": json::ranges(response.diff.as_ref().map_or(&[], |diff| &diff.changed)),
-            "added": json::ranges(response.diff.as_ref().map_or(&[], |diff| &diff.added)),
-            "removed": json::ranges(response.diff.as_ref().map_or(&[], |diff| &diff.removed)),
+            "changed": json::ranges(&diff.changed), "added": json::ranges(&diff.added),
+            "removed": json::ranges(&diff.removed),
             "warnings": response.warnings, "index": response.index, "exit": exit as i32,
         });
         context.out.value(&json::object(fields));

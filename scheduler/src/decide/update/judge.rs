@@ -101,6 +101,25 @@ pub(super) fn push_on(step: &mut Step, job: &Job, update: &Update, instance: u32
     }
 }
 
+/// Whether it has two lives: the one before, and its next one.
+pub(super) fn lives_twice(step: &Step, job: &Job, instance: u32) -> bool {
+    let tasks = job.slot(Default::default(), instance).filter_map(|id| step.state.tasks.get(&id));
+    tasks.filter(|task| !task.state().is_terminal()).count() > 1
+}
+
+/// Whether nothing of it runs.
+pub(super) fn is_down(step: &Step, job: &Job, instance: u32) -> bool {
+    let mut tasks = job.slot(Default::default(), instance).filter_map(|id| step.state.tasks.get(&id));
+    !tasks.any(|task| task.state() == TaskState::Running)
+}
+
+/// An instance that was given up, which is borne, does not keep its life before.
+pub(super) fn let_go(step: &mut Step, job: &Job, update: &Update, instance: u32) {
+    let wanted = step.state.goal(job, update, instance).map(|spec| &**spec);
+    let Some(lives) = lives(step, job, update, instance, wanted) else { return };
+    lives.old.iter().for_each(|old| stop(step, job, update, old, wanted));
+}
+
 /// Why an update stops a task, or makes one.
 fn reason(update: &Update) -> Reason {
     match (update.kind, update.is_back()) {

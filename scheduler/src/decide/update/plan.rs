@@ -3,7 +3,7 @@
 use dawn_proto::v1::{UpdateState, UpdateStrategy};
 
 use super::control::{moved, push};
-use super::judge::{is_beside, push_on};
+use super::judge::{self, is_beside, push_on};
 use super::table::Cause;
 use crate::decide::step::Step;
 use crate::model::{Instances, Job, Update, UpdateChange};
@@ -37,14 +37,28 @@ pub(super) fn advance(step: &mut Step, job: &Job, update: &Update, busy: usize) 
     };
     // Four mutations each at most: the step's bound holds.
     let count = count.min(step.settings.slice.saturating_sub(step.mutations.len()) / 4 + 1);
-    let next = update.instances.iter().filter(|instance| !update.advanced.contains(*instance)).take(count);
-    let next: Instances = next.collect();
+    let next =
+        if update.is_back() { next_back(step, job, update, count) } else { waiting(update).take(count).collect() };
     if next.is_empty() {
         return;
     }
     push(step, job, UpdateChange::Advanced(next.clone()));
     let switch = is_back_or_rolls(update);
     next.iter().for_each(|instance| push_on(step, job, update, instance, switch));
+}
+
+fn waiting(update: &Update) -> impl Iterator<Item = u32> {
+    update.instances.iter().filter(|instance| !update.advanced.contains(*instance))
+}
+
+/// Back, those go first that live twice, all of them: their life before is there. Then those of which nothing runs.
+fn next_back(step: &Step, job: &Job, update: &Update, count: usize) -> Instances {
+    let twice: Instances = waiting(update).filter(|at| judge::lives_twice(step, job, *at)).collect();
+    if !twice.is_empty() {
+        return twice;
+    }
+    let (down, up): (Vec<u32>, Vec<u32>) = waiting(update).partition(|at| judge::is_down(step, job, *at));
+    down.into_iter().chain(up).take(count).collect()
 }
 
 /// Whether the old may go instance by instance; a blue/green update waits for all.

@@ -57,7 +57,13 @@ fn go_on(step: &mut Step, job: &Job, update: &Update) {
     if failed > update.policy.max_failed_instances as usize {
         return fail(step, job, update, &why_failed(update, &gave_up, failed));
     }
+    let given_up: Vec<u32> = update.gave_up.iter().chain(gave_up.iter().copied()).collect();
+    let twice = given_up.iter().filter(|at| judge::lives_twice(step, job, **at)).count();
+    given_up.iter().for_each(|instance| judge::let_go(step, job, update, *instance));
     let judged = update.passed.len() + passed.len() + failed;
+    if judged == update.instances.len() && twice > 0 {
+        return;
+    }
     if judged == update.instances.len() {
         return complete(step, job, update);
     }
@@ -72,7 +78,7 @@ fn go_on(step: &mut Step, job: &Job, update: &Update) {
         }
         judge::push_on(step, job, update, *instance, switch);
     }
-    plan::advance(step, job, update, waiting.len());
+    plan::advance(step, job, update, waiting.len() + twice);
 }
 
 /// Whether what is old may go; None: a person must speak first.

@@ -44,6 +44,8 @@ pub struct Stage {
     pub epoch: u64,
     /// Steps made; at that of `fault` the leader changes.
     pub steps: u64,
+    /// Those that decided something.
+    pub deciding: Vec<u64>,
     pub fault: Option<(u64, Loss)>,
     links: u64,
     replies: u64,
@@ -72,6 +74,7 @@ impl Stage {
             ms: 0,
             epoch: 1,
             steps: 0,
+            deciding: Vec::new(),
             fault: None,
             links: 0,
             replies: 0,
@@ -207,6 +210,7 @@ impl Stage {
         self.steps += 1;
         let now = self.now();
         let batch = self.pulse.step(events, now);
+        self.deciding.extend(batch.as_ref().map(|_| self.steps));
         let fault = self.fault.filter(|(at, _)| *at == self.steps).map(|(_, loss)| loss);
         if fault != Some(Loss::Batch)
             && let Some(batch) = &batch
