@@ -92,7 +92,6 @@ pub fn status(status: &v1::JobStatus) -> Value {
         "ended_at": rfc3339(status.ended_ms),
         "ended_by": status.ended_by,
         "ended_message": status.ended_message,
-        "update": status.update,
         "index": status.index,
     })
 }

@@ -117,8 +117,6 @@ fn tick(step: &mut Step) {
     upkeep::tick(step);
     depend::tick(step);
     daemon::tick(step);
-    update::tick(step);
-    upkeep::tick(step);
     settle::tick(step);
     cron::tick(step);
     prune::tick(step);

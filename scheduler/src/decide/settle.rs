@@ -9,10 +9,6 @@ use dawn_proto::{SpecId, TaskState, Timestamp};
 use super::cron;
 use super::daemon;
 use super::step::{Life, Step};
-use std::collections::BTreeMap;
-
-use dawn_proto::SpecId;
-
 use crate::model::{Job, JobId, Spec, Task};
 
 /// What a job is to become. Apart from `Job` because it may be decided in this very step.
@@ -80,8 +76,8 @@ impl Aim<'_> {
 
     fn wants(&self, step: &Step, instance: u32) -> bool {
         match self.pins.and_then(|pins| pins.get(&instance)) {
+            _ if self.is_daemon() => daemon::wants(step.state, &self.spec.job, instance),
             Some(pinned) => pinned.is_some(),
-            None if self.is_daemon() => daemon::wants(step.state, &self.spec.job, instance),
             None => instance < self.spec.job.instances,
         }
     }

@@ -162,32 +162,6 @@ impl State {
         self.current_spec(job).map_or(0, |current| self.numbered(current)).max(pinned)
     }
 
-    /// The spec that an active job wants an instance to run, other than by runs of cron; None: it wants none there.
-    pub fn wanted_spec(&self, job: &Job, instance: u32) -> Option<&Arc<Spec>> {
-        if job.ended.is_some() || job.stopped.contains(&instance) {
-            return None;
-        }
-        match job.changes.pins.get(&instance) {
-            Some(pinned) => self.specs.get(&(*pinned)?),
-            None => self.current_spec(job).filter(|_| instance < self.numbers_of(job)),
-        }
-    }
-
-    /// What an instance is to run in the direction an update of its job has now.
-    pub fn goal(&self, job: &Job, update: &Update, instance: u32) -> Option<&Arc<Spec>> {
-        let usual = || self.current_spec(job).filter(|current| instance < current.job.instances);
-        match update.before(instance).filter(|_| update.is_back()) {
-            Some(before) => self.specs.get(&before?),
-            None => usual(),
-        }
-    }
-
-    /// No instance from here on is wanted.
-    pub fn wanted_bound(&self, job: &Job) -> u32 {
-        let pinned = job.changes.pins.last_key_value().map_or(0, |(last, _)| last + 1);
-        self.numbers_of(job).max(pinned)
-    }
-
     /// The spec a task was made from; kept as long as the task is.
     pub fn spec_of(&self, task: &Task) -> &Arc<Spec> {
         // invariant: apply keeps a spec while a task points to it.

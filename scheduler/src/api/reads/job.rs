@@ -102,7 +102,6 @@ pub fn job_status(state: &State, key: &JobKey, version: u32) -> Result<v1::JobSt
         ended_ms: ended.map_or(0, |ended| ended.at.0),
         ended_by: ended.map(|ended| ended.by.clone()).unwrap_or_default(),
         ended_message: ended.map(|ended| ended.message.clone()).unwrap_or_default(),
-        update: job.changes.active().map_or(0, |update| update.number),
     })
 }
 
