@@ -60,7 +60,8 @@ fn release(step: &mut Step, job: &Job, spec: &Spec) {
     if step.released.insert(job.id) {
         step.mutations.push(Mutation::Flow(FlowMutation::Released { job: job.id }));
         let stopped = |instance| job.stopped.contains(&instance);
-        let aim = Aim { id: job.id, spec, job: Some(job), ended: false, stopped: &stopped, pins: None, made: job.settled };
+        let aim =
+            Aim { id: job.id, spec, job: Some(job), ended: false, stopped: &stopped, pins: None, made: job.settled };
         settle::run(step, &aim);
     }
 }
@@ -93,6 +94,9 @@ pub(super) fn tick(step: &mut Step) {
         let Some(job) = state.jobs.get(id).filter(|job| !step.is_ended(job)) else { continue };
         let Some(spec) = state.current_spec(job) else { continue };
         step.end_job(*id, "", "its deadline has passed");
-        settle::run(step, &Aim { id: *id, spec, job: Some(job), ended: true, stopped: &|_| false, pins: None, made: 0 });
+        settle::run(
+            step,
+            &Aim { id: *id, spec, job: Some(job), ended: true, stopped: &|_| false, pins: None, made: 0 },
+        );
     }
 }

@@ -7,7 +7,9 @@ use dawn_proto::{JobKey, SpecId};
 
 use crate::decide::step::Step;
 use crate::decide::submit as submission;
-use crate::model::{Answer, FlowMutation, Instances, Job, JobSpec, Mutation, Refusal, Scale, Spec, State, Update, UpdateChange};
+use crate::model::{
+    Answer, FlowMutation, Instances, Job, JobSpec, Mutation, Refusal, Scale, Spec, State, Update, UpdateChange,
+};
 use crate::model::{UpdateMutation, UpdatePolicy};
 
 /// What going to another spec does to each instance.
