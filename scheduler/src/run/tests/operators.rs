@@ -95,9 +95,9 @@ async fn a_restored_scheduler_asks_for_what_it_lost_and_takes_it_in() {
         }
     }
     agent.say(described(launch.task_id, &launch, &spec.unwrap())).await;
+    let orders = agent.drain().await;
     let status = cluster.until_states(&[TaskState::Running]).await;
     assert_eq!((status.tasks[0].id, status.summary.unwrap().instances), (launch.task_id, 1));
-    let orders = agent.drain().await;
     assert!(orders.iter().all(|order| matches!(order, Down::Ack(_))), "{orders:?}");
     let kinds = entries(&cluster, 0, 0).await;
     assert_eq!(kinds.iter().filter(|entry| entry.job == "www/test/web").count(), 3, "{kinds:#?}");
