@@ -10,7 +10,7 @@ use super::Config;
 use super::hands::Doer;
 use crate::api::Replies;
 use crate::drive::Follower;
-use crate::drive::{DriveError, Gauges, Inboxes, Journal, LiveView, Pulse, Role, Runner, SystemClock};
+use crate::drive::{Clock, DriveError, Gauges, Inboxes, Journal, LiveView, Pulse, Role, Runner};
 use crate::link::{Dispatcher, LinkSettings, Links};
 use crate::model::State;
 
@@ -50,6 +50,7 @@ impl Lead {
         cluster_id: String,
         state: State,
         journal: impl Journal,
+        clock: impl Clock,
         stop: impl Future<Output = ()>,
     ) -> Result<(), DriveError> {
         let settings = LinkSettings {
@@ -64,10 +65,11 @@ impl Lead {
             step_down: Some(step_down),
         };
         let pulse = Pulse::new(state, self.config.settings, self.config.pulse);
-        let runner = Runner::new(pulse, journal, SystemClock::default(), self.inboxes);
+        let runner = Runner::new(pulse, journal, clock, self.inboxes);
         let runner = runner.publish_to(self.signs.live.clone()).count_in(self.signs.gauges.clone());
         self.signs.role.send_replace(Role::Leading);
         tokio::select! {
+            biased;
             led = runner.lead(epoch, cluster_id, hands, stop) => led,
             Ok(reason) = stepped_down => Err(DriveError::Outranked { reason }),
         }
