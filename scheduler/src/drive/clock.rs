@@ -11,7 +11,7 @@ pub trait Clock: Send + 'static {
     fn now(&self) -> Now;
 
     /// Resolves once so much time has passed.
-    fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send + 'static;
+    fn passed(&self, duration: Duration) -> impl Future<Output = ()> + Send + 'static;
 }
 
 /// The machine's clocks.
@@ -35,7 +35,7 @@ impl Clock for SystemClock {
         }
     }
 
-    fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send + 'static {
+    fn passed(&self, duration: Duration) -> impl Future<Output = ()> + Send + 'static {
         tokio::time::sleep(duration)
     }
 }
