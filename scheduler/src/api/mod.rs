@@ -28,7 +28,7 @@ use crate::model::{AgentNo, Settings};
 pub use admin::{AdminService, Entries, Keeper};
 pub use reach::{ReachPipe, ReachService};
 pub use reader::Reader;
-pub use replies::Replies;
+pub use replies::{Answered, Replies, Waiting};
 
 /// Most bytes of one request; a job's spec is far below.
 pub const MAX_REQUEST_BYTES: usize = 4 << 20;

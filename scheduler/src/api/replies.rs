@@ -28,7 +28,7 @@ impl Replies {
     }
 
     /// A place to wait at.
-    pub(super) fn wait(self: &Arc<Self>) -> Waiting {
+    pub fn wait(self: &Arc<Self>) -> Waiting {
         let reply = ReplyTo(self.next.fetch_add(1, Ordering::Relaxed));
         let (sender, answered) = oneshot::channel();
         self.waiting().insert(reply, sender);
@@ -51,7 +51,7 @@ impl Replies {
 
 /// One caller; forgotten when dropped.
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub struct Waiting {
     pub reply: ReplyTo,
     pub answered: oneshot::Receiver<Answered>,
     replies: Arc<Replies>,

@@ -1,6 +1,7 @@
 //! Where the driver's time comes from.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::future::Future;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use dawn_proto::Timestamp;
 
@@ -8,6 +9,9 @@ use crate::model::Now;
 
 pub trait Clock: Send + 'static {
     fn now(&self) -> Now;
+
+    /// Resolves once so much time has passed.
+    fn passed(&self, duration: Duration) -> impl Future<Output = ()> + Send + 'static;
 }
 
 /// The machine's clocks.
@@ -29,5 +33,9 @@ impl Clock for SystemClock {
             wall: Timestamp(i64::try_from(wall.as_millis()).unwrap_or(i64::MAX)),
             mono_ms: u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX),
         }
+    }
+
+    fn passed(&self, duration: Duration) -> impl Future<Output = ()> + Send + 'static {
+        tokio::time::sleep(duration)
     }
 }

@@ -98,7 +98,9 @@ impl Inbox {
 impl Inboxes {
     /// Waits for an event. False: both queues are closed. Cancel safe: what is taken is in `events`.
     pub(super) async fn take_first(&mut self, events: &mut Vec<Event>) -> bool {
+        // Whichever is first: all that waits in both is taken after it.
         let first = tokio::select! {
+            biased;
             Some(event) = self.commands.recv() => event,
             Some(event) = self.links.recv() => event,
             else => return false,

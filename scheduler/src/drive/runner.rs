@@ -176,7 +176,7 @@ impl<J: Journal, C: Clock> Runner<J, C> {
                 open = self.inboxes.take_first(&mut events), if room => {
                     if !open { break }
                 }
-                () = tokio::time::sleep(wait), if room => events.push(Event::Tick),
+                () = self.clock.passed(wait), if room => events.push(Event::Tick),
             }
         }
         while let Some(batch) = in_flight.next().await {

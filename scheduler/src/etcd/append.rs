@@ -1,9 +1,8 @@
 //! The etcd journal's writer: group commit, one guarded transaction a segment.
 //!
-//! The guard is "the leader key I was elected with is still there, and the head is where I left it". One transaction is
-//! in flight at a time; what arrives meanwhile goes into the next. When an answer is lost the same transaction is sent
-//! again: if the first one did apply, its head fails the guard of the second and is found to be ours, so a retry can
-//! neither append twice nor fork. etcd-client itself retries only after an expired token, before anything was applied.
+//! What is asked and what an answer means is decided in [`Ledger`]. One transaction is in flight at a time; what arrives
+//! meanwhile goes into the next. When an answer is lost the same transaction is sent again. etcd-client itself retries
+//! only after an expired token, before anything was applied.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -13,14 +12,11 @@ use etcd_client::{Compare, CompareOp, Txn, TxnOp, TxnOpResponse};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::election::Leadership;
+use super::ledger::{Ask, Guard, Ledger, Outcome, SEGMENT_MUTATIONS};
 use super::load::Head;
-use super::pack::pack_batches;
 use super::store::{EtcdError, Store};
 use crate::drive::{AppendError, Journal};
 use crate::model::Batch;
-
-/// Batches put into one segment are cut here, measured before compression; a single larger batch goes alone.
-const SEGMENT_MUTATIONS: usize = 4_096;
 
 /// Wait before a transaction is sent again.
 const RETRY_MS: u64 = 100;
@@ -40,14 +36,8 @@ impl EtcdJournal {
         // Bounded by the pulse, which holds back when batches in flight reach its own limit.
         let (queue, inbox) = mpsc::unbounded_channel();
         let (trouble_in, trouble) = watch::channel(String::new());
-        let writer = Writer {
-            store,
-            leader_key: leadership.key.clone(),
-            epoch: leadership.epoch.0,
-            head,
-            lost: leadership.lost.clone(),
-            trouble: trouble_in,
-        };
+        let ledger = Ledger::new(store.keys.clone(), leadership.key.clone(), leadership.epoch.0, head);
+        let writer = Writer { store, ledger, lost: leadership.lost.clone(), trouble: trouble_in };
         tokio::spawn(writer.run(inbox));
         EtcdJournal { queue, trouble, good_until: leadership.good_until.clone() }
     }
@@ -78,17 +68,9 @@ impl Journal for EtcdJournal {
 
 struct Writer {
     store: Store,
-    leader_key: Vec<u8>,
-    epoch: u64,
-    head: Head,
+    ledger: Ledger,
     lost: watch::Receiver<bool>,
     trouble: watch::Sender<String>,
-}
-
-/// What a transaction that was answered came to.
-enum Outcome {
-    Written,
-    NotLeader,
 }
 
 impl Writer {
@@ -126,19 +108,15 @@ impl Writer {
 
     /// Writes consecutive batches as one segment; waits out passing trouble for as long as the lease holds.
     async fn write(&mut self, batches: &[Arc<Batch>]) -> Result<Outcome, EtcdError> {
-        let (Some(first), Some(last)) = (batches.first(), batches.last()) else { return Ok(Outcome::Written) };
-        assert_eq!(first.index, self.head.index + 1, "a segment that does not follow the head");
-        let segment = self.store.keys.segment(first.index);
-        let value = pack_batches(batches);
+        let Some(ask) = self.ledger.ask(batches) else { return Ok(Outcome::Written) };
         loop {
             if *self.lost.borrow() {
                 return Ok(Outcome::NotLeader);
             }
-            match self.transact(&segment, &value, last.index).await {
-                Ok(outcome) => {
+            match self.transact(&ask).await {
+                Ok((applied, found)) => {
                     self.say(String::new());
-                    self.head = Head { index: last.index, value: Some(self.head_value(last.index).into_bytes()) };
-                    return Ok(outcome);
+                    return Ok(self.ledger.answered(&ask, applied, found.as_deref()));
                 }
                 Err(error) if error.is_passing() => self.say(error.to_string()),
                 Err(error) => return Err(error),
@@ -150,39 +128,20 @@ impl Writer {
         }
     }
 
-    async fn transact(&self, segment: &str, value: &[u8], last: u64) -> Result<Outcome, EtcdError> {
-        let (head, ours) = (self.store.keys.head(), self.head_value(last));
-        let guard = [
-            Compare::create_revision(self.leader_key.clone(), CompareOp::Equal, self.epoch as i64),
-            self.head_guard(&head),
-            Compare::create_revision(segment, CompareOp::Equal, 0),
-        ];
-        let puts = [TxnOp::put(segment, value, None), TxnOp::put(head.as_str(), ours.as_str(), None)];
-        let looks = [TxnOp::get(self.leader_key.clone(), None), TxnOp::get(head.as_str(), None)];
-        let txn = Txn::new().when(guard).and_then(puts).or_else(looks);
+    /// Whether it applied; where not, what the head holds.
+    async fn transact(&self, ask: &Ask) -> Result<(bool, Option<Vec<u8>>), EtcdError> {
+        let guards: Vec<Compare> = ask.guards.iter().map(compare).collect();
+        let puts: Vec<TxnOp> =
+            ask.puts.iter().map(|(key, value)| TxnOp::put(key.clone(), value.clone(), None)).collect();
+        let look = [TxnOp::get(ask.head_key.clone(), None)];
         let mut kv = self.store.client.kv_client();
+        let txn = Txn::new().when(guards).and_then(puts).or_else(look);
         let answer = self.store.call("appending to the journal", kv.txn(txn)).await?;
-        if answer.succeeded() {
-            return Ok(Outcome::Written);
-        }
-        let found = answer.op_responses().into_iter().nth(1).and_then(|response| match response {
+        let found = answer.op_responses().into_iter().next().and_then(|response| match response {
             TxnOpResponse::Get(get) => get.kvs().first().map(|kv| kv.value().to_vec()),
             _ => None,
         });
-        // The head names its writer's epoch, so one that equals ours was written by this very segment's first try.
-        if found.as_deref() == Some(ours.as_bytes()) { Ok(Outcome::Written) } else { Ok(Outcome::NotLeader) }
-    }
-
-    fn head_value(&self, index: u64) -> String {
-        format!("{index} {}", self.epoch)
-    }
-
-    /// The head is exactly as we found it when elected, or as we left it.
-    fn head_guard(&self, key: &str) -> Compare {
-        match &self.head.value {
-            None => Compare::create_revision(key, CompareOp::Equal, 0),
-            Some(value) => Compare::value(key, CompareOp::Equal, value.clone()),
-        }
+        Ok((answer.succeeded(), found))
     }
 
     fn say(&self, trouble: String) {
@@ -198,5 +157,15 @@ impl Writer {
             }
             changed
         });
+    }
+}
+
+fn compare(guard: &Guard) -> Compare {
+    match guard {
+        Guard::MadeAt { key, revision } => {
+            Compare::create_revision(key.clone(), CompareOp::Equal, i64::try_from(*revision).unwrap_or(i64::MAX))
+        }
+        Guard::Absent { key } => Compare::create_revision(key.clone(), CompareOp::Equal, 0),
+        Guard::Holds { key, value } => Compare::value(key.clone(), CompareOp::Equal, value.clone()),
     }
 }

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::store::{EtcdConfig, EtcdError, Store};
+use super::tenure::Tenure;
 use dawn_proto::Epoch;
 
 /// etcd's own shortest lease; shorter ones are refused at start.
@@ -98,15 +99,16 @@ fn keep_alive(
     let (tell, lost) = watch::channel(false);
     let mut client = store.client.clone();
     let life = Duration::from_millis(lease_ms);
-    let (good_until, until) = watch::channel(asked + life);
+    let mut tenure = Tenure::new(asked, life);
+    let (good_until, until) = watch::channel(tenure.good_until());
     tokio::spawn(async move {
         loop {
-            match renew(&mut client, lease, life, &good_until, &tell).await {
+            match renew(&mut client, lease, &mut tenure, &good_until, &tell).await {
                 Renewal::Unwanted => return,
                 Renewal::Gone => break,
                 Renewal::Broken(error) => {
                     tracing::warn!("renewing the leader's lease: {error}");
-                    tokio::time::sleep_until((Instant::now() + life / 10).min(until_now(&good_until))).await;
+                    tokio::time::sleep_until((Instant::now() + tenure.retry_after()).min(tenure.good_until())).await;
                 }
             }
         }
@@ -116,19 +118,15 @@ fn keep_alive(
     (lost, until)
 }
 
-fn until_now(good_until: &watch::Sender<Instant>) -> Instant {
-    *good_until.borrow()
-}
-
 /// Renews on one stream for as long as that works.
 async fn renew(
     client: &mut etcd_client::Client,
     lease: i64,
-    life: Duration,
+    tenure: &mut Tenure<Instant>,
     good_until: &watch::Sender<Instant>,
     tell: &watch::Sender<bool>,
 ) -> Renewal {
-    let Ok(opened) = timeout_at(until_now(good_until), client.lease_keep_alive(lease)).await else {
+    let Ok(opened) = timeout_at(tenure.good_until(), client.lease_keep_alive(lease)).await else {
         return Renewal::Gone;
     };
     let (mut keeper, mut answers) = match opened {
@@ -143,13 +141,15 @@ async fn renew(
         if let Err(error) = keeper.keep_alive().await {
             return Renewal::Broken(error);
         }
-        match timeout_at(until_now(good_until), answers.message()).await {
-            Ok(Ok(Some(answer))) if answer.ttl() > 0 => _ = good_until.send_replace(sent + life),
+        match timeout_at(tenure.good_until(), answers.message()).await {
+            Ok(Ok(Some(answer))) if tenure.renewed(sent, answer.ttl()) => {
+                _ = good_until.send_replace(tenure.good_until());
+            }
             Ok(Ok(Some(_))) | Err(_) => return Renewal::Gone,
             Ok(Ok(None)) => return Renewal::Broken(etcd_client::Error::LeaseKeepAliveError("stream closed".into())),
             Ok(Err(error)) => return Renewal::Broken(error),
         }
-        tokio::time::sleep(life / 3).await;
+        tokio::time::sleep(tenure.renew_every()).await;
     }
 }
 

@@ -94,7 +94,7 @@ impl Tail {
         for event in answer.events() {
             let (EventType::Put, Some(kv)) = (event.event_type(), event.kv()) else { continue };
             for batch in segment_batches(kv)? {
-                if apply_next(&mut self.loaded.state, &batch, kv)? {
+                if apply_next(&mut self.loaded.state, &batch, kv.key())? {
                     news.push(Tailed::Batch(batch));
                 }
             }

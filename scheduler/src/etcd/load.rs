@@ -126,7 +126,7 @@ pub async fn catch_up(store: &Store, state: &mut State, mut applied: impl FnMut(
     store
         .read_from("reading the journal", &prefix, start, |kv| {
             for batch in segment_batches(&kv)? {
-                apply_next(state, &batch, &kv)?.then(|| applied(batch));
+                apply_next(state, &batch, kv.key())?.then(|| applied(batch));
             }
             Ok(())
         })
@@ -134,13 +134,16 @@ pub async fn catch_up(store: &Store, state: &mut State, mut applied: impl FnMut(
 }
 
 /// Applies the batch if it is the next; passes over one already applied.
-pub fn apply_next(state: &mut State, batch: &Arc<Batch>, kv: &etcd_client::KeyValue) -> Result<bool, EtcdError> {
+///
+/// # Errors
+/// When one between is missing from the segment under `key`, or from before it.
+pub fn apply_next(state: &mut State, batch: &Arc<Batch>, key: &[u8]) -> Result<bool, EtcdError> {
     if batch.index <= state.index {
         return Ok(false);
     }
     if batch.index != state.index + 1 {
         let problem = format!("holds batch {} where {} is missing", batch.index, state.index + 1);
-        return Err(EtcdError::Corrupt { key: String::from_utf8_lossy(kv.key()).into_owned(), problem });
+        return Err(EtcdError::Corrupt { key: String::from_utf8_lossy(key).into_owned(), problem });
     }
     state.apply(batch);
     Ok(true)

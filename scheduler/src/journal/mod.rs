@@ -25,6 +25,7 @@ pub use backup::{Backup, BackupError, pieces as backup_pieces, read as read_back
 pub use error::OpenError;
 pub use read::visit;
 pub use restore::{RestoreError, restore};
+pub use segment::{End, begin as begin_segment, group as frame_of, scan as scan_segment};
 pub use snapshot::Snapshots;
 pub use writer::Due;
 

@@ -86,12 +86,17 @@ pub fn check_header(path: &Path, bytes: &[u8], magic: &[u8; 8], newest: u32, num
     Ok(())
 }
 
+/// An empty segment's bytes.
+pub fn begin(first: u64) -> Vec<u8> {
+    header(MAGIC, FORMAT, first)
+}
+
 /// Makes an empty segment: whole or not there at all.
 pub fn create(dir: &Path, first: u64) -> std::io::Result<(File, PathBuf)> {
     let path = path_of(dir, first);
     let temporary = path.with_extension("tmp");
     let mut file = File::create(&temporary)?;
-    file.write_all(&header(MAGIC, FORMAT, first))?;
+    file.write_all(&begin(first))?;
     file.sync_all()?;
     std::fs::rename(&temporary, &path)?;
     sync_dir(dir)?;
@@ -130,13 +135,27 @@ pub fn read(
     path: &Path,
     first: u64,
     is_last: bool,
-    mut take: impl FnMut(v1::Batch, u64) -> Result<(), OpenError>,
+    take: impl FnMut(v1::Batch, u64) -> Result<(), OpenError>,
 ) -> Result<(End, u64), OpenError> {
     let bytes = std::fs::read(path).map_err(|source| OpenError::io("reading", path, source))?;
-    check_header(path, &bytes, MAGIC, FORMAT, first)?;
+    scan(path, &bytes, first, is_last, take)
+}
+
+/// The same of a segment's bytes; errors name `path`.
+///
+/// # Errors
+/// As [`read`].
+pub fn scan(
+    path: &Path,
+    bytes: &[u8],
+    first: u64,
+    is_last: bool,
+    mut take: impl FnMut(v1::Batch, u64) -> Result<(), OpenError>,
+) -> Result<(End, u64), OpenError> {
+    check_header(path, bytes, MAGIC, FORMAT, first)?;
     let mut at = HEADER_BYTES;
     loop {
-        match frame::at(&bytes, at) {
+        match frame::at(bytes, at) {
             frame::Found::End => return Ok((End::Whole, at as u64)),
             frame::Found::Frame { mut body, next } => {
                 while !body.is_empty() {
@@ -146,7 +165,7 @@ pub fn read(
                 }
                 at = next;
             }
-            frame::Found::Bad(cause) if is_last && frame::any_after(&bytes, at).is_none() => {
+            frame::Found::Bad(cause) if is_last && frame::any_after(bytes, at).is_none() => {
                 return Ok((End::Torn { at: at as u64, cause }, at as u64));
             }
             frame::Found::Bad(cause) => return Err(OpenError::corrupt(path, at as u64, cause)),

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use dawn_proto::v1;
 use dawn_proto::v1::agent_link_server::AgentLink;
+use futures_util::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -49,15 +50,14 @@ fn refusal(leader: Option<String>) -> Outgoing {
     Outgoing(said)
 }
 
-#[tonic::async_trait]
-impl AgentLink for LinkService {
-    type LinkStream = Outgoing;
-    type TunnelStream = ReceiverStream<Result<v1::TunnelDown, Status>>;
-
-    async fn link(&self, request: Request<Streaming<v1::AgentMessage>>) -> Result<Response<Self::LinkStream>, Status> {
-        let peer = request.remote_addr();
+impl LinkService {
+    /// Serves one agent: what it says comes in, what is ordered goes out. Ends with either.
+    pub fn accept(
+        &self,
+        incoming: impl Stream<Item = Result<v1::AgentMessage, Status>> + Send + Unpin + 'static,
+    ) -> Outgoing {
         if let Role::Following { leader } = &*self.role.borrow() {
-            return Ok(Response::new(refusal(leader.clone())));
+            return refusal(leader.clone());
         }
         let (link, outgoing, closed): (LinkId, _, _) = self.links.open();
         let session = session::Session {
@@ -67,9 +67,20 @@ impl AgentLink for LinkService {
             inbox: self.inbox.clone(),
             follower: self.follower.clone(),
         };
-        tracing::debug!(%link, ?peer, "an agent dialled");
-        tokio::spawn(session.serve(request.into_inner(), closed));
-        Ok(Response::new(outgoing))
+        tracing::debug!(%link, "an agent dialled");
+        tokio::spawn(session.serve(incoming, closed));
+        outgoing
+    }
+}
+
+#[tonic::async_trait]
+impl AgentLink for LinkService {
+    type LinkStream = Outgoing;
+    type TunnelStream = ReceiverStream<Result<v1::TunnelDown, Status>>;
+
+    async fn link(&self, request: Request<Streaming<v1::AgentMessage>>) -> Result<Response<Self::LinkStream>, Status> {
+        tracing::debug!(peer = ?request.remote_addr(), "a link is asked for");
+        Ok(Response::new(self.accept(request.into_inner())))
     }
 
     async fn tunnel(&self, request: Request<Streaming<v1::TunnelUp>>) -> Result<Response<Self::TunnelStream>, Status> {

@@ -7,8 +7,9 @@ use dawn_proto::v1::agent_message::Message as Up;
 use dawn_proto::v1::scheduler_message::Message as Down;
 use dawn_proto::v1::{self, TaskState};
 use dawn_proto::{SpecId, TaskId};
+use futures_util::{Stream, StreamExt};
 use tokio::sync::oneshot;
-use tonic::{Status, Streaming};
+use tonic::Status;
 
 use super::{Inspections, Links, dispatch};
 use crate::drive::Follower;
@@ -48,9 +49,14 @@ pub(super) struct Session {
 
 impl Session {
     /// Reads until either side ends the link; then says so to the pulse.
-    pub async fn serve(self, mut incoming: Streaming<v1::AgentMessage>, closed: oneshot::Receiver<()>) {
+    pub async fn serve(
+        self,
+        mut incoming: impl Stream<Item = Result<v1::AgentMessage, Status>> + Unpin,
+        closed: oneshot::Receiver<()>,
+    ) {
         let mut registered = false;
         let ended = tokio::select! {
+            biased;
             ended = self.read(&mut incoming, &mut registered) => ended,
             // Closed from this side; whoever did it has said why.
             _ = closed => Ok(()),
@@ -73,11 +79,11 @@ impl Session {
 
     async fn read(
         &self,
-        incoming: &mut Streaming<v1::AgentMessage>,
+        incoming: &mut (impl Stream<Item = Result<v1::AgentMessage, Status>> + Unpin),
         registered: &mut bool,
     ) -> Result<(), SessionError> {
-        let first = tokio::time::timeout(REGISTER_WITHIN, incoming.message()).await;
-        let first = match first.map_err(|_| SessionError::Silent)?? {
+        let first = tokio::time::timeout(REGISTER_WITHIN, incoming.next()).await;
+        let first = match first.map_err(|_| SessionError::Silent)?.transpose()? {
             Some(v1::AgentMessage { message: Some(Up::Register(register)) }) => register,
             Some(_) => return Err(SessionError::NotRegistered),
             None => return Ok(()),
@@ -86,7 +92,7 @@ impl Session {
         tracing::info!(link = %self.link, agent = %registration.id, hostname = registration.hostname, "an agent registers");
         *registered = true;
         self.event(Event::Registered { link: self.link, registration: Box::new(registration) }).await?;
-        while let Some(message) = incoming.message().await? {
+        while let Some(message) = incoming.next().await.transpose()? {
             self.take(message).await?;
         }
         Ok(())

@@ -10,7 +10,7 @@ use super::keeper::Source;
 use super::lead::{Lead, Signs};
 use super::standby::{self, Standby};
 use super::{Config, RunError, cluster_id, snapshots};
-use crate::drive::Follower;
+use crate::drive::{Follower, SystemClock};
 use crate::journal::Embedded;
 use crate::model::State;
 
@@ -80,7 +80,7 @@ impl Home {
             Home::Embedded { journal, state } => {
                 let epoch = Epoch(state.epoch.0 + 1);
                 let fresh = cluster_id().map_err(RunError::ClusterId)?;
-                Ok(lead.under(epoch, fresh, *state, *journal, stop).await?)
+                Ok(lead.under(epoch, fresh, *state, *journal, SystemClock::default(), stop).await?)
             }
             Home::Etcd(standby) => standby.run(lead, address, stop).await,
         }

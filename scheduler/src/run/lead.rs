@@ -52,6 +52,7 @@ impl Lead {
         cluster_id: String,
         state: State,
         journal: impl Journal,
+        clock: impl Clock,
         stop: impl Future<Output = ()>,
     ) -> Result<(), DriveError> {
         let settings = LinkSettings {
@@ -67,10 +68,11 @@ impl Lead {
             step_down: Some(step_down),
         };
         let pulse = Pulse::new(state, self.config.settings, self.config.pulse);
-        let runner = Runner::new(pulse, journal, SystemClock::default(), self.inboxes);
+        let runner = Runner::new(pulse, journal, clock, self.inboxes);
         let runner = runner.publish_to(self.signs.live.clone()).count_in(self.signs.gauges.clone());
         self.signs.role.send_replace(Role::Leading);
         tokio::select! {
+            biased;
             led = runner.lead(epoch, cluster_id, hands, stop) => led,
             Ok(reason) = stepped_down => Err(DriveError::Outranked { reason }),
         }

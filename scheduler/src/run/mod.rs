@@ -38,9 +38,10 @@ use crate::link::{self, Inspections, LinkService, Links, Tunnels};
 use crate::metrics;
 use crate::model::Settings;
 
+pub use lead::{Lead, Signs};
+
 use home::Home;
 use keeper::HomeKeeper;
-use lead::{Lead, Signs};
 use verify::Verifier;
 
 pub use keeper::{Place, Source};

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::lead::{Lead, Signs};
 use super::{RunError, cluster_id};
 use crate::drive::Follower;
-use crate::drive::{AppendError, DriveError, Role};
+use crate::drive::{AppendError, DriveError, Role, SystemClock};
 use crate::etcd::{self, EtcdConfig, EtcdError, EtcdJournal, Leadership, Seen, Store, Tail, Tailed, Witness};
 use crate::model::State;
 
@@ -97,7 +97,7 @@ impl Standby {
         let epoch = self.tail.state().epoch_of(leadership.epoch.0);
         tracing::info!(%epoch, "elected: leading from batch {}", self.tail.state().index);
         let (mut lost, state) = (leadership.lost.clone(), self.tail.into_state());
-        let leading = lead.under(epoch, self.cluster_id, state, journal, stop);
+        let leading = lead.under(epoch, self.cluster_id, state, journal, SystemClock::default(), stop);
         let led = tokio::select! {
             led = leading => led,
             _ = lost.wait_for(|lost| *lost) => Err(DriveError::Append(AppendError::NotLeader { index: 0 })),

@@ -1,13 +1,14 @@
 //! Hosts in networks of their own, joined by one switch, that can be cut off. The kernel removes each with its last
 //! process and the last value here: none has a name, so nothing can be left behind.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use nix::sched::{CloneFlags, setns, unshare};
 
@@ -64,6 +65,7 @@ impl Host {
 pub struct Network {
     pub switch: Host,
     pub hosts: Vec<Host>,
+    deaf: Mutex<BTreeSet<usize>>,
 }
 
 impl Network {
@@ -76,7 +78,7 @@ impl Network {
             switch.ip(command)?;
         }
         switch.ip(&format!("address add {address}/24 dev bridge"))?;
-        let mut network = Network { switch, hosts: Vec::new() };
+        let mut network = Network { switch, hosts: Vec::new(), deaf: Mutex::default() };
         for number in 0..hosts {
             let host = Host::make()?;
             network.plug_in(number, &host)?;
@@ -110,10 +112,28 @@ impl Network {
         }
     }
 
+    /// The others hear the host, and it hears nobody.
+    pub fn deafen(&self, host: usize) {
+        self.deaf.lock().expect("no test thread panicked").insert(host);
+        for other in self.all_but(host) {
+            self.must(other, &format!("route replace blackhole {}/32", self.address(host)));
+        }
+    }
+
+    fn all_but(&self, host: usize) -> impl Iterator<Item = &Host> {
+        let others = self.hosts.iter().enumerate().filter(move |(number, _)| *number != host);
+        others.map(|(_, other)| other).chain([&self.switch])
+    }
+
     /// Undoes every cut.
     pub fn mend(&self) {
         for (number, host) in self.hosts.iter().enumerate() {
             self.must(&self.switch, &format!("link set port{number} up"));
+            if self.deaf.lock().expect("no test thread panicked").remove(&number) {
+                for other in self.all_but(number) {
+                    self.must(other, &format!("route del blackhole {}/32", self.address(number)));
+                }
+            }
             for half in HALVES {
                 // Most were never muted.
                 let _ = host.ip(&format!("route del blackhole {half}"));
@@ -171,10 +191,12 @@ mod tests {
         assert!(!reach(&network.hosts[0]) && reach(&network.switch));
         network.mend();
         assert!(reach(&network.hosts[0]));
-        network.mute(1);
-        assert!(!reach(&network.hosts[0]));
-        network.mend();
-        assert!(reach(&network.hosts[0]));
+        for cut_one_way in [Network::mute, Network::deafen] {
+            cut_one_way(&network, 1);
+            assert!(!reach(&network.hosts[0]));
+            network.mend();
+            assert!(reach(&network.hosts[0]));
+        }
         drop(listener);
     }
 

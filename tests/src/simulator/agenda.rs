@@ -7,23 +7,29 @@ use dawn_executor::model::Input;
 use dawn_proto::TaskId;
 use dawn_proto::v1;
 
+use super::election::EtcdAsk;
 use super::faults::Fault;
 use super::load::Ask;
+use super::nodes::NodeEvent;
 
 /// `life` says for which life of a process it was planned: a later one knows nothing of it.
 #[derive(Debug)]
 pub(super) enum Happening {
-    LeaderStep {
+    Node {
+        node: usize,
         life: u64,
+        event: NodeEvent,
     },
-    LeaderTick {
+    StartNode {
+        node: usize,
+    },
+    /// A request arrives at etcd, whether its sender lives or not.
+    Etcd {
+        node: usize,
         life: u64,
+        ask: EtcdAsk,
     },
-    /// The oldest batch in flight is on disk.
-    Durable {
-        life: u64,
-    },
-    StartLeader,
+    EtcdTick,
     StartAgent {
         machine: usize,
     },
@@ -44,13 +50,13 @@ pub(super) enum Happening {
         link: u64,
         message: Box<v1::SchedulerMessage>,
     },
-    ToLeader {
+    ToNode {
         link: u64,
         message: Box<v1::AgentMessage>,
     },
     LinkLost {
         link: u64,
-        at_leader: bool,
+        at_node: bool,
     },
     Executor {
         machine: usize,
@@ -69,6 +75,10 @@ pub(super) enum Happening {
     },
     Ask {
         ask: Ask,
+    },
+    /// A client that has no answer by now asks again.
+    AskAgain {
+        number: u64,
     },
     Fault {
         fault: Fault,

@@ -1,21 +1,31 @@
-//! What people ask of the simulated cluster, and what they were promised.
+//! What people ask of the simulated cluster, and what they were promised. They ask again until they are answered.
 
 use std::collections::BTreeMap;
 
 use dawn_proto::JobKey;
-use dawn_proto::v1::{self, JobKind, Tier};
-use dawn_scheduler::model::{Answer, Command, Event, Refusal, ReplyTo};
+use dawn_proto::v1::{self, JobKind, Misfire, Overlap, Tier, constraint};
+use dawn_scheduler::model::{Answer, Bounds, Command, Refusal};
 use dawn_scheduler::wire;
 use rand::Rng;
+use rand::seq::IndexedRandom;
 
 use super::World;
 use super::agenda::Happening;
+use super::nodes::NodeEvent;
 
 /// Something somebody asks at a moment.
 #[derive(Clone, Debug)]
 pub(super) enum Ask {
-    Run { number: usize },
-    Kill { number: usize },
+    Run {
+        number: usize,
+    },
+    Kill {
+        number: usize,
+    },
+    /// Thousandths of cpu that the second role may hold.
+    Quota {
+        cpu_milli: u64,
+    },
 }
 
 /// A job that may be asked for.
@@ -25,96 +35,125 @@ pub(super) struct Wanted {
     pub spec: v1::JobSpec,
     /// Its submission was acknowledged.
     pub acknowledged: bool,
-    pub kill_asked: bool,
     pub killed: bool,
 }
 
 #[derive(Default)]
 pub(super) struct Load {
     pub jobs: Vec<Wanted>,
-    asked: BTreeMap<ReplyTo, Ask>,
+    asked: BTreeMap<u64, Ask>,
     count: u64,
+    /// Thousandths of cpu of all services: they must all fit in the end.
+    services_milli: u64,
 }
 
 impl Load {
-    pub fn answered(&mut self, to: ReplyTo, answer: Result<Answer, Refusal>) {
-        match (self.asked.remove(&to), answer) {
+    pub fn waits_for(&self, number: u64) -> bool {
+        self.asked.contains_key(&number)
+    }
+
+    /// What is asked and not answered.
+    pub fn unanswered(&self) -> impl Iterator<Item = &Ask> {
+        self.asked.values()
+    }
+
+    pub fn answered(&mut self, number: u64, answer: Option<Result<Answer, Refusal>>) {
+        // Without an answer it is asked again.
+        let Some(answer) = answer else { return };
+        match (self.asked.remove(&number), answer) {
             (Some(Ask::Run { number }), Ok(_)) => self.jobs[number].acknowledged = true,
-            (Some(Ask::Kill { number }), Ok(_)) => self.jobs[number].killed = true,
+            // Ended by itself, or by a try whose answer was lost.
+            (Some(Ask::Kill { number }), Ok(_) | Err(Refusal::JobEnded { .. })) => self.jobs[number].killed = true,
             _ => {}
         }
     }
 }
 
-const JOBS: usize = 12;
+const SERVICES: usize = 6;
+const BATCHES: usize = 6;
+const POLICIES: [Overlap; 4] = [Overlap::CancelNew, Overlap::KillExisting, Overlap::Allow, Overlap::Queue];
+const MISFIRES: [Misfire; 3] = [Misfire::Skip, Misfire::Once, Misfire::All];
+/// Of all services at most, of four machines with four each.
+const MOST_SERVICES_MILLI: u64 = 10_000;
+const AGAIN_MS: u64 = 4_000;
 
 impl World {
-    /// Jobs of both kinds at random moments; some are killed later.
+    /// Jobs of all kinds at random moments; some are killed later.
     pub(super) fn plan_load(&mut self) {
-        for number in 0..JOBS {
+        let busy = self.scenario.busy_ms;
+        for number in 0..SERVICES + BATCHES + POLICIES.len() {
             let spec = self.random_spec(number);
-            let key = JobKey::new("role", "env", &format!("job{number}")).expect("a valid key");
-            let wanted = Wanted { key, spec, acknowledged: false, kill_asked: false, killed: false };
-            self.load.jobs.push(wanted);
-            let busy = self.scenario.busy_ms;
-            let at = self.within(500, busy / 2);
+            let key = spec.key.as_ref().and_then(|key| JobKey::try_from(key).ok()).expect("a valid key");
+            self.load.jobs.push(Wanted { key, spec, acknowledged: false, killed: false });
+            let cron = number >= SERVICES + BATCHES;
+            let at = self.within(500, if cron { 20_000 } else { busy / 2 });
             self.agenda.add(at, Happening::Ask { ask: Ask::Run { number } });
-            if self.chance.random_bool(0.3) {
+            if self.chance.random_bool(0.25) {
                 let at = self.within(at, busy);
                 self.agenda.add(at, Happening::Ask { ask: Ask::Kill { number } });
             }
         }
+        for _ in 0..2 {
+            let (at, cpu_milli) = (self.within(0, busy), self.within(20, 120) * 100);
+            self.agenda.add(at, Happening::Ask { ask: Ask::Quota { cpu_milli } });
+        }
+        // In the end everything that was let in is to run.
+        self.agenda.add(busy, Happening::Ask { ask: Ask::Quota { cpu_milli: 1_000_000 } });
     }
 
     fn random_spec(&mut self, number: usize) -> v1::JobSpec {
-        let service = number % 2 == 0;
-        let lasts = if service { self.within(20_000, 400_000) } else { self.within(10, 20_000) };
+        let kind = match number {
+            _ if number < SERVICES => JobKind::Service,
+            _ if number < SERVICES + BATCHES => JobKind::Batch,
+            _ => JobKind::Cron,
+        };
+        let service = kind == JobKind::Service;
+        let (lasts, cpu_milli, instances) = match kind {
+            JobKind::Service => (self.within(20_000, 400_000), self.within(1, 12) * 100, self.within(1, 4)),
+            JobKind::Batch => (self.within(10, 15_000), self.within(2, 15) * 100, self.within(1, 4)),
+            _ => (self.within(1_000, 90_000), 100, self.within(1, 2)),
+        };
+        let fits = self.load.services_milli + cpu_milli * instances <= MOST_SERVICES_MILLI;
+        let (cpu_milli, instances) = if service && !fits { (100, 1) } else { (cpu_milli, instances) };
+        self.load.services_milli += if service { cpu_milli * instances } else { 0 };
         let code = if service || self.chance.random_bool(0.2) { 1 } else { 0 };
-        let argv = ["run".to_string(), lasts.to_string(), "exit".into(), code.to_string()];
-        let process = v1::ProcessSpec { name: "main".into(), argv: argv.into(), ..Default::default() };
-        let resources = v1::Resources {
-            cpu_milli: self.within(1, 8) * 100,
-            memory_bytes: 64 << 20,
-            disk_bytes: 64 << 20,
-            ..Default::default()
-        };
-        let ports = if service { vec![v1::PortSpec { name: "http".into(), fixed: 0 }] } else { Vec::new() };
-        let task = v1::TaskSpec {
-            processes: vec![process],
-            resources: Some(resources),
-            ports,
-            grace_period_ms: 2_000,
-            ..Default::default()
-        };
-        let restart = v1::RestartPolicy {
-            on: 0,
-            max_failures: if service { 0 } else { 5 },
-            initial_backoff_ms: 200,
-            max_backoff_ms: 5_000,
-            stable_after_ms: 10_000,
-        };
-        let key = v1::JobKey { role: "role".into(), env: "env".into(), name: format!("job{number}") };
+        let role = if number % 3 == 1 { "other" } else { "role" };
+        let key = v1::JobKey { role: role.into(), env: "env".into(), name: format!("job{number}") };
         let mut spec = v1::JobSpec {
             key: Some(key),
-            instances: u32::try_from(self.within(1, 4)).unwrap_or(1),
-            task: Some(task),
-            priority: 10,
-            restart: Some(restart),
+            instances: u32::try_from(instances).unwrap_or(1),
+            task: Some(task(lasts, code, cpu_milli, service)),
+            priority: *[10, 50].choose(&mut self.chance).unwrap_or(&10),
+            restart: Some(restart(service)),
             partition: Some(v1::PartitionPolicy { wait: false, delay_ms: 2_000 }),
+            disruption_budget: if number % 4 == 2 { 1 } else { 0 },
             ..Default::default()
         };
-        spec.at_most_one = number.is_multiple_of(3);
-        spec.set_kind(if service { JobKind::Service } else { JobKind::Batch });
+        spec.set_kind(kind);
         spec.set_tier(if service { Tier::Production } else { Tier::BatchTier });
+        spec.constraints = constraints(number);
+        if kind == JobKind::Cron {
+            let misfire = *MISFIRES.choose(&mut self.chance).unwrap_or(&Misfire::Skip);
+            spec.cron = Some(cron(POLICIES[number - SERVICES - BATCHES], misfire));
+        }
+        let overlaps = spec.cron.as_ref().is_some_and(|cron| cron.overlap() == Overlap::Allow);
+        spec.at_most_one = number.is_multiple_of(3) && !overlaps;
         spec
     }
 
+    /// Asks whoever leads, as a client that knows them all does; again when there is no answer in time.
     pub(super) fn ask(&mut self, ask: Ask) -> Result<(), String> {
-        if !self.leader.is_up() {
+        let known = |number: &usize| self.load.jobs[*number].acknowledged;
+        let too_early = matches!(&ask, Ask::Kill { number } if !known(number));
+        let leader = self.leading().filter(|_| !too_early);
+        let Some(node) = leader else {
             let delay = self.within(100, 1_000);
-            self.after(delay, Happening::Ask { ask });
+            // A job that was refused is never killed.
+            if !too_early || self.now_ms < self.scenario.busy_ms {
+                self.after(delay, Happening::Ask { ask });
+            }
             return Ok(());
-        }
+        };
         let (author, message) = ("somebody".to_string(), String::new());
         let command = match ask {
             Ask::Run { number } => {
@@ -123,15 +162,71 @@ impl World {
                 Command::Submit { spec, author, message }
             }
             Ask::Kill { number } => {
-                self.load.jobs[number].kill_asked = true;
                 let key = self.load.jobs[number].key.clone();
                 Command::Kill { key, instances: Vec::new(), author, message }
             }
+            Ask::Quota { cpu_milli } => {
+                let limit = Some(Bounds([Some(cpu_milli), None, None, None]));
+                Command::SetQuota { role: "other".into(), guarantee: None, limit, weight: None, author }
+            }
         };
         self.load.count += 1;
-        let reply = ReplyTo(self.load.count);
-        self.load.asked.insert(reply, ask);
-        self.leader_event(Event::Command { reply, command });
+        let number = self.load.count;
+        self.note(|| format!("somebody asks scheduler {node}: {ask:?}"));
+        self.load.asked.insert(number, ask);
+        let delay = self.within(1, 20);
+        self.plan(node, delay, NodeEvent::Command { number, command: Box::new(command) });
+        self.after(AGAIN_MS, Happening::AskAgain { number });
         Ok(())
+    }
+
+    pub(super) fn ask_again(&mut self, number: u64) -> Result<(), String> {
+        match self.load.asked.remove(&number) {
+            Some(ask) => self.ask(ask),
+            None => Ok(()),
+        }
+    }
+}
+
+fn task(lasts_ms: u64, code: i32, cpu_milli: u64, service: bool) -> v1::TaskSpec {
+    let argv = ["run".to_string(), lasts_ms.to_string(), "exit".into(), code.to_string()];
+    let process = v1::ProcessSpec { name: "main".into(), argv: argv.into(), ..Default::default() };
+    let resources = v1::Resources { cpu_milli, memory_bytes: 64 << 20, disk_bytes: 64 << 20, ..Default::default() };
+    let ports = if service { vec![v1::PortSpec { name: "http".into(), fixed: 0 }] } else { Vec::new() };
+    v1::TaskSpec {
+        processes: vec![process],
+        resources: Some(resources),
+        ports,
+        grace_period_ms: 2_000,
+        ..Default::default()
+    }
+}
+
+fn restart(service: bool) -> v1::RestartPolicy {
+    v1::RestartPolicy {
+        on: 0,
+        max_failures: if service { 0 } else { 3 },
+        initial_backoff_ms: 200,
+        max_backoff_ms: 5_000,
+        stable_after_ms: 10_000,
+    }
+}
+
+fn constraints(number: usize) -> Vec<v1::Constraint> {
+    let rule = match number % 6 {
+        4 => ("rack", constraint::Rule::OneOf(v1::ValueSet { values: vec!["r0".into()] })),
+        5 => ("host", constraint::Rule::Limit(1)),
+        _ => return Vec::new(),
+    };
+    vec![v1::Constraint { attribute: rule.0.into(), rule: Some(rule.1) }]
+}
+
+fn cron(overlap: Overlap, misfire: Misfire) -> v1::CronPolicy {
+    v1::CronPolicy {
+        schedule: "* * * * *".into(),
+        overlap: overlap.into(),
+        misfire: misfire.into(),
+        misfire_limit: if misfire == Misfire::All { 2 } else { 0 },
+        ..Default::default()
     }
 }

@@ -12,6 +12,7 @@ use dawn_proto::v1::Reason;
 use dawn_proto::{AgentId, Resources, TaskId, Timestamp};
 
 use super::agenda::Happening;
+use super::clock::NodeClock;
 use super::task::Executor;
 use super::{Planted, World};
 
@@ -39,8 +40,14 @@ pub(super) struct Machine {
     /// Told that the executor is gone.
     told_gone: BTreeSet<TaskId>,
     pub session: Option<u64>,
-    /// No packet passes, either way.
-    pub cut: bool,
+    /// Whom to dial: as told, and by turns.
+    pub next: Option<usize>,
+    dialled: usize,
+    /// The highest epoch obeyed, as the world saw it.
+    pub obeyed: u64,
+    pub clock: NodeClock,
+    /// Burnt down: it never comes back.
+    pub gone: bool,
     /// The agent's process is stopped; what comes for it waits, in order.
     pub paused: Option<Vec<Happening>>,
     boot: u64,
@@ -58,7 +65,11 @@ impl Machine {
             watched: BTreeMap::new(),
             told_gone: BTreeSet::new(),
             session: None,
-            cut: false,
+            next: None,
+            dialled: number,
+            obeyed: 0,
+            clock: NodeClock::default(),
+            gone: false,
             paused: None,
             boot: 0,
         }
@@ -66,6 +77,12 @@ impl Machine {
 
     pub fn is_up(&self) -> bool {
         self.agent.is_some()
+    }
+
+    /// The scheduler to dial now, of so many.
+    pub fn dials(&mut self, nodes: usize) -> usize {
+        self.dialled += 1;
+        self.next.take().unwrap_or(self.dialled) % nodes
     }
 
     pub fn record(&self, task: TaskId) -> Option<&LaunchRecord> {
@@ -134,15 +151,16 @@ impl Machine {
 }
 
 impl World {
-    fn agent_now(&self) -> Now {
-        Now { wall: Timestamp(self.wall_ms()), mono_ms: self.now_ms }
+    fn agent_now(&self, machine: usize) -> Now {
+        let clock = &self.machines[machine].clock;
+        Now { wall: clock.wall(self.now_ms), mono_ms: clock.mono_ms(self.now_ms) }
     }
 
     pub(super) fn start_agent(&mut self, machine: usize) -> Result<(), String> {
-        if self.machines[machine].is_up() {
+        if self.machines[machine].is_up() || self.machines[machine].gone {
             return Ok(());
         }
-        let now = self.agent_now();
+        let now = self.agent_now(machine);
         let careless = self.planted(Planted::ExecutorTwice);
         let node = &mut self.machines[machine];
         node.life += 1;
@@ -183,6 +201,17 @@ impl World {
         for executor in self.machines[machine].executors.values_mut() {
             executor.power_off();
         }
+        self.dirty = true;
+    }
+
+    /// It comes back with an empty disk: nothing of its cluster, its tasks or its orders is known there.
+    pub(super) fn empty(&mut self, machine: usize) {
+        self.reboot(machine);
+        self.note(|| format!("machine {machine} loses its disk"));
+        let node = &mut self.machines[machine];
+        (node.memory, node.obeyed) = (Memory::default(), 0);
+        node.files.clear();
+        node.executors.clear();
     }
 
     pub(super) fn tick_agent(&mut self, machine: usize, life: u64) -> Result<(), String> {
@@ -201,10 +230,13 @@ impl World {
     }
 
     pub(super) fn agent_step(&mut self, machine: usize, event: Event) -> Result<(), String> {
-        let now = self.agent_now();
-        let Some(agent) = &mut self.machines[machine].agent else { return Ok(()) };
-        let effects = agent.step(event, now);
+        let effects = self.agent_decides(machine, event);
         self.act(machine, effects)
+    }
+
+    pub(super) fn agent_decides(&mut self, machine: usize, event: Event) -> Vec<Effect> {
+        let now = self.agent_now(machine);
+        self.machines[machine].agent.as_mut().map(|agent| agent.step(event, now)).unwrap_or_default()
     }
 
     fn answer(&mut self, machine: usize, event: MachineEvent) {
@@ -213,7 +245,7 @@ impl World {
         self.after(delay, Happening::Machine { machine, life, event: Box::new(event) });
     }
 
-    fn act(&mut self, machine: usize, effects: Vec<Effect>) -> Result<(), String> {
+    pub(super) fn act(&mut self, machine: usize, effects: Vec<Effect>) -> Result<(), String> {
         // A crash may come between any two deeds of a step.
         let stop_after = self.crash_inside_step(effects.len());
         for (number, effect) in effects.into_iter().enumerate() {
@@ -223,7 +255,10 @@ impl World {
                 return Ok(());
             }
             if !matches!(effect, Effect::Send { .. }) {
-                self.note(|| format!("agent {machine}: {effect:?}"));
+                self.note(|| match &effect {
+                    Effect::Checkpoint(record) => format!("agent {machine}: Checkpoint {}", record.launch.task),
+                    effect => format!("agent {machine}: {effect:?}"),
+                });
             }
             self.act_one(machine, effect)?;
         }
@@ -231,17 +266,17 @@ impl World {
     }
 
     fn act_one(&mut self, machine: usize, effect: Effect) -> Result<(), String> {
-        let at = Timestamp(self.wall_ms());
+        let at = self.agent_now(machine).wall;
         let node = &mut self.machines[machine];
         match effect {
             Effect::Remember(memory) => node.memory = memory,
             Effect::Send { session, message } => {
                 if node.session == Some(session) {
                     let message = dawn_agent::wire::encode_message(message, "simulated");
-                    self.send_to_leader(session, message);
+                    self.send_to_node(session, message);
                 }
             }
-            Effect::Hangup { session, .. } => self.hang_up(machine, session),
+            Effect::Hangup { session, next } => self.hang_up(machine, session, next),
             Effect::Fatal { why } => return Err(format!("agent {machine} gave up: {why}")),
             Effect::Vet { task, .. } => {
                 self.answer(machine, MachineEvent::Vetted { task, result: Ok(Identity::default()) });

@@ -2,11 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dawn_proto::v1::{JobKind, TaskState};
+use dawn_proto::v1::{JobKind, NodeState, TaskState};
 use dawn_proto::{Resources, TaskId, Timestamp};
 use dawn_scheduler::model::{AgentNo, Batch, Mutation, State, Task};
 
-use super::World;
+use super::load::{Ask, Wanted};
+use super::{WALL_START_MS, World};
+
+mod cron;
+mod placing;
+
+pub use cron::Counts;
 
 /// Longest a task may take to get on, the longest backoff included, once nothing fails any more.
 const STUCK_MS: u64 = 15_000;
@@ -19,6 +25,8 @@ pub(super) struct Promises {
     intents: BTreeSet<(TaskId, AgentNo)>,
     /// Tasks whose stop was durably decided.
     stops: BTreeSet<TaskId>,
+    pub cron: cron::Ledger,
+    placing: placing::Ledger,
 }
 
 impl Promises {
@@ -48,7 +56,8 @@ impl Promises {
                 _ => {}
             }
         }
-        Ok(())
+        self.cron.batch(before, batch)?;
+        self.placing.batch(before, batch)
     }
 
     fn alive(&self, task: TaskId, to: TaskState) -> Result<(), String> {
@@ -66,34 +75,52 @@ impl Promises {
         }
     }
 
-    /// Committed resources and ports never exceed an agent's.
-    pub fn state(&self, state: &State) -> Result<(), String> {
-        for (agent, tasks) in &state.tasks_on {
-            let Some(owner) = state.agents.get(agent) else {
-                return Err(format!("S5: tasks on {agent}, which is none"));
-            };
-            let (mut sum, mut ports) = (Resources::default(), BTreeSet::new());
-            for id in tasks {
-                let task = &state.tasks[id];
-                sum.add(&state.spec_of(task).job.demand);
-                for port in task.status.place().iter().flat_map(|place| place.ports.iter()) {
-                    if !ports.insert(*port) {
-                        return Err(format!("S5: port {port} of {agent} is given twice"));
-                    }
-                }
-            }
-            if let Some(lack) = owner.total.lacks(&sum) {
-                return Err(format!("S5: {agent} is overcommitted: {lack}"));
+    /// What the batch made of the state: committed resources, ports and devices never exceed an agent's, and what was
+    /// placed may be there.
+    pub fn state(&self, state: &State, batch: &Batch) -> Result<(), String> {
+        placing::placed(state, batch)?;
+        for mutation in &batch.mutations {
+            match mutation {
+                Mutation::TaskAssigned { agent, .. } | Mutation::AgentSeen { agent, .. } => committed(state, *agent)?,
+                _ => {}
             }
         }
         Ok(())
     }
 }
 
+/// S5.
+fn committed(state: &State, agent: AgentNo) -> Result<(), String> {
+    let Some(tasks) = state.tasks_on.get(&agent) else { return Ok(()) };
+    let Some(owner) = state.agents.get(&agent) else {
+        return Err(format!("S5: tasks on {agent}, which is none"));
+    };
+    let (mut sum, mut ports, mut devices) = (Resources::default(), BTreeSet::new(), BTreeMap::<u16, u64>::new());
+    for id in tasks {
+        let task = &state.tasks[id];
+        let job = &state.spec_of(task).job;
+        sum.add(&job.demand);
+        let given = task.status.place().map(|place| &place.ports[..]).unwrap_or_default();
+        // Devices are named behind the ports.
+        let (own, shares) = given.split_at(job.ports.len().min(given.len()));
+        if let Some(port) = own.iter().find(|port| !ports.insert(**port)) {
+            return Err(format!("S5: port {port} of {agent} is given twice"));
+        }
+        shares.iter().for_each(|device| *devices.entry(*device).or_default() += job.demand.gpu_milli.min(1_000));
+    }
+    if let Some((device, share)) = devices.iter().find(|(_, share)| **share > 1_000) {
+        return Err(format!("S5: {share} thousandths of device {device} of {agent} are given"));
+    }
+    match owner.total.lacks(&sum) {
+        Some(lack) => Err(format!("S5: {agent} is overcommitted: {lack}")),
+        None => Ok(()),
+    }
+}
+
 impl World {
     /// What the machines really run, against what was decided.
     pub(super) fn check_world(&self) -> Result<(), String> {
-        let durable = &self.leader.durable;
+        let durable = &self.truth;
         for (number, machine) in self.machines.iter().enumerate() {
             for (task, executor) in machine.executors.iter().filter(|(_, executor)| executor.living() > 0) {
                 let agent = durable.agents.values().find(|agent| agent.hostname == format!("node{number}"));
@@ -112,7 +139,7 @@ impl World {
 
     /// No instance runs twice, unless its agent was out of reach or given up; one that must not, never does.
     fn check_twice(&self) -> Result<(), String> {
-        let durable = &self.leader.durable;
+        let durable = &self.truth;
         let mut seen = BTreeMap::new();
         for machine in &self.machines {
             for task in machine.executors.iter().filter(|(_, executor)| executor.living() > 0).map(|(task, _)| task) {
@@ -131,7 +158,7 @@ impl World {
     /// What was acknowledged is there.
     fn check_acknowledged(&self) -> Result<(), String> {
         for wanted in self.load.jobs.iter().filter(|wanted| wanted.acknowledged) {
-            let Some(job) = self.leader.durable.job(&wanted.key) else {
+            let Some(job) = self.truth.job(&wanted.key) else {
                 return Err(format!("S3: {} was acknowledged and is gone", wanted.key));
             };
             if wanted.killed && job.ended.is_none() {
@@ -143,28 +170,53 @@ impl World {
 
     /// After the calm everything asked for is true, and nothing else runs.
     pub(super) fn check_end(&self) -> Result<(), String> {
-        let state = self.leader.state().ok_or("no leader at the end")?;
-        for wanted in self.load.jobs.iter().filter(|wanted| wanted.acknowledged) {
-            let job = state.job(&wanted.key).ok_or_else(|| format!("S3: {} is gone", wanted.key))?;
-            let living: Vec<_> =
-                job.tasks.iter().map(|id| &state.tasks[id]).filter(|task| !task.state().is_terminal()).collect();
-            let service = wanted.spec.kind() == JobKind::Service;
-            if wanted.kill_asked && !wanted.killed {
-                continue;
-            }
-            let expected = if service && !wanted.killed { wanted.spec.instances as usize } else { 0 };
-            // An instance may be between two lives, but not for long.
-            let stuck = |task: &&&Task| {
-                task.state() != TaskState::Running && Timestamp(self.wall_ms()).since_ms(task.since()) > STUCK_MS
-            };
-            if living.len() != expected || living.iter().any(|task| stuck(&task)) {
-                let states: Vec<_> = living.iter().map(|task| (task.id, task.state(), task.since())).collect();
-                return Err(format!("liveness: {} has {states:?}, {expected} expected", wanted.key));
-            }
+        let leader = self.leading().ok_or("liveness: no leader at the end")?;
+        for (number, node) in self.nodes.iter().enumerate() {
+            let process = node.process.as_ref().ok_or_else(|| format!("liveness: scheduler {number} is not there"))?;
+            process.follower.read(|state| self.same_as_truth(number, state))?;
         }
+        let live = self.truth.agents.values().filter(|agent| agent.state == NodeState::Up).count();
+        // One has burnt down, and is known for dead.
+        if live != self.machines.iter().filter(|machine| !machine.gone).count() {
+            return Err(format!("liveness: {live} agents are up under scheduler {leader}"));
+        }
+        let unasked = |ask: &Ask| matches!(ask, Ask::Run { .. } | Ask::Kill { .. });
+        if let Some(ask) = self.load.unanswered().find(|ask| unasked(ask)) {
+            return Err(format!("liveness: nobody has answered {ask:?}"));
+        }
+        for wanted in self.load.jobs.iter().filter(|wanted| wanted.acknowledged) {
+            self.came_true(wanted)?;
+        }
+        self.promises.placing.end(&self.truth)?;
+        self.promises.cron.end(&self.truth)?;
+        self.nothing_unasked()
+    }
+
+    fn came_true(&self, wanted: &Wanted) -> Result<(), String> {
+        let state = &self.truth;
+        let job = state.job(&wanted.key).ok_or_else(|| format!("S3: {} is gone", wanted.key))?;
+        let living: Vec<_> = state.living(job).collect();
+        let expected = match wanted.spec.kind() {
+            _ if wanted.killed => Some(0),
+            JobKind::Service => Some(wanted.spec.instances as usize),
+            // Runs come and go.
+            JobKind::Cron => None,
+            _ => Some(0),
+        };
+        // An instance may be between two lives, but not for long.
+        let now = Timestamp(WALL_START_MS + i64::try_from(self.now_ms).unwrap_or(i64::MAX));
+        let stuck = |task: &&&Task| task.state() != TaskState::Running && now.since_ms(task.since()) > STUCK_MS;
+        if expected.is_some_and(|expected| living.len() != expected) || living.iter().any(|task| stuck(&task)) {
+            let states: Vec<_> = living.iter().map(|task| (task.id, task.state(), task.since())).collect();
+            return Err(format!("liveness: {} has {states:?}, {expected:?} expected", wanted.key));
+        }
+        Ok(())
+    }
+
+    fn nothing_unasked(&self) -> Result<(), String> {
         for (number, machine) in self.machines.iter().enumerate() {
             for task in machine.executors.iter().filter(|(_, executor)| executor.living() > 0).map(|(task, _)| task) {
-                let placed = state.tasks.get(task).is_some_and(|task| task.held_on().is_some());
+                let placed = self.truth.tasks.get(task).is_some_and(|task| task.held_on().is_some());
                 if !placed {
                     return Err(format!("liveness: {task} still runs on machine {number}, and nobody asks for it"));
                 }

@@ -28,6 +28,8 @@ pub(super) struct Executor {
     alive: bool,
     /// Encoded events, as they lie on disk.
     pub log: Vec<Vec<u8>>,
+    /// How many of them outlive the machine.
+    synced: usize,
     processes: BTreeMap<usize, Process>,
 }
 
@@ -52,6 +54,7 @@ impl Executor {
     pub fn power_off(&mut self) {
         (self.alive, self.drive) = (false, None);
         self.processes.clear();
+        self.log.truncate(self.synced);
     }
 
     pub fn history(&self, task: TaskId) -> History {
@@ -77,12 +80,16 @@ impl Executor {
 struct Notes<'a> {
     plan: Plan,
     log: &'a mut Vec<Vec<u8>>,
+    synced: &'a mut usize,
     effects: Vec<Effect>,
 }
 
 impl Hands for Notes<'_> {
-    fn append(&mut self, records: &[Stamped], _sync: bool) -> io::Result<()> {
+    fn append(&mut self, records: &[Stamped], sync: bool) -> io::Result<()> {
         self.log.extend(records.iter().map(|stamped| dawn_executor::wire::encode(&self.plan, stamped)));
+        if sync {
+            *self.synced = self.log.len();
+        }
         Ok(())
     }
 
@@ -108,7 +115,7 @@ impl World {
         // What an earlier one started, if there was one, runs on beside it.
         let before = node.executors.remove(&task).map(|one| one.processes).unwrap_or_default();
         let processes = before.into_iter().map(|(process, found)| (process + 1_000, found)).collect();
-        node.executors.insert(task, Executor { drive, alive: true, log: Vec::new(), processes });
+        node.executors.insert(task, Executor { drive, alive: true, log: Vec::new(), synced: 0, processes });
         let delay = self.within(1, 20);
         self.after(delay, Happening::ExecutorStart { machine, task });
         Ok(())
@@ -125,23 +132,37 @@ impl World {
     }
 
     pub(super) fn executor_input(&mut self, machine: usize, task: TaskId, input: Input) -> Result<(), String> {
-        let now = Now { steady_ms: i64::try_from(self.now_ms).unwrap_or(i64::MAX), wall_ms: self.wall_ms() };
+        let clock = self.machines[machine].clock;
+        let steady_ms = i64::try_from(clock.mono_ms(self.now_ms)).unwrap_or(i64::MAX);
+        let now = Now { steady_ms, wall_ms: clock.wall(self.now_ms).0 };
         let Some(executor) = self.machines[machine].executors.get_mut(&task) else { return Ok(()) };
         let Some(drive) = executor.drive.as_mut().filter(|_| executor.alive) else { return Ok(()) };
         let before = executor.log.len();
-        let mut notes = Notes { plan: drive.plan().clone(), log: &mut executor.log, effects: Vec::new() };
+        let mut notes = Notes {
+            plan: drive.plan().clone(),
+            log: &mut executor.log,
+            synced: &mut executor.synced,
+            effects: Vec::new(),
+        };
         if let Progress::Stuck(error) = drive.feed(input, now, &mut notes) {
             return Err(format!("{task}: {error}"));
         }
-        let effects = notes.effects;
+        let mut effects = notes.effects;
         let deadline = drive.deadline_ms();
         let heard = executor.log.len() > before;
         if let Some(at_ms) = deadline.and_then(|at_ms| u64::try_from(at_ms).ok()) {
             let input = Box::new(Input::Tick);
-            self.agenda.add(at_ms.max(self.now_ms + 1), Happening::Executor { machine, task, input });
+            self.agenda.add(clock.world_ms(at_ms).max(self.now_ms + 1), Happening::Executor { machine, task, input });
         }
+        // What it wrote it may not have done.
+        let stop_after = self.crash_inside_step(effects.len());
+        effects.truncate(stop_after.unwrap_or(usize::MAX));
         for effect in effects {
             self.executor_acts(machine, task, effect);
+        }
+        if stop_after.is_some() {
+            self.summary.cut_short += 1;
+            self.kill_executor(machine, task);
         }
         if heard {
             self.hear_soon(machine, task);
@@ -161,6 +182,7 @@ impl World {
                 if let Some(executor) = self.machines[machine].executors.get_mut(&task) {
                     executor.processes.insert(process, Process { run, pid });
                 }
+                self.dirty = true;
                 self.note(|| format!("machine {machine}: {task} has process {pid}"));
                 self.soon(machine, task, 0, Input::Started { process, run, pid, start_ticks: self.now_ms });
                 if let Some((delay_ms, code)) = lasts {
@@ -241,7 +263,7 @@ impl World {
         let lapsed = reason == Reason::AgentLost
             && self.machines[machine].record(task).is_some_and(|record| record.spec.at_most_one);
         if !lapsed {
-            self.promises.stopped(&self.leader.durable, task)?;
+            self.promises.stopped(&self.truth, task)?;
         }
         let delay = self.within(0, 5);
         self.soon(machine, task, delay, Input::Kill { reason, grace_period_ms });

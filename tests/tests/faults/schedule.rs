@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use dawn_proto::JobKey;
-use dawn_proto::v1::{self, TaskState, TickOutcome};
+use dawn_proto::v1::{self, Misfire, Overlap, TaskState, TickOutcome};
 use dawn_tests::cluster::{Api, Doubles, Patience, Several, SeveralPlan, Who, batch, cron, marked, service, variable};
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
@@ -30,12 +30,13 @@ fn disturb(several: &Several, chance: &mut SmallRng) -> String {
     let any = *[Who::Member(chance.random_range(0..3)), Who::Scheduler(leader), Who::Agent(chance.random_range(0..6))]
         .choose(chance)
         .expect("not empty");
-    let what = *["kill", "pause", "cut", "mute", "part", "kill all"].choose(chance).expect("not empty");
+    let what = *["kill", "pause", "cut", "mute", "deafen", "part", "kill all"].choose(chance).expect("not empty");
     match what {
         "kill" => several.daemon(any).kill_9(),
         "pause" => several.daemon(any).pause(),
         "cut" => several.cut(any),
         "mute" => several.mute(any),
+        "deafen" => several.deafen(any),
         // The leader keeps no member, and half of the agents can't reach it.
         "part" => {
             several.cut(Who::Scheduler(leader));
@@ -87,26 +88,86 @@ fn lives_exactly(several: &Several, job: &JobKey, instances: usize) {
     });
 }
 
-/// One record for each minute since the job was there, and a run for each that says so.
-fn ticks_add_up(several: &Several, job: &JobKey, since_ms: i64) {
+/// A cron job with every overlap policy, and each misfire policy at least once; runs last over the next tick.
+struct Crons {
+    jobs: Vec<(JobKey, Overlap)>,
+    since_ms: i64,
+    /// Of those that must not overlap.
+    watches: Vec<Doubles>,
+}
+
+impl Crons {
+    fn submit(several: &Several) -> Crons {
+        let policies = [
+            (Overlap::CancelNew, Misfire::Skip),
+            (Overlap::KillExisting, Misfire::Once),
+            (Overlap::Allow, Misfire::All),
+            (Overlap::Queue, Misfire::Once),
+        ];
+        let mut jobs = Vec::new();
+        for (overlap, misfire) in policies {
+            let name = format!("cron-{}", overlap.as_str_name().to_lowercase().replace('_', "-"));
+            let spec = cron(&name, "* * * * *").shell("sleep 62").cpu_milli(10).grace_ms(500).max_failures(50);
+            let key = several.submit(spec.backoff_ms(50, 500).with(|job| {
+                let cron = job.cron.get_or_insert_default();
+                cron.set_overlap(overlap);
+                cron.set_misfire(misfire);
+                cron.misfire_limit = if misfire == Misfire::All { 3 } else { 0 };
+                job.at_most_one = overlap != Overlap::Allow;
+            }));
+            jobs.push((key, overlap));
+        }
+        let made = several.eventually("the cron jobs are there", Patience::LONG, || {
+            jobs.iter().map(|(key, _)| several.read(|api| api.job(key))).collect::<Result<Vec<_>, _>>()
+        });
+        let made = made.into_iter().map(|job| job.summary.expect("a summary").created_ms);
+        let alone = jobs.iter().filter(|(_, overlap)| *overlap != Overlap::Allow);
+        let watches = alone.map(|(key, _)| Doubles::watch(several.mark(key))).collect();
+        Crons { since_ms: made.max().expect("four of them"), jobs, watches }
+    }
+
+    /// One record for each minute since the job was there, a run for each that says so, and none beside each other that
+    /// must not be.
+    fn add_up(self, several: &Several) {
+        let mut doubles = self.watches.into_iter().map(Doubles::end).collect::<Vec<_>>().into_iter();
+        for (job, overlap) in &self.jobs {
+            let counts = ticks_add_up(several, job, *overlap, self.since_ms);
+            let beside = if *overlap == Overlap::Allow { Vec::new() } else { doubles.next().expect("one for each") };
+            assert_eq!(beside, [] as [String; 0], "runs of {job} lived beside each other\n{}", several.last_words());
+            println!("{job}: {counts}");
+        }
+    }
+}
+
+fn ticks_add_up(several: &Several, job: &JobKey, overlap: Overlap, since_ms: i64) -> String {
     let status = several.eventually("the cron job's record", Patience::LONG, || several.read(|api| api.job(job)));
     let ticks = status.cron.expect("it is a cron job").ticks;
-    let told = format!("{ticks:?}\n{}", several.last_words());
+    let told = format!("{job}: {ticks:?}\n{}", several.last_words());
     let minutes: Vec<i64> = ticks.iter().map(|tick| tick.scheduled_ms / 60_000).collect();
     let first = since_ms / 60_000 + 1;
     // The current minute may not be decided yet.
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
     let passed = i64::try_from(now.as_millis()).expect("before the year 292 million") - 30_000;
     let last = minutes.last().copied().unwrap_or(first - 1).max(passed / 60_000);
+    // Submitted around a full minute, one of them may have the one before, too.
+    let minutes: Vec<i64> = minutes.into_iter().filter(|minute| *minute >= first).collect();
     assert_eq!(minutes, (first..=last).collect::<Vec<_>>(), "a record for each minute, and one only: {told}");
     let tasks = several.eventually("its runs", Patience::LONG, || several.read(|api| api.tasks(job)));
     let runs: BTreeSet<i64> = tasks.iter().map(|task| task.run_at_ms).collect();
-    let launched: Vec<i64> =
-        ticks.iter().filter(|tick| tick.outcome() == TickOutcome::Launched).map(|tick| tick.scheduled_ms).collect();
-    assert_eq!(runs, launched.iter().copied().collect(), "a run for each launch, and none besides: {told}");
-    let count = |outcome| ticks.iter().filter(|tick| tick.outcome() == outcome).count();
-    let (missed, overlapping) = (count(TickOutcome::Missed), count(TickOutcome::SkippedOverlap));
-    println!("cron: {} launched, {missed} missed, 0 extra, {overlapping} overlapping", launched.len());
+    let recorded = |outcome| ticks.iter().filter(move |tick| tick.outcome() == outcome).map(|tick| tick.scheduled_ms);
+    let launched: BTreeSet<i64> = recorded(TickOutcome::Launched).collect();
+    let missing = launched.difference(&runs).count();
+    let extra = runs.difference(&launched).count();
+    assert_eq!((missing, extra), (0, 0), "a run for each launch, and none besides: {runs:?}, {told}");
+    let (missed, skipped) = (recorded(TickOutcome::Missed).count(), recorded(TickOutcome::SkippedOverlap).count());
+    let queued = recorded(TickOutcome::Queued).count();
+    let may_wait = matches!(overlap, Overlap::Queue | Overlap::KillExisting);
+    assert!(queued == 0 || may_wait, "{told}");
+    assert!(skipped == 0 || overlap != Overlap::Allow, "{told}");
+    format!(
+        "{} launched, {missed} missed, {extra} extra, {skipped} skipped as overlapping, {queued} wait",
+        launched.len()
+    )
 }
 
 /// No epoch was led under by two.
@@ -137,11 +198,13 @@ fn promises_hold_after_a_schedule_of_real_faults() {
     let instances = u32::try_from(WEB).expect("a handful");
     let web = several.submit(service("web").instances(instances).backoff_ms(50, 500).with(quick));
     let single = several.submit(service("single").instances(instances).backoff_ms(50, 500).with(patient));
-    let backup = several.submit(cron("backup", "* * * * *").shell("echo saved"));
-    let since_ms = several.read(|api| api.job(&backup)).expect("just made").summary.expect("a summary").created_ms;
+    // One that its agent stops by itself when nobody can be reached.
+    let only = service("only").instances(2).backoff_ms(50, 500).grace_ms(300).with(|job| job.at_most_one = true);
+    let only = several.submit(only);
+    let crons = Crons::submit(&several);
     several.running(&web, WEB);
     several.running(&single, WEB);
-    let watch = Doubles::watch(several.mark(&single));
+    let (watch, only_watch) = (Doubles::watch(several.mark(&single)), Doubles::watch(several.mark(&only)));
     let (mut acknowledged, mut story) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS {
         story.push(disturb(&several, &mut chance));
@@ -159,6 +222,8 @@ fn promises_hold_after_a_schedule_of_real_faults() {
     });
     lives_exactly(&several, &web, WEB);
     lives_exactly(&several, &single, WEB);
+    lives_exactly(&several, &only, 2);
+    assert_eq!(only_watch.end(), [] as [String; 0], "at most one lived twice (DAWN_SEED={seed}: {story:?})");
     assert_eq!(watch.end(), [] as [String; 0], "a job that waits was there twice (DAWN_SEED={seed}: {story:?})");
     let listed = several.eventually("the jobs are listed", Patience::LONG, || several.read(Api::jobs));
     for job in &acknowledged {
@@ -166,7 +231,7 @@ fn promises_hold_after_a_schedule_of_real_faults() {
         assert!(found, "{job} was acknowledged and is lost (DAWN_SEED={seed}: {story:?})\n{}", several.last_words());
         several.tasks_in(job, TaskState::Finished, 2);
     }
-    ticks_add_up(&several, &backup, since_ms);
+    crons.add_up(&several);
     one_leader_per_epoch(&several);
     several.end();
 }

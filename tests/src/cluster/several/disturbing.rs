@@ -22,6 +22,11 @@ impl Several {
         self.network.as_ref().expect("they are apart").mute(self.host_of(who));
     }
 
+    /// The others hear it, and it hears nobody. Only where daemons are apart.
+    pub fn deafen(&self, who: Who) {
+        self.network.as_ref().expect("they are apart").deafen(self.host_of(who));
+    }
+
     /// Mends the network, lets what was paused go on, and starts what has ended, as whoever supervises daemons does.
     pub fn heal(&self) {
         if let Some(network) = &self.network {

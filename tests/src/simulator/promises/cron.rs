@@ -1,0 +1,133 @@
+//! The cron promise: one launch record per instant of the schedule, kept across failovers, written before what it is of;
+//! runs beside each other and late ones only as the job's policy says.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dawn_proto::v1::{Misfire, Overlap, TickOutcome};
+use dawn_proto::{TaskId, Timestamp};
+use dawn_scheduler::model::{Batch, CronPolicy, JobId, Mutation, State};
+
+use crate::simulator::settings::CRON_LATE_MS;
+
+/// Ticks of one policy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub launched: usize,
+    pub missed: usize,
+    /// Skipped for an overlap.
+    pub overlapping: usize,
+}
+
+#[derive(Default)]
+pub(in crate::simulator) struct Ledger {
+    records: BTreeMap<(JobId, Timestamp), TickOutcome>,
+    /// Living tasks with their runs.
+    living: BTreeMap<JobId, BTreeMap<TaskId, Timestamp>>,
+    jobs: BTreeMap<TaskId, JobId>,
+    made: BTreeSet<(JobId, Timestamp, u32)>,
+    /// Instants before it nobody could decide.
+    since: BTreeMap<JobId, Timestamp>,
+    policies: BTreeMap<JobId, CronPolicy>,
+}
+
+impl Ledger {
+    pub fn batch(&mut self, _before: &State, batch: &Batch) -> Result<(), String> {
+        let mut recorded = BTreeSet::new();
+        for mutation in &batch.mutations {
+            match mutation {
+                Mutation::JobVersioned { job, spec, .. } => {
+                    if let Some(cron) = &spec.job.cron {
+                        self.since.entry(*job).or_insert(batch.at);
+                        self.policies.insert(*job, cron.clone());
+                    }
+                }
+                Mutation::Ticked { job, scheduled, outcome } => {
+                    self.ticked(*job, *scheduled, *outcome, batch.at)?;
+                    recorded.insert((*job, *scheduled));
+                }
+                Mutation::TaskMade { task, job, instance, attempt, run_at, .. } if run_at.0 != 0 => {
+                    let first = *attempt == 1;
+                    if first && !recorded.contains(&(*job, *run_at)) {
+                        return Err(format!("cron: {task} of the run of {run_at:?} is made before its record"));
+                    }
+                    if first && !self.made.insert((*job, *run_at, *instance)) {
+                        return Err(format!("cron: the run of {run_at:?} begins twice"));
+                    }
+                    self.living.entry(*job).or_default().insert(*task, *run_at);
+                    self.jobs.insert(*task, *job);
+                }
+                Mutation::TaskMoved { task, to, .. } if to.is_terminal() => {
+                    if let Some(living) = self.jobs.get(task).and_then(|job| self.living.get_mut(job)) {
+                        living.remove(task);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn ticked(&mut self, job: JobId, at: Timestamp, outcome: TickOutcome, now: Timestamp) -> Result<(), String> {
+        let before = self.records.insert((job, at), outcome);
+        let was_queued = before == Some(TickOutcome::Queued);
+        if before.is_some() && !was_queued {
+            return Err(format!("cron: {job} at {at:?} is decided twice: {before:?}, then {outcome:?}"));
+        }
+        let Some(cron) = self.policies.get(&job) else { return Err(format!("cron: {job} has no schedule")) };
+        let others = self.living.get(&job).is_some_and(|living| living.values().any(|run_at| *run_at != at));
+        let is_late = now.since_ms(at) > CRON_LATE_MS;
+        let later_due = || std::iter::successors(cron.schedule.next_after(at), |last| cron.schedule.next_after(*last));
+        let later_due = || later_due().take_while(|later| *later <= now).count();
+        let wrong = match outcome {
+            TickOutcome::Launched if others && cron.overlap != Overlap::Allow => "runs beside another",
+            TickOutcome::Launched if is_late && !was_queued => match cron.misfire {
+                Misfire::Once if later_due() > 0 => "is run late, and is not the latest",
+                Misfire::All if later_due() > cron.misfire_limit as usize => "is run late beyond the limit",
+                Misfire::Skip | Misfire::Unspecified => "is run late",
+                _ => return Ok(()),
+            },
+            TickOutcome::Missed if !is_late && !was_queued => "counts as missed in time",
+            TickOutcome::SkippedOverlap if cron.overlap == Overlap::Allow => "is skipped where runs may overlap",
+            TickOutcome::Queued if !matches!(cron.overlap, Overlap::Queue | Overlap::KillExisting) => "waits",
+            _ => return Ok(()),
+        };
+        Err(format!("cron: {job} at {at:?} {wrong} ({:?}, {:?})", cron.overlap, cron.misfire))
+    }
+
+    /// A record for each instant, and no run without one.
+    pub fn end(&self, state: &State) -> Result<(), String> {
+        for (job, cron) in &self.policies {
+            let (Some(known), Some(since)) = (state.jobs.get(job), self.since.get(job)) else { continue };
+            // What was due when a job ended, and nobody had led for a while, was asked for no more.
+            let of_job = self.records.range((*job, Timestamp(0))..=(*job, Timestamp(i64::MAX)));
+            let last = of_job.last().map_or(*since, |((_, at), _)| *at);
+            let ended = if known.ended.is_some() { last } else { state.at };
+            let mut at = *since;
+            // The latest may not be decided yet.
+            while let Some(next) = cron.schedule.next_after(at).filter(|next| next.plus_ms(2_000) < ended) {
+                at = next;
+                if !self.records.contains_key(&(*job, at)) {
+                    return Err(format!("cron: {} has no record of {at:?}", known.key));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// By policy.
+    pub fn counts(&self) -> BTreeMap<String, Counts> {
+        let mut counts: BTreeMap<String, Counts> = BTreeMap::new();
+        for ((job, _), outcome) in &self.records {
+            let Some(cron) = self.policies.get(job) else { continue };
+            let (overlap, misfire) = (cron.overlap.as_str_name(), cron.misfire.as_str_name());
+            let count = counts.entry(format!("{overlap}/{misfire}").to_lowercase()).or_default();
+            match outcome {
+                TickOutcome::Launched => count.launched += 1,
+                TickOutcome::Missed => count.missed += 1,
+                TickOutcome::SkippedOverlap => count.overlapping += 1,
+                _ => {}
+            }
+        }
+        counts
+    }
+}

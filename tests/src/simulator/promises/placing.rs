@@ -1,0 +1,148 @@
+//! What is placed may be there (constraints, quotas), preemption takes only what it may and uses what it took, and many
+//! agents lost at once are not given up.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dawn_proto::v1::Tier;
+use dawn_proto::v1::{NodeState, Reason, TaskState};
+use dawn_proto::{Resources, TaskId};
+use dawn_scheduler::model::{AgentNo, Batch, Bound, Constraint, JobSpec, Mutation, Rule, State, Task, bounded};
+
+use crate::simulator::settings::settings;
+
+#[derive(Default)]
+pub(super) struct Ledger {
+    /// Tasks for which room was made.
+    nominated: BTreeSet<TaskId>,
+}
+
+impl Ledger {
+    pub fn batch(&mut self, before: &State, batch: &Batch) -> Result<(), String> {
+        let mut moved: BTreeMap<AgentNo, NodeState> = BTreeMap::new();
+        let was_braked = is_braked(before, &moved);
+        for mutation in &batch.mutations {
+            match mutation {
+                Mutation::AgentMoved { agent, to } => _ = moved.insert(*agent, *to),
+                Mutation::Nominated { task, .. } => _ = self.nominated.insert(*task),
+                Mutation::TaskAssigned { task, .. } => _ = self.nominated.remove(task),
+                Mutation::TaskMoved { task, to: TaskState::Preempting, message, .. } => taken(before, *task, message)?,
+                Mutation::TaskMoved { task, to: TaskState::Lost, reason: Reason::AgentLost, .. } => {
+                    if was_braked && is_braked(before, &moved) {
+                        return Err(format!("brake: {task} is given up while most agents are out of reach"));
+                    }
+                }
+                Mutation::TaskMoved { task, to, .. } if to.is_terminal() => _ = self.nominated.remove(task),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// S8: whoever had room made for it has used it, by the end.
+    pub fn end(&self, state: &State) -> Result<(), String> {
+        let waits = |id: &&TaskId| state.tasks.get(id).is_some_and(|task| task.state() == TaskState::Pending);
+        match self.nominated.iter().find(waits) {
+            Some(task) => Err(format!("S8: room was made for {task}, and it still waits")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether so many agents are silent that nobody may be given up: counted anew.
+fn is_braked(state: &State, moved: &BTreeMap<AgentNo, NodeState>) -> bool {
+    let now = |no: &AgentNo, was| moved.get(no).copied().unwrap_or(was);
+    let count = |wanted| state.agents.values().filter(|agent| now(&agent.no, agent.state) == wanted).count();
+    let silent = count(NodeState::Unreachable);
+    silent * 100 > (silent + count(NodeState::Up)) * settings().mass_loss_percent as usize
+}
+
+fn spec_of<'a>(state: &'a State, task: &Task) -> &'a JobSpec {
+    &state.spec_of(task).job
+}
+
+/// S8: lower tier, or the same role's own lower priority; never beyond the job's budget.
+fn taken(before: &State, id: TaskId, message: &str) -> Result<(), String> {
+    let taker = message.strip_prefix("room for t").and_then(|number| number.parse().ok()).map(TaskId);
+    let (Some(victim), Some(taker)) = (before.tasks.get(&id), taker.and_then(|taker| before.tasks.get(&taker))) else {
+        // Made in the same batch.
+        return Ok(());
+    };
+    let (victim, taker) = (spec_of(before, victim), spec_of(before, taker));
+    let lower_tier = taker.tier == Tier::Production && victim.tier != Tier::Production;
+    let own = victim.tier == taker.tier && victim.key.role() == taker.key.role() && victim.priority < taker.priority;
+    if lower_tier || own { Ok(()) } else { Err(format!("S8: {id} of {} makes way for {}", victim.key, taker.key)) }
+}
+
+/// S7 and S8's budgets, in the state that the batch made.
+pub(super) fn placed(after: &State, batch: &Batch) -> Result<(), String> {
+    let mut roles = BTreeSet::new();
+    for mutation in &batch.mutations {
+        match mutation {
+            Mutation::TaskAssigned { task, agent, .. } => {
+                let Some(task) = after.tasks.get(task).filter(|task| task.held_on() == Some(*agent)) else { continue };
+                constraints(after, task, *agent)?;
+                roles.insert(spec_of(after, task).key.role());
+            }
+            Mutation::TaskMoved { task, to: TaskState::Preempting, .. } => {
+                if let Some(task) = after.tasks.get(task) {
+                    budget(after, task)?;
+                }
+            }
+            _ => {}
+        }
+    }
+    roles.into_iter().try_for_each(|role| quota(after, role))
+}
+
+fn budget(after: &State, victim: &Task) -> Result<(), String> {
+    let (spec, job) = (spec_of(after, victim), &after.jobs[&victim.job]);
+    let taken = after.living(job).filter(|task| task.state() == TaskState::Preempting).count();
+    match spec.disruption_budget {
+        Some(budget) if taken > budget as usize => {
+            Err(format!("S8: {taken} tasks of {} are taken at once, {budget} may be", spec.key))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn constraints(after: &State, task: &Task, no: AgentNo) -> Result<(), String> {
+    let (spec, agent) = (spec_of(after, task), &after.agents[&no]);
+    if agent.state != NodeState::Up {
+        return Err(format!("S7: {} is placed on {no}, which is {:?}", task.id, agent.state));
+    }
+    for Constraint { attribute, rule } in &spec.constraints {
+        let held = match rule {
+            Rule::OneOf(values) => {
+                agent.attributes.get(attribute).is_some_and(|own| own.iter().any(|value| values.contains(value)))
+            }
+            Rule::Limit(most) if attribute == "host" => {
+                let job = &after.jobs[&task.job];
+                after.living(job).filter(|other| other.held_on() == Some(no)).count() <= *most as usize
+            }
+            _ => true,
+        };
+        if !held {
+            return Err(format!("S7: {} is on {no} against {attribute} {rule:?}", task.id));
+        }
+    }
+    Ok(())
+}
+
+fn quota(after: &State, role: &str) -> Result<(), String> {
+    let quota = after.quota_of(role);
+    for bound in Bound::ALL {
+        let mut sum = Resources::default();
+        for task in after.tasks_on.values().flatten().map(|id| &after.tasks[id]) {
+            let spec = spec_of(after, task);
+            if spec.key.role() == role && (bound == Bound::Limit || spec.tier == Tier::Production) {
+                sum.add(&spec.demand);
+            }
+        }
+        let over =
+            bounded(&sum).into_iter().zip(quota.bounds(bound).0).find(|(have, may)| may.is_some_and(|m| *have > m));
+        if let Some((have, may)) = over {
+            return Err(format!("S7: {role} holds {have} of a {bound} of {may:?}"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,26 @@
+//! Times short enough for a minute or two to hold many of them.
+
+use dawn_scheduler::model::Settings;
+
+pub(super) const HEARTBEAT_MS: u64 = 1_000;
+pub(super) const LEASE_MS: u64 = 5_000;
+/// Of a leader in etcd.
+pub(super) const LEADER_LEASE_MS: u64 = 3_000;
+/// A tick decided later is late.
+pub(super) const CRON_LATE_MS: u64 = 3_000;
+
+pub(super) fn settings() -> Settings {
+    Settings {
+        agent_lease_ms: LEASE_MS,
+        heartbeat_interval_ms: HEARTBEAT_MS,
+        down_after_ms: 15_000,
+        assigned_timeout_ms: 20_000,
+        resend_interval_ms: 4_000,
+        reconcile_interval_ms: 30_000,
+        // Shorter than the calm at the end, within which everything must run.
+        avoid_ms: 5_000,
+        max_avoid_ms: 10_000,
+        cron_late_ms: CRON_LATE_MS,
+        ..Settings::default()
+    }
+}
