@@ -82,7 +82,12 @@ fn cron(cron: &mut CronPolicy, errors: &mut Errors) {
         let message = format!("{fields} fields instead of five: minute hour day month weekday");
         errors.at("cron.schedule", message);
     }
-    cron.schedule = schedule.to_string();
+    // As Aurora's files have them: a comma at a list's end.
+    let fields = schedule.split_whitespace().map(|field| field.trim_end_matches(','));
+    cron.schedule = match schedule {
+        "@midnight" => "@daily".to_string(),
+        _ => fields.collect::<Vec<_>>().join(" "),
+    };
     if cron.time_zone.is_empty() {
         cron.time_zone = TIME_ZONE.to_string();
     }

@@ -258,7 +258,49 @@ impl Schedule {
     /// The first tick strictly after `after`; None when it never fires again.
     pub fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
         let after = jiff::Timestamp::from_millisecond(after.0).ok()?.to_zoned(self.zone.clone());
-        let next = self.cron.find_next_occurrence(&after, false).ok()?;
-        Some(Timestamp(next.timestamp().as_millisecond()))
+        let mut next = self.cron.find_next_occurrence(&after, false).ok();
+        // Lists and ranges of times in the hour that a clock is put forward or back in need a second look.
+        let shift = self.zone.following(after.timestamp()).next().map(|shift| shift.timestamp());
+        if let Some(shift) = shift.filter(|shift| next.as_ref().is_none_or(|next| *shift <= next.timestamp()))
+            && self.falls_into_gap(&after)
+        {
+            return Some(Timestamp(shift.as_millisecond()));
+        }
+        while let Some(at) = next.as_ref().filter(|at| self.is_fixed() && is_second_time(at)) {
+            next = self.cron.find_next_occurrence(at, false).ok();
+        }
+        Some(Timestamp(next?.timestamp().as_millisecond()))
+    }
+
+    /// The fields that say when in a day: minute and hour, seconds before them where the parser takes such.
+    fn times(&self) -> Vec<&str> {
+        let fields: Vec<&str> = self.cron.pattern.as_str().split_whitespace().collect();
+        fields.len().checked_sub(3).map_or_else(Vec::new, |times| fields[..times].to_vec())
+    }
+
+    /// Whether it names times of day; stars, steps and ranges are intervals, which go on in real time.
+    fn is_fixed(&self) -> bool {
+        let times = self.times();
+        !times.is_empty() && !times.iter().any(|field| field.contains(['*', '/', '-']))
+    }
+
+    /// Whether the next time on the clock's face does not exist. What fires in every hour goes on in real time.
+    fn falls_into_gap(&self, after: &jiff::Zoned) -> bool {
+        let every_hour = self.times().last().is_none_or(|hour| *hour == "*");
+        let face = after.datetime().to_zoned(jiff::tz::TimeZone::UTC).ok();
+        let next = face.and_then(|face| self.cron.find_next_occurrence(&face, false).ok());
+        let is_gap = |next: jiff::Zoned| {
+            let place = self.zone.to_ambiguous_zoned(next.datetime());
+            matches!(place.offset(), jiff::tz::AmbiguousOffset::Gap { .. })
+        };
+        !every_hour && next.is_some_and(is_gap)
+    }
+}
+
+/// Whether the clock showed this time before.
+fn is_second_time(at: &jiff::Zoned) -> bool {
+    match at.time_zone().to_ambiguous_zoned(at.datetime()).offset() {
+        jiff::tz::AmbiguousOffset::Fold { after, .. } => at.offset() == after,
+        _ => false,
     }
 }

@@ -23,14 +23,18 @@ pub fn parse_schedule(expression: &str, zone: &str) -> Result<Schedule, Schedule
             return Err(wrong(format!("it has {fields} fields; {hint}")));
         }
     }
-    // Aurora's job files have them.
-    let trimmed = trimmed.split_whitespace().map(|field| field.trim_end_matches(',')).collect::<Vec<_>>().join(" ");
+    if trimmed.split_whitespace().any(|field| field.starts_with(',') || field.ends_with(',') || field.contains(",,")) {
+        return Err(wrong("a list has an empty place".to_string()));
+    }
     let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
-    let cron = parser.parse(&trimmed).map_err(|error| wrong(error.to_string()))?;
+    let cron = parser.parse(trimmed).map_err(|error| wrong(error.to_string()))?;
     let zone_name = if zone.is_empty() { "UTC" } else { zone };
     let zone = jiff::tz::TimeZone::get(zone_name).map_err(|_| ScheduleError::Zone { zone: zone_name.into() })?;
     Ok(Schedule::new(cron, zone))
 }
+
+#[cfg(test)]
+mod vectors;
 
 #[cfg(test)]
 mod tests {
@@ -62,6 +66,24 @@ mod tests {
         assert_eq!(autumn, at("2026-10-25T00:30:00Z"));
         let schedule = parse_schedule("30 2 * * *", "Europe/Berlin").unwrap();
         assert_eq!(schedule.next_after(autumn), Some(at("2026-10-26T01:30:00Z")));
+    }
+
+    #[test]
+    fn lists_of_times_run_once_after_a_gap_and_once_in_a_doubled_hour() {
+        let ticks = |expression: &str, from: &str, count: usize| -> Vec<String> {
+            let schedule = parse_schedule(expression, "Europe/Berlin").unwrap();
+            let mut at = at(from);
+            let mut next = || {
+                at = schedule.next_after(at).unwrap();
+                jiff::Timestamp::from_millisecond(at.0).unwrap().strftime("%d %H:%M").to_string()
+            };
+            (0..count).map(|_| next()).collect()
+        };
+        // In UTC: the gap ends at 01:00 on the 29th; 02:00 to 03:00 are doubled from 00:00 and 01:00 on the 25th.
+        assert_eq!(ticks("0,30 2 * * *", "2026-03-28T12:00:00Z", 2), ["29 01:00", "30 00:00"]);
+        assert_eq!(ticks("15 * * * *", "2026-03-29T00:00:00Z", 3), ["29 00:15", "29 01:15", "29 02:15"]);
+        assert_eq!(ticks("0,30 2 * * *", "2026-10-24T12:00:00Z", 3), ["25 00:00", "25 00:30", "26 01:00"]);
+        assert_eq!(ticks("*/30 * * * *", "2026-10-24T23:50:00Z", 4), ["25 00:00", "25 00:30", "25 01:00", "25 01:30"]);
     }
 
     #[test]
