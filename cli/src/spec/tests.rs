@@ -153,9 +153,9 @@ web.yaml:16:14: processes[1].run[1]: is a list; a single value belongs here
 web.yaml:17:20: restart.backoff: `0s` must be above zero; leave it out for the default
 web.yaml:18:1: colour: unknown field `colour`; there are: job, kind, instances, tier, priority, user, resources, ports, \
                     env, labels, constraints, affinities, spread, dedicated, run, processes, restart, cron, partition, \
-                    grace_period, finalization_wait, health, lifecycle, logs, max_pids, max_failed_processes, \
-                    max_concurrency, max_run_time, disruption_budget, at_most_one, isolation, root_fs, after, \
-                    max_running, gang, deadline, parameters";
+                    grace_period, finalization_wait, artifacts, health, lifecycle, logs, max_pids, \
+                    max_failed_processes, max_concurrency, max_run_time, disruption_budget, at_most_one, isolation, \
+                    root_fs, after, max_running, gang, deadline, parameters, update, sla";
     assert_eq!(error(text), expected);
 }
 

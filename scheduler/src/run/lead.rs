@@ -11,7 +11,7 @@ use super::hands::Doer;
 use crate::api::Replies;
 use crate::coordinator::Coordinators;
 use crate::drive::Follower;
-use crate::drive::{DriveError, Gauges, Inbox, Inboxes, Journal, LiveView, Pulse, Role, Runner, SystemClock};
+use crate::drive::{Clock, DriveError, Gauges, Inbox, Inboxes, Journal, LiveView, Pulse, Role, Runner};
 use crate::link::{Dispatcher, LinkSettings, Links};
 use crate::model::State;
 

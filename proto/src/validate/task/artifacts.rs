@@ -17,7 +17,7 @@ pub(super) fn check(artifacts: &mut [Artifact], errors: &mut Errors) {
     }
     for (i, artifact) in artifacts.iter_mut().enumerate() {
         let path = format!("task.artifacts[{i}]");
-        uri(&format!("{path}.uri"), &artifact.uri, errors);
+        let is_address = uri(&format!("{path}.uri"), &artifact.uri, errors);
         artifact.sha256 = artifact.sha256.to_ascii_lowercase();
         let digits = artifact.sha256.len() == 64 && artifact.sha256.bytes().all(|byte| byte.is_ascii_hexdigit());
         if !digits {
@@ -26,7 +26,10 @@ pub(super) fn check(artifacts: &mut [Artifact], errors: &mut Errors) {
         if artifact.destination.is_empty() && !artifact.extract {
             artifact.destination = last_part(&artifact.uri).to_string();
         }
-        destination(&format!("{path}.destination"), &artifact.destination, artifact.extract, errors);
+        // An address that is none names no file either; once is enough.
+        if is_address || !artifact.destination.is_empty() {
+            destination(&format!("{path}.destination"), &artifact.destination, artifact.extract, errors);
+        }
         if artifact.mode == 0 {
             artifact.mode = MODE;
         }
@@ -37,13 +40,18 @@ pub(super) fn check(artifacts: &mut [Artifact], errors: &mut Errors) {
     }
 }
 
-fn uri(path: &str, uri: &str, errors: &mut Errors) {
+/// Whether it is an address.
+fn uri(path: &str, uri: &str, errors: &mut Errors) -> bool {
     let known = ["http://", "https://", "file:///"].iter().find_map(|scheme| uri.strip_prefix(scheme));
-    match known {
-        Some(rest) if !rest.is_empty() && uri.len() <= MAX_URI_BYTES && uri.bytes().all(|b| b.is_ascii_graphic()) => {}
-        Some(_) => errors.at(path, format!("{} is no address of a file", text::shown(uri))),
-        None => errors.at(path, format!("{} begins with none of http://, https://, file:///", text::shown(uri))),
-    }
+    let message = match known {
+        Some(rest) if !rest.is_empty() && uri.len() <= MAX_URI_BYTES && uri.bytes().all(|b| b.is_ascii_graphic()) => {
+            return true;
+        }
+        Some(_) => format!("{} is no address of a file", text::shown(uri)),
+        None => format!("{} begins with none of http://, https://, file:///", text::shown(uri)),
+    };
+    errors.at(path, message);
+    false
 }
 
 /// The file's name in an address, without query.

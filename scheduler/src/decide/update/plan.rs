@@ -82,8 +82,12 @@ fn room(update: &Update, busy: usize) -> (Room, u32) {
         UpdateStrategy::Canary if update.is_back() => (queue(largest.max(policy.canaries)), group),
         _ if update.is_back() => (queue(largest), group),
         UpdateStrategy::Canary => match group {
-            0 => (Room::For(policy.canaries as usize), 1),
-            1 if busy > 0 || update.advanced.len() < policy.canaries as usize => (Room::For(0), 1),
+            0 => (Room::For(most(policy.canaries)), 1),
+            1 if update.advanced.len() < policy.canaries as usize => {
+                let left = policy.canaries as usize - update.advanced.len();
+                (Room::For(left.min(most(u32::MAX).saturating_sub(busy))), 1)
+            }
+            1 if busy > 0 => (Room::For(0), 1),
             1 if policy.manual_promotion && !update.promoted => (Room::Promotion, 1),
             _ => (queue(first), 2),
         },

@@ -103,7 +103,7 @@ async fn a_second_scheduler_on_the_directory_or_the_port_is_refused() {
     let taken = crate::run::Config { listen: cluster.address, ..config(other.path()) };
     let error = start(taken).await.err().unwrap();
     let expected =
-        format!("listening on {}; is another scheduler running there? Give another --listen", cluster.address);
+        format!("listening on {}; is another scheduler running there? Give another address", cluster.address);
     assert_eq!(error.to_string(), expected);
     cluster.stop().await;
 }
