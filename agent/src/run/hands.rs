@@ -124,6 +124,7 @@ impl Edges {
 
     /// Starts and watches in one: the child belongs to whoever collects its exit.
     fn spawn(&mut self, task: TaskId) {
+        self.shared.board.began(task);
         let commands = self.watcher(task);
         let (shared, events) = (self.shared.clone(), self.events.clone());
         tokio::spawn(async move {
@@ -148,6 +149,7 @@ impl Edges {
     }
 
     fn attach(&mut self, task: TaskId, heard: u64) {
+        self.shared.board.began(task);
         let commands = self.watcher(task);
         let dir = self.shared.tasks.dir(task);
         tokio::spawn(executors::watch(Watched { dir, heard, child: None }, commands, self.events.clone()));
@@ -198,14 +200,8 @@ impl Hands for Edges {
                 self.fetches.begin(&self.shared, &self.events, wish);
             }
             Effect::StopFetch { task } => self.fetches.stop(task),
-            Effect::Spawn { task } => {
-                self.shared.board.began(task);
-                self.spawn(task);
-            }
-            Effect::Attach { task, heard } => {
-                self.shared.board.began(task);
-                self.attach(task, heard);
-            }
+            Effect::Spawn { task } => self.spawn(task),
+            Effect::Attach { task, heard } => self.attach(task, heard),
             Effect::TellKill { task, reason, grace_period_ms } => {
                 self.tell_executor(task, Command::Kill { reason, grace_period_ms })
             }

@@ -165,12 +165,7 @@ pub async fn start(config: Config) -> Result<Scheduler, RunError> {
         role: signs.role.subscribe(),
         trouble: signs.trouble.subscribe(),
         logs: Arc::new(logs::AgentLogs { links: links.clone(), tunnels: tunnels.clone() }),
-        facts: Arc::new(ServerFacts {
-            address: advertised.clone(),
-            journal: home.name(),
-            settings: config.settings.clone(),
-            place: config.pulse.place.clone(),
-        }),
+        facts: Arc::new(facts(&config, &advertised, home.name())),
     };
     let left = Arc::<Notify>::default();
     let inspections = Arc::<Inspections>::default();
@@ -210,6 +205,11 @@ pub async fn start(config: Config) -> Result<Scheduler, RunError> {
     let (stop_server, server) = serve(listener, client, admin, agents);
     tracing::info!(%address, journal, index, jobs, tasks, "dawn scheduler is ready on {address}");
     Ok(Scheduler { address, links, replies, stop_pulse, stop_server, pulse, server, snapshots, metrics, left })
+}
+
+fn facts(config: &Config, address: &str, journal: &'static str) -> ServerFacts {
+    let (settings, place) = (config.settings.clone(), config.pulse.place.clone());
+    ServerFacts { address: address.to_string(), journal, settings, place }
 }
 
 async fn serve_metrics(

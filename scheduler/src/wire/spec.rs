@@ -9,9 +9,8 @@ use prost::Message;
 
 use super::parse_schedule;
 use super::policy::{sla_policy, update_policy};
-use crate::decide::place::whole_regex;
 use crate::model::{Affinity, Constraint, CronPolicy, Dependency, FlowSpec, JobSpec, Near, PortDemand};
-use crate::model::{RestartPolicy, Rule, Spread};
+use crate::model::{RestartPolicy, Rule, Spread, whole_regex};
 
 /// Checks a spec from outside, fills in defaults, and parses it.
 ///

@@ -58,7 +58,11 @@ fn an_agent_killed_at_every_step_of_a_launch_runs_each_task_once() {
         strike(&cluster, step, || count(&cluster, step) > before || step.is_empty());
         all_end(&cluster, &job, TaskState::Finished);
         for task in cluster.api.tasks(&job).expect("tasks") {
-            let said = cluster.log(&task, "main", false);
+            // The agent may just be coming back.
+            let said = cluster.eventually("its log", Patience::STEP, || {
+                cluster.api.log(task.id, "main", false).map_err(|status| status.to_string())
+            });
+            let said = String::from_utf8_lossy(&said).into_owned();
             let runs = said.matches("ran").count();
             assert!(runs <= 1 && (task.state() != TaskState::Finished || runs == 1), "{step:?}: {task:?} {said:?}");
         }

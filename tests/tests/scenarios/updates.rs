@@ -12,9 +12,12 @@ const NAME: &str = "nobody/test/web";
 /// Three instances whose processes say which version they are of; that of "bad" end at once.
 fn file(cluster: &Cluster, version: &str) -> String {
     let run = if version == "bad" { "exit 7" } else { "exec sleep 100000" };
+    let mark = cluster.mark(&NAME.parse().expect("a key"));
+    let (name, value) = mark.split_once('=').expect("an entry");
+    let mark = format!("{name}: {value:?}");
     let text = format!(
         "job: {NAME}\nkind: service\nuser: nobody\ninstances: 3\nresources: {{ cpu: 0.1, memory: 32MiB, disk: 16MiB }}\n\
-         grace_period: 1s\nenv: {{ VERSION: {version} }}\nrun: {run}\nupdate: {{ watch: 1s, groups: 2 }}\n"
+         grace_period: 1s\nenv: {{ VERSION: {version}, {mark} }}\nrun: {run}\nupdate: {{ watch: 1s, groups: 2 }}\n"
     );
     let path: PathBuf = cluster.folder().join(format!("{version}.yaml"));
     std::fs::write(&path, text).expect("it can be written");

@@ -48,7 +48,7 @@ use work::Works;
 
 pub use explain::{Explained, QuotaVeto, could_ever_fit, explain};
 pub use pinned::matches;
-pub use rule::{RegexError, TextRule, whole_regex};
+pub use rule::TextRule;
 pub use settings::PlaceSettings;
 pub use veto::{Nearest, Veto, VetoKind};
 

@@ -1,7 +1,7 @@
 //! Follows the state: every mutation, and links that come and go.
 
 use dawn_proto::v1::{NodeState, Reason};
-use dawn_proto::{TaskId, TaskState};
+use dawn_proto::{TaskId, TaskState, Timestamp};
 
 use crate::model::{Agent, AgentNo, Mutation, Place, RestoreMutation, State, Status, Task, UpkeepMutation};
 
@@ -46,17 +46,7 @@ impl Placer {
                     self.task_moved(state, task, *to);
                 }
             }
-            Mutation::Nominated { task, agent, until } => {
-                if !self.is_ahead(Ahead::Nominated(*task))
-                    && let Some(task) = state.tasks.get(task)
-                    && self.is_known(*agent)
-                {
-                    let work = self.work_of(state, task);
-                    self.claim(task.id, work, slot_of(*agent), *until);
-                    // There may be room already.
-                    self.claimed_slots.insert(agent.0);
-                }
-            }
+            Mutation::Nominated { task, agent, until } => self.nominated(state, *task, *agent, *until),
             Mutation::AgentSeen { agent, .. } => self.agent_changed(state, *agent),
             Mutation::AgentMoved { agent, to } => {
                 let (on, off) = if *to == NodeState::Up { (UP, 0) } else { (0, UP) };
@@ -96,6 +86,18 @@ impl Placer {
             | Mutation::Restore(_)
             | Mutation::Ticked { .. }
             | Mutation::Flow(_) => {}
+        }
+    }
+
+    fn nominated(&mut self, state: &State, task: TaskId, agent: AgentNo, until: Timestamp) {
+        if !self.is_ahead(Ahead::Nominated(task))
+            && let Some(task) = state.tasks.get(&task)
+            && self.is_known(agent)
+        {
+            let work = self.work_of(state, task);
+            self.claim(task.id, work, slot_of(agent), until);
+            // There may be room already.
+            self.claimed_slots.insert(agent.0);
         }
     }
 

@@ -18,7 +18,7 @@ use super::work::Work;
 use super::{Placer, Step};
 
 /// Agents planned in detail for one turn, beyond two for each task: those that lack least.
-const PLANNED_AGENTS: usize = 128;
+const PLANNED_AGENTS: usize = 64;
 /// Tasks of the same role looked at for one turn.
 const LOOKED_AT: usize = 2_000;
 

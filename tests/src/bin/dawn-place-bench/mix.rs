@@ -188,7 +188,7 @@ pub fn run(agents: u32, live: u32) {
     mix.submit_to(85);
     show("80-85 %", &mix.cluster.place(BUDGET));
     show("churn at 85 %", &mix.churn(10, live as usize / 100));
-    show("the same, a job at a time", &mix.one_by_one(2000));
+    show("the same, a job at a time", &mix.one_by_one(agents as usize / 25));
     mix.submit_to(90);
     show("85-90 %", &mix.cluster.place(BUDGET));
     mix.submit_to(103);
