@@ -225,7 +225,7 @@ unsafe fn give_up(layout: &Layout<'_>) -> Option<Step> {
 ///
 /// # Safety
 /// Only in the child.
-unsafe fn drop_capabilities() -> bool {
+pub unsafe fn drop_capabilities() -> bool {
     // SAFETY: plain system calls.
     unsafe {
         libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
@@ -238,7 +238,7 @@ unsafe fn drop_capabilities() -> bool {
 
 /// # Safety
 /// Only in the child, after it can gain no privileges any more.
-unsafe fn set_filter(filter: &[sock_filter]) -> bool {
+pub unsafe fn set_filter(filter: &[sock_filter]) -> bool {
     // SAFETY: the kernel reads the program, which has the form of its own type, and keeps a copy.
     unsafe {
         let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut().cast() };

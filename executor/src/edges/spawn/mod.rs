@@ -1,6 +1,7 @@
 //! Starts one program: everything is looked up and laid out here, so that the child (child.rs) only makes system calls.
 
 mod child;
+mod confine;
 mod limits;
 mod mounts;
 mod ports;
@@ -22,7 +23,7 @@ use seccompiler::sock_filter;
 
 pub use space::Space;
 
-use crate::model::{Command, Namespaces, Setting};
+use crate::model::{Command, Isolation, Namespaces, Setting};
 
 /// Why a program was not started; the text is the user's.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +103,11 @@ impl Walls {
                 (Namespaces::Required, _) => self.space = Some(Space::make(setting)?),
             }
         }
+        self.lay_down(isolation)
+    }
+
+    /// The rules that each process takes on.
+    fn lay_down(&mut self, isolation: &Isolation) -> Result<(), SpawnError> {
         if self.filter.is_none() {
             self.filter = Some(if isolation.seccomp { seccomp::program() } else { Vec::new() });
         }
@@ -152,8 +158,7 @@ pub fn spawn(program: &Program, setting: &Setting, walls: &mut Walls, output: bo
         sandbox: text(setting.sandbox.as_os_str().as_bytes())?,
         enter: walls.space.as_ref().map(Space::entry),
         limits: walls.limits.clone(),
-        // Any other user has none, and can gain none.
-        drop_capabilities: euid == 0 && setting.uid == 0 && !setting.isolation.keep_capabilities,
+        drop_capabilities: confine::drops_capabilities(setting),
         ports: walls.ports.as_ref().map(AsRawFd::as_raw_fd),
         filter: walls.filter.as_deref().unwrap_or_default(),
         // Somebody other than root can only stay who they are.

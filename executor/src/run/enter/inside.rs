@@ -15,6 +15,7 @@ use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal};
 use nix::unistd::{ForkResult, Pid, fork, pipe2};
 
 use super::Entry;
+use crate::edges::spawn::Walls;
 use crate::model::Setting;
 use crate::run::Failure;
 
@@ -31,6 +32,7 @@ const SPACES: [(&str, CloneFlags); 6] = [
 /// Starts the command; it runs when this returns.
 pub fn start(entry: &Entry, setting: &Setting) -> Result<Pid, Failure> {
     let joins = open_groups(entry, setting)?;
+    let walls = Walls::rules(setting).map_err(|error| error.to_string())?;
     let spaces =
         SPACES.iter().filter_map(|(name, kind)| Some((different(entry.pid, name)?, *kind))).collect::<Vec<_>>();
     let pids = different(entry.pid, "pid");
@@ -52,7 +54,7 @@ pub fn start(entry: &Entry, setting: &Setting) -> Result<Pid, Failure> {
             Err(why.into())
         }
         ForkResult::Child => {
-            let Err(why) = become_it(entry, setting, &joins, &spaces);
+            let Err(why) = become_it(entry, setting, &walls, &joins, &spaces);
             let _ = (&tell).write_all(why.as_bytes());
             // SAFETY: ends the child without running anything of its parent's.
             unsafe { libc::_exit(127) }
@@ -83,6 +85,7 @@ fn different(pid: i32, name: &str) -> Option<File> {
 fn become_it(
     entry: &Entry,
     setting: &Setting,
+    walls: &Walls,
     joins: &[File],
     spaces: &[(File, CloneFlags)],
 ) -> Result<Infallible, String> {
@@ -106,6 +109,7 @@ fn become_it(
     let home = setting.env.get("HOME").map(Path::new);
     let moved = nix::unistd::chdir(&setting.sandbox).or_else(|error| home.map_or(Err(error), nix::unistd::chdir));
     moved.map_err(os("entering the sandbox"))?;
+    walls.give_up(setting).map_err(step("taking on the task's limits"))?;
     become_user(setting).map_err(os("becoming the task's user"))?;
     nix::sys::prctl::set_no_new_privs().map_err(os("no_new_privs"))?;
     // After the user, whose change takes it away: nothing lives on without this process's parent.
@@ -115,6 +119,7 @@ fn become_it(
         unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) }.map_err(os("signals"))?;
     }
     nix::sys::signal::sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).map_err(os("signals"))?;
+    walls.close().map_err(step("keeping to the task's rules"))?;
     run(entry, setting)
 }
 

@@ -69,7 +69,12 @@ pub(super) struct Sought {
 
 impl Sought {
     pub fn of(need: &Amounts) -> Sought {
-        Sought { level: Level::of(need), need: rough(need) }
+        let mut least = rough(need);
+        for (least, need) in least.iter_mut().zip([need[CPU], need[MEMORY]]) {
+            // What is not asked for may be overdrawn.
+            *least = if need == 0 { -1 } else { *least };
+        }
+        Sought { level: Level::of(need), need: least }
     }
 }
 

@@ -118,15 +118,13 @@ impl Placer {
         }
     }
 
-    /// Wakes all whom one of the slots could hold as far as the most that any of them has free, and all whose rules count
-    /// neighbours: a change here may open a slot beside it. Those over their quota sleep on.
+    /// Wakes all whom one of the slots could hold as far as the most that any of them has free; those over their quota
+    /// sleep on.
     fn wake_for_room(&mut self, dirty: &[u32]) {
         let open = dirty.iter().map(|slot| &self.slots[*slot as usize]).filter(|row| row.is_open());
         let most = open.fold([0; 4], |most: Amounts, row| std::array::from_fn(|at| most[at].max(row.free[at])));
         let waiting = self.sleepers.by_level.iter().filter(|(_, shape, work)| {
-            let work = self.works.get(*work);
-            let could = suffices(&most, &self.shapes.all[*shape as usize].need) || !work.rules.is_empty();
-            could && !work.over_quota
+            suffices(&most, &self.shapes.all[*shape as usize].need) && !self.works.get(*work).over_quota
         });
         let waiting: Vec<(u32, u32)> = waiting.map(|(_, shape, work)| (*shape, *work)).collect();
         for (shape, work) in waiting {

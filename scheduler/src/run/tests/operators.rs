@@ -99,8 +99,15 @@ async fn a_restored_scheduler_asks_for_what_it_lost_and_takes_it_in() {
     let status = cluster.until_states(&[TaskState::Running]).await;
     assert_eq!((status.tasks[0].id, status.summary.unwrap().instances), (launch.task_id, 1));
     assert!(orders.iter().all(|order| matches!(order, Down::Ack(_))), "{orders:?}");
-    let kinds = entries(&cluster, 0, 0).await;
-    assert_eq!(kinds.iter().filter(|entry| entry.job == "www/test/web").count(), 3, "{kinds:#?}");
+    // Its spec and task are taken in, and with the next tick it is settled.
+    let of_job = |entries: &[v1::JournalEntry]| entries.iter().filter(|entry| entry.job == "www/test/web").count();
+    let mut kinds = entries(&cluster, 0, 0).await;
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while of_job(&kinds) < 3 && std::time::Instant::now() < deadline {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await; // poll
+        kinds = entries(&cluster, 0, 0).await;
+    }
+    assert_eq!(of_job(&kinds), 3, "{kinds:#?}");
     cluster.stop().await;
 }
 

@@ -55,7 +55,9 @@ fn check(stage: &Stage, update: &Update, first: u32, before: &BTreeMap<u32, Spec
         (life.0, life.1) = (life.0 + 1, life.1 || task.state() == TaskState::Running);
     }
     let twice = lives.values().filter(|(tasks, _)| *tasks > 1).count();
-    let surge = update.policy.surge as usize;
+    // A blue/green update has all of the new beside all of the old, whatever its surge.
+    let is_blue_green = update.policy.strategy == UpdateStrategy::BlueGreen;
+    let surge = if is_blue_green { update.instances.len() } else { update.policy.surge as usize };
     assert!(twice <= surge, "{twice} instances live twice, {surge} may\n{}", stage.log.join("\n"));
     assert!(lives.values().all(|(tasks, _)| *tasks <= 2), "{lives:?}\n{}", stage.log.join("\n"));
     let busy = |at: u32| update.is_in_progress(at) || update.gave_up.contains(at);
