@@ -53,6 +53,9 @@ pub enum Home {
     Etcd,
 }
 
+/// Longest that followers may take to learn of the last batch.
+const LINGER_MS: u64 = 5_000;
+
 /// What one run consists of; equal scenarios run equally.
 #[derive(Clone, Debug)]
 pub struct Scenario {
@@ -273,7 +276,8 @@ impl World {
         self.tick_etcd();
         let end = self.scenario.busy_ms + self.scenario.calm_ms;
         while let Some((at_ms, happening)) = self.agenda.next() {
-            if at_ms > end {
+            // What was committed last may still be on its way to who follows.
+            if at_ms > end && (self.all_have_the_truth() || at_ms > end + LINGER_MS) {
                 break;
             }
             self.now_ms = at_ms;

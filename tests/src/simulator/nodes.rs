@@ -143,6 +143,12 @@ impl World {
         Ok(())
     }
 
+    /// Whether every scheduler has applied all that is durable.
+    pub(super) fn all_have_the_truth(&self) -> bool {
+        let has = |process: &Process| process.follower.read(|state| state.index == self.truth.index);
+        self.nodes.iter().all(|node| node.process.as_ref().is_some_and(has))
+    }
+
     /// S11: what a replay gives is what lived.
     pub(super) fn same_as_truth(&self, node: usize, state: &State) -> Result<(), String> {
         if state.index != self.truth.index || wire::digest(state) != wire::digest(&self.truth) {

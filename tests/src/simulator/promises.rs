@@ -100,9 +100,7 @@ fn committed(state: &State, agent: AgentNo) -> Result<(), String> {
         let task = &state.tasks[id];
         let job = &state.spec_of(task).job;
         sum.add(&job.demand);
-        let given = task.status.place().map(|place| &place.ports[..]).unwrap_or_default();
-        // Devices are named behind the ports.
-        let (own, shares) = given.split_at(job.ports.len().min(given.len()));
+        let Some((own, shares)) = task.status.place().map(|place| place.numbers(job.ports.len())) else { continue };
         if let Some(port) = own.iter().find(|port| !ports.insert(**port)) {
             return Err(format!("S5: port {port} of {agent} is given twice"));
         }

@@ -139,8 +139,11 @@ fn a_file_written_for_aurora_runs_as_it_is() {
     let file = example("later/hello.aurora");
     cluster.dawn(&["config", "fmt", "--check", &file]).succeeded();
     cluster.dawn(&["--timeout", "60s", "job", "run", &file, "--bind", "profile.greeting=Hi"]).succeeded();
-    for task in cluster.running(&key("nobody/demo/hello"), 2) {
+    for instance in 0..2 {
         cluster.eventually("the page is served", Patience::STEP, || {
+            // Asked each time: where its port was taken by somebody else, it starts again with another one.
+            let tasks = cluster.running(&key("nobody/demo/hello"), 2);
+            let task = tasks.iter().find(|task| task.instance == instance).ok_or("it is not there")?;
             let port = u16::try_from(task.ports[0].port).expect("a port");
             let mut page = String::new();
             let mut stream = TcpStream::connect(("127.0.0.1", port)).map_err(|error| error.to_string())?;
