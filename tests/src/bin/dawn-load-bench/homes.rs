@@ -19,6 +19,8 @@ pub struct Etcd {
 impl Etcd {
     /// Starts so many members and waits until they answer. To be called on the main thread: they die with it.
     pub async fn start(count: u16, folder: &Path, lease_ms: u64) -> anyhow::Result<Etcd> {
+        let version = std::process::Command::new("etcd").arg("--version").output();
+        version.context("running etcd; install it (apt-get install etcd-server)")?;
         let ports = PortBlock::reserve();
         let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let port = |at: u16| ports.first() + at;

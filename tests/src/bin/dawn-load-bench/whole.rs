@@ -20,8 +20,8 @@ use crate::mix::{Mix, job};
 use crate::options::Options;
 use crate::process;
 
-/// Clients that submit at the same time.
-const CLIENTS: usize = 4;
+/// Clients that submit at the same time: their waiting must not be what is measured.
+const CLIENTS: usize = 64;
 /// Agents that fall silent.
 const SILENT: u64 = 20;
 
