@@ -39,14 +39,15 @@ async fn a_journal_that_a_newer_version_wrote_is_refused_with_both_versions() {
     journal.append(batch(1, leadership.epoch)).await.unwrap();
     let mut tail = Tail::new(store.clone(), load(&store).await.unwrap());
     let mut kv = store.client.kv_client();
-    // One that is loaded, and one that a follower comes to.
-    for index in [1, 2] {
+    // One that a follower comes to, then one that is loaded.
+    for index in [2, 1] {
         let mut newer = pack_batches(&[batch(index, leadership.epoch)]);
         newer[4] = 9;
         kv.put(store.keys.segment(index), newer, None).await.unwrap();
-    }
-    for (index, error) in [(1, load(&store).await.err().unwrap()), (2, tail.to_end().await.err().unwrap())] {
-        let error = error.to_string();
+        let error = match index {
+            2 => tail.to_end().await.err().unwrap().to_string(),
+            _ => load(&store).await.err().unwrap().to_string(),
+        };
         assert!(error.contains(&store.keys.segment(index)), "{error}");
         assert!(error.contains("format 9") && error.contains("up to 1"), "{error}");
     }

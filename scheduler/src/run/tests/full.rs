@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dawn_proto::v1;
-use etcd_client::{AlarmAction, AlarmType, CompactionOptions, DeleteOptions};
+use etcd_client::{AlarmAction, AlarmOptions, AlarmType, CompactionOptions, DeleteOptions};
 use tonic::Code;
 
 use super::standby::cluster;
@@ -47,7 +47,13 @@ async fn a_full_etcd_is_named_to_clients_and_writes_go_on_after_room_was_made() 
     let mut client = store.client.clone();
     client.compact(revision, Some(CompactionOptions::new().with_physical())).await.unwrap();
     client.defragment().await.unwrap();
-    client.alarm(AlarmAction::Deactivate, AlarmType::Nospace, None).await.unwrap();
+    // As `etcdctl alarm disarm` does: each by its member.
+    let raised = client.alarm(AlarmAction::Get, AlarmType::Nospace, None).await.unwrap();
+    for alarm in raised.alarms() {
+        let mut of = AlarmOptions::new();
+        of.with_member(alarm.member_id());
+        client.alarm(AlarmAction::Deactivate, AlarmType::Nospace, Some(of)).await.unwrap();
+    }
     let first = tokio::time::timeout(DEADLINE + Duration::from_secs(20), first).await.unwrap().unwrap();
     match first {
         Ok(done) => assert_eq!(done.into_inner().version, 1, "the one that waited is done"),
