@@ -38,24 +38,20 @@ async fn a_journal_that_a_newer_version_wrote_is_refused_with_both_versions() {
     let (leadership, mut journal) = lead(&etcd.config, &store).await;
     journal.append(batch(1, leadership.epoch)).await.unwrap();
     let mut tail = Tail::new(store.clone(), load(&store).await.unwrap());
+    let mut newer = pack_batches(&[batch(2, leadership.epoch)]);
+    newer[4] = 9;
     let mut kv = store.client.kv_client();
-    // One that a follower comes to, then one that is loaded.
-    for index in [2, 1] {
-        let mut newer = pack_batches(&[batch(index, leadership.epoch)]);
-        newer[4] = 9;
-        kv.put(store.keys.segment(index), newer, None).await.unwrap();
-        let error = match index {
-            2 => tail.to_end().await.err().unwrap().to_string(),
-            _ => load(&store).await.err().unwrap().to_string(),
-        };
-        assert!(error.contains(&store.keys.segment(index)), "{error}");
+    kv.put(store.keys.segment(2), newer, None).await.unwrap();
+    for error in [load(&store).await.err().unwrap(), tail.to_end().await.err().unwrap()] {
+        let error = error.to_string();
+        assert!(error.contains(&store.keys.segment(2)), "{error}");
         assert!(error.contains("format 9") && error.contains("up to 1"), "{error}");
     }
     // A record that this version does not know, in a format that it does.
-    let unknown = [0x12, 0x00];
-    let wire = [&[8, 1, 0x22, unknown.len() as u8][..], &unknown].concat();
+    let unknown = [0xc2, 0x3e, 0x00]; // field 1000, empty
+    let wire = [&[8, 2, 0x22, unknown.len() as u8][..], &unknown].concat();
     let body = [&[wire.len() as u8][..], &wire].concat();
-    kv.put(store.keys.segment(1), pack(&body), None).await.unwrap();
+    kv.put(store.keys.segment(2), pack(&body), None).await.unwrap();
     let error = load(&store).await.err().unwrap().to_string();
     assert!(error.contains("a newer one wrote it"), "{error}");
 }
