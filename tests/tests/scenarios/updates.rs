@@ -75,7 +75,8 @@ fn drained(cluster: &Cluster, web: &JobKey) {
     assert!(tasks.iter().all(|task| task.agent_id != node), "{tasks:?}");
     let list = cluster.dawn(&["node", "list"]).succeeded();
     assert!(list.stdout.contains("UP, drained"), "{list:?}");
-    cluster.dawn(&["node", "uncordon", &node]).succeeded();
+    let host = nodes["nodes"][0]["hostname"].as_str().expect("a name");
+    cluster.dawn(&["node", "uncordon", host]).succeeded();
     cluster.eventually("it is in use", Patience::STEP, || {
         let list = cluster.dawn(&["node", "list"]);
         if list.stdout.contains("drained") { Err(list.stdout) } else { Ok(()) }

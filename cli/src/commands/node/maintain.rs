@@ -90,7 +90,25 @@ pub async fn maintain(args: Maintain, context: &mut Context) -> Result<Exit, Fai
     set(context, request, &said).await
 }
 
-async fn set(context: &mut Context, request: v1::SetMaintenanceRequest, said: &str) -> Result<Exit, Failure> {
+/// The ids of nodes named by id or host name. What is neither stays as it is: the scheduler says so.
+async fn ids(context: &mut Context, names: Vec<String>) -> Result<Vec<String>, Failure> {
+    let nodes = super::all(context).await?;
+    let id = |name: String| {
+        if nodes.iter().any(|node| node.agent_id == name) {
+            return Ok(name);
+        }
+        let mut named = nodes.iter().filter(|node| node.hostname == name);
+        match (named.next(), named.next()) {
+            (Some(node), None) => Ok(node.agent_id.clone()),
+            (Some(_), Some(_)) => Err(super::ambiguous(&name)),
+            (None, _) => Ok(name),
+        }
+    };
+    names.into_iter().map(id).collect()
+}
+
+async fn set(context: &mut Context, mut request: v1::SetMaintenanceRequest, said: &str) -> Result<Exit, Failure> {
+    request.agent_ids = ids(context, request.agent_ids).await?;
     let nodes = request.agent_ids.clone();
     let call = async |client: &mut Client, request| client.maintenance().set_maintenance(request).await;
     let done = context.scheduler.call(request, Repeat::Harmless, call).await?;
@@ -103,9 +121,9 @@ async fn set(context: &mut Context, request: v1::SetMaintenanceRequest, said: &s
 }
 
 pub async fn drain(args: Drain, context: &mut Context) -> Result<Exit, Failure> {
-    let nodes = args.nodes.clone();
+    let nodes = ids(context, args.nodes).await?;
     let request = v1::SetMaintenanceRequest {
-        agent_ids: args.nodes,
+        agent_ids: nodes.clone(),
         mode: MaintenanceMode::NodeDraining.into(),
         deadline_ms: Some(args.deadline.as_millis() as u64),
         author: author(),

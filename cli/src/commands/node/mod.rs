@@ -131,6 +131,11 @@ fn table(nodes: &[v1::Node], now_ms: i64) -> Table {
     table
 }
 
+fn ambiguous(name: &str) -> Failure {
+    let message = format!("several nodes are named {}; name one by its id", render::safe(name));
+    Failure::new(Exit::Usage, message).hint("see `dawn node list`")
+}
+
 async fn status(name: &str, context: &mut Context) -> Result<Exit, Failure> {
     let get = async |client: &mut Client, request| client.get_node(request).await;
     let request = |id: &str| v1::GetNodeRequest { agent_id: id.to_string() };
@@ -140,10 +145,7 @@ async fn status(name: &str, context: &mut Context) -> Result<Exit, Failure> {
             let mut named = nodes.iter().filter(|node| node.hostname == name);
             match (named.next(), named.next()) {
                 (Some(node), None) => context.scheduler.call(request(&node.agent_id), Repeat::Harmless, get).await?,
-                (Some(_), Some(_)) => {
-                    let message = format!("several nodes are named {}; name one by its id", render::safe(name));
-                    return Err(Failure::new(Exit::Usage, message).hint("see `dawn node list`"));
-                }
+                (Some(_), Some(_)) => return Err(ambiguous(name)),
                 (None, _) => return Err(failure),
             }
         }
