@@ -172,8 +172,9 @@ fn vbp(folder: &Path) {
 
 /// Bins of each instance; a text that is no instance is left out.
 fn vbp_all(text: &str) -> Vec<usize> {
-    let parsed =
-        text.split("END").map(|text| text.split_whitespace().map(str::parse::<u64>).collect::<Result<Vec<_>, _>>());
+    // Some sizes are -1, which ask for nothing.
+    let number = |word: &str| word.parse::<i64>().map(|number| number.max(0) as u64);
+    let parsed = text.split("END").map(|text| text.split_whitespace().map(number).collect::<Result<Vec<_>, _>>());
     parsed.filter_map(|numbers| vbp_instance(&mut numbers.ok()?.into_iter())).collect()
 }
 
