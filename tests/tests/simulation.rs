@@ -4,11 +4,10 @@ use dawn_tests::simulator::{Home, Planted, Scenario, Summary, replay, run};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-/// Seeds of every run, and how many besides that nobody has seen before.
-const SEEDS: std::ops::Range<u64> = 0..14;
-/// `DAWN_FRESH` adds so many seeds that nobody has seen: about one in twenty still shows an instance that lives twice, which
-/// is either Dawn's fault or the simulation's.
-const FRESH: u64 = 0;
+/// Seeds of every run: the first few, and those that have once shown a mistake.
+const SEEDS: [u64; 13] = [0, 1, 2, 3, 4, 5, 6, 7, 14, 252_891_867, 420_152_309, 488_261_798, 791_939_558];
+/// Seeds of every run that nobody has seen before; `DAWN_FRESH` is another number of them.
+const FRESH: u64 = 5;
 /// Within so many seeds each planted mistake is found.
 const PLANTED_SEEDS: u64 = 60;
 
@@ -32,7 +31,7 @@ fn the_promises_hold_under_faults() {
     let mut seeds: Vec<u64> = match (number("DAWN_SEED"), number("DAWN_SEEDS")) {
         (Some(seed), _) => vec![seed],
         (None, Some(count)) => (0..count).collect(),
-        (None, None) => SEEDS.collect(),
+        (None, None) => SEEDS.to_vec(),
     };
     if number("DAWN_SEED").is_none() && number("DAWN_SEEDS").is_none() {
         let mut chance = SmallRng::from_os_rng();

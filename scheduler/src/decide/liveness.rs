@@ -70,9 +70,15 @@ pub struct Brake {
 
 /// The brake, when it is on.
 pub fn brake(state: &State, settings: &Settings) -> Option<Brake> {
+    brake_with(state, settings, 0)
+}
+
+/// The brake, when so many more agents have fallen silent than the state knows of.
+fn brake_with(state: &State, settings: &Settings, fresh: usize) -> Option<Brake> {
     let silent = not_up(state).filter(|agent| agent.state == NodeState::Unreachable).count();
     let up = state.agents.len() - state.agents_not_up.len();
     let (agents, percent) = (silent + up, settings.mass_loss_percent);
+    let silent = silent + fresh;
     (silent * 100 > agents * percent as usize).then_some(Brake { silent, agents, percent })
 }
 
@@ -81,14 +87,17 @@ pub(super) fn not_up(state: &State) -> impl Iterator<Item = &Agent> {
 }
 
 pub(super) fn tick(step: &mut Step) {
-    notice(step);
-    if brake(step.state, step.settings).is_none() {
+    // Those that fall silent in this very tick count too: a cut that takes most agents at once shows in one tick, and some
+    // tasks' waits may be over in it.
+    let fresh = notice(step);
+    if brake_with(step.state, step.settings, fresh).is_none() {
         give_up(step);
     }
 }
 
-/// Silent agents are out of reach.
-pub(super) fn notice(step: &mut Step) {
+/// Silent agents are out of reach. Answers how many have become so.
+pub(super) fn notice(step: &mut Step) -> usize {
+    let mut fresh = 0;
     // Both are in the order of their numbers: one walk along each, however many agents there are.
     let mut live = step.live.agents.iter().peekable();
     for agent in step.state.agents.values() {
@@ -96,8 +105,10 @@ pub(super) fn notice(step: &mut Step) {
         let heard_ms = live.next_if(|(no, _)| **no == agent.no).map_or(step.live.elected_ms, |(_, live)| live.heard_ms);
         if agent.state == NodeState::Up && is_silent(step, heard_ms) {
             out_of_reach(step, agent);
+            fresh += 1;
         }
     }
+    fresh
 }
 
 fn out_of_reach(step: &mut Step, agent: &Agent) {

@@ -30,6 +30,11 @@ pub(super) fn take(step: &mut Step, link: LinkId, agent: AgentNo, report: &Repor
         Some((task, _)) if task.status.place().is_some_and(|place| place.agent != agent) => {
             disown(step, agent, report, None);
         }
+        // Its launch is still on its way, or was lost with a link: it goes out again. Replacing the task would leave a launch
+        // behind that may yet arrive, and then the instance runs twice.
+        Some((task, TaskState::Assigned)) if report.reason == Reason::NotOnAgent => {
+            step.effects.push(Effect::Launch { agent, task: task.id });
+        }
         Some((task, from)) => {
             let to = said(from, report.state);
             match to.map(|to| (to, rule(Some(from), to))) {

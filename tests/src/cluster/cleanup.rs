@@ -38,6 +38,11 @@ fn own_pid() -> i32 {
     nix::unistd::getpid().as_raw()
 }
 
+fn is_of_task(group: &Path) -> bool {
+    let number = group.file_name().and_then(|name| name.to_str()?.strip_prefix('t'));
+    number.is_some_and(|number| number.parse::<u64>().is_ok())
+}
+
 fn members(group: &Path) -> Vec<i32> {
     let text = std::fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
     text.lines().filter_map(|line| line.parse().ok()).collect()
@@ -50,7 +55,10 @@ fn members(group: &Path) -> Vec<i32> {
 pub fn nothing_but(name: &str, folder: &Path, daemons: &[i32]) -> Result<(), String> {
     let left: Vec<Process> =
         processes(name, folder).into_iter().filter(|process| !daemons.contains(&process.pid)).collect();
-    if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+    // Removed by the agent after the last process: one that is told to stop before leaves them to its next start.
+    let mut groups = kernel::groups_named(&own_prefix(name));
+    groups.retain(|group| is_of_task(group));
+    if left.is_empty() && groups.is_empty() { Ok(()) } else { Err(format!("{left:?} {groups:?}")) }
 }
 
 /// Processes and groups of the cluster, in words.

@@ -185,7 +185,7 @@ fn head(node: &v1::Node, now_ms: i64) -> Table {
     if node.avoided_until_ms > now_ms {
         row("avoided", format!("{}, for {}", node.avoided_why, time::span(node.avoided_until_ms - now_ms)));
     }
-    for planned in &node.maintenance {
+    if let Some(planned) = &node.maintenance {
         let by = format!("{} by {}", time::relative(planned.since_ms, now_ms), render::safe(&planned.author));
         row("maintenance", format!("since {by} {}", render::safe(&planned.message)));
         if planned.start_ms > 0 && planned.mode() == MaintenanceMode::Scheduled {

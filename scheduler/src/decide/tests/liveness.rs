@@ -158,6 +158,19 @@ fn losing_most_agents_at_once_gives_none_of_them_up() {
 }
 
 #[test]
+fn agents_that_fall_silent_in_the_tick_of_a_deadline_count_for_the_brake() {
+    let (mut world, tasks, heard) = three_agents(&service("web", 1));
+    world.pass_heard_ms(30_000, &heard);
+    world.pass_heard_ms(250, &heard);
+    world.pass_heard_ms(14_750, &[]);
+    assert_eq!(([1, 2].map(|agent| node(&world, agent)), world.state_of(tasks[0])), ([NodeState::Up; 2], Partitioned));
+    // In one tick its wait is over and the others' silence too long.
+    world.pass_heard_ms(250, &[]);
+    assert_eq!([1, 2].map(|agent| node(&world, agent)), [NodeState::Unreachable; 2]);
+    assert_eq!(world.tasks("web"), [(0, 1, Partitioned)]);
+}
+
+#[test]
 fn tasks_are_given_up_no_faster_than_the_rate() {
     let (mut world, _, heard) = three_agents(&service("web", 100));
     world.settings.lost_tasks_per_s = 10;

@@ -66,6 +66,22 @@ fn a_task_that_runs_on_though_told_to_stop_is_told_again() {
 }
 
 #[test]
+fn an_assigned_task_that_the_agent_has_not_got_is_launched_again_not_replaced() {
+    let mut world = World::new();
+    let (link, agent) = world.agent(1);
+    world.submit(&service("web", 1)).unwrap();
+    world.place_all(agent);
+    world.take();
+    world.report(link, TaskId(0), Lost, Reason::NotOnAgent);
+    assert_eq!(world.take(), [Effect::Launch { agent, task: TaskId(0) }, ack(link, TaskId(0), Lost)]);
+    assert_eq!(world.tasks("web"), [(0, 1, Assigned)]);
+    // One that has started and is not there any more is lost.
+    world.report(link, TaskId(0), Running, Reason::None);
+    world.report(link, TaskId(0), Lost, Reason::NotOnAgent);
+    assert_eq!(world.state_of(TaskId(0)), Lost);
+}
+
+#[test]
 fn a_task_of_another_agent_is_nobodys_there() {
     let mut world = World::new();
     let (_, _, tasks) = world.running(&service("web", 1));

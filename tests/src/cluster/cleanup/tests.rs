@@ -14,7 +14,7 @@ fn planted(name: &str) -> Option<(PathBuf, Child)> {
         skip("needs root and a v1 memory controller");
         return None;
     }
-    let group = mount.join(format!("{name}-node0")).join("task");
+    let group = mount.join(format!("{name}-node0")).join("t7");
     std::fs::create_dir_all(&group).expect("root may make groups");
     std::fs::write(group.join("memory.limit_in_bytes"), "67108864").expect("the limit");
     let procs = group.join("cgroup.procs");
@@ -38,11 +38,13 @@ fn what_is_planted_is_seen_limited_and_swept() {
     assert_eq!(kernel::variable(found[0].pid, "CLUSTER_MARK"), Some(format!("{name}:a/b/c")));
     assert_eq!(leftovers(&name, &folder).len(), 3, "a process and two groups");
     assert!(nothing_but(&name, &folder, &[]).is_err());
-    assert_eq!(nothing_but(&name, &folder, &[found[0].pid]), Ok(()));
+    let left = nothing_but(&name, &folder, &[found[0].pid]).expect_err("a task's group");
+    assert!(left.contains("/t7"), "{left}");
 
     let waiter = std::thread::spawn(move || sleeper.wait());
     assert_eq!(sweep(&name, &folder), [] as [String; 0]);
     assert!(!group.exists());
+    assert_eq!(nothing_but(&name, &folder, &[]), Ok(()));
     assert_eq!(leftovers(&name, &folder), [] as [String; 0]);
     assert!(!waiter.join().expect("no panic").expect("it was ours").success());
 }
