@@ -5,13 +5,18 @@ use std::time::Duration;
 use dawn_proto::JobKey;
 use dawn_proto::v1;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tonic::Status;
 
 use super::reads::{ReadError, job_status};
 use super::{Reader, status};
 
-/// Least time between two messages.
-const AT_MOST_EVERY: Duration = Duration::from_millis(50);
+/// Least time between two messages: short at first, so that a small job is seen to run at once, then twice as long each
+/// time, so that a large one costs little.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+/// After such a time without a change the next is told at once again.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// Sends the job's status until the client goes; ends without error when the job is removed.
 ///
@@ -31,18 +36,21 @@ pub async fn job(
     let (statuses, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
         let mut changed = true;
+        let (mut pause, mut last) = (FIRST_PAUSE, Instant::now());
         loop {
             if changed && statuses.send(Ok(shown.clone())).await.is_err() {
                 return;
             }
             tokio::select! {
                 () = statuses.closed() => return,
-                () = tokio::time::sleep(AT_MOST_EVERY) => {}
+                () = tokio::time::sleep(pause) => {}
             }
             tokio::select! {
                 () = statuses.closed() => return,
                 more = index.changed() => if more.is_err() { return },
             }
+            pause = if last.elapsed() > QUIET { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
+            last = Instant::now();
             match look().await {
                 Ok(Ok(next)) => {
                     changed = v1::JobStatus { index: 0, ..next.clone() } != v1::JobStatus { index: 0, ..shown };

@@ -7,15 +7,16 @@ use dawn_proto::v1::{self, TaskState};
 use super::Figure;
 use crate::cluster::{AgentPlan, Cluster, Patience, Plan, Spec, batch, service};
 
-const TINY_MILLI: u64 = 1;
+/// Not less: a smaller quota throttles the very start of a task, which is then measured instead.
+const TINY_MILLI: u64 = 20;
 
 /// One agent that says it has room for thousands.
 pub fn big() -> Plan {
-    let big = AgentPlan { cpus: "64".into(), memory: "64GiB".into(), disk: "64GiB".into(), ..AgentPlan::default() };
+    let big = AgentPlan { cpus: "128".into(), memory: "64GiB".into(), disk: "64GiB".into(), ..AgentPlan::default() };
     Plan { agents: vec![big], ..Plan::default() }
 }
 
-/// As little as a task may ask for.
+/// Little, so that thousands fit.
 pub fn small(spec: Spec) -> Spec {
     let small = spec.cpu_milli(TINY_MILLI).memory_mib(8);
     small.with(|job| {

@@ -38,8 +38,16 @@ fn flags() -> anyhow::Result<Flags> {
     Ok(flags)
 }
 
+/// Where an agent's directory is on a machine in use. Below /tmp, which every task has for itself, each sandbox would
+/// need its whole path made anew.
+const PLACE: &str = "/var/lib";
+
 fn main() -> anyhow::Result<()> {
     let flags = flags()?;
+    if std::env::var_os("TMPDIR").is_none() {
+        // SAFETY: no other thread runs yet.
+        unsafe { std::env::set_var("TMPDIR", PLACE) };
+    }
     if cfg!(debug_assertions) {
         eprintln!("dawn-bench: a debug build; its figures say little. Use `cargo build --release --workspace`.");
     }

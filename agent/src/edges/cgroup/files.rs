@@ -31,9 +31,17 @@ pub fn kill_listed(group: &Path) -> io::Result<()> {
 
 /// Removes a group and those inside it, deepest first. `rmdir` alone: the kernel refuses while processes are in it.
 pub fn remove_groups(group: &Path) -> io::Result<()> {
+    // Few have others inside: without, this is all.
+    if remove_group(group).is_ok() {
+        return Ok(());
+    }
     for inner in inner_groups(group)? {
         remove_groups(&inner)?;
     }
+    remove_group(group)
+}
+
+fn remove_group(group: &Path) -> io::Result<()> {
     match fs::remove_dir(group) {
         Err(error) if is_gone(&error) => Ok(()),
         other => other,

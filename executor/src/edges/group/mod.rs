@@ -6,7 +6,7 @@ pub mod procfs;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -29,6 +29,8 @@ const SWEEP_ROUNDS: usize = 8;
 #[derive(Debug)]
 pub struct Group {
     setting: CgroupSetting,
+    /// Version 1 groups that could be frozen.
+    freezers: Vec<PathBuf>,
     own_pid: i32,
     /// Unisolated: sessions of processes that are not our descendants (an earlier executor's).
     sessions: BTreeSet<i32>,
@@ -36,7 +38,9 @@ pub struct Group {
 
 impl Group {
     pub fn new(setting: CgroupSetting) -> Self {
-        Group { setting, own_pid: nix::unistd::getpid().as_raw(), sessions: BTreeSet::new() }
+        // Groups are made before the executor is started.
+        let freezers = setting.join.iter().map(|dir| dir.join(FREEZER_STATE)).filter(|file| file.exists()).collect();
+        Group { setting, freezers, own_pid: nix::unistd::getpid().as_raw(), sessions: BTreeSet::new() }
     }
 
     /// A process of an earlier executor belongs to the task.
@@ -104,11 +108,8 @@ impl Group {
     }
 
     fn set_freezer(&self, state: &str) {
-        for dir in &self.setting.join {
-            let file = dir.join(FREEZER_STATE);
-            if file.exists() {
-                let _ = fs::write(file, state);
-            }
+        for file in &self.freezers {
+            let _ = fs::write(file, state);
         }
     }
 
@@ -118,7 +119,8 @@ impl Group {
         if !is_grouped && (!self.sessions.is_empty() || procfs::has_children()) {
             members = procfs::family(self.own_pid, &self.sessions);
         }
-        for dir in self.setting.join.iter().chain(&self.setting.kill) {
+        let kill = self.setting.kill.iter().filter(|dir| !self.setting.join.contains(dir));
+        for dir in self.setting.join.iter().chain(kill) {
             // A group that is gone holds nobody.
             let _ = collect(dir, MAX_DEPTH, &mut members);
         }

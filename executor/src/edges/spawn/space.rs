@@ -98,7 +98,9 @@ fn bury(pid: i32, error: SpawnError) -> SpawnError {
 
 /// Never returns: makes the mounts, says so, and buries whoever is left behind, until it is killed.
 fn first_process(setting: &Setting, joins: &Joins, mut told: impl Write + AsRawFd) -> ! {
-    let word = match joins.join().map_err(mounts::failed("join", "cgroup")).and_then(|()| mounts::make(setting)) {
+    // The groups come last: what the mounts cost is not the task's, and a small quota would make it wait for it.
+    let made = mounts::make(setting).and_then(|()| joins.join().map_err(mounts::failed("join", "cgroup")));
+    let word = match made {
         Ok(()) => ".".to_string(),
         Err(error) => error.to_string(),
     };
