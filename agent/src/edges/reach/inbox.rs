@@ -30,8 +30,12 @@ pub fn inbox() -> (Inbox, Feed) {
 }
 
 impl Feed {
-    /// False: the client sent more than it was allowed, or the session is over.
+    /// False: the client sent more than it was allowed. Once the session is over what still comes is for nobody; cutting
+    /// the client off then would cost it the session's last words, which may still be on their way.
     pub fn take(&self, message: Up) -> bool {
+        if self.messages.is_closed() {
+            return true;
+        }
         if let Up::Data(data) = &message
             && self.held.fetch_add(data.len(), Ordering::Relaxed) + data.len() > CREDIT_BYTES
         {
@@ -78,6 +82,8 @@ mod tests {
         let Some(Up::Data(data)) = inbox2.next().await else { panic!("no data") };
         assert_eq!(inbox2.used().credit(data.len()), CREDIT_BYTES as u64);
         assert!(feed2.take(Up::Data(vec![0; CREDIT_BYTES])), "used up and given again");
+        drop(inbox2);
+        assert!(feed2.take(Up::End(true)), "the session is over, and its last words are not cut off");
         drop(feed);
         assert!(inbox.next().await.is_some() && inbox.next().await.is_none());
     }
