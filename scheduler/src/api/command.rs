@@ -9,7 +9,7 @@ use tonic::Status;
 use super::reads;
 use super::{ClientService, status};
 use crate::drive::Role;
-use crate::model::{Answer, Command, Quota, State};
+use crate::model::{Answer, Command, JobSpec, Quota, State};
 use crate::wire;
 
 /// How long a caller waits for the journal.
@@ -58,8 +58,8 @@ impl ClientService {
         let spec = request.spec.ok_or_else(|| status::missing("spec"))?;
         let spec = Box::new(wire::parse_job_spec(spec).map_err(|errors| status::of_field_errors(&errors))?);
         let asked = spec.clone();
-        let look = move |state: &State| [reads::submit_warnings(state, &asked), reads::submit_notes(state, &asked)];
-        let warnings = self.reader.look(look).await?.concat();
+        let mut warnings = self.reader.submit_warnings(JobSpec::clone(&asked)).await?;
+        warnings.extend(self.reader.look(move |state: &State| reads::submit_notes(state, &asked)).await?);
         let command = Command::Submit { spec, author: text(request.author), message: text(request.message) };
         match self.ask(command).await? {
             (Answer::Submitted { key, version, outcome }, index) => {

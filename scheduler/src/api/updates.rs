@@ -47,8 +47,7 @@ impl Updates for ClientService {
         let v1::StartUpdateRequest { spec, instances, author, message } = request.into_inner();
         let (spec, instances) = (parsed(spec)?, ranges(&instances)?);
         let diff = self.compare(&spec, &instances).await?;
-        let asked = spec.clone();
-        let warnings = self.reader.look(move |state| reads::submit_warnings(state, &asked)).await?;
+        let warnings = self.reader.submit_warnings(JobSpec::clone(&spec)).await?;
         let job = v1::JobKey::from(&spec.key);
         let (author, message) = (text(author), text(message));
         self.begin(UpdateCommand::Start { spec, instances, author, message }, job, Some(diff), warnings).await

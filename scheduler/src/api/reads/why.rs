@@ -64,12 +64,16 @@ fn instant(at: Timestamp) -> String {
 
 /// What to tell whoever submits the spec now.
 pub fn submit_warnings(state: &State, spec: &JobSpec) -> Vec<String> {
-    match place::could_ever_fit(state, spec) {
+    fit_warnings(place::could_ever_fit(state, spec), state.agents.len())
+}
+
+/// The same, from what is known of so many agents.
+pub fn fit_warnings(fits: Result<(), Vec<place::Veto>>, agents: usize) -> Vec<String> {
+    match fits {
         Ok(()) => Vec::new(),
-        Err(_) if state.agents.is_empty() => vec!["no agent has registered yet; its tasks wait for one".into()],
+        Err(_) if agents == 0 => vec!["no agent has registered yet; its tasks wait for one".into()],
         Err(vetoes) => {
             let reasons: Vec<_> = vetoes.iter().map(ToString::to_string).collect();
-            let agents = state.agents.len();
             vec![format!("fits none of the {agents} agents there are, even empty ones: {}", reasons.join("; "))]
         }
     }

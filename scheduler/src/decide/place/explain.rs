@@ -105,17 +105,41 @@ pub fn explain(
 /// # Errors
 /// The reasons, over all agents, when none could.
 pub fn could_ever_fit(state: &State, spec: &JobSpec) -> Result<(), Vec<Veto>> {
-    let mut placer = Placer::without_tasks(state);
-    let shape = placer.shapes.intern(spec, &mut placer.attributes);
-    placer.prepare(shape);
-    let mut tally = Reasons::default();
-    for slot in placer.slots_with_agents() {
-        match placer.misses_when_empty(slot, &placer.shapes.all[shape as usize]) {
-            None => return Ok(()),
-            Some(miss) => tally.count(&placer, slot, placer.kind(&miss, spec), &miss),
-        }
+    EmptyAgents::of(state).could_take(spec)
+}
+
+/// The agents of one moment, empty and up: made once, asked about many specs.
+#[derive(Debug)]
+pub struct EmptyAgents(Placer);
+
+impl EmptyAgents {
+    /// Takes time for every agent there is.
+    pub fn of(state: &State) -> Self {
+        EmptyAgents(Placer::without_tasks(state))
     }
-    Err(tally.finish(&placer))
+
+    /// Whether some agent could take a task of the spec.
+    ///
+    /// # Errors
+    /// The reasons, over all agents, when none could.
+    pub fn could_take(&mut self, spec: &JobSpec) -> Result<(), Vec<Veto>> {
+        let placer = &mut self.0;
+        let shape = placer.shapes.intern(spec, &mut placer.attributes);
+        placer.prepare(shape);
+        let mut tally = Reasons::default();
+        for slot in placer.slots_with_agents() {
+            match placer.misses_when_empty(slot, &placer.shapes.all[shape as usize]) {
+                None => return Ok(()),
+                Some(miss) => tally.count(placer, slot, placer.kind(&miss, spec), &miss),
+            }
+        }
+        Err(tally.finish(placer))
+    }
+
+    /// Kinds of specs it was asked about; each takes a little memory.
+    pub fn asked(&self) -> usize {
+        self.0.shapes.all.len()
+    }
 }
 
 /// Agents by reason, each reason with the slot that came closest.

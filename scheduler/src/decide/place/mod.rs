@@ -46,7 +46,7 @@ use rules::Counts;
 use shape::Shapes;
 use work::Works;
 
-pub use explain::{Explained, QuotaVeto, could_ever_fit, explain};
+pub use explain::{EmptyAgents, Explained, QuotaVeto, could_ever_fit, explain};
 pub use pinned::matches;
 pub use rule::TextRule;
 pub use settings::PlaceSettings;

@@ -230,6 +230,9 @@ async fn a_job_too_large_for_any_agent_is_taken_with_a_warning_and_explained() {
     let key = large.key.clone();
     let warnings = cluster.submit(large).await.warnings;
     assert!(warnings.len() == 1 && warnings[0].contains("fits none of the 1 agents"), "{warnings:?}");
+    let mut small = service(1);
+    small.key.as_mut().unwrap().name = "small".into();
+    assert_eq!(cluster.submit(small).await.warnings, [] as [String; 0]);
     let why = cluster.client.why(v1::WhyRequest { key }).await.unwrap().into_inner();
     let [class] = &why.classes[..] else { panic!("{why:?}") };
     assert_eq!((class.instances.as_slice(), class.state()), (&[0, 1][..], TaskState::Pending));

@@ -41,8 +41,10 @@ pub async fn run(options: &Options, takeover: bool) -> anyhow::Result<()> {
     let mut schedulers = Vec::new();
     for address in &addresses {
         schedulers.push(process::start(*address, folder.path(), etcd.as_ref().map(|etcd| &etcd.config), options)?);
-        // The first one leads.
-        leader(&[*address]).await.ok();
+        if schedulers.len() == 1 {
+            // The one that leads.
+            leader(&[*address]).await?;
+        }
     }
     let mut bench = Bench { options, addresses, schedulers, etcd, mix: Mix::new(options.agents, options.tasks) };
     println!("{} agents, {} tasks of the mix, journal {home}", options.agents, options.tasks);
