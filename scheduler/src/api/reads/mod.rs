@@ -15,6 +15,7 @@ pub use cron::list_cron;
 pub use flow::submit_notes;
 pub use job::{job_status, list_jobs};
 pub use node::{list_nodes, node_status};
+pub use page::size as page_size;
 pub use quota::{list_quotas, quota_status};
 pub use sla::sla_report;
 pub use task::list_tasks;

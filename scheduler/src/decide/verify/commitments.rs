@@ -8,6 +8,9 @@ use dawn_proto::v1::Tier;
 use super::{Promise, Verified};
 use crate::model::{Agent, BOUNDED, Bound, State, Task, amount_of, bounded};
 
+/// Of one gpu.
+const DEVICE_MILLI: u64 = 1000;
+
 pub(super) fn check(state: &State, verified: &mut Verified) {
     for agent in state.agents.values() {
         verified.count(Promise::Commitment);
@@ -19,13 +22,24 @@ pub(super) fn check(state: &State, verified: &mut Verified) {
 
 fn fits<'s>(state: &State, agent: &Agent, tasks: impl Iterator<Item = &'s Task>, verified: &mut Verified) {
     let (mut sum, mut ports) = (Resources::default(), BTreeSet::new());
+    let mut devices: BTreeMap<u16, u64> = BTreeMap::new();
     for task in tasks {
-        sum.add(&state.spec_of(task).job.demand);
-        for port in task.status.place().into_iter().flat_map(|place| place.ports.iter()) {
+        let job = &state.spec_of(task).job;
+        sum.add(&job.demand);
+        let Some(place) = task.status.place() else { continue };
+        let (own_ports, own_devices) = place.numbers(job.ports.len());
+        for port in own_ports {
             if !ports.insert(*port) {
                 verified.find(Promise::Commitment, format!("{}: port {port} is given twice", agent.id));
             }
         }
+        for device in own_devices {
+            *devices.entry(*device).or_default() += job.demand.gpu_milli.min(DEVICE_MILLI);
+        }
+    }
+    for (device, taken) in devices.into_iter().filter(|(_, taken)| *taken > DEVICE_MILLI) {
+        let text = format!("{}: {taken} thousandths of gpu device {device} are given", agent.id);
+        verified.find(Promise::Commitment, text);
     }
     for (at, dimension) in BOUNDED.iter().enumerate() {
         exceeds(agent, dimension, bounded(&sum)[at], bounded(&agent.total)[at], verified);

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use dawn_proto::TaskState;
-use dawn_proto::v1::JobKind;
+use dawn_proto::v1::{JobKind, Tier, UpdateStrategy};
+use dawn_proto::{TaskId, TaskState};
 
 use super::{Promise, Verified};
 use crate::decide::place::TextRule;
@@ -14,6 +14,7 @@ pub(super) fn check(state: &State, verified: &mut Verified) {
         submission(state, job, verified);
         runs(state, job, verified);
         disruptions(state, job, verified);
+        update(state, job, verified);
         limits(state, job, verified);
     }
     for task in state.tasks.values() {
@@ -69,11 +70,51 @@ fn runs(state: &State, job: &Job, verified: &mut Verified) {
 
 fn disruptions(state: &State, job: &Job, verified: &mut Verified) {
     let disrupted: Vec<&Task> = state.living(job).filter(|task| task.state() == TaskState::Preempting).collect();
-    disrupted.iter().for_each(|_| verified.count(Promise::Preemption));
+    for victim in &disrupted {
+        verified.count(Promise::Preemption);
+        taken(state, victim, verified);
+    }
     let budget = state.current_spec(job).and_then(|spec| spec.job.disruption_budget);
     if let Some(budget) = budget.filter(|budget| disrupted.len() > *budget as usize) {
         let text = format!("{}: {} tasks are preempted, its budget is {budget}", job.key, disrupted.len());
         verified.drift(Promise::Preemption, text);
+    }
+}
+
+/// A production task may take the room of every other tier; within a tier only a role its own, and by priority.
+fn taken(state: &State, victim: &Task, verified: &mut Verified) {
+    let said = victim.history.last().and_then(|last| last.message.strip_prefix("room for t")?.parse().ok());
+    let Some(taker) = said.and_then(|taker| state.tasks.get(&TaskId(taker))) else { return };
+    let (from, to) = (&state.spec_of(victim).job, &state.spec_of(taker).job);
+    let is_lower = to.tier == Tier::Production && from.tier != Tier::Production;
+    let is_own = from.tier == to.tier && from.key.role() == to.key.role() && from.priority < to.priority;
+    if !is_lower && !is_own {
+        let text = format!("{} of {} makes way for {} of {}", victim.id, from.key, taker.id, to.key);
+        verified.find(Promise::Preemption, text);
+    }
+}
+
+/// As many at once as the policy of the update under way lets it change, and live twice.
+fn update(state: &State, job: &Job, verified: &mut Verified) {
+    let Some(update) = job.changes.active() else { return };
+    verified.count(Promise::Update);
+    let mut lives: BTreeMap<u32, u32> = BTreeMap::new();
+    for task in state.living(job) {
+        *lives.entry(task.instance).or_default() += 1;
+    }
+    let policy = &update.policy;
+    let is_blue_green = policy.strategy == UpdateStrategy::BlueGreen;
+    let twice = lives.values().filter(|lives| **lives > 1).count();
+    let surge = if is_blue_green { update.instances.len() } else { policy.surge as usize };
+    if twice > surge {
+        let text = format!("{}: {twice} instances live twice, update {} lets {surge}", job.key, update.number);
+        verified.find(Promise::Update, text);
+    }
+    let most = policy.group_sizes.iter().copied().max().unwrap_or(1).max(policy.canaries) as usize;
+    let busy = update.in_progress().count();
+    if !is_blue_green && !update.is_back() && policy.surge == 0 && busy > most {
+        let text = format!("{}: {busy} instances change at once, update {} lets {most}", job.key, update.number);
+        verified.find(Promise::Update, text);
     }
 }
 

@@ -24,11 +24,12 @@ pub enum Promise {
     Constraint,
     Preemption,
     Stop,
+    Update,
     Tick,
 }
 
 impl Promise {
-    pub const ALL: [Promise; 11] = [
+    pub const ALL: [Promise; 12] = [
         Promise::Epoch,
         Promise::AtMostOne,
         Promise::Submission,
@@ -39,6 +40,7 @@ impl Promise {
         Promise::Constraint,
         Promise::Preemption,
         Promise::Stop,
+        Promise::Update,
         Promise::Tick,
     ];
 
@@ -50,11 +52,14 @@ impl Promise {
             Promise::Submission => ("S3", "every instance of an active job waits, runs or has ended"),
             Promise::Intent => ("S4", "every process is one of a task that the journal has there"),
             Promise::Held => ("agents", "every task that runs by the journal is held by its agent and has processes"),
-            Promise::Commitment => ("S5", "what is committed fits every agent; no port is given twice"),
+            Promise::Commitment => ("S5", "what is committed fits every agent; no port or device is given twice"),
             Promise::Ending => ("S6", "every task has at most one end, and it is the last"),
             Promise::Constraint => ("S7", "placed tasks keep their constraints, roles their quotas"),
-            Promise::Preemption => ("S8", "no job is disrupted beyond its budget"),
+            Promise::Preemption => {
+                ("S8", "victims are of a lower tier or priority; no job is disrupted beyond its budget")
+            }
             Promise::Stop => ("S9", "agents stop only what the journal has stopped"),
+            Promise::Update => ("S10", "no update changes more instances at once than its policy lets it"),
             Promise::Tick => ("cron", "no tick of a cron job has two runs of one instance"),
         }
     }

@@ -86,11 +86,55 @@ fn a_lost_instance_a_second_end_and_an_overcommitted_agent_are_found() {
     small.agents.get_mut(&agent).unwrap().total.cpu_milli = 150;
     only(found(&small, &held), Promise::Commitment, "is committed to 0.2 cpus, it offers 0.15 cpus");
 
-    let mut twice = state;
+    let port = PortDemand { name: "http".into(), fixed: None };
+    let (mut twice, held) = well(&encoded(JobSpec { ports: vec![port], ..spec("web", JobKind::Service, 2) }));
     for task in twice.tasks.values_mut() {
         task.status = Status::Running(Place { agent, ports: [80].into(), devices: Box::default() });
     }
     only(found(&twice, &held), Promise::Commitment, "port 80 is given twice");
+}
+
+#[test]
+fn a_device_given_twice_is_found() {
+    let mut demand = spec("web", JobKind::Service, 2).demand;
+    demand.gpu_milli = 600;
+    let mut world = World::new();
+    let (_, agent, _) = world.running(&encoded(spec("web", JobKind::Service, 2)));
+    let mut state = world.state;
+    for spec in state.specs.values_mut() {
+        let job = JobSpec { demand: demand.clone(), ..spec.job.clone() };
+        *spec = std::sync::Arc::new(Spec { job, ..Spec::clone(spec) });
+    }
+    state.agents.get_mut(&agent).unwrap().total.gpu_milli = 2_000;
+    let give = |state: &mut State, devices: [u16; 2]| {
+        for (task, device) in state.tasks.values_mut().zip(devices) {
+            task.status = Status::Running(Place { agent, ports: Box::default(), devices: [device].into() });
+        }
+    };
+    give(&mut state, [0, 1]);
+    assert_eq!(found(&state, &BTreeMap::new()), []);
+    give(&mut state, [1, 1]);
+    let words = "1200 thousandths of gpu device 1 are given";
+    only(found(&state, &BTreeMap::new()), Promise::Commitment, words);
+}
+
+#[test]
+fn a_victim_that_need_not_make_way_is_found() {
+    let mut world = World::new();
+    let (_, _, tasks) = world.running(&spec("web", JobKind::Service, 1));
+    world.submit(&JobSpec { priority: 7, ..spec("other", JobKind::Service, 1) }).unwrap();
+    let taker = TaskId(tasks[0].0 + 1);
+    let mut state = world.state;
+    let victim = state.tasks.get_mut(&tasks[0]).unwrap();
+    let place = victim.status.place().unwrap().clone();
+    victim.status = Status::Preempting(place);
+    let last = victim.history.last().unwrap().clone();
+    victim.history.push(Transition { to: TaskState::Preempting, message: format!("room for {taker}").into(), ..last });
+    assert_eq!(found(&state, &BTreeMap::new()), [], "the same role, and a higher priority");
+    let spec = state.tasks[&taker].spec;
+    let job = JobSpec { priority: 0, ..state.specs[&spec].job.clone() };
+    state.specs.insert(spec, std::sync::Arc::new(Spec { job, ..Spec::clone(&state.specs[&spec]) }));
+    only(found(&state, &BTreeMap::new()), Promise::Preemption, "makes way for");
 }
 
 #[test]

@@ -46,3 +46,20 @@ async fn a_job_is_launched_reported_shown_and_killed() {
     assert_eq!(agent.drain().await, [], "nothing else was ordered");
     cluster.stop().await;
 }
+
+#[tokio::test]
+async fn pages_of_tasks_larger_than_one_look_at_the_state_have_each_task_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut cluster = Cluster::start(dir.path()).await;
+    cluster.submit(service(700)).await;
+    let (mut page_token, mut sizes, mut ids) = (String::new(), Vec::new(), Vec::new());
+    while sizes.is_empty() || !page_token.is_empty() {
+        let request = v1::ListTasksRequest { page_token, page_size: 600, ..Default::default() };
+        let page = cluster.client.list_tasks(request).await.unwrap().into_inner();
+        sizes.push(page.tasks.len());
+        ids.extend(page.tasks.into_iter().map(|task| task.id));
+        page_token = page.next_page_token;
+    }
+    assert_eq!((sizes, ids), (vec![600, 100], (0..700).collect::<Vec<u64>>()));
+    cluster.stop().await;
+}
