@@ -233,5 +233,6 @@ fn promises_hold_after_a_schedule_of_real_faults() {
     }
     crons.add_up(&several);
     one_leader_per_epoch(&several);
+    several.verified();
     several.end();
 }

@@ -128,5 +128,16 @@ fn a_leader_asked_to_end_hands_over_at_once() {
     assert_ne!(next, leader);
     several.agents_are_up();
     assert_eq!(several.running(&web, 2), before, "same tasks, same histories");
+    several.schedulers[leader].start();
+
+    // The same by a command, and to the one that leads when none is named.
+    let (leader, epoch) = several.leader_after(epoch);
+    several.dawn(&["scheduler", "leave"]).succeeded();
+    assert_eq!(several.schedulers[leader].exit_code(Patience::STEP), Some(0), "it was asked to end");
+    let (next, _) = several.leader_after(epoch);
+    assert_ne!(next, leader);
+    several.agents_are_up();
+    assert_eq!(several.running(&web, 2), before, "same tasks, same histories");
+    several.verified();
     several.end();
 }

@@ -22,7 +22,11 @@ const STRETCHES: [(usize, usize); 5] = [(1, 1), (1, 4), (100, 4), (2000, 1), (20
 pub async fn run(options: &Options) -> anyhow::Result<()> {
     println!("| home | mutations a batch | in flight | batches/s | mutations/s | p50 ms | p99 ms |");
     println!("| --- | --- | --- | --- | --- | --- | --- |");
-    for home in ["embedded", "etcd", "etcd3"] {
+    // One home if it is named, or each.
+    let homes = options.home.as_deref().map_or(vec!["embedded", "etcd", "etcd3"], |home| vec![home]);
+    // Kept to the end, so that none gets the ports of one before it, whose clients may still try them.
+    let mut kept = Vec::new();
+    for home in homes {
         let folder = tempfile::tempdir().context("a folder for the journal")?;
         match members_of(home)? {
             None => {
@@ -35,6 +39,7 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
                 let head = etcd::head(&etcd.store).await?;
                 let mut journal = EtcdJournal::start(etcd.store.clone(), &leadership, head);
                 stretches(home, &mut journal, 0, options).await?;
+                kept.push((etcd, leadership));
             }
         }
     }

@@ -71,7 +71,7 @@ impl Hands for Counting {
 
 pub async fn run(options: &Options) -> anyhow::Result<()> {
     let folder = tempfile::tempdir().context("a folder for the journal")?;
-    match members_of(&options.home)? {
+    match members_of(options.home())? {
         None => {
             let (journal, state) = Embedded::open(folder.path(), JournalSettings::default())?;
             measure(options, journal, state).await
@@ -130,7 +130,7 @@ async fn measure(options: &Options, journal: impl Journal, state: State) -> anyh
     until(&counts.running, wanted).await;
     let took = begun.elapsed();
     let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    println!("{} agents, {} tasks of the mix, journal {}", options.agents, options.tasks, options.home);
+    println!("{} agents, {} tasks of the mix, journal {}", options.agents, options.tasks, options.home());
     println!("| what | measured |\n| --- | --- |");
     let rate = |took: Duration| wanted as f64 / took.as_secs_f64();
     println!("| placements decided and durable, while reports come back | {:.0}/s |", rate(placed));

@@ -6,8 +6,8 @@ use anyhow::{Context, bail};
 pub struct Options {
     pub agents: u32,
     pub tasks: u32,
-    /// "embedded", "etcd" (one member) or "etcd3".
-    pub home: String,
+    /// "embedded", "etcd" (one member) or "etcd3", if it is named.
+    pub home: Option<String>,
     /// After which a task ends by itself; 0: never.
     pub lifetime_ms: u64,
     /// Agents that share an HTTP/2 connection: one each would need more open files than there may be.
@@ -20,11 +20,15 @@ pub struct Options {
 }
 
 impl Options {
+    pub fn home(&self) -> &str {
+        self.home.as_deref().unwrap_or("embedded")
+    }
+
     pub fn read(args: &[String]) -> anyhow::Result<Options> {
         let mut options = Options {
             agents: 50_000,
             tasks: 1_000_000,
-            home: "embedded".into(),
+            home: None,
             lifetime_ms: 0,
             agents_per_connection: 100,
             seconds: 10,
@@ -35,7 +39,7 @@ impl Options {
             let [flag, value] = pair else { bail!("{} needs a value", pair[0]) };
             let number = || value.replace('_', "").parse::<u64>().with_context(|| format!("{flag} {value}: no number"));
             match flag.as_str() {
-                "--home" => options.home.clone_from(value),
+                "--home" => options.home = Some(value.clone()),
                 "--agents" => options.agents = u32::try_from(number()?)?,
                 "--tasks" => options.tasks = u32::try_from(number()?)?,
                 "--lifetime-ms" => options.lifetime_ms = number()?,

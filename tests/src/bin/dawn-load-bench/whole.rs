@@ -29,7 +29,7 @@ type Client = SchedulerClient<Channel>;
 
 pub async fn run(options: &Options, takeover: bool) -> anyhow::Result<()> {
     let folder = tempfile::tempdir().context("a folder for the run")?;
-    let home = if takeover && options.home == "embedded" { "etcd" } else { &options.home };
+    let home = if takeover && options.home() == "embedded" { "etcd" } else { options.home() };
     let etcd = match members_of(home)? {
         Some(members) => Some(Etcd::start(members, folder.path(), options.lease_ms).await?),
         None => None,

@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::etcd::{self, Member, members};
-use super::{AgentPlan, Api, Daemon, Host, Network, Patience, PortBlock, binary, cleanup, plan, skip, waiting};
+use super::{
+    AgentPlan, Api, Daemon, Host, Network, Output, Patience, PortBlock, binary, cleanup, dawn, plan, skip, waiting,
+};
 
 static CLUSTERS: AtomicU32 = AtomicU32::new(0);
 
@@ -153,6 +155,34 @@ impl Several {
 
     fn everybody(&self) -> impl Iterator<Item = &Daemon> {
         self.members.iter().chain(&self.schedulers).chain(&self.agents)
+    }
+
+    /// Runs `dawn --scheduler <all of them> ARGS…` to its end, from where every scheduler can be reached.
+    pub fn dawn(&self, args: &[&str]) -> Output {
+        let addresses = self.addresses().join(",");
+        let args = [&["--scheduler", &addresses], args].concat();
+        let run = || {
+            if let Some(network) = &self.network {
+                // This thread alone; the program it starts is born where it is.
+                network.switch.enter().expect("the switch's network");
+            }
+            dawn(&args)
+        };
+        std::thread::scope(|scope| scope.spawn(run).join()).expect("dawn ran")
+    }
+
+    /// `dawn admin verify` finds nothing wrong, and asked every agent.
+    pub fn verified(&self) {
+        let nodes = self.agents.len() as u64;
+        self.eventually("every promise holds by `dawn admin verify`", Patience::LONG, || {
+            let output = self.dawn(&["--json", "admin", "verify"]);
+            if output.code != Some(0) {
+                return Err(format!("{output:?}"));
+            }
+            let verified = output.json();
+            let told = (verified["violations"].as_u64(), verified["nodes"].as_u64());
+            if told == (Some(0), Some(nodes)) { Ok(()) } else { Err(format!("{verified:#}")) }
+        });
     }
 
     /// Waits until `check` answers Ok; fails the test with what it last said and the daemons' last words.
