@@ -5,7 +5,7 @@ pub mod procfs;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::{Signal, kill};
@@ -59,27 +59,41 @@ impl Group {
         members.len()
     }
 
-    /// SIGKILL to every process, again and again; whether none is left. Call again after a while if not.
+    /// SIGKILL to every process; whether none is left. Call again after a while if not.
     pub fn sweep(&self) -> bool {
+        if let Some(left) = self.kill_at_once() {
+            return !left;
+        }
         for _ in 0..SWEEP_ROUNDS {
             let members = self.members();
             if members.is_empty() {
                 return true;
             }
-            if let Some(dir) = &self.setting.kill {
-                // Where the kernel does it at once; the signals below are for whoever is only in the other groups.
-                let _ = fs::write(dir.join(KILL), "1");
-            }
-            if self.setting.kill.is_none() {
-                // Frozen, nobody forks while the signals go out.
-                self.set_freezer("FROZEN");
-            }
-            for pid in &members {
-                let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
-            }
+            // Frozen, nobody forks while the signals go out.
+            self.set_freezer("FROZEN");
+            kill_each(&members);
             self.thaw();
         }
         self.members().is_empty()
+    }
+
+    /// Where the kernel kills a whole group in one go, nobody is to be outrun: asked once, and whoever is only in the other
+    /// groups is looked for when it is empty. Whether some are left; None: the kernel can't.
+    fn kill_at_once(&self) -> Option<bool> {
+        let dir = self.setting.kill.as_ref()?;
+        let mut inside = BTreeSet::new();
+        let _ = collect(dir, MAX_DEPTH, &mut inside);
+        if !inside.is_empty() {
+            // Before Linux 5.14 there is no such file; opened, never made.
+            let file = fs::File::options().write(true).open(dir.join(KILL));
+            file.and_then(|mut file| file.write_all(b"1")).ok()?;
+            self.thaw();
+            return Some(true);
+        }
+        let strays = self.members();
+        kill_each(&strays);
+        self.thaw();
+        Some(!strays.is_empty())
     }
 
     /// OOM kills so far, of single processes and of the whole task; 0 where the kernel does not tell.
@@ -126,6 +140,13 @@ impl Group {
         }
         members.remove(&self.own_pid);
         members
+    }
+}
+
+fn kill_each(members: &BTreeSet<i32>) {
+    for pid in members {
+        // Gone already is what is wanted.
+        let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
     }
 }
 
