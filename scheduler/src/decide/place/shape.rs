@@ -61,9 +61,23 @@ pub(super) struct Shape {
     moves: u64,
     /// Nothing open held it when last looked, and nothing that could has changed since.
     pub fits_nowhere: bool,
+    /// No slot before this one holds it, as long as the index was not raised since.
+    first: (u64, u32),
 }
 
 impl Shape {
+    /// The first slot that a walk need look at.
+    #[inline]
+    pub fn first(&self, raised: u64) -> u32 {
+        if self.first.0 == raised { self.first.1 } else { 0 }
+    }
+
+    /// A walk found no slot before this one.
+    #[inline]
+    pub fn begin_at(&mut self, raised: u64, slot: u32) {
+        self.first = (raised, slot);
+    }
+
     /// Takes more than the four plain dimensions can say.
     #[inline]
     pub fn is_special(&self) -> bool {
@@ -240,6 +254,7 @@ impl Shapes {
             layout: 0,
             moves: 0,
             fits_nowhere: false,
+            first: (0, 0),
         }
     }
 

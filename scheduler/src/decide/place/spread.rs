@@ -4,7 +4,6 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::index::walk_all;
 use super::shape::Path;
 use super::work::Work;
 use super::{Placer, Step};
@@ -164,7 +163,7 @@ impl Placer {
     fn collect_in_value(&self, number: u32, attribute: u32, value: u32, wanted: usize, found: &mut Vec<(i64, u32)>) {
         let work = self.works.get(number);
         let shape = &self.shapes.all[work.shape as usize];
-        let column = self.attributes.get(attribute);
+        let (column, from) = (self.attributes.get(attribute), shape.first(self.index.raised));
         let mut visit = |slot: u32| {
             let cell = column.cell(slot as usize);
             if column.values(&cell).contains(&value) && self.fits(slot as usize, work) {
@@ -178,11 +177,10 @@ impl Placer {
                 let of_value = |class: &usize| {
                     shape.class_ok[*class] && column.values(&self.attributes.classes[*class][narrow]).contains(&value)
                 };
-                let classes = (0..shape.class_ok.len()).filter(of_value);
-                let grids: Vec<_> = classes.filter_map(|class| self.index.by_class.get(class)).collect();
-                walk_all(&grids, &shape.sought, &shape.class_ok, &mut visit);
+                let classes: Vec<u32> = (0..shape.class_ok.len()).filter(of_value).map(|class| class as u32).collect();
+                self.index.walk_classes(from, &classes, &shape.sought, &mut visit);
             }
-            (_, None) => _ = self.index.all.walk(&shape.sought, &shape.class_ok, &mut visit),
+            (_, None) => _ = self.index.walk(from, &shape.sought, &shape.class_ok, &mut visit),
         }
     }
 }
