@@ -24,7 +24,8 @@ const UNWELCOME: usize = 64;
 #[derive(Default)]
 struct Crowd {
     cell: Option<u32>,
-    candidates: u32,
+    /// More that are worth it.
+    left: u32,
 }
 
 impl Crowd {
@@ -33,10 +34,14 @@ impl Crowd {
         let about = |count: u32| placer.counts.about(count).1;
         let Some(limit) = work.rules.limits.iter().find(|limit| about(limit.count) != HOST) else { return false };
         let cell = Some(placer.attributes.get(about(limit.count)).cell(slot));
-        self.candidates = if self.cell == cell { self.candidates + 1 } else { 1 };
-        self.cell = cell;
-        let near = placer.counts.all[limit.count as usize].near(&placer.attributes, slot);
-        self.candidates > limit.most.saturating_sub(near).saturating_mul(CROWD).max(1)
+        if self.cell != cell {
+            let near = placer.counts.all[limit.count as usize].near(&placer.attributes, slot);
+            self.left = limit.most.saturating_sub(near).saturating_mul(CROWD).max(1);
+            self.cell = cell;
+        }
+        let is_full = self.left == 0;
+        self.left = self.left.saturating_sub(1);
+        is_full
     }
 }
 

@@ -136,6 +136,9 @@ impl Shape {
         for matcher in &mut self.matchers {
             matcher.prepare(attributes);
         }
+        // Most clusters have no dedicated agents: then nobody need be asked.
+        let dedicated = attributes.get(self.dedicated_attribute);
+        self.wide_dedicated = dedicated.narrow.is_none() && (self.dedicated.is_some() || dedicated.values_held() > 0);
         let named_moved = !self.wide.is_empty() && self.moves != attributes.moves;
         if self.layout == attributes.layout && self.class_ok.len() == attributes.classes.len() && !named_moved {
             return;
@@ -145,7 +148,6 @@ impl Shape {
             self.layout = attributes.layout;
             self.class_ok.clear();
             let is_wide = |attribute: u32| attributes.get(attribute).narrow.is_none();
-            self.wide_dedicated = is_wide(self.dedicated_attribute);
             self.wide = (0..self.matchers.len()).filter(|at| is_wide(self.matchers[*at].attribute)).collect();
         }
         for class in self.class_ok.len()..attributes.classes.len() {

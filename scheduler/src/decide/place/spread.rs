@@ -17,7 +17,9 @@ const FEW_AGENTS: usize = 256;
 const BARREN: usize = 8;
 
 /// Agents of a value compared for one task, when nothing but their free room tells them apart.
-const COMPARED: usize = 12;
+const COMPARED: usize = 6;
+/// The same for jobs whose tasks keep off each other's hosts.
+const COMPARED_HOSTS: usize = 12;
 /// Candidates kept for a value, at least: with further levels those must differ in more than their room.
 const LEAST_POOL: usize = 8;
 const LEAST_POOL_OF_LEVELS: usize = 256;
@@ -121,7 +123,12 @@ impl Placer {
         let members = self.attributes.get(attribute).members(value).iter();
         let fitting = members.filter(|slot| self.fits(**slot as usize, work));
         let alike = work.rules.spreads.len() == 1 && work.rules.wishes.is_empty() && work.rules.neighbours.is_empty();
-        let compared = if alike { COMPARED } else { usize::MAX };
+        if alike && work.rules.apart.is_none() {
+            // They share the value that the job spreads over: only their room differs.
+            let costs = fitting.take(COMPARED).map(|slot| (self.cost_of_room(*slot as usize, work), *slot));
+            return costs.min().map(|(_, slot)| slot);
+        }
+        let compared = if alike { COMPARED_HOSTS } else { usize::MAX };
         fitting.take(compared).map(|slot| (self.cost(*slot as usize, work), *slot)).min().map(|(_, slot)| slot)
     }
 
