@@ -171,8 +171,9 @@ impl Index {
         true
     }
 
+    /// Whether a slot of the index may hold what is sought.
     #[inline]
-    fn may_hold(&self, slot: u32, sought: &Sought) -> bool {
+    pub fn may_hold(&self, slot: u32, sought: &Sought) -> bool {
         sought.within_most(&self.most[slot as usize / BLOCK]) && sought.within(&self.get(slot))
     }
 

@@ -121,7 +121,9 @@ impl Placer {
     fn best_of_few(&self, number: u32, attribute: u32, value: u32) -> Option<u32> {
         let work = self.works.get(number);
         let members = self.attributes.get(attribute).members(value).iter();
-        let fitting = members.filter(|slot| self.fits(**slot as usize, work));
+        let sought = &self.shapes.all[work.shape as usize].sought;
+        // The index is nearer than the slots: most that are full are passed over without a look at them.
+        let fitting = members.filter(|slot| self.index.may_hold(**slot, sought) && self.fits(**slot as usize, work));
         let alike = work.rules.spreads.len() == 1 && work.rules.wishes.is_empty() && work.rules.neighbours.is_empty();
         if alike && work.rules.apart.is_none() {
             // They share the value that the job spreads over: only their room differs.
