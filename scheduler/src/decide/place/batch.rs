@@ -11,8 +11,6 @@ use super::{Placer, Step};
 
 /// Most candidates compared at once; more are looked for when they do not suffice.
 const MOST_CANDIDATES: usize = 4096;
-/// Candidates put in order, beyond two for each task.
-const LEAST_SORTED: usize = 16;
 
 impl Placer {
     pub(super) fn need_of(&self, work: u32) -> Amounts {
@@ -92,12 +90,6 @@ impl Placer {
         let mut candidates = std::mem::take(&mut self.candidates);
         candidates.clear();
         self.collect(number, most.min(MOST_CANDIDATES), &mut candidates);
-        // Only the best can be taken; the others are found again if these do not suffice.
-        let best = 2 * most.min(MOST_CANDIDATES) + LEAST_SORTED;
-        if candidates.len() > best {
-            candidates.select_nth_unstable(best);
-            candidates.truncate(best);
-        }
         candidates.sort_unstable();
         // What a task costs somewhere depends on the job's other tasks: one each, then compared again.
         let one_each = !self.works.get(number).rules.is_empty();

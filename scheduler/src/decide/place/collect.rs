@@ -4,14 +4,11 @@ use super::Placer;
 use super::agents::{Amounts, CPU, GPU, MEMORY};
 use super::attributes::HOST;
 use super::rules::Count;
-use super::score::STEP;
 use super::shape::Path;
 use super::work::Work;
 
 /// Candidates compared beyond what a turn's tasks need.
 const MORE: usize = 64;
-/// Until so many are compared, none that leaves much free is content with: a fuller agent may come later.
-const MORE_TO_FILL: usize = 2048;
 /// The same for jobs with rules, where each costs more to compare.
 const MORE_BY_RULES: usize = 16;
 /// More tasks than these are not counted on from one agent.
@@ -60,22 +57,20 @@ impl Placer {
     pub(super) fn collect(&mut self, number: u32, tasks: usize, candidates: &mut Vec<(i64, u32)>) {
         let work = self.works.get(number);
         let shape = &self.shapes.all[work.shape as usize];
-        let (mut first, mut welcome, mut room, mut least) = (u32::MAX, 0, 0, i64::MAX);
+        let (mut first, mut welcome, mut room) = (u32::MAX, 0, 0);
         if work.rules.is_empty() {
             let mut visit = |slot: u32| {
                 if self.fits_shape(slot as usize, shape) {
                     first = first.min(slot);
                     if self.misses_rules(slot as usize, work).is_none() {
-                        let cost = self.cost(slot as usize, work);
-                        candidates.push((cost, slot));
-                        least = least.min(cost);
+                        candidates.push((self.cost(slot as usize, work), slot));
                         let free = &self.slots[slot as usize].free;
                         // The index knows nothing of gpus: more are compared where some are at stake.
                         welcome += usize::from(free[GPU] <= 0);
                         room += if tasks > 1 { times(free, &shape.need) } else { 1 };
                     }
                 }
-                (welcome < MORE || least >= STEP && welcome < MORE_TO_FILL || welcome < tasks + MORE && room < tasks)
+                (welcome < MORE || welcome < tasks + MORE && room < tasks)
                     && candidates.len() < UNWELCOME * (tasks + MORE)
             };
             self.walk(work, &mut visit);

@@ -9,7 +9,7 @@ use super::work::Work;
 /// What is stranded outweighs what is left: this many parts of a thousandth of gpu cost one.
 const STRANDED: i64 = 32;
 /// One coarse step of what is left free.
-pub(super) const STEP: i64 = 512;
+const STEP: i64 = 512;
 /// How much is left, of cpu and memory together, and how far they are apart, in one step.
 const STEP_LEFT: f32 = FREE * 0.5;
 const STEP_APART: f32 = FREE * 0.25;
