@@ -182,6 +182,10 @@ fn one_affinity(path: &str, affinity: &mut Affinity, errors: &mut Errors) {
         None => errors.at(path, "says neither an attribute nor a job"),
         Some(Target::Attribute(constraint)) => {
             one_constraint(&format!("{path}.attribute"), constraint, errors);
+            if matches!(constraint.rule, Some(Rule::Limit(_))) {
+                let message = "a limit can't be a wish; write it as a constraint, or spread over the attribute";
+                errors.at(format!("{path}.attribute.limit"), message);
+            }
             if affinity.required {
                 errors.at(format!("{path}.required"), "an attribute that is required is a constraint; write it there");
             }

@@ -241,13 +241,15 @@ fn wishes_about_neighbours_and_spreads() {
         service(|spec| spec.affinities = vec![affinity], path, part);
     };
     let near = |weight| Affinity { weight, target: Some(Target::Job(v1_key("a", "b", "c"))), ..Default::default() };
-    let rack = || Affinity { weight: 1, target: Some(Target::Attribute(limit("rack", 1))), ..Default::default() };
+    let wish = |rule| Affinity { weight: 1, target: Some(Target::Attribute(rule)), ..Default::default() };
+    let rack = || wish(one_of("rack", &["a"]));
     affinity(near(0), "affinities[0].weight", "says nothing");
     affinity(near(101), "affinities[0].weight", "101 is not between -100 and 100");
     affinity(Affinity { target: None, ..near(1) }, "affinities[0]", "neither an attribute nor a job");
     affinity(Affinity { topology: "a b".into(), ..near(1) }, "affinities[0].topology", "no valid name");
     affinity(Affinity { required: true, ..rack() }, "affinities[0].required", "is a constraint");
     affinity(Affinity { topology: "rack".into(), ..rack() }, "affinities[0].topology", "only with a job");
+    affinity(wish(limit("rack", 1)), "affinities[0].attribute.limit", "a limit can't be a wish");
     let nobody = Affinity { target: Some(Target::Job(v1_key("", "b", "c"))), ..near(1) };
     affinity(nobody, "affinities[0].job", "not valid");
 

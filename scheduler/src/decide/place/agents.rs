@@ -84,20 +84,14 @@ pub(super) struct Slot {
     pub class: u32,
     /// Port numbers neither used nor claimed.
     pub ports_free: i32,
-    /// Index cell; `u16::MAX` while not in the index.
-    pub cell: u16,
     pub bits: u8,
-    /// Position in its cell's list, in the whole and in its class.
-    pub at: [u32; 2],
     /// What a thousandth of a cpu and a byte of memory count in a score: by how much the agent has.
     pub part: [f32; 2],
 }
 
 impl Slot {
-    pub const NOWHERE: u16 = u16::MAX;
-
     pub fn empty() -> Slot {
-        Slot { free: [0; 4], class: 0, ports_free: 0, cell: Self::NOWHERE, bits: 0, at: [0; 2], part: [0.0; 2] }
+        Slot { free: [0; 4], class: 0, ports_free: 0, bits: 0, part: [0.0; 2] }
     }
 
     /// What it has in all, for scores.

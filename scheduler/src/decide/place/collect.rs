@@ -3,19 +3,47 @@
 use super::Placer;
 use super::agents::{Amounts, CPU, GPU, MEMORY};
 use super::attributes::HOST;
-use super::index::walk_all;
 use super::rules::Count;
 use super::shape::Path;
 use super::work::Work;
 
 /// Candidates compared beyond what a turn's tasks need.
-const MORE: usize = 16;
+const MORE: usize = 64;
+/// The same for jobs with rules, where each costs more to compare.
+const MORE_BY_RULES: usize = 16;
 /// More tasks than these are not counted on from one agent.
 const MOST_TIMES: i64 = 64;
+/// Agents compared for each task that a limit lets in.
+const CROWD: u32 = 4;
 /// Agents near a neighbour that are looked at, at most.
 const NEAR: usize = 4096;
 /// Candidates that the job would rather not have are kept up to this many times what is wanted.
 const UNWELCOME: usize = 64;
+
+/// Candidates kept in a row that share a value of which a limit lets few be used.
+#[derive(Default)]
+struct Crowd {
+    cell: Option<u32>,
+    /// More that are worth it.
+    left: u32,
+}
+
+impl Crowd {
+    /// Slots of one value are often beside each other: only so many of them are worth comparing as the limit lets in.
+    fn is_full(&mut self, placer: &Placer, work: &Work, slot: usize) -> bool {
+        let about = |count: u32| placer.counts.about(count).1;
+        let Some(limit) = work.rules.limits.iter().find(|limit| about(limit.count) != HOST) else { return false };
+        let cell = Some(placer.attributes.get(about(limit.count)).cell(slot));
+        if self.cell != cell {
+            let near = placer.counts.all[limit.count as usize].near(&placer.attributes, slot);
+            self.left = limit.most.saturating_sub(near).saturating_mul(CROWD).max(1);
+            self.cell = cell;
+        }
+        let is_full = self.left == 0;
+        self.left = self.left.saturating_sub(1);
+        is_full
+    }
+}
 
 /// How many tasks would find cpu and memory.
 fn times(free: &Amounts, need: &Amounts) -> usize {
@@ -27,14 +55,13 @@ impl Placer {
     /// Slots that can take `tasks` tasks of the work, and some more to compare, with what each would cost; if any exists,
     /// at least one.
     pub(super) fn collect(&mut self, number: u32, tasks: usize, candidates: &mut Vec<(i64, u32)>) {
-        let wanted = tasks + MORE;
         let work = self.works.get(number);
         let shape = &self.shapes.all[work.shape as usize];
-        let (mut fits_shape, mut welcome, mut room) = (false, 0, 0);
+        let (mut first, mut welcome, mut room) = (u32::MAX, 0, 0);
         if work.rules.is_empty() {
             let mut visit = |slot: u32| {
                 if self.fits_shape(slot as usize, shape) {
-                    fits_shape = true;
+                    first = first.min(slot);
                     if self.misses_rules(slot as usize, work).is_none() {
                         candidates.push((self.cost(slot as usize, work), slot));
                         let free = &self.slots[slot as usize].free;
@@ -43,42 +70,39 @@ impl Placer {
                         room += if tasks > 1 { times(free, &shape.need) } else { 1 };
                     }
                 }
-                (welcome < MORE || welcome < wanted && room < tasks) && candidates.len() < UNWELCOME * wanted
+                (welcome < MORE || welcome < tasks + MORE && room < tasks)
+                    && candidates.len() < UNWELCOME * (tasks + MORE)
             };
             self.walk(work, &mut visit);
         } else {
-            fits_shape = self.collect_by_rules(work, wanted, candidates);
+            first = self.collect_by_rules(work, tasks + MORE_BY_RULES, candidates);
         }
-        if !fits_shape {
-            let shape = work.shape as usize;
-            self.shapes.all[shape].fits_nowhere = true;
-        }
+        let shape = &mut self.shapes.all[work.shape as usize];
+        shape.fits_nowhere |= first == u32::MAX;
+        shape.begin_at(self.index.raised, first);
     }
 
     /// Every slot that may hold the work's demand, until told to stop.
     fn walk(&self, work: &Work, visit: &mut impl FnMut(u32) -> bool) -> bool {
         let shape = &self.shapes.all[work.shape as usize];
+        let from = shape.first(self.index.raised);
         match &shape.path {
             Path::Slots(slots) => slots.iter().all(|slot| visit(*slot)),
-            Path::All => self.index.all.walk(&shape.sought, &shape.class_ok, visit),
-            Path::Classes(classes) => {
-                let grids = classes.iter().filter_map(|class| self.index.by_class.get(*class as usize));
-                let grids: Vec<_> = grids.filter(|cells| cells.len() > 0).collect();
-                walk_all(&grids, &shape.sought, &shape.class_ok, visit)
-            }
+            Path::All => self.index.walk(from, &shape.sought, &shape.class_ok, visit),
+            Path::Classes(classes) => self.index.walk_classes(from, classes, &shape.sought, visit),
         }
     }
 
-    /// Whether any slot had room for the shape, as far as it looked.
-    fn collect_by_rules(&self, work: &Work, wanted: usize, candidates: &mut Vec<(i64, u32)>) -> bool {
+    /// The first slot that had room for the shape, as far as it looked; `u32::MAX`: none, 0: not known.
+    fn collect_by_rules(&self, work: &Work, wanted: usize, candidates: &mut Vec<(i64, u32)>) -> u32 {
         let shape = &self.shapes.all[work.shape as usize];
-        let (mut fits_shape, mut welcome, mut until) = (false, 0, wanted);
+        let (mut first, mut welcome, mut until, mut crowd) = (u32::MAX, 0, wanted, Crowd::default());
         let mut visit = |slot: u32, until: usize| {
             if self.fits_shape(slot as usize, shape) {
-                fits_shape = true;
-                if self.misses_rules(slot as usize, work).is_none() {
+                first = first.min(slot);
+                if self.misses_rules(slot as usize, work).is_none() && !crowd.is_full(self, work, slot as usize) {
                     let wishes = self.cost_of_wishes(slot as usize, work);
-                    candidates.push((self.cost(slot as usize, work), slot));
+                    candidates.push((self.cost_of_room(slot as usize, work) + wishes, slot));
                     welcome += usize::from(wishes <= 0);
                 }
             }
@@ -88,20 +112,21 @@ impl Placer {
             near.iter().all(|slot| visit(*slot, until));
             if required && near.len() < NEAR {
                 // Nowhere else is allowed; nothing is learnt about the shape.
-                return true;
+                return 0;
             }
             until += wanted;
         }
         if let Some(classes) = self.wished_classes(work) {
-            let grids: Vec<_> = classes.iter().filter_map(|class| self.index.by_class.get(*class as usize)).collect();
-            walk_all(&grids, &shape.sought, &shape.class_ok, &mut |slot| visit(slot, until));
+            self.index.walk_classes(0, &classes, &shape.sought, &mut |slot| visit(slot, until));
             until += wanted;
         }
         self.walk(work, &mut |slot| visit(slot, until));
-        // The same slot may have been found on two ways.
-        candidates.sort_unstable();
-        candidates.dedup();
-        fits_shape
+        if until > wanted {
+            // The same slot may have been found on two ways.
+            candidates.sort_unstable();
+            candidates.dedup();
+        }
+        first
     }
 
     /// Slots near the tasks of the job this one is drawn to most, and whether it must be near them.

@@ -10,7 +10,7 @@ impl Placer {
     /// Brings a shape's answers up to date; before any question about it.
     pub(super) fn prepare(&mut self, shape: u32) {
         let Placer { shapes, attributes, index, .. } = self;
-        let agents_in = |class: u32| index.by_class.get(class as usize).map_or(0, |cells| cells.len());
+        let agents_in = |class: u32| index.agents_in(class);
         shapes.all[shape as usize].prepare(attributes, agents_in);
     }
 

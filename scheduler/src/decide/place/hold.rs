@@ -75,6 +75,8 @@ impl Placer {
         order.release(holder.band, role, &shape.need);
         counts.change(attributes, name, slot, false);
         index.settle(slots, slot);
+        // What the index does not know of may have come free as well.
+        index.raised += 1;
         self.dirty.push(slot as u32);
         self.wake_over_quota(role);
         self.wake_watchers(name);
@@ -109,7 +111,8 @@ impl Placer {
             shape.custom.iter().for_each(|(name, amount)| *detail.custom.entry(*name).or_default() += amount);
             detail.claims.retain(|other| *other != task);
         }
-        self.index.settle(&mut self.slots, slot);
+        self.index.settle(&self.slots, slot);
+        self.index.raised += 1;
     }
 
     /// Custom scalars an agent has, by the name's number.

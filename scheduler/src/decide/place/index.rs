@@ -1,70 +1,46 @@
-//! Agents by free cpu and memory in logarithmic steps, once over all and once per attribute class. Walked along diagonals
-//! from the smallest room that can hold a demand upwards, so the tightest fits come first.
+//! Free cpu and memory of open agents by slot, in blocks and groups of blocks that know the most any of theirs has free: a
+//! walk in slot order passes over whole blocks of those that have too little. Also the slots of each attribute class.
+//! Slot order is what packing wants: of agents equally good the first is taken, so that the last ones stay empty.
 
 use super::agents::{Amounts, CPU, MEMORY, Slot};
 
-/// Steps per dimension: four to an octave.
-const SIDE: usize = 64;
-/// 32 thousandths of a cpu: the first steps. The last begin beyond 3,600 cpus.
-const CPU_SHIFT: u32 = 5;
-/// 8 MiB. The last steps begin at 900 GiB.
-const MEMORY_SHIFT: u32 = 23;
-/// Classes are many: one step to an octave there.
-const CLASS_SHIFT: u32 = 2;
+/// Slots in a block: its free cpus fill a cache line.
+const BLOCK: usize = 16;
+/// Blocks in a group.
+const GROUP: usize = 16;
 
-fn step(amount: i64, shift: u32) -> usize {
-    let units = (amount.max(0) >> shift) as u64;
-    if units < 4 {
-        return units as usize;
-    }
-    let top = 63 - units.leading_zeros();
-    let quarter = (units >> (top - 2)) & 3;
-    (((top - 1) * 4 + quarter as u32) as usize).min(SIDE - 1)
-}
-
-/// Where an amount of free room, or a demand, lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Level {
-    pub cpu: u8,
-    pub memory: u8,
-}
-
-impl Level {
-    #[inline]
-    pub fn of(amounts: &Amounts) -> Level {
-        Level { cpu: step(amounts[CPU], CPU_SHIFT) as u8, memory: step(amounts[MEMORY], MEMORY_SHIFT) as u8 }
-    }
-
-    fn cell(self) -> u16 {
-        u16::from(self.cpu) * SIDE as u16 + u16::from(self.memory)
-    }
-
-    fn from_cell(cell: u16) -> Level {
-        Level { cpu: (cell / SIDE as u16) as u8, memory: (cell % SIDE as u16) as u8 }
-    }
-}
+/// Lists of classes are walked when they hold less than one agent in so many.
+const LISTS: usize = 12;
 
 /// Free cpu in thousandths and memory in MiB, rounded down and cut off: enough to pass over who has too little.
-type Rough = [i32; 2];
+pub(super) type Rough = [i32; 2];
+/// The most of a block or group: cpu, memory, and both together on one agent.
+type Most = [i32; 3];
+/// MiB that count as much as a thousandth of a cpu, when both are looked at together.
+const TOGETHER: i32 = 4;
+
+/// What an agent that is not open has: less than any demand.
+const CLOSED: Rough = [-2; 2];
+/// The class of a slot that is in no list.
+const NO_CLASS: u32 = u32::MAX;
+
+const NOBODY: Most = [CLOSED[0], CLOSED[1], CLOSED[1]];
+
+/// What there is of both, in MiB.
+#[inline]
+fn together(cpu: i32, memory: i32) -> i32 {
+    cpu.saturating_mul(TOGETHER).max(-1).min(memory)
+}
 
 fn rough(amounts: &Amounts) -> Rough {
     [amounts[CPU], amounts[MEMORY] >> 20].map(|amount| amount.clamp(-1, i32::MAX.into()) as i32)
 }
 
-/// An agent in a list, with what most of those that can't be taken fail by: in a full cluster they are many, and a look
-/// at each of them is a look into memory that is not near.
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    slot: u32,
-    class: u32,
-    free: Rough,
-}
-
-/// What is looked for: where it lies in a grid, and what it needs.
+/// What is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sought {
-    pub level: Level,
     need: Rough,
+    together: i32,
 }
 
 impl Sought {
@@ -74,89 +50,120 @@ impl Sought {
             // What is not asked for may be overdrawn.
             *least = if need == 0 { -1 } else { *least };
         }
-        Sought { level: Level::of(need), need: least }
-    }
-}
-
-/// One grid of lists.
-#[derive(Clone, Debug)]
-pub(super) struct Cells {
-    shift: u32,
-    lists: Vec<Vec<Entry>>,
-    /// By diagonal (cpu step + memory step): which cpu steps have anybody.
-    diagonals: Vec<u64>,
-    len: usize,
-}
-
-impl Cells {
-    fn new(shift: u32) -> Cells {
-        let side = SIDE >> shift;
-        Cells { shift, lists: vec![Vec::new(); side * side], diagonals: vec![0; 2 * side - 1], len: 0 }
+        Sought { need: least, together: together(least[0], least[1]) }
     }
 
-    fn place(&self, level: Level) -> (usize, usize) {
-        (usize::from(level.cpu) >> self.shift, usize::from(level.memory) >> self.shift)
-    }
-
-    fn list(&mut self, (cpu, memory): (usize, usize)) -> &mut Vec<Entry> {
-        &mut self.lists[cpu * (SIDE >> self.shift) + memory]
-    }
-
-    fn insert(&mut self, level: Level, entry: Entry) -> u32 {
-        let place = self.place(level);
-        let list = self.list(place);
-        list.push(entry);
-        let at = list.len() as u32 - 1;
-        if at == 0 {
-            self.diagonals[place.0 + place.1] |= 1 << place.0;
-        }
-        self.len += 1;
-        at
-    }
-
-    fn refresh(&mut self, level: Level, at: u32, free: Rough) {
-        let place = self.place(level);
-        self.list(place)[at as usize].free = free;
-    }
-
-    /// The slot that took the removed one's position, if any.
-    fn remove(&mut self, level: Level, at: u32) -> Option<u32> {
-        let place = self.place(level);
-        let list = self.list(place);
-        list.swap_remove(at as usize);
-        let moved = list.get(at as usize).map(|entry| entry.slot);
-        if list.is_empty() {
-            self.diagonals[place.0 + place.1] &= !(1 << place.0);
-        }
-        self.len -= 1;
-        moved
-    }
-
-    /// The first diagonal that may hold a demand of this level, and the one after the last.
-    fn diagonals(&self, level: Level) -> std::ops::Range<usize> {
-        let (cpu, memory) = self.place(level);
-        cpu + memory..self.diagonals.len()
-    }
-
-    /// Shows every slot of one diagonal that may hold what is sought and is of a wanted class, until `visit` says stop.
     #[inline]
-    fn walk_diagonal(
+    fn within(&self, free: &Rough) -> bool {
+        (free[0] >= self.need[0]) & (free[1] >= self.need[1])
+    }
+
+    #[inline]
+    fn within_most(&self, most: &Most) -> bool {
+        (most[0] >= self.need[0]) & (most[1] >= self.need[1]) & (most[2] >= self.together)
+    }
+}
+
+#[derive(Clone, Debug)]
+#[repr(align(64))]
+struct Block {
+    cpu: [i32; BLOCK],
+    memory: [i32; BLOCK],
+    class: [u32; BLOCK],
+}
+
+impl Block {
+    const EMPTY: Block = Block { cpu: [CLOSED[0]; BLOCK], memory: [CLOSED[1]; BLOCK], class: [NO_CLASS; BLOCK] };
+
+    /// Bit by bit who has enough. Without branches, so that many are compared at once.
+    #[inline]
+    fn holding(&self, sought: &Sought) -> u32 {
+        let enough = |at: usize| (self.cpu[at] >= sought.need[0]) & (self.memory[at] >= sought.need[1]);
+        (0..BLOCK).fold(0, |bits, at| bits | u32::from(enough(at)) << at)
+    }
+
+    /// The parts of a maximum, by slot.
+    fn parts(&self, of: usize) -> [i32; BLOCK] {
+        match of {
+            0 => self.cpu,
+            1 => self.memory,
+            _ => std::array::from_fn(|at| together(self.cpu[at], self.memory[at])),
+        }
+    }
+
+    fn get(&self, at: usize) -> Rough {
+        [self.cpu[at], self.memory[at]]
+    }
+}
+
+/// Without branches, so that many are compared at once.
+fn has(part: &[i32; BLOCK], amount: i32) -> bool {
+    part.iter().fold(false, |found, free| found | (*free == amount))
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Index {
+    blocks: Vec<Block>,
+    /// By block, and by group of blocks.
+    most: Vec<Most>,
+    group_most: Vec<Most>,
+    /// Slots of agents that have been open, by class, ascending.
+    by_class: Vec<Vec<u32>>,
+    /// Moves whenever a slot may hold more than before.
+    pub raised: u64,
+}
+
+impl Index {
+    /// Shows every slot of a wanted class that may hold what is sought, in slot order, until `visit` says stop. Begins with
+    /// the block of the slot `from`.
+    #[inline]
+    pub fn walk(&self, from: u32, sought: &Sought, wanted: &[bool], visit: &mut impl FnMut(u32) -> bool) -> bool {
+        let first = from as usize / BLOCK;
+        let groups = self.group_most.iter().enumerate().skip(first / GROUP);
+        for (group, _) in groups.filter(|(_, most)| sought.within_most(most)) {
+            let blocks = first.max(group * GROUP)..self.blocks.len().min((group + 1) * GROUP);
+            for at in blocks.filter(|at| sought.within_most(&self.most[*at])) {
+                let block = &self.blocks[at];
+                let mut holding = block.holding(sought);
+                while holding != 0 {
+                    let within = holding.trailing_zeros() as usize;
+                    holding &= holding - 1;
+                    let is_wanted = wanted.get(block.class[within] as usize).copied().unwrap_or(false);
+                    if is_wanted && !visit((at * BLOCK + within) as u32) {
+                        return false;
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    /// As `walk` for some classes: by their lists when those are short. Then group by group, inside a group class by class.
+    pub fn walk_classes(
         &self,
-        diagonal: usize,
+        from: u32,
+        classes: &[u32],
         sought: &Sought,
-        wanted: &[bool],
         visit: &mut impl FnMut(u32) -> bool,
     ) -> bool {
-        let (cpu, memory) = self.place(sought.level);
-        let side = SIDE >> self.shift;
-        let last = (diagonal - memory).min(side - 1);
-        let mut rows = self.diagonals[diagonal] & (!0 << cpu) & (!0 >> (63 - last));
-        while rows != 0 {
-            let row = rows.trailing_zeros() as usize;
-            rows &= rows - 1;
-            for entry in &self.lists[row * side + (diagonal - row)] {
-                let enough = (entry.free[0] >= sought.need[0]) & (entry.free[1] >= sought.need[1]);
-                if enough && wanted.get(entry.class as usize).copied().unwrap_or(false) && !visit(entry.slot) {
+        let agents: usize = classes.iter().map(|class| self.agents_in(*class)).sum();
+        if agents * LISTS >= self.blocks.len() * BLOCK {
+            let mut wanted = vec![false; self.by_class.len()];
+            let known = classes.iter().filter(|class| (**class as usize) < self.by_class.len());
+            known.for_each(|class| wanted[*class as usize] = true);
+            return self.walk(from, sought, &wanted, visit);
+        }
+        let lists = classes.iter().filter_map(|class| self.by_class.get(*class as usize));
+        let mut lists: Vec<&[u32]> = lists.filter(|list| !list.is_empty()).map(Vec::as_slice).collect();
+        for (group, _) in self.group_most.iter().enumerate().filter(|(_, most)| sought.within_most(most)) {
+            let first = (group * GROUP * BLOCK) as u32;
+            let end = first + (GROUP * BLOCK) as u32;
+            for list in &mut lists {
+                let passed = list.partition_point(|slot| *slot < first);
+                *list = &list[passed..];
+                let mut holding =
+                    list.iter().take_while(|slot| **slot < end).filter(|slot| self.may_hold(**slot, sought));
+                if !holding.all(|slot| visit(*slot)) {
                     return false;
                 }
             }
@@ -164,168 +171,180 @@ impl Cells {
         true
     }
 
-    /// Shows every slot of a wanted class that may hold what is sought, tightest first, until `visit` says stop.
-    pub fn walk(&self, sought: &Sought, wanted: &[bool], visit: &mut impl FnMut(u32) -> bool) -> bool {
-        self.diagonals(sought.level).all(|diagonal| self.walk_diagonal(diagonal, sought, wanted, visit))
-    }
-
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    fn bytes(&self) -> usize {
-        self.lists.iter().map(|list| list.capacity() * size_of::<Entry>() + size_of::<Vec<Entry>>()).sum::<usize>()
-            + self.diagonals.len() * 8
-    }
-}
-
-/// Walks several grids of one size as one: diagonal by diagonal.
-pub(super) fn walk_all(
-    grids: &[&Cells],
-    sought: &Sought,
-    wanted: &[bool],
-    visit: &mut impl FnMut(u32) -> bool,
-) -> bool {
-    let Some(first) = grids.first() else { return true };
-    let mut diagonals = first.diagonals(sought.level);
-    diagonals.all(|diagonal| grids.iter().all(|cells| cells.walk_diagonal(diagonal, sought, wanted, visit)))
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct Index {
-    pub all: Cells,
-    pub by_class: Vec<Cells>,
-}
-
-impl Default for Index {
-    fn default() -> Self {
-        Index { all: Cells::new(0), by_class: Vec::new() }
-    }
-}
-
-impl Index {
-    /// Brings a slot to where its free room belongs; out of the index when it is not open.
+    /// Whether a slot of the index may hold what is sought.
     #[inline]
-    pub fn settle(&mut self, slots: &mut [Slot], slot: usize) {
-        let cell = if slots[slot].is_open() { Level::of(&slots[slot].free).cell() } else { Slot::NOWHERE };
-        let before = slots[slot].cell;
-        let free = rough(&slots[slot].free);
-        if cell == before && cell == Slot::NOWHERE {
-            return;
-        }
-        if cell == Slot::NOWHERE || before == Slot::NOWHERE {
-            self.leave(slots, slot);
-            self.enter(slots, slot, cell);
-            return;
-        }
-        let Slot { class, at, .. } = slots[slot];
-        let (from, to) = (Level::from_cell(before), Level::from_cell(cell));
-        let entry = Entry { slot: slot as u32, class, free };
-        if cell == before {
-            self.all.refresh(to, at[0], free);
-        } else {
-            Self::take(&mut self.all, slots, from, at[0], 0);
-            slots[slot].at[0] = self.all.insert(to, entry);
-        }
-        // The steps of a class are wider: most moves are within one.
-        let grid = &mut self.by_class[class as usize];
-        if grid.place(from) == grid.place(to) {
-            grid.refresh(to, at[1], free);
-        } else {
-            Self::take(grid, slots, from, at[1], 1);
-            slots[slot].at[1] = grid.insert(to, entry);
-        }
-        slots[slot].cell = cell;
+    pub fn may_hold(&self, slot: u32, sought: &Sought) -> bool {
+        sought.within_most(&self.most[slot as usize / BLOCK]) && sought.within(&self.get(slot))
     }
 
-    /// Takes an entry out of a grid; whoever takes its position is told.
-    fn take(grid: &mut Cells, slots: &mut [Slot], level: Level, at: u32, which: usize) {
-        if let Some(moved) = grid.remove(level, at) {
-            slots[moved as usize].at[which] = at;
+    /// Agents of a class.
+    pub fn agents_in(&self, class: u32) -> usize {
+        self.by_class.get(class as usize).map_or(0, Vec::len)
+    }
+
+    fn get(&self, slot: u32) -> Rough {
+        self.blocks[slot as usize / BLOCK].get(slot as usize % BLOCK)
+    }
+
+    /// Takes over what is free on a slot, and whether it is open.
+    #[inline]
+    pub fn settle(&mut self, slots: &[Slot], slot: usize) {
+        let (at, within) = (slot / BLOCK, slot % BLOCK);
+        let open = slots[slot].is_open();
+        if at >= self.blocks.len() {
+            self.reserve(at + 1);
+        }
+        if open && self.blocks[at].class[within] != slots[slot].class {
+            self.enlist(slot, slots[slot].class);
+        }
+        self.put(slot, if open { rough(&slots[slot].free) } else { CLOSED });
+    }
+
+    fn put(&mut self, slot: usize, now: Rough) {
+        let (at, within) = (slot / BLOCK, slot % BLOCK);
+        let Index { blocks, most, group_most, raised, .. } = self;
+        let block = &mut blocks[at];
+        let before = block.get(within);
+        if before == now {
+            return;
+        }
+        (block.cpu[within], block.memory[within]) = (now[0], now[1]);
+        *raised += u64::from(now[0] > before[0] || now[1] > before[1]);
+        let group = at / GROUP;
+        let [before, now] = [before, now].map(|[cpu, memory]| [cpu, memory, together(cpu, memory)]);
+        for of in 0..before.len() {
+            let old = most[at][of];
+            // Whoever had the most has less now: another may have as much, or the most is found anew.
+            if now[of] > old {
+                most[at][of] = now[of];
+            } else if before[of] == old && now[of] < old {
+                let part = block.parts(of);
+                if !has(&part, old) {
+                    most[at][of] = part.iter().fold(NOBODY[of], |most, free| most.max(*free));
+                }
+            }
+            let new = most[at][of];
+            if new > group_most[group][of] {
+                group_most[group][of] = new;
+            } else if new < old && old == group_most[group][of] {
+                let of_group = &most[group * GROUP..most.len().min((group + 1) * GROUP)];
+                group_most[group][of] = of_group.iter().fold(NOBODY[of], |most, one| most.max(one[of]));
+            }
         }
     }
 
-    pub fn leave(&mut self, slots: &mut [Slot], slot: usize) {
-        let Slot { cell, class, at, .. } = slots[slot];
-        if cell == Slot::NOWHERE {
-            return;
-        }
-        let level = Level::from_cell(cell);
-        Self::take(&mut self.all, slots, level, at[0], 0);
-        Self::take(&mut self.by_class[class as usize], slots, level, at[1], 1);
-        slots[slot].cell = Slot::NOWHERE;
+    fn reserve(&mut self, blocks: usize) {
+        self.blocks.resize(blocks, Block::EMPTY);
+        self.most.resize(blocks, NOBODY);
+        self.group_most.resize(blocks.div_ceil(GROUP), NOBODY);
     }
 
-    fn enter(&mut self, slots: &mut [Slot], slot: usize, cell: u16) {
-        if cell == Slot::NOWHERE {
-            return;
+    fn enlist(&mut self, slot: usize, class: u32) {
+        self.delist(slot);
+        self.blocks[slot / BLOCK].class[slot % BLOCK] = class;
+        if self.by_class.len() <= class as usize {
+            self.by_class.resize(class as usize + 1, Vec::new());
         }
-        let class = slots[slot].class;
-        while self.by_class.len() <= class as usize {
-            self.by_class.push(Cells::new(CLASS_SHIFT));
+        let list = &mut self.by_class[class as usize];
+        if let Err(at) = list.binary_search(&(slot as u32)) {
+            list.insert(at, slot as u32);
         }
-        let level = Level::from_cell(cell);
-        let grid = &mut self.by_class[class as usize];
-        let entry = Entry { slot: slot as u32, class, free: rough(&slots[slot].free) };
-        let at = [self.all.insert(level, entry), grid.insert(level, entry)];
-        (slots[slot].cell, slots[slot].at) = (cell, at);
+    }
+
+    fn delist(&mut self, slot: usize) {
+        let class = std::mem::replace(&mut self.blocks[slot / BLOCK].class[slot % BLOCK], NO_CLASS);
+        if let Some(list) = self.by_class.get_mut(class as usize)
+            && let Ok(at) = list.binary_search(&(slot as u32))
+        {
+            list.remove(at);
+        }
+    }
+
+    /// The slot's agent is gone.
+    pub fn leave(&mut self, slot: usize) {
+        if slot / BLOCK < self.blocks.len() {
+            self.delist(slot);
+            self.put(slot, CLOSED);
+        }
     }
 
     /// Makes it anew, for other classes.
-    pub fn rebuild(&mut self, slots: &mut [Slot]) {
-        *self = Index::default();
-        for slot in 0..slots.len() {
-            slots[slot].cell = Slot::NOWHERE;
-            self.settle(slots, slot);
-        }
+    pub fn rebuild(&mut self, slots: &[Slot]) {
+        *self = Index { raised: self.raised + 1, ..Index::default() };
+        (0..slots.len()).for_each(|slot| self.settle(slots, slot));
+    }
+
+    /// What it holds of a slot, for comparing.
+    #[cfg(test)]
+    pub fn shown(&self, slot: usize) -> Rough {
+        if slot / BLOCK < self.blocks.len() { self.get(slot as u32) } else { CLOSED }
     }
 
     pub fn bytes(&self) -> usize {
-        self.all.bytes() + self.by_class.iter().map(Cells::bytes).sum::<usize>()
+        let lists = self.by_class.iter().map(|list| list.capacity() * 4 + size_of::<Vec<u32>>()).sum::<usize>();
+        self.blocks.capacity() * (size_of::<Block>() + size_of::<Most>()) + lists
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use rand::{Rng, SeedableRng};
+
+    use super::super::agents::{CONNECTED, UP};
     use super::*;
 
-    #[test]
-    fn steps_never_fall_and_split_an_octave_in_four() {
-        let mut last = 0;
-        for amount in 0..200_000 {
-            let step = step(amount, CPU_SHIFT);
-            assert!(step == last || step == last + 1, "{amount}: {last} -> {step}");
-            last = step;
-        }
-        assert_eq!((step(-5, CPU_SHIFT), step(i64::MAX, CPU_SHIFT)), (0, SIDE - 1));
-        assert_eq!(step(8 << 30, MEMORY_SHIFT) - step(4 << 30, MEMORY_SHIFT), 4);
+    fn shown(index: &Index, need: &Amounts, class: u32) -> [Vec<usize>; 2] {
+        let (mut seen, mut of_class) = (Vec::new(), Vec::new());
+        let wanted: Vec<bool> = (0..=class).map(|other| other == class).collect();
+        let sought = Sought::of(need);
+        assert!(index.walk(0, &sought, &wanted, &mut |slot| {
+            seen.push(slot as usize);
+            true
+        }));
+        assert!(index.walk_classes(0, &[class], &sought, &mut |slot| {
+            of_class.push(slot as usize);
+            true
+        }));
+        [seen, of_class]
     }
 
     #[test]
-    fn a_walk_shows_all_that_may_fit_and_tighter_diagonals_first() {
+    fn a_walk_shows_whoever_is_open_and_may_hold_it_in_slot_order() {
+        let mut random = rand::rngs::SmallRng::seed_from_u64(3);
         let mut index = Index::default();
-        let mut slots: Vec<Slot> = (0..500i64)
-            .map(|n| {
-                let free = [n * 37 % 64_000, (n * 7919 % 4096) << 20, 0, 0];
-                Slot { free, bits: super::super::agents::UP | super::super::agents::CONNECTED, ..Slot::empty() }
-            })
-            .collect();
-        index.rebuild(&mut slots);
-        let need = [3000, 700 << 20, 0, 0];
-        for cells in [&index.all, &index.by_class[0]] {
-            let mut seen = Vec::new();
-            assert!(cells.walk(&Sought::of(&need), &[true], &mut |slot| {
-                seen.push(slot as usize);
-                true
-            }));
-            let fit = |slot: usize| super::super::agents::covers(&slots[slot].free, &need);
-            assert!((0..slots.len()).filter(|slot| fit(*slot)).all(|slot| seen.contains(&slot)));
-            let diagonals: Vec<usize> = seen
-                .iter()
-                .map(|slot| cells.place(Level::of(&slots[*slot].free)))
-                .map(|(cpu, memory)| cpu + memory)
-                .collect();
-            assert!(diagonals.is_sorted());
+        let mut slots = vec![Slot { bits: UP | CONNECTED, ..Slot::empty() }; 1000];
+        index.rebuild(&slots);
+        for _ in 0..3000 {
+            let slot = random.random_range(0..slots.len());
+            let row = &mut slots[slot];
+            row.free = [random.random_range(-2..64_000), random.random_range(0..4096) << 20, 0, 0];
+            row.bits = if random.random_bool(0.9) { UP | CONNECTED } else { UP };
+            row.class = slot as u32 % 3;
+            index.settle(&slots, slot);
+            if random.random_bool(0.02) {
+                slots[slot] = Slot::empty();
+                index.leave(slot);
+            }
+            let need = [random.random_range(0..64_000), random.random_range(0..4096) << 20, 0, 0];
+            let holds = |slot: &usize| {
+                let row = &slots[*slot];
+                row.is_open() && row.class == 1 && super::super::agents::suffices(&row.free, &need)
+            };
+            let expected: Vec<usize> = (0..slots.len()).filter(holds).collect();
+            assert_eq!(shown(&index, &need, 1), [expected.clone(), expected]);
         }
+    }
+
+    #[test]
+    fn a_walk_stops_when_told() {
+        let mut index = Index::default();
+        let row = Slot { free: [1000, 1 << 30, 0, 0], bits: UP | CONNECTED, ..Slot::empty() };
+        index.rebuild(&vec![row; 100]);
+        let mut seen = 0;
+        assert!(!index.walk(0, &Sought::of(&[1, 1, 0, 0]), &[true], &mut |_| {
+            seen += 1;
+            seen < 3
+        }));
+        assert_eq!(seen, 3);
     }
 }

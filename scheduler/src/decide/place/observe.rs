@@ -273,7 +273,7 @@ impl Placer {
         for (scale, total) in self.scale.iter_mut().zip(&self.details[slot].total) {
             *scale = (*scale).max(*total);
         }
-        self.index.settle(&mut self.slots, slot);
+        self.index.settle(&self.slots, slot);
         self.dirty.push(slot as u32);
     }
 
@@ -312,7 +312,7 @@ impl Placer {
         let total = std::mem::take(&mut detail.total);
         let claims = std::mem::take(&mut detail.claims);
         claims.into_iter().for_each(|task| self.drop_claim(task, true));
-        self.index.leave(&mut self.slots, slot);
+        self.index.leave(slot);
         self.attributes.clear(slot);
         let bits = self.slots[slot].bits & CONNECTED;
         (self.slots[slot], self.details[slot]) = (Slot { bits, ..Slot::empty() }, Detail::default());
@@ -332,7 +332,7 @@ impl Placer {
         if row.is_open() && !before {
             self.dirty.push(slot as u32);
         }
-        self.index.settle(&mut self.slots, slot);
+        self.index.settle(&self.slots, slot);
     }
 
     /// Makes attribute classes anew, and what is kept by class.
@@ -340,7 +340,7 @@ impl Placer {
         for (slot, class) in self.attributes.classify(self.slots.len()).into_iter().enumerate() {
             self.slots[slot].class = class;
         }
-        self.index.rebuild(&mut self.slots);
+        self.index.rebuild(&self.slots);
     }
 }
 

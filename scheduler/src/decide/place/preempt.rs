@@ -157,15 +157,8 @@ impl Placer {
     /// Where the role's own tasks of lower priority in the same tier are, the lowest first; at most `most`.
     fn slots_of_own_role(&self, state: &State, number: u32, most: usize) -> Vec<u32> {
         let work = self.works.get(number);
-        let mut lower: Vec<(u32, u32)> = self
-            .works
-            .of_role(work.role)
-            .filter(|other| self.works.get(*other).held > 0 && may_take(work, self.works.get(*other)))
-            .filter(|other| self.works.get(*other).band == work.band)
-            .map(|other| (rank(self.works.get(other)), other))
-            .collect();
-        lower.sort_unstable();
-        let jobs = lower.iter().filter_map(|(_, other)| state.jobs.get(&self.works.get(*other).job));
+        let lower = self.works.below(work).map(|other| self.works.get(other)).filter(|other| other.held > 0);
+        let jobs = lower.filter_map(|other| state.jobs.get(&other.job));
         let tasks = jobs.flat_map(|job| job.tasks.iter()).take(LOOKED_AT).filter_map(|task| state.tasks.get(task));
         let mut found = BTreeSet::new();
         for agent in tasks.filter_map(|task| task.held_on()) {

@@ -128,6 +128,8 @@ struct Named {
     counts: Vec<u32>,
     /// Counts of the jobs that refuse it as a neighbour, with how many of their specs say so.
     refused_by: Vec<(u32, u32)>,
+    /// Its tasks that hold room.
+    held: u32,
 }
 
 /// Counts by job, kept while rules look at them.
@@ -203,6 +205,9 @@ impl Counts {
         for id in std::mem::take(&mut self.uncounted) {
             let count = &mut self.all[id as usize];
             count.counted = true;
+            if self.named[count.key.0 as usize].held == 0 {
+                continue;
+            }
             let Some(job) = state.job(&self.keys[count.key.0 as usize]) else { continue };
             for agent in state.living(job).filter_map(|task| task.held_on()) {
                 count.change(attributes, slot_of(agent), true);
@@ -212,7 +217,13 @@ impl Counts {
 
     #[inline]
     pub fn change(&mut self, attributes: &Attributes, name: u32, slot: usize, more: bool) {
-        for id in &self.named[name as usize].counts {
+        let named = &mut self.named[name as usize];
+        if more {
+            named.held += 1
+        } else {
+            named.held -= 1
+        }
+        for id in &named.counts {
             let count = &mut self.all[*id as usize];
             if count.counted {
                 count.change(attributes, slot, more);

@@ -8,6 +8,13 @@ use super::work::Work;
 
 /// What is stranded outweighs what is left: this many parts of a thousandth of gpu cost one.
 const STRANDED: i64 = 32;
+/// One coarse step of what is left free.
+const STEP: i64 = 512;
+/// How much is left, of cpu and memory together, and how far they are apart, in one step.
+const STEP_LEFT: f32 = FREE * 0.5;
+const STEP_APART: f32 = FREE * 0.25;
+/// A demand below this part of the agent is a small one: what it evens out stays within a step.
+const SMALL: f32 = FREE * 0.1;
 /// A task of the same service on the host already.
 const SHARED_HOST: i64 = 2048;
 /// One point of a wish's weight (1-100).
@@ -16,33 +23,49 @@ const WISH: i64 = 64;
 const SPREAD: i64 = 32;
 
 /// What a demand leaves free on an agent, as parts of what the agent has; disk and gpu of the largest agent's.
+///
+/// In coarse steps: how much is left, and how far cpu and memory are apart, because what is left of one beyond the other
+/// can't be used. Among agents of one step a small task evens out the two; a large one takes whichever comes first.
 #[inline]
 pub(super) fn room_left(row: &Slot, need: &Amounts, scale: &Amounts) -> i64 {
     // Multiplied and divided only, each correctly rounded: the same on every machine.
     let left = |at: usize| (row.free[at] - need[at]).max(0) as f32;
-    let (cpu, memory) = (left(CPU) * row.part[0], left(MEMORY) * row.part[1]);
-    // What is left of one beyond the other can't be used: the sum, and how far they are apart.
-    let mut sum = 2.0 * cpu.max(memory);
     let rare = |at: usize| left(at) * FREE / scale[at] as f32;
-    if need[DISK] > 0 {
-        sum += rare(DISK) * 0.25;
-    }
+    let disk = if need[DISK] > 0 { rare(DISK) * 0.25 } else { 0.0 };
     if row.free[GPU] > 0 {
         // Gpus not asked for weigh more: they are stranded without the cpu beside them.
-        sum += rare(GPU) * if need[GPU] == 0 { 4.0 } else { 1.0 };
+        let gpu = rare(GPU) * if need[GPU] == 0 { 4.0 } else { 1.0 };
+        return (2.0 * rare(CPU).max(rare(MEMORY)) + disk + gpu) as i64;
     }
-    sum as i64
+    let parts = |amounts: &Amounts| [CPU, MEMORY].map(|at| amounts[at].max(0) as f32 * row.part[at]);
+    let [cpu, memory] = [CPU, MEMORY].map(|at| left(at) * row.part[at]);
+    let apart = (cpu - memory).abs();
+    // Never negative: cutting off rounds down.
+    let steps = ((cpu + memory) * (1.0 / STEP_LEFT)) as i64 + (apart * (1.0 / STEP_APART)) as i64;
+    let [needs_cpu, needs_memory] = parts(need);
+    let mut fine = disk;
+    if needs_cpu.max(needs_memory) < SMALL {
+        let [cpu_before, memory_before] = parts(&row.free);
+        fine += (apart - (cpu_before - memory_before).abs()) * 0.5;
+    }
+    steps * STEP + fine as i64
 }
 
 impl Placer {
     #[inline]
     pub(super) fn cost(&self, slot: usize, work: &Work) -> i64 {
+        let room = self.cost_of_room(slot, work);
+        if work.rules.is_empty() { room } else { room + self.cost_of_wishes(slot, work) }
+    }
+
+    #[inline]
+    pub(super) fn cost_of_room(&self, slot: usize, work: &Work) -> i64 {
         let need = &self.shapes.all[work.shape as usize].need;
         let mut fit = room_left(&self.slots[slot], need, &self.scale);
         if self.slots[slot].free[GPU] > 0 && !self.typical.is_empty() {
             fit += self.typical.rise(&self.slots[slot].free, &self.details[slot].devices, need) / STRANDED;
         }
-        if work.rules.is_empty() { fit } else { fit + self.cost_of_wishes(slot, work) }
+        fit
     }
 
     /// What the job's wishes say.

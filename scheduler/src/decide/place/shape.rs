@@ -61,9 +61,23 @@ pub(super) struct Shape {
     moves: u64,
     /// Nothing open held it when last looked, and nothing that could has changed since.
     pub fits_nowhere: bool,
+    /// No slot before this one holds it, as long as the index was not raised since.
+    first: (u64, u32),
 }
 
 impl Shape {
+    /// The first slot that a walk need look at.
+    #[inline]
+    pub fn first(&self, raised: u64) -> u32 {
+        if self.first.0 == raised { self.first.1 } else { 0 }
+    }
+
+    /// A walk found no slot before this one.
+    #[inline]
+    pub fn begin_at(&mut self, raised: u64, slot: u32) {
+        self.first = (raised, slot);
+    }
+
     /// Takes more than the four plain dimensions can say.
     #[inline]
     pub fn is_special(&self) -> bool {
@@ -122,6 +136,9 @@ impl Shape {
         for matcher in &mut self.matchers {
             matcher.prepare(attributes);
         }
+        // Most clusters have no dedicated agents: then nobody need be asked.
+        let dedicated = attributes.get(self.dedicated_attribute);
+        self.wide_dedicated = dedicated.narrow.is_none() && (self.dedicated.is_some() || dedicated.values_held() > 0);
         let named_moved = !self.wide.is_empty() && self.moves != attributes.moves;
         if self.layout == attributes.layout && self.class_ok.len() == attributes.classes.len() && !named_moved {
             return;
@@ -131,7 +148,6 @@ impl Shape {
             self.layout = attributes.layout;
             self.class_ok.clear();
             let is_wide = |attribute: u32| attributes.get(attribute).narrow.is_none();
-            self.wide_dedicated = is_wide(self.dedicated_attribute);
             self.wide = (0..self.matchers.len()).filter(|at| is_wide(self.matchers[*at].attribute)).collect();
         }
         for class in self.class_ok.len()..attributes.classes.len() {
@@ -240,6 +256,7 @@ impl Shapes {
             layout: 0,
             moves: 0,
             fits_nowhere: false,
+            first: (0, 0),
         }
     }
 

@@ -6,13 +6,17 @@ use std::collections::BTreeSet;
 use crate::model::Now;
 
 use super::Placer;
-use super::agents::{Amounts, suffices};
-use super::index::Level;
+use super::agents::{Amounts, CPU, suffices};
 
 /// A work that may preempt looks again for victims after this long.
 pub(super) const RETRY_MS: u64 = 1000;
 /// When more agents than this changed, everybody who sleeps looks for himself instead of being looked at for each agent.
 const MANY_CHANGED: usize = 256;
+
+/// How much cpu, in octaves.
+fn cpu_step(amounts: &Amounts) -> u8 {
+    (64 - amounts[CPU].max(0).leading_zeros()) as u8
+}
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sleepers {
@@ -40,7 +44,7 @@ impl Placer {
         let work = self.works.get_mut(number);
         work.asleep = true;
         let shape = &self.shapes.all[work.shape as usize];
-        self.sleepers.by_level.insert((shape.sought.level.cpu, work.shape, number));
+        self.sleepers.by_level.insert((cpu_step(&shape.need), work.shape, number));
         if self.settings.preemption && !work.over_quota {
             work.retry_ms = work.retry_ms.max(now.mono_ms + 1);
             self.sleepers.retries.insert((work.retry_ms, number));
@@ -58,7 +62,7 @@ impl Placer {
         }
         (work.asleep, work.over_quota) = (false, false);
         let shape = work.shape;
-        self.sleepers.by_level.remove(&(self.shapes.all[shape as usize].sought.level.cpu, shape, number));
+        self.sleepers.by_level.remove(&(cpu_step(&self.shapes.all[shape as usize].need), shape, number));
         self.sleepers.retries.remove(&(work.retry_ms, number));
         for name in std::mem::take(&mut work.watched) {
             self.sleepers.watching.remove(&(name, number));
@@ -70,7 +74,7 @@ impl Placer {
     /// Only while somebody sleeps is it noticed that something could hold the shape again.
     pub(super) fn doubt(&mut self, shape: u32) {
         let of = &mut self.shapes.all[shape as usize];
-        if of.fits_nowhere && self.sleepers.nobody_waits(of.sought.level.cpu, shape) {
+        if of.fits_nowhere && self.sleepers.nobody_waits(cpu_step(&of.need), shape) {
             of.fits_nowhere = false;
         }
     }
@@ -137,7 +141,7 @@ impl Placer {
         if !self.slots[slot].is_open() {
             return;
         }
-        let most = Level::of(&self.slots[slot].free).cpu;
+        let most = cpu_step(&self.slots[slot].free);
         let mut next = (0, 0, 0);
         while let Some(sleeper) = self.sleepers.by_level.range(next..).next().copied()
             && sleeper.0 <= most

@@ -4,7 +4,6 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::index::walk_all;
 use super::shape::Path;
 use super::work::Work;
 use super::{Placer, Step};
@@ -18,7 +17,9 @@ const FEW_AGENTS: usize = 256;
 const BARREN: usize = 8;
 
 /// Agents of a value compared for one task, when nothing but their free room tells them apart.
-const COMPARED: usize = 12;
+const COMPARED: usize = 6;
+/// The same for jobs whose tasks keep off each other's hosts.
+const COMPARED_HOSTS: usize = 12;
 /// Candidates kept for a value, at least: with further levels those must differ in more than their room.
 const LEAST_POOL: usize = 8;
 const LEAST_POOL_OF_LEVELS: usize = 256;
@@ -120,9 +121,16 @@ impl Placer {
     fn best_of_few(&self, number: u32, attribute: u32, value: u32) -> Option<u32> {
         let work = self.works.get(number);
         let members = self.attributes.get(attribute).members(value).iter();
-        let fitting = members.filter(|slot| self.fits(**slot as usize, work));
+        let sought = &self.shapes.all[work.shape as usize].sought;
+        // The index is nearer than the slots: most that are full are passed over without a look at them.
+        let fitting = members.filter(|slot| self.index.may_hold(**slot, sought) && self.fits(**slot as usize, work));
         let alike = work.rules.spreads.len() == 1 && work.rules.wishes.is_empty() && work.rules.neighbours.is_empty();
-        let compared = if alike { COMPARED } else { usize::MAX };
+        if alike && work.rules.apart.is_none() {
+            // They share the value that the job spreads over: only their room differs.
+            let costs = fitting.take(COMPARED).map(|slot| (self.cost_of_room(*slot as usize, work), *slot));
+            return costs.min().map(|(_, slot)| slot);
+        }
+        let compared = if alike { COMPARED_HOSTS } else { usize::MAX };
         fitting.take(compared).map(|slot| (self.cost(*slot as usize, work), *slot)).min().map(|(_, slot)| slot)
     }
 
@@ -164,7 +172,7 @@ impl Placer {
     fn collect_in_value(&self, number: u32, attribute: u32, value: u32, wanted: usize, found: &mut Vec<(i64, u32)>) {
         let work = self.works.get(number);
         let shape = &self.shapes.all[work.shape as usize];
-        let column = self.attributes.get(attribute);
+        let (column, from) = (self.attributes.get(attribute), shape.first(self.index.raised));
         let mut visit = |slot: u32| {
             let cell = column.cell(slot as usize);
             if column.values(&cell).contains(&value) && self.fits(slot as usize, work) {
@@ -178,11 +186,10 @@ impl Placer {
                 let of_value = |class: &usize| {
                     shape.class_ok[*class] && column.values(&self.attributes.classes[*class][narrow]).contains(&value)
                 };
-                let classes = (0..shape.class_ok.len()).filter(of_value);
-                let grids: Vec<_> = classes.filter_map(|class| self.index.by_class.get(class)).collect();
-                walk_all(&grids, &shape.sought, &shape.class_ok, &mut visit);
+                let classes: Vec<u32> = (0..shape.class_ok.len()).filter(of_value).map(|class| class as u32).collect();
+                self.index.walk_classes(from, &classes, &shape.sought, &mut visit);
             }
-            (_, None) => _ = self.index.all.walk(&shape.sought, &shape.class_ok, &mut visit),
+            (_, None) => _ = self.index.walk(from, &shape.sought, &shape.class_ok, &mut visit),
         }
     }
 }

@@ -71,7 +71,8 @@ impl Work {
 pub(super) struct Works {
     all: Vec<Work>,
     by_spec: BTreeMap<SpecId, u32>,
-    by_role: BTreeSet<(u32, u32)>,
+    /// By role, band and priority.
+    by_role: BTreeSet<(u32, u8, u16, u32)>,
     free: Vec<u32>,
 }
 
@@ -90,13 +91,14 @@ impl Works {
         &mut self.all[number as usize]
     }
 
-    /// The works of a role.
-    pub fn of_role(&self, role: u32) -> impl Iterator<Item = u32> {
-        self.by_role.range((role, 0)..=(role, u32::MAX)).map(|(_, number)| *number)
+    /// The works of a work's role and band that have a lower priority, the lowest first.
+    pub fn below(&self, work: &Work) -> impl Iterator<Item = u32> {
+        let Work { role, band, priority, .. } = *work;
+        self.by_role.range((role, band, 0, 0)..(role, band, priority, 0)).map(|(.., number)| *number)
     }
 
     pub fn insert(&mut self, work: Work) -> u32 {
-        let (spec, role) = (work.spec.id, work.role);
+        let (spec, of_role) = (work.spec.id, (work.role, work.band, work.priority));
         let number = match self.free.pop() {
             Some(number) => {
                 self.all[number as usize] = work;
@@ -108,14 +110,14 @@ impl Works {
             }
         };
         self.by_spec.insert(spec, number);
-        self.by_role.insert((role, number));
+        self.by_role.insert((of_role.0, of_role.1, of_role.2, number));
         number
     }
 
     pub fn remove(&mut self, number: u32) {
         let work = &mut self.all[number as usize];
         self.by_spec.remove(&work.spec.id);
-        self.by_role.remove(&(work.role, number));
+        self.by_role.remove(&(work.role, work.band, work.priority, number));
         work.pending = VecDeque::new();
         work.rules = Rules::default();
         self.free.push(number);

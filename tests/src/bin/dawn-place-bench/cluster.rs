@@ -175,6 +175,17 @@ impl Cluster {
         self.apply(&Mutation::TaskForgotten { task });
     }
 
+    /// Ends every task that is being preempted.
+    pub fn end_dying(&mut self) {
+        let dying = self.state.tasks.values().filter(|task| task.state() == TaskState::Preempting);
+        let dying: Vec<TaskId> = dying.map(|task| task.id).collect();
+        dying.into_iter().for_each(|task| self.end(task));
+    }
+
+    pub fn pass_ms(&mut self, ms: u64) {
+        self.now = Now { wall: self.now.wall.plus_ms(ms), mono_ms: self.now.mono_ms + ms };
+    }
+
     /// Calls `place` until it decides nothing more, `budget` assignments a call.
     pub fn place(&mut self, budget: usize) -> Measured {
         let mut measured = Measured::default();

@@ -11,7 +11,7 @@ use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
-use crate::cluster::{Cluster, GIB, Measured, cpu_time, job, limit, resources};
+use crate::cluster::{Cluster, GIB, Measured, job, limit, resources};
 use crate::table::row;
 
 const ROLES: u32 = 50;
@@ -208,6 +208,7 @@ pub fn run(agents: u32, live: u32) {
 
 /// 20,000 production tasks onto the full cluster.
 fn storm(mix: &mut Mix) {
+    let first = mix.cluster.state.next_task;
     for at in 0..400 {
         let mut spec = job(
             &format!("storm{}/mix/job{at}", at % 10),
@@ -217,13 +218,20 @@ fn storm(mix: &mut Mix) {
         spec.priority = 500;
         mix.cluster.submit(spec);
     }
-    let begun = cpu_time();
-    let measured = mix.cluster.place(BUDGET);
+    let (mut measured, mut rounds, mut placed) = (Measured::default(), 0, 0);
+    // One call takes so many victims at most, and looks again a second later; who is to go is gone by then.
+    while placed < 20_000 && rounds < 20 {
+        measured.add(mix.cluster.place(BUDGET));
+        mix.cluster.end_dying();
+        mix.cluster.pass_ms(1000);
+        let storm = mix.cluster.state.tasks.range(first..);
+        placed = storm.filter(|(_, task)| task.held_on().is_some()).count();
+        rounds += 1;
+    }
     println!(
-        "preemption storm, 20,000 production tasks: {} placed at once, {} victims, decided in {:.2} s ({:.2} s with apply)",
-        measured.placed,
+        "preemption storm, 20,000 production tasks: {placed} placed after {} victims in {rounds} rounds a second apart, decided in {:.2} s ({:.2} s with apply)",
         measured.victims,
         measured.deciding.as_secs_f64(),
-        (cpu_time() - begun).as_secs_f64()
+        measured.applied.as_secs_f64()
     );
 }

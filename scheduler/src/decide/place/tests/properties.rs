@@ -31,12 +31,12 @@ fn shown(placer: &Placer) -> String {
         let custom: BTreeMap<_, _> =
             custom.map(|(name, amount)| (&placer.shapes.scalar_names[*name as usize], amount)).collect();
         text += &format!(
-            "{} {:?} ports {} bits {} cell {} prey {:?} devices {:?} custom {custom:?} claims {claims:?} held {tasks:?}\n",
+            "{} {:?} ports {} bits {} index {:?} prey {:?} devices {:?} custom {custom:?} claims {claims:?} held {tasks:?}\n",
             agent_of(slot),
             row.free,
             row.ports_free,
             row.bits,
-            row.cell,
+            placer.index.shown(slot),
             placer.prey[slot],
             detail.devices.free()
         );
