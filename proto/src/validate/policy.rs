@@ -58,6 +58,12 @@ fn update(path: &str, policy: &UpdatePolicy, errors: &mut Errors) {
     if policy.pause_between && strategy != UpdateStrategy::Batches {
         errors.at(format!("{path}.pause_between"), "only for the strategy batch");
     }
+    if policy.surge > 0 && strategy == UpdateStrategy::BlueGreen {
+        errors.at(
+            format!("{path}.surge"),
+            "not with the strategy blue_green, which starts all of the new beside the old",
+        );
+    }
     let waits = [
         ("watch_ms", policy.watch_ms.unwrap_or(0)),
         ("progress_deadline_ms", policy.progress_deadline_ms),
@@ -111,6 +117,8 @@ mod tests {
         assert_eq!(wrong(&policy), ["policy.canaries", "policy.manual_promotion", "policy.pause_between"]);
         assert_eq!(wrong(&UpdatePolicy { group_sizes: vec![1, 2], ..queue.clone() }), ["policy.group_sizes"]);
         assert_eq!(wrong(&UpdatePolicy { group_sizes: vec![0], ..queue.clone() }), ["policy.group_sizes[0]"]);
+        let double = UpdatePolicy { strategy: UpdateStrategy::BlueGreen.into(), ..queue.clone() };
+        assert_eq!(wrong(&double), ["policy.surge"]);
         let late = UpdatePolicy { watch_ms: Some(5_000), progress_deadline_ms: 5_000, ..queue };
         assert_eq!(wrong(&late), ["policy.progress_deadline_ms"]);
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use dawn_proto::JobKey;
-use dawn_proto::v1::{self, JobKind, Misfire, Overlap, Tier, constraint};
+use dawn_proto::v1::{self, JobKind, Misfire, Overlap, Tier, UpdateStrategy, constraint};
 use dawn_scheduler::model::{Answer, Bounds, Command, Refusal};
 use dawn_scheduler::wire;
 use rand::Rng;
@@ -21,6 +21,11 @@ pub(super) enum Ask {
     },
     Kill {
         number: usize,
+    },
+    /// A service is asked for with another command.
+    Change {
+        number: usize,
+        lasts_ms: u64,
     },
     /// Thousandths of cpu that the second role may hold.
     Quota {
@@ -91,6 +96,11 @@ impl World {
             if self.chance.random_bool(0.25) {
                 let at = self.within(at, busy);
                 self.agenda.add(at, Happening::Ask { ask: Ask::Kill { number } });
+            } else if number < SERVICES {
+                // Some of the new versions end too soon to be healthy.
+                let lasts_ms = if self.chance.random_bool(0.3) { 300 } else { self.within(20_001, 400_000) };
+                let at = self.within(busy / 2, busy);
+                self.agenda.add(at, Happening::Ask { ask: Ask::Change { number, lasts_ms } });
             }
         }
         for _ in 0..2 {
@@ -129,6 +139,7 @@ impl World {
             disruption_budget: if number % 4 == 2 { 1 } else { 0 },
             ..Default::default()
         };
+        spec.update = service.then(|| self.update_policy());
         spec.set_kind(kind);
         spec.set_tier(if service { Tier::Production } else { Tier::BatchTier });
         spec.constraints = constraints(number);
@@ -141,14 +152,29 @@ impl World {
         spec
     }
 
+    /// Without surge: no instance ever lives twice.
+    fn update_policy(&mut self) -> v1::UpdatePolicy {
+        let strategies = [UpdateStrategy::RollingQueue, UpdateStrategy::Batches, UpdateStrategy::Canary];
+        let strategy = *strategies.choose(&mut self.chance).unwrap_or(&UpdateStrategy::RollingQueue);
+        v1::UpdatePolicy {
+            strategy: strategy.into(),
+            group_sizes: vec![if self.chance.random_bool(0.5) { 2 } else { 1 }],
+            canaries: u32::from(strategy == UpdateStrategy::Canary),
+            watch_ms: Some(1_000),
+            max_instance_failures: u32::from(self.chance.random_bool(0.5)),
+            progress_deadline_ms: 60_000,
+            ..Default::default()
+        }
+    }
+
     /// Asks whoever leads, as a client that knows them all does; again when there is no answer in time.
     pub(super) fn ask(&mut self, ask: Ask) -> Result<(), String> {
         let known = |number: &usize| self.load.jobs[*number].acknowledged;
-        let too_early = matches!(&ask, Ask::Kill { number } if !known(number));
+        let too_early = matches!(&ask, Ask::Kill { number } | Ask::Change { number, .. } if !known(number));
         let leader = self.leading().filter(|_| !too_early);
         let Some(node) = leader else {
             let delay = self.within(100, 1_000);
-            // A job that was refused is never killed.
+            // A job that was refused is never killed or changed.
             if !too_early || self.now_ms < self.scenario.busy_ms {
                 self.after(delay, Happening::Ask { ask });
             }
@@ -159,6 +185,14 @@ impl World {
             Ask::Run { number } => {
                 let spec = wire::parse_job_spec(self.load.jobs[number].spec.clone());
                 let spec = Box::new(spec.map_err(|errors| format!("a spec of the load is refused: {errors:?}"))?);
+                Command::Submit { spec, author, message }
+            }
+            Ask::Change { number, lasts_ms } => {
+                let mut spec = self.load.jobs[number].spec.clone();
+                let process = spec.task.as_mut().and_then(|task| task.processes.first_mut());
+                process.ok_or("a service without a process")?.argv[1] = lasts_ms.to_string();
+                let spec = wire::parse_job_spec(spec);
+                let spec = Box::new(spec.map_err(|errors| format!("a changed spec is refused: {errors:?}"))?);
                 Command::Submit { spec, author, message }
             }
             Ask::Kill { number } => {

@@ -35,7 +35,7 @@ use network::Network;
 use nodes::Node;
 use promises::Promises;
 
-pub use promises::Counts;
+pub use promises::{Counts, Updates};
 
 /// Wall clock of the simulation's first moment: 2026-11-22T00:00:00Z.
 const WALL_START_MS: i64 = 1_795_305_600_000;
@@ -137,6 +137,7 @@ pub struct Summary {
     pub cut_short: u64,
     /// Cron ticks by overlap and misfire policy.
     pub cron: BTreeMap<String, Counts>,
+    pub updates: Updates,
 }
 
 impl Summary {
@@ -156,6 +157,8 @@ impl Summary {
             sum.missed += counts.missed;
             sum.overlapping += counts.overlapping;
         }
+        self.updates.forward += other.updates.forward;
+        self.updates.back += other.updates.back;
     }
 }
 
@@ -223,6 +226,7 @@ fn played(scenario: Scenario, trace_lines: Option<usize>) -> Played {
     let promise = match outcome {
         Ok(Ok(())) => {
             world.summary.cron = world.promises.cron.counts();
+            world.summary.updates = world.promises.updates();
             return (trace, Ok(world.summary));
         }
         Ok(Err(promise)) => promise,

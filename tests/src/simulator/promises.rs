@@ -9,9 +9,11 @@ use dawn_scheduler::model::{AgentNo, Batch, Mutation, State, Task};
 use super::load::{Ask, Wanted};
 use super::{WALL_START_MS, World};
 
+mod changing;
 mod cron;
 mod placing;
 
+pub use changing::Counts as Updates;
 pub use cron::Counts;
 
 /// Longest a task may take to get on, the longest backoff included, once nothing fails any more.
@@ -27,6 +29,7 @@ pub(super) struct Promises {
     stops: BTreeSet<TaskId>,
     pub cron: cron::Ledger,
     placing: placing::Ledger,
+    changing: changing::Ledger,
 }
 
 impl Promises {
@@ -57,7 +60,13 @@ impl Promises {
             }
         }
         self.cron.batch(before, batch)?;
+        self.changing.batch(before, batch);
         self.placing.batch(before, batch)
+    }
+
+    /// How updates have ended so far.
+    pub fn updates(&self) -> Updates {
+        self.changing.ended
     }
 
     fn alive(&self, task: TaskId, to: TaskState) -> Result<(), String> {
@@ -79,6 +88,7 @@ impl Promises {
     /// placed may be there.
     pub fn state(&self, state: &State, batch: &Batch) -> Result<(), String> {
         placing::placed(state, batch)?;
+        changing::bounded(state, batch)?;
         for mutation in &batch.mutations {
             match mutation {
                 Mutation::TaskAssigned { agent, .. } | Mutation::AgentSeen { agent, .. } => committed(state, *agent)?,
@@ -178,7 +188,7 @@ impl World {
         if live != self.machines.iter().filter(|machine| !machine.gone).count() {
             return Err(format!("liveness: {live} agents are up under scheduler {leader}"));
         }
-        let unasked = |ask: &Ask| matches!(ask, Ask::Run { .. } | Ask::Kill { .. });
+        let unasked = |ask: &Ask| matches!(ask, Ask::Run { .. } | Ask::Kill { .. } | Ask::Change { .. });
         if let Some(ask) = self.load.unanswered().find(|ask| unasked(ask)) {
             return Err(format!("liveness: nobody has answered {ask:?}"));
         }
@@ -187,6 +197,7 @@ impl World {
         }
         self.promises.placing.end(&self.truth)?;
         self.promises.cron.end(&self.truth)?;
+        self.promises.changing.end(&self.truth)?;
         self.nothing_unasked()
     }
 

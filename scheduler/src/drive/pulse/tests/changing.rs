@@ -29,7 +29,8 @@ fn policy() -> impl Strategy<Value = v1::UpdatePolicy> {
             watch_ms: Some(1_000),
             max_instance_failures: instance_failures,
             max_failed_instances: failures,
-            surge,
+            // Refused beside blue/green.
+            surge: if strategy == UpdateStrategy::BlueGreen { 0 } else { surge },
             sticky,
             ..Default::default()
         },
