@@ -28,6 +28,7 @@ use crate::model::{AgentNo, Settings};
 pub use admin::{AdminService, Entries, Keeper};
 pub use reach::{ReachPipe, ReachService};
 pub use reader::Reader;
+pub use reads::job_sla;
 pub use replies::{Answered, Replies, Waiting};
 
 /// Most bytes of one request; a job's spec is far below.

@@ -1,13 +1,14 @@
 //! Metrics in Prometheus' text form: what the pulse counts, what waits, what the follower's state holds.
 
 mod serve;
+mod sla;
 
 use std::fmt::{Display, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use dawn_proto::TaskState;
-use dawn_proto::v1::NodeState;
+use dawn_proto::v1::{self, NodeState};
+use dawn_proto::{JobKey, TaskState, Timestamp};
 use tokio::sync::watch;
 
 use crate::decide::brake;
@@ -25,6 +26,8 @@ pub struct Sources {
     /// What holds writes up; empty: nothing.
     pub trouble: watch::Receiver<String>,
     pub settings: Settings,
+    /// How well a job did up to a moment.
+    pub sla: fn(&State, &JobKey, Timestamp) -> Option<v1::JobSla>,
 }
 
 /// The text as it grows.
@@ -60,6 +63,7 @@ pub fn page(sources: &Sources) -> String {
     text.value("scheduler_queue_depth", "{queue=\"commands\"}", commands);
     text.value("scheduler_queue_depth", "{queue=\"agents\"}", links);
     sources.follower.read(|state| self::state(state, &sources.settings, &mut text));
+    sla::jobs(sources, &mut text);
     text.0
 }
 

@@ -227,6 +227,7 @@ async fn serve_metrics(
         role: signs.role.subscribe(),
         trouble: signs.trouble.subscribe(),
         settings: config.settings.clone(),
+        sla: crate::api::job_sla,
     };
     Ok(Some(tokio::spawn(metrics::serve(listener, move || metrics::page(&sources)))))
 }

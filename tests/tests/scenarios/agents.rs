@@ -220,6 +220,8 @@ fn agent_and_scheduler_serve_their_metrics() {
         "dawn_scheduler_agents{state=\"up\"} 1",
         "dawn_scheduler_queue_depth{queue=\"commands\"} 0",
         "dawn_scheduler_tasks{state=\"RUNNING\"} 1",
+        "dawn_job_running{job=\"nobody/test/web\"} 1",
+        "dawn_job_median_to_running_seconds{job=\"nobody/test/web\"} ",
     ];
     cluster.eventually("the scheduler tells", Patience::STEP, || {
         let page = get(scheduler, "/metrics")?;

@@ -17,7 +17,7 @@ pub use job::{job_status, list_jobs};
 pub use node::{list_nodes, node_status};
 pub use page::size as page_size;
 pub use quota::{list_quotas, quota_status};
-pub use sla::sla_report;
+pub use sla::{job_sla, sla_report};
 pub use task::list_tasks;
 pub use update::{active_update, list_updates, update_diff, update_status};
 pub use why::{fit_warnings, pending_class, submit_warnings, why};

@@ -35,6 +35,11 @@ pub fn sla_report(
     Ok(v1::SlaReport { jobs, index: state.index })
 }
 
+/// Of one job over the usual window; None: there is no such job.
+pub fn job_sla(state: &State, key: &JobKey, now: Timestamp) -> Option<v1::JobSla> {
+    sla_report(state, Some(key), "", 0, now).ok()?.jobs.pop()
+}
+
 fn of_job(state: &State, job: &Job, from: Timestamp, now: Timestamp) -> v1::JobSla {
     let tasks: Vec<&Task> = job.tasks.iter().filter_map(|id| state.tasks.get(id)).collect();
     let made = |task: &&&Task| task.history.first().is_some_and(|first| first.at >= from);
