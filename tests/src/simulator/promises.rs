@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dawn_proto::v1::{JobKind, NodeState, TaskState};
+use dawn_proto::v1::{JobKind, NodeState, Reason, TaskState};
 use dawn_proto::{Resources, TaskId, Timestamp};
-use dawn_scheduler::model::{AgentNo, Batch, Mutation, State, Task};
+use dawn_scheduler::model::{AgentNo, Batch, Job, Mutation, State, Task};
 
 use super::load::{Ask, Wanted};
 use super::{WALL_START_MS, World};
@@ -210,6 +210,8 @@ impl World {
             JobKind::Service => Some(wanted.spec.instances as usize),
             // Runs come and go.
             JobKind::Cron => None,
+            // Services that come back again and again may push it aside for as long as they do.
+            _ if self.is_pushed_aside(job) => None,
             _ => Some(0),
         };
         // An instance may be between two lives, but not for long.
@@ -220,6 +222,14 @@ impl World {
             return Err(format!("liveness: {} has {states:?}, {expected:?} expected", wanted.key));
         }
         Ok(())
+    }
+
+    /// Whether a task of the job made way for another after the faults had ended.
+    fn is_pushed_aside(&self, job: &Job) -> bool {
+        let calm = Timestamp(WALL_START_MS + i64::try_from(self.scenario.busy_ms).unwrap_or(i64::MAX));
+        let lives = job.tasks.iter().filter_map(|id| self.truth.tasks.get(id)?.history.first());
+        let mut pushed = lives.filter(|first| first.reason == Reason::Preempted && first.at >= calm);
+        pushed.next().is_some()
     }
 
     fn nothing_unasked(&self) -> Result<(), String> {
