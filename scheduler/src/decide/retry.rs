@@ -46,8 +46,8 @@ pub(super) fn end(step: &mut Step, task: &Task, to: TaskState, reason: Reason, m
     }
     let life_ms = task.started_at().map_or(0, |started| step.now.wall.since_ms(started));
     let next = match how {
-        // Stopped for good under a version before; this version wants the instance.
-        End::Asked if current.job.kind != JobKind::Cron && task.spec != spec.id => {
+        // Stopped for good under a version before, or for an update that has gone back since; it is wanted all the same.
+        End::Asked if current.job.kind != JobKind::Cron && (task.spec != spec.id || was_in_the_way(task)) => {
             Next::Again { failures: 0, delay_ms: 0 }
         }
         // An update stopped it: its next life is another one.
@@ -63,6 +63,11 @@ pub(super) fn end(step: &mut Step, task: &Task, to: TaskState, reason: Reason, m
             update::stay(step, job, task, made);
         }
     }
+}
+
+/// Killed for an update.
+fn was_in_the_way(task: &Task) -> bool {
+    task.history.iter().any(|one| one.to == TaskState::Killing && update::is_updates(one.reason))
 }
 
 /// A cron run keeps the version it began with. None: the instance is not wanted any more.

@@ -185,3 +185,13 @@ fn an_instance_killed_for_an_update_that_ended_before_its_next_life_gets_one() {
     world.pass_ms(250);
     assert_eq!(world.tasks("web").len(), 2);
 }
+
+#[test]
+fn an_instance_killed_for_an_update_that_went_back_meanwhile_gets_its_next_life_when_it_is_gone() {
+    let mut world = World::new();
+    let (link, _, tasks) = world.running(&service("web", 1));
+    let told = Mutation::TaskMoved { task: tasks[0], to: Killing, reason: Reason::Updated, message: "".into() };
+    world.mutate(vec![told]);
+    world.report(link, tasks[0], Lost, Reason::AgentLost);
+    assert_eq!(world.tasks("web"), [(0, 1, Lost), (0, 2, Pending)]);
+}
