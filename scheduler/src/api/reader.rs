@@ -67,9 +67,11 @@ impl Reader {
         let turn = self.turns.clone().acquire_owned().await.ok();
         let looked = tokio::task::spawn_blocking(move || {
             let mut fleet = fleet.lock().unwrap_or_else(PoisonError::into_inner);
-            let warnings = fleet_of(&mut fleet, &follower, false).warnings(&spec);
-            let fits = warnings.is_empty();
-            let warnings = if fits { warnings } else { fleet_of(&mut fleet, &follower, true).warnings(&spec) };
+            let kept = fleet_of(&mut fleet, &follower, false);
+            let mut warnings = kept.warnings(&spec);
+            if !warnings.is_empty() && kept.at != follower.fleet() {
+                warnings = fleet_of(&mut fleet, &follower, true).warnings(&spec);
+            }
             drop(turn);
             warnings
         });

@@ -139,9 +139,8 @@ fn make_wanted(step: &mut Step, aim: &Aim) -> u32 {
         let newest = newest.and_then(|id| step.state.tasks.get(&id));
         match newest {
             None => _ = step.make_task(aim.id, spec, Life::first(instance, Timestamp(0))),
-            // Any that lived before this step is `retry`'s when it ends, and one of this version that has ended was.
-            Some(task) if !task.state().is_terminal() => {}
-            Some(task) if task.spec == spec.id && !was_told_to_go(aim.spec.job.kind, task) => {}
+            // One of this version that has ended, or any that lived before this step, is `retry`'s when it ends.
+            Some(task) if task.spec == spec.id || !task.state().is_terminal() => {}
             // An update started its next life beside it, and went back.
             Some(_) if aim.job.is_some_and(|job| lives(step, job, instance)) => {}
             Some(task) => _ = step.make_task(aim.id, spec, Life::after(task)),
@@ -185,9 +184,4 @@ fn make_next(step: &mut Step, job: &Job, spec: &Spec) {
         let pins = Some(&job.changes.pins);
         run(step, &Aim { id: job.id, spec, job: Some(job), ended: false, stopped: &stopped, pins, made });
     }
-}
-
-/// A service's task that was killed for an update that then ended or went back: `retry` has made no next life of it.
-fn was_told_to_go(kind: JobKind, task: &Task) -> bool {
-    kind == JobKind::Service && task.history.iter().any(|one| one.to == TaskState::Killing)
 }

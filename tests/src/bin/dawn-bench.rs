@@ -44,9 +44,14 @@ const PLACE: &str = "/var/lib";
 
 fn main() -> anyhow::Result<()> {
     let flags = flags()?;
-    if std::env::var_os("TMPDIR").is_none() {
+    // Removed at the end.
+    let place = match std::env::var_os("TMPDIR") {
+        None => Some(tempfile::Builder::new().prefix("dawn-bench-").tempdir_in(PLACE).context(PLACE)?),
+        Some(_) => None,
+    };
+    if let Some(place) = &place {
         // SAFETY: no other thread runs yet.
-        unsafe { std::env::set_var("TMPDIR", PLACE) };
+        unsafe { std::env::set_var("TMPDIR", place.path()) };
     }
     if cfg!(debug_assertions) {
         eprintln!("dawn-bench: a debug build; its figures say little. Use `cargo build --release --workspace`.");

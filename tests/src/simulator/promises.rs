@@ -19,6 +19,9 @@ pub use cron::Counts;
 /// Longest a task may take to get on, the longest backoff included, once nothing fails any more.
 const STUCK_MS: u64 = 15_000;
 
+/// Longest that the work of a batch task takes from its beginning: three tries of 15 s, with backoff between them.
+const REDONE_MS: u64 = 60_000;
+
 /// What was seen so far.
 #[derive(Default)]
 pub(super) struct Promises {
@@ -210,7 +213,7 @@ impl World {
             JobKind::Service => Some(wanted.spec.instances as usize),
             // Runs come and go.
             JobKind::Cron => None,
-            // Services that come back again and again may push it aside for as long as they do.
+            // Services that come back push it aside, and then it begins anew.
             _ if self.is_pushed_aside(job) => None,
             _ => Some(0),
         };
@@ -224,12 +227,11 @@ impl World {
         Ok(())
     }
 
-    /// Whether a task of the job made way for another after the faults had ended.
+    /// Whether a task of the job made way for another a short while ago.
     fn is_pushed_aside(&self, job: &Job) -> bool {
-        let calm = Timestamp(WALL_START_MS + i64::try_from(self.scenario.busy_ms).unwrap_or(i64::MAX));
-        let lives = job.tasks.iter().filter_map(|id| self.truth.tasks.get(id)?.history.first());
-        let mut pushed = lives.filter(|first| first.reason == Reason::Preempted && first.at >= calm);
-        pushed.next().is_some()
+        let now = Timestamp(WALL_START_MS + i64::try_from(self.now_ms).unwrap_or(i64::MAX));
+        let mut lives = job.tasks.iter().filter_map(|id| self.truth.tasks.get(id)?.history.first());
+        lives.any(|first| first.reason == Reason::Preempted && now.since_ms(first.at) < REDONE_MS)
     }
 
     fn nothing_unasked(&self) -> Result<(), String> {

@@ -104,7 +104,6 @@ fn first_process(setting: &Setting, joins: &Joins, mut told: impl Write + AsRawF
         Ok(()) => ".".to_string(),
         Err(error) => error.to_string(),
     };
-    let _ = told.write_all(word.as_bytes());
     // SAFETY: plain system calls in a process of one thread that never returns to its caller; no descriptor is used
     // after they are closed.
     unsafe {
@@ -113,6 +112,8 @@ fn first_process(setting: &Setting, joins: &Joins, mut told: impl Write + AsRawF
             // No group is there to find the task by: it ends with its executor.
             libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
         }
+        // Only now: an executor that has died before it was to be told of is known by nobody reading the pipe.
+        let is_heard = told.write_all(word.as_bytes()).is_ok();
         // Nothing of the executor's, its lock above all, may live on in here.
         libc::syscall(libc::SYS_close_range, 0, u32::MAX, 0);
         libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0);
@@ -120,7 +121,7 @@ fn first_process(setting: &Setting, joins: &Joins, mut told: impl Write + AsRawF
         // As the first process it takes no signal but SIGKILL from outside; those from inside are ignored, children
         // with them: the kernel buries them by itself.
         libc::signal(libc::SIGCHLD, libc::SIG_IGN);
-        if word != "." {
+        if word != "." || !is_heard {
             libc::_exit(1);
         }
         loop {

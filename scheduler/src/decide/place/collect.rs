@@ -3,6 +3,7 @@
 use super::Placer;
 use super::agents::{Amounts, CPU, GPU, MEMORY};
 use super::attributes::HOST;
+use super::index::Index;
 use super::rules::Count;
 use super::shape::Path;
 use super::work::Work;
@@ -79,7 +80,13 @@ impl Placer {
         }
         let shape = &mut self.shapes.all[work.shape as usize];
         shape.fits_nowhere |= first == u32::MAX;
-        shape.begin_at(self.index.raised, first);
+        // Only a walk in slot order has seen all that come before; by lists a group is seen class by class.
+        let begin = match shape.path {
+            Path::All => first,
+            Path::Classes(_) => Index::group_of(first),
+            Path::Slots(_) => 0,
+        };
+        shape.begin_at(self.index.raised, begin);
     }
 
     /// Every slot that may hold the work's demand, until told to stop.

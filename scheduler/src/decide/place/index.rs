@@ -171,6 +171,11 @@ impl Index {
         true
     }
 
+    /// The first slot of a slot's group.
+    pub fn group_of(slot: u32) -> u32 {
+        slot - slot % (GROUP * BLOCK) as u32
+    }
+
     /// Whether a slot of the index may hold what is sought.
     #[inline]
     pub fn may_hold(&self, slot: u32, sought: &Sought) -> bool {

@@ -170,23 +170,6 @@ fn a_task_beyond_its_run_time_is_stopped_and_has_failed() {
 }
 
 #[test]
-fn an_instance_killed_for_an_update_that_ended_before_its_next_life_gets_one() {
-    let mut world = World::new();
-    let (_, _, tasks) = world.running(&service("web", 1));
-    let job = world.job("web").id;
-    let moved = |to, reason| Mutation::TaskMoved { task: tasks[0], to, reason, message: "".into() };
-    // Out of reach when its turn came, it was killed, and by then the update had failed and gone back.
-    let told = [moved(Killing, Reason::Updated), moved(Killed, Reason::AgentLost)];
-    world.mutate([&told[..], &[Mutation::JobSettled { job, to: 0 }]].concat());
-    world.pass_ms(250);
-    assert_eq!(world.tasks("web"), [(0, 1, Killed), (0, 2, Pending)]);
-    // Once, and not again when it is looked at once more.
-    world.mutate(vec![Mutation::JobSettled { job, to: 0 }]);
-    world.pass_ms(250);
-    assert_eq!(world.tasks("web").len(), 2);
-}
-
-#[test]
 fn an_instance_killed_for_an_update_that_went_back_meanwhile_gets_its_next_life_when_it_is_gone() {
     let mut world = World::new();
     let (link, _, tasks) = world.running(&service("web", 1));

@@ -119,6 +119,25 @@ fn a_device_given_twice_is_found() {
 }
 
 #[test]
+fn an_update_that_changes_too_many_at_once_is_found() {
+    let mut world = World::new();
+    world.running(&encoded(spec("web", JobKind::Service, 3)));
+    world.submit(&encoded(JobSpec { priority: 7, ..spec("web", JobKind::Service, 3) })).unwrap();
+    let job = *world.state.jobs.keys().next().unwrap();
+    assert!(world.state.jobs[&job].changes.active().is_some(), "an update is under way");
+    assert_eq!(found(&world.state, &BTreeMap::new()), []);
+    let mut busy = world.state.clone();
+    let advanced: Instances = (0..3).collect();
+    busy.jobs.get_mut(&job).unwrap().changes.updates.back_mut().unwrap().advanced = advanced;
+    only(found(&busy, &BTreeMap::new()), Promise::Update, "3 instances change at once, update 1 lets 1");
+    let mut twice = world.state;
+    let task = *twice.tasks.keys().next_back().unwrap();
+    twice.tasks.get_mut(&task).unwrap().instance = 0;
+    let all = found(&twice, &BTreeMap::new());
+    assert!(all.iter().any(|(by, text)| *by == Promise::Update && text.contains("live twice")), "{all:?}");
+}
+
+#[test]
 fn a_victim_that_need_not_make_way_is_found() {
     let mut world = World::new();
     let (_, _, tasks) = world.running(&spec("web", JobKind::Service, 1));

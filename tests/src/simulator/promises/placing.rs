@@ -27,12 +27,7 @@ impl Ledger {
                 Mutation::TaskAssigned { task, .. } => _ = self.nominated.remove(task),
                 Mutation::TaskMoved { task, to: TaskState::Preempting, message, .. } => taken(before, *task, message)?,
                 Mutation::TaskMoved { task, to: TaskState::Lost, reason: Reason::AgentLost, .. } => {
-                    // One whose agent is there may be given up: it was asked.
-                    let agent = before.tasks.get(task).and_then(Task::held_on);
-                    let is_there = agent
-                        .and_then(|agent| before.agents.get(&agent))
-                        .is_some_and(|agent| agent.state == NodeState::Up);
-                    if !is_there && was_braked && is_braked(before, &moved) {
+                    if was_braked && is_braked(before, &moved) {
                         return Err(format!("brake: {task} is given up while most agents are out of reach"));
                     }
                 }
