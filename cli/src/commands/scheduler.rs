@@ -26,16 +26,34 @@ async fn info(context: &Context, address: &str) -> Option<v1::ServerInfo> {
     context.scheduler.only(address).call(v1::GetServerInfoRequest {}, Repeat::Harmless, call).await.ok()
 }
 
-/// The leader's address among those known, or as a follower tells it.
+/// The address of the one that says itself that it leads: a follower may still name the leader before. Waits out an
+/// election as long as anybody answers.
 async fn leader(context: &Context) -> Option<String> {
-    for address in context.scheduler.addresses() {
-        match info(context, address).await {
-            Some(info) if info.leader => return Some(address.clone()),
-            Some(info) if !info.leader_address.is_empty() => return Some(info.leader_address),
-            _ => {}
+    let until = patience(context);
+    loop {
+        let (mut told, mut answered) = (None, false);
+        for address in context.scheduler.addresses() {
+            let Some(info) = info(context, address).await else { continue };
+            if info.leader {
+                return Some(address.clone());
+            }
+            answered = true;
+            told = told.or(Some(info.leader_address).filter(|address| !address.is_empty()));
         }
+        if let Some(address) = told
+            && info(context, &address).await.is_some_and(|info| info.leader)
+        {
+            return Some(address);
+        }
+        if !answered || Instant::now() >= until {
+            return None;
+        }
+        tokio::time::sleep(POLL).await;
     }
-    None
+}
+
+fn patience(context: &Context) -> Instant {
+    Instant::now() + context.timeout.unwrap_or(TAKEN_OVER_WITHIN).min(TAKEN_OVER_WITHIN)
 }
 
 async fn leave(which: Option<String>, context: &mut Context) -> Result<Exit, Failure> {
@@ -66,7 +84,7 @@ async fn leave(which: Option<String>, context: &mut Context) -> Result<Exit, Fai
 }
 
 async fn taken_over(from: &str, context: &Context) -> Option<String> {
-    let until = Instant::now() + context.timeout.unwrap_or(TAKEN_OVER_WITHIN).min(TAKEN_OVER_WITHIN);
+    let until = patience(context);
     while Instant::now() < until {
         for address in context.scheduler.addresses().iter().filter(|address| *address != from) {
             if info(context, address).await.is_some_and(|info| info.leader) {

@@ -27,7 +27,11 @@ impl Ledger {
                 Mutation::TaskAssigned { task, .. } => _ = self.nominated.remove(task),
                 Mutation::TaskMoved { task, to: TaskState::Preempting, message, .. } => taken(before, *task, message)?,
                 Mutation::TaskMoved { task, to: TaskState::Lost, reason: Reason::AgentLost, .. } => {
-                    if was_braked && is_braked(before, &moved) {
+                    // An agent that is there and never said that it has its launch is not out of reach.
+                    let agent = before.tasks.get(task).and_then(Task::held_on);
+                    let agent = agent.and_then(|agent| before.agents.get(&agent));
+                    let is_there = agent.is_some_and(|agent| agent.state == NodeState::Up);
+                    if !is_there && was_braked && is_braked(before, &moved) {
                         return Err(format!("brake: {task} is given up while most agents are out of reach"));
                     }
                 }
