@@ -6,8 +6,8 @@ use crate::v1::{JobKind, JobSpec, SlaPolicy, UpdatePolicy, UpdateStrategy, sla_p
 pub(super) fn check(spec: &JobSpec, kind: Option<JobKind>, errors: &mut Errors) {
     let is_service = kind.is_none_or(|kind| kind == JobKind::Service);
     if let Some(policy) = &spec.update {
-        if !is_service {
-            errors.at("update", "only services are updated instance by instance");
+        if kind.is_some_and(|kind| !kind.runs_for_ever()) {
+            errors.at("update", "only services and daemon jobs are updated instance by instance");
         }
         update("update", policy, errors);
         let beside = policy.surge > 0 || policy.strategy() == UpdateStrategy::BlueGreen;

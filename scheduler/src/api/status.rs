@@ -26,6 +26,7 @@ pub fn of_refusal(refusal: &Refusal) -> Status {
         | Refusal::NotUpdating { .. }
         | Refusal::UpdateState { .. }
         | Refusal::NotUpdatable { .. }
+        | Refusal::NotScalable { .. }
         | Refusal::UpkeepMove { .. }
         | Refusal::Full { .. } => Status::failed_precondition(message),
         Refusal::Flow(FlowRefusal::Circle { .. })

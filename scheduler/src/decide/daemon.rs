@@ -6,11 +6,30 @@ use dawn_proto::{TaskState, Timestamp};
 
 use super::place;
 use super::step::{Life, Step};
-use crate::model::{Agent, AgentNo, Job, JobSpec, Spec, State};
+use crate::model::{Agent, AgentNo, Job, JobSpec, Spec, State, Task, Update};
 
 /// The agent of an instance.
 fn agent_of(state: &State, instance: u32) -> Option<&Agent> {
     state.agents.get(&AgentNo(instance))
+}
+
+/// Whether the agent of that number is there, up or not, and the job's.
+pub(super) fn is_of(state: &State, spec: &JobSpec, instance: u32) -> bool {
+    agent_of(state, instance).is_some_and(|agent| place::matches(spec, agent))
+}
+
+/// Whether the agent of that number is out of reach, or no more.
+pub(super) fn is_away(state: &State, instance: u32) -> bool {
+    agent_of(state, instance).is_none_or(|agent| agent.state != NodeState::Up)
+}
+
+/// Whether a task runs what its instance wanted once, no update is on its way to it, and it can be told to go. So it is
+/// with tasks on agents that an update found away and that came back.
+pub(super) fn is_outdated(state: &State, job: &Job, task: &Task) -> bool {
+    let Some(wanted) = state.wanted_spec(job, task.instance) else { return false };
+    let changing = job.changes.active().is_some_and(|update| update.is_in_progress(task.instance));
+    let same = task.spec == wanted.id || state.spec_of(task).job.same_task(&wanted.job);
+    !changing && !same && !is_away(state, task.instance)
 }
 
 /// Whether a task of the job belongs on the agent of that number, and may be made now.
@@ -32,10 +51,13 @@ pub(super) fn matching(state: &State, spec: &JobSpec) -> u64 {
 pub(super) fn tick(step: &mut Step) {
     let (state, live) = (step.state, step.live);
     for job in state.daemons.iter().filter_map(|id| state.jobs.get(id)) {
-        let Some(spec) = state.current_spec(job).filter(|_| !step.is_ended(job)) else { continue };
+        if step.is_ended(job) {
+            continue;
+        }
         for agent in &live.fresh {
+            let Some(spec) = state.wanted_spec(job, agent.0) else { continue };
             // Those beyond are for the round over all.
-            if agent.0 < job.settled && !job.stopped.contains(&agent.0) {
+            if agent.0 < job.settled {
                 follow(step, job, spec, agent.0);
             }
         }
@@ -48,7 +70,14 @@ fn follow(step: &mut Step, job: &Job, spec: &Spec, instance: u32) {
     if let Some(task) = newest.filter(|task| step.is_living(task)) {
         if unwanted(state, &spec.job, instance) {
             step.stop(task, Reason::NotMatching, "the job's constraints no longer match its node");
+        } else if is_outdated(state, job, task) {
+            step.stop(task, Reason::Updated, "its node was away when its turn came");
         }
+        return;
+    }
+    // Its next life is the update's, which is at it in this very tick.
+    let is_changed = |update: &Update| update.is_rolling() && update.is_in_progress(instance);
+    if job.changes.active().is_some_and(is_changed) {
         return;
     }
     // A life that ended with its agent, or for another version; one that ended by itself had its say in `retry`.

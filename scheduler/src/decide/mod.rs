@@ -38,7 +38,7 @@ pub use liveness::{Brake, brake, observe};
 pub use quota::{Asked, asked};
 pub use sla::{Heed, heed, standing};
 pub use transition::{Rule, Then, rule};
-pub use update::{Diff, diff, waits};
+pub use update::{Diff, diff, has_instance, waits};
 
 use crate::model::{Answer, Command, Effect, Event, Live, Mutation, Now, Refusal, Settings, State, UpdateCommand};
 use step::Step;

@@ -76,8 +76,9 @@ impl Aim<'_> {
 
     fn wants(&self, step: &Step, instance: u32) -> bool {
         match self.pins.and_then(|pins| pins.get(&instance)) {
-            _ if self.is_daemon() => daemon::wants(step.state, &self.spec.job, instance),
-            Some(pinned) => pinned.is_some(),
+            Some(None) => false,
+            _ if self.is_daemon() => daemon::wants(step.state, &self.spec_of(step, instance).job, instance),
+            Some(Some(_)) => true,
             None => instance < self.spec.job.instances,
         }
     }
@@ -96,7 +97,11 @@ impl Aim<'_> {
         } else if (self.stopped)(task.instance) && self.makes() {
             Some(Reason::UserRequest)
         } else if self.makes() && self.is_daemon() {
-            daemon::unwanted(step.state, &self.spec.job, task.instance).then_some(Reason::NotMatching)
+            let spec = self.spec_of(step, task.instance);
+            match daemon::unwanted(step.state, &spec.job, task.instance) {
+                true => Some(Reason::NotMatching),
+                false => self.job.filter(|job| daemon::is_outdated(step.state, job, task)).map(|_| Reason::Updated),
+            }
         } else if self.makes() && !self.wants(step, task.instance) {
             Some(Reason::ScaledDown)
         } else {

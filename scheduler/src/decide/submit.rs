@@ -81,7 +81,7 @@ fn outcome(step: &Step, job: &Job, new: &JobSpec) -> Result<SubmitOutcome, Refus
         };
     }
     let Some(current) = step.state.current_spec(job) else { return Ok(SubmitOutcome::Replaced) };
-    let is_service = new.kind == JobKind::Service;
+    let is_service = new.kind.runs_for_ever();
     let same = current.job.same_as(new);
     if let Some(update) = job.changes.active() {
         // Sent twice, as a client does that got no answer.
@@ -100,7 +100,7 @@ fn outcome(step: &Step, job: &Job, new: &JobSpec) -> Result<SubmitOutcome, Refus
         && (new.kind == JobKind::Cron || current.job.flow.is_template && new.flow.is_template)
     {
         Ok(SubmitOutcome::Replaced)
-    } else if is_service && !is_mixed && current.job.same_but_for_instances(new) {
+    } else if is_service && current.job.kind == new.kind && !is_mixed && current.job.same_but_for_instances(new) {
         Ok(SubmitOutcome::Scaled)
     } else if is_service && current.job.kind == new.kind {
         // Nothing is made of a job that still waits for others, so nothing is to be updated.

@@ -9,6 +9,7 @@ use dawn_proto::{TaskId, TaskState};
 
 use super::PulseSettings;
 use super::decider::Decider;
+use crate::decide::has_instance;
 use crate::decide::place::{Explained, explain};
 use crate::model::{
     AgentNo, Answer, Command, Effect, Event, Job, JobSpec, LinkId, Live, Mutation, Now, Refusal, ReplyTo, Report,
@@ -189,14 +190,14 @@ impl Trial {
                 }
             }
             let stopping = self.state.living(job).filter(|task| task.state() == TaskState::Killing);
-            stopped.extend(stopping.map(|task| task.instance).filter(|instance| *instance >= spec.instances));
+            stopped.extend(stopping.map(|task| task.instance).filter(|instance| !has_instance(&self.state, spec, *instance)));
             let connected = |agent| self.live.agents.contains_key(&agent);
             pending = explain(&self.state, &self.bounds.place, &connected, job.id, self.now);
         }
         // A new version of what runs ends its lives, all or by and by.
         let anew = !matches!(outcome, SubmitOutcome::Unchanged | SubmitOutcome::Scaled);
         let anew = anew && spec.kind != JobKind::Cron && before.is_some();
-        let restarted = living.iter().filter(|(instance, old)| anew && **instance < spec.instances && **old < version);
+        let restarted = living.iter().filter(|(instance, old)| anew && has_instance(&self.state, spec, **instance) && **old < version);
         Planned {
             outcome,
             version,

@@ -58,11 +58,13 @@ pub enum Refusal {
     #[error("update {number} of {key} is {} and can't be {what}", state.as_str_name())]
     UpdateState { key: JobKey, number: u32, state: UpdateState, what: &'static str },
     #[error(
-        "{key} is of kind {}; only services are updated. A cron job's template is replaced by `dawn job run`, a batch \
+        "{key} is of kind {}; only services and daemon jobs are updated. A cron job's template is replaced by `dawn job run`, a batch \
          job is killed and run again",
         kind.as_str_name()
     )]
     NotUpdatable { key: JobKey, kind: JobKind },
+    #[error("{key} is of kind daemon: it has one instance on each node that its constraints match")]
+    NotScalable { key: JobKey },
     #[error("{key} is marked at_most_one: no instance may live twice, so there is no surge")]
     SurgeAtMostOne { key: JobKey },
     #[error("a job has 1 to {most} instances, not {instances}")]

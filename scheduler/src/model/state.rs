@@ -143,13 +143,13 @@ impl State {
     }
 
     /// Instances of a spec are numbered below this: a daemon job's as agents are.
-    fn numbered(&self, spec: &Spec) -> u32 {
+    pub fn numbered(&self, spec: &Spec) -> u32 {
         if spec.job.kind == JobKind::Daemon { self.next_agent.0 } else { spec.job.instances }
     }
 
     /// What an instance is to run in the direction an update of its job has now.
     pub fn goal(&self, job: &Job, update: &Update, instance: u32) -> Option<&Arc<Spec>> {
-        let usual = || self.current_spec(job).filter(|current| instance < current.job.instances);
+        let usual = || self.current_spec(job).filter(|current| instance < self.numbered(current));
         match update.before(instance).filter(|_| update.is_back()) {
             Some(before) => self.specs.get(&before?),
             None => usual(),

@@ -94,6 +94,11 @@ impl Update {
         is_back(self.state)
     }
 
+    /// Whether it goes on by itself, either way.
+    pub fn is_rolling(&self) -> bool {
+        matches!(self.state, UpdateState::RollingForward | UpdateState::RollingBack)
+    }
+
     /// Advanced and not yet judged.
     pub fn is_in_progress(&self, instance: u32) -> bool {
         self.advanced.contains(instance) && !self.passed.contains(instance) && !self.gave_up.contains(instance)

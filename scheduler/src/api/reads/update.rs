@@ -5,7 +5,7 @@ use dawn_proto::v1;
 use prost::Message;
 
 use super::ReadError;
-use crate::decide::{diff, waits};
+use crate::decide::{diff, has_instance, waits};
 use crate::model::{Job, JobSpec, State, Update};
 use crate::wire;
 
@@ -54,7 +54,9 @@ pub fn update_diff(state: &State, spec: &JobSpec, instances: &[(u32, u32)]) -> v
     // invariant: it was made by encoding this message.
     let wanted = v1::JobSpec::decode(&*spec.wire).ok();
     let Some(job) = state.job(&spec.key).filter(|job| job.ended.is_none()) else {
-        let added = vec![v1::InstanceRange { first: 0, last: spec.instances.saturating_sub(1) }];
+        let all = if spec.kind == v1::JobKind::Daemon { state.next_agent.0 } else { spec.instances };
+        let added = (0..all).filter(|instance| has_instance(state, spec, *instance)).collect();
+        let added = wire::instances_to_wire(&added);
         return v1::UpdateDiff { added, wanted, ..Default::default() };
     };
     let diff = diff(state, job, spec, instances);

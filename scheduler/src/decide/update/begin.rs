@@ -5,6 +5,7 @@ use std::sync::Arc;
 use dawn_proto::v1::{JobKind, SubmitOutcome, UpdateKind, UpdateState};
 use dawn_proto::{JobKey, SpecId};
 
+use crate::decide::daemon;
 use crate::decide::step::Step;
 use crate::decide::submit as submission;
 use crate::model::{
@@ -33,13 +34,14 @@ impl Diff {
 pub fn diff(state: &State, job: &Job, to: &JobSpec, chosen: &[(u32, u32)]) -> Diff {
     let is_chosen = |at: u32| chosen.is_empty() || chosen.iter().any(|(first, last)| (*first..=*last).contains(&at));
     let mut diff = Diff::default();
-    for instance in 0..state.wanted_bound(job).max(to.instances) {
-        let before = state.wanted_spec(job, instance);
-        match (before, instance < to.instances && is_chosen(instance)) {
+    for instance in 0..bound(state, job, to) {
+        let before = state.wanted_spec(job, instance).filter(|before| is_there(state, &before.job, instance));
+        let wanted = has(state, to, instance);
+        match (before, wanted && is_chosen(instance)) {
             (None, true) => diff.added.insert(instance),
             (Some(before), true) if before.job.same_task(to) => diff.unchanged.insert(instance),
             (Some(_), true) => diff.changed.insert(instance),
-            (Some(_), false) if is_chosen(instance) && instance >= to.instances => diff.removed.insert(instance),
+            (Some(_), false) if is_chosen(instance) && !wanted => diff.removed.insert(instance),
             (Some(_), false) => diff.unchanged.insert(instance),
             (None, false) => {}
         }
@@ -47,7 +49,26 @@ pub fn diff(state: &State, job: &Job, to: &JobSpec, chosen: &[(u32, u32)]) -> Di
     diff
 }
 
-/// `dawn job run` with another spec of a service.
+/// Instances that a job has, or has after it went to a spec, are numbered below this.
+fn bound(state: &State, job: &Job, to: &JobSpec) -> u32 {
+    let to = if to.kind == JobKind::Daemon { state.next_agent.0 } else { to.instances };
+    state.wanted_bound(job).max(to)
+}
+
+/// Of a daemon job: whether the agent of an instance is the job's.
+fn is_there(state: &State, spec: &JobSpec, instance: u32) -> bool {
+    spec.kind != JobKind::Daemon || daemon::is_of(state, spec, instance)
+}
+
+/// Whether a spec has an instance of that number.
+pub fn has(state: &State, spec: &JobSpec, instance: u32) -> bool {
+    match spec.kind {
+        JobKind::Daemon => daemon::is_of(state, spec, instance),
+        _ => instance < spec.instances,
+    }
+}
+
+/// `dawn job run` with another spec of a service or daemon job.
 pub(crate) fn submit(step: &mut Step, job: &Job, spec: &JobSpec, by: (&str, &str)) -> Result<Answer, Refusal> {
     let (version, number) = begin(step, job, spec, &[], by)?;
     if !spec.flow.after.is_empty() && !job.flow.released {
@@ -68,11 +89,10 @@ pub(crate) fn start(
 ) -> Result<Answer, Refusal> {
     let job = step.state.job(&spec.key).ok_or_else(|| Refusal::NoSuchJob { key: spec.key.clone() })?;
     let current = updatable(step, job)?;
-    if spec.kind != JobKind::Service {
-        return Err(Refusal::NotUpdatable { key: spec.key.clone(), kind: spec.kind });
+    if spec.kind != current.job.kind {
+        return Err(Refusal::Differs { key: spec.key.clone(), version: current.version });
     }
-    let bound = step.state.wanted_bound(job).max(spec.instances);
-    in_bounds(&spec.key, chosen, bound)?;
+    in_bounds(&spec.key, chosen, bound(step.state, job, spec))?;
     let version = job.current().map_or(0, |current| current.version);
     let touched = diff(step.state, job, spec, chosen).touched();
     if touched.is_empty() && (current.job.same_as(spec) || !chosen.is_empty()) {
@@ -89,7 +109,7 @@ fn updatable<'a>(step: &Step<'a>, job: &Job) -> Result<&'a Arc<Spec>, Refusal> {
         return Err(Refusal::JobEnded { key });
     }
     let current = step.state.current_spec(job).ok_or_else(|| Refusal::NoSuchJob { key: key.clone() })?;
-    if current.job.kind != JobKind::Service {
+    if !current.job.kind.runs_for_ever() {
         return Err(Refusal::NotUpdatable { key, kind: current.job.kind });
     }
     not_updating(job)?;
@@ -156,11 +176,12 @@ fn begin(
 /// What is wanted now where that is not as good as what the target wants.
 fn before(state: &State, job: &Job, to: &Spec) -> Vec<(u32, u32, Option<SpecId>)> {
     let mut runs: Vec<(u32, u32, Option<SpecId>)> = Vec::new();
-    for instance in 0..state.wanted_bound(job).max(to.job.instances) {
+    for instance in 0..bound(state, job, &to.job) {
         let before = state.wanted_spec(job, instance);
-        let same = match before {
-            Some(before) => instance < to.job.instances && before.job.same_task(&to.job),
-            None => instance >= to.job.instances,
+        let wanted = has(state, &to.job, instance);
+        let same = match before.filter(|before| is_there(state, &before.job, instance)) {
+            Some(before) => wanted && before.job.same_task(&to.job),
+            None => !wanted,
         };
         let before = before.map(|spec| spec.id);
         match runs.last_mut() {
@@ -212,7 +233,8 @@ pub(crate) fn restart(
     let current = updatable(step, job)?;
     in_bounds(key, chosen, step.state.wanted_bound(job))?;
     let is_chosen = |at: &u32| chosen.is_empty() || chosen.iter().any(|(first, last)| (*first..=*last).contains(at));
-    let wanted = (0..step.state.wanted_bound(job)).filter(|at| step.state.wanted_spec(job, *at).is_some());
+    let is_wanted = |at: u32| step.state.wanted_spec(job, at).is_some_and(|spec| has(step.state, &spec.job, at));
+    let wanted = (0..step.state.wanted_bound(job)).filter(|at| is_wanted(*at));
     let instances: Instances = wanted.filter(is_chosen).collect();
     let policy = policy.cloned().unwrap_or_else(|| current.job.update.clone());
     if policy.surge > 0 && current.job.at_most_one {
@@ -235,6 +257,9 @@ pub(crate) fn restart(
 pub(crate) fn scale(step: &mut Step, key: &JobKey, to: Scale, by: (&str, &str)) -> Result<Answer, Refusal> {
     let job = step.state.job(key).ok_or_else(|| Refusal::NoSuchJob { key: key.clone() })?;
     let current = updatable(step, job)?;
+    if current.job.kind == JobKind::Daemon {
+        return Err(Refusal::NotScalable { key: key.clone() });
+    }
     let instances = match to {
         Scale::To(instances) => instances,
         Scale::By(more) => current.job.instances.saturating_add(more),

@@ -2,9 +2,10 @@
 //! alone, so it does not matter who began.
 
 use dawn_proto::TaskState;
-use dawn_proto::v1::{Reason, UpdateKind, UpdateStrategy};
+use dawn_proto::v1::{JobKind, Reason, UpdateKind, UpdateStrategy};
 
 use super::stay;
+use crate::decide::daemon;
 use crate::decide::sla;
 use crate::decide::step::{Life, Step};
 use crate::model::{Job, Spec, Task, Update, UpdatePolicy};
@@ -58,9 +59,27 @@ pub(super) fn is_healthy(step: &Step, update: &Update, task: &Task) -> bool {
     task.state() == TaskState::Running && step.now.wall.since_ms(task.since()) >= update.policy.watch_ms
 }
 
+/// What the instance is to run; None also where a daemon job's agent is not the job's.
+pub(super) fn goal<'a>(step: &Step<'a>, job: &Job, update: &Update, instance: u32) -> Option<&'a Spec> {
+    let goal = step.state.goal(job, update, instance)?;
+    (!is_daemon(goal) || daemon::is_of(step.state, &goal.job, instance)).then_some(goal)
+}
+
+fn is_daemon(spec: &Spec) -> bool {
+    spec.job.kind == JobKind::Daemon
+}
+
+/// Whether it is a daemon's on an agent that is away: no update waits for one. It is seen to when the agent is back.
+fn is_away(step: &Step, job: &Job, instance: u32) -> bool {
+    step.state.current_spec(job).is_some_and(|spec| is_daemon(spec)) && daemon::is_away(step.state, instance)
+}
+
 /// Judges an instance without doing anything.
 pub(super) fn look(step: &Step, job: &Job, update: &Update, instance: u32) -> Verdict {
-    let wanted = step.state.goal(job, update, instance).map(|spec| &**spec);
+    if is_away(step, job, instance) {
+        return Verdict::Passed;
+    }
+    let wanted = goal(step, job, update, instance);
     let Some(lives) = lives(step, job, update, instance, wanted) else { return Verdict::Waits };
     let failures = update.failures.get(&instance).copied().unwrap_or(0);
     match (wanted, lives.new) {
@@ -76,7 +95,10 @@ pub(super) fn look(step: &Step, job: &Job, update: &Update, instance: u32) -> Ve
 /// Does what comes next for an instance that is not through. `switch`: what is old and has a healthy successor, or is not
 /// wanted, may go.
 pub(super) fn push_on(step: &mut Step, job: &Job, update: &Update, instance: u32, switch: bool) {
-    let wanted = step.state.goal(job, update, instance).map(|spec| &**spec);
+    if is_away(step, job, instance) {
+        return;
+    }
+    let wanted = goal(step, job, update, instance);
     let Some(lives) = lives(step, job, update, instance, wanted) else { return };
     let Some(spec) = wanted else {
         if switch {
@@ -115,7 +137,7 @@ pub(super) fn is_down(step: &Step, job: &Job, instance: u32) -> bool {
 
 /// An instance that was given up, which is borne, does not keep its life before.
 pub(super) fn let_go(step: &mut Step, job: &Job, update: &Update, instance: u32) {
-    let wanted = step.state.goal(job, update, instance).map(|spec| &**spec);
+    let wanted = goal(step, job, update, instance);
     let Some(lives) = lives(step, job, update, instance, wanted) else { return };
     lives.old.iter().for_each(|old| stop(step, job, update, old, wanted));
 }
@@ -144,6 +166,7 @@ fn stop(step: &mut Step, job: &Job, update: &Update, task: &Task, next: Option<&
             step.move_task(task, TaskState::Restarting, reason(update), &message);
         }
         (_, Some(_)) => step.stop(task, reason(update), &message),
+        (_, None) if step.kind(job) == JobKind::Daemon => step.stop(task, Reason::NotMatching, &message),
         (_, None) => step.stop(task, Reason::ScaledDown, &message),
     }
 }

@@ -1,4 +1,4 @@
-//! Updates of services: from one version to the next, instance by instance, and back. All of it is derived from state at
+//! Updates of services and daemon jobs: from one version to the next, instance by instance, and back. All of it is derived from state at
 //! every tick, so that a new leader goes on where the one before stood.
 //!
 //! An instance is *advanced* when it wants what the update's direction wants for it; it has *passed* when that runs and
@@ -18,7 +18,7 @@ use dawn_proto::{TaskId, v1};
 use super::step::Step;
 use crate::model::{Job, Mutation, Task};
 
-pub use begin::{Diff, diff};
+pub use begin::{Diff, diff, has as has_instance};
 pub(super) use begin::{not_updating, restart, scale, start, submit};
 pub(super) use control::control;
 pub use plan::waits;

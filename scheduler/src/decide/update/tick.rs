@@ -94,7 +94,7 @@ fn may_switch(
         return Some(true);
     }
     // Instances that only go away wait for the switch as well.
-    let leaving = waiting.iter().filter(|at| step.state.goal(job, update, **at).is_none()).count();
+    let leaving = waiting.iter().filter(|at| judge::goal(step, job, update, **at).is_none()).count();
     let all = healthy + leaving + judged == update.instances.len();
     if all && update.policy.manual_promotion && !update.promoted {
         moved(step, job, update, Cause::Healthy, "the new set is healthy; waits for `dawn update promote`");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dawn_proto::v1::{Reason, UpdateState};
+use dawn_proto::v1::{JobKind, Reason, UpdateState};
 use dawn_proto::{SpecId, TaskId, TaskState, Timestamp};
 
 use crate::model::{Changes, Instances, Job, JobId, State, Update, UpdateChange, UpdateEvent, UpdateMutation};
@@ -100,8 +100,15 @@ impl State {
         let last = self.wanted_bound(job);
         let wanted: Vec<Option<SpecId>> =
             (0..last).map(|instance| self.wanted_spec(job, instance).map(|spec| spec.id)).collect();
+        // Agents that came while a daemon job went forward have what is new there, as if they had been advanced.
+        let is_daemon = self.current_spec(job).is_some_and(|current| current.job.kind == JobKind::Daemon);
+        let joined: Vec<u32> = match is_daemon {
+            true => (0..last).filter(|at| wanted[*at as usize].is_some() && !job.changes.pins.contains_key(at)).collect(),
+            false => Vec::new(),
+        };
         let update = self.update_mut(id);
         update.instances = std::mem::take(&mut update.advanced);
+        update.instances.extend(joined);
         (update.passed, update.gave_up, update.failures, update.group) = Default::default();
         let restored = update.from_version;
         self.job_mut(id).changes.restored = Some(restored);
@@ -117,7 +124,7 @@ impl State {
     /// What the current version has for an instance, pins aside.
     fn usual_spec(&self, id: JobId, instance: u32) -> Option<SpecId> {
         let current = self.current_spec(self.jobs.get(&id)?)?;
-        (instance < current.job.instances).then_some(current.id)
+        (instance < self.numbered(current)).then_some(current.id)
     }
 
     pub(super) fn set_pins(&mut self, id: JobId, pins: BTreeMap<u32, Option<SpecId>>) {

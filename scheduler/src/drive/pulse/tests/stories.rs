@@ -84,6 +84,16 @@ impl<'a> Words<'a> {
                 spec
             }
             Some("batch") => sample::wire_spec(name, JobKind::Batch, instances),
+            Some("daemon") => {
+                let mut spec = service(name, 1, v, self.policy());
+                spec.kind = JobKind::Daemon.into();
+                let host = |host: &str| v1::Constraint {
+                    attribute: "host".into(),
+                    rule: Some(v1::constraint::Rule::NoneOf(v1::ValueSet { values: vec![host.into()] })),
+                };
+                spec.constraints = self.get("not").map(host).into_iter().collect();
+                spec
+            }
             _ => {
                 let mut spec = service(name, instances, v, self.policy());
                 spec.sla = self.sla();
