@@ -6,7 +6,9 @@ use dawn_proto::{TaskState, Timestamp};
 
 use super::place;
 use super::step::{Life, Step};
-use crate::model::{Agent, AgentNo, Job, JobSpec, Spec, State, Task, Update};
+use crate::model::{
+    Agent, AgentNo, Instances, Job, JobSpec, Mutation, Spec, State, Task, Update, UpdateChange, UpdateMutation,
+};
 
 /// The agent of an instance.
 fn agent_of(state: &State, instance: u32) -> Option<&Agent> {
@@ -47,6 +49,17 @@ pub(super) fn matching(state: &State, spec: &JobSpec) -> u64 {
     state.agents.values().filter(|agent| place::matches(spec, agent)).count() as u64
 }
 
+/// An agent is given up: what waits for room on it waits no more, until it is back.
+pub(super) fn given_up(step: &mut Step, agent: AgentNo) {
+    let state = step.state;
+    for job in state.daemons.iter().filter_map(|id| state.jobs.get(id)) {
+        let lives = job.slot(Timestamp(0), agent.0).filter_map(|id| state.tasks.get(&id));
+        for task in lives.filter(|task| matches!(task.state(), TaskState::Pending | TaskState::Throttled)) {
+            step.stop(task, Reason::AgentLost, "its agent was given up");
+        }
+    }
+}
+
 /// Agents that came, came back, or changed: each gets its task, or loses it.
 pub(super) fn tick(step: &mut Step) {
     let (state, live) = (step.state, step.live);
@@ -54,14 +67,29 @@ pub(super) fn tick(step: &mut Step) {
         if step.is_ended(job) {
             continue;
         }
+        if live.fresh.is_empty() {
+            continue;
+        }
+        let advanced = advanced_now(step, job);
         for agent in &live.fresh {
             let Some(spec) = state.wanted_spec(job, agent.0) else { continue };
             // Those beyond are for the round over all.
-            if agent.0 < job.settled {
+            if agent.0 < job.settled && !advanced.contains(agent.0) {
                 follow(step, job, spec, agent.0);
             }
         }
     }
+}
+
+/// Instances whose turn in an update has come in this very step: their next lives are the update's.
+fn advanced_now(step: &Step, job: &Job) -> Instances {
+    let advanced = step.mutations.iter().filter_map(|mutation| match mutation {
+        Mutation::Update(UpdateMutation { job: of, what: UpdateChange::Advanced(instances) }) if *of == job.id => {
+            Some(instances.iter())
+        }
+        _ => None,
+    });
+    advanced.flatten().collect()
 }
 
 fn follow(step: &mut Step, job: &Job, spec: &Spec, instance: u32) {

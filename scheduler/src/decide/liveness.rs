@@ -5,7 +5,7 @@ use dawn_proto::v1::{NodeState, Reason};
 
 use super::agents::{is_silent, tasks_on};
 use super::step::Step;
-use super::{Decision, avoid, lease, retry};
+use super::{Decision, avoid, daemon, lease, retry};
 use crate::model::{Agent, Effect, Event, Live, Mutation, Now, Settings, State};
 
 /// Brings `live` up to date with an event and what was decided about it. To be called after the decision is applied:
@@ -130,6 +130,7 @@ fn give_up(step: &mut Step) {
         }
         if agent.state == NodeState::Unreachable {
             step.mutations.push(Mutation::AgentMoved { agent: agent.no, to: NodeState::Down });
+            daemon::given_up(step, agent.no);
         }
         // Told to stop, and no way to hear that they did: given up with their agent.
         for task in tasks_on(step, agent.no).filter(|task| task.state().is_stopping()) {

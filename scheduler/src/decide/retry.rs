@@ -40,7 +40,7 @@ pub(super) fn end(step: &mut Step, task: &Task, to: TaskState, reason: Reason, m
     if step.is_ended(job) {
         return;
     }
-    let Some(spec) = spec_of_next(step, job, task, current) else { return };
+    let Some(spec) = spec_of_next(step, job, task, current, reason) else { return };
     if has_next(step, job, task, spec) {
         return;
     }
@@ -71,12 +71,23 @@ fn was_in_the_way(task: &Task) -> bool {
 }
 
 /// A cron run keeps the version it began with. None: the instance is not wanted any more.
-fn spec_of_next<'a>(step: &Step<'a>, job: &Job, task: &Task, current: &Spec) -> Option<&'a Spec> {
+fn spec_of_next<'a>(
+    step: &Step<'a>,
+    job: &Job,
+    task: &Task,
+    current: &Spec,
+    reason: Reason,
+) -> Option<&'a Spec> {
     if current.job.kind == JobKind::Cron {
         return Some(step.state.spec_of(task));
     }
     let wanted = step.state.wanted_spec(job, task.instance).map(|spec| &**spec);
-    wanted.filter(|spec| spec.job.kind != JobKind::Daemon || daemon::wants(step.state, &spec.job, task.instance))
+    // An agent that reports is there, if only just: the state may not know it yet.
+    let goes_on = |spec: &Spec| match reason {
+        Reason::AgentLost => daemon::wants(step.state, &spec.job, task.instance),
+        _ => daemon::is_of(step.state, &spec.job, task.instance),
+    };
+    wanted.filter(|spec| spec.job.kind != JobKind::Daemon || goes_on(spec))
 }
 
 /// Whether the slot has a life after this one, or beside it one as wanted.

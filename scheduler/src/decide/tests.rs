@@ -3,6 +3,7 @@
 mod agents;
 mod avoid;
 mod cron;
+mod daemon;
 mod fleet;
 mod flow;
 mod kill;

@@ -77,26 +77,28 @@ impl Load {
 const SERVICES: usize = 6;
 const BATCHES: usize = 6;
 const POLICIES: [Overlap; 4] = [Overlap::CancelNew, Overlap::KillExisting, Overlap::Allow, Overlap::Queue];
+/// The last one: one task on each machine of a rack.
+const DAEMON: usize = SERVICES + BATCHES + POLICIES.len();
 const MISFIRES: [Misfire; 3] = [Misfire::Skip, Misfire::Once, Misfire::All];
 /// Of all services at most, of four machines with four each.
-const MOST_SERVICES_MILLI: u64 = 10_000;
+const MOST_SERVICES_MILLI: u64 = 8_000;
 const AGAIN_MS: u64 = 4_000;
 
 impl World {
     /// Jobs of all kinds at random moments; some are killed later.
     pub(super) fn plan_load(&mut self) {
         let busy = self.scenario.busy_ms;
-        for number in 0..SERVICES + BATCHES + POLICIES.len() {
+        for number in 0..=DAEMON {
             let spec = self.random_spec(number);
             let key = spec.key.as_ref().and_then(|key| JobKey::try_from(key).ok()).expect("a valid key");
             self.load.jobs.push(Wanted { key, spec, acknowledged: false, killed: false });
-            let cron = number >= SERVICES + BATCHES;
+            let cron = number >= SERVICES + BATCHES && number != DAEMON;
             let at = self.within(500, if cron { 20_000 } else { busy / 2 });
             self.agenda.add(at, Happening::Ask { ask: Ask::Run { number } });
             if self.chance.random_bool(0.25) {
                 let at = self.within(at, busy);
                 self.agenda.add(at, Happening::Ask { ask: Ask::Kill { number } });
-            } else if number < SERVICES {
+            } else if number < SERVICES || number == DAEMON {
                 // Some of the new versions end too soon to be healthy.
                 let lasts_ms = if self.chance.random_bool(0.3) { 300 } else { self.within(20_001, 400_000) };
                 let at = self.within(busy / 2, busy);
@@ -115,19 +117,26 @@ impl World {
         let kind = match number {
             _ if number < SERVICES => JobKind::Service,
             _ if number < SERVICES + BATCHES => JobKind::Batch,
+            DAEMON => JobKind::Daemon,
             _ => JobKind::Cron,
         };
-        let service = kind == JobKind::Service;
+        let service = kind.runs_for_ever();
         let (lasts, cpu_milli, instances) = match kind {
             JobKind::Service => (self.within(20_000, 400_000), self.within(1, 12) * 100, self.within(1, 4)),
             JobKind::Batch => (self.within(10, 15_000), self.within(2, 15) * 100, self.within(1, 4)),
+            JobKind::Daemon => (self.within(20_000, 400_000), 100, 1),
             _ => (self.within(1_000, 90_000), 100, self.within(1, 2)),
+        };
+        // One on a host at most: two of the four must not be able to fill up before it.
+        let (cpu_milli, instances) = match constraints(number).first().and_then(|one| one.rule.as_ref()) {
+            Some(constraint::Rule::Limit(_)) if service => (cpu_milli.min(500), instances.min(2)),
+            _ => (cpu_milli, instances),
         };
         let fits = self.load.services_milli + cpu_milli * instances <= MOST_SERVICES_MILLI;
         let (cpu_milli, instances) = if service && !fits { (100, 1) } else { (cpu_milli, instances) };
         self.load.services_milli += if service { cpu_milli * instances } else { 0 };
         let code = if service || self.chance.random_bool(0.2) { 1 } else { 0 };
-        let role = if number % 3 == 1 { "other" } else { "role" };
+        let role = if number % 3 == 1 && kind != JobKind::Daemon { "other" } else { "role" };
         let key = v1::JobKey { role: role.into(), env: "env".into(), name: format!("job{number}") };
         let mut spec = v1::JobSpec {
             key: Some(key),

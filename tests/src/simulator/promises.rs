@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dawn_proto::v1::{JobKind, NodeState, Reason, TaskState};
+use dawn_proto::v1::{self, JobKind, NodeState, Reason, TaskState};
 use dawn_proto::{Resources, TaskId, Timestamp};
-use dawn_scheduler::model::{AgentNo, Batch, Job, Mutation, State, Task};
+use dawn_scheduler::model::{Agent, AgentNo, Batch, Job, Mutation, State, Task};
 
 use super::load::{Ask, Wanted};
 use super::{WALL_START_MS, World};
@@ -198,7 +198,7 @@ impl World {
         for wanted in self.load.jobs.iter().filter(|wanted| wanted.acknowledged) {
             self.came_true(wanted)?;
         }
-        self.promises.placing.end(&self.truth)?;
+        self.promises.placing.end(&self.truth, self.wall())?;
         self.promises.cron.end(&self.truth)?;
         self.promises.changing.end(&self.truth)?;
         self.nothing_unasked()
@@ -211,6 +211,7 @@ impl World {
         let expected = match wanted.spec.kind() {
             _ if wanted.killed => Some(0),
             JobKind::Service => Some(wanted.spec.instances as usize),
+            JobKind::Daemon => Some(state.agents.values().filter(|agent| is_of(&wanted.spec, agent)).count()),
             // Runs come and go.
             JobKind::Cron => None,
             // Services that come back push it aside, and then it begins anew.
@@ -218,8 +219,9 @@ impl World {
             _ => Some(0),
         };
         // An instance may be between two lives, but not for long.
-        let now = Timestamp(WALL_START_MS + i64::try_from(self.now_ms).unwrap_or(i64::MAX));
-        let stuck = |task: &&&Task| task.state() != TaskState::Running && now.since_ms(task.since()) > STUCK_MS;
+        let now = self.wall();
+        let waits_long = |task: &Task| task.state() != TaskState::Running && now.since_ms(task.since()) > STUCK_MS;
+        let stuck = |task: &&&Task| waits_long(task) && !placing::is_held_off(state, task, now);
         if expected.is_some_and(|expected| living.len() != expected) || living.iter().any(|task| stuck(&task)) {
             let states: Vec<_> = living.iter().map(|task| (task.id, task.state(), task.since())).collect();
             return Err(format!("liveness: {} has {states:?}, {expected:?} expected", wanted.key));
@@ -227,9 +229,14 @@ impl World {
         Ok(())
     }
 
+    /// The true time.
+    fn wall(&self) -> Timestamp {
+        Timestamp(WALL_START_MS + i64::try_from(self.now_ms).unwrap_or(i64::MAX))
+    }
+
     /// Whether a task of the job made way for another a short while ago.
     fn is_pushed_aside(&self, job: &Job) -> bool {
-        let now = Timestamp(WALL_START_MS + i64::try_from(self.now_ms).unwrap_or(i64::MAX));
+        let now = self.wall();
         let mut lives = job.tasks.iter().filter_map(|id| self.truth.tasks.get(id)?.history.first());
         lives.any(|first| first.reason == Reason::Preempted && now.since_ms(first.at) < REDONE_MS)
     }
@@ -245,6 +252,12 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// Whether an agent is to have a task of a daemon job, by the one rule that the load gives it.
+fn is_of(spec: &v1::JobSpec, agent: &Agent) -> bool {
+    let in_rack = |rack: &str| agent.attributes.get("rack").is_some_and(|racks| racks.iter().any(|one| one == rack));
+    agent.state == NodeState::Up && (spec.constraints.is_empty() || in_rack("r0"))
 }
 
 /// Its agent was out of reach: it may run until the agent comes back.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use dawn_proto::SpecId;
-use dawn_proto::v1::UpdateState;
+use dawn_proto::v1::{JobKind, UpdateState};
 use dawn_scheduler::model::{Batch, Job, JobId, Mutation, State, Update, UpdateChange, UpdateMutation};
 
 #[derive(Default)]
@@ -47,6 +47,11 @@ impl Ledger {
             let now = wants(state, job);
             let wanted = match update.state {
                 UpdateState::RolledForward => now.keys().map(|instance| (*instance, update.to)).collect(),
+                // Agents that came meanwhile are to have what the others had.
+                UpdateState::RolledBack if is_daemon(state, job) => {
+                    let before = self.before.get(&(job.id, update.number)).and_then(|before| before.values().next());
+                    before.into_iter().flat_map(|spec| now.keys().map(|instance| (*instance, *spec))).collect()
+                }
                 UpdateState::RolledBack => self.before.get(&(job.id, update.number)).cloned().unwrap_or_default(),
                 _ => continue,
             };
@@ -59,8 +64,12 @@ impl Ledger {
     }
 }
 
+fn is_daemon(state: &State, job: &Job) -> bool {
+    state.current_spec(job).is_some_and(|spec| spec.job.kind == JobKind::Daemon)
+}
+
 fn wants(state: &State, job: &Job) -> BTreeMap<u32, SpecId> {
-    let instances = state.current_spec(job).map_or(0, |spec| spec.job.instances);
+    let instances = state.current_spec(job).map_or(0, |spec| state.numbered(spec));
     (0..instances).filter_map(|at| Some((at, state.wanted_spec(job, at)?.id))).collect()
 }
 

@@ -3,9 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dawn_proto::v1::Tier;
-use dawn_proto::v1::{NodeState, Reason, TaskState};
-use dawn_proto::{Resources, TaskId};
+use dawn_proto::v1::{JobKind, NodeState, Reason, TaskState, Tier};
+use dawn_proto::{Resources, TaskId, Timestamp};
 use dawn_scheduler::model::{AgentNo, Batch, Bound, Constraint, JobSpec, Mutation, Rule, State, Task, bounded};
 
 use crate::simulator::settings::settings;
@@ -42,14 +41,22 @@ impl Ledger {
         Ok(())
     }
 
-    /// S8: whoever had room made for it has used it, by the end.
-    pub fn end(&self, state: &State) -> Result<(), String> {
-        let waits = |id: &&TaskId| state.tasks.get(id).is_some_and(|task| task.state() == TaskState::Pending);
+    /// S8: whoever had room made for it has used it, by the end. A daemon job's task has no other agent than one on which
+    /// too much failed, and waits until it is tried again.
+    pub fn end(&self, state: &State, now: Timestamp) -> Result<(), String> {
+        let is_pending = |task: &Task| task.state() == TaskState::Pending && !is_held_off(state, task, now);
+        let waits = |id: &&TaskId| state.tasks.get(id).is_some_and(is_pending);
         match self.nominated.iter().find(waits) {
             Some(task) => Err(format!("S8: room was made for {task}, and it still waits")),
             None => Ok(()),
         }
     }
+}
+
+/// Whether a task has but one agent, which is avoided.
+pub(super) fn is_held_off(state: &State, task: &Task, now: Timestamp) -> bool {
+    let own = || state.agents.get(&AgentNo(task.instance))?.avoided.as_ref();
+    spec_of(state, task).kind == JobKind::Daemon && own().is_some_and(|avoided| avoided.until > now)
 }
 
 /// Whether so many agents are silent that nobody may be given up: counted anew.
