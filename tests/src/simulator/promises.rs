@@ -198,7 +198,7 @@ impl World {
         for wanted in self.load.jobs.iter().filter(|wanted| wanted.acknowledged) {
             self.came_true(wanted)?;
         }
-        self.promises.placing.end(&self.truth, self.wall())?;
+        self.promises.placing.end(&self.truth)?;
         self.promises.cron.end(&self.truth)?;
         self.promises.changing.end(&self.truth)?;
         self.nothing_unasked()

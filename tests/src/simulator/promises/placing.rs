@@ -11,8 +11,8 @@ use crate::simulator::settings::settings;
 
 #[derive(Default)]
 pub(super) struct Ledger {
-    /// Tasks for which room was made.
-    nominated: BTreeSet<TaskId>,
+    /// Tasks for which room was made, and where.
+    nominated: BTreeMap<TaskId, AgentNo>,
 }
 
 impl Ledger {
@@ -22,7 +22,9 @@ impl Ledger {
         for mutation in &batch.mutations {
             match mutation {
                 Mutation::AgentMoved { agent, to } => _ = moved.insert(*agent, *to),
-                Mutation::Nominated { task, .. } => _ = self.nominated.insert(*task),
+                Mutation::Nominated { task, agent, .. } => _ = self.nominated.insert(*task, *agent),
+                // Too much has failed there since.
+                Mutation::AgentAvoided { agent, until: Some(_), .. } => self.nominated.retain(|_, on| on != agent),
                 Mutation::TaskAssigned { task, .. } => _ = self.nominated.remove(task),
                 Mutation::TaskMoved { task, to: TaskState::Preempting, message, .. } => taken(before, *task, message)?,
                 Mutation::TaskMoved { task, to: TaskState::Lost, reason: Reason::AgentLost, .. } => {
@@ -41,12 +43,10 @@ impl Ledger {
         Ok(())
     }
 
-    /// S8: whoever had room made for it has used it, by the end. A daemon job's task has no other agent than one on which
-    /// too much failed, and waits until it is tried again.
-    pub fn end(&self, state: &State, now: Timestamp) -> Result<(), String> {
-        let is_pending = |task: &Task| task.state() == TaskState::Pending && !is_held_off(state, task, now);
-        let waits = |id: &&TaskId| state.tasks.get(id).is_some_and(is_pending);
-        match self.nominated.iter().find(waits) {
+    /// S8: whoever had room made for it has used it, by the end.
+    pub fn end(&self, state: &State) -> Result<(), String> {
+        let waits = |id: &&TaskId| state.tasks.get(id).is_some_and(|task| task.state() == TaskState::Pending);
+        match self.nominated.keys().find(waits) {
             Some(task) => Err(format!("S8: room was made for {task}, and it still waits")),
             None => Ok(()),
         }
