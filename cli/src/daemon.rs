@@ -46,9 +46,13 @@ pub struct Scheduler {
     /// An agent silent for this long is unreachable, and down after four times as long
     #[arg(long, default_value = "15s", value_name = "DURATION", value_parser = duration)]
     agent_lease: Duration,
-    /// Serve Prometheus metrics at /metrics there [default: nowhere]
+    /// Serve Prometheus metrics at /metrics there, and where a job's tasks listen at /endpoints?job=ROLE/ENV/NAME
+    /// [default: nowhere]
     #[arg(long, value_name = "ADDRESS:PORT")]
     metrics_listen: Option<SocketAddr>,
+    /// Ask coordinators of jobs only at this HOST, HOST:PORT or *.DOMAIN; may be given several times [default: anywhere]
+    #[arg(long, value_name = "HOST")]
+    coordinator_allow: Vec<String>,
     #[command(flatten)]
     etcd: etcd::Etcd,
     #[command(flatten)]
@@ -186,6 +190,7 @@ pub fn scheduler(args: Scheduler) -> Result<Exit, Failure> {
     let mut config = dawn_scheduler::run::Config::new(args.listen, args.data_dir.unwrap_or_default());
     config.witness_dir = witness_dir;
     config.metrics_listen = args.metrics_listen;
+    config.coordinators = dawn_scheduler::model::Allowed::only(args.coordinator_allow);
     config.etcd = args.etcd.config()?;
     config.advertise = args.advertise;
     config.settings.heartbeat_interval_ms = heartbeat;

@@ -1,6 +1,7 @@
 //! What makes a job spec valid: the rules that the client, the scheduler and every agent hold it to.
 //! Not here: whether a cron expression, a time zone or a regular expression parses; that needs parsers, which the doors have.
 
+mod announce;
 mod defaults;
 mod follow;
 mod place;
@@ -83,6 +84,7 @@ pub fn job_spec(mut spec: JobSpec) -> Result<JobSpec, Vec<FieldError>> {
     repeat::check(&mut spec, kind, &mut errors);
     follow::check(&mut spec, kind, &mut errors);
     policy::check(&spec, kind, &mut errors);
+    announce::check(&spec, &mut errors);
     text::labels("labels", &spec.labels, &mut errors);
     if errors.0.is_empty() { Ok(spec) } else { Err(errors.0) }
 }

@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use crate::drive::Inbox;
-use crate::model::Event;
+use crate::model::{Allowed, Event};
 
 /// For the whole exchange; below what decisions wait for.
 const WITHIN: Duration = Duration::from_secs(10);
@@ -29,15 +29,21 @@ pub struct About {
 #[derive(Clone, Debug)]
 pub struct Coordinators {
     pub inbox: Inbox,
+    pub allowed: Allowed,
 }
 
 impl Coordinators {
     /// Must be called inside a runtime. A scheduler that stops meanwhile loses the answer: the next leader asks again.
     pub fn ask(&self, task: TaskId, url: String, status_key: String, about: About) {
         let inbox = self.inbox.clone();
+        // What was submitted before it was forbidden is not asked either.
+        let allowed = self.allowed.check(&url);
         tokio::spawn(async move {
-            let asked = tokio::time::timeout(WITHIN, post(&url, &status_key, task, &about)).await;
-            let answer = asked.unwrap_or_else(|_| Err(format!("it took longer than {} s", WITHIN.as_secs())));
+            let asked = async { tokio::time::timeout(WITHIN, post(&url, &status_key, task, &about)).await };
+            let answer = match allowed {
+                Ok(()) => asked.await.unwrap_or_else(|_| Err(format!("it took longer than {} s", WITHIN.as_secs()))),
+                Err(why) => Err(why),
+            };
             _ = inbox.link_event(Event::Coordinated { task, answer }).await;
         });
     }

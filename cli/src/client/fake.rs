@@ -26,6 +26,7 @@ pub struct Script {
     pub job: Answers<JobStatus>,
     pub watch: Answers<Vec<JobStatus>>,
     pub tasks: Answers<ListTasksResponse>,
+    pub endpoints: Answers<ListEndpointsResponse>,
     pub why: Answers<WhyResponse>,
     pub nodes: Answers<ListNodesResponse>,
     pub node: Answers<NodeStatus>,
@@ -147,6 +148,13 @@ impl Service for Script {
     async fn list_tasks(&self, request: Request<ListTasksRequest>) -> Result<Response<ListTasksResponse>, Status> {
         let request = request.into_inner();
         self.next(&format!("tasks {} all={}", key(request.job.as_ref()), request.all), &self.tasks).await
+    }
+
+    async fn list_endpoints(
+        &self,
+        request: Request<ListEndpointsRequest>,
+    ) -> Result<Response<ListEndpointsResponse>, Status> {
+        self.next(&format!("endpoints {}", key(request.into_inner().key.as_ref())), &self.endpoints).await
     }
 
     async fn why(&self, _: Request<WhyRequest>) -> Result<Response<WhyResponse>, Status> {

@@ -1,5 +1,6 @@
 //! Whole commands against a scheduler that answers as told: exit codes, what is printed, what was asked.
 
+mod endpoints;
 mod jobs;
 
 use std::time::{Duration, Instant};

@@ -48,11 +48,13 @@ pub const JOB: &[&str] = &[
     "parameters",
     "update",
     "sla",
+    "announce",
 ];
 pub const PROCESS: &[&str] =
     &["name", "run", "after", "env", "daemon", "ephemeral", "final", "max_failures", "min_duration"];
 pub const RESOURCES: &[&str] = &["cpu", "memory", "disk", "gpu", "custom"];
 pub const PORT: &[&str] = &["name", "fixed"];
+pub const ANNOUNCE: &[&str] = &["primary_port", "aliases"];
 pub const ARTIFACT: &[&str] = &["uri", "sha256", "destination", "extract", "mode"];
 pub const LOGS: &[&str] = &["file_size", "files"];
 pub const HEALTH: &[&str] =
@@ -106,6 +108,10 @@ pub fn read(r: &mut Reader, node: &Node, path: &str) -> Option<v1::JobSpec> {
         parameters: following::parameters(r, &f),
         update: changing::update(r, &f),
         sla: changing::sla(r, &f),
+        announce: f.fields(r, "announce", "announce", ANNOUNCE).map(|f| v1::Announce {
+            primary_port: f.text(r, "primary_port", "primary_port").unwrap_or_default(),
+            aliases: f.table(r, "aliases", "aliases"),
+        }),
     })
 }
 

@@ -183,7 +183,7 @@ fn one_job(node: &Node, path: &str, now_ms: i64) -> Result<JobSpec, Vec<Problem>
 
 /// Every field that a job file may have, by the mapping it stands in: what the reference must explain.
 #[cfg(test)]
-pub const FIELDS: [(&str, &[&str]); 24] = [
+pub const FIELDS: [(&str, &[&str]); 25] = [
     ("job", job::JOB),
     ("processes", job::PROCESS),
     ("resources", job::RESOURCES),
@@ -208,4 +208,5 @@ pub const FIELDS: [(&str, &[&str]); 24] = [
     ("update", changing::UPDATE),
     ("sla", changing::SLA),
     ("coordinator", changing::COORDINATOR),
+    ("announce", job::ANNOUNCE),
 ];

@@ -1,5 +1,6 @@
 //! A spec as the job file that would make it, in YAML or JSON: what it writes reads back as the same spec.
 
+mod changing;
 mod emit;
 mod isolating;
 
@@ -8,7 +9,7 @@ use serde_json::{Number, Value};
 
 use super::placing::COMPARISONS;
 use super::units::{show_duration, show_milli, show_size};
-use super::{changing as words, following, job, repeating};
+use super::{following, job, repeating};
 
 /// Fields in the order of writing; `serde_json`'s own map would sort them.
 #[derive(Default)]
@@ -124,7 +125,7 @@ fn out(spec: &v1::JobSpec) -> Fields {
     f.number("disruption_budget", spec.disruption_budget);
     f.flag("at_most_one", spec.at_most_one);
     following(&mut f, spec);
-    changing(&mut f, spec);
+    changing::write(&mut f, spec);
     f
 }
 
@@ -145,49 +146,6 @@ fn following(f: &mut Fields, spec: &v1::JobSpec) {
         inner.texts("optional", &parameters.optional);
         inner.text("payload", word(&following::PAYLOADS, parameters.payload()));
         f.map("parameters", inner);
-    }
-}
-
-fn changing(f: &mut Fields, spec: &v1::JobSpec) {
-    if let Some(policy) = &spec.update {
-        let mut update = Fields::default();
-        update.text("strategy", word(&words::STRATEGIES, policy.strategy()));
-        let sizes: Vec<Value> = policy.group_sizes.iter().map(|size| Value::Number((*size).into())).collect();
-        if !sizes.is_empty() {
-            update.0.push(("groups", Out::Row(sizes)));
-        }
-        update.number("canaries", policy.canaries);
-        update.text("promote", if policy.manual_promotion { "manual" } else { "" });
-        update.flag("pause_between", policy.pause_between);
-        update.text("watch", policy.watch_ms.map(show_duration).unwrap_or_default());
-        update.number("max_instance_failures", policy.max_instance_failures);
-        update.number("max_failed_instances", policy.max_failed_instances);
-        if policy.no_rollback {
-            update.0.push(("rollback", Out::One(Value::Bool(false))));
-        }
-        update.shown("progress_deadline", policy.progress_deadline_ms, show_duration);
-        update.shown("pulse_interval", policy.pulse_interval_ms, show_duration);
-        update.flag("sla_aware", policy.sla_aware);
-        update.number("surge", policy.surge);
-        update.flag("sticky", policy.sticky);
-        f.map("update", update);
-    }
-    if let Some(policy) = &spec.sla {
-        use v1::sla_policy::Policy;
-        let mut sla = Fields::default();
-        match &policy.policy {
-            Some(Policy::Count(count)) => sla.0.push(("count", Out::One(Value::Number((*count).into())))),
-            Some(Policy::Percentage(percent)) => sla.0.push(("percentage", Out::One(Value::Number((*percent).into())))),
-            Some(Policy::Coordinator(asked)) => {
-                let mut coordinator = Fields::default();
-                coordinator.text("url", asked.url.as_str());
-                coordinator.text("status_key", asked.status_key.as_str());
-                sla.map("coordinator", coordinator);
-            }
-            None => {}
-        }
-        sla.shown("duration", policy.duration_ms, show_duration);
-        f.map("sla", sla);
     }
 }
 

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use dawn_proto::JobKey;
 use dawn_proto::v1;
+use dawn_proto::validate::FieldError;
 use tonic::Status;
 
 use super::reads;
 use super::{ClientService, status};
 use crate::drive::Role;
-use crate::model::{Answer, Command, JobSpec, Quota, State};
+use crate::model::{Answer, Command, JobSpec, Quota, Sla, State};
 use crate::wire;
 
 /// How long a caller waits for the journal.
@@ -54,9 +55,20 @@ impl ClientService {
         Ok((answer, answered.index))
     }
 
-    pub(super) async fn submit(&self, request: v1::SubmitJobRequest) -> Result<v1::SubmitJobResponse, Status> {
-        let spec = request.spec.ok_or_else(|| status::missing("spec"))?;
+    /// A spec from outside, held to every rule, this cluster's too.
+    pub(super) fn parsed(&self, spec: Option<v1::JobSpec>) -> Result<Box<JobSpec>, Status> {
+        let spec = spec.ok_or_else(|| status::missing("spec"))?;
         let spec = Box::new(wire::parse_job_spec(spec).map_err(|errors| status::of_field_errors(&errors))?);
+        if let Some(Sla::Coordinator { url, .. }) = spec.sla.as_ref().map(|policy| &policy.what) {
+            let refused = |message| FieldError { path: "sla.coordinator.url".into(), message };
+            let allowed = self.facts.coordinators.check(url).map_err(refused);
+            allowed.map_err(|error| status::of_field_errors(&[error]))?;
+        }
+        Ok(spec)
+    }
+
+    pub(super) async fn submit(&self, request: v1::SubmitJobRequest) -> Result<v1::SubmitJobResponse, Status> {
+        let spec = self.parsed(request.spec)?;
         let asked = spec.clone();
         let mut warnings = self.reader.submit_warnings(JobSpec::clone(&asked)).await?;
         warnings.extend(self.reader.look(move |state: &State| reads::submit_notes(state, &asked)).await?);

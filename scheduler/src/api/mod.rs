@@ -23,12 +23,12 @@ use tokio::sync::mpsc;
 
 use crate::decide::place::PlaceSettings;
 use crate::drive::{Inbox, LiveView, Role};
-use crate::model::{AgentNo, Settings};
+use crate::model::{AgentNo, Allowed, Settings};
 
 pub use admin::{AdminService, Entries, Keeper};
 pub use reach::{ReachPipe, ReachService};
 pub use reader::Reader;
-pub use reads::job_sla;
+pub use reads::{job_sla, list_endpoints};
 pub use replies::{Answered, Replies, Waiting};
 
 /// Most bytes of one request; a job's spec is far below.
@@ -55,6 +55,7 @@ pub struct ServerFacts {
     pub journal: &'static str,
     pub settings: Settings,
     pub place: PlaceSettings,
+    pub coordinators: Allowed,
 }
 
 /// The gRPC service of clients.

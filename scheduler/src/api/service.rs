@@ -113,6 +113,11 @@ impl Scheduler for ClientService {
         }
     }
 
+    async fn list_endpoints(&self, request: Request<v1::ListEndpointsRequest>) -> Answer<v1::ListEndpointsResponse> {
+        let key = command::key(request.get_ref().key.as_ref())?;
+        self.look(move |state| reads::list_endpoints(state, &key)).await
+    }
+
     async fn why(&self, request: Request<v1::WhyRequest>) -> Answer<v1::WhyResponse> {
         let key = command::key(request.get_ref().key.as_ref())?;
         let live = self.live.borrow().clone();

@@ -12,11 +12,6 @@ use crate::wire;
 
 type Answered<T> = Result<Response<T>, Status>;
 
-fn parsed(spec: Option<v1::JobSpec>) -> Result<Box<JobSpec>, Status> {
-    let spec = spec.ok_or_else(|| status::missing("spec"))?;
-    Ok(Box::new(wire::parse_job_spec(spec).map_err(|errors| status::of_field_errors(&errors))?))
-}
-
 impl ClientService {
     /// Starts what `command` says, and says what that does: compared before, so that it says what changed.
     async fn begin(
@@ -45,7 +40,7 @@ impl ClientService {
 impl Updates for ClientService {
     async fn start_update(&self, request: Request<v1::StartUpdateRequest>) -> Answered<v1::StartUpdateResponse> {
         let v1::StartUpdateRequest { spec, instances, author, message } = request.into_inner();
-        let (spec, instances) = (parsed(spec)?, ranges(&instances)?);
+        let (spec, instances) = (self.parsed(spec)?, ranges(&instances)?);
         let diff = self.compare(&spec, &instances).await?;
         let warnings = self.reader.submit_warnings(JobSpec::clone(&spec)).await?;
         let job = v1::JobKey::from(&spec.key);
@@ -55,7 +50,7 @@ impl Updates for ClientService {
 
     async fn diff_update(&self, request: Request<v1::StartUpdateRequest>) -> Answered<v1::UpdateDiff> {
         let v1::StartUpdateRequest { spec, instances, .. } = request.into_inner();
-        self.compare(&*parsed(spec)?, &ranges(&instances)?).await.map(Response::new)
+        self.compare(&*self.parsed(spec)?, &ranges(&instances)?).await.map(Response::new)
     }
 
     async fn restart_job(&self, request: Request<v1::RestartJobRequest>) -> Answered<v1::StartUpdateResponse> {

@@ -71,13 +71,7 @@ fn was_in_the_way(task: &Task) -> bool {
 }
 
 /// A cron run keeps the version it began with. None: the instance is not wanted any more.
-fn spec_of_next<'a>(
-    step: &Step<'a>,
-    job: &Job,
-    task: &Task,
-    current: &Spec,
-    reason: Reason,
-) -> Option<&'a Spec> {
+fn spec_of_next<'a>(step: &Step<'a>, job: &Job, task: &Task, current: &Spec, reason: Reason) -> Option<&'a Spec> {
     if current.job.kind == JobKind::Cron {
         return Some(step.state.spec_of(task));
     }

@@ -190,14 +190,18 @@ impl Trial {
                 }
             }
             let stopping = self.state.living(job).filter(|task| task.state() == TaskState::Killing);
-            stopped.extend(stopping.map(|task| task.instance).filter(|instance| !has_instance(&self.state, spec, *instance)));
+            stopped.extend(
+                stopping.map(|task| task.instance).filter(|instance| !has_instance(&self.state, spec, *instance)),
+            );
             let connected = |agent| self.live.agents.contains_key(&agent);
             pending = explain(&self.state, &self.bounds.place, &connected, job.id, self.now);
         }
         // A new version of what runs ends its lives, all or by and by.
         let anew = !matches!(outcome, SubmitOutcome::Unchanged | SubmitOutcome::Scaled);
         let anew = anew && spec.kind != JobKind::Cron && before.is_some();
-        let restarted = living.iter().filter(|(instance, old)| anew && has_instance(&self.state, spec, **instance) && **old < version);
+        let restarted = living
+            .iter()
+            .filter(|(instance, old)| anew && has_instance(&self.state, spec, **instance) && **old < version);
         Planned {
             outcome,
             version,

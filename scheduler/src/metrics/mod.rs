@@ -1,5 +1,6 @@
 //! Metrics in Prometheus' text form: what the pulse counts, what waits, what the follower's state holds.
 
+mod endpoints;
 mod serve;
 mod sla;
 
@@ -9,13 +10,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use dawn_proto::v1::{self, NodeState};
 use dawn_proto::{JobKey, TaskState, Timestamp};
+use hyper::Uri;
 use tokio::sync::watch;
 
 use crate::decide::brake;
 use crate::drive::{APPEND_CLASSES_USEC, Follower, Gauges, Inbox, Role};
 use crate::model::{Settings, State};
 
-pub use serve::serve;
+pub use serve::{Page, serve};
 
 /// What is looked at.
 pub struct Sources {
@@ -28,6 +30,17 @@ pub struct Sources {
     pub settings: Settings,
     /// How well a job did up to a moment.
     pub sla: fn(&State, &JobKey, Timestamp) -> Option<v1::JobSla>,
+    /// Where a job's healthy tasks listen.
+    pub endpoints: fn(&State, &JobKey) -> Option<v1::ListEndpointsResponse>,
+}
+
+/// What is at a path.
+pub fn answer(sources: &Sources, uri: &Uri) -> Page {
+    match uri.path() {
+        "/metrics" => Page::Metrics(page(sources)),
+        "/endpoints" => endpoints::page(sources, uri),
+        _ => Page::Missing("there are /metrics and /endpoints?job=ROLE/ENV/NAME".into()),
+    }
 }
 
 /// The text as it grows.

@@ -1,4 +1,4 @@
-//! Serves one page by HTTP. Not here: what is on it.
+//! Serves a few pages by HTTP. Not here: what is on them.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -18,8 +18,17 @@ const MAX_CONNECTIONS: usize = 16;
 /// A request's head comes within this time.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
 
-/// Answers GET /metrics with `page`, made on a thread where it may take its time, until dropped.
-pub async fn serve(listener: TcpListener, page: impl Fn() -> String + Send + Sync + 'static) {
+/// What is answered to a GET.
+pub enum Page {
+    /// In Prometheus' text form.
+    Metrics(String),
+    Json(String),
+    /// The request asks for nothing that is there: what, and what to ask instead.
+    Missing(String),
+}
+
+/// Answers every GET with `page` of its target, made on a thread where it may take its time, until dropped.
+pub async fn serve(listener: TcpListener, page: impl Fn(&Uri) -> Page + Send + Sync + 'static) {
     let (page, room) = (Arc::new(page), Arc::new(Semaphore::new(MAX_CONNECTIONS)));
     loop {
         // Never closed.
@@ -46,18 +55,25 @@ pub async fn serve(listener: TcpListener, page: impl Fn() -> String + Send + Syn
 
 async fn answer<P>(request: Request<Incoming>, page: Arc<P>) -> Result<Response<Full<Bytes>>, Infallible>
 where
-    P: Fn() -> String + Send + Sync + 'static,
+    P: Fn(&Uri) -> Page + Send + Sync + 'static,
 {
-    let wanted = request.method() == Method::GET && request.uri().path() == "/metrics";
-    let page = if wanted { tokio::task::spawn_blocking(move || page()).await.ok() } else { None };
-    let status = match (&page, wanted) {
-        (Some(_), _) => StatusCode::OK,
-        (None, true) => StatusCode::INTERNAL_SERVER_ERROR,
-        (None, false) => StatusCode::NOT_FOUND,
+    const TEXT: &str = "text/plain; charset=utf-8";
+    let uri = request.uri().clone();
+    let page = match request.method() {
+        &Method::GET => tokio::task::spawn_blocking(move || page(&uri)).await.ok(),
+        _ => return Ok(response(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET is answered here\n".into())),
     };
-    let mut response = Response::new(Full::new(Bytes::from(page.unwrap_or_default())));
+    Ok(match page {
+        Some(Page::Metrics(text)) => response(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text),
+        Some(Page::Json(text)) => response(StatusCode::OK, "application/json", text),
+        Some(Page::Missing(why)) => response(StatusCode::NOT_FOUND, TEXT, format!("{why}\n")),
+        None => response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, String::new()),
+    })
+}
+
+fn response(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
-    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    response.headers_mut().insert(CONTENT_TYPE, kind);
-    Ok(response)
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
 }

@@ -1,6 +1,7 @@
 //! The nouns: what exists, what can happen, what may be asked for. Nothing here decides or does I/O.
 
 mod agent;
+mod allowed;
 mod amount;
 mod answer;
 mod apply;
@@ -26,6 +27,7 @@ mod update;
 mod upkeep;
 
 pub use agent::{Agent, AgentNo, Attributes, Avoided, PortRanges};
+pub use allowed::Allowed;
 pub use amount::{amount, amount_of, thousandths};
 pub use answer::{Answer, Refusal};
 pub use effect::{Effect, LinkId, ReplyTo};

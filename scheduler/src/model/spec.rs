@@ -82,7 +82,7 @@ impl JobSpec {
 
     /// Whether a task of the one is as good as a task of the other.
     pub fn same_task(&self, other: &JobSpec) -> bool {
-        let beside = [INSTANCES, UPDATE, SLA];
+        let beside = [INSTANCES, UPDATE, SLA, ANNOUNCE];
         without(&self.wire, &beside) == without(&other.wire, &beside)
     }
 }
@@ -91,6 +91,7 @@ impl JobSpec {
 const INSTANCES: u32 = 3;
 const UPDATE: u32 = 30;
 const SLA: u32 = 31;
+const ANNOUNCE: u32 = 32;
 
 /// What is to be left of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]

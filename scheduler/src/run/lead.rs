@@ -64,7 +64,7 @@ impl Lead {
             follower: self.follower.clone(),
             dispatcher: Dispatcher::new(self.links, self.follower, epoch, settings),
             replies: self.replies,
-            coordinators: Coordinators { inbox: self.inbox },
+            coordinators: Coordinators { inbox: self.inbox, allowed: self.config.coordinators },
             step_down: Some(step_down),
         };
         let pulse = Pulse::new(state, self.config.settings, self.config.pulse);

@@ -36,7 +36,7 @@ use crate::etcd::{self, EtcdConfig, EtcdError, WitnessError};
 use crate::journal::{JournalSettings, OpenError};
 use crate::link::{self, Inspections, LinkService, Links, Tunnels};
 use crate::metrics;
-use crate::model::Settings;
+use crate::model::{Allowed, Settings};
 
 pub use lead::{Lead, Signs};
 
@@ -69,6 +69,8 @@ pub struct Config {
     pub metrics_listen: Option<SocketAddr>,
     /// host:port that others are told; None: the listening address.
     pub advertise: Option<String>,
+    /// Coordinators of jobs that may be asked.
+    pub coordinators: Allowed,
     pub settings: Settings,
     pub pulse: PulseSettings,
     pub journal: JournalSettings,
@@ -85,6 +87,7 @@ impl Config {
             etcd: None,
             metrics_listen: None,
             advertise: None,
+            coordinators: Allowed::default(),
             settings,
             pulse,
             journal,
@@ -209,7 +212,8 @@ pub async fn start(config: Config) -> Result<Scheduler, RunError> {
 
 fn facts(config: &Config, address: &str, journal: &'static str) -> ServerFacts {
     let (settings, place) = (config.settings.clone(), config.pulse.place.clone());
-    ServerFacts { address: address.to_string(), journal, settings, place }
+    let coordinators = config.coordinators.clone();
+    ServerFacts { address: address.to_string(), journal, settings, place, coordinators }
 }
 
 async fn serve_metrics(
@@ -228,8 +232,9 @@ async fn serve_metrics(
         trouble: signs.trouble.subscribe(),
         settings: config.settings.clone(),
         sla: crate::api::job_sla,
+        endpoints: |state, key| crate::api::list_endpoints(state, key).ok(),
     };
-    Ok(Some(tokio::spawn(metrics::serve(listener, move || metrics::page(&sources)))))
+    Ok(Some(tokio::spawn(metrics::serve(listener, move |uri| metrics::answer(&sources, uri)))))
 }
 
 type Serving = JoinHandle<Result<(), tonic::transport::Error>>;

@@ -199,7 +199,7 @@ fn agent_and_scheduler_serve_their_metrics() {
     let mut plan = with_flags(&["--metrics-listen", &format!("127.0.0.1:{agent}"), "--own-memory", "512MiB"]);
     plan.scheduler_extra.extend(["--metrics-listen".into(), format!("127.0.0.1:{scheduler}")]);
     let Some(cluster) = Cluster::start(plan) else { return };
-    let job = cluster.submit(service("web"));
+    let job = cluster.submit(service("web").port("http", 0));
     let task = cluster.running(&job, 1).remove(0);
     let labels = format!("{{task=\"t{}\",job=\"nobody/test/web\",instance=\"0\"}}", task.id);
     let wanted = [
@@ -229,6 +229,15 @@ fn agent_and_scheduler_serve_their_metrics() {
         let missing: Vec<&&str> = wanted.iter().filter(|line| !page.contains(**line)).collect();
         if missing.is_empty() && appended { Ok(()) } else { Err(format!("{missing:?} in {page}")) }
     });
+    // Where it listens, for whoever looks for it.
+    let target = format!("\"{}:{}\"", task.hostname, task.ports[0].port);
+    let page = get(scheduler, "/endpoints?job=nobody%2Ftest%2Fweb").expect("an answer");
+    assert!(page.contains("application/json") && page.contains(&target), "{page}");
+    for wrong in ["/endpoints", "/endpoints?job=nobody/test/other", "/other"] {
+        assert!(get(scheduler, wrong).expect("an answer").starts_with("HTTP/1.1 404"), "{wrong}");
+    }
+    let listed = cluster.dawn(&["job", "endpoints", "nobody/test/web", "--plain"]);
+    assert_eq!(format!("\"{}\"", listed.stdout.trim()), target);
     // Its own group, which its task's processes are not in.
     let own = |pid: i32| groups(pid).into_iter().any(|(_, path)| path.ends_with("agent") && cluster.owns(&path));
     assert!(own(cluster.agents[0].pid().expect("it runs")));

@@ -2,6 +2,7 @@
 
 mod diff;
 mod dispatch;
+mod endpoints;
 mod history;
 mod inspect;
 mod kill;
@@ -58,6 +59,8 @@ pub enum Job {
     Restart(restart::Restart),
     /// Show how well jobs do: times until they run, uptime, and what their SLA policy says
     Sla(sla::Sla),
+    /// List where a job's healthy tasks listen, for load balancers and scripts
+    Endpoints(endpoints::Endpoints),
 }
 
 pub async fn run(job: Job, context: &mut Context) -> Result<Exit, Failure> {
@@ -78,5 +81,6 @@ pub async fn run(job: Job, context: &mut Context) -> Result<Exit, Failure> {
         Job::Add(add) => scale::add(add, context).await,
         Job::Restart(restart) => restart::run(restart, context).await,
         Job::Sla(sla) => sla::run(sla, context).await,
+        Job::Endpoints(endpoints) => endpoints::run(endpoints, context).await,
     }
 }

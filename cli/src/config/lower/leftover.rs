@@ -9,11 +9,8 @@ use crate::config::evaluate::EvaluatedJob;
 use crate::config::template::reference::Ref;
 
 /// Fields without effect, and why that is no harm.
-const WITHOUT_EFFECT: [(&str, &str); 3] = [
-    ("announce", "Dawn announces nothing; the ports are kept"),
-    ("task_links", "Dawn shows no links"),
-    ("enable_hooks", "hooks are code of the original client and are not run"),
-];
+const WITHOUT_EFFECT: [(&str, &str); 2] =
+    [("task_links", "Dawn shows no links"), ("enable_hooks", "hooks are code of the original client and are not run")];
 
 pub fn report(job: &EvaluatedJob, fields: &Fields, found: &mut Found) {
     for (field, why) in WITHOUT_EFFECT {

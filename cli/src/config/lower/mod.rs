@@ -97,6 +97,7 @@ pub fn lower(job: &EvaluatedJob) -> Result<Lowered, Vec<Problem>> {
         partition: partition(&fields, &mut found),
         update: policy::update(&fields, kind, &mut found),
         sla: policy::sla(&fields, kind, &mut found),
+        announce: ports.announced(&fields),
         ..v1::JobSpec::default()
     };
     leftover::report(job, &fields, &mut found);

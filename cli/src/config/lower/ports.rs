@@ -42,15 +42,19 @@ impl Ports {
     }
 
     fn add_alias(&mut self, name: &str, target: &str, portmap: &BTreeMap<&str, &str>, found: &mut Found) {
-        let mut end = target;
+        let (mut last, mut end) = (name, target);
         for _ in 0..=portmap.len() {
             if let Ok(number) = end.parse::<u16>() {
-                self.fixed.insert(name.to_string(), number);
-                self.names.insert(name.to_string());
+                // Names that lead to one with a number are other names of it.
+                match last == name {
+                    true => _ = self.fixed.insert(name.to_string(), number),
+                    false => _ = self.aliases.insert(name.to_string(), last.to_string()),
+                }
+                self.names.insert(last.to_string());
                 return;
             }
             match portmap.get(end) {
-                Some(next) if *next != end => end = next,
+                Some(next) if *next != end => (last, end) = (end, next),
                 _ => {
                     self.names.insert(end.to_string());
                     if end != name {
@@ -71,6 +75,14 @@ impl Ports {
     /// The port a name stands for, if the task has it.
     pub fn known(&self, name: &str) -> Option<&str> {
         self.names.get(self.resolve(name)).map(String::as_str)
+    }
+
+    /// What the announcement says of them.
+    pub fn announced(&self, fields: &Fields) -> Option<v1::Announce> {
+        let announce = fields.inner("announce");
+        let primary_port = self.resolve(announce.text("primary_port")).to_string();
+        let aliases = self.aliases.keys().map(|alias| (alias.clone(), self.resolve(alias).to_string())).collect();
+        announce.is_set().then_some(v1::Announce { primary_port, aliases })
     }
 
     pub fn specs(&self) -> Vec<v1::PortSpec> {

@@ -50,10 +50,12 @@ fn a_service_keeps_its_key_order_resources_and_ports() {
 fn an_announcement_names_ports_by_other_names() {
     let text = "jobs = [J(announce = Announcer(primary_port = 'http', portmap = {'health': 'admin', 'admin': 8080}))]";
     let Lowered { spec, warnings } = lowered(text).unwrap();
-    assert_eq!(warnings.len(), 1);
+    assert!(warnings.is_empty(), "{warnings:?}");
     let task = spec.task.unwrap();
     let ports: Vec<_> = task.ports.iter().map(|port| (port.name.as_str(), port.fixed)).collect();
-    assert_eq!(ports, [("admin", 8080), ("health", 8080), ("http", 0)]);
+    assert_eq!(ports, [("admin", 8080), ("http", 0)]);
+    let aliases = [("health".to_string(), "admin".to_string())].into();
+    assert_eq!(spec.announce.unwrap(), v1::Announce { primary_port: "http".into(), aliases });
     let text = "jobs = [J(announce = Announcer(portmap = {'health': 'admin'}))]";
     let task = spec_task(text);
     assert_eq!(task.ports.iter().map(|port| port.name.as_str()).collect::<Vec<_>>(), ["admin", "http"]);

@@ -1,6 +1,7 @@
 //! The questions clients may ask of the follower's state, and their answers. Not here: how they travel.
 
 mod cron;
+mod endpoints;
 mod flow;
 mod job;
 mod node;
@@ -12,6 +13,7 @@ mod update;
 mod why;
 
 pub use cron::list_cron;
+pub use endpoints::list_endpoints;
 pub use flow::submit_notes;
 pub use job::{job_status, list_jobs};
 pub use node::{list_nodes, node_status};

@@ -103,7 +103,9 @@ impl State {
         // Agents that came while a daemon job went forward have what is new there, as if they had been advanced.
         let is_daemon = self.current_spec(job).is_some_and(|current| current.job.kind == JobKind::Daemon);
         let joined: Vec<u32> = match is_daemon {
-            true => (0..last).filter(|at| wanted[*at as usize].is_some() && !job.changes.pins.contains_key(at)).collect(),
+            true => {
+                (0..last).filter(|at| wanted[*at as usize].is_some() && !job.changes.pins.contains_key(at)).collect()
+            }
             false => Vec::new(),
         };
         let update = self.update_mut(id);
