@@ -103,6 +103,14 @@ fn a_daemon_job_follows_the_agents() {
     let nodes: std::collections::BTreeSet<&str> = all.iter().map(|task| task.agent_id.as_str()).collect();
     assert_eq!(nodes.len(), 3, "{all:?}");
     has_log(&cluster, "demo/ops/collect", "load");
+    // Another version of it goes from node to node.
+    let changed = std::fs::read_to_string(example("collect.yaml")).expect("it can be read").replace("sleep 5", "sleep 4");
+    let path = cluster.folder().join("collect.yaml");
+    std::fs::write(&path, format!("{changed}update: {{ watch: 500ms, groups: [2] }}\n")).expect("it can be written");
+    let run = cluster.dawn(&["--timeout", "60s", "job", "run", &path.to_string_lossy()]).succeeded();
+    assert!(run.stdout.contains("version 2"), "{run:?}");
+    let again = cluster.running(&job, 3);
+    assert!(again.iter().all(|task| task.version == 2), "{again:?}");
     // An agent that restarts finds its task again; one instance that is killed stays away.
     cluster.dawn(&["job", "kill", &format!("demo/ops/collect/{}", first[0].instance)]).succeeded();
     cluster.eventually("two are left", Patience::STEP, || {
@@ -110,6 +118,20 @@ fn a_daemon_job_follows_the_agents() {
         let living = tasks.iter().filter(|task| task.state() == TaskState::Running).count();
         (living == 2).then_some(()).ok_or(format!("{living} running"))
     });
+    cluster.end();
+}
+
+#[test]
+fn urgent_work_pushes_the_filler_aside_and_it_comes_back() {
+    let agent = || AgentPlan { cpus: "2.7".into(), ..AgentPlan::default() };
+    let Some(cluster) = Cluster::start(Plan { agents: vec![agent(), agent()], ..Plan::default() }) else { return };
+    cluster.dawn(&["--timeout", "30s", "job", "run", &example("filler.yaml")]).succeeded();
+    let run = cluster.dawn(&["--timeout", "120s", "job", "run", &example("later/urgent.yaml")]).succeeded();
+    assert!(run.stdout.contains("2 of 2 finished"), "{run:?}");
+    has_log(&cluster, "demo/prod/urgent", "pi is about 3.1415");
+    let history = cluster.dawn(&["job", "history", "demo/test/filler"]).succeeded();
+    assert!(history.stdout.contains("preempted"), "{history:?}");
+    cluster.running(&key("demo/test/filler"), 3);
     cluster.end();
 }
 
