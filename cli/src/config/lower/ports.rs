@@ -25,8 +25,12 @@ impl Ports {
         let mut ports = Ports::default();
         let announce = fields.inner("announce");
         let portmap: BTreeMap<&str, &str> = announce.entries("portmap").into_iter().collect();
-        for (name, target) in &portmap {
-            ports.add_alias(name, target, &portmap, found);
+        // A number first under the names that have it themselves: those that lead to such a name stand for it.
+        let is_number = |target: &str| target.parse::<u16>().is_ok();
+        for numbers in [true, false] {
+            for (name, target) in portmap.iter().filter(|(_, target)| is_number(target) == numbers) {
+                ports.add_alias(name, target, &portmap, found);
+            }
         }
         for unbound in &job.unbound {
             if let Some(name) = Ref::parse(&unbound.reference).as_ref().and_then(port_of) {
@@ -45,6 +49,11 @@ impl Ports {
         let mut end = target;
         for _ in 0..=portmap.len() {
             if let Ok(number) = end.parse::<u16>() {
+                let same = self.fixed.iter().find(|(_, fixed)| **fixed == number).map(|(same, _)| same.clone());
+                if let Some(same) = same {
+                    self.aliases.insert(name.to_string(), same);
+                    return;
+                }
                 self.fixed.insert(name.to_string(), number);
                 self.names.insert(name.to_string());
                 return;

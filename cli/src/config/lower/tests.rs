@@ -53,7 +53,7 @@ fn an_announcement_names_ports_by_other_names() {
     assert_eq!(warnings.len(), 1);
     let task = spec.task.unwrap();
     let ports: Vec<_> = task.ports.iter().map(|port| (port.name.as_str(), port.fixed)).collect();
-    assert_eq!(ports, [("admin", 8080), ("health", 8080), ("http", 0)]);
+    assert_eq!(ports, [("admin", 8080), ("http", 0)]);
     let text = "jobs = [J(announce = Announcer(portmap = {'health': 'admin'}))]";
     let task = spec_task(text);
     assert_eq!(task.ports.iter().map(|port| port.name.as_str()).collect::<Vec<_>>(), ["admin", "http"]);
