@@ -5,6 +5,9 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+/// The attribute by which people and Aurora's `host` name a machine; "host" is the agent's own id.
+const HOSTNAME: &str = "hostname";
+
 /// Settings of an agent. Amounts left out are discovered.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -89,5 +92,13 @@ impl Config {
             own_memory_bytes: 0,
             agent_id: None,
         }
+    }
+    /// What constraints can ask for: the operator's attributes, and `hostname` unless they say another one.
+    pub fn offered_attributes(&self) -> Vec<(String, Vec<String>)> {
+        let mut attributes = self.attributes.clone();
+        if attributes.iter().all(|(name, _)| name != HOSTNAME) && !self.hostname.is_empty() {
+            attributes.push((HOSTNAME.to_string(), vec![self.hostname.clone()]));
+        }
+        attributes
     }
 }

@@ -90,7 +90,7 @@ pub struct Agent {
     #[arg(long, value_name = "SIZE", value_parser = size)]
     disk: Option<u64>,
     /// Gpus to give [default: none]
-    #[arg(long, value_name = "NUMBER", value_parser = amount)]
+    #[arg(long, value_name = "NUMBER", value_parser = parts::gpus)]
     gpus: Option<u64>,
     /// Other things to give, such as licenses=2
     #[arg(long, value_name = "NAME=NUMBER", value_parser = parts::custom)]
@@ -201,6 +201,12 @@ pub fn scheduler(args: Scheduler) -> Result<Exit, Failure> {
 
 pub fn agent(args: Agent, schedulers: Vec<String>) -> Result<Exit, Failure> {
     args.log.start()?;
+    let config = agent_config(args, schedulers)?;
+    serve("agent", |shutdown| dawn_agent::run(config, shutdown))
+}
+
+/// What an agent's command line says.
+pub fn agent_config(args: Agent, schedulers: Vec<String>) -> Result<dawn_agent::Config, Failure> {
     let hostname = match args.hostname {
         Some(hostname) => hostname,
         None => nix::unistd::gethostname()
@@ -231,7 +237,7 @@ pub fn agent(args: Agent, schedulers: Vec<String>) -> Result<Exit, Failure> {
     config.own_memory_bytes = args.own_memory;
     args.artifacts.tell(&mut config);
     config.agent_id = args.agent_id;
-    serve("agent", |shutdown| dawn_agent::run(config, shutdown))
+    Ok(config)
 }
 
 /// Runs a daemon until it ends or SIGTERM or SIGINT comes.

@@ -183,6 +183,16 @@ fn lowered(file: &Path, job: &EvaluatedJob) -> Result<JobSpec, String> {
     }
 }
 
+/// As `load` reads one file, without a process of its own for what is evaluated.
+#[cfg(test)]
+pub fn load_here(path: &Path) -> Result<Vec<JobSpec>, String> {
+    if !EVALUATED.contains(&ending(path)) {
+        return spec::load(path, time::now_ms()).map_err(|error| chain(&error));
+    }
+    let evaluated = config::evaluate_in_process(path, &Options::default(), None).map_err(|error| error.to_string())?;
+    evaluated.jobs.iter().map(|job| lowered(path, job)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

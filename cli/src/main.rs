@@ -12,6 +12,8 @@ mod render;
 mod spec;
 
 #[cfg(test)]
+mod placed;
+#[cfg(test)]
 #[path = "../../tests/src/skip.rs"]
 mod skip;
 

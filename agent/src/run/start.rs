@@ -85,13 +85,14 @@ pub(super) fn setup(config: &Config, tree: Option<&Tree>) -> Result<Setup, Agent
         gpu_milli: config.gpu_milli.unwrap_or(0),
         custom_milli: config.custom.iter().filter(|(_, value)| **value > 0).map(|(k, v)| (k.clone(), *v)).collect(),
     };
+    let attributes = config.offered_attributes();
     let ports = config.ports.iter().map(|(first, last)| PortRange { first: *first, last: *last }).collect();
     Ok(Setup {
         agent_id: checkpoint::agent_id(&config.work_dir, config.agent_id.as_deref())?,
         hostname: config.hostname.clone(),
         isolation: isolation(tree),
         boot_id: discover::boot_id()?,
-        offer: OfferState { epoch: 0, total, attributes: config.attributes.clone(), ports, excluded: BTreeMap::new() },
+        offer: OfferState { epoch: 0, total, attributes, ports, excluded: BTreeMap::new() },
         default_max_pids: DEFAULT_MAX_PIDS,
         keep: Keep { age_ms: config.sandbox_keep_ms, total_bytes: config.sandbox_keep_bytes },
     })

@@ -12,12 +12,21 @@ pub fn attribute(text: &str) -> Result<(String, Vec<String>), String> {
     if values.iter().any(String::is_empty) {
         return Err("a value is empty".to_string());
     }
+    if name == "host" {
+        return Err("`host` is every agent's own id; --agent-id says it, or choose another name".to_string());
+    }
     Ok((checked(name)?, values))
 }
 
 /// Thousandths: "4", "0.5".
 pub fn amount(text: &str) -> Result<u64, String> {
     milli(text)
+}
+
+/// Whole devices: "4".
+pub fn gpus(text: &str) -> Result<u64, String> {
+    let whole = text.trim().parse::<u64>().ok().and_then(|count| count.checked_mul(1_000));
+    whole.ok_or_else(|| "is no number of whole gpus; write 0, 1, 2…".to_string())
 }
 
 /// "licenses=2", in thousandths.
@@ -52,7 +61,7 @@ mod tests {
     fn attributes_have_a_name_and_values() {
         assert_eq!(attribute("rack=a"), Ok(("rack".into(), vec!["a".into()])));
         assert_eq!(attribute("zone=x,y"), Ok(("zone".into(), vec!["x".into(), "y".into()])));
-        for text in ["", "rack", "=a", "rack=", "rack=a,,b", "a b=c"] {
+        for text in ["", "rack", "=a", "rack=", "rack=a,,b", "a b=c", "host=n1"] {
             assert!(attribute(text).is_err(), "{text}");
         }
     }
@@ -60,6 +69,8 @@ mod tests {
     #[test]
     fn amounts_and_ranges_are_checked() {
         assert_eq!(custom("licenses=1.5"), Ok(("licenses".into(), 1_500)));
+        assert_eq!(gpus("2"), Ok(2_000));
+        assert!(gpus("0.5").is_err(), "tasks share a device, agents don't");
         assert!(custom("licenses=many").is_err() && custom("licenses").is_err());
         assert_eq!(port_ranges("31000-32000,80"), Ok(PortRanges(vec![(31000, 32000), (80, 80)])));
         for text in ["", "0", "5-4", "1-65536", "a-b", "1-2-3"] {

@@ -9,6 +9,9 @@ use crate::{JobKey, v1};
 /// The agent's own id as an attribute: the one attribute that has exactly one value everywhere.
 const HOST: &str = "host";
 
+/// The attribute that reserves an agent for jobs whose field of that name has one of its values.
+const DEDICATED: &str = "dedicated";
+
 pub(super) fn check(spec: &mut JobSpec, errors: &mut Errors) {
     for (path, length) in [("constraints", spec.constraints.len()), ("affinities", spec.affinities.len())] {
         if length > MAX_CONSTRAINTS {
@@ -113,8 +116,24 @@ fn contradictions(spec: &JobSpec, errors: &mut Errors) {
         other_sets(spec, i, attribute, &set.values, errors);
         limited(spec, i, attribute, set.values.len(), errors);
     }
-    if !spec.dedicated.is_empty() && refused("dedicated").contains(spec.dedicated.as_str()) {
+    undedicated(spec, errors);
+    if !spec.dedicated.is_empty() && refused(DEDICATED).contains(spec.dedicated.as_str()) {
         errors.at("dedicated", "contradiction: a constraint rules this value of `dedicated` out");
+    }
+}
+
+/// What only a dedicated agent can satisfy, of a job that goes to none of them.
+fn undedicated(spec: &JobSpec, errors: &mut Errors) {
+    if !spec.dedicated.is_empty() {
+        return;
+    }
+    for (i, constraint) in spec.constraints.iter().enumerate() {
+        let is_harmless = matches!(constraint.rule, None | Some(Rule::NoneOf(_) | Rule::Limit(_)));
+        if constraint.attribute == DEDICATED && !is_harmless {
+            let message = "contradiction: dedicated agents take only jobs with the field `dedicated`; write \
+                           `dedicated: VALUE` instead of a constraint";
+            errors.at(format!("constraints[{i}]"), message);
+        }
     }
 }
 

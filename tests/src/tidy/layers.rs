@@ -13,8 +13,8 @@ const MEMBERS: [(&str, &[&str]); 6] = [
     ("tests", &["dawn_proto", "dawn_scheduler", "dawn_agent", "dawn_executor"]),
 ];
 
-/// The only files of `cli` that may name the daemons' crates.
-const WIRING: [&str; 3] = ["cli/src/daemon.rs", "cli/src/daemon/", "cli/src/dev/"];
+/// The only files of `cli` that may name the daemons' crates; the last are tests that follow a job file to a decision.
+const WIRING: [&str; 4] = ["cli/src/daemon.rs", "cli/src/daemon/", "cli/src/dev/", "cli/src/placed/"];
 
 /// Members built on the floor plan.
 const FLOOR_PLAN: [&str; 3] = ["scheduler", "agent", "executor"];

@@ -7,6 +7,22 @@ use dawn_proto::v1::constraint::Rule;
 use super::Found;
 use super::fields::Fields;
 
+/// Aurora's `host` is the machine's name, Dawn's the agent's id. A limit counts the same on either.
+fn attribute<'a>(name: &'a str, rule: &Rule) -> &'a str {
+    if name == "host" && !matches!(rule, Rule::Limit(_)) { "hostname" } else { name }
+}
+
+/// Of "role/name": who may use it, as Aurora has it; `*` is everybody.
+fn check_dedicated(value: &str, role: &str) -> Result<(), String> {
+    match value.split('/').next().unwrap_or(value) {
+        "*" => Ok(()),
+        only if only == role => Ok(()),
+        only => {
+            Err(format!("'{value}': only role '{only}' may use machines dedicated to it, and this job is '{role}''s"))
+        }
+    }
+}
+
 /// The constraints, and the value of `dedicated`, which in Dawn is a field of its own.
 pub fn constraints(fields: &Fields, found: &mut Found) -> (Vec<v1::Constraint>, String) {
     let mut constraints = Vec::new();
@@ -14,11 +30,19 @@ pub fn constraints(fields: &Fields, found: &mut Found) -> (Vec<v1::Constraint>, 
     for (attribute, value) in fields.entries("constraints") {
         let path = format!("constraints[{attribute}]");
         match rule(value) {
-            Ok(Rule::OneOf(set)) if attribute == "dedicated" => match set.values.as_slice() {
-                [one] => dedicated = one.clone(),
-                _ => found.refuse(path, "a job is dedicated to one value"),
+            Ok(rule) if attribute == "dedicated" => match rule {
+                Rule::OneOf(set) if set.values.len() == 1 => {
+                    if let Err(message) = check_dedicated(&set.values[0], fields.text("role")) {
+                        found.refuse(path, message);
+                    }
+                    dedicated.clone_from(&set.values[0]);
+                }
+                _ => found.refuse(path, format!("'{value}': a job is dedicated to one value, such as 'role/name'")),
             },
-            Ok(rule) => constraints.push(v1::Constraint { attribute: attribute.into(), rule: Some(rule) }),
+            Ok(rule) => {
+                let attribute = self::attribute(attribute, &rule).to_string();
+                constraints.push(v1::Constraint { attribute, rule: Some(rule) });
+            }
             Err(message) => found.refuse(path, message),
         }
     }

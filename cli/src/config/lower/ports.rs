@@ -25,8 +25,12 @@ impl Ports {
         let mut ports = Ports::default();
         let announce = fields.inner("announce");
         let portmap: BTreeMap<&str, &str> = announce.entries("portmap").into_iter().collect();
-        for (name, target) in &portmap {
-            ports.add_alias(name, target, &portmap, found);
+        // A number first under the names that have it themselves: those that lead to such a name stand for it.
+        let is_number = |target: &str| target.parse::<u16>().is_ok();
+        for numbers in [true, false] {
+            for (name, target) in portmap.iter().filter(|(_, target)| is_number(target) == numbers) {
+                ports.add_alias(name, target, &portmap, found);
+            }
         }
         for unbound in &job.unbound {
             if let Some(name) = Ref::parse(&unbound.reference).as_ref().and_then(port_of) {
@@ -42,19 +46,20 @@ impl Ports {
     }
 
     fn add_alias(&mut self, name: &str, target: &str, portmap: &BTreeMap<&str, &str>, found: &mut Found) {
-        let (mut last, mut end) = (name, target);
+        let mut end = target;
         for _ in 0..=portmap.len() {
             if let Ok(number) = end.parse::<u16>() {
-                // Names that lead to one with a number are other names of it.
-                match last == name {
-                    true => _ = self.fixed.insert(name.to_string(), number),
-                    false => _ = self.aliases.insert(name.to_string(), last.to_string()),
+                let same = self.fixed.iter().find(|(_, fixed)| **fixed == number).map(|(same, _)| same.clone());
+                if let Some(same) = same {
+                    self.aliases.insert(name.to_string(), same);
+                    return;
                 }
-                self.names.insert(last.to_string());
+                self.fixed.insert(name.to_string(), number);
+                self.names.insert(name.to_string());
                 return;
             }
             match portmap.get(end) {
-                Some(next) if *next != end => (last, end) = (end, next),
+                Some(next) if *next != end => end = next,
                 _ => {
                     self.names.insert(end.to_string());
                     if end != name {

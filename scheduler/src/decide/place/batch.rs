@@ -1,5 +1,8 @@
 //! One work's turn: its tasks are placed together, tightest fits first, as many as its role is due.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use dawn_proto::TaskId;
 
 use crate::model::{Bound, Mutation, Place, State};
@@ -91,6 +94,11 @@ impl Placer {
         candidates.clear();
         self.collect(number, most.min(MOST_CANDIDATES), &mut candidates);
         candidates.sort_unstable();
+        if self.works.get(number).rules.weigh() {
+            let placed = self.fill_by_cost(number, most, &candidates, step);
+            self.candidates = candidates;
+            return placed;
+        }
         // What a task costs somewhere depends on the job's other tasks: one each, then compared again.
         let one_each = !self.works.get(number).rules.is_empty();
         let mut placed = 0;
@@ -108,6 +116,31 @@ impl Placer {
             }
         }
         self.candidates = candidates;
+        placed
+    }
+
+    /// Fills candidates, cheapest first, each task after the one before it was counted: a wish is worth as much to the
+    /// last instance as to the first, and what it costs to crowd is weighed against it.
+    fn fill_by_cost(&mut self, number: u32, most: usize, candidates: &[(i64, u32)], step: &mut Step) -> usize {
+        let mut heap: BinaryHeap<_> = candidates.iter().copied().map(Reverse).collect();
+        let mut placed = 0;
+        while placed < most
+            && let Some(Reverse((cost, slot))) = heap.pop()
+        {
+            if self.misses(slot as usize, number).is_some() {
+                continue;
+            }
+            let now = self.cost(slot as usize, self.works.get(number));
+            if now > cost && heap.peek().is_some_and(|Reverse((next, _))| now > *next) {
+                heap.push(Reverse((now, slot)));
+                continue;
+            }
+            self.assign(slot as usize, number, step);
+            placed += 1;
+            if self.misses(slot as usize, number).is_none() {
+                heap.push(Reverse((self.cost(slot as usize, self.works.get(number)), slot)));
+            }
+        }
         placed
     }
 

@@ -1,8 +1,11 @@
 //! Finding candidates for a work: where its wishes point first, then the tightest fits.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use super::Placer;
 use super::agents::{Amounts, CPU, GPU, MEMORY};
-use super::attributes::HOST;
+use super::attributes::{HOST, Matcher};
 use super::index::Index;
 use super::rules::Count;
 use super::shape::Path;
@@ -123,10 +126,18 @@ impl Placer {
             }
             until += wanted;
         }
-        if let Some(classes) = self.wished_classes(work) {
-            self.index.walk_classes(0, &classes, &shape.sought, &mut |slot| visit(slot, until));
+        if let Some(slots) = self.wished_slots(work) {
+            slots.iter().all(|slot| visit(*slot, until));
             until += wanted;
         }
+        let groups = self.wished_classes(work);
+        for classes in &groups {
+            if self.index.walk_classes(0, classes, &shape.sought, &mut |slot| visit(slot, until)) {
+                continue;
+            }
+            break;
+        }
+        until += if groups.is_empty() { 0 } else { wanted };
         self.walk(work, &mut |slot| visit(slot, until));
         if until > wanted {
             // The same slot may have been found on two ways.
@@ -150,17 +161,40 @@ impl Placer {
         Some((values.flat_map(|value| column.members(value)).copied().take(NEAR).collect(), required))
     }
 
-    /// Classes that match the shape and the strongest wish about an attribute, if that one makes classes.
-    fn wished_classes(&self, work: &Work) -> Option<Vec<u32>> {
-        let wishes = work.rules.wishes.iter().filter(|(weight, _)| *weight > 0);
+    /// Slots with the values that the strongest wish names, if its attribute has too many values to make classes.
+    fn wished_slots(&self, work: &Work) -> Option<Vec<u32>> {
+        let is_wide = |attribute: u32| self.attributes.get(attribute).narrow.is_none();
+        let wishes = work.rules.wishes.iter().filter(|(weight, wish)| *weight > 0 && is_wide(wish.attribute));
         let (_, matcher) = wishes.max_by_key(|(weight, _)| *weight)?;
         let column = self.attributes.get(matcher.attribute);
-        let narrow = column.narrow?;
-        let shape = &self.shapes.all[work.shape as usize];
-        let wished = |class: &u32| {
-            let cell = self.attributes.classes[*class as usize][narrow];
-            shape.class_ok[*class as usize] && matcher.matches(column, cell)
+        let values = match matcher.only() {
+            Some(named) => named.to_vec(),
+            None => column.held.iter().copied().filter(|value| matcher.matches(column, *value)).take(NEAR).collect(),
         };
-        Some((0..shape.class_ok.len() as u32).filter(wished).collect())
+        Some(values.into_iter().flat_map(|value| column.members(value)).copied().take(NEAR).collect())
+    }
+
+    /// Classes that match the shape and are wished for, those of the greatest sum of weights first; each group has one sum.
+    fn wished_classes(&self, work: &Work) -> Vec<Vec<u32>> {
+        let narrow = |matcher: &Matcher| self.attributes.get(matcher.attribute).narrow;
+        let wishes = work.rules.wishes.iter();
+        let wishes: Vec<_> =
+            wishes.filter_map(|(weight, matcher)| Some((i64::from(*weight), matcher, narrow(matcher)?))).collect();
+        if wishes.iter().all(|(weight, ..)| *weight <= 0) {
+            return Vec::new();
+        }
+        let shape = &self.shapes.all[work.shape as usize];
+        let mut groups: BTreeMap<Reverse<i64>, Vec<u32>> = BTreeMap::new();
+        for class in (0..shape.class_ok.len()).filter(|class| shape.class_ok[*class]) {
+            let cells = &self.attributes.classes[class];
+            let holds =
+                |matcher: &Matcher, at: usize| matcher.matches(self.attributes.get(matcher.attribute), cells[at]);
+            let held = wishes.iter().filter(|(_, matcher, at)| holds(matcher, *at));
+            let sum: i64 = held.map(|(weight, ..)| *weight).sum();
+            if sum > 0 {
+                groups.entry(Reverse(sum)).or_default().push(class as u32);
+            }
+        }
+        groups.into_values().collect()
     }
 }

@@ -113,6 +113,11 @@ impl Rules {
             && self.apart.is_none()
     }
 
+    /// Whether there are wishes, which are weighed against each other and against room.
+    pub fn weigh(&self) -> bool {
+        !self.wishes.is_empty() || self.neighbours.iter().any(|neighbour| !neighbour.required)
+    }
+
     fn counts(&self) -> impl Iterator<Item = u32> {
         let limits = self.limits.iter().map(|limit| limit.count);
         let neighbours = self.neighbours.iter().map(|neighbour| neighbour.count);

@@ -19,8 +19,10 @@ const SMALL: f32 = FREE * 0.1;
 const SHARED_HOST: i64 = 2048;
 /// One point of a wish's weight (1-100).
 const WISH: i64 = 64;
-/// One point of a spread level's weight, for being one task over the even share.
+/// One point of a spread level's weight, for a whole share of the job's tasks.
 const SPREAD: i64 = 32;
+/// Parts in which a share is counted here: a percent has a hundred.
+const PARTS: u64 = 10_000;
 
 /// What a demand leaves free on an agent, as parts of what the agent has; disk and gpu of the largest agent's.
 ///
@@ -58,6 +60,12 @@ impl Placer {
         if work.rules.is_empty() { room } else { room + self.cost_of_wishes(slot, work) }
     }
 
+    /// The same among agents of one value of the first spread: that level, which they share, left aside.
+    #[inline]
+    pub(super) fn cost_in_value(&self, slot: usize, work: &Work) -> i64 {
+        self.cost_of_room(slot, work) + self.cost_of_levels(slot, work, 1)
+    }
+
     #[inline]
     pub(super) fn cost_of_room(&self, slot: usize, work: &Work) -> i64 {
         let need = &self.shapes.all[work.shape as usize].need;
@@ -70,6 +78,11 @@ impl Placer {
 
     /// What the job's wishes say.
     pub(super) fn cost_of_wishes(&self, slot: usize, work: &Work) -> i64 {
+        self.cost_of_levels(slot, work, 0)
+    }
+
+    /// What they say without the spreads before the `first` of them.
+    fn cost_of_levels(&self, slot: usize, work: &Work, first: usize) -> i64 {
         let near = |count: u32| self.counts.all[count as usize].near(&self.attributes, slot);
         let mut cost = 0;
         for (weight, matcher) in &work.rules.wishes {
@@ -83,27 +96,30 @@ impl Placer {
                 cost -= i64::from(neighbour.weight) * WISH;
             }
         }
-        for spread in &work.rules.spreads {
-            cost += self.over_share(slot, work, spread) * i64::from(spread.weight) * SPREAD;
+        for spread in work.rules.spreads.iter().skip(first) {
+            cost += self.of_share(slot, work, spread, i64::from(spread.weight) * SPREAD);
         }
         if let Some(count) = work.rules.apart {
             cost += i64::from(near(count)).min(8) * SHARED_HOST;
         }
         cost
     }
-    /// How often over its share the agent's value of a spread's attribute holds the job's tasks.
-    fn over_share(&self, slot: usize, work: &Work, spread: &Level) -> i64 {
+
+    /// What a spread's attribute adds: `whole` for each share of the job's tasks that the agent's value holds, and the part
+    /// of one in proportion.
+    fn of_share(&self, slot: usize, work: &Work, spread: &Level, whole: i64) -> i64 {
         let count = i64::from(self.counts.all[spread.count as usize].near(&self.attributes, slot));
         let column = self.attributes.get(spread.attribute);
-        let instances = u64::from(work.spec.job.instances);
+        let instances = i64::from(work.spec.job.instances);
         if spread.shares.is_empty() {
-            return count / (instances / column.values_held().max(1) as u64).max(1) as i64;
+            // A share is at least one task.
+            return count * whole * column.values_held() as i64 / instances.max(column.values_held() as i64);
         }
         let cell = column.cell(slot);
-        let targets = column.values(&cell).iter().map(|value| spread.target(*value, &column.held, instances));
-        match targets.min().unwrap_or(0) as i64 {
-            0 => count + 1,
-            target => count / target,
+        let share = |value: &u32| spread.target(*value, &column.held, PARTS);
+        match column.values(&cell).iter().map(share).min().unwrap_or(0) as i64 {
+            0 => (count + 1) * whole,
+            share => count * whole * PARTS as i64 / (share * instances).max(PARTS as i64),
         }
     }
 }

@@ -68,7 +68,8 @@ impl Due {
 
     fn push(&mut self, at: usize, count: u32) {
         let share = self.shares.get(at).copied().unwrap_or(WHOLE);
-        let fullness = (u64::from(count) + 1) * WHOLE / share.max(1);
+        // By half a task more (Sainte-Laguë): by a whole one, large shares would get what many small ones round down to.
+        let fullness = (2 * u64::from(count) + 1) * WHOLE / share.max(1);
         self.heap.push(Reverse((fullness, at as u32)));
     }
 
@@ -131,7 +132,7 @@ impl Placer {
             return costs.min().map(|(_, slot)| slot);
         }
         let compared = if alike { COMPARED_HOSTS } else { usize::MAX };
-        fitting.take(compared).map(|slot| (self.cost(*slot as usize, work), *slot)).min().map(|(_, slot)| slot)
+        fitting.take(compared).map(|slot| (self.cost_in_value(*slot as usize, work), *slot)).min().map(|(_, slot)| slot)
     }
 
     /// The best of some candidates found once and used up in order. What one costs only rises while the job's tasks come
@@ -153,7 +154,7 @@ impl Placer {
                 if self.misses(slot as usize, number).is_some() {
                     continue;
                 }
-                let now = self.cost(slot as usize, self.works.get(number));
+                let now = self.cost_in_value(slot as usize, self.works.get(number));
                 let pool = &mut pools[at].1;
                 if now <= cost || pool.last().is_none_or(|(next, _)| now <= *next) {
                     return Some(slot);
@@ -176,7 +177,7 @@ impl Placer {
         let mut visit = |slot: u32| {
             let cell = column.cell(slot as usize);
             if column.values(&cell).contains(&value) && self.fits(slot as usize, work) {
-                found.push((self.cost(slot as usize, work), slot));
+                found.push((self.cost_in_value(slot as usize, work), slot));
             }
             found.len() < wanted
         };
