@@ -13,5 +13,6 @@ mod loss;
 mod misbehaving;
 mod placing;
 mod reach;
+mod rootfs;
 mod sweep;
 mod updates;
