@@ -21,8 +21,12 @@ pub struct Config {
     pub cpu_milli: Option<u64>,
     pub memory_bytes: Option<u64>,
     pub disk_bytes: Option<u64>,
-    /// Left out: none.
+    /// Left out: as many as have device files.
     pub gpu_milli: Option<u64>,
+    /// Device files of each gpu, by its number; empty: not known, and nobody is kept from any.
+    pub gpu_files: Vec<Vec<PathBuf>>,
+    /// Device files that every task with a gpu needs.
+    pub gpu_common_files: Vec<PathBuf>,
     /// Custom scalars by name, in thousandths of their unit.
     pub custom: BTreeMap<String, u64>,
     /// Inclusive ranges.
@@ -73,6 +77,8 @@ impl Config {
             memory_bytes: None,
             disk_bytes: None,
             gpu_milli: None,
+            gpu_files: Vec::new(),
+            gpu_common_files: Vec::new(),
             custom: BTreeMap::new(),
             ports: vec![(31_000, 32_000)],
             isolated: true,
@@ -93,6 +99,11 @@ impl Config {
             agent_id: None,
         }
     }
+    /// Thousandths of gpus that are given.
+    pub fn offered_gpu_milli(&self) -> u64 {
+        self.gpu_milli.unwrap_or(self.gpu_files.len() as u64 * 1_000)
+    }
+
     /// What constraints can ask for: the operator's attributes, and `hostname` unless they say another one.
     pub fn offered_attributes(&self) -> Vec<(String, Vec<String>)> {
         let mut attributes = self.attributes.clone();

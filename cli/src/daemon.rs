@@ -89,9 +89,15 @@ pub struct Agent {
     /// Disk to give [default: what is free but a reserve]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     disk: Option<u64>,
-    /// Gpus to give [default: none]
+    /// Gpus to give [default: as many as have files]
     #[arg(long, value_name = "NUMBER", value_parser = parts::gpus)]
     gpus: Option<u64>,
+    /// Device files of one gpu, from number 0 on; once for each gpu. A task can then open those of its own gpus alone
+    #[arg(long, value_name = "FILE,…", value_parser = parts::files)]
+    gpu_files: Vec<parts::Files>,
+    /// Device files that every task with a gpu needs, such as /dev/nvidiactl
+    #[arg(long, value_name = "FILE,…", value_parser = parts::files, default_value = "", hide_default_value = true)]
+    gpu_common_files: parts::Files,
     /// Other things to give, such as licenses=2
     #[arg(long, value_name = "NAME=NUMBER", value_parser = parts::custom)]
     custom: Vec<(String, u64)>,
@@ -224,6 +230,8 @@ pub fn agent_config(args: Agent, schedulers: Vec<String>) -> Result<dawn_agent::
     config.memory_bytes = args.memory;
     config.disk_bytes = args.disk;
     config.gpu_milli = args.gpus;
+    config.gpu_files = args.gpu_files.into_iter().map(|files| files.0).collect();
+    config.gpu_common_files = args.gpu_common_files.0;
     config.custom = args.custom.into_iter().collect();
     config.ports = args.ports.0;
     config.isolated = !args.unisolated;

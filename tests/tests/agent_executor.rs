@@ -164,6 +164,43 @@ async fn a_task_runs_in_limited_groups_is_killed_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn a_task_is_told_its_gpus_from_the_launch_to_its_environment() {
+    let Some(bench) = Bench::new("gpus", false).await else { return };
+    let before = bench.scheduler.registers().len();
+    let agent = RunningAgent::start(Config { gpu_milli: Some(4_000), ..bench.config() });
+    until("a registration", || bench.scheduler.registers().len() > before).await;
+    let script = "echo \"$DAWN_GPUS $DAWN_GPU_MILLI $CUDA_VISIBLE_DEVICES\" > gpus; exec sleep 1000";
+    for (task, gpu_milli, devices, told) in
+        [(1, 2_000, vec![1, 3], "1,3 2000 1,3"), (2, 400, vec![2], "2 400 2"), (3, 0, vec![], "")]
+    {
+        let mut spec = spec(task, script);
+        let resources = spec.spec.as_mut().and_then(|job| job.task.as_mut()?.resources.as_mut()).unwrap();
+        resources.gpu_milli = gpu_milli;
+        resources.cpu_milli = 10;
+        bench.scheduler.say(Message::Spec(spec)).await;
+        let launch = v1::Launch { epoch: 1, task_id: task, spec_id: task, attempt: 1, devices, ..Default::default() };
+        bench.scheduler.say(Message::Launch(launch)).await;
+        let file = bench.work.path().join(format!("tasks/t{task}/sandbox/gpus"));
+        until("the task's word", || fs::read_to_string(&file).is_ok_and(|text| text.ends_with('\n'))).await;
+        assert_eq!(fs::read_to_string(&file).unwrap().trim(), told, "task {task}");
+    }
+    // The leader gave away what is taken already: it must have lost its memory.
+    let mut twice = spec(4, script);
+    twice.spec.as_mut().and_then(|job| job.task.as_mut()?.resources.as_mut()).unwrap().gpu_milli = 1_000;
+    bench.scheduler.say(Message::Spec(twice)).await;
+    let launch = v1::Launch { epoch: 1, task_id: 4, spec_id: 4, attempt: 1, devices: vec![3], ..Default::default() };
+    bench.scheduler.say(Message::Launch(launch)).await;
+    until("the refusal", || bench.scheduler.has_ended(4)).await;
+    let report = bench.scheduler.reports(4).pop().unwrap();
+    assert_eq!(report.reason(), Reason::LaunchRefused);
+    assert!(report.message.contains("gpu 3 has 0 thousandths left"), "{}", report.message);
+    for task in 1..=3 {
+        bench.end(task).await;
+    }
+    agent.stop().await;
+}
+
+#[tokio::test]
 async fn a_hog_is_told_as_such_and_a_plain_end_with_its_code() {
     let Some(bench) = Bench::new("ends", true).await else { return };
     let agent = bench.agent().await;

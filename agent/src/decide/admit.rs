@@ -12,8 +12,18 @@ use crate::model::{MAX_LIVING_TASKS, Port};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Veto {
     Lacks(Lack),
-    PortHeld { port: Port, by: TaskId },
-    TooManyTasks { living: usize },
+    PortHeld {
+        port: Port,
+        by: TaskId,
+    },
+    /// A gpu that this machine does not have, or has too little left of.
+    Gpu {
+        number: u16,
+        have_milli: u64,
+    },
+    TooManyTasks {
+        living: usize,
+    },
 }
 
 impl Veto {
@@ -21,7 +31,7 @@ impl Veto {
     pub fn reason(&self) -> Reason {
         match self {
             Veto::PortHeld { .. } => Reason::PortClash,
-            Veto::Lacks(_) | Veto::TooManyTasks { .. } => Reason::LaunchRefused,
+            Veto::Lacks(_) | Veto::Gpu { .. } | Veto::TooManyTasks { .. } => Reason::LaunchRefused,
         }
     }
 }
@@ -31,6 +41,9 @@ impl fmt::Display for Veto {
         match self {
             Veto::Lacks(lack) => write!(f, "no room on this agent: {lack}"),
             Veto::PortHeld { port, by } => write!(f, "port {} ({}) is held by task {by}", port.number, port.name),
+            Veto::Gpu { number, have_milli } => {
+                write!(f, "gpu {number} has {have_milli} thousandths left, which is too little")
+            }
             Veto::TooManyTasks { living } => {
                 write!(f, "the agent runs {living} tasks; {MAX_LIVING_TASKS} is the most")
             }
@@ -44,14 +57,24 @@ pub struct Room<'a> {
     /// Demands of all living tasks.
     pub held: &'a Resources,
     pub ports: &'a BTreeMap<u16, TaskId>,
+    /// By gpu: thousandths held.
+    pub gpus: &'a BTreeMap<u16, u64>,
     pub living: usize,
 }
 
-/// Admits a demand with its ports.
+/// Thousandths in one gpu.
+const GPU_MILLI: u64 = 1_000;
+
+/// What a task takes of each gpu it was given.
+pub fn of_each_gpu(demand: &Resources) -> u64 {
+    demand.gpu_milli.min(GPU_MILLI)
+}
+
+/// Admits a demand with its ports and gpus.
 ///
 /// # Errors
 /// The first reason why it does not fit.
-pub fn admit(room: &Room<'_>, demand: &Resources, ports: &[Port]) -> Result<(), Veto> {
+pub fn admit(room: &Room<'_>, demand: &Resources, ports: &[Port], gpus: &[u16]) -> Result<(), Veto> {
     if room.living >= MAX_LIVING_TASKS {
         return Err(Veto::TooManyTasks { living: room.living });
     }
@@ -63,6 +86,14 @@ pub fn admit(room: &Room<'_>, demand: &Resources, ports: &[Port]) -> Result<(), 
     for port in ports {
         if let Some(by) = room.ports.get(&port.number) {
             return Err(Veto::PortHeld { port: port.clone(), by: *by });
+        }
+    }
+    for number in gpus {
+        let is_there = u64::from(*number) < room.total.gpu_milli / GPU_MILLI;
+        let held_milli = room.gpus.get(number).copied().unwrap_or(0);
+        let have_milli = if is_there { GPU_MILLI.saturating_sub(held_milli) } else { 0 };
+        if have_milli < of_each_gpu(demand) {
+            return Err(Veto::Gpu { number: *number, have_milli });
         }
     }
     Ok(())
@@ -78,7 +109,22 @@ mod tests {
 
     fn try_admit(held: &Resources, living: usize, demand: &Resources, ports: &[Port]) -> Result<(), Veto> {
         let taken = BTreeMap::from([(31_000, TaskId(7))]);
-        admit(&Room { total: &amounts(2_000, 100), held, ports: &taken, living }, demand, ports)
+        let gpus = BTreeMap::new();
+        admit(&Room { total: &amounts(2_000, 100), held, ports: &taken, gpus: &gpus, living }, demand, ports, &[])
+    }
+
+    #[test]
+    fn a_gpu_is_given_to_no_more_than_fit_on_it() {
+        let total = Resources { gpu_milli: 2_000, ..amounts(2_000, 100) };
+        let (held, ports) = (Resources { gpu_milli: 600, ..Resources::default() }, BTreeMap::new());
+        let gpus = BTreeMap::from([(1, 600)]);
+        let room = Room { total: &total, held: &held, ports: &ports, gpus: &gpus, living: 1 };
+        let admits = |gpu_milli: u64, given: &[u16]| {
+            admit(&room, &Resources { gpu_milli, ..Resources::default() }, &[], given).map_err(|veto| veto.to_string())
+        };
+        assert_eq!((admits(1_000, &[0]), admits(400, &[1]), admits(500, &[])), (Ok(()), Ok(()), Ok(())));
+        assert_eq!(admits(500, &[1]).unwrap_err(), "gpu 1 has 400 thousandths left, which is too little");
+        assert_eq!(admits(1_000, &[2]).unwrap_err(), "gpu 2 has 0 thousandths left, which is too little");
     }
 
     #[test]

@@ -75,8 +75,14 @@ impl Agent {
             warn!(task = %launch.task, held = self.tasks.len(), "launch dropped: too many ended tasks not acknowledged");
             return;
         }
-        let room = Room { total: &self.offer.total, held: &self.held, ports: &self.ports, living: self.living };
-        if let Err(veto) = admit::admit(&room, &spec.demand, &launch.ports) {
+        let room = Room {
+            total: &self.offer.total,
+            held: &self.held,
+            ports: &self.ports,
+            gpus: &self.gpus,
+            living: self.living,
+        };
+        if let Err(veto) = admit::admit(&room, &spec.demand, &launch.ports, &launch.gpus) {
             return self.refuse(&launch, veto.reason(), &veto.to_string(), now);
         }
         if spec.at_most_one && !self.lease.is_held(now.mono_ms) {

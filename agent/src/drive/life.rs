@@ -5,6 +5,7 @@ use dawn_proto::{TaskId, TaskState};
 use tracing::{debug, error, warn};
 
 use super::Agent;
+use crate::decide::admit;
 use crate::decide::phase::{self, Step};
 use crate::model::{Effect, ExecutorEvent, HeldTask, Kill, MachineEvent, Now, Phase, Report};
 
@@ -170,6 +171,9 @@ impl Agent {
     pub(super) fn take_room(&mut self, task: &HeldTask) {
         self.held.add(&task.demand);
         self.ports.extend(task.ports.iter().map(|port| (port.number, task.id)));
+        for gpu in &task.limits.further.gpus {
+            *self.gpus.entry(*gpu).or_default() += admit::of_each_gpu(&task.demand);
+        }
         self.living += 1;
     }
 
@@ -181,6 +185,11 @@ impl Agent {
                 self.ports.remove(&port.number);
             }
         }
+        for gpu in &task.limits.further.gpus {
+            let held = self.gpus.entry(*gpu).or_default();
+            *held = held.saturating_sub(admit::of_each_gpu(&task.demand));
+        }
+        self.gpus.retain(|_, held| *held > 0);
         self.living = self.living.saturating_sub(1);
     }
 }

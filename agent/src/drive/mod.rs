@@ -55,6 +55,8 @@ pub struct Agent {
     /// Demands of all living tasks.
     held: Resources,
     ports: BTreeMap<u16, TaskId>,
+    /// By gpu: thousandths held.
+    gpus: BTreeMap<u16, u64>,
     living: usize,
     specs: BTreeMap<SpecId, Arc<Spec>>,
     spec_order: VecDeque<SpecId>,

@@ -34,6 +34,7 @@ impl Agent {
             tasks: Default::default(),
             held: Default::default(),
             ports: Default::default(),
+            gpus: Default::default(),
             living: 0,
             specs: Default::default(),
             spec_order: Default::default(),

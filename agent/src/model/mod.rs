@@ -2,6 +2,7 @@
 
 mod artifact;
 mod event;
+mod gpu;
 mod held;
 mod inspection;
 mod layout;
@@ -16,6 +17,7 @@ pub use event::{
     Effect, Event, ExecutorEvent, LinkEvent, LogRequest, MachineEvent, Message, Reachable, ReachableTask,
     RegisterMessage,
 };
+pub use gpu::Gpus;
 pub use held::{HeldTask, KillProgress, Phase, ProcessIdentity};
 pub use inspection::{InspectedTask, Inspection, MAX_INSPECTED, Stray};
 pub use layout::TaskDir;

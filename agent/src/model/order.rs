@@ -24,6 +24,8 @@ pub struct Launch {
     pub instance: u32,
     pub attempt: u32,
     pub ports: Vec<Port>,
+    /// Numbers of the gpus it was given, or has a share of.
+    pub gpus: Vec<u16>,
     pub run_at_ms: i64,
 }
 
@@ -90,6 +92,8 @@ pub struct FurtherLimits {
     pub io: IoLimits,
     /// Device files that can be opened besides the harmless ones; empty: all that file permissions allow.
     pub devices: Vec<String>,
+    /// Numbers of the gpus whose device files can be opened, of a machine that keeps them apart.
+    pub gpus: Vec<u16>,
 }
 
 /// On the disk of the work directory. Zero means unlimited, for the weight the kernel's default.
@@ -142,7 +146,8 @@ impl LaunchRecord {
     pub fn limits(&self, default_pids: u32) -> Limits {
         let max_pids = if self.spec.max_pids == 0 { default_pids } else { self.spec.max_pids };
         let (cpu_milli, memory_bytes) = (self.spec.demand.cpu_milli, self.spec.demand.memory_bytes);
-        Limits { cpu_milli, memory_bytes, max_pids, further: self.spec.further.clone() }
+        let further = FurtherLimits { gpus: self.launch.gpus.clone(), ..self.spec.further.clone() };
+        Limits { cpu_milli, memory_bytes, max_pids, further }
     }
 }
 

@@ -24,7 +24,7 @@ use crate::edges::sandbox;
 use crate::edges::tunnel::{self, LogSource};
 use crate::edges::vet::Vetting;
 use crate::model::{
-    Effect, Event, Inspection, LaunchRecord, LogRequest, MachineEvent, Message, Refusal, Report, TaskDir,
+    Effect, Event, Gpus, Inspection, LaunchRecord, LogRequest, MachineEvent, Message, Refusal, Report, TaskDir,
 };
 use crate::wire;
 
@@ -54,6 +54,7 @@ pub(super) struct Shared {
     pub fetcher: Fetcher,
     pub fetching: Semaphore,
     vetting: Vetting,
+    gpus: Gpus,
     images: Images,
     launching: Semaphore,
     cleaning: Semaphore,
@@ -291,6 +292,7 @@ impl Shared {
     pub(super) fn new(config: Config, tree: Option<Tree>, tasks: Tasks, images: Images, fetcher: Fetcher) -> Self {
         Shared {
             vetting: Vetting { run_as_self: config.run_as_self },
+            gpus: super::start::gpus(&config, tree.is_some()),
             config,
             tree,
             tasks,
@@ -314,7 +316,7 @@ impl Shared {
             Ok(layers) => layers.unwrap_or_default().into_iter().map(|layer| layer.path).collect::<Vec<_>>(),
             Err(error) => return MachineEvent::Checkpointed { task, result: Err(no_root(&error)) },
         };
-        let result = match wire::encode_plan(record, &group, &dir, &self.config.hostname, &layers) {
+        let result = match wire::encode_plan(record, &group, &dir, &self.config.hostname, &layers, &self.gpus) {
             Ok(plan) => self.tasks.write_plan(task, &plan).map_err(|error| chain(&error)),
             Err(error) => Err(format!("the spec can't be read: {error}")),
         };

@@ -47,6 +47,8 @@ pub enum AgentError {
     Cgroup(#[source] CgroupError),
     #[error("the agent's own cgroup can't be made")]
     OwnGroup(#[source] CgroupError),
+    #[error("the gpus can't be kept apart; mend --gpu-files, or leave them out")]
+    Gpus(#[source] CgroupError),
     #[error("the artifact cache {} can't be opened", path.display())]
     Artifacts { path: PathBuf, source: std::io::Error },
     #[error("listening on {address} for {what}")]

@@ -14,7 +14,7 @@ use crate::edges::artifacts::{self, Fetcher};
 use crate::edges::cgroup::{CgroupError, Mounts, OwnGroup, Tree};
 use crate::edges::checkpoint::{self, Tasks};
 use crate::edges::{discover, executors, sandbox};
-use crate::model::{OfferState, PortRange, Recovered};
+use crate::model::{Gpus, OfferState, PortRange, Recovered};
 
 /// Refuses settings that can't work.
 pub(super) fn check(config: &Config) -> Result<(), AgentError> {
@@ -30,6 +30,13 @@ pub(super) fn check(config: &Config) -> Result<(), AgentError> {
     }
     if let Some((first, last)) = config.ports.iter().find(|(first, last)| *first == 0 || first > last) {
         return wrong(format!("{first}-{last} is no port range; write first-last with first <= last, from 1 on"));
+    }
+    let (gpus, with_files) = (config.offered_gpu_milli() / 1_000, config.gpu_files.len() as u64);
+    if with_files > 0 && with_files != gpus {
+        return wrong(format!("{gpus} gpus and the files of {with_files}; give --gpu-files once for each gpu"));
+    }
+    if with_files == 0 && !config.gpu_common_files.is_empty() {
+        return wrong("--gpu-common-files say nothing without --gpu-files; give these once for each gpu".into());
     }
     if !config.work_dir.is_absolute() {
         return wrong(format!("the work directory {} is not absolute", config.work_dir.display()));
@@ -50,7 +57,21 @@ pub(super) fn cgroups(config: &Config) -> Result<Option<Tree>, AgentError> {
         return Ok(None);
     }
     let mounts = Mounts::detect().map_err(|error| AgentError::Cgroup(CgroupError::Mounts(error)))?;
-    Tree::create(&mounts, &config.cgroup_parent, &config.work_dir).map(Some).map_err(AgentError::Cgroup)
+    let mut tree = Tree::create(&mounts, &config.cgroup_parent, &config.work_dir).map_err(AgentError::Cgroup)?;
+    if !config.gpu_files.is_empty() {
+        tree.keep_gpus_apart(&gpus(config, true)).map_err(AgentError::Gpus)?;
+    }
+    Ok(Some(tree))
+}
+
+/// What is known of the machine's gpus.
+pub(super) fn gpus(config: &Config, isolated: bool) -> Gpus {
+    Gpus {
+        offered_milli: config.offered_gpu_milli(),
+        files: config.gpu_files.clone(),
+        common_files: config.gpu_common_files.clone(),
+        are_kept_apart: isolated && !config.gpu_files.is_empty(),
+    }
 }
 
 /// Moves the agent into a group of its own, if it is to have one. It leaves it when what is returned is dropped.
@@ -82,7 +103,7 @@ pub(super) fn setup(config: &Config, tree: Option<&Tree>) -> Result<Setup, Agent
         cpu_milli: config.cpu_milli.unwrap_or(machine.cpu_milli),
         memory_bytes: config.memory_bytes.unwrap_or(machine.memory_bytes),
         disk_bytes: config.disk_bytes.unwrap_or(machine.disk_bytes),
-        gpu_milli: config.gpu_milli.unwrap_or(0),
+        gpu_milli: config.offered_gpu_milli(),
         custom_milli: config.custom.iter().filter(|(_, value)| **value > 0).map(|(k, v)| (k.clone(), *v)).collect(),
     };
     let attributes = config.offered_attributes();
@@ -147,6 +168,8 @@ mod tests {
             (Config { executor: vec![], ..good.clone() }, "executor"),
             (Config { ports: vec![(5, 4)], ..good.clone() }, "5-4"),
             (Config { ports: vec![(0, 4)], ..good.clone() }, "0-4"),
+            (Config { gpu_milli: Some(2_000), gpu_files: vec![vec!["/dev/a".into()]], ..good.clone() }, "--gpu-files"),
+            (Config { gpu_common_files: vec!["/dev/a".into()], ..good.clone() }, "--gpu-common-files"),
             (Config { work_dir: "relative".into(), ..good.clone() }, "relative"),
         ];
         for (config, named) in cases {

@@ -63,6 +63,7 @@ fn decode_launch(launch: v1::Launch) -> Option<Launch> {
         let number = u16::try_from(port.port).ok()?;
         Some(Port { name: port.name, number })
     });
+    let gpus = launch.devices.into_iter().map(|device| u16::try_from(device).ok());
     Some(Launch {
         epoch: Epoch(launch.epoch),
         task: TaskId(launch.task_id),
@@ -70,6 +71,7 @@ fn decode_launch(launch: v1::Launch) -> Option<Launch> {
         instance: launch.instance,
         attempt: launch.attempt,
         ports: ports.collect::<Option<_>>()?,
+        gpus: gpus.collect::<Option<_>>()?,
         run_at_ms: launch.run_at_ms,
     })
 }

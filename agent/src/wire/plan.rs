@@ -6,8 +6,8 @@ use prost::{DecodeError, Message};
 
 use super::link::encode_task_report;
 use crate::model::{
-    Artifact, ExecutorEvent, FurtherLimits, GroupPlan, Identity, IoLimits, LaunchRecord, Limits, Port, ProcessIdentity,
-    RecoveredRecord, Report, RootFs, TaskDir,
+    Artifact, ExecutorEvent, FurtherLimits, Gpus, GroupPlan, Identity, IoLimits, LaunchRecord, Limits, Port,
+    ProcessIdentity, RecoveredRecord, Report, RootFs, TaskDir,
 };
 
 /// The plan of an executor, encoded.
@@ -20,6 +20,7 @@ pub fn encode_plan(
     dir: &TaskDir,
     hostname: &str,
     root_layers: &[std::path::PathBuf],
+    gpus: &Gpus,
 ) -> Result<Vec<u8>, DecodeError> {
     let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
     let launch = &record.launch;
@@ -45,7 +46,7 @@ pub fn encode_plan(
         uid: record.identity.uid,
         gid: record.identity.gid,
         groups: record.identity.groups.clone(),
-        env: Default::default(),
+        env: gpus.variables(&launch.gpus, record.spec.demand.gpu_milli),
         hostname: hostname.to_string(),
         attempt: launch.attempt,
         run_at_ms: launch.run_at_ms,
@@ -55,6 +56,8 @@ pub fn encode_plan(
         job_spec: Some(spec),
         spec_id: record.spec.id.0,
         version: record.spec.version,
+        devices: launch.gpus.iter().map(|number| u32::from(*number)).collect(),
+        device_files: gpus.files_of(&launch.gpus).iter().map(|path| text(path)).collect(),
     };
     Ok(plan.encode_to_vec())
 }
@@ -74,6 +77,7 @@ pub fn further(task: &v1::TaskSpec) -> FurtherLimits {
             weight: io.weight,
         },
         devices: isolation.devices.clone(),
+        gpus: Vec::new(),
     }
 }
 
@@ -110,7 +114,8 @@ pub fn decode_plan(bytes: &[u8], default_pids: u32) -> Result<KeptPlan, DecodeEr
     let demand = task.resources.as_ref().map(Resources::from).unwrap_or_default();
     let max_pids = if task.max_pids == 0 { default_pids } else { task.max_pids };
     let (cpu_milli, memory_bytes) = (demand.cpu_milli, demand.memory_bytes);
-    let limits = Limits { cpu_milli, memory_bytes, max_pids, further: further(&task) };
+    let gpus = plan.devices.iter().filter_map(|number| u16::try_from(*number).ok()).collect();
+    let limits = Limits { cpu_milli, memory_bytes, max_pids, further: FurtherLimits { gpus, ..further(&task) } };
     let lifecycle = task.http_lifecycle.as_ref();
     let endpoints_ms = lifecycle.map_or(0, |one| one.graceful_wait_ms.saturating_add(one.shutdown_wait_ms));
     let port = |port: v1::AssignedPort| Some(Port { number: u16::try_from(port.port).ok()?, name: port.name });
@@ -157,6 +162,7 @@ pub(super) fn encode_description(report: Report, plan: &[u8]) -> v1::TaskDescrip
         attempt: plan.attempt,
         run_at_ms: plan.run_at_ms,
         ports: plan.ports,
+        devices: plan.devices,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Values on a daemon's command line: attributes, amounts, ranges of ports.
 
+use std::path::PathBuf;
+
 use dawn_proto::AgentId;
 
 use super::PortRanges;
@@ -27,6 +29,20 @@ pub fn amount(text: &str) -> Result<u64, String> {
 pub fn gpus(text: &str) -> Result<u64, String> {
     let whole = text.trim().parse::<u64>().ok().and_then(|count| count.checked_mul(1_000));
     whole.ok_or_else(|| "is no number of whole gpus; write 0, 1, 2…".to_string())
+}
+
+/// A type of its own, because clap takes a plain Vec for a flag that is repeated.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Files(pub Vec<PathBuf>);
+
+/// "/dev/a,/dev/b"
+pub fn files(text: &str) -> Result<Files, String> {
+    let files = text.split(',').map(str::trim).filter(|file| !file.is_empty());
+    let files: Vec<PathBuf> = files.map(PathBuf::from).collect();
+    match files.iter().find(|file| !file.is_absolute()) {
+        Some(file) => Err(format!("`{}` is no absolute path", file.display())),
+        None => Ok(Files(files)),
+    }
 }
 
 /// "licenses=2", in thousandths.

@@ -141,7 +141,7 @@ fn register(machine: &str) -> v1::Register {
         cpu_milli: config.cpu_milli.unwrap(),
         memory_bytes: config.memory_bytes.unwrap(),
         disk_bytes: config.disk_bytes.unwrap(),
-        gpu_milli: config.gpu_milli.unwrap_or(0),
+        gpu_milli: config.offered_gpu_milli(),
         custom_milli: config.custom.clone(),
     };
     let attributes = config.offered_attributes().into_iter().map(|(name, values)| v1::Attribute { name, values });

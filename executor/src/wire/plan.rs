@@ -248,7 +248,7 @@ fn isolation(wire: &v1::ExecutorPlan, task: &v1::TaskSpec, ports: &BTreeMap<Stri
         keep_capabilities: given.keep_capabilities,
         read_only_system: given.read_only_system,
         only_ports: given.enforce_ports.then(|| ports.values().copied().collect()),
-        devices: given.devices.into_iter().map(PathBuf::from).collect(),
+        devices: given.devices.iter().chain(&wire.device_files).map(PathBuf::from).collect(),
         rlimits: given.rlimits.into_iter().collect(),
         root_layers: wire.root_layers.iter().map(PathBuf::from).collect(),
     }
@@ -283,6 +283,11 @@ fn standard_env(
     );
     if wire.run_at_ms != 0 {
         env.insert("DAWN_RUN_AT_MS".to_string(), wire.run_at_ms.to_string());
+    }
+    if !wire.devices.is_empty() {
+        let numbers: Vec<String> = wire.devices.iter().map(u32::to_string).collect();
+        env.insert("DAWN_GPUS".to_string(), numbers.join(","));
+        env.insert("DAWN_GPU_MILLI".to_string(), task.resources.as_ref().map_or(0, |all| all.gpu_milli).to_string());
     }
     for (name, number) in ports {
         let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };

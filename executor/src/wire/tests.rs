@@ -126,3 +126,28 @@ fn references_are_replaced_once_and_unknown_ones_stay() {
     assert_eq!(setting.env.get("DAWN_PORT_HTTP_1").map(String::as_str), Some("31000"));
     assert_eq!(setting.env.get("DAWN_RUN_AT_MS"), None);
 }
+
+#[test]
+fn a_task_knows_the_gpus_it_was_given() {
+    let gpus = executor_plan(|plan, _| {
+        plan.devices = vec![1, 3];
+        plan.device_files = vec!["/dev/gpu1".into(), "/dev/gpu3".into()];
+        plan.env = [("CUDA_VISIBLE_DEVICES".to_string(), "1,3".to_string())].into();
+        let task = plan.task.as_mut().unwrap();
+        task.resources = Some(v1::Resources { gpu_milli: 2_000, ..Default::default() });
+        task.isolation = Some(v1::Isolation { devices: vec!["/dev/fuse".into()], ..Default::default() });
+    });
+    let (_, setting) = parse_plan(&gpus.encode_to_vec()).unwrap();
+    let variable = |name: &str| setting.env.get(name).map(String::as_str);
+    let told = ["DAWN_GPUS", "DAWN_GPU_MILLI", "CUDA_VISIBLE_DEVICES"].map(variable);
+    assert_eq!(told, [Some("1,3"), Some("2000"), Some("1,3")]);
+    assert_eq!(setting.isolation.devices, ["/dev/fuse", "/dev/gpu1", "/dev/gpu3"].map(std::path::PathBuf::from));
+
+    let own = executor_plan(|plan, _| {
+        plan.env = [("CUDA_VISIBLE_DEVICES".to_string(), String::new())].into();
+        plan.task.as_mut().unwrap().env = [("CUDA_VISIBLE_DEVICES".to_string(), "7".to_string())].into();
+    });
+    let (_, setting) = parse_plan(&own.encode_to_vec()).unwrap();
+    assert_eq!(setting.env.get("DAWN_GPUS"), None, "it was given none");
+    assert_eq!(setting.env["CUDA_VISIBLE_DEVICES"], "7", "the job's own word counts");
+}

@@ -97,11 +97,11 @@ fn placed_since(step: &mut Step, agent: AgentNo, task: &Task, description: &Desc
         step.move_task(task, TaskState::Pending, Reason::Restored, "");
     }
     // Its launch follows; the agent answers that it has it, and where it stands.
-    step.assign(task, agent, description.ports.clone());
+    step.assign(task, agent, description.ports.clone(), description.devices.clone());
 }
 
 fn adopt(step: &mut Step, link: LinkId, agent: AgentNo, description: &Description) {
-    let Description { report, instance, attempt, run_at, ports, spec } = description;
+    let Description { report, instance, attempt, run_at, ports, devices, spec } = description;
     let state = step.state;
     let job = state.job(&spec.job.key);
     let lives = !report.state.is_terminal();
@@ -135,6 +135,7 @@ fn adopt(step: &mut Step, link: LinkId, agent: AgentNo, description: &Descriptio
         run_at: *run_at,
         agent,
         ports: ports.clone(),
+        devices: devices.clone(),
         state: report.state,
     }));
     acknowledge(step, link, report);

@@ -160,8 +160,8 @@ impl<'a> Step<'a> {
     }
 
     /// Places a pending task where it is already.
-    pub fn assign(&mut self, task: &Task, agent: AgentNo, ports: Box<[u16]>) {
-        self.mutations.push(Mutation::TaskAssigned { task: task.id, agent, ports, devices: Box::default() });
+    pub fn assign(&mut self, task: &Task, agent: AgentNo, ports: Box<[u16]>, devices: Box<[u16]>) {
+        self.mutations.push(Mutation::TaskAssigned { task: task.id, agent, ports, devices });
         self.moved.insert(task.id, TaskState::Assigned);
     }
 

@@ -129,6 +129,7 @@ pub(super) fn launch(state: &State, agent: AgentNo, task: TaskId) -> Option<Laun
         attempt: task.attempt,
         ports: task.status.place().map(|place| wire::assigned_ports(&spec.job, place)).unwrap_or_default(),
         run_at_ms: task.run_at.0,
+        devices: task.status.place().map(|place| wire::assigned_devices(&spec.job, place)).unwrap_or_default(),
     };
     Some((launch, spec.clone()))
 }

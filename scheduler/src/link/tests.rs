@@ -3,8 +3,10 @@
 use dawn_proto::SpecId;
 use dawn_proto::v1::{self, scheduler_message::Message};
 
+use super::dispatch::launch;
 use super::{Links, Outgoing};
-use crate::model::AgentNo;
+use crate::model::{AgentNo, Event, LinkId, State};
+use crate::wire::{self, sample};
 
 fn ack(task_id: u64) -> Message {
     Message::Ack(v1::Ack { task_id, sequence: 1 })
@@ -58,4 +60,39 @@ async fn a_spec_goes_out_once_on_each_link() {
         }
         assert_eq!(sent, [Message::Spec(spec()), ack(1), ack(2)]);
     }
+}
+
+/// The launches of a batch job whose tasks take so many thousandths of gpu, on one agent of four.
+fn launches(instances: u32, gpu_milli: u64) -> Vec<v1::Launch> {
+    let mut pulse = sample::pulse(State::default());
+    let total = v1::Resources {
+        cpu_milli: 8_000,
+        memory_bytes: 8 << 30,
+        disk_bytes: 64 << 30,
+        gpu_milli: 4_000,
+        ..Default::default()
+    };
+    let ports = vec![v1::PortRange { first: 31_000, last: 31_100 }];
+    let offer = v1::Offer { epoch: 1, total: Some(total), ports, ..Default::default() };
+    let register = v1::Register { agent_id: "n1".into(), offer: Some(offer), ..Default::default() };
+    let registration = Box::new(wire::registration(register).unwrap());
+    let mut spec = sample::wire_spec("train", v1::JobKind::Batch, instances);
+    spec.task.as_mut().unwrap().resources.as_mut().unwrap().gpu_milli = gpu_milli;
+    let submit = sample::submit(1, wire::parse_job_spec(spec).unwrap());
+    for event in [sample::elected(1), Event::Registered { link: LinkId(1), registration }, submit, Event::Tick] {
+        pulse.step([event], sample::now(0));
+    }
+    let state = pulse.state();
+    let launch =
+        |task: &dawn_proto::TaskId| launch(state, state.tasks[task].held_on()?, *task).map(|(launch, _)| launch);
+    state.tasks.keys().filter_map(launch).collect()
+}
+
+#[test]
+fn a_launch_names_the_ports_and_the_gpus_that_were_chosen() {
+    let devices = |launches: Vec<v1::Launch>| launches.into_iter().map(|launch| launch.devices).collect::<Vec<_>>();
+    assert_eq!(devices(launches(2, 2_000)), [[0, 1], [2, 3]]);
+    assert_eq!(devices(launches(3, 500)), [[0], [0], [1]]);
+    let none = launches(1, 0);
+    assert_eq!((none[0].devices.len(), none[0].ports[0].name.as_str()), (0, "http"));
 }

@@ -49,6 +49,7 @@ pub enum RestoreMutation {
         run_at: Timestamp,
         agent: AgentNo,
         ports: Box<[u16]>,
+        devices: Box<[u16]>,
         state: TaskState,
     },
 }
@@ -61,6 +62,8 @@ pub struct Description {
     pub attempt: u32,
     pub run_at: Timestamp,
     pub ports: Box<[u16]>,
+    /// Of its gpus; none where an older agent tells of them.
+    pub devices: Box<[u16]>,
     pub spec: Arc<Spec>,
 }
 

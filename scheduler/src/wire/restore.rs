@@ -6,7 +6,7 @@ use dawn_proto::v1::restore_record::Record as Wire;
 use dawn_proto::v1::{self, TaskState};
 use dawn_proto::{Epoch, SpecId, TaskId, Timestamp};
 
-use super::batch::{name, port_numbers, spec_from_wire, spec_to_wire};
+use super::batch::{device_numbers, name, port_numbers, spec_from_wire, spec_to_wire};
 use super::{WireError, port_number, report};
 use crate::model::{AgentNo, Description, JobId, RestoreMutation, Restored, Restores, Spec};
 
@@ -21,7 +21,7 @@ pub(super) fn restore_to_wire(mutation: &RestoreMutation) -> v1::RestoreRecord {
             spec: Some(spec_to_wire(spec)),
             current: *current,
         }),
-        RestoreMutation::TaskAdopted { task, job, spec, instance, attempt, run_at, agent, ports, state } => {
+        RestoreMutation::TaskAdopted { task, job, spec, instance, attempt, run_at, agent, ports, devices, state } => {
             Wire::TaskAdopted(v1::TaskAdopted {
                 task_id: task.0,
                 job_id: job.0,
@@ -31,6 +31,7 @@ pub(super) fn restore_to_wire(mutation: &RestoreMutation) -> v1::RestoreRecord {
                 run_at_ms: run_at.0,
                 agent_no: agent.0,
                 ports: ports.iter().map(|port| u32::from(*port)).collect(),
+                devices: devices.iter().map(|device| u32::from(*device)).collect(),
                 state: (*state).into(),
             })
         }
@@ -57,6 +58,7 @@ pub(super) fn restore_from_wire(wire: v1::RestoreRecord) -> Result<RestoreMutati
             run_at: Timestamp(adopted.run_at_ms),
             agent: AgentNo(adopted.agent_no),
             ports: port_numbers(&adopted.ports)?,
+            devices: device_numbers(&adopted.devices)?,
             state: name::<TaskState>("state", adopted.state)?,
         },
     })
@@ -107,6 +109,7 @@ pub fn description(wire: v1::TaskDescription) -> Result<Description, WireError> 
     });
     Ok(Description {
         ports: ports.collect::<Result<_, _>>()?,
+        devices: device_numbers(&wire.devices)?,
         report,
         instance: wire.instance,
         attempt: wire.attempt,

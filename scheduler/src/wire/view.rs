@@ -12,6 +12,11 @@ pub fn assigned_ports(spec: &JobSpec, place: &Place) -> Vec<v1::AssignedPort> {
     named.map(|(port, number)| v1::AssignedPort { name: port.name.clone(), port: u32::from(*number) }).collect()
 }
 
+/// Numbers of the gpus it has, or has a share of.
+pub fn assigned_devices(spec: &JobSpec, place: &Place) -> Vec<u32> {
+    place.numbers(spec.ports.len()).1.iter().map(|device| u32::from(*device)).collect()
+}
+
 /// A task with its job's key, its place and its history.
 pub fn task_view(state: &State, task: &Task) -> v1::Task {
     let spec = state.spec_of(task);

@@ -108,8 +108,8 @@ impl World {
         let record = node.record(task).ok_or_else(|| format!("S4: {task} is started without a checkpoint"))?;
         let dir = TaskDir::new(Path::new("/simulated"), task);
         let group = GroupPlan::default();
-        let bytes =
-            dawn_agent::wire::encode_plan(record, &group, &dir, "node", &[]).map_err(|error| error.to_string())?;
+        let bytes = dawn_agent::wire::encode_plan(record, &group, &dir, "node", &[], &Default::default())
+            .map_err(|error| error.to_string())?;
         let (plan, _) = dawn_executor::wire::parse_plan(&bytes).map_err(|error| format!("plan of {task}: {error}"))?;
         let drive = Some(Drive::new(plan));
         // What an earlier one started, if there was one, runs on beside it.

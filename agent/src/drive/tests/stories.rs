@@ -24,6 +24,7 @@ pub(super) fn launch(epoch: u64, task: u64, spec: u64, ports: &[u16]) -> Event {
         instance: 0,
         attempt: 1,
         ports,
+        gpus: Vec::new(),
         run_at_ms: 0,
     }))
 }

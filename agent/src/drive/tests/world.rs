@@ -128,8 +128,16 @@ impl World {
         }
         let epoch = self.memory.epoch_seen.max(Epoch(1));
         if self.wanted[&task] {
-            let launch =
-                Launch { epoch, task, spec: SpecId(1), instance: 0, attempt: 1, ports: Vec::new(), run_at_ms: 0 };
+            let launch = Launch {
+                epoch,
+                task,
+                spec: SpecId(1),
+                instance: 0,
+                attempt: 1,
+                ports: Vec::new(),
+                gpus: Vec::new(),
+                run_at_ms: 0,
+            };
             self.link(LinkEvent::Launch(launch));
         } else {
             self.link(LinkEvent::Kill(Kill { epoch, task, reason: Reason::UserRequest, grace_period_ms: None }));

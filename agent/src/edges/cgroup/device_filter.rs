@@ -1,5 +1,5 @@
-//! Version 2 restricts device files by a small program in the kernel: it lets the listed ones pass, whatever is done
-//! with them.
+//! Version 2 restricts device files by a small program in the kernel: it lets the listed ones pass, or all others, whatever
+//! is done with them.
 
 use std::fs::File;
 use std::io;
@@ -8,7 +8,7 @@ use std::path::Path;
 
 use nix::libc;
 
-use super::extra::Device;
+use super::gpus::DeviceRule;
 
 // linux/bpf.h
 const PROG_LOAD: i64 = 5;
@@ -61,12 +61,12 @@ struct AttachAttributes {
     flags: u32,
 }
 
-/// Lets nothing but these devices be opened from within the group. A repeat takes the place of what was there.
+/// Lets no devices be opened from within the group but as the rule says. A repeat takes the place of what was there.
 ///
 /// # Errors
 /// What the kernel answers: without the right to (CAP_BPF and CAP_NET_ADMIN, or root), or without CGROUP_BPF.
-pub(super) fn attach(group: &Path, devices: &[Device]) -> io::Result<()> {
-    let program = program(devices);
+pub(super) fn attach(group: &Path, rule: &DeviceRule) -> io::Result<()> {
+    let program = program(rule);
     let load = LoadAttributes {
         kind: TYPE_CGROUP_DEVICE,
         instructions: u32::try_from(program.len()).unwrap_or(u32::MAX),
@@ -99,7 +99,11 @@ unsafe fn bpf<T>(command: i64, attributes: &T) -> io::Result<i32> {
     }
 }
 
-fn program(devices: &[Device]) -> Vec<Instruction> {
+fn program(rule: &DeviceRule) -> Vec<Instruction> {
+    let (devices, listed, others) = match rule {
+        DeviceRule::Only(devices) => (devices, 1, 0),
+        DeviceRule::AllBut(devices) => (devices, 0, 1),
+    };
     let step = |code, to: u8, from: u8, offset, value| Instruction { code, registers: to | from << 4, offset, value };
     let answer = |value| [step(MOVE, ANSWER, 0, 0, value), step(EXIT, 0, 0, 0, 0)];
     let mut program = vec![
@@ -116,11 +120,11 @@ fn program(devices: &[Device]) -> Vec<Instruction> {
         tests.extend(device.minor.map(|minor| (MINOR, number(minor))));
         for (i, (register, value)) in tests.iter().enumerate() {
             // Past the tests left and the answer.
-            let offset = (tests.len() - i - 1 + answer(1).len()) as i16;
+            let offset = (tests.len() - i - 1 + answer(listed).len()) as i16;
             program.push(step(JUMP_NOT_EQUAL, *register, 0, offset, *value));
         }
-        program.extend(answer(1));
+        program.extend(answer(listed));
     }
-    program.extend(answer(0));
+    program.extend(answer(others));
     program
 }

@@ -12,6 +12,7 @@ use cgroups_rs::devices::{DevicePermissions, DeviceType, DevicesController};
 use cgroups_rs::error::Error;
 use nix::sys::stat::{major, minor};
 
+use super::gpus::DeviceRule;
 use super::{CgroupError, device_filter, io_error};
 use crate::model::{FurtherLimits, IoLimits};
 
@@ -31,9 +32,10 @@ pub(super) struct Device {
     pub minor: Option<u64>,
 }
 
-/// Which of the version 1 controllers these limits need.
-pub(super) fn needed(limits: &FurtherLimits) -> impl Iterator<Item = &'static str> {
-    let needed = [!limits.cpuset.is_empty(), limits.io != IoLimits::default(), !limits.devices.is_empty()];
+/// Which of the version 1 controllers these limits need; `keeps_devices`: devices are kept from every task.
+pub(super) fn needed(limits: &FurtherLimits, keeps_devices: bool) -> impl Iterator<Item = &'static str> {
+    let needed =
+        [!limits.cpuset.is_empty(), limits.io != IoLimits::default(), keeps_devices || !limits.devices.is_empty()];
     V1.into_iter().zip(needed).filter(|(_, needed)| *needed).map(|(name, _)| name)
 }
 
@@ -49,35 +51,52 @@ pub(super) fn devices(paths: &[String]) -> Result<Vec<Device>, CgroupError> {
     let harmless = HARMLESS.iter().map(|(major, minor)| Device { is_block: false, major: *major, minor: *minor });
     let mut devices: Vec<Device> = harmless.collect();
     for path in paths {
-        let meta = fs::metadata(path).map_err(io_error("find the device for", Path::new(path)))?;
-        let kind = meta.file_type();
-        if !kind.is_block_device() && !kind.is_char_device() {
-            let error = io::Error::other("it is no device file");
-            return Err(io_error("find the device for", Path::new(path))(error));
-        }
-        let (major, minor) = (major(meta.rdev()), minor(meta.rdev()));
-        devices.push(Device { is_block: kind.is_block_device(), major, minor: Some(minor) });
+        devices.push(device(Path::new(path))?);
     }
     Ok(devices)
 }
 
+/// The device behind a file.
+pub(super) fn device(path: &Path) -> Result<Device, CgroupError> {
+    let meta = fs::metadata(path).map_err(io_error("find the device for", path))?;
+    let kind = meta.file_type();
+    if !kind.is_block_device() && !kind.is_char_device() {
+        let error = io::Error::other("it is no device file");
+        return Err(io_error("find the device for", path)(error));
+    }
+    let (major, minor) = (major(meta.rdev()), minor(meta.rdev()));
+    Ok(Device { is_block: kind.is_block_device(), major, minor: Some(minor) })
+}
+
 /// Restricts version 1's own group for devices.
-pub(super) fn restrict_devices(path: &Path, devices: &[Device]) -> Result<(), CgroupError> {
+pub(super) fn restrict_devices(path: &Path, rule: &DeviceRule) -> Result<(), CgroupError> {
     let controller = DevicesController::new(path.to_path_buf());
     let all = DevicePermissions::all();
-    let number = |number: u64| i64::try_from(number).unwrap_or(-1);
-    let restricted = controller.deny_device(DeviceType::All, -1, -1, &all).and_then(|()| {
-        devices.iter().try_for_each(|one| {
-            let kind = if one.is_block { DeviceType::Block } else { DeviceType::Char };
-            controller.allow_device(kind, number(one.major), one.minor.map_or(-1, number), &all)
-        })
-    });
+    let parts = |one: &Device| {
+        let number = |number: u64| i64::try_from(number).unwrap_or(-1);
+        let kind = if one.is_block { DeviceType::Block } else { DeviceType::Char };
+        (kind, number(one.major), one.minor.map_or(-1, number))
+    };
+    let allow = |one: &Device| {
+        let (kind, major, minor) = parts(one);
+        controller.allow_device(kind, major, minor, &all)
+    };
+    let deny = |one: &Device| {
+        let (kind, major, minor) = parts(one);
+        controller.deny_device(kind, major, minor, &all)
+    };
+    let restricted = match rule {
+        DeviceRule::Only(devices) => {
+            controller.deny_device(DeviceType::All, -1, -1, &all).and_then(|()| devices.iter().try_for_each(allow))
+        }
+        DeviceRule::AllBut(devices) => devices.iter().try_for_each(deny),
+    };
     restricted.map_err(failed("devices", path))
 }
 
 /// Restricts a version 2 group, which has a program for it instead of files.
-pub(super) fn filter_devices(path: &Path, devices: &[Device]) -> Result<(), CgroupError> {
-    device_filter::attach(path, devices).map_err(io_error("restrict the devices of", path))
+pub(super) fn filter_devices(path: &Path, rule: &DeviceRule) -> Result<(), CgroupError> {
+    device_filter::attach(path, rule).map_err(io_error("restrict the devices of", path))
 }
 
 /// Keeps a group to these cpus; its memory nodes are its parent's.

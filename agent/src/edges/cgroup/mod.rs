@@ -7,6 +7,7 @@
 mod device_filter;
 mod extra;
 mod files;
+mod gpus;
 mod mounts;
 mod own;
 mod usage;
@@ -28,7 +29,8 @@ use dawn_proto::TaskId;
 pub use mounts::{Mounts, MountsError};
 pub use own::OwnGroup;
 
-use crate::model::{FurtherLimits, GroupPlan, Limits};
+use crate::model::{FurtherLimits, Gpus, GroupPlan, Limits};
+use gpus::GpuDevices;
 
 /// Longest wait for killed processes to leave a group.
 const REMOVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -46,6 +48,8 @@ pub enum CgroupError {
     Unusable(&'static str),
     #[error("the machine has no cgroup controller {0}, which the task's isolation asks for")]
     NoController(&'static str),
+    #[error("the machine has neither a version 2 hierarchy nor the controller devices, which keep gpus apart")]
+    NoDevices,
     #[error(transparent)]
     Mounts(#[from] MountsError),
 }
@@ -63,6 +67,8 @@ pub struct Tree {
     v2: Option<PathBuf>,
     /// Version 1 parents by controller for those who ask.
     extra: BTreeMap<&'static str, PathBuf>,
+    /// Gpus that are kept apart; none: whoever may open their files can.
+    gpus: GpuDevices,
     /// Whose disk io limits are about.
     disk: PathBuf,
     /// Levels of the parents below their roots.
@@ -80,6 +86,7 @@ impl Tree {
             v1: mounts.v1().map(|v1| v1::Parents::new(v1, relative)),
             v2: mounts.v2().map(|root| root.join(relative)),
             extra: mounts.extra().map(|(name, root)| (name, root.join(relative))).collect(),
+            gpus: GpuDevices::default(),
             disk: disk.to_path_buf(),
             depth: relative.components().count(),
         };
@@ -108,6 +115,18 @@ impl Tree {
             fs::OpenOptions::new().write(true).open(&procs).map_err(io_error("write to", &procs))?;
         }
         Ok(tree)
+    }
+
+    /// From now on a task can open the device files of its own gpus alone.
+    ///
+    /// # Errors
+    /// When a file is none of a device, or nothing here can keep tasks from one.
+    pub fn keep_gpus_apart(&mut self, gpus: &Gpus) -> Result<(), CgroupError> {
+        if self.v2.is_none() && !self.extra.contains_key("devices") {
+            return Err(CgroupError::NoDevices);
+        }
+        self.gpus = GpuDevices::find(gpus)?;
+        Ok(())
     }
 
     /// "cgroup v1", "cgroup v2" or "hybrid".
@@ -154,7 +173,7 @@ impl Tree {
 
     /// Version 1 controllers needed by who asks; where a version 2 group is, that one filters devices.
     fn v1_extras(&self, limits: &FurtherLimits) -> impl Iterator<Item = &'static str> {
-        extra::needed(limits).filter(|name| *name != "devices" || self.v2.is_none())
+        extra::needed(limits, !self.gpus.is_empty()).filter(|name| *name != "devices" || self.v2.is_none())
     }
 
     /// Makes and limits a task's groups. A repeat is harmless.
@@ -178,7 +197,7 @@ impl Tree {
 
     fn limit_further(&self, task: TaskId, limits: &FurtherLimits) -> Result<(), CgroupError> {
         let v2 = self.v2.as_ref().map(|parent| parent.join(task.to_string()));
-        for controller in extra::needed(limits) {
+        for controller in extra::needed(limits, !self.gpus.is_empty()) {
             // On a hybrid machine version 2 has no controllers; devices are a program, not a controller.
             let is_v2 = self.v1.is_none() || (controller == "devices" && v2.is_some());
             let path = match &v2 {
@@ -189,8 +208,8 @@ impl Tree {
             match controller {
                 "cpuset" => extra::keep_to_cpus(&path, &limits.cpuset, is_v2)?,
                 "blkio" => extra::limit_io(&path, &limits.io, &self.disk, is_v2)?,
-                _ if is_v2 => extra::filter_devices(&path, &extra::devices(&limits.devices)?)?,
-                _ => extra::restrict_devices(&path, &extra::devices(&limits.devices)?)?,
+                _ if is_v2 => extra::filter_devices(&path, &self.gpus.rule(limits)?)?,
+                _ => extra::restrict_devices(&path, &self.gpus.rule(limits)?)?,
             }
         }
         Ok(())

@@ -9,7 +9,7 @@ use std::process::Command;
 use dawn_proto::TaskId;
 
 use super::{CgroupError, Mounts, Tree, v1, v2};
-use crate::model::{FurtherLimits, IoLimits, Limits};
+use crate::model::{FurtherLimits, Gpus, IoLimits, Limits};
 
 const LIMITS: Limits = Limits { cpu_milli: 1_500, memory_bytes: 64 << 20, max_pids: 10, further: NOTHING };
 const NOTHING: FurtherLimits = FurtherLimits {
@@ -17,6 +17,7 @@ const NOTHING: FurtherLimits = FurtherLimits {
     cpuset: String::new(),
     io: IoLimits { read_bytes_per_s: 0, write_bytes_per_s: 0, read_ops_per_s: 0, write_ops_per_s: 0, weight: 0 },
     devices: Vec::new(),
+    gpus: Vec::new(),
 };
 
 fn read(path: &Path, file: &str) -> String {
@@ -184,6 +185,46 @@ fn devices_and_cpus_are_kept_to_what_was_asked_for() {
     tree.remove(task).unwrap();
     tree.remove_parents();
     assert!(plan.join.iter().all(|group| !group.exists()));
+}
+
+/// Files of other devices stand for those of two gpus.
+fn keep_apart(tree: &mut Tree) -> bool {
+    let files = vec![vec!["/dev/zero".into()], vec!["/dev/full".into()]];
+    let gpus = Gpus { offered_milli: 2_000, files, common_files: vec!["/dev/random".into()], are_kept_apart: true };
+    match tree.keep_gpus_apart(&gpus) {
+        Err(CgroupError::NoDevices) => {
+            crate::skip::skip("this kernel can't restrict devices");
+            false
+        }
+        kept => kept.is_ok(),
+    }
+}
+
+#[test]
+fn gpus_are_kept_apart_by_either_version() {
+    let Some(mut tree) = real_tree("gpus") else { return };
+    let whole = tree.clone();
+    let is_hybrid = tree.v1.is_some() && tree.v2.is_some();
+    for version_1_alone in [false, true].into_iter().take(1 + usize::from(is_hybrid)) {
+        tree.v2 = whole.v2.clone().filter(|_| !version_1_alone);
+        if !keep_apart(&mut tree) {
+            continue;
+        }
+        for (task, given, opened) in
+            [(1, vec![], [false; 3]), (2, vec![1], [false, true, true]), (3, vec![0, 1], [true; 3])]
+        {
+            let limits = Limits { further: FurtherLimits { gpus: given.clone(), ..NOTHING }, ..LIMITS };
+            tree.make(TaskId(task), &limits).unwrap();
+            tree.make(TaskId(task), &limits).unwrap();
+            let plan = tree.plan(TaskId(task), &limits);
+            let opens = |path: &str| succeeds_in(&plan, &format!("exec 3< {path} 2> /dev/null"));
+            let found = ["/dev/zero", "/dev/full", "/dev/random"].map(opens);
+            assert_eq!(found, opened, "given {given:?}, version 1 alone: {version_1_alone}");
+            assert!(opens("/dev/urandom"), "other devices are no matter of this");
+            tree.remove(TaskId(task)).unwrap();
+        }
+    }
+    whole.remove_parents();
 }
 
 #[test]

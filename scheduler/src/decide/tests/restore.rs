@@ -18,6 +18,7 @@ fn described(world: &World, id: TaskId, state: TaskState) -> Description {
         attempt: task.attempt,
         run_at: task.run_at,
         ports: [].into(),
+        devices: [].into(),
         spec: world.state.spec_of(task).clone(),
     }
 }
@@ -113,6 +114,26 @@ fn a_task_that_waited_at_the_backup_and_was_placed_since_is_found_where_it_is() 
     world.report(link, task, TaskState::Running, Reason::None);
     assert_eq!(world.take(), [ack(link, task, TaskState::Running)]);
     assert_eq!(world.tasks("web"), [(0, 1, TaskState::Running)]);
+}
+
+#[test]
+fn found_tasks_keep_their_gpus_adopted_or_placed_again() {
+    let devices = |world: &World, id: TaskId| world.state.tasks[&id].status.place().unwrap().devices.to_vec();
+    let with_gpu = |world: &World, id| Description { devices: [1].into(), ..described(world, id, TaskState::Running) };
+    let mut before = World::new();
+    let (link, agent) = before.agent(1);
+    before.submit(&spec("waits", JobKind::Service, 1)).unwrap();
+    let backup = before.state.clone();
+    before.submit(&spec("new", JobKind::Service, 1)).unwrap();
+    let tasks = before.run_pending(link, agent);
+
+    let mut world = before.restored(&backup, 1_000);
+    let link = world.register(1, tasks.iter().map(|id| report(*id, TaskState::Running, Reason::None)).collect());
+    for task in &tasks {
+        world.describe(link, with_gpu(&before, *task));
+        assert_eq!(devices(&world, *task), [1]);
+    }
+    assert_eq!(tasks.len(), 2);
 }
 
 #[test]

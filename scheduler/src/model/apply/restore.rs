@@ -58,14 +58,24 @@ impl State {
     }
 
     fn adopt_task(&mut self, adopted: &RestoreMutation, at: Timestamp) {
-        let RestoreMutation::TaskAdopted { task: id, job, spec, instance, attempt, run_at, agent, ports, state } =
-            adopted
+        let RestoreMutation::TaskAdopted {
+            task: id,
+            job,
+            spec,
+            instance,
+            attempt,
+            run_at,
+            agent,
+            ports,
+            devices,
+            state,
+        } = adopted
         else {
             unreachable!("adopt_task is called for TaskAdopted alone");
         };
         assert!(*id < self.next_task && !self.tasks.contains_key(id), "{id} is adopted twice, or never was made");
         self.use_spec(SpecId(spec.0));
-        let place = Place { agent: *agent, ports: ports.clone(), devices: Box::default() };
+        let place = Place { agent: *agent, ports: ports.clone(), devices: devices.clone() };
         let status = match state {
             TaskState::Assigned => Some(Status::Assigned(place)),
             to => Status::Assigned(place).moved(*to),

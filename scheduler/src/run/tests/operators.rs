@@ -52,6 +52,7 @@ fn described(task: u64, launch: &v1::Launch, spec: &v1::Spec) -> Up {
         attempt: launch.attempt,
         run_at_ms: 0,
         ports: launch.ports.clone(),
+        devices: launch.devices.clone(),
     })
 }
 
