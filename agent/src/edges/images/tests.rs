@@ -97,6 +97,29 @@ fn nothing_hostile_gets_out_of_its_directory() {
 }
 
 #[test]
+fn a_sparse_file_is_there_with_its_holes() {
+    let (dir, images) = images(KEEP);
+    let mut header = Header::new_gnu();
+    header.set_path("sparse").unwrap();
+    header.set_mode(0o644);
+    header.set_entry_type(EntryType::GNUSparse);
+    header.set_size(4);
+    let gnu = header.as_gnu_mut().unwrap();
+    gnu.sparse[0].offset = *b"00000001000\0";
+    gnu.sparse[0].numbytes = *b"00000000004\0";
+    gnu.realsize = *b"00000001004\0";
+    header.set_uid(nix::unistd::geteuid().as_raw().into());
+    header.set_gid(nix::unistd::getegid().as_raw().into());
+    header.set_cksum();
+    let mut builder = Builder::new(Vec::new());
+    builder.append(&header, &b"data"[..]).unwrap();
+    let layers = images.resolve(&tarball(dir.path(), "a.tar", &builder.into_inner().unwrap())).unwrap();
+    images.provide(TaskId(1), &layers).unwrap();
+    let content = fs::read(layers[0].path.join("sparse")).unwrap();
+    assert_eq!((content.len(), &content[512..], content[..512].iter().max()), (516, &b"data"[..], Some(&0)));
+}
+
+#[test]
 fn a_bomb_is_stopped_at_the_bound() {
     let (dir, images) = images(64 << 10);
     let zeroes = "0".repeat(80 << 10);

@@ -62,7 +62,7 @@ fn trusting(pem: &str) -> (tempfile::TempDir, World) {
     fs::write(&path, pem).unwrap();
     let roots = Roots(Some(path));
     let world =
-        World::told(Settings { cache_bytes: 1 << 20, stall: Duration::from_secs(30), peers: Vec::new(), roots });
+        World::told(Settings { cache_bytes: 1 << 20, stall: Duration::from_secs(60), peers: Vec::new(), roots });
     (folder, world)
 }
 

@@ -4,11 +4,9 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 
-use dawn_proto::v1::Reason;
 use tar::EntryType;
 
-use super::super::*;
-use super::{World, sha256};
+use super::{World, harmless, unpack};
 
 /// One entry, written as it is: the library would refuse to make most of these.
 fn entry(kind: EntryType, path: &str, target: &str, content: &[u8]) -> Vec<u8> {
@@ -25,34 +23,23 @@ fn entry(kind: EntryType, path: &str, target: &str, content: &[u8]) -> Vec<u8> {
     bytes
 }
 
-async fn unpack(world: &World, task: u64, mut archive: Vec<u8>, gzip: bool) -> Result<Vec<String>, Refusal> {
-    archive.extend([0; 1024]);
-    if gzip {
-        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        packed.write_all(&archive).unwrap();
-        archive = packed.finish().unwrap();
-    }
-    let path = world.work.path().join(format!("archive{task}"));
-    fs::write(&path, &archive).unwrap();
-    let artifact = Artifact {
-        uri: format!("file://{}", path.display()),
-        sha256: sha256(&archive),
-        destination: "in".into(),
-        extract: true,
-        mode: 0o644,
-    };
-    world.fetch(task, &[artifact]).await
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(bytes).unwrap();
+    packed.finish().unwrap()
 }
 
 #[tokio::test]
 async fn an_archive_is_unpacked_with_its_links_and_without_its_powers() {
     let world = World::new(1 << 20, Vec::new());
-    for (task, gzip) in [(1, false), (2, true)] {
+    let packings: [fn(&[u8]) -> Vec<u8>; 2] = [<[u8]>::to_vec, gzip];
+    for (task, pack) in (1..).zip(packings) {
         let mut archive = entry(EntryType::Directory, "a/", "", b"");
         archive.extend(entry(EntryType::Regular, "./a/run", "", b"#!"));
         archive.extend(entry(EntryType::Symlink, "a/b/link", "../run", b""));
         archive.extend(entry(EntryType::Link, "twin", "a/run", b""));
-        unpack(&world, task, archive, gzip).await.unwrap();
+        archive.extend([0; 1024]);
+        unpack(&world, task, &pack(&archive)).await.unwrap();
         let at = world.sandbox(task).join("in");
         assert_eq!(fs::read(at.join("a/b/link")).unwrap(), b"#!");
         assert_eq!(fs::read(at.join("twin")).unwrap(), b"#!");
@@ -64,28 +51,35 @@ async fn an_archive_is_unpacked_with_its_links_and_without_its_powers() {
 async fn an_archive_that_would_leave_its_folder_is_refused_whole() {
     let world = World::new(1 << 20, Vec::new());
     let two = |first: Vec<u8>, second: Vec<u8>| [first, second].concat();
+    let out = "would leave the folder";
     let evil = [
-        entry(EntryType::Regular, "../evil", "", b"x"),
-        entry(EntryType::Regular, "a/../../evil", "", b"x"),
-        entry(EntryType::Regular, "/evil", "", b"x"),
-        entry(EntryType::Symlink, "up", "../..", b""),
-        entry(EntryType::Symlink, "abs", "/etc", b""),
-        two(entry(EntryType::Symlink, "d", "e", b""), entry(EntryType::Regular, "d/evil", "", b"x")),
-        entry(EntryType::Link, "hard", "../../archive1", b""),
-        two(entry(EntryType::Symlink, "s", "x", b""), entry(EntryType::Link, "hard", "s/../../evil", b"")),
-        entry(EntryType::Char, "dev", "", b""),
-        entry(EntryType::Fifo, "pipe", "", b""),
-        entry(EntryType::Regular, "big", "", &vec![0; 2 << 20]),
-        entry(EntryType::Regular, "short", "", &[1; 2_000])[..1_000].to_vec(),
+        (entry(EntryType::Regular, "../evil", "", b"x"), out),
+        (entry(EntryType::Regular, "a/../../evil", "", b"x"), out),
+        (entry(EntryType::Regular, "/evil", "", b"x"), out),
+        (entry(EntryType::Directory, "../evil/", "", b""), out),
+        (entry(EntryType::Symlink, "up", "../..", b""), "leaves the folder"),
+        (entry(EntryType::Symlink, "abs", "/etc", b""), "leaves the folder"),
+        (two(entry(EntryType::Symlink, "d", "e", b""), entry(EntryType::Regular, "d/evil", "", b"x")), "d: "),
+        (entry(EntryType::Link, "hard", "../../archive1", b""), out),
+        (two(entry(EntryType::Symlink, "s", "x", b""), entry(EntryType::Link, "hard", "s/../../evil", b"")), out),
+        (entry(EntryType::Char, "dev", "", b""), "no file, folder or link"),
+        (entry(EntryType::Fifo, "pipe", "", b""), "no file, folder or link"),
+        (entry(EntryType::Regular, "short", "", &[1; 2_000])[..1_000].to_vec(), "breaks off"),
     ];
-    for (number, archive) in evil.into_iter().enumerate() {
-        let task = number as u64 + 1;
-        let refused = unpack(&world, task, archive, false).await;
-        let Err(Refusal::Artifact { reason, message }) = refused else { panic!("{number}: {refused:?}") };
-        assert_eq!(reason, Reason::ArtifactFailed, "{number}: {message}");
-        for place in ["evil", "in/../evil", "in/e"] {
-            assert!(!world.sandbox(task).join(place).exists(), "{number}: {message}");
-        }
-        assert!(!world.work.path().join("evil").exists(), "{number}: {message}");
+    for (task, (archive, told)) in (1..).zip(evil) {
+        let archive = [archive, vec![0; 1024]].concat();
+        harmless(&world, task, &archive, told).await;
     }
+}
+
+#[tokio::test]
+async fn a_bomb_is_stopped_before_it_fills_the_disk_or_the_memory() {
+    let world = World::new(1 << 20, Vec::new());
+    let zeroes = vec![0; 2 << 20];
+    harmless(&world, 1, &gzip(&entry(EntryType::Regular, "big", "", &zeroes)), "bigger than the disk").await;
+    // The library holds names in memory.
+    let name = entry(EntryType::GNULongName, "././@LongLink", "", &zeroes);
+    harmless(&world, 2, &gzip(&name), "more than 1048576 bytes of names").await;
+    let rest = entry(EntryType::XGlobalHeader, "pax", "", &zeroes);
+    harmless(&world, 3, &gzip(&rest), "more than 1048576 bytes of names").await;
 }
