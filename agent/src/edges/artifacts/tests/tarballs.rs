@@ -4,9 +4,12 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 
+use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use tar::EntryType;
 
 use super::{World, harmless, unpack};
+
+type Pack = fn(&[u8]) -> Vec<u8>;
 
 /// One entry, written as it is: the library would refuse to make most of these.
 fn entry(kind: EntryType, path: &str, target: &str, content: &[u8]) -> Vec<u8> {
@@ -29,11 +32,16 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     packed.finish().unwrap()
 }
 
+/// After a frame that is to be passed over, as some tools begin with.
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    let passed = [0x50, 0x2a, 0x4d, 0x18, 2, 0, 0, 0, 1, 2];
+    [passed.to_vec(), compress_to_vec(bytes, CompressionLevel::Fastest)].concat()
+}
+
 #[tokio::test]
 async fn an_archive_is_unpacked_with_its_links_and_without_its_powers() {
     let world = World::new(1 << 20, Vec::new());
-    let packings: [fn(&[u8]) -> Vec<u8>; 2] = [<[u8]>::to_vec, gzip];
-    for (task, pack) in (1..).zip(packings) {
+    for (task, pack) in (1..).zip([<[u8]>::to_vec as Pack, gzip, zstd]) {
         let mut archive = entry(EntryType::Directory, "a/", "", b"");
         archive.extend(entry(EntryType::Regular, "./a/run", "", b"#!"));
         archive.extend(entry(EntryType::Symlink, "a/b/link", "../run", b""));
@@ -76,10 +84,28 @@ async fn an_archive_that_would_leave_its_folder_is_refused_whole() {
 async fn a_bomb_is_stopped_before_it_fills_the_disk_or_the_memory() {
     let world = World::new(1 << 20, Vec::new());
     let zeroes = vec![0; 2 << 20];
-    harmless(&world, 1, &gzip(&entry(EntryType::Regular, "big", "", &zeroes)), "bigger than the disk").await;
     // The library holds names in memory.
-    let name = entry(EntryType::GNULongName, "././@LongLink", "", &zeroes);
-    harmless(&world, 2, &gzip(&name), "more than 1048576 bytes of names").await;
-    let rest = entry(EntryType::XGlobalHeader, "pax", "", &zeroes);
-    harmless(&world, 3, &gzip(&rest), "more than 1048576 bytes of names").await;
+    let names = entry(EntryType::GNULongName, "././@LongLink", "", &zeroes);
+    let bombs = [
+        (entry(EntryType::Regular, "big", "", &zeroes), "bigger than the disk"),
+        (names, "more than 1048576 bytes of names"),
+        (entry(EntryType::XGlobalHeader, "pax", "", &zeroes), "more than 1048576 bytes of names"),
+    ];
+    for (task, (bomb, told)) in (1..).zip(bombs) {
+        for (task, packed) in [(task, gzip(&bomb)), (task + 10, zstd(&bomb))] {
+            assert!(packed.len() < 64 << 10);
+            harmless(&world, task, &packed, told).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_that_breaks_off_or_is_packed_otherwise_says_so() {
+    let world = World::new(1 << 20, Vec::new());
+    let text: Vec<u8> = (0..9_000u32).flat_map(|number| number.to_string().into_bytes()).collect();
+    let whole = entry(EntryType::Regular, "file", "", &text);
+    let half = |packed: Vec<u8>| packed[..packed.len() / 2].to_vec();
+    harmless(&world, 1, &half(gzip(&whole)), "breaks off").await;
+    harmless(&world, 2, &half(zstd(&whole)), "breaks off").await;
+    harmless(&world, 3, b"BZh91AY&SY and more", "packed by bzip2; repack it as").await;
 }

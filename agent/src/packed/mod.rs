@@ -1,6 +1,8 @@
 //! Archives as they come, known by their first bytes and unpacked as they are read, never more of them than asked for.
 //! Not here: what becomes of their entries.
 
+mod zstd;
+
 use std::cell::Cell;
 use std::io::{self, BufRead, Read};
 use std::rc::Rc;
@@ -17,6 +19,7 @@ pub enum Packing {
     /// Not at all, as far as one can tell.
     None,
     Gzip,
+    Zstd,
     Zip,
     /// In a way that is known and not read, by name.
     Other(&'static str),
@@ -27,6 +30,9 @@ impl Packing {
     pub fn of(start: &[u8]) -> Packing {
         match start {
             [0x1f, 0x8b, ..] => Packing::Gzip,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Packing::Zstd,
+            // A frame to be passed over.
+            [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Packing::Zstd,
             // The second: an archive of nothing.
             [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => Packing::Zip,
             [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, 0x26, ..] => Packing::Other("bzip2"),
@@ -66,9 +72,12 @@ impl<'a> Tar<'a> {
         let from: Box<dyn Read + 'a> = match Packing::of(from.fill_buf()?) {
             Packing::None => Box::new(from),
             Packing::Gzip => Box::new(MultiGzDecoder::new(from)),
-            Packing::Zip => return Err(io::Error::other("it is a zip archive, where tar or tar.gz is needed")),
+            Packing::Zstd => Box::new(zstd::Frames::new(from)),
+            Packing::Zip => {
+                return Err(io::Error::other("it is a zip archive, where tar, tar.gz or tar.zst is needed"));
+            }
             Packing::Other(name) => {
-                return Err(io::Error::other(format!("it is packed by {name}; repack it as tar or tar.gz")));
+                return Err(io::Error::other(format!("it is packed by {name}; repack it as tar, tar.gz or tar.zst")));
             }
         };
         let left = Rc::new(Cell::new(0));
