@@ -89,6 +89,7 @@ async fn a_bomb_is_stopped_before_it_fills_the_disk_or_the_memory() {
     let bombs = [
         (entry(EntryType::Regular, "big", "", &zeroes), "bigger than the disk"),
         (names, "more than 1048576 bytes of names"),
+        (entry(EntryType::Directory, "a", "", b"").repeat(1_001), "more than 1000 entries"),
         (entry(EntryType::XGlobalHeader, "pax", "", &zeroes), "more than 1048576 bytes of names"),
     ];
     for (task, (bomb, told)) in (1..).zip(bombs) {

@@ -99,6 +99,9 @@ async fn bombs_and_broken_ones_are_stopped() {
     let sum: Vec<(&str, u32, &[u8])> =
         names.into_iter().zip(&parts).map(|(name, part)| (name, FILE, &part[..])).collect();
     harmless(&world, 2, &zip(&sum), "bigger than the disk").await;
+    let many: Vec<(&str, u32, &[u8])> = vec![("a/", 0o040_755, b""); 1_001];
+    harmless(&world, 9, &zip(&many), "more than 1000 entries").await;
+    unpack(&world, 10, &zip(&many[..1_000])).await.unwrap();
     let good = zip(&[("file", FILE, b"content")]);
     let found = good.windows(4).position(|at| at == b"PK\x01\x02").unwrap();
     let damaged = |at: usize, byte: u8| {
