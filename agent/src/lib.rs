@@ -7,6 +7,7 @@ pub mod model;
 
 mod config;
 mod edges;
+mod packed;
 mod run;
 pub mod wire;
 

@@ -1,5 +1,6 @@
 //! GET over http and https, with redirections; a server that sends nothing is given up.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::{self as tls, CertificateError, ClientConfig, RootCertStore};
 
 use super::FetchError;
 
@@ -48,7 +49,10 @@ impl Roots {
             // One that this library can't use is one server less to be reached.
             let _ = certificate.map(|certificate| roots.add(certificate));
         }
-        let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+        if roots.is_empty() {
+            return Err(wrong(&"it has no certificate that can be used"));
+        }
+        let provider = Arc::new(tls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let config = config.map_err(|error| wrong(&error))?.with_root_certificates(roots).with_no_client_auth();
         Ok(TlsConnector::from(Arc::new(config)))
@@ -104,16 +108,28 @@ async fn ask(uri: &Uri, roots: &Roots) -> Result<Response<Incoming>, FetchError>
     };
     let host = uri.host().ok_or_else(|| FetchError::Source("the address has no host".into()))?;
     let plain = host.trim_start_matches('[').trim_end_matches(']');
+    let connector = if secure { Some(roots.connector()?) } else { None };
     let connecting = TcpStream::connect((plain, uri.port_u16().unwrap_or(usual_port)));
     let connected = tokio::time::timeout(CONNECT_WITHIN, connecting).await;
     let connected = connected.map_err(|_| FetchError::Passing(format!("{host} does not answer")))?;
     let stream = connected.map_err(|error| FetchError::Passing(format!("{host} can't be reached: {error}")))?;
-    if !secure {
-        return send(uri, stream).await;
-    }
+    let Some(connector) = connector else { return send(uri, stream).await };
     let name = ServerName::try_from(plain.to_string()).map_err(|error| FetchError::Source(error.to_string()))?;
-    let secured = roots.connector()?.connect(name, stream).await;
-    send(uri, secured.map_err(|error| FetchError::Source(format!("{host}: {error}")))?).await
+    let secured = connector.connect(name, stream).await;
+    send(uri, secured.map_err(|error| unsecured(host, &error))?).await
+}
+
+/// A wrong certificate or protocol will be wrong again; a connection that broke may hold the next time.
+fn unsecured(host: &str, error: &io::Error) -> FetchError {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+    let advice = match cause {
+        Some(tls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+            "; whom to trust is said to the agent by --artifact-ca"
+        }
+        _ => "",
+    };
+    let message = format!("no TLS with {host}: {error}{advice}");
+    if error.kind() == io::ErrorKind::InvalidData { FetchError::Source(message) } else { FetchError::Passing(message) }
 }
 
 async fn send(

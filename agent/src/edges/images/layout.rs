@@ -56,8 +56,8 @@ pub(super) fn layers(layout: &Path, tag: &str) -> Result<Vec<Blob>, ImageError> 
         .layers
         .iter()
         .map(|layer| match layer.media_type.rsplit(['.', '+']).next() {
-            Some("tar" | "gzip" | "") | None => blob(layout, &layer.digest),
-            _ => Err(bad(&path, format!("a layer is {}; tar and tar+gzip are possible", layer.media_type))),
+            Some("tar" | "gzip" | "zstd" | "") | None => blob(layout, &layer.digest),
+            _ => Err(bad(&path, format!("a layer is {}; tar, tar+gzip and tar+zstd are possible", layer.media_type))),
         })
         .collect()
 }

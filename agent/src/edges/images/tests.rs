@@ -6,6 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use dawn_proto::TaskId;
+use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use sha2::{Digest, Sha256};
 use tar::{Builder, EntryType, Header};
 
@@ -43,6 +44,10 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    compress_to_vec(bytes, CompressionLevel::Fastest)
+}
+
 fn images(keep_bytes: u64) -> (tempfile::TempDir, Images) {
     let dir = tempfile::tempdir().unwrap();
     let images = Images::open(dir.path(), keep_bytes, &BTreeSet::new());
@@ -55,10 +60,10 @@ fn tarball(dir: &Path, name: &str, bytes: &[u8]) -> RootFs {
 }
 
 #[test]
-fn a_tarball_is_unpacked_once_plain_or_gzip() {
+fn a_tarball_is_unpacked_once_however_it_is_packed() {
     let (dir, images) = images(KEEP);
     let plain = archive(&[("etc/", EntryType::Directory, ""), ("etc/name", EntryType::Regular, "me")]);
-    for (name, bytes) in [("a.tar", plain.clone()), ("a.tgz", gzip(&plain))] {
+    for (name, bytes) in [("a.tar", plain.clone()), ("a.tgz", gzip(&plain)), ("a.tzst", zstd(&plain))] {
         let root = tarball(dir.path(), name, &bytes);
         let layers = images.resolve(&root).unwrap();
         images.provide(TaskId(1), &layers).unwrap();
@@ -97,16 +102,49 @@ fn nothing_hostile_gets_out_of_its_directory() {
 }
 
 #[test]
+fn a_sparse_file_is_there_with_its_holes() {
+    let (dir, images) = images(KEEP);
+    let mut header = Header::new_gnu();
+    header.set_path("sparse").unwrap();
+    header.set_mode(0o644);
+    header.set_entry_type(EntryType::GNUSparse);
+    header.set_size(4);
+    let gnu = header.as_gnu_mut().unwrap();
+    gnu.sparse[0].offset = *b"00000001000\0";
+    gnu.sparse[0].numbytes = *b"00000000004\0";
+    gnu.realsize = *b"00000001004\0";
+    header.set_uid(nix::unistd::geteuid().as_raw().into());
+    header.set_gid(nix::unistd::getegid().as_raw().into());
+    header.set_cksum();
+    let mut builder = Builder::new(Vec::new());
+    builder.append(&header, &b"data"[..]).unwrap();
+    let layers = images.resolve(&tarball(dir.path(), "a.tar", &builder.into_inner().unwrap())).unwrap();
+    images.provide(TaskId(1), &layers).unwrap();
+    let content = fs::read(layers[0].path.join("sparse")).unwrap();
+    assert_eq!((content.len(), &content[512..], content[..512].iter().max()), (516, &b"data"[..], Some(&0)));
+}
+
+#[test]
 fn a_bomb_is_stopped_at_the_bound() {
     let (dir, images) = images(64 << 10);
     let zeroes = "0".repeat(80 << 10);
-    let root = tarball(dir.path(), "bomb.tgz", &gzip(&archive(&[("zeroes", EntryType::Regular, &zeroes)])));
-    let refused = images.provide(TaskId(1), &images.resolve(&root).unwrap()).unwrap_err();
-    assert!(refused.to_string().contains("unpacks to more than 65536 bytes"), "{refused}");
+    let bomb = archive(&[("zeroes", EntryType::Regular, &zeroes)]);
+    for packed in [gzip(&bomb), zstd(&bomb)] {
+        assert!(packed.len() < 64 << 10, "{}", packed.len());
+        let root = tarball(dir.path(), "bomb", &packed);
+        let refused = images.provide(TaskId(1), &images.resolve(&root).unwrap()).unwrap_err();
+        assert!(refused.to_string().contains("unpacks to more than 65536 bytes"), "{refused}");
+    }
 }
 
 /// A layout of one image with these layers, the lowest first.
 fn layout(dir: &Path, layers: &[Vec<u8>]) -> PathBuf {
+    let layers: Vec<_> = layers.iter().map(|layer| ("application/vnd.oci.image.layer.v1.tar+gzip", layer)).collect();
+    layout_of(dir, &layers)
+}
+
+/// The same, with each layer's media type.
+fn layout_of(dir: &Path, layers: &[(&str, &Vec<u8>)]) -> PathBuf {
     let blobs = dir.join("oci/blobs/sha256");
     fs::create_dir_all(&blobs).unwrap();
     let place = |bytes: &[u8]| {
@@ -116,8 +154,7 @@ fn layout(dir: &Path, layers: &[Vec<u8>]) -> PathBuf {
     };
     let described: Vec<String> = layers
         .iter()
-        .map(|layer| {
-            let kind = "application/vnd.oci.image.layer.v1.tar+gzip";
+        .map(|(kind, layer)| {
             format!(r#"{{"mediaType":"{kind}","digest":"sha256:{}","size":{}}}"#, place(layer), layer.len())
         })
         .collect();
@@ -149,6 +186,45 @@ fn an_oci_layout_gives_its_layers_uppermost_first_with_what_they_take_away() {
     let gone = fs::metadata(layers[0].path.join("old")).unwrap();
     assert_eq!(std::os::unix::fs::MetadataExt::rdev(&gone), 0);
     assert!(std::os::unix::fs::FileTypeExt::is_char_device(&gone.file_type()));
+}
+
+#[test]
+fn layers_are_plain_gzip_or_zstd_and_others_are_named() {
+    let (dir, images) = images(KEEP);
+    let file = |name: &str| archive(&[("name", EntryType::Regular, name)]);
+    let (plain, first, second) = (file("plain"), zstd(&file("oci")), zstd(&file("docker")));
+    let path = layout_of(
+        dir.path(),
+        &[
+            ("application/vnd.oci.image.layer.v1.tar", &plain),
+            ("application/vnd.oci.image.layer.v1.tar+zstd", &first),
+            ("application/vnd.docker.image.rootfs.diff.tar.zstd", &second),
+        ],
+    );
+    let root = RootFs::OciLayout { path, tag: String::new() };
+    let layers = images.resolve(&root).unwrap();
+    images.provide(TaskId(1), &layers).unwrap();
+    let names: Vec<String> = layers.iter().map(|one| fs::read_to_string(one.path.join("name")).unwrap()).collect();
+    assert_eq!(names, ["docker", "oci", "plain"]);
+    layout_of(dir.path(), &[("application/vnd.oci.image.layer.v1.tar+xz", &plain)]);
+    let refused = images.resolve(&root).unwrap_err().to_string();
+    assert!(refused.contains("a layer is application/vnd.oci.image.layer.v1.tar+xz; tar, tar+gzip and"), "{refused}");
+}
+
+#[test]
+fn what_is_no_tar_archive_is_named() {
+    let (dir, images) = images(KEEP);
+    let cases: [(&[u8], &str); 3] = [
+        (b"PK\x03\x04rest", "it is a zip archive, where tar, tar.gz or tar.zst is needed"),
+        (b"\xfd7zXZ\0rest", "it is packed by xz; repack it"),
+        (b"BZh91AY&SY", "it is packed by bzip2; repack it"),
+    ];
+    for (bytes, told) in cases {
+        let layers = images.resolve(&tarball(dir.path(), "root", bytes)).unwrap();
+        let refused = images.provide(TaskId(1), &layers).unwrap_err();
+        let cause = std::error::Error::source(&refused).unwrap().to_string();
+        assert!(cause.contains(told), "{cause}");
+    }
 }
 
 #[test]

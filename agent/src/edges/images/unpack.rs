@@ -2,34 +2,25 @@
 //! layer takes away from those below it is written in overlayfs's own way.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Component, Path, PathBuf};
 
-use flate2::bufread::MultiGzDecoder;
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use rustix::fs::XattrFlags;
 use sha2::{Digest, Sha256};
-use tar::{Archive, Entry, EntryType};
+use tar::{Entry, EntryType};
 
 use super::{ImageError, bad, failed, hex};
+use crate::packed::Tar;
 
 const MAX_ENTRIES: u64 = 4_000_000;
 const REMOVED: &str = ".wh.";
 const OPAQUE: &str = ".wh..wh..opq";
-const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// Unpacks `file` into the empty directory `target`; the bytes it has there.
 pub(super) fn unpack(file: &Path, digest: &str, target: &Path, most_bytes: u64) -> Result<u64, ImageError> {
-    let mut start = [0; 2];
-    let gzip = File::open(file).and_then(|mut open| open.read(&mut start)).map_err(failed("read", file))? == 2
-        && start == GZIP;
-    let mut reader =
-        Hashed { inner: BufReader::new(File::open(file).map_err(failed("open", file))?), hash: Sha256::new() };
-    let bytes = if gzip {
-        entries(MultiGzDecoder::new(BufReader::new(&mut reader)), file, target, most_bytes)
-    } else {
-        entries(&mut reader, file, target, most_bytes)
-    }?;
+    let mut reader = Hashed { inner: File::open(file).map_err(failed("open", file))?, hash: Sha256::new() };
+    let bytes = entries(BufReader::new(&mut reader), file, target, most_bytes)?;
     // What follows the archive's end belongs to the digest too.
     io::copy(&mut reader, &mut io::sink()).map_err(failed("read", file))?;
     let found = hex(&reader.hash.finalize());
@@ -53,14 +44,15 @@ impl<R: Read> Read for Hashed<R> {
     }
 }
 
-fn entries(reader: impl Read, file: &Path, target: &Path, most_bytes: u64) -> Result<u64, ImageError> {
+fn entries(reader: impl BufRead, file: &Path, target: &Path, most_bytes: u64) -> Result<u64, ImageError> {
     let target = fs::canonicalize(target).map_err(failed("find", target))?;
-    let mut archive = Archive::new(reader);
+    let mut tar = Tar::open(reader).map_err(failed("read", file))?;
+    let archive = tar.archive();
     archive.set_preserve_permissions(true);
     archive.set_preserve_ownerships(nix::unistd::geteuid().is_root());
     archive.set_overwrite(true);
     let (mut bytes, mut count) = (0u64, 0);
-    for entry in archive.entries().map_err(failed("read", file))? {
+    for entry in tar.entries().map_err(failed("read", file))? {
         let mut entry = entry.map_err(failed("read", file))?;
         (bytes, count) = (bytes.saturating_add(entry.size()), count + 1);
         if bytes > most_bytes || count > MAX_ENTRIES {
@@ -80,12 +72,15 @@ fn one<R: Read>(entry: &mut Entry<'_, R>, file: &Path, target: &Path) -> Result<
         return take_away(&path, name, target).map_err(failed("unpack", file));
     }
     match entry.header().entry_type() {
-        EntryType::Regular | EntryType::Continuous | EntryType::Link | EntryType::Symlink | EntryType::Directory => {
-            match entry.unpack_in(target).map_err(failed("unpack", file))? {
-                true => Ok(()),
-                false => Err(bad(file, format!("has an entry {path:?}, which leads out of it"))),
-            }
-        }
+        EntryType::Regular
+        | EntryType::Continuous
+        | EntryType::GNUSparse
+        | EntryType::Link
+        | EntryType::Symlink
+        | EntryType::Directory => match entry.unpack_in(target).map_err(failed("unpack", file))? {
+            true => Ok(()),
+            false => Err(bad(file, format!("has an entry {path:?}, which leads out of it"))),
+        },
         // Devices and pipes of an image are not wanted: a task's /dev is its own.
         _ => Ok(()),
     }
