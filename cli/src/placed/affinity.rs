@@ -32,7 +32,7 @@ fn a_wish_counts_for_every_instance_and_no_longer_than_there_is_room() {
         ("instances: 4\naffinities: [{attribute: zone, in: y, weight: 100}]", "n3 n3 n3 n3"),
         (
             "instances: 6\nresources: {cpu: 2}\naffinities: [{attribute: disk, in: ssd, weight: 100}]",
-            "n1 n2 n2 n3 n3 n4",
+            "n1 n1 n2 n2 n3 n3",
         ),
         ("instances: 4\naffinities: [{attribute: zone, in: x, weight: -100}]", "n3 n3 n3 n3"),
     ];

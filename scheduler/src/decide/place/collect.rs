@@ -13,6 +13,10 @@ use super::work::Work;
 
 /// Candidates compared beyond what a turn's tasks need.
 const MORE: usize = 64;
+/// The same for tasks that are large beside an agent: few agents have such room, and a whole one is soon broken.
+const MORE_FOR_LARGE: usize = 512;
+/// A task is large that needs one in so many of the largest agent's cpu or memory.
+const LARGE: i64 = 10;
 /// The same for jobs with rules, where each costs more to compare.
 const MORE_BY_RULES: usize = 16;
 /// More tasks than these are not counted on from one agent.
@@ -61,6 +65,8 @@ impl Placer {
     pub(super) fn collect(&mut self, number: u32, tasks: usize, candidates: &mut Vec<(i64, u32)>) {
         let work = self.works.get(number);
         let shape = &self.shapes.all[work.shape as usize];
+        let is_large = [CPU, MEMORY].into_iter().any(|at| shape.need[at].saturating_mul(LARGE) >= self.scale[at]);
+        let more = if is_large { MORE_FOR_LARGE } else { MORE };
         let (mut first, mut welcome, mut room) = (u32::MAX, 0, 0);
         if work.rules.is_empty() {
             let mut visit = |slot: u32| {
@@ -74,8 +80,8 @@ impl Placer {
                         room += if tasks > 1 { times(free, &shape.need) } else { 1 };
                     }
                 }
-                (welcome < MORE || welcome < tasks + MORE && room < tasks)
-                    && candidates.len() < UNWELCOME * (tasks + MORE)
+                (welcome < more || welcome < tasks + more && room < tasks)
+                    && candidates.len() < UNWELCOME * (tasks + more)
             };
             self.walk(work, &mut visit);
         } else {

@@ -11,16 +11,16 @@ const STRANDED: i64 = 32;
 /// One coarse step of what is left free.
 const STEP: i64 = 512;
 /// How much is left, of cpu and memory together, and how far they are apart, in one step.
-const STEP_LEFT: f32 = FREE * 0.5;
-const STEP_APART: f32 = FREE * 0.25;
+const STEP_LEFT: f32 = FREE * 0.125;
+const STEP_APART: f32 = FREE * 0.125;
 /// A demand below this part of the agent is a small one: what it evens out stays within a step.
 const SMALL: f32 = FREE * 0.1;
 /// A task of the same service on the host already.
-const SHARED_HOST: i64 = 2048;
+const SHARED_HOST: i64 = 6144;
 /// One point of a wish's weight (1-100).
-const WISH: i64 = 64;
+const WISH: i64 = 192;
 /// One point of a spread level's weight, for a whole share of the job's tasks.
-const SPREAD: i64 = 32;
+const SPREAD: i64 = 96;
 /// Parts in which a share is counted here: a percent has a hundred.
 const PARTS: u64 = 10_000;
 
