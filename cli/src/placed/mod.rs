@@ -45,7 +45,7 @@ struct Cluster {
 struct Placed {
     agent: String,
     ports: BTreeMap<String, u16>,
-    devices: Vec<u16>,
+    devices: Vec<u32>,
 }
 
 impl Cluster {
@@ -109,7 +109,7 @@ impl Cluster {
             Some(Placed {
                 agent: self.follower.agents.get(&place.agent)?.id.to_string(),
                 ports: ports.map(|port| (port.name, u16::try_from(port.port).unwrap())).collect(),
-                devices: place.numbers(job.ports.len()).1.to_vec(),
+                devices: wire::task_view(&self.follower, task).gpus,
             })
         };
         tasks.into_iter().filter_map(placed).collect()

@@ -35,7 +35,7 @@ fn amounts_reach_the_decision() {
 fn devices_have_numbers_and_no_device_is_given_away_twice() {
     let mut cluster = Cluster::of(&MACHINES[1..2]);
     cluster.yaml(&job("instances: 5\nresources: {gpu: 0.4}"));
-    let devices: Vec<Vec<u16>> = cluster.tasks("r/e/n").into_iter().map(|task| task.devices).collect();
+    let devices: Vec<Vec<u32>> = cluster.tasks("r/e/n").into_iter().map(|task| task.devices).collect();
     assert_eq!(devices, [[0], [0], [1], [1], [2]], "shares fill one device before the next");
     cluster.yaml(&job("resources: {gpu: 1}\ninstances: 2").replace("r/e/n", "r/e/whole"));
     assert_eq!(cluster.tasks("r/e/whole")[0].devices, [3]);

@@ -71,6 +71,7 @@ pub fn task(task: &v1::Task) -> Value {
         "node": task.agent_id,
         "hostname": task.hostname,
         "ports": ports,
+        "gpus": task.gpus,
         "failures": task.failures,
         "run_at": rfc3339(task.run_at_ms),
         "ready_at": rfc3339(task.ready_at_ms),

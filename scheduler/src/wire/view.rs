@@ -40,6 +40,7 @@ pub fn task_view(state: &State, task: &Task) -> v1::Task {
         run_at_ms: task.run_at.0,
         ready_at_ms: ready_at.0,
         failures: task.failures,
+        gpus: place.map(|place| assigned_devices(&spec.job, place)).unwrap_or_default(),
     }
 }
 
