@@ -6,6 +6,7 @@ mod backups;
 mod client;
 mod crashes;
 mod flow;
+mod gpus;
 mod isolation;
 mod journal;
 mod life;
