@@ -56,6 +56,19 @@ fn what_is_wished_for_is_found_among_many() {
 }
 
 #[test]
+fn what_is_not_wished_for_is_passed_over_however_much_of_it_there_is() {
+    let mut machines: Vec<String> = (0..1200).map(|n| format!("m{n} --attribute disk=hdd")).collect();
+    machines.extend(["ssd --attribute disk=ssd", "none"].map(str::to_string));
+    let machines: Vec<&str> = machines.iter().map(String::as_str).collect();
+    let repelled = "{attribute: disk, in: hdd, weight: -50}";
+    let cases = [
+        (format!("affinities: [{repelled}, {{attribute: disk, exists: true, weight: -10}}]"), "none"),
+        (format!("affinities: [{repelled}, {{attribute: disk, exists: true, weight: 10}}]"), "ssd"),
+    ];
+    decide(&machines, &cases.each_ref().map(|(fields, expected)| (fields.as_str(), *expected)));
+}
+
+#[test]
 fn a_service_fills_the_machines_it_wishes_for_before_it_goes_elsewhere() {
     let mut cluster = Cluster::of(MACHINES);
     let service =

@@ -1,6 +1,6 @@
 //! Hard rules about attributes: each rule there is, in YAML and in Aurora's words, and rules that hold together.
 
-use super::{decide, decide_aurora, refused};
+use super::{Cluster, decide, decide_aurora, job, refused};
 
 const MACHINES: &[&str] = &[
     "n1 --attribute rack=a --attribute zone=x,y --attribute kernel=5.15.0-91 --attribute cores=8",
@@ -76,6 +76,21 @@ fn limits_leave_the_rest_waiting() {
     ];
     decide(&machines, &cases[..3]);
     assert!(refused(cases[3].0).contains(cases[3].1));
+}
+
+#[test]
+fn a_daemon_is_on_every_machine_that_its_rules_match() {
+    let mut cluster = Cluster::of(&[MACHINES, &["n4 --attribute dedicated=r/db --attribute zone=y"]].concat());
+    for (fields, expected) in [
+        ("", "n1 n2 n3"),
+        ("constraints: [{attribute: zone, in: y}]", "n1 n2"),
+        ("constraints: [{attribute: hostname, regex: 'n[23]\\..*'}, {attribute: kernel, version: '> 6.2'}]", "n3"),
+        ("constraints: [{attribute: zone, in: y}]\ndedicated: r/db", "n4"),
+    ] {
+        let name = format!("r/e/daemon{}", cluster.jobs);
+        cluster.yaml(&job(fields).replace("r/e/n", &name).replace("batch", "daemon"));
+        assert_eq!(cluster.outcome(&name), expected, "{fields}");
+    }
 }
 
 #[test]

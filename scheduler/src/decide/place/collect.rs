@@ -180,13 +180,14 @@ impl Placer {
         Some(values.into_iter().flat_map(|value| column.members(value)).copied().take(NEAR).collect())
     }
 
-    /// Classes that match the shape and are wished for, those of the greatest sum of weights first; each group has one sum.
+    /// Classes that match the shape, those of the greatest sum of weights first; each group has one sum. Without the last,
+    /// which is what others are preferred to.
     fn wished_classes(&self, work: &Work) -> Vec<Vec<u32>> {
         let narrow = |matcher: &Matcher| self.attributes.get(matcher.attribute).narrow;
         let wishes = work.rules.wishes.iter();
         let wishes: Vec<_> =
             wishes.filter_map(|(weight, matcher)| Some((i64::from(*weight), matcher, narrow(matcher)?))).collect();
-        if wishes.iter().all(|(weight, ..)| *weight <= 0) {
+        if wishes.is_empty() {
             return Vec::new();
         }
         let shape = &self.shapes.all[work.shape as usize];
@@ -197,10 +198,9 @@ impl Placer {
                 |matcher: &Matcher, at: usize| matcher.matches(self.attributes.get(matcher.attribute), cells[at]);
             let held = wishes.iter().filter(|(_, matcher, at)| holds(matcher, *at));
             let sum: i64 = held.map(|(weight, ..)| *weight).sum();
-            if sum > 0 {
-                groups.entry(Reverse(sum)).or_default().push(class as u32);
-            }
+            groups.entry(Reverse(sum)).or_default().push(class as u32);
         }
+        groups.pop_last();
         groups.into_values().collect()
     }
 }
