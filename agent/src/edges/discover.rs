@@ -27,11 +27,12 @@ pub struct Machine {
     pub disk_bytes: u64,
 }
 
-/// Looks at the machine; `work_dir` is there.
+/// Looks at the machine; `work_dir` is there. Memory is kept back for the machine's own use, and for the agent what it
+/// may take, `own_memory_bytes`, if that is more.
 ///
 /// # Errors
 /// Names what could not be found out.
-pub fn machine(work_dir: &Path) -> Result<Machine, DiscoverError> {
+pub fn machine(work_dir: &Path, own_memory_bytes: u64) -> Result<Machine, DiscoverError> {
     let cpus = std::thread::available_parallelism().map_err(failed("the number of cpus"))?;
     let meminfo = fs::read_to_string("/proc/meminfo").map_err(failed("the memory (/proc/meminfo)"))?;
     let total = memory_total(&meminfo)
@@ -40,7 +41,7 @@ pub fn machine(work_dir: &Path) -> Result<Machine, DiscoverError> {
     let disk = stat.f_bavail.saturating_mul(stat.f_frsize);
     Ok(Machine {
         cpu_milli: u64::try_from(cpus.get()).unwrap_or(u64::MAX).saturating_mul(1_000),
-        memory_bytes: without_reserve(total),
+        memory_bytes: without_reserve(total, own_memory_bytes),
         disk_bytes: whole_mib(disk - disk / 10),
     })
 }
@@ -75,8 +76,8 @@ fn memory_total(meminfo: &str) -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1_024)
 }
 
-fn without_reserve(total_bytes: u64) -> u64 {
-    whole_mib(total_bytes.saturating_sub(MEMORY_RESERVE_BYTES.max(total_bytes / 20)))
+fn without_reserve(total_bytes: u64, own_bytes: u64) -> u64 {
+    whole_mib(total_bytes.saturating_sub(MEMORY_RESERVE_BYTES.max(total_bytes / 20).max(own_bytes)))
 }
 
 fn whole_mib(bytes: u64) -> u64 {
@@ -89,17 +90,18 @@ mod tests {
 
     #[test]
     fn this_machine_has_something_to_offer() {
-        let found = machine(Path::new("/tmp")).unwrap();
+        let found = machine(Path::new("/tmp"), 0).unwrap();
         assert!(found.cpu_milli >= 1_000 && found.memory_bytes > 0 && found.disk_bytes > 0, "{found:?}");
         assert_eq!(boot_id().unwrap().len(), 36);
     }
 
     #[test]
-    fn the_reserve_is_the_larger_of_both_and_never_more_than_there_is() {
+    fn the_reserve_is_the_largest_and_never_more_than_there_is() {
         assert_eq!(memory_total("MemFree: 1 kB\nMemTotal:       2048 kB\n"), Some(2 << 20));
         assert_eq!(memory_total("nothing"), None);
-        assert_eq!(without_reserve(1 << 30), (1 << 30) - MEMORY_RESERVE_BYTES);
-        assert_eq!(without_reserve(100 << 30), 95 << 30);
-        assert_eq!(without_reserve(1 << 20), 0);
+        assert_eq!(without_reserve(1 << 30, 0), (1 << 30) - MEMORY_RESERVE_BYTES);
+        assert_eq!(without_reserve(100 << 30, 1 << 30), 95 << 30);
+        assert_eq!(without_reserve(100 << 30, 9 << 30), 91 << 30, "what the agent may take itself");
+        assert_eq!(without_reserve(1 << 20, 0), 0);
     }
 }

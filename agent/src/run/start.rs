@@ -98,7 +98,7 @@ pub(super) fn fetcher(config: &Config) -> Result<Fetcher, AgentError> {
 }
 
 pub(super) fn setup(config: &Config, tree: Option<&Tree>) -> Result<Setup, AgentError> {
-    let machine = discover::machine(&config.work_dir)?;
+    let machine = discover::machine(&config.work_dir, config.own_memory_bytes)?;
     let total = Resources {
         cpu_milli: config.cpu_milli.unwrap_or(machine.cpu_milli),
         memory_bytes: config.memory_bytes.unwrap_or(machine.memory_bytes),

@@ -14,8 +14,9 @@ use tonic::Status;
 
 use crate::model::{AgentNo, LinkId};
 
-/// Messages waiting for one agent at most.
-const QUEUE: usize = 4096;
+/// Messages waiting for one agent at most. An agent has up to 5,000 tasks, all of which may be told to stop at once, while
+/// it acknowledges little and what it does not answer is sent again: that must not pass for an agent that is stuck.
+const QUEUE: usize = 65_536;
 
 /// Boxed, because a queue takes room for 32 at once, for each of tens of thousands of agents.
 type Queue = mpsc::Sender<Box<v1::SchedulerMessage>>;

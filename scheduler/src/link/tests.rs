@@ -22,6 +22,7 @@ async fn a_full_queue_closes_the_link_and_what_was_queued_is_delivered() {
         queued += 1;
         assert!(queued < 1_000_000, "the queue has no end");
     }
+    assert!(queued >= 5_000 * 4, "all tasks of an agent can be told something several times");
     assert_eq!(links.of(AgentNo(7)), None, "the agent has no link any more");
     closed.await.unwrap_err();
     for number in 0..queued {

@@ -41,7 +41,7 @@ pub fn run(count: usize) -> io::Result<Figure> {
 }
 
 /// The groups of one task below `path`, with the limits each gets.
-fn groups(path: &str) -> Vec<(PathBuf, &'static [(&'static str, &'static str)])> {
+pub(super) fn groups(path: &str) -> Vec<(PathBuf, &'static [(&'static str, &'static str)])> {
     let mount = Path::new(MOUNT);
     if mount.join("cgroup.controllers").exists() {
         return vec![(mount.join(path), V2)];
@@ -60,7 +60,8 @@ fn one(parent: &str, number: usize) -> io::Result<()> {
             std::fs::write(&path, value).map_err(|error| at(&path, error))?;
         }
     }
-    let join: Vec<PathBuf> = groups.iter().map(|(folder, _)| folder.join("cgroup.procs")).collect();
+    let folders: Vec<PathBuf> = groups.iter().map(|(folder, _)| folder.clone()).collect();
+    let join = join(&folders);
     let mut command = Command::new("/bin/true");
     // SAFETY: the child only opens, writes and closes files by paths made before the fork.
     unsafe {
@@ -73,6 +74,11 @@ fn one(parent: &str, number: usize) -> io::Result<()> {
     if status.success() { Ok(()) } else { Err(io::Error::other(format!("/bin/true: {status}"))) }
 }
 
-fn at(path: &Path, error: io::Error) -> io::Error {
+/// The files by which a process joins the groups.
+pub(super) fn join(groups: &[PathBuf]) -> Vec<PathBuf> {
+    groups.iter().map(|folder| folder.join("cgroup.procs")).collect()
+}
+
+pub(super) fn at(path: &Path, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }

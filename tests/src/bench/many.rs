@@ -74,6 +74,12 @@ pub fn many(sizes: Sizes) -> Option<Vec<Figure>> {
         ),
     });
     figures.push(reattach(&cluster, &job, count));
+    let begun = Instant::now();
+    cluster.kill_within(&job, Patience::minutes(10));
+    figures.push(Figure {
+        what: format!("{count} tasks{with} killed at once: until all are gone"),
+        value: format!("{:.2} s", begun.elapsed().as_secs_f64()),
+    });
     cluster.end();
     Some(figures)
 }

@@ -1,6 +1,7 @@
 //! Benchmarks: figures to be read and compared within one run, never tests with a limit on time.
 
 pub mod bare;
+pub mod floor;
 pub mod live;
 pub mod many;
 pub mod peers;

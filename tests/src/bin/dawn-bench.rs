@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use dawn_tests::bench::many::{Sizes, many};
-use dawn_tests::bench::{bare, live, peers, table};
+use dawn_tests::bench::{bare, floor, live, peers, table};
 
 /// Sizes by flag.
 struct Flags {
@@ -60,8 +60,10 @@ fn main() -> anyhow::Result<()> {
     if flags.starts > 0 {
         let starts = flags.starts as usize;
         figures.push(bare::run(starts).context("the bare loop")?);
+        figures.push(floor::run(starts).context("the bare loop of a whole start")?);
         figures.extend(live::starts(flags.starts));
         figures.push(bare::run(starts).context("the bare loop, again")?);
+        figures.push(floor::run(starts).context("the bare loop of a whole start, again")?);
         figures.extend(peers::systemd(starts.min(50)));
         figures.extend(peers::runc(starts.min(50)));
     }

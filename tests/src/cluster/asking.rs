@@ -49,10 +49,15 @@ impl Cluster {
 
     /// Kills the job and waits until nothing of it is left, in the scheduler and in the kernel.
     pub fn kill(&self, job: &JobKey) {
+        self.kill_within(job, Patience::STEP);
+    }
+
+    /// The same, for jobs whose end takes longer.
+    pub fn kill_within(&self, job: &JobKey, patience: Patience) {
         if let Err(status) = self.api.kill(job) {
             panic!("killing {job}: {status}\n{}", self.last_words());
         }
-        self.eventually(&format!("{job} is gone"), Patience::STEP, || {
+        self.eventually(&format!("{job} is gone"), patience, || {
             let all = self.api.tasks(job).map_err(|status| status.to_string())?;
             if all.iter().all(|task| task.state().is_terminal()) { Ok(()) } else { Err(spec::tell(&all)) }
         });

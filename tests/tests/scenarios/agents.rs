@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -193,6 +194,19 @@ fn get(port: u16, path: &str) -> Result<String, String> {
     Ok(answer)
 }
 
+/// Alerts and dashboards name no figure that nobody serves.
+fn what_deploy_looks_at_is_there(pages: &[String]) {
+    let deploy = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../deploy");
+    for file in ["prometheus/alerts.yaml", "grafana/dawn.json"] {
+        let text = std::fs::read_to_string(deploy.join(file)).expect("it can be read");
+        let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let names = text.split(|c| !is_part(c)).filter(|word| word.starts_with("dawn_"));
+        let missing: Vec<&str> =
+            names.filter(|name| !pages.iter().any(|page| page.contains(&format!("\n{name}")))).collect();
+        assert!(text.contains("dawn_scheduler_leading") && missing.is_empty(), "{file}: nobody serves {missing:?}");
+    }
+}
+
 #[test]
 fn agent_and_scheduler_serve_their_metrics() {
     let (agent, scheduler) = (free_port(), free_port());
@@ -229,6 +243,10 @@ fn agent_and_scheduler_serve_their_metrics() {
         let missing: Vec<&&str> = wanted.iter().filter(|line| !page.contains(**line)).collect();
         if missing.is_empty() && appended { Ok(()) } else { Err(format!("{missing:?} in {page}")) }
     });
+    what_deploy_looks_at_is_there(&[
+        get(agent, "/metrics").expect("a page"),
+        get(scheduler, "/metrics").expect("a page"),
+    ]);
     // Where it listens, for whoever looks for it.
     let target = format!("\"{}:{}\"", task.hostname, task.ports[0].port);
     let page = get(scheduler, "/endpoints?job=nobody%2Ftest%2Fweb").expect("an answer");

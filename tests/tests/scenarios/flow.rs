@@ -104,7 +104,8 @@ fn a_daemon_job_follows_the_agents() {
     assert_eq!(nodes.len(), 3, "{all:?}");
     has_log(&cluster, "demo/ops/collect", "load");
     // Another version of it goes from node to node.
-    let changed = std::fs::read_to_string(example("collect.yaml")).expect("it can be read").replace("sleep 5", "sleep 4");
+    let changed =
+        std::fs::read_to_string(example("collect.yaml")).expect("it can be read").replace("sleep 5", "sleep 4");
     let path = cluster.folder().join("collect.yaml");
     std::fs::write(&path, format!("{changed}update: {{ watch: 500ms, groups: [2] }}\n")).expect("it can be written");
     let run = cluster.dawn(&["--timeout", "60s", "job", "run", &path.to_string_lossy()]).succeeded();
