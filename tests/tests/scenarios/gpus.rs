@@ -19,7 +19,11 @@ fn said(cluster: &Cluster, job: &JobKey, count: usize) -> Vec<(Vec<u32>, String)
     let words = |task| {
         cluster.eventually("the task's words", Patience::STEP, || {
             let log = cluster.log(task, "main", false);
-            if log.ends_with("done\n") { Ok(log.trim_end_matches("done\n").trim().replace('\n', " ")) } else { Err(log) }
+            if log.ends_with("done\n") {
+                Ok(log.trim_end_matches("done\n").trim().replace('\n', " "))
+            } else {
+                Err(log)
+            }
         })
     };
     tasks.iter().map(|task| (task.gpus.clone(), words(task))).collect()
