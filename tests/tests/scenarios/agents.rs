@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use dawn_proto::v1::{Reason, TaskState};
+use dawn_proto::v1::{Announce, Reason, TaskState};
 use dawn_tests::cluster::{self, AgentPlan, Cluster, Patience, Plan, batch, groups, processes, service};
 
 fn pids(cluster: &Cluster, job: &dawn_proto::JobKey, count: usize) -> Vec<i32> {
@@ -256,6 +256,12 @@ fn agent_and_scheduler_serve_their_metrics() {
     }
     let listed = cluster.dawn(&["job", "endpoints", "nobody/test/web", "--plain"]);
     assert_eq!(format!("\"{}\"", listed.stdout.trim()), target);
+    // Another name for its port, and nothing is restarted for it.
+    let announce = Announce { primary_port: "http".into(), aliases: [("aurora".into(), "http".into())].into() };
+    cluster.submit(service("web").port("http", 0).with(|job| job.announce = Some(announce)));
+    let listed = cluster.dawn(&["job", "endpoints", "nobody/test/web", "--port", "aurora"]).succeeded();
+    assert_eq!(format!("\"{}\"", listed.stdout.trim()), target);
+    assert_eq!(cluster.running(&job, 1).remove(0).id, task.id);
     // Its own group, which its task's processes are not in.
     let own = |pid: i32| groups(pid).into_iter().any(|(_, path)| path.ends_with("agent") && cluster.owns(&path));
     assert!(own(cluster.agents[0].pid().expect("it runs")));

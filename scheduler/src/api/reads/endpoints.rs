@@ -16,11 +16,13 @@ use crate::wire;
 /// When there is no such job.
 pub fn list_endpoints(state: &State, key: &JobKey) -> Result<v1::ListEndpointsResponse, ReadError> {
     let job = state.job(key).ok_or_else(|| ReadError::NoSuchJob(key.clone()))?;
-    // Versions may announce differently.
+    // Versions may announce differently; what differs in nothing else holds for tasks of earlier ones too.
+    let current = state.current_spec(job);
     let mut announced: BTreeMap<SpecId, v1::Announce> = BTreeMap::new();
     let mut endpoints = Vec::new();
     for task in state.living(job).filter(|task| task.state() == TaskState::Running) {
-        let spec = state.spec_of(task);
+        let own = state.spec_of(task);
+        let spec = current.filter(|current| current.job.same_task(&own.job)).unwrap_or(own);
         let announce = announced.entry(spec.id).or_insert_with(|| {
             // invariant: it was made by encoding this message.
             v1::JobSpec::decode(&*spec.job.wire).ok().and_then(|spec| spec.announce).unwrap_or_default()
