@@ -13,7 +13,11 @@ const FAILED: Option<i32> = Some(1);
 /// A cluster with one task that lives, and does nothing.
 fn boxed() -> Option<(Cluster, dawn_proto::JobKey)> {
     let cluster = Cluster::start(Plan::of(1))?;
-    let job = cluster.submit(service("box").port("http", 0).shell("echo hi > hello; mkdir sub; exec sleep 100000"));
+    let spec = service("box").port("http", 0).shell("echo hi > hello; mkdir sub; exec sleep 100000");
+    // Room for what is copied into it.
+    let job = cluster.submit(spec.with(|job| {
+        job.task.get_or_insert_default().resources.get_or_insert_default().disk_bytes = 256 << 20;
+    }));
     cluster.running(&job, 1);
     cluster.eventually("its file is there", Patience::STEP, || {
         let files = cluster.files_named("hello");

@@ -34,8 +34,15 @@ fn strike(cluster: &Cluster, what: &str, mut reached: impl FnMut() -> bool) {
         assert!(begun.elapsed() < Patience::STEP.0, "never came to {what}\n{}", cluster.last_words());
         std::thread::yield_now();
     }
+    let lives = || cluster.agents[0].log().matches("agent starts").count();
+    let before = lives();
     cluster.agents[0].kill_9();
     cluster.agents[0].start();
+    // Before that it can't be asked to end: the signal would be its death.
+    cluster.eventually("the agent's next life", Patience::START, || match lives() {
+        now if now > before => Ok(()),
+        now => Err(format!("{now} lives")),
+    });
 }
 
 fn all_end(cluster: &Cluster, job: &JobKey, state: TaskState) {
