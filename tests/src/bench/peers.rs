@@ -41,11 +41,13 @@ pub fn runc(count: usize) -> Option<Figure> {
     let mounts = ["/bin", "/lib", "/lib64", "/usr"].iter().filter(|path| Path::new(path).exists()).map(
         |path| serde_json::json!({ "destination": path, "source": path, "type": "bind", "options": ["rbind", "ro"] }),
     );
+    // It looks at its own descriptors there.
+    let proc = serde_json::json!({ "destination": "/proc", "source": "proc", "type": "proc" });
     let config = serde_json::json!({
         "ociVersion": "1.0.2",
         "process": { "args": ["/bin/true"], "cwd": "/", "user": { "uid": 0, "gid": 0 }, "env": ["PATH=/usr/bin:/bin"] },
         "root": { "path": "rootfs" },
-        "mounts": mounts.collect::<Vec<_>>(),
+        "mounts": mounts.chain([proc]).collect::<Vec<_>>(),
         "linux": {
             "cgroupsPath": group,
             "resources": { "memory": { "limit": 33554432 }, "cpu": { "shares": 102 }, "pids": { "limit": 1024 } },
