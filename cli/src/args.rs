@@ -68,7 +68,7 @@ enum Command {
     Task(commands::task::Task),
     /// Show the tasks that use most, as it changes
     Top(commands::top::Top),
-    /// Change services to another version, and see how far that is
+    /// Change services and daemon jobs to another version, and see how far that is
     #[command(subcommand)]
     Update(commands::update::Update),
     /// See and start jobs that run by the clock

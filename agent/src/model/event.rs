@@ -96,8 +96,18 @@ pub struct LogRequest {
     pub process: String,
     pub stderr: bool,
     pub follow: bool,
-    /// Start this many bytes before the end; None: at the oldest byte kept.
-    pub tail_bytes: Option<u64>,
+    pub from: LogStart,
+}
+
+/// Where the reading of a log starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogStart {
+    /// The oldest byte kept.
+    Oldest,
+    /// So many bytes before the end.
+    Tail(u64),
+    /// Bytes since the process's first start; later where these were rotated away.
+    Offset(u64),
 }
 
 /// What a session may be about.

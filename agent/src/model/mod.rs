@@ -14,7 +14,7 @@ mod usage;
 
 pub use artifact::{Artifact, last_sequence, step_sequence};
 pub use event::{
-    Effect, Event, ExecutorEvent, LinkEvent, LogRequest, MachineEvent, Message, Reachable, ReachableTask,
+    Effect, Event, ExecutorEvent, LinkEvent, LogRequest, LogStart, MachineEvent, Message, Reachable, ReachableTask,
     RegisterMessage,
 };
 pub use gpu::Gpus;

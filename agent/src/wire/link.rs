@@ -8,7 +8,9 @@ use prost::Message as _;
 
 use super::inspect::encode_inspection;
 use super::plan::encode_description;
-use crate::model::{Kill, Launch, LinkEvent, LogRequest, Message, Offer, Port, RegisterMessage, Report, Spec};
+use crate::model::{
+    Kill, Launch, LinkEvent, LogRequest, LogStart, Message, Offer, Port, RegisterMessage, Report, Spec,
+};
 
 /// What the scheduler said; None for a message this agent does not know.
 pub fn decode_scheduler(message: v1::SchedulerMessage) -> Option<LinkEvent> {
@@ -49,12 +51,13 @@ pub fn decode_scheduler(message: v1::SchedulerMessage) -> Option<LinkEvent> {
 }
 
 fn decode_log(request: v1::ReadLogRequest) -> LogRequest {
+    let tail = request.tail.then_some(LogStart::Tail(request.tail_bytes));
     LogRequest {
         task: TaskId(request.task_id),
         process: request.process,
         stderr: request.stderr,
         follow: request.follow,
-        tail_bytes: request.tail.then_some(request.tail_bytes),
+        from: request.offset.map(LogStart::Offset).or(tail).unwrap_or(LogStart::Oldest),
     }
 }
 

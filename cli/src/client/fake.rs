@@ -187,9 +187,13 @@ impl Service for Script {
     type ReadLogStream = Pin<Box<dyn Stream<Item = Result<LogChunk, Status>> + Send>>;
 
     async fn read_log(&self, request: Request<ReadLogRequest>) -> Result<Response<Self::ReadLogStream>, Status> {
-        let ReadLogRequest { task_id, process, stderr, follow, tail_bytes, tail } = request.into_inner();
+        let ReadLogRequest { task_id, process, stderr, follow, tail_bytes, tail, offset } = request.into_inner();
         let stream = if stderr { "stderr" } else { "stdout" };
-        let from = if tail { format!(" tail {tail_bytes}") } else { String::new() };
+        let from = match offset {
+            Some(offset) => format!(" from {offset}"),
+            None if tail => format!(" tail {tail_bytes}"),
+            None => String::new(),
+        };
         let follow = if follow { " follow" } else { "" };
         self.stream(&format!("log t{task_id} {process}:{stream}{from}{follow}"), &self.log).await
     }

@@ -63,11 +63,11 @@ pub(super) fn given_up(step: &mut Step, agent: AgentNo) {
 /// Agents that came, came back, or changed: each gets its task, or loses it.
 pub(super) fn tick(step: &mut Step) {
     let (state, live) = (step.state, step.live);
+    if live.fresh.is_empty() {
+        return;
+    }
     for job in state.daemons.iter().filter_map(|id| state.jobs.get(id)) {
         if step.is_ended(job) {
-            continue;
-        }
-        if live.fresh.is_empty() {
             continue;
         }
         let advanced = advanced_now(step, job);

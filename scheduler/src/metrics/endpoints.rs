@@ -9,8 +9,8 @@ use super::{Page, Sources};
 /// `/endpoints?job=ROLE/ENV/NAME[&port=NAME]`; without a port the primary one.
 pub fn page(sources: &Sources, uri: &Uri) -> Page {
     let (mut job, mut port) = (None, None);
-    for (name, value) in pairs(uri.query().unwrap_or_default()) {
-        match name {
+    for (name, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
+        match &*name {
             "job" => job = Some(value),
             "port" => port = Some(value),
             other => return Page::Missing(format!("unknown parameter {other:?}; there are job and port")),
@@ -23,31 +23,6 @@ pub fn page(sources: &Sources, uri: &Uri) -> Page {
         Some(listed) => Page::Json(targets(&key, port.as_deref(), &listed)),
         None => Page::Missing(format!("there is no job {key}")),
     }
-}
-
-/// Names and values of a query, `%2F` and the like decoded.
-fn pairs(query: &str) -> impl Iterator<Item = (&str, String)> {
-    let given = query.split('&').filter(|pair| !pair.is_empty());
-    given.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(|(name, value)| (name, decoded(value)))
-}
-
-fn decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let hex = (*first == b'%').then(|| std::str::from_utf8(tail.get(..2)?).ok()).flatten();
-        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &tail[2..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// One group a task; tasks without the port are left out.
@@ -79,16 +54,6 @@ fn targets(key: &JobKey, port: Option<&str>, listed: &v1::ListEndpointsResponse)
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_query_is_read_with_its_escapes() {
-        let uri: Uri = "/endpoints?job=www%2Fprod%2fweb&port=http&&x".parse().unwrap();
-        let read: Vec<_> = pairs(uri.query().unwrap()).collect();
-        assert_eq!(read, [("job", "www/prod/web".into()), ("port", "http".into()), ("x", String::new())]);
-        assert_eq!(decoded("100%"), "100%");
-        assert_eq!(decoded("%zz%4"), "%zz%4");
-        assert_eq!(decoded("%ff"), "\u{fffd}");
-    }
 
     #[test]
     fn targets_are_as_prometheus_reads_them() {

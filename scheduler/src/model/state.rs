@@ -6,7 +6,7 @@ use std::sync::Arc;
 use dawn_proto::v1::JobKind;
 use dawn_proto::{AgentId, Epoch, JobKey, SpecId, TaskId, Timestamp};
 
-use super::{Agent, AgentNo, Job, JobId, Numbered, Quota, Restores, Spec, Task, Update};
+use super::{Agent, AgentNo, Job, JobId, JobSpec, Numbered, Quota, Restores, Spec, Task, Update};
 
 #[derive(Clone, Debug, Default)]
 pub struct State {
@@ -138,18 +138,18 @@ impl State {
         }
         match job.changes.pins.get(&instance) {
             Some(pinned) => self.specs.get(&(*pinned)?),
-            None => self.current_spec(job).filter(|current| instance < self.numbered(current)),
+            None => self.current_spec(job).filter(|current| instance < self.numbered(&current.job)),
         }
     }
 
     /// Instances of a spec are numbered below this: a daemon job's as agents are.
-    pub fn numbered(&self, spec: &Spec) -> u32 {
-        if spec.job.kind == JobKind::Daemon { self.next_agent.0 } else { spec.job.instances }
+    pub fn numbered(&self, spec: &JobSpec) -> u32 {
+        if spec.kind == JobKind::Daemon { self.next_agent.0 } else { spec.instances }
     }
 
     /// What an instance is to run in the direction an update of its job has now.
     pub fn goal(&self, job: &Job, update: &Update, instance: u32) -> Option<&Arc<Spec>> {
-        let usual = || self.current_spec(job).filter(|current| instance < self.numbered(current));
+        let usual = || self.current_spec(job).filter(|current| instance < self.numbered(&current.job));
         match update.before(instance).filter(|_| update.is_back()) {
             Some(before) => self.specs.get(&before?),
             None => usual(),
@@ -159,7 +159,7 @@ impl State {
     /// No instance from here on is wanted.
     pub fn wanted_bound(&self, job: &Job) -> u32 {
         let pinned = job.changes.pins.last_key_value().map_or(0, |(last, _)| last + 1);
-        self.current_spec(job).map_or(0, |current| self.numbered(current)).max(pinned)
+        self.current_spec(job).map_or(0, |current| self.numbered(&current.job)).max(pinned)
     }
 
     /// The spec a task was made from; kept as long as the task is.

@@ -11,7 +11,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tracing::debug;
 
-use crate::model::{LogRequest, TaskDir};
+use crate::model::{LogRequest, LogStart, TaskDir};
 use crate::wire;
 use segments::Segments;
 
@@ -85,9 +85,10 @@ async fn read(
     up: &mpsc::Sender<TunnelUp>,
 ) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("can't read the log of task {}: {error}", log.task);
-    let mut offset = match log.tail_bytes {
-        Some(bytes) => segments.end().map_err(failed)?.saturating_sub(bytes),
-        None => 0,
+    let mut offset = match log.from {
+        LogStart::Oldest => 0,
+        LogStart::Tail(bytes) => segments.end().map_err(failed)?.saturating_sub(bytes),
+        LogStart::Offset(offset) => offset,
     };
     loop {
         // Asked first: what an ended task wrote is all there by now.

@@ -226,6 +226,25 @@ async fn following_goes_on_with_the_next_life_of_the_instance() {
 }
 
 #[tokio::test]
+async fn following_goes_on_where_the_stream_broke_off() {
+    let task = vec![placed(1, 0, TaskState::Running)];
+    let ended = JobStatus { summary: Some(JobSummary { ended: true, ..Default::default() }), ..Default::default() };
+    let script = Script {
+        tasks: answers([page(task)]),
+        log: answers([Ok(vec![]), Ok(vec![chunk("first\n", false)]), Ok(vec![chunk("second\n", true)])]),
+        job: answers([Ok(ended)]),
+        ..Default::default()
+    };
+    let fake = Fake::start(script).await;
+    let (mut context, memory) = fake.context(false);
+    assert_eq!(dawn(&mut context, "dawn job logs -f www/prod/web/0 --tail 10 -p p").await.unwrap(), Exit::Done);
+    assert_eq!(text(&memory), "first\nsecond\n");
+    let logs: Vec<String> = fake.asked().into_iter().filter(|asked| asked.starts_with("log")).collect();
+    let from_the_tail = "log t1 p:stdout tail 10 follow";
+    assert_eq!(logs, [from_the_tail, from_the_tail, "log t1 p:stdout from 6 follow"]);
+}
+
+#[tokio::test]
 async fn a_job_that_never_started_has_no_logs() {
     let pending = Task { agent_id: String::new(), ..placed(1, 0, TaskState::Pending) };
     let fake = Fake::start(Script { tasks: answers([page(vec![pending])]), ..Default::default() }).await;

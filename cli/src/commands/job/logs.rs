@@ -79,6 +79,7 @@ pub async fn run(args: Logs, context: &mut Context) -> Result<Exit, Failure> {
             follow: args.follow,
             tail_bytes: args.tail.unwrap_or(0),
             tail: args.tail.is_some(),
+            offset: None,
         };
         let reading = Reading {
             scheduler: context.scheduler.again(),
@@ -140,12 +141,13 @@ async fn read(mut reading: Reading) -> Result<(), Failure> {
         }
         if ended {
             match next_task(&mut reading).await? {
-                Some(task_id) => reading.request = v1::ReadLogRequest { task_id, tail: false, ..reading.request },
+                Some(task_id) => {
+                    reading.request = v1::ReadLogRequest { task_id, tail: false, offset: None, ..reading.request };
+                }
                 None => return Ok(()),
             }
         } else {
-            // The stream broke under a task that lives: on from its end, so that nothing comes twice.
-            reading.request = v1::ReadLogRequest { tail: true, tail_bytes: 0, ..reading.request };
+            // The stream broke under a task that lives: on from there, so that nothing is lost or comes twice.
             sleep(POLL).await;
         }
     }
@@ -162,6 +164,7 @@ async fn one_task(reading: &mut Reading) -> Result<bool, Failure> {
         match stream.message().await {
             Ok(Some(chunk)) => {
                 reading.show(&chunk.data);
+                reading.request.offset = Some(chunk.offset + chunk.data.len() as u64);
                 if chunk.end {
                     reading.finish_line();
                     return Ok(true);

@@ -55,7 +55,7 @@ pub enum Job {
     Scale(scale::Scale),
     /// Add instances to a service
     Add(scale::Add),
-    /// Restart a service's instances, as an update to the version they have
+    /// Restart instances of a service or daemon job, as an update to the version they have
     Restart(restart::Restart),
     /// Show how well jobs do: times until they run, uptime, and what their SLA policy says
     Sla(sla::Sla),

@@ -20,7 +20,7 @@ pub use wait::wait_for;
 
 #[derive(Subcommand)]
 pub enum Update {
-    /// Start the update of a service to what a job file says; `dawn job run` does the same for whole files
+    /// Start the update of a service or daemon job to what a job file says; `dawn job run` does the same for whole files
     Start(start::Start),
     /// Show how far a job's latest update is
     Status {

@@ -54,8 +54,7 @@ pub fn update_diff(state: &State, spec: &JobSpec, instances: &[(u32, u32)]) -> v
     // invariant: it was made by encoding this message.
     let wanted = v1::JobSpec::decode(&*spec.wire).ok();
     let Some(job) = state.job(&spec.key).filter(|job| job.ended.is_none()) else {
-        let all = if spec.kind == v1::JobKind::Daemon { state.next_agent.0 } else { spec.instances };
-        let added = (0..all).filter(|instance| has_instance(state, spec, *instance)).collect();
+        let added = (0..state.numbered(spec)).filter(|instance| has_instance(state, spec, *instance)).collect();
         let added = wire::instances_to_wire(&added);
         return v1::UpdateDiff { added, wanted, ..Default::default() };
     };

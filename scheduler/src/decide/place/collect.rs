@@ -137,12 +137,7 @@ impl Placer {
             until += wanted;
         }
         let groups = self.wished_classes(work);
-        for classes in &groups {
-            if self.index.walk_classes(0, classes, &shape.sought, &mut |slot| visit(slot, until)) {
-                continue;
-            }
-            break;
-        }
+        groups.iter().all(|classes| self.index.walk_classes(0, classes, &shape.sought, &mut |slot| visit(slot, until)));
         until += if groups.is_empty() { 0 } else { wanted };
         self.walk(work, &mut |slot| visit(slot, until));
         if until > wanted {

@@ -23,6 +23,15 @@ fn watcher() -> JobSpec {
     spec
 }
 
+/// One agent, which may be given up though it is all there is, and the job that wants a task on it.
+fn watched() -> World {
+    let mut world = World::new();
+    world.settings.mass_loss_percent = 100;
+    register(&mut world, 0, "web");
+    world.submit(&watcher()).unwrap();
+    world
+}
+
 #[test]
 fn a_daemon_job_has_one_task_on_each_matching_agent() {
     let mut world = World::new();
@@ -51,10 +60,7 @@ fn a_daemon_job_has_one_task_on_each_matching_agent() {
 
 #[test]
 fn a_daemon_task_whose_agent_is_gone_ends_and_comes_back_with_it() {
-    let mut world = World::new();
-    world.settings.mass_loss_percent = 100;
-    register(&mut world, 0, "web");
-    world.submit(&watcher()).unwrap();
+    let mut world = watched();
     world.place_all(AgentNo(0));
     world.report(LinkId(0), TaskId(0), Running, Reason::None);
     world.pass_ms(120_000);
@@ -80,10 +86,7 @@ fn a_daemon_task_whose_agent_is_gone_ends_and_comes_back_with_it() {
 
 #[test]
 fn a_daemon_task_that_ended_while_its_agent_was_away_is_made_again() {
-    let mut world = World::new();
-    world.settings.mass_loss_percent = 100;
-    register(&mut world, 0, "web");
-    world.submit(&watcher()).unwrap();
+    let mut world = watched();
     world.place_all(AgentNo(0));
     world.report(LinkId(0), TaskId(0), Running, Reason::None);
     world.pass_ms(20_000);
@@ -99,10 +102,7 @@ fn a_daemon_task_that_ended_while_its_agent_was_away_is_made_again() {
 
 #[test]
 fn a_daemon_task_that_waits_for_room_on_an_agent_ends_with_it() {
-    let mut world = World::new();
-    world.settings.mass_loss_percent = 100;
-    register(&mut world, 0, "web");
-    world.submit(&watcher()).unwrap();
+    let mut world = watched();
     world.pass_ms(120_000);
     assert_eq!(world.tasks("d"), [(0, 1, Killed)]);
     assert!(world.job("d").ended.is_none());

@@ -51,8 +51,7 @@ pub fn diff(state: &State, job: &Job, to: &JobSpec, chosen: &[(u32, u32)]) -> Di
 
 /// Instances that a job has, or has after it went to a spec, are numbered below this.
 fn bound(state: &State, job: &Job, to: &JobSpec) -> u32 {
-    let to = if to.kind == JobKind::Daemon { state.next_agent.0 } else { to.instances };
-    state.wanted_bound(job).max(to)
+    state.wanted_bound(job).max(state.numbered(to))
 }
 
 /// Of a daemon job: whether the agent of an instance is the job's.
