@@ -37,6 +37,8 @@ pub struct Config {
     pub cgroup_parent: String,
     /// Command that starts an executor; the path of its plan is appended.
     pub executor: Vec<OsString>,
+    /// Whether that command, with `--zygote` instead of a plan, forks executors. It is then started once: much cheaper.
+    pub zygote: bool,
     /// Run every task as the agent's own user.
     pub run_as_self: bool,
     /// An ended task's directory goes when it is older, milliseconds.
@@ -84,6 +86,7 @@ impl Config {
             isolated: true,
             cgroup_parent: "dawn".into(),
             executor,
+            zygote: false,
             run_as_self: false,
             sandbox_keep_ms: 24 * 60 * 60 * 1_000,
             sandbox_keep_bytes: 20 << 30,

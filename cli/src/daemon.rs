@@ -176,6 +176,11 @@ pub fn executor(plan: &Path) -> ExitCode {
     dawn_executor::run(plan)
 }
 
+/// Runs executors as the agent tells it, forked from this one process.
+pub fn zygote(named: &str) -> ExitCode {
+    dawn_executor::zygote(named)
+}
+
 /// Runs a command inside a task, for the agent.
 pub fn enter(arguments: &[OsString]) -> ExitCode {
     dawn_executor::enter(arguments)
@@ -226,6 +231,7 @@ pub fn agent_config(args: Agent, schedulers: Vec<String>) -> Result<dawn_agent::
     let work_dir = std::path::absolute(&args.work_dir)
         .map_err(|error| Failure::new(Exit::Usage, format!("--work-dir {}: {error}", args.work_dir.display())))?;
     let mut config = dawn_agent::Config::new(schedulers, work_dir, hostname, executor);
+    config.zygote = true;
     config.attributes = args.attribute;
     config.cpu_milli = args.cpus;
     config.memory_bytes = args.memory;

@@ -21,12 +21,18 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+/// With this argument `dawn executor` starts executors, as the agent tells it.
+const ZYGOTE: &str = "--zygote";
+
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next().is_some_and(|name| name == "executor") {
         let arguments: Vec<_> = arguments.collect();
         if arguments.first().is_some_and(|first| first == "--enter") {
             return daemon::enter(&arguments[1..]);
+        }
+        if arguments.first().is_some_and(|first| first == ZYGOTE) {
+            return daemon::zygote(ZYGOTE);
         }
         let mut arguments = arguments.into_iter();
         return match (arguments.next(), arguments.next()) {

@@ -15,4 +15,4 @@ pub mod model;
 mod run;
 pub mod wire;
 
-pub use run::{enter, run};
+pub use run::{enter, run, zygote};

@@ -17,7 +17,7 @@ use crate::drive::pulse::Hands;
 use crate::edges::artifacts::Fetcher;
 use crate::edges::cgroup::Tree;
 use crate::edges::checkpoint::{self, Tasks};
-use crate::edges::executors::{self, Command, Spawned, Watched};
+use crate::edges::executors::{self, Command, Spawned, Starter, Watched};
 use crate::edges::images::{ImageError, Images};
 use crate::edges::link::{self, LinkHandle};
 use crate::edges::sandbox;
@@ -53,6 +53,7 @@ pub(super) struct Shared {
     pub sessions: Semaphore,
     pub fetcher: Fetcher,
     pub fetching: Semaphore,
+    pub starter: Starter,
     vetting: Vetting,
     gpus: Gpus,
     images: Images,
@@ -132,8 +133,7 @@ impl Edges {
             let Ok(permit) = shared.launching.acquire().await else { return };
             let (worker, dir) = (shared.clone(), shared.tasks.dir(task));
             let started = dir.clone();
-            let spawned =
-                tokio::task::spawn_blocking(move || executors::spawn(&started, &worker.config.executor)).await;
+            let spawned = tokio::task::spawn_blocking(move || worker.starter.start(&started)).await;
             drop(permit);
             let child = match spawned {
                 Ok(Ok(Spawned::Started(pid))) => Ok(Some(pid)),
@@ -293,6 +293,7 @@ impl Shared {
         Shared {
             vetting: Vetting { run_as_self: config.run_as_self },
             gpus: super::start::gpus(&config, tree.is_some()),
+            starter: Starter::new(config.executor.clone(), config.zygote),
             config,
             tree,
             tasks,

@@ -86,11 +86,13 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let own = start::enter_own_group(&config, tree.as_ref())?;
     let shared = Arc::new(Shared::new(config, tree.clone(), tasks, images, fetcher));
     let mut serving = metrics::serve(&shared).await?;
-    let edges = Edges::new(shared, handle, sender);
+    let edges = Edges::new(shared.clone(), handle, sender);
     serving.spawn(link.run());
     let stop = Stop { asked: shutdown, drain_within };
     let result = pulse(agent, first, events, edges, clock, stop).await;
     serving.abort_all();
+    // It is in the agent's own group too.
+    shared.starter.end();
     drop(own);
     if let Some(tree) = tree {
         tree.remove_parents();

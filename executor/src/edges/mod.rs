@@ -9,3 +9,4 @@ pub mod os;
 pub mod pidfd;
 pub mod socket;
 pub mod spawn;
+pub mod zygote;

@@ -24,15 +24,15 @@ const PLAN: usize = 2048;
 const EVENT: usize = 64;
 const SYNCS: usize = 3;
 
-/// Runs the loop `count` times in this one process, in a folder below TMPDIR.
+/// Runs the loop `count` times in this one process, in a folder below TMPDIR, which stays.
 ///
 /// # Errors
 /// What the kernel refused, with the path.
 pub fn run(count: usize) -> io::Result<Figure> {
-    let folder = tempfile::tempdir()?;
+    let folder = tempfile::tempdir()?.keep();
     let parent = format!("dawn-bench-{}", std::process::id());
     let begun = Instant::now();
-    let result = (0..count).try_for_each(|number| one(folder.path(), &parent, number));
+    let result = (0..count).try_for_each(|number| one(&folder, &parent, number));
     let took = begun.elapsed();
     for (folder, _) in groups(&parent) {
         _ = fs::remove_dir(folder);

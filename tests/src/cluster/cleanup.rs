@@ -53,8 +53,13 @@ fn members(group: &Path) -> Vec<i32> {
 /// # Errors
 /// What is left beside them.
 pub fn nothing_but(name: &str, folder: &Path, daemons: &[i32]) -> Result<(), String> {
-    let left: Vec<Process> =
-        processes(name, folder).into_iter().filter(|process| !daemons.contains(&process.pid)).collect();
+    // What forks an agent's executors is part of the agent.
+    let is_zygote = |process: &Process| {
+        process.command.ends_with(" executor --zygote")
+            && kernel::parent(process.pid).is_some_and(|parent| daemons.contains(&parent))
+    };
+    let is_left = |process: &Process| !daemons.contains(&process.pid) && !is_zygote(process);
+    let left: Vec<Process> = processes(name, folder).into_iter().filter(is_left).collect();
     // Removed by the agent after the last process: one that is told to stop before leaves them to its next start.
     let mut groups = kernel::groups_named(&own_prefix(name));
     groups.retain(|group| is_of_task(group));

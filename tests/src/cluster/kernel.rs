@@ -35,6 +35,12 @@ pub fn environment(pid: i32) -> Vec<String> {
     bytes.split(|byte| *byte == 0).map(|entry| String::from_utf8_lossy(entry).into_owned()).collect()
 }
 
+/// A process's parent; None once it is gone.
+pub fn parent(pid: i32) -> Option<i32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
 /// The directories of the groups a process is in, by controller; "" for v2.
 pub fn groups(pid: i32) -> Vec<(String, PathBuf)> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();

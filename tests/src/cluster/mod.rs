@@ -23,7 +23,7 @@ pub use daemon::Daemon;
 pub use doubles::Doubles;
 pub use etcd::{Member, members};
 pub use kernel::{
-    Limits, Process, files_below, groups, limits_of, marked, processes, usage, user_of, variable, written_bytes,
+    Limits, Process, files_below, groups, limits_of, marked, parent, processes, usage, user_of, variable, written_bytes,
 };
 pub use network::{Host, Network};
 pub use plan::{AgentPlan, Plan};
@@ -153,6 +153,12 @@ impl Cluster {
         let left = cleanup::leftovers(&self.name, self.folder.path());
         assert!(left.is_empty(), "left behind by {}: {left:#?}\n{}", self.name, self.last_words());
         self.ended = true;
+    }
+
+    /// As `end`, but its files stay, for whoever measures what removing them does to the file system.
+    pub fn end_with_files(mut self) {
+        self.folder.disable_cleanup(true);
+        self.end();
     }
 
     /// The ends of the daemons' logs.

@@ -35,10 +35,11 @@ fn an_agent_is_replaced_by_another_program_under_living_tasks() {
     cluster.running(&later, 1);
     let new = new.to_string_lossy().into_owned();
     let executors = processes().into_iter().filter(|process| process.command.contains(" executor "));
-    // Each is two processes: itself, and the first one of its task's namespaces.
+    // Each is two processes: itself, and the first one of its task's namespaces. One more forks them.
     let of_new: BTreeSet<String> =
         executors.map(|process| process.command).filter(|command| command.starts_with(&new)).collect();
-    assert_eq!(of_new.len(), 1, "{of_new:?}");
+    let (zygotes, of_tasks): (Vec<_>, Vec<_>) = of_new.iter().partition(|command| command.contains("--zygote"));
+    assert_eq!((zygotes.len(), of_tasks.len()), (1, 1), "{of_new:?}");
     cluster.end();
 }
 

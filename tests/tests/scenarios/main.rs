@@ -17,3 +17,4 @@ mod reach;
 mod rootfs;
 mod sweep;
 mod updates;
+mod zygote;

@@ -6,10 +6,11 @@ mod event_log;
 mod process;
 mod spawn;
 mod watch;
+mod zygote;
 
 pub use event_log::{identity, is_over, probe};
 pub use process::{kill_processes, start_ticks};
-pub use spawn::{Spawned, spawn};
+pub use spawn::{Spawned, Starter};
 pub use watch::{Command, Watched, watch};
 
 /// What is found by reading a task's event log and looking for its executor.

@@ -1,16 +1,17 @@
 //! Starting a task's executor, at most once.
 //!
-//! The rule: whoever starts it holds the lock on `executor.lock`, and the event log is empty. The executor inherits the
-//! locked file as descriptor 3, so the lock lives exactly as long as the executor, whatever becomes of the agent. An
-//! executor writes its first event before it starts anything.
+//! The rule: whoever starts it holds the lock on `executor.lock`, and the event log is empty. The executor gets the locked
+//! file, so the lock lives exactly as long as the executor, whatever becomes of the agent. An executor writes its first
+//! event before it starts anything.
 
 use std::ffi::{CString, NulError, OsString};
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::AsRawFd;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use nix::fcntl::OFlag;
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
@@ -18,14 +19,18 @@ use nix::sys::signal::SigSet;
 use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 use rustix::fs::{FlockOperation, flock};
+use tracing::warn;
 
 use super::event_log::EventLog;
+use super::zygote::Zygote;
 use crate::model::TaskDir;
 
 /// `POSIX_SPAWN_SETSID` of glibc (2.26) and musl; nix does not name it.
 const POSIX_SPAWN_SETSID: i32 = 0x80;
 /// Where the executor finds the lock it carries. It never looks; its children don't inherit it.
 const LOCK_DESCRIPTOR: i32 = 3;
+/// The first may find the zygote dead; the second makes another.
+const FORK_ATTEMPTS: usize = 2;
 /// Of the agent's environment only these reach an executor.
 const PASSED_ON: [&str; 5] = ["PATH", "LANG", "TZ", "RUST_LOG", "RUST_BACKTRACE"];
 
@@ -51,32 +56,90 @@ pub enum Spawned {
     Already,
 }
 
-/// Starts `command <plan>` in a session of its own, by vfork (posix_spawn): the agent's size does not matter.
-///
-/// # Errors
-/// When its log can't be opened or the program can't be started.
-pub fn spawn(dir: &TaskDir, command: &[OsString]) -> Result<Spawned, SpawnError> {
-    let error = |path: PathBuf| move |source| SpawnError::File { path, source };
-    let Some(held) = lock(dir, true).map_err(error(dir.executor_lock()))? else { return Ok(Spawned::Already) };
-    if !EventLog::new(dir).read_new().map_err(error(dir.events()))?.is_empty() {
-        return Ok(Spawned::Already);
-    }
-    let log = OpenOptions::new().append(true).create(true).mode(0o640).open(dir.executor_log());
-    let log = log.map_err(error(dir.executor_log()))?;
-    let program = command.first().ok_or(SpawnError::NoCommand)?;
-    let arguments = command.iter().map(|part| part.as_bytes().to_vec()).chain([dir.plan().into_os_string().into_vec()]);
-    let arguments: Vec<CString> = arguments.map(CString::new).collect::<Result<_, _>>()?;
-    let pid = start(&arguments, &log, &held)
-        .map_err(|errno| SpawnError::Spawn { program: program.into(), source: errno.into() })?;
-    Ok(Spawned::Started(pid))
+/// Starts executors.
+#[derive(Debug)]
+pub struct Starter {
+    /// What starts one; the plan is appended.
+    command: Vec<OsString>,
+    /// What forks them, if the command can; made when needed.
+    zygote: Option<Mutex<Option<Zygote>>>,
 }
 
-fn start(arguments: &[CString], log: &File, held: &File) -> nix::Result<Pid> {
+impl Starter {
+    pub fn new(command: Vec<OsString>, has_zygote: bool) -> Self {
+        Starter { command, zygote: has_zygote.then(Mutex::default) }
+    }
+
+    /// Starts the executor of a task in a session of its own: forked from the zygote, or, without one, by vfork
+    /// (posix_spawn). Neither depends on the agent's size.
+    ///
+    /// # Errors
+    /// When its log can't be opened or the program can't be started.
+    pub fn start(&self, dir: &TaskDir) -> Result<Spawned, SpawnError> {
+        if let Some(held) = &self.zygote {
+            // Poisoned by a panic: what it holds is as good as before.
+            let mut zygote = held.lock().unwrap_or_else(PoisonError::into_inner);
+            for _ in 0..FORK_ATTEMPTS {
+                let Some(lock) = claim(dir)? else { return Ok(Spawned::Already) };
+                match self.fork(&mut zygote, dir, &lock) {
+                    Ok(pid) => return Ok(Spawned::Started(pid)),
+                    Err(error) => {
+                        warn!(%error, "no executor could be forked");
+                        *zygote = None;
+                    }
+                }
+            }
+        }
+        // Claimed anew each time: if the zygote forked one after all, that one has the lock.
+        let Some(lock) = claim(dir)? else { return Ok(Spawned::Already) };
+        let log = OpenOptions::new().append(true).create(true).mode(0o640).open(dir.executor_log());
+        let log = log.map_err(|source| SpawnError::File { path: dir.executor_log(), source })?;
+        let files = [(log.as_fd(), 1), (log.as_fd(), 2), (lock.as_fd(), LOCK_DESCRIPTOR)];
+        run(&self.command, [dir.plan().into_os_string()], &files).map(Spawned::Started)
+    }
+
+    fn fork(&self, zygote: &mut Option<Zygote>, dir: &TaskDir, lock: &File) -> io::Result<Pid> {
+        let living = match zygote.take() {
+            Some(living) => living,
+            None => Zygote::start(&self.command, dir)?,
+        };
+        zygote.insert(living).fork(&dir.plan(), lock)
+    }
+
+    /// Ends the zygote; the executors run on.
+    pub fn end(&self) {
+        if let Some(held) = &self.zygote {
+            held.lock().unwrap_or_else(PoisonError::into_inner).take();
+        }
+    }
+}
+
+/// The lock of a task whose executor was not started yet; None: it was.
+fn claim(dir: &TaskDir) -> Result<Option<File>, SpawnError> {
+    let error = |path: PathBuf| move |source| SpawnError::File { path, source };
+    let Some(held) = lock(dir, true).map_err(error(dir.executor_lock()))? else { return Ok(None) };
+    let is_new = EventLog::new(dir).read_new().map_err(error(dir.events()))?.is_empty();
+    Ok(is_new.then_some(held))
+}
+
+/// Starts `command` with more arguments, in a session of its own, with these files as these descriptors.
+pub(super) fn run(
+    command: &[OsString],
+    more: impl IntoIterator<Item = OsString>,
+    files: &[(BorrowedFd<'_>, i32)],
+) -> Result<Pid, SpawnError> {
+    let program = command.first().ok_or(SpawnError::NoCommand)?;
+    let arguments = command.iter().cloned().chain(more).map(|part| CString::new(part.into_vec()));
+    let arguments: Vec<CString> = arguments.collect::<Result<_, _>>()?;
+    spawn(&arguments, files).map_err(|errno| SpawnError::Spawn { program: program.into(), source: errno.into() })
+}
+
+fn spawn(arguments: &[CString], files: &[(BorrowedFd<'_>, i32)]) -> nix::Result<Pid> {
     let mut actions = PosixSpawnFileActions::init()?;
     actions.add_open(0, c"/dev/null", OFlag::O_RDONLY, Mode::empty())?;
-    actions.add_dup2(log.as_raw_fd(), 1)?;
-    actions.add_dup2(log.as_raw_fd(), 2)?;
-    actions.add_dup2(held.as_raw_fd(), LOCK_DESCRIPTOR)?;
+    for (file, descriptor) in files {
+        actions.add_dup2(file.as_raw_fd(), *descriptor)?;
+    }
     let mut attributes = PosixSpawnAttr::init()?;
     // The Rust runtime ignores SIGPIPE, and ignored signals would be inherited.
     attributes.set_sigdefault(&SigSet::all())?;
@@ -141,11 +204,12 @@ mod tests {
         fs::write(dir.plan(), "").unwrap();
         assert!(!is_running(&dir).unwrap());
         // `tail -f <plan>` stands for an executor: it lives until killed.
-        let command = [OsString::from("/usr/bin/tail"), OsString::from("-f")];
-        let Spawned::Started(pid) = spawn(&dir, &command).unwrap() else { panic!("not started") };
+        let command = vec![OsString::from("/usr/bin/tail"), OsString::from("-f")];
+        let starter = Starter::new(command, false);
+        let Spawned::Started(pid) = starter.start(&dir).unwrap() else { panic!("not started") };
         assert_eq!(getsid(Some(pid)).unwrap(), pid, "in a session of its own");
         assert!(is_running(&dir).unwrap());
-        assert_eq!(spawn(&dir, &command).unwrap(), Spawned::Already);
+        assert_eq!(starter.start(&dir).unwrap(), Spawned::Already);
         kill(pid, Signal::SIGKILL).unwrap();
         waitpid(pid, None).unwrap();
         assert!(!is_running(&dir).unwrap());
@@ -153,13 +217,13 @@ mod tests {
         dawn_proto::write_frame(&mut event, &v1::ExecutorEvent { sequence: 1, ..Default::default() }.encode_to_vec())
             .unwrap();
         fs::write(dir.events(), &event).unwrap();
-        assert_eq!(spawn(&dir, &command).unwrap(), Spawned::Already);
+        assert_eq!(starter.start(&dir).unwrap(), Spawned::Already);
     }
 
     #[test]
     fn a_missing_program_is_named() {
         let (_work, dir) = task_dir();
-        let error = spawn(&dir, &[OsString::from("/no/such/executor")]).unwrap_err();
+        let error = Starter::new(vec![OsString::from("/no/such/executor")], false).start(&dir).unwrap_err();
         assert_eq!(error.to_string(), "can't start the executor /no/such/executor");
         assert!(!is_running(&dir).unwrap());
     }

@@ -65,11 +65,12 @@ pub fn make(setting: &Setting) -> Result<(), MountError> {
             bind(directory, Path::new(place))?;
         }
     }
+    // Before the sandbox, which may be below: what is mounted over it would hide it.
+    shared_memory()?;
     if !setting.sandbox.is_dir() {
         fs::create_dir_all(&setting.sandbox).map_err(failed("make", &setting.sandbox))?;
     }
     bind(&own.sandbox, &setting.sandbox)?;
-    shared_memory()?;
     if let Some(outside) = outside {
         outside.leave()?;
     } else {
