@@ -30,6 +30,8 @@ use crate::wire;
 
 /// Steps of launches at once: they wait for the disk.
 const MAX_LAUNCH_JOBS: usize = 8;
+/// Executors that begin at once, at least.
+const MIN_STARTS: usize = 2;
 /// Clean-ups at once: they wait for processes to die.
 const MAX_CLEAN_JOBS: usize = 32;
 /// Logs read at once; more are refused by not being opened.
@@ -58,6 +60,8 @@ pub(super) struct Shared {
     gpus: Gpus,
     images: Images,
     launching: Semaphore,
+    /// Executors that have not begun yet.
+    starting: Arc<Semaphore>,
     cleaning: Semaphore,
     tunnels: Semaphore,
 }
@@ -130,11 +134,10 @@ impl Edges {
         let commands = self.watcher(task);
         let (shared, events) = (self.shared.clone(), self.events.clone());
         tokio::spawn(async move {
-            let Ok(permit) = shared.launching.acquire().await else { return };
+            let Ok(turn) = shared.starting.clone().acquire_owned().await else { return };
             let (worker, dir) = (shared.clone(), shared.tasks.dir(task));
             let started = dir.clone();
             let spawned = tokio::task::spawn_blocking(move || worker.starter.start(&started)).await;
-            drop(permit);
             let child = match spawned {
                 Ok(Ok(Spawned::Started(pid))) => Ok(Some(pid)),
                 Ok(Ok(Spawned::Already)) => Ok(None),
@@ -144,7 +147,7 @@ impl Edges {
             let result = child.as_ref().map(|_| ()).map_err(Clone::clone);
             let _ = events.send(Event::Machine(MachineEvent::Spawned { task, result })).await;
             if let Ok(child) = child {
-                executors::watch(Watched { dir, heard: 0, child }, commands, events).await;
+                executors::watch(Watched { dir, heard: 0, child, turn: Some(turn) }, commands, events).await;
             }
         });
     }
@@ -153,7 +156,7 @@ impl Edges {
         self.shared.board.began(task);
         let commands = self.watcher(task);
         let dir = self.shared.tasks.dir(task);
-        tokio::spawn(executors::watch(Watched { dir, heard, child: None }, commands, self.events.clone()));
+        tokio::spawn(executors::watch(Watched { dir, heard, child: None, turn: None }, commands, self.events.clone()));
     }
 
     fn open_tunnel(&self, tunnel: u64, log: LogRequest, known: bool) {
@@ -303,6 +306,7 @@ impl Shared {
             sessions: Semaphore::new(MAX_SESSIONS),
             fetching: Semaphore::new(MAX_FETCHES),
             launching: Semaphore::new(MAX_LAUNCH_JOBS),
+            starting: Arc::new(Semaphore::new(executors_at_once())),
             cleaning: Semaphore::new(MAX_CLEAN_JOBS),
             tunnels: Semaphore::new(MAX_TUNNELS),
         }
@@ -371,6 +375,11 @@ impl Shared {
         let kept = self.tasks.kept(task, DEFAULT_MAX_PIDS).ok_or("the task's plan can't be read")?;
         Ok(LogSource { dir, processes: kept.processes, is_over: executors::is_over })
     }
+}
+
+/// A start is work for a processor; more at once only wait for each other inside the kernel.
+fn executors_at_once() -> usize {
+    std::thread::available_parallelism().map_or(MIN_STARTS, |cpus| cpus.get().max(MIN_STARTS))
 }
 
 fn no_root(error: &ImageError) -> Refusal {

@@ -32,6 +32,8 @@ pub fn run(plan_path: &Path) -> ExitCode {
 /// Exit code 0: the agent is gone, or in an executor's process as `run`. 1: orders can't be read.
 pub fn zygote(named: &str) -> ExitCode {
     let title = Title::find(named);
+    // What asks the processor for its features, which is slow under a hypervisor, asks once for all.
+    _ = dawn_proto::write_frame(&mut std::io::sink(), &[]);
     // It keeps no file system busy; plans have absolute paths.
     _ = std::env::set_current_dir("/");
     let executor = loop {

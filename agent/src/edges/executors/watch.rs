@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, warn};
 
@@ -25,6 +25,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// An executor that lives on after its final event is killed.
 const LINGER: Duration = Duration::from_secs(10);
+/// One that needs longer to begin keeps nobody else from it.
+const LONGEST_TURN: Duration = Duration::from_millis(100);
 
 /// Asked of the executor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +47,8 @@ pub struct Watched {
     pub heard: u64,
     /// A child of this process; otherwise it is found by its log.
     pub child: Option<Pid>,
+    /// Given back once it is at work, or takes long: others start then.
+    pub turn: Option<OwnedSemaphorePermit>,
 }
 
 /// Watches until the executor is dead, or until `commands` is closed.
@@ -61,6 +65,7 @@ pub async fn watch(watched: Watched, commands: mpsc::Receiver<Command>, events: 
         kill: None,
         renewal: None,
         linger: None,
+        began: Instant::now(),
     };
     let Some(handle) = watch.find().await else { return };
     if let Some(handle) = handle
@@ -99,6 +104,7 @@ struct Watch {
     /// The newest renewal not yet said.
     renewal: Option<Vec<u8>>,
     linger: Option<Instant>,
+    began: Instant,
 }
 
 impl Watch {
@@ -192,6 +198,9 @@ impl Watch {
     }
 
     async fn connect(&mut self) {
+        if self.began.elapsed() > LONGEST_TURN {
+            self.watched.turn = None;
+        }
         match Connection::open(&self.watched.dir, self.watched.heard + 1).await {
             Ok(connection) => self.connection = Some(connection),
             Err(_) => self.read_log().await,
@@ -248,6 +257,7 @@ impl Watch {
         let task = self.watched.dir.task;
         // Closed only when the agent stops.
         let _ = self.events.send(Event::Machine(MachineEvent::Heard { task, event })).await;
+        self.watched.turn = None;
     }
 }
 
