@@ -93,7 +93,7 @@ impl Agent {
         let record = LaunchRecord { launch, spec, identity: Identity::default(), lease_until_ms: None };
         let held = held_task(record, self.setup.default_max_pids, now);
         self.take_room(&held);
-        self.tasks.insert(task, held);
+        self.tasks.insert(task, Box::new(held));
         self.effects.push(Effect::Vet { task, user, ports });
     }
 
@@ -107,7 +107,7 @@ impl Agent {
         held.phase = Phase::Over;
         held.ended_at = Some(now.wall);
         held.cleaned = true;
-        self.tasks.insert(launch.task, held);
+        self.tasks.insert(launch.task, Box::new(held));
         let report = Report::new(launch.task, 1, TaskState::Lost, now.wall, reason, why);
         self.publish(report, now);
     }

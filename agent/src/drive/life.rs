@@ -87,10 +87,10 @@ impl Agent {
             let mut held = super::launch::bare_task(id, now);
             held.cleaned = true;
             self.take_room(&held);
-            self.tasks.insert(id, held);
+            self.tasks.insert(id, Box::new(held));
             return self.end(id, TaskState::Killed, kill.reason, "killed before it was started", now);
         }
-        if !self.tasks.get(&id).is_some_and(HeldTask::is_living) {
+        if !self.tasks.get(&id).is_some_and(|task| task.is_living()) {
             let report = self.standing(id, now.wall);
             return self.report(report);
         }
@@ -159,7 +159,7 @@ impl Agent {
         task.ended_at = Some(now.wall);
         task.record = None;
         if task.on_disk {
-            let processes = std::mem::take(&mut task.processes).into_values().collect();
+            let processes = task.processes.take();
             self.effects.push(Effect::CleanUp { task: id, processes });
         } else {
             task.cleaned = true;

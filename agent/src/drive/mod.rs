@@ -51,7 +51,8 @@ pub struct Agent {
     /// A leader has compared every task of this process by name.
     compared: bool,
     lease: Lease,
-    tasks: BTreeMap<TaskId, HeldTask>,
+    /// Boxed: a map's nodes are half empty.
+    tasks: BTreeMap<TaskId, Box<HeldTask>>,
     /// Demands of all living tasks.
     held: Resources,
     ports: BTreeMap<u16, TaskId>,
@@ -93,7 +94,7 @@ impl Agent {
     }
 
     /// The tasks it holds, living and ended.
-    pub fn tasks(&self) -> &BTreeMap<TaskId, HeldTask> {
+    pub fn tasks(&self) -> &BTreeMap<TaskId, Box<HeldTask>> {
         &self.tasks
     }
 
@@ -148,7 +149,7 @@ impl Agent {
         Reachable::Task(ReachableTask {
             task: id,
             living: task.is_living(),
-            processes: task.processes.values().copied().collect(),
+            processes: task.processes.identities(),
             ports: task.ports.clone(),
             identity: task.identity.clone(),
         })

@@ -76,7 +76,7 @@ impl Agent {
         if task.kill.is_some() {
             self.killing.insert(id);
         }
-        self.tasks.insert(id, task);
+        self.tasks.insert(id, Box::new(task));
         match verdict {
             Attach::Watch => self.effects.push(Effect::Attach { task: id, heard }),
             Attach::Resume => {
@@ -117,9 +117,9 @@ impl Agent {
             self.unacked.insert(id);
         }
         // Its end may have come while nobody watched: whatever is left of its group goes now.
-        let processes = std::mem::take(&mut task.processes).into_values().collect();
+        let processes = task.processes.take();
         self.effects.push(Effect::CleanUp { task: id, processes });
-        self.tasks.insert(id, task);
+        self.tasks.insert(id, Box::new(task));
     }
 }
 
@@ -151,7 +151,7 @@ fn restored(found: Recovered, now: Now) -> HeldTask {
         last,
         withheld,
         kill,
-        processes: found.processes,
+        processes: found.processes.into(),
         released: found.released,
         bytes: found.bytes,
         ..super::launch::bare_task(found.task, now)

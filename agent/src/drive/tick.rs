@@ -77,7 +77,7 @@ impl Agent {
     fn go_on_killing(&mut self, now: Now) {
         for id in &self.killing {
             let Some(task) = self.tasks.get_mut(id).filter(|task| task.phase == Phase::Live) else { continue };
-            let processes = task.processes.values().copied().collect();
+            let processes = task.processes.identities();
             let Some(kill) = &mut task.kill else { continue };
             match stop::due(kill, now.mono_ms) {
                 Due::Nothing => {}

@@ -1,11 +1,11 @@
 //! One task the agent holds: living, or ended and not yet forgotten.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use dawn_proto::v1::Reason;
 use dawn_proto::{Resources, TaskId, TaskState, Timestamp};
 
-use super::{Artifact, Identity, LaunchRecord, Limits, Port, Report};
+use super::{Artifact, Identity, LaunchRecord, Limits, Living, Port, Report};
 
 /// Unacknowledged reports kept of one task; the oldest that is not final makes room.
 const MAX_UNACKED: usize = 8;
@@ -100,7 +100,7 @@ pub struct HeldTask {
     pub resend_at_ms: u64,
     pub kill: Option<KillProgress>,
     /// Living processes by name, from the executor's events.
-    pub processes: BTreeMap<String, ProcessIdentity>,
+    pub processes: Living,
     /// The terminal report is acknowledged.
     pub released: bool,
     pub ended_at: Option<Timestamp>,
@@ -137,6 +137,10 @@ impl HeldTask {
     pub fn acknowledge(&mut self, sequence: u64) -> bool {
         while self.unacked.front().is_some_and(|report| report.sequence <= sequence) {
             self.unacked.pop_front();
+        }
+        if self.unacked.is_empty() {
+            // Most of its life a task has none.
+            self.unacked = VecDeque::new();
         }
         self.last.state.is_terminal() && self.last.sequence <= sequence
     }

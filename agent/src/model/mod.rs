@@ -6,6 +6,7 @@ mod gpu;
 mod held;
 mod inspection;
 mod layout;
+mod living;
 mod offer;
 mod order;
 mod recovered;
@@ -21,6 +22,7 @@ pub use gpu::Gpus;
 pub use held::{HeldTask, KillProgress, Phase, ProcessIdentity};
 pub use inspection::{InspectedTask, Inspection, MAX_INSPECTED, Stray};
 pub use layout::TaskDir;
+pub use living::Living;
 pub use offer::{Offer, OfferState, PortRange};
 pub use order::{
     FurtherLimits, GroupPlan, Identity, IoLimits, Kill, Launch, LaunchRecord, Limits, Port, Refusal, RootFs, Spec,

@@ -72,7 +72,7 @@ pub(super) struct Edges {
     link: LinkHandle,
     events: mpsc::Sender<Event>,
     /// Dropped with the agent, which ends the watching, not the executors.
-    watchers: BTreeMap<TaskId, mpsc::Sender<Command>>,
+    watchers: BTreeMap<TaskId, futures_channel::mpsc::Sender<Command>>,
     fetches: Fetches,
     prune_at: usize,
 }
@@ -112,18 +112,19 @@ impl Edges {
     }
 
     fn tell_executor(&mut self, task: TaskId, command: Command) {
-        let told = self.watchers.get(&task).is_some_and(|watcher| watcher.try_send(command).is_ok());
+        let told = self.watchers.get_mut(&task).is_some_and(|watcher| watcher.try_send(command).is_ok());
         if !told {
             debug!(%task, ?command, "the executor can't be told now");
         }
     }
 
-    fn watcher(&mut self, task: TaskId) -> mpsc::Receiver<Command> {
+    fn watcher(&mut self, task: TaskId) -> futures_channel::mpsc::Receiver<Command> {
         if self.watchers.len() >= self.prune_at {
             self.watchers.retain(|_, watcher| !watcher.is_closed());
             self.prune_at = (self.watchers.len() * 2).max(64);
         }
-        let (sender, commands) = mpsc::channel(MAX_COMMANDS);
+        // There is one for each task: unlike tokio's it takes no room before something is said.
+        let (sender, commands) = futures_channel::mpsc::channel(MAX_COMMANDS);
         self.watchers.insert(task, sender);
         commands
     }

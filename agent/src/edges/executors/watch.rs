@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use dawn_proto::v1::Reason;
+use futures_channel::mpsc::Receiver;
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -52,7 +53,7 @@ pub struct Watched {
 }
 
 /// Watches until the executor is dead, or until `commands` is closed.
-pub async fn watch(watched: Watched, commands: mpsc::Receiver<Command>, events: mpsc::Sender<Event>) {
+pub async fn watch(watched: Watched, commands: Receiver<Command>, events: mpsc::Sender<Event>) {
     let task = watched.dir.task;
     let log = EventLog::new(&watched.dir);
     let mut watch = Watch {
@@ -67,14 +68,14 @@ pub async fn watch(watched: Watched, commands: mpsc::Receiver<Command>, events: 
         linger: None,
         began: Instant::now(),
     };
-    let Some(handle) = watch.find().await else { return };
+    let Some(handle) = Box::pin(watch.find()).await else { return };
     if let Some(handle) = handle
         && !watch.follow(&handle).await
     {
         return;
     }
     // Dead: what it left in its log is all there is.
-    watch.read_log().await;
+    Box::pin(watch.read_log()).await;
     if let Some(child) = watch.watched.child {
         // It is dead, so this does not wait; it frees the process table's entry.
         if let Err(error) = waitpid(child, None) {
@@ -94,7 +95,7 @@ enum Found {
 struct Watch {
     watched: Watched,
     log: EventLog,
-    commands: mpsc::Receiver<Command>,
+    commands: Receiver<Command>,
     events: mpsc::Sender<Event>,
     /// As its log says.
     executor: Option<ProcessIdentity>,
@@ -119,7 +120,7 @@ impl Watch {
                 Err(error) => warn!(task = %self.watched.dir.task, %error, "can't watch the executor; trying again"),
             }
             tokio::select! {
-                command = self.commands.recv() => self.note(command?),
+                command = self.commands.recv() => self.note(command.ok()?),
                 () = sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
             }
         }
@@ -154,7 +155,7 @@ impl Watch {
     /// Until it is dead (true) or the watch is over (false).
     async fn follow(&mut self, handle: &AsyncFd<OwnedFd>) -> bool {
         let mut pause = FIRST_PAUSE;
-        self.connect().await;
+        Box::pin(self.connect()).await;
         loop {
             let connected = self.connection.is_some();
             let lingering = self.linger;
@@ -162,16 +163,16 @@ impl Watch {
                 _ = handle.readable() => return true,
                 event = next_event(&mut self.connection) => {
                     pause = FIRST_PAUSE;
-                    self.on_socket(event).await;
+                    Box::pin(self.on_socket(event)).await;
                 }
                 command = self.commands.recv() => {
-                    let Some(command) = command else { return false };
+                    let Ok(command) = command else { return false };
                     self.note(command);
-                    self.obey(command, handle).await;
+                    Box::pin(self.obey(command, handle)).await;
                 }
                 () = sleep(pause), if !connected => {
                     pause = (pause * 2).min(LONGEST_PAUSE);
-                    self.connect().await;
+                    Box::pin(self.connect()).await;
                 }
                 () = sleep_until(lingering.unwrap_or_else(Instant::now)), if lingering.is_some() => {
                     warn!(task = %self.watched.dir.task, "the executor outlives its task; killing it");
@@ -197,6 +198,7 @@ impl Watch {
         }
     }
 
+    /// Rarely done: kept apart from what every watch holds for as long as its executor lives.
     async fn connect(&mut self) {
         if self.began.elapsed() > LONGEST_TURN {
             self.watched.turn = None;
