@@ -130,7 +130,7 @@ pub struct Agent {
     /// When asked to stop, first offer nothing more and end the tasks by their lifecycle, within this time [default: they run on]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     drain_on_stop: Option<Duration>,
-    /// Put the agent into a cgroup of its own with this limit, which its executors share (about 1 MiB each) and which
+    /// Put the agent into a cgroup of its own with this limit, which its executors share (about half a MiB each) and which
     /// is kept back from tasks [default: none]
     #[arg(long, default_value = "0", value_name = "SIZE", value_parser = size, hide_default_value = true)]
     own_memory: u64,

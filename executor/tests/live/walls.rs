@@ -260,3 +260,20 @@ fn copy_with_libraries(program: &str, root: &Path) {
         fs::copy(file, target).unwrap();
     }
 }
+
+#[test]
+fn a_sandbox_below_the_shared_memory_is_not_hidden_by_the_tasks_own() {
+    let shared = Path::new("/dev/shm");
+    if !is_root() || !shared.is_dir() {
+        return;
+    }
+    let place = tempfile::tempdir_in(shared).unwrap();
+    let mut rig = Rig::new(vec![shell("main", "echo x > kept; ls -A /dev/shm")]);
+    rig.plan.sandbox = place.path().display().to_string();
+    rig.start();
+    let end = rig.ends();
+    assert_eq!(end.state(), TaskState::Finished, "{end:?} {}", rig.notes());
+    assert_eq!(fs::read_to_string(place.path().join("kept")).unwrap(), "x\n");
+    let name = place.path().file_name().unwrap().to_string_lossy().into_owned();
+    assert_eq!(rig.read_log("main.stdout").trim(), name, "nothing else of the machine's");
+}
