@@ -159,6 +159,24 @@ async fn an_executor_that_dies_without_a_word_is_lost_and_a_short_task_is_told_w
 }
 
 #[tokio::test]
+async fn executors_that_never_begin_keep_no_other_from_it() {
+    let bench = Bench::new(Manner::default()).await;
+    // As many as begin at once on this machine.
+    let mute = std::thread::available_parallelism().map_or(2, |cpus| cpus.get().max(2)) as u64;
+    let room = Some((mute + 1) * 1_000);
+    let agent = RunningAgent::start(Config { cpu_milli: room, memory_bytes: Some((mute + 1) << 30), ..bench.config() });
+    until("a registration", || !bench.scheduler.registers().is_empty()).await;
+    for task in 1..=mute {
+        bench.scheduler.say(Message::Spec(spec(task, "mute"))).await;
+        bench.scheduler.launch(task, task).await;
+        until("its executor", || bench.work.path().join(format!("tasks/t{task}/starts")).exists()).await;
+    }
+    bench.launch(mute + 1, "serve", TaskState::Running).await;
+    bench.end(mute + 1).await;
+    agent.stop().await;
+}
+
+#[tokio::test]
 async fn a_report_is_sent_again_until_acknowledged_over_reconnects_and_restarts() {
     let bench = Bench::new(Manner { acks: false, ..Manner::default() }).await;
     let agent = bench.agent().await;

@@ -1,5 +1,6 @@
 //! A fake executor: writes the event log and answers on the socket as the first process's `shell` says.
 //! "serve": runs until killed. "finish": ends at once. "die": exits without a final event. "deaf": as serve, ignoring kills.
+//! "mute": says nothing, ever.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -59,6 +60,10 @@ pub fn run() {
     note_start(&meta);
     let body = dawn_proto::read_frame(&mut File::open(&plan_path).unwrap()).unwrap();
     let plan = v1::ExecutorPlan::decode(&body[..]).unwrap();
+    let script = plan.task.unwrap().processes[0].shell.clone();
+    while script == "mute" {
+        std::thread::park();
+    }
     let file = OpenOptions::new().append(true).create(true).open(meta.join("events")).unwrap();
     let log = Arc::new(Log { frames: Mutex::new((file, Vec::new())), grown: Condvar::new() });
     let _ = std::fs::remove_file(meta.join("socket"));
@@ -67,7 +72,6 @@ pub fn run() {
     let pid = std::process::id() as i32;
     log.append(Event::Started(v1::ExecutorStarted { pid, start_ticks: own_ticks(), generation: 1 }));
     let killed = Arc::new((Mutex::new(None), Condvar::new()));
-    let script = plan.task.unwrap().processes[0].shell.clone();
     {
         let (log, killed, deaf) = (log.clone(), killed.clone(), script == "deaf");
         std::thread::spawn(move || accept(&listener, &log, &killed, deaf));
