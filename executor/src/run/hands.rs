@@ -31,6 +31,32 @@ pub struct Adopted {
     pub run: u32,
 }
 
+/// When those who outran a sweep are swept again: soon, then ever more seldom. Thousands of executors may wait like this
+/// for a kernel that ends one task after the other.
+#[derive(Clone, Copy, Debug)]
+pub struct Sweeping {
+    pause_ms: i64,
+    due_ms: i64,
+}
+
+impl Sweeping {
+    const FIRST_PAUSE_MS: i64 = 10;
+    const LONGEST_PAUSE_MS: i64 = 640;
+
+    fn begin(now_ms: i64) -> Self {
+        Sweeping { pause_ms: Self::FIRST_PAUSE_MS, due_ms: now_ms + Self::FIRST_PAUSE_MS }
+    }
+
+    fn again(self, now_ms: i64) -> Self {
+        let pause_ms = (self.pause_ms * 2).min(Self::LONGEST_PAUSE_MS);
+        Sweeping { pause_ms, due_ms: now_ms + pause_ms }
+    }
+
+    pub fn due_ms(&self) -> i64 {
+        self.due_ms
+    }
+}
+
 /// What the executor holds of the world.
 pub struct World {
     pub plan: Plan,
@@ -46,7 +72,8 @@ pub struct World {
     /// A shell probe: its pid and when its time is up.
     pub shell_probe: Option<(i32, i64)>,
     pub post: Option<Exchange>,
-    pub is_sweeping: bool,
+    /// Until nothing of the task is left.
+    pub sweeping: Option<Sweeping>,
     pub is_leaving: bool,
     pub walls: Walls,
     /// Measures for the disk limit, where there is one.
@@ -72,13 +99,21 @@ impl World {
             exchange: None,
             shell_probe: None,
             post: None,
-            is_sweeping: false,
+            sweeping: None,
             is_leaving: false,
+        }
+    }
+
+    /// One of the task's processes has ended, maybe the last: a sweep need not wait to find out.
+    pub fn one_less(&mut self) {
+        if let Some(sweeping) = &mut self.sweeping {
+            sweeping.due_ms = 0;
         }
     }
 
     /// What the end of child `pid` means; None for strays and what else we only bury.
     pub fn buried(&mut self, pid: i32, kind: ExitKind) -> Option<Input> {
+        self.one_less();
         if self.shell_probe.is_some_and(|(probe, _)| probe == pid) {
             self.shell_probe = None;
             let verdict = match kind {
@@ -130,7 +165,9 @@ impl World {
         self.running.keys().copied().chain(first).for_each(kill_group);
         let left = [!self.running.is_empty(), !self.adopted.is_empty(), self.shell_probe.is_some(), self.has_space()];
         let empty = self.group.sweep() && !left.contains(&true);
-        self.is_sweeping = !empty;
+        let now_ms = self.clock.steady_ms();
+        self.sweeping =
+            (!empty).then(|| self.sweeping.map_or_else(|| Sweeping::begin(now_ms), |one| one.again(now_ms)));
         empty.then_some(Input::Emptied)
     }
 

@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 
 use super::Failure;
 use super::begin::Executor;
-use super::hands::Adopted;
+use super::hands::{Adopted, Sweeping};
 use crate::drive::{Now, Progress};
 use crate::edges::disk::Disk;
 use crate::edges::spawn::kill_group;
@@ -23,8 +23,6 @@ use crate::wire::{self, Request};
 const STUCK_RETRY_MS: i64 = 1_000;
 /// Longest sleep of an executor with a lease: time suspended counts for leases, but not for a sleep.
 const LEASED_WAIT_MS: i64 = 1_000;
-/// Until those who outran a sweep are swept again.
-const SWEEP_RETRY_MS: i64 = 10;
 
 /// What a descriptor in the poll set stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +86,7 @@ impl Executor {
         let now_ms = self.world.clock.steady_ms();
         let exchanges = self.world.exchange.iter().chain(&self.world.post).map(|exchange| exchange.deadline_ms);
         let shell = self.world.shell_probe.map(|(_, deadline_ms)| deadline_ms);
-        let sweep = self.world.is_sweeping.then_some(now_ms + SWEEP_RETRY_MS);
+        let sweep = self.world.sweeping.as_ref().map(Sweeping::due_ms);
         let decision = match self.progress {
             Progress::Going => self.drive.deadline_ms(),
             Progress::Stuck(_) => Some(now_ms + STUCK_RETRY_MS),
@@ -155,7 +153,7 @@ impl Executor {
 
     fn tick(&mut self) {
         let now_ms = self.world.clock.steady_ms();
-        if self.world.is_sweeping
+        if self.world.sweeping.as_ref().is_some_and(|sweeping| sweeping.due_ms() <= now_ms)
             && let Some(emptied) = self.world.sweep()
         {
             self.feed(emptied);
@@ -200,6 +198,7 @@ impl Executor {
                     Some(kind) => Input::Exited { process, run, exit: self.world.exit(kind) },
                     None => Input::Vanished { process },
                 };
+                self.world.one_less();
                 self.feed(input);
             }
         }
