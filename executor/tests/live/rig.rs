@@ -42,7 +42,12 @@ pub struct Rig {
 impl Rig {
     /// A task without cgroups that runs as whoever runs the tests.
     pub fn new(processes: Vec<v1::ProcessSpec>) -> Rig {
-        let dir = tempfile::tempdir().unwrap();
+        Rig::below(&std::env::temp_dir(), processes)
+    }
+
+    /// With its directories below this one: a task has a /tmp of its own, in which it sees nothing of the tests' one.
+    pub fn below(place: &std::path::Path, processes: Vec<v1::ProcessSpec>) -> Rig {
+        let dir = tempfile::tempdir_in(place).unwrap();
         let at = |name: &str| {
             let path = dir.path().join(name);
             fs::create_dir(&path).unwrap();
@@ -72,6 +77,17 @@ impl Rig {
         rig.plan.cgroup = Some(groups.plan.clone());
         rig.groups = Some(groups);
         Some(rig)
+    }
+
+    /// The task runs as this user, and its directories are as the agent makes them.
+    pub fn belongs_to(&mut self, uid: u32) {
+        (self.plan.uid, self.plan.gid) = (uid, uid);
+        let mode = std::os::unix::fs::PermissionsExt::from_mode;
+        for on_the_way in [self.dir.path(), self.plan.meta.as_ref()] {
+            fs::set_permissions(on_the_way, mode(0o711)).unwrap();
+        }
+        fs::set_permissions(&self.plan.sandbox, mode(0o750)).unwrap();
+        std::os::unix::fs::chown(self.plan.sandbox.as_str(), Some(uid), Some(uid)).unwrap();
     }
 
     pub fn task(&mut self) -> &mut v1::TaskSpec {

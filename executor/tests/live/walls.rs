@@ -9,7 +9,7 @@ use crate::groups::Use;
 use crate::rig::{Rig, lives, shell, until};
 use crate::skip::skip;
 
-fn is_root() -> bool {
+pub fn is_root() -> bool {
     let is_root = nix::unistd::geteuid().is_root();
     if !is_root {
         skip("namespaces need root");
@@ -19,15 +19,15 @@ fn is_root() -> bool {
 
 /// Runs `line` as `uid`; what it said on standard output, and the end.
 fn run(line: &str, uid: u32, change: impl FnOnce(&mut v1::Isolation)) -> (String, v1::TaskChanged) {
-    let mut rig = Rig::new(vec![shell("main", line)]);
-    (rig.plan.uid, rig.plan.gid) = (uid, uid);
-    // The directories are on the way to the sandbox.
-    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    fs::set_permissions(rig.root(), open).unwrap();
-    std::os::unix::fs::chown(rig.plan.sandbox.as_str(), Some(uid), Some(uid)).unwrap();
+    run_in(Rig::new(vec![shell("main", line)]), uid, change)
+}
+
+/// As above, a rig that is there already.
+pub fn run_in(mut rig: Rig, uid: u32, change: impl FnOnce(&mut v1::Isolation)) -> (String, v1::TaskChanged) {
     let mut isolation = v1::Isolation { namespaces: NamespaceUse::NamespacesRequired.into(), ..Default::default() };
     change(&mut isolation);
     rig.task().isolation = Some(isolation);
+    rig.belongs_to(uid);
     rig.start();
     let end = rig.ends();
     let said = rig.read_log("main.stdout");
@@ -250,7 +250,7 @@ fn a_task_brings_its_own_root_and_leaves_the_layers_as_they_were() {
 }
 
 /// A program and what it is linked with, at the same places.
-fn copy_with_libraries(program: &str, root: &Path) {
+pub fn copy_with_libraries(program: &str, root: &Path) {
     let listed = std::process::Command::new("ldd").arg(program).output().unwrap();
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
     let libraries = listed.split_whitespace().filter(|word| word.starts_with('/'));

@@ -2,6 +2,7 @@
 
 mod child;
 mod confine;
+mod devices;
 mod limits;
 mod mounts;
 mod ports;
