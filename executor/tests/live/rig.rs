@@ -42,15 +42,18 @@ pub struct Rig {
 impl Rig {
     /// A task without cgroups that runs as whoever runs the tests.
     pub fn new(processes: Vec<v1::ProcessSpec>) -> Rig {
-        Rig::below(&std::env::temp_dir(), processes)
+        Rig::with(tempfile::tempdir().unwrap(), "meta", processes)
     }
 
-    /// With its directories below this one: a task has a /tmp of its own, in which it sees nothing of the tests' one.
-    pub fn below(place: &std::path::Path, processes: Vec<v1::ProcessSpec>) -> Rig {
-        let dir = tempfile::tempdir_in(place).unwrap();
+    /// One of several tasks whose directories are in this one, laid out as an agent does it.
+    pub fn among(tasks: &std::path::Path, processes: Vec<v1::ProcessSpec>) -> Rig {
+        Rig::with(tempfile::tempdir_in(tasks).unwrap(), "", processes)
+    }
+
+    fn with(dir: tempfile::TempDir, meta: &str, processes: Vec<v1::ProcessSpec>) -> Rig {
         let at = |name: &str| {
             let path = dir.path().join(name);
-            fs::create_dir(&path).unwrap();
+            fs::create_dir_all(&path).unwrap();
             path.display().to_string()
         };
         let task = v1::TaskSpec { processes, grace_period_ms: 20_000, ..Default::default() };
@@ -60,7 +63,7 @@ impl Rig {
             instance: 3,
             task: Some(task),
             sandbox: at("sandbox"),
-            meta: at("meta"),
+            meta: at(meta),
             uid: nix::unistd::geteuid().as_raw(),
             gid: nix::unistd::getegid().as_raw(),
             hostname: "host-1".into(),
@@ -127,6 +130,7 @@ impl Rig {
 
     pub fn write_plan(&self) {
         let mut plan = fs::File::create(self.meta("plan")).unwrap();
+        plan.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
         write_frame(&mut plan, &self.plan.encode_to_vec()).unwrap();
     }
 

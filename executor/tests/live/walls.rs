@@ -183,17 +183,29 @@ fn zombies_below(pids: &[i32]) -> usize {
 
 #[test]
 fn final_processes_find_what_the_others_left_in_tmp() {
-    let mut last = shell("last", "cat /tmp/left");
-    last.r#final = true;
-    let mut rig = Rig::new(vec![shell("main", "echo here > /tmp/left"), last]);
     if !is_root() {
         return;
     }
-    rig.task().isolation =
-        Some(v1::Isolation { namespaces: NamespaceUse::NamespacesRequired.into(), ..Default::default() });
-    rig.start();
-    let end = rig.ends();
-    assert_eq!((end.state(), rig.read_log("last.stdout").as_str()), (TaskState::Finished, "here\n"), "{end:?}");
+    // In groups too: those that are killed to the last of the others are the same that the final ones come into.
+    for (grouped, namespaces) in
+        [(false, NamespaceUse::NamespacesRequired), (true, NamespaceUse::NamespacesRequired), (true, NamespaceUse::NamespacesNone)]
+    {
+        let left = if namespaces == NamespaceUse::NamespacesNone { "left" } else { "/tmp/left" };
+        let mut last = shell("last", &format!("cat {left}"));
+        last.r#final = true;
+        let processes = vec![shell("main", &format!("echo here > {left}; setsid sleep 1000 & true")), last];
+        let mut rig = match grouped {
+            true => match Rig::grouped(processes, Use::Usual, 0, 0) {
+                Some(rig) => rig,
+                None => return,
+            },
+            false => Rig::new(processes),
+        };
+        rig.task().isolation = Some(v1::Isolation { namespaces: namespaces.into(), ..Default::default() });
+        rig.start();
+        let end = rig.ends();
+        assert_eq!((end.state(), rig.read_log("last.stdout").as_str()), (TaskState::Finished, "here\n"), "{end:?}");
+    }
 }
 
 #[test]
