@@ -151,8 +151,7 @@ pub(super) fn limit_io(path: &Path, limits: &IoLimits, place: &Path, v2: bool) -
 /// unless written to. Not through cgroups-rs, which knows one file for each version.
 fn weigh_io(path: &Path, weight: u32, v2: bool) -> Result<(), CgroupError> {
     let [all, bfq] = if v2 { ["io.weight", "io.bfq.weight"] } else { ["blkio.weight", "blkio.bfq.weight"] };
-    let there = |name: &&str| path.join(name).exists();
-    let Some(file) = [all, bfq].iter().find(there).map(|name| path.join(name)) else {
+    let Some(file) = [all, bfq].map(|name| path.join(name)).into_iter().find(|file| file.exists()) else {
         let error = io::Error::other(format!("this kernel has neither {all} nor {bfq}"));
         return Err(io_error("weigh the io of", path)(error));
     };
