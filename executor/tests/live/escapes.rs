@@ -101,7 +101,9 @@ fn what_is_kept_of_a_task_is_nobodys_but_its_executors() {
     let mut neighbour = Rig::among(tasks.path(), vec![shell("main", line)]);
     neighbour.belongs_to(12_345);
     neighbour.start();
-    until("the neighbour has written", || neighbour.meta("private/tmp/secret").exists() && neighbour.meta("logs/main.stdout").exists());
+    until("the neighbour has written", || {
+        neighbour.meta("private/tmp/secret").exists() && neighbour.meta("logs/main.stdout").exists()
+    });
     for (uid, read_only) in [(0, false), (0, true), (54_321, false), (54_321, true)] {
         let mut rig = Rig::among(tasks.path(), vec![shell("main", "")]);
         let mut list = Vec::new();

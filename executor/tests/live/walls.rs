@@ -187,9 +187,11 @@ fn final_processes_find_what_the_others_left_in_tmp() {
         return;
     }
     // In groups too: those that are killed to the last of the others are the same that the final ones come into.
-    for (grouped, namespaces) in
-        [(false, NamespaceUse::NamespacesRequired), (true, NamespaceUse::NamespacesRequired), (true, NamespaceUse::NamespacesNone)]
-    {
+    for (grouped, namespaces) in [
+        (false, NamespaceUse::NamespacesRequired),
+        (true, NamespaceUse::NamespacesRequired),
+        (true, NamespaceUse::NamespacesNone),
+    ] {
         let left = if namespaces == NamespaceUse::NamespacesNone { "left" } else { "/tmp/left" };
         let mut last = shell("last", &format!("cat {left}"));
         last.r#final = true;
