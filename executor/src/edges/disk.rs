@@ -1,9 +1,13 @@
 //! What a task's directories take on disk, measured a few entries at a time, so that nothing else waits for it.
 
-use std::collections::{BTreeSet, VecDeque};
-use std::fs::{self, ReadDir};
-use std::os::unix::fs::MetadataExt;
+use std::collections::BTreeSet;
+use std::fs::{self, File, ReadDir};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
+use std::rc::Rc;
+
+use nix::libc;
 
 /// Entries looked at in one turn.
 const ENTRIES_PER_TURN: usize = 256;
@@ -11,6 +15,11 @@ const ENTRIES_PER_TURN: usize = 256;
 const INTERVAL_MS: i64 = 5_000;
 /// A measurement takes at most this part of the time.
 const REST: i64 = 50;
+/// The kernel takes paths of 4,096 bytes; from here on a directory is named by a descriptor of it, so that nothing is too
+/// deep to be counted.
+const LONG_PATH_BYTES: usize = 2_048;
+/// Of these descriptors below each other; what is deeper counts as more than any limit.
+const MAX_DESCRIPTORS: usize = 64;
 
 /// Measures again and again.
 #[derive(Debug)]
@@ -23,12 +32,32 @@ pub struct Disk {
 #[derive(Debug)]
 struct Walk {
     begun_ms: i64,
-    open: Option<ReadDir>,
-    left: VecDeque<PathBuf>,
+    open: Option<(ReadDir, Option<Rc<Base>>)>,
+    /// The last is the next, so that few wait.
+    left: Vec<Directory>,
     /// Files with several names, each counted once.
     seen: BTreeSet<(u64, u64)>,
     device: Option<u64>,
     bytes: u64,
+}
+
+/// A directory to be looked into, by a path that may begin at a descriptor.
+#[derive(Debug)]
+struct Directory {
+    path: PathBuf,
+    base: Option<Rc<Base>>,
+}
+
+#[derive(Debug)]
+struct Base {
+    directory: File,
+    depth: usize,
+}
+
+impl Base {
+    fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.directory.as_raw_fd()))
+    }
 }
 
 impl Disk {
@@ -61,13 +90,14 @@ impl Disk {
 impl Walk {
     fn over(roots: &[PathBuf], begun_ms: i64) -> Self {
         let (open, seen, device, bytes) = (None, BTreeSet::new(), None, 0);
-        Walk { begun_ms, open, left: roots.iter().cloned().collect(), seen, device, bytes }
+        let left = roots.iter().map(|path| Directory { path: path.clone(), base: None }).collect();
+        Walk { begun_ms, open, left, seen, device, bytes }
     }
 
     /// Whether that was all.
     fn go_on(&mut self) -> bool {
         for _ in 0..ENTRIES_PER_TURN {
-            match self.open.as_mut().map(Iterator::next) {
+            match self.open.as_mut().map(|(entries, _)| entries.next()) {
                 Some(Some(entry)) => {
                     // What vanishes meanwhile takes nothing.
                     let Some((path, meta)) = entry.ok().and_then(|one| Some((one.path(), one.metadata().ok()?))) else {
@@ -75,8 +105,8 @@ impl Walk {
                     };
                     self.count(path, &meta);
                 }
-                _ => match self.left.pop_front() {
-                    Some(dir) => self.open = fs::read_dir(dir).ok(),
+                _ => match self.left.pop() {
+                    Some(next) => self.look_into(next),
                     None => return true,
                 },
             }
@@ -84,12 +114,29 @@ impl Walk {
         false
     }
 
+    fn look_into(&mut self, mut next: Directory) {
+        if next.path.as_os_str().len() > LONG_PATH_BYTES {
+            let depth = next.base.as_ref().map_or(0, |base| base.depth) + 1;
+            if depth > MAX_DESCRIPTORS {
+                self.bytes = u64::MAX;
+                return;
+            }
+            let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW;
+            let opened = File::options().read(true).custom_flags(flags).open(&next.path);
+            let Ok(directory) = opened else { return };
+            let base = Base { directory, depth };
+            next = Directory { path: base.path(), base: Some(Rc::new(base)) };
+        }
+        self.open = fs::read_dir(&next.path).ok().map(|entries| (entries, next.base));
+    }
+
     fn count(&mut self, path: PathBuf, meta: &fs::Metadata) {
         if meta.dev() != *self.device.get_or_insert(meta.dev()) {
             return;
         }
         if meta.is_dir() {
-            self.left.push_back(path);
+            let base = self.open.as_ref().and_then(|(_, base)| base.clone());
+            self.left.push(Directory { path, base });
         } else if meta.nlink() > 1 && !self.seen.insert((meta.dev(), meta.ino())) {
             return;
         }
@@ -105,6 +152,31 @@ mod tests {
         let mut disk = Disk::new(roots, 0);
         assert_eq!(disk.turn(INTERVAL_MS - 1), None);
         (0..1_000).find_map(|_| disk.turn(INTERVAL_MS)).expect("an end")
+    }
+
+    /// Makes directories below each other, each entered by the one before it, and writes a file into the last.
+    fn dig(root: &std::path::Path, levels: usize) {
+        use rustix::fs::{Mode, OFlags, mkdirat, openat};
+        let flags = OFlags::DIRECTORY | OFlags::RDONLY;
+        let mut at = std::os::fd::OwnedFd::from(File::open(root).unwrap());
+        for _ in 0..levels {
+            let name = "d".repeat(250);
+            mkdirat(&at, &name, Mode::from_raw_mode(0o755)).unwrap();
+            at = openat(&at, &name, flags, Mode::empty()).unwrap();
+        }
+        let file = openat(&at, "file", OFlags::CREATE | OFlags::WRONLY, Mode::from_raw_mode(0o644)).unwrap();
+        std::io::Write::write_all(&mut File::from(file), &vec![1; 1 << 20]).unwrap();
+    }
+
+    #[test]
+    fn nothing_is_too_deep_to_be_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        dig(dir.path(), 40);
+        let bytes = measured(vec![dir.path().to_path_buf()]);
+        assert!((1 << 20..2 << 20).contains(&bytes), "{bytes}");
+        let dir = tempfile::tempdir().unwrap();
+        dig(dir.path(), 600);
+        assert_eq!(measured(vec![dir.path().to_path_buf()]), u64::MAX, "more than any limit");
     }
 
     #[test]

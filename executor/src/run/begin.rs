@@ -1,8 +1,9 @@
 //! Taking a task over: plan, event log, what still lives of an earlier executor, socket.
 
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use dawn_proto::v1::{Reason, TaskState};
@@ -56,7 +57,8 @@ fn take_over(
     events: EventLog,
     bodies: &[Vec<u8>],
 ) -> Result<Option<Executor>, Failure> {
-    match std::fs::create_dir(setting.meta.join("logs")) {
+    // What tasks say is read through the agent, not by each other.
+    match DirBuilder::new().mode(0o750).create(setting.meta.join("logs")) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(format!("making logs: {error}").into()),
         _ => {}
     }

@@ -5,6 +5,7 @@ mod groups;
 mod rig;
 
 mod checks;
+mod escapes;
 mod faults;
 mod kills;
 mod life;

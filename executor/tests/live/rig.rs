@@ -42,10 +42,18 @@ pub struct Rig {
 impl Rig {
     /// A task without cgroups that runs as whoever runs the tests.
     pub fn new(processes: Vec<v1::ProcessSpec>) -> Rig {
-        let dir = tempfile::tempdir().unwrap();
+        Rig::with(tempfile::tempdir().unwrap(), "meta", processes)
+    }
+
+    /// One of several tasks whose directories are in this one, laid out as an agent does it.
+    pub fn among(tasks: &std::path::Path, processes: Vec<v1::ProcessSpec>) -> Rig {
+        Rig::with(tempfile::tempdir_in(tasks).unwrap(), "", processes)
+    }
+
+    fn with(dir: tempfile::TempDir, meta: &str, processes: Vec<v1::ProcessSpec>) -> Rig {
         let at = |name: &str| {
             let path = dir.path().join(name);
-            fs::create_dir(&path).unwrap();
+            fs::create_dir_all(&path).unwrap();
             path.display().to_string()
         };
         let task = v1::TaskSpec { processes, grace_period_ms: 20_000, ..Default::default() };
@@ -55,7 +63,7 @@ impl Rig {
             instance: 3,
             task: Some(task),
             sandbox: at("sandbox"),
-            meta: at("meta"),
+            meta: at(meta),
             uid: nix::unistd::geteuid().as_raw(),
             gid: nix::unistd::getegid().as_raw(),
             hostname: "host-1".into(),
@@ -72,6 +80,17 @@ impl Rig {
         rig.plan.cgroup = Some(groups.plan.clone());
         rig.groups = Some(groups);
         Some(rig)
+    }
+
+    /// The task runs as this user, and its directories are as the agent makes them.
+    pub fn belongs_to(&mut self, uid: u32) {
+        (self.plan.uid, self.plan.gid) = (uid, uid);
+        let mode = std::os::unix::fs::PermissionsExt::from_mode;
+        for on_the_way in [self.dir.path(), self.plan.meta.as_ref()] {
+            fs::set_permissions(on_the_way, mode(0o711)).unwrap();
+        }
+        fs::set_permissions(&self.plan.sandbox, mode(0o750)).unwrap();
+        std::os::unix::fs::chown(self.plan.sandbox.as_str(), Some(uid), Some(uid)).unwrap();
     }
 
     pub fn task(&mut self) -> &mut v1::TaskSpec {
@@ -111,6 +130,7 @@ impl Rig {
 
     pub fn write_plan(&self) {
         let mut plan = fs::File::create(self.meta("plan")).unwrap();
+        plan.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
         write_frame(&mut plan, &self.plan.encode_to_vec()).unwrap();
     }
 

@@ -9,7 +9,7 @@ use crate::groups::Use;
 use crate::rig::{Rig, lives, shell, until};
 use crate::skip::skip;
 
-fn is_root() -> bool {
+pub fn is_root() -> bool {
     let is_root = nix::unistd::geteuid().is_root();
     if !is_root {
         skip("namespaces need root");
@@ -19,15 +19,15 @@ fn is_root() -> bool {
 
 /// Runs `line` as `uid`; what it said on standard output, and the end.
 fn run(line: &str, uid: u32, change: impl FnOnce(&mut v1::Isolation)) -> (String, v1::TaskChanged) {
-    let mut rig = Rig::new(vec![shell("main", line)]);
-    (rig.plan.uid, rig.plan.gid) = (uid, uid);
-    // The directories are on the way to the sandbox.
-    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    fs::set_permissions(rig.root(), open).unwrap();
-    std::os::unix::fs::chown(rig.plan.sandbox.as_str(), Some(uid), Some(uid)).unwrap();
+    run_in(Rig::new(vec![shell("main", line)]), uid, change)
+}
+
+/// As above, a rig that is there already.
+pub fn run_in(mut rig: Rig, uid: u32, change: impl FnOnce(&mut v1::Isolation)) -> (String, v1::TaskChanged) {
     let mut isolation = v1::Isolation { namespaces: NamespaceUse::NamespacesRequired.into(), ..Default::default() };
     change(&mut isolation);
     rig.task().isolation = Some(isolation);
+    rig.belongs_to(uid);
     rig.start();
     let end = rig.ends();
     let said = rig.read_log("main.stdout");
@@ -183,17 +183,31 @@ fn zombies_below(pids: &[i32]) -> usize {
 
 #[test]
 fn final_processes_find_what_the_others_left_in_tmp() {
-    let mut last = shell("last", "cat /tmp/left");
-    last.r#final = true;
-    let mut rig = Rig::new(vec![shell("main", "echo here > /tmp/left"), last]);
     if !is_root() {
         return;
     }
-    rig.task().isolation =
-        Some(v1::Isolation { namespaces: NamespaceUse::NamespacesRequired.into(), ..Default::default() });
-    rig.start();
-    let end = rig.ends();
-    assert_eq!((end.state(), rig.read_log("last.stdout").as_str()), (TaskState::Finished, "here\n"), "{end:?}");
+    // In groups too: those that are killed to the last of the others are the same that the final ones come into.
+    for (grouped, namespaces) in [
+        (false, NamespaceUse::NamespacesRequired),
+        (true, NamespaceUse::NamespacesRequired),
+        (true, NamespaceUse::NamespacesNone),
+    ] {
+        let left = if namespaces == NamespaceUse::NamespacesNone { "left" } else { "/tmp/left" };
+        let mut last = shell("last", &format!("cat {left}"));
+        last.r#final = true;
+        let processes = vec![shell("main", &format!("echo here > {left}; setsid sleep 1000 & true")), last];
+        let mut rig = match grouped {
+            true => match Rig::grouped(processes, Use::Usual, 0, 0) {
+                Some(rig) => rig,
+                None => return,
+            },
+            false => Rig::new(processes),
+        };
+        rig.task().isolation = Some(v1::Isolation { namespaces: namespaces.into(), ..Default::default() });
+        rig.start();
+        let end = rig.ends();
+        assert_eq!((end.state(), rig.read_log("last.stdout").as_str()), (TaskState::Finished, "here\n"), "{end:?}");
+    }
 }
 
 #[test]
@@ -250,7 +264,7 @@ fn a_task_brings_its_own_root_and_leaves_the_layers_as_they_were() {
 }
 
 /// A program and what it is linked with, at the same places.
-fn copy_with_libraries(program: &str, root: &Path) {
+pub fn copy_with_libraries(program: &str, root: &Path) {
     let listed = std::process::Command::new("ldd").arg(program).output().unwrap();
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
     let libraries = listed.split_whitespace().filter(|word| word.starts_with('/'));

@@ -10,6 +10,7 @@ mod gpus;
 mod isolation;
 mod journal;
 mod life;
+mod limits;
 mod loss;
 mod misbehaving;
 mod placing;

@@ -125,7 +125,7 @@ pub(super) fn limit_io(path: &Path, limits: &IoLimits, place: &Path, v2: bool) -
     let controller = BlkIoController::new(path.to_path_buf(), v2);
     let set = |result: Result<(), Error>| result.map_err(failed("io", path));
     if limits.weight > 0 {
-        set(controller.set_weight(limits.weight.into()))?;
+        weigh_io(path, limits.weight, v2)?;
     }
     if (IoLimits { weight: 0, ..*limits }) == IoLimits::default() {
         return Ok(());
@@ -145,6 +145,17 @@ pub(super) fn limit_io(path: &Path, limits: &IoLimits, place: &Path, v2: bool) -
         set(controller.throttle_write_iops_for_device(major, minor, rate))?;
     }
     Ok(())
+}
+
+/// By the file that this kernel has: the one all schedulers of io used to share, or that of BFQ alone. All stand at 100
+/// unless written to. Not through cgroups-rs, which knows one file for each version.
+fn weigh_io(path: &Path, weight: u32, v2: bool) -> Result<(), CgroupError> {
+    let [all, bfq] = if v2 { ["io.weight", "io.bfq.weight"] } else { ["blkio.weight", "blkio.bfq.weight"] };
+    let Some(file) = [all, bfq].map(|name| path.join(name)).into_iter().find(|file| file.exists()) else {
+        let error = io::Error::other(format!("this kernel has neither {all} nor {bfq}"));
+        return Err(io_error("weigh the io of", path)(error));
+    };
+    fs::write(&file, weight.to_string()).map_err(io_error("write", &file))
 }
 
 /// The whole disk that holds a directory: the kernel limits no partitions.

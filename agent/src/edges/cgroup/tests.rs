@@ -158,33 +158,130 @@ fn succeeds_in(plan: &crate::model::GroupPlan, line: &str) -> bool {
 }
 
 #[test]
-fn devices_and_cpus_are_kept_to_what_was_asked_for() {
-    let Some(tree) = real_tree("extra") else { return };
-    let task = TaskId(1);
-    let devices = vec!["/dev/loop-control".to_string()];
-    let further = FurtherLimits { cpuset: "0".into(), devices, ..NOTHING };
+fn devices_are_kept_to_what_was_asked_for_by_either_version() {
+    let Some(mut tree) = real_tree("devices") else { return };
+    let whole = tree.clone();
+    let is_hybrid = tree.v1.is_some() && tree.v2.is_some();
+    let some = ["/dev/loop-control", "/dev/kmsg", "/dev/fuse", "/dev/mem", "/dev/port", "/dev/console"];
+    let there: Vec<&str> = some.into_iter().filter(|path| fs::File::open(path).is_ok()).collect();
+    let [asked, others @ ..] = &there[..] else {
+        crate::skip::skip("this kernel has no device files to try");
+        return whole.remove_parents();
+    };
+    let further = FurtherLimits { devices: vec![asked.to_string()], ..NOTHING };
     let limits = Limits { further, ..LIMITS };
-    match tree.make(task, &limits) {
-        Err(CgroupError::NoController(name)) => {
-            crate::skip::skip(&format!("this kernel has no {name} controller"));
-            tree.remove(task).unwrap();
-            return tree.remove_parents();
+    for version_1_alone in [false, true].into_iter().take(1 + usize::from(is_hybrid)) {
+        tree.v2 = whole.v2.clone().filter(|_| !version_1_alone);
+        if tree.v2.is_none() && !tree.extra.contains_key("devices") {
+            crate::skip::skip("this kernel has no devices controller");
+            continue;
         }
-        made => made.unwrap(),
+        tree.make(TaskId(1), &limits).unwrap();
+        tree.make(TaskId(1), &limits).unwrap();
+        let plan = tree.plan(TaskId(1), &limits);
+        let opens = |path: &str| succeeds_in(&plan, &format!("exec 3< {path} 2> /dev/null"));
+        for harmless in ["null", "zero", "full", "random", "urandom"] {
+            assert!(opens(&format!("/dev/{harmless}")), "{harmless}, version 1 alone: {version_1_alone}");
+        }
+        for other in others {
+            assert!(!opens(other), "{other} was not asked for, version 1 alone: {version_1_alone}");
+        }
+        assert!(opens(asked), "{asked} was asked for, version 1 alone: {version_1_alone}");
+        tree.remove(TaskId(1)).unwrap();
+        assert!(plan.join.iter().all(|group| !group.exists()));
     }
-    tree.make(task, &limits).unwrap();
-    let plan = tree.plan(task, &limits);
-    assert!(succeeds_in(&plan, "grep -q 'Cpus_allowed_list:.0$' /proc/self/status"));
-    assert!(succeeds_in(&plan, "head -c 1 /dev/urandom > /dev/null"));
-    if Path::new("/dev/kmsg").exists() {
-        assert!(!succeeds_in(&plan, "exec 3< /dev/kmsg 2> /dev/null"), "not asked for");
+    whole.remove_parents();
+}
+
+#[test]
+fn cpus_are_kept_to_what_was_asked_for() {
+    let Some(tree) = real_tree("cpus") else { return };
+    let limits = Limits { further: FurtherLimits { cpuset: "0".into(), ..NOTHING }, ..LIMITS };
+    match tree.make(TaskId(1), &limits) {
+        Err(CgroupError::NoController(name)) => crate::skip::skip(&format!("this kernel has no {name} controller")),
+        made => {
+            made.unwrap();
+            let plan = tree.plan(TaskId(1), &limits);
+            assert!(succeeds_in(&plan, "grep -q 'Cpus_allowed_list:.0$' /proc/self/status"));
+        }
     }
-    if fs::File::open("/dev/loop-control").is_ok() {
-        assert!(succeeds_in(&plan, "exec 3< /dev/loop-control"), "asked for");
-    }
-    tree.remove(task).unwrap();
+    tree.remove(TaskId(1)).unwrap();
     tree.remove_parents();
-    assert!(plan.join.iter().all(|group| !group.exists()));
+}
+
+/// What the kernel holds of a task's limits, for each that its version has a file for.
+fn held(tree: &Tree, task: TaskId) -> Vec<(&'static str, String)> {
+    let files: &[(&str, &str)] = match tree.v1 {
+        Some(_) => &[
+            ("cpu", "cpu.shares"),
+            ("cpu", "cpu.cfs_quota_us"),
+            ("cpu", "cpu.cfs_period_us"),
+            ("memory", "memory.limit_in_bytes"),
+            ("memory", "memory.memsw.limit_in_bytes"),
+            ("pids", "pids.max"),
+        ],
+        None => &[
+            ("", "cpu.weight"),
+            ("", "cpu.max"),
+            ("", "memory.max"),
+            ("", "memory.oom.group"),
+            ("", "memory.swap.max"),
+            ("", "pids.max"),
+        ],
+    };
+    let group = |controller: &str| {
+        let v1 = tree.v1.as_ref().and_then(|v1| v1.parent(controller));
+        v1.or(tree.v2.as_deref()).unwrap().join(task.to_string())
+    };
+    let there = files.iter().filter(|(controller, file)| group(controller).join(file).exists());
+    there.map(|(controller, file)| (*file, read(&group(controller), file))).collect()
+}
+
+#[test]
+fn the_kernel_holds_every_limit_also_when_it_is_changed() {
+    let Some(tree) = real_tree("held") else { return };
+    for (cpu_milli, mib, swap_mib, pids) in [(1_500, 64, 0, 10), (2_000, 128, 32, 20), (500, 32, 16, 5)] {
+        let further = FurtherLimits { swap_bytes: swap_mib << 20, ..NOTHING };
+        let limits = Limits { cpu_milli, memory_bytes: mib << 20, max_pids: pids, further };
+        tree.make(TaskId(1), &limits).unwrap();
+        for (file, held) in held(&tree, TaskId(1)) {
+            let wanted = match file {
+                "cpu.shares" => (cpu_milli * 1_024 / 1_000).to_string(),
+                "cpu.cfs_quota_us" => (cpu_milli * 100).to_string(),
+                "cpu.cfs_period_us" => "100000".to_string(),
+                "memory.limit_in_bytes" | "memory.max" => (mib << 20).to_string(),
+                "memory.memsw.limit_in_bytes" => ((mib + swap_mib) << 20).to_string(),
+                "cpu.weight" => (cpu_milli / 10).to_string(),
+                "cpu.max" => format!("{} 100000", cpu_milli * 100),
+                "memory.oom.group" => "1".to_string(),
+                "memory.swap.max" => (swap_mib << 20).to_string(),
+                _ => pids.to_string(),
+            };
+            assert_eq!((file, held), (file, wanted));
+        }
+    }
+    tree.remove(TaskId(1)).unwrap();
+    tree.remove_parents();
+}
+
+#[test]
+fn whoever_uses_up_its_quota_is_made_to_wait() {
+    let Some(tree) = real_tree("quota") else { return };
+    let limits = Limits { cpu_milli: 100, ..LIMITS };
+    tree.make(TaskId(1), &limits).unwrap();
+    let plan = tree.plan(TaskId(1), &limits);
+    let join: Vec<String> =
+        plan.join.iter().map(|group| format!("echo $$ > {}/cgroup.procs", group.display())).collect();
+    let script = format!("{} && while :; do :; done", join.join(" && "));
+    let mut child = Command::new("/bin/sh").args(["-c", &script]).spawn().unwrap();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while tree.usage(TaskId(1)).and_then(|usage| usage.throttled_periods).unwrap_or(0) < 3 {
+        assert!(std::time::Instant::now() < deadline, "{:?}", tree.usage(TaskId(1)));
+        std::thread::yield_now();
+    }
+    tree.remove(TaskId(1)).unwrap();
+    assert!(!child.wait().unwrap().success());
+    tree.remove_parents();
 }
 
 /// Files of other devices stand for those of two gpus.
@@ -243,16 +340,56 @@ fn a_device_that_is_none_is_named() {
 #[test]
 fn io_of_the_disk_is_limited_where_the_kernel_can() {
     let Some(tree) = real_tree("io") else { return };
-    let io = IoLimits { write_bytes_per_s: 1 << 20, ..IoLimits::default() };
+    let io = IoLimits {
+        read_bytes_per_s: 1 << 21,
+        write_bytes_per_s: 1 << 20,
+        read_ops_per_s: 70,
+        write_ops_per_s: 60,
+        weight: 0,
+    };
     let limits = Limits { further: FurtherLimits { io, ..NOTHING }, ..LIMITS };
     match tree.make(TaskId(1), &limits) {
         Ok(()) => {
             let plan = tree.plan(TaskId(1), &limits);
             let group = plan.join.last().unwrap();
-            let file = if tree.v1.is_some() { "blkio.throttle.write_bps_device" } else { "io.max" };
-            assert!(read(group, file).contains("1048576"), "{}", read(group, file));
+            let files: &[(&str, &str)] = match tree.v1 {
+                Some(_) => &[
+                    ("blkio.throttle.read_bps_device", " 2097152"),
+                    ("blkio.throttle.write_bps_device", " 1048576"),
+                    ("blkio.throttle.read_iops_device", " 70"),
+                    ("blkio.throttle.write_iops_device", " 60"),
+                ],
+                None => &[("io.max", "rbps=2097152 wbps=1048576 riops=70 wiops=60")],
+            };
+            for (file, held) in files {
+                assert!(read(group, file).ends_with(held), "{file}: {}", read(group, file));
+            }
         }
         Err(error) => crate::skip::skip(&format!("this kernel has no io limits for this disk: {error}")),
+    }
+    tree.remove(TaskId(1)).unwrap();
+    tree.remove_parents();
+}
+
+#[test]
+fn io_is_weighed_by_the_file_that_the_kernel_has() {
+    let Some(tree) = real_tree("weight") else { return };
+    let io = IoLimits { weight: 300, ..IoLimits::default() };
+    let limits = Limits { further: FurtherLimits { io, ..NOTHING }, ..LIMITS };
+    let made = tree.make(TaskId(1), &limits);
+    let plan = tree.plan(TaskId(1), &limits);
+    let names = ["io.weight", "io.bfq.weight", "blkio.weight", "blkio.bfq.weight"];
+    let files = || plan.join.iter().flat_map(|group| names.map(|name| group.join(name))).filter(|file| file.exists());
+    match files().next() {
+        Some(file) => {
+            made.unwrap();
+            let held = fs::read_to_string(&file).unwrap();
+            assert_eq!(held.split_whitespace().last(), Some("300"), "{}: {held}", file.display());
+        }
+        None => {
+            assert!(made.is_err(), "it was weighed by nothing");
+            crate::skip::skip("this kernel has no weight of io");
+        }
     }
     tree.remove(TaskId(1)).unwrap();
     tree.remove_parents();

@@ -64,6 +64,8 @@ impl Pointers<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     Fork,
+    /// Killed before it could do anything.
+    Birth,
     Join,
     Namespaces,
     Stdio,
@@ -101,9 +103,10 @@ pub fn start(layout: &Layout<'_>) -> Result<i32, (Step, c_int)> {
     // SAFETY: `failed` points into the mapping, which ends only after the last use of it. The child leaves `clone` on
     // a copy of this stack and never returns from here.
     let (pid, outcome) = unsafe {
-        failed.write(Failed { step: None, errno: 0 });
+        failed.write(Failed { step: Some(Step::Birth), errno: libc::ESRCH });
         let pid = clone(libc::CLONE_VFORK as u64, layout.born_in);
         if pid == 0 {
+            failed.write_volatile(Failed { step: None, errno: 0 });
             let step = prepare(layout);
             failed.write_volatile(Failed { step: Some(step), errno: errno() });
             libc::_exit(127);

@@ -2,6 +2,7 @@
 
 mod child;
 mod confine;
+mod devices;
 mod limits;
 mod mounts;
 mod ports;
@@ -177,6 +178,7 @@ fn explain((failed, errno): (child::Step, i32), program: &Program, setting: &Set
             Some((dir, _)) => format!("fork into cgroup {}", dir.display()),
             None => "fork".to_string(),
         },
+        child::Step::Birth => "outlive its start".to_string(),
         child::Step::Join => "join cgroup".to_string(),
         child::Step::Namespaces => "enter namespaces".to_string(),
         child::Step::Stdio => "standard files".to_string(),
@@ -232,13 +234,12 @@ impl Joins {
             // SAFETY: an executor has one thread.
             let pid = unsafe { child::clone(flags, born_in) };
             let error = io::Error::last_os_error();
-            match (pid, &self.born_in, error.raw_os_error()) {
-                (-1, Some((dir, _)), Some(libc::ENOSYS | libc::E2BIG)) => {
-                    self.files.push(open_procs(dir).map_err(io::Error::other)?);
-                    self.born_in = None;
+            match (pid, error.raw_os_error()) {
+                (-1, Some(libc::ENOSYS | libc::E2BIG)) if self.born_in.is_some() => {
+                    self.born_nowhere().map_err(io::Error::other)?;
                 }
-                (-1, _, _) => return Err(error),
-                (pid, _, _) => return Ok(pid),
+                (-1, _) => return Err(error),
+                (pid, _) => return Ok(pid),
             }
         }
     }
@@ -251,18 +252,31 @@ impl Joins {
         self.files.iter().try_for_each(|mut file| io::Write::write_all(&mut file, b"0"))
     }
 
-    /// Starts the child in them; where the kernel can't let it be born in one (before 5.7), it joins that one too.
+    /// From now on the v2 group is joined as the others are. Whether there is one.
+    ///
+    /// # Errors
+    /// What the group answers.
+    fn born_nowhere(&mut self) -> Result<bool, SpawnError> {
+        let Some((dir, _)) = self.born_in.take() else { return Ok(false) };
+        self.files.push(open_procs(&dir)?);
+        Ok(true)
+    }
+
+    /// Starts the child in them; where it can't be born in one it joins that one too: before Linux 5.7, and since 6.14 in
+    /// a group that was killed once, where the kernel takes whoever is born for one of those it was to kill.
     fn start(&mut self, layout: &mut child::Layout<'_>) -> Result<Result<i32, (child::Step, i32)>, SpawnError> {
         layout.joins = self.files.iter().map(AsRawFd::as_raw_fd).collect();
         layout.born_in = self.born_in.as_ref().map(|(_, dir)| dir.as_raw_fd());
-        match (child::start(layout), &self.born_in) {
-            (Err((child::Step::Fork, libc::ENOSYS | libc::EINVAL | libc::E2BIG)), Some((dir, _))) => {
-                self.files.push(open_procs(dir)?);
+        match child::start(layout) {
+            Err((child::Step::Fork, libc::ENOSYS | libc::EINVAL | libc::E2BIG) | (child::Step::Birth, _))
+                if self.born_in.is_some() =>
+            {
+                self.born_nowhere()?;
                 layout.joins = self.files.iter().map(AsRawFd::as_raw_fd).collect();
                 layout.born_in = None;
                 Ok(child::start(layout))
             }
-            (started, _) => Ok(started),
+            started => Ok(started),
         }
     }
 }

@@ -13,13 +13,15 @@ use std::path::{Path, PathBuf};
 use nix::libc;
 use nix::mount::{MsFlags, mount};
 
+use super::devices::Devices;
 use super::root;
 use crate::model::Setting;
 
 const NO: Option<&str> = None;
 const SHM_BYTES: u64 = 64 << 20;
 /// Of /proc, what a root user could change or read out the machine by.
-const PROC_READ_ONLY: [&str; 5] = ["/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs"];
+const PROC_READ_ONLY: [&str; 7] =
+    ["/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs", "/proc/acpi", "/proc/scsi"];
 const PROC_HIDDEN: [&str; 3] = ["/proc/kcore", "/proc/keys", "/proc/timer_list"];
 
 /// A mount, or what comes before one, failed.
@@ -65,6 +67,13 @@ pub fn make(setting: &Setting) -> Result<(), MountError> {
             bind(directory, Path::new(place))?;
         }
     }
+    if setting.uid == 0 && !is_rooted {
+        // Root opens what it likes; file permissions keep everybody else from both.
+        if isolation.read_only_system {
+            Devices::open(setting)?.place()?;
+        }
+        hide_tasks(setting)?;
+    }
     // Before the sandbox, which may be below: what is mounted over it would hide it.
     shared_memory()?;
     if !setting.sandbox.is_dir() {
@@ -95,10 +104,21 @@ pub fn open(path: &Path) -> Result<File, MountError> {
     OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path).map_err(failed("open", path))
 }
 
+/// Plans, logs, event logs and sockets of this task and all others of the agent are none of the task's business.
+fn hide_tasks(setting: &Setting) -> Result<(), MountError> {
+    match setting.meta.parent().filter(|tasks| tasks.parent().is_some() && tasks.is_dir()) {
+        // For the way to the sandbox alone.
+        Some(tasks) => mount(Some("tasks"), tasks, Some("tmpfs"), MsFlags::MS_NOSUID, Some("mode=711,size=16k"))
+            .map_err(failed("cover", tasks)),
+        None => Ok(()),
+    }
+}
+
 /// Lasts as long as the task's directory, so that a final process finds what the others left.
 fn private(setting: &Setting, name: &str) -> Result<File, MountError> {
     let place = setting.meta.join("private").join(name);
-    let made = fs::DirBuilder::new().recursive(true).mode(0o755).create(&place);
+    // From outside nobody gets at what everybody may write to, nor at what a task makes that takes on its owner's rights.
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&place);
     let opened = made.and_then(|()| {
         // Whatever the umask, as every /tmp.
         fs::set_permissions(&place, std::os::unix::fs::PermissionsExt::from_mode(0o1777))
@@ -141,7 +161,7 @@ fn guard_processes() -> Result<(), MountError> {
 }
 
 /// Makes the mounts from `place` on read-only, or the one at `place` writable.
-fn read_only(place: &Path, is_read_only: bool) -> Result<(), MountError> {
+pub fn read_only(place: &Path, is_read_only: bool) -> Result<(), MountError> {
     if !place.is_dir() && !place.exists() {
         return Ok(());
     }

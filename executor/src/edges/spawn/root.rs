@@ -1,23 +1,15 @@
 //! Another root file system: layers that nobody writes to under one that is the task's own, by overlayfs.
 
 use std::fs::{self, File};
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::unistd::{fchdir, pivot_root};
 
+use super::devices::{Devices, place_file};
 use super::mounts::{MountError, bind, failed, open, processes};
 use crate::model::Setting;
 
-const DEVICES: [&str; 6] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"];
-const DEVICE_LINKS: [(&str, &str); 5] = [
-    ("/proc/self/fd", "/dev/fd"),
-    ("/proc/self/fd/0", "/dev/stdin"),
-    ("/proc/self/fd/1", "/dev/stdout"),
-    ("/proc/self/fd/2", "/dev/stderr"),
-    ("pts/ptmx", "/dev/ptmx"),
-];
 /// The network is the node's, and so are its names.
 const NAMES: [&str; 3] = ["/etc/resolv.conf", "/etc/hosts", "/etc/hostname"];
 
@@ -31,8 +23,7 @@ pub struct Outside(File);
 pub fn enter(setting: &Setting) -> Result<Outside, MountError> {
     let place = setting.meta.join("root");
     overlay(setting, &place)?;
-    let wanted = DEVICES.iter().map(Path::new).chain(setting.isolation.devices.iter().map(PathBuf::as_path));
-    let devices: Vec<(&Path, File)> = wanted.map(|path| Ok((path, open(path)?))).collect::<Result<_, MountError>>()?;
+    let devices = Devices::open(setting)?;
     let names: Vec<(&str, File)> = NAMES.iter().filter_map(|path| Some((*path, open(Path::new(path)).ok()?))).collect();
     let system = open(Path::new("/sys"))?;
     let outside = open(Path::new("/"))?;
@@ -44,19 +35,7 @@ pub fn enter(setting: &Setting) -> Result<Outside, MountError> {
     }
     processes()?;
     bind(&system, Path::new("/sys"))?;
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
-    mount(Some("dev"), "/dev", Some("tmpfs"), flags, Some("mode=755,size=64k")).map_err(failed("mount", "/dev"))?;
-    for dir in ["/dev/pts", "/dev/shm"] {
-        fs::create_dir(dir).map_err(failed("make", dir))?;
-    }
-    let terminals = Some("newinstance,ptmxmode=0666,mode=0620");
-    mount(Some("devpts"), "/dev/pts", Some("devpts"), flags, terminals).map_err(failed("mount", "/dev/pts"))?;
-    for (target, link) in DEVICE_LINKS {
-        std::os::unix::fs::symlink(target, link).map_err(failed("make", link))?;
-    }
-    for (path, device) in &devices {
-        place_file(device, path)?;
-    }
+    devices.place()?;
     for (path, file) in &names {
         // An image without /etc, or with something else there, has its own ways.
         let _ = place_file(file, Path::new(path));
@@ -86,14 +65,6 @@ fn overlay(setting: &Setting, place: &Path) -> Result<(), MountError> {
     let options = format!("lowerdir={},upperdir={},workdir={}", layers.join(":"), text(&upper), text(&work));
     mount(Some("overlay"), place, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
         .map_err(failed("mount the layers at", place))
-}
-
-fn place_file(source: impl AsFd, target: &Path) -> Result<(), MountError> {
-    if let Some(parent) = target.parent() {
-        fs::create_dir_all(parent).map_err(failed("make", parent))?;
-    }
-    File::options().append(true).create(true).open(target).map_err(failed("make", target))?;
-    bind(source, target)
 }
 
 impl Outside {

@@ -32,13 +32,24 @@ impl Space {
     /// # Errors
     /// The step that failed; nothing is left then.
     pub fn make(setting: &Setting) -> Result<Self, SpawnError> {
-        let step = |what: &str, source| SpawnError::Step { what: what.to_string(), source };
-        let (reader, writer) = io::pipe().map_err(|error| step("pipe", error))?;
         let mut joins = Joins::open(&setting.cgroup.join)?;
+        loop {
+            match Space::try_make(setting, &mut joins)? {
+                Some(space) => return Ok(space),
+                // Killed at its birth in the v2 group, if it was born there.
+                None if joins.born_nowhere()? => {}
+                None => return Err(step("make namespaces", io::Error::other("their first process was killed"))),
+            }
+        }
+    }
+
+    /// None: the first process has ended without a word.
+    fn try_make(setting: &Setting, joins: &mut Joins) -> Result<Option<Self>, SpawnError> {
+        let (reader, writer) = io::pipe().map_err(|error| step("pipe", error))?;
         let pid = joins.fork(FLAGS as u64).map_err(|error| step("make namespaces", error))?;
         if pid == 0 {
             drop(reader);
-            first_process(setting, &joins, writer);
+            first_process(setting, joins, writer);
         }
         drop(writer);
         let mut refusal = String::new();
@@ -49,11 +60,17 @@ impl Space {
             (Ok(1), Ok(holder)) if refusal == "." => {
                 let space = Space { holder, first_pid: Some(pid) };
                 space.prepare().map_err(|error| step("enter the pid namespace", error))?;
-                Ok(space)
+                Ok(Some(space))
             }
-            (Err(error), _) => Err(bury(pid, step("make namespaces", error))),
-            (_, Err(errno)) => Err(bury(pid, step("make namespaces", errno.into()))),
-            _ => Err(bury(pid, step("make namespaces", io::Error::other(refusal)))),
+            (Ok(0), _) => {
+                bury(pid);
+                Ok(None)
+            }
+            (told, holder) => {
+                bury(pid);
+                let error = told.err().or(holder.err().map(io::Error::from));
+                Err(step("make namespaces", error.unwrap_or_else(|| io::Error::other(refusal))))
+            }
         }
     }
 
@@ -87,13 +104,16 @@ impl Drop for Space {
     }
 }
 
-fn bury(pid: i32, error: SpawnError) -> SpawnError {
+fn step(what: &str, source: io::Error) -> SpawnError {
+    SpawnError::Step { what: what.to_string(), source }
+}
+
+fn bury(pid: i32) {
     super::kill_group(pid);
     // SAFETY: waits for our own child, which is dying.
     while unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) } < 0
         && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted
     {}
-    error
 }
 
 /// Never returns: makes the mounts, says so, and buries whoever is left behind, until it is killed.
