@@ -6,6 +6,7 @@ mod rig;
 
 mod checks;
 mod faults;
+mod first;
 mod kills;
 mod life;
 mod limits;
