@@ -164,7 +164,9 @@ impl World {
         let first = self.walls.space.as_ref().and_then(|space| space.first_pid);
         self.running.keys().copied().chain(first).for_each(kill_group);
         let left = [!self.running.is_empty(), !self.adopted.is_empty(), self.shell_probe.is_some(), self.has_space()];
-        let empty = self.group.sweep() && !left.contains(&true);
+        // Root without namespaces of its own can leave the groups, but not its reaper.
+        let no_escaped = |world: &World| world.walls.space.is_some() || !world.group.kill_descendants();
+        let empty = self.group.sweep() && !left.contains(&true) && no_escaped(self);
         let now_ms = self.clock.steady_ms();
         self.sweeping =
             (!empty).then(|| self.sweeping.map_or_else(|| Sweeping::begin(now_ms), |one| one.again(now_ms)));

@@ -100,8 +100,22 @@ fn endpoints_that_hang_drip_or_never_end_count_as_failures() {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
         while stream.write_all(&[b'x'; 4_096]).is_ok() {}
     };
+    let head = |stream: &mut TcpStream, _| {
+        read_request(stream);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nX: ");
+        while stream.write_all(&[b'x'; 4_096]).is_ok() {}
+    };
+    let trickle = |stream: &mut TcpStream, _| {
+        read_request(stream);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+        while stream.write_all(b"x").is_ok() {
+            thread::park_timeout(std::time::Duration::from_millis(20));
+        }
+    };
     let body = Probe::Http(v1::HttpProbe { port: "http".into(), expected_body: "ok".into(), ..Default::default() });
     let cases = [
+        (serve(head), http("/"), "no HTTP answer"),
+        (serve(trickle), body.clone(), "timed out"),
         (serve(hang), http("/"), "timed out"),
         (serve(drip), http("/"), "timed out"),
         (serve(flood), body, "the body (of which 64 KiB count) lacks \"ok\""),

@@ -13,6 +13,9 @@ use crate::groups::Use;
 use crate::rig::{Rig, lives, shell, until};
 use crate::skip::skip;
 
+/// Of a process that fails each time.
+const RUNS: u32 = 150;
+
 /// A file system of a few bytes; gone with the test.
 struct Small(PathBuf);
 
@@ -38,8 +41,12 @@ impl Drop for Small {
 
 #[test]
 fn a_full_disk_is_the_tasks_own_trouble_and_its_end_is_told() {
-    let line = "head -c 9000000 /dev/zero > big 2> /dev/null; echo $? > result; test -s result; exit 7";
-    let mut rig = Rig::new(vec![shell("main", line)]);
+    // More is to be told after that than the page that the log has begun could take.
+    let mut many = shell("many", "exit 7");
+    many.after = vec!["main".into()];
+    (many.max_failures, many.min_duration_ms) = (RUNS, 1);
+    let line = "head -c 9000000 /dev/zero > big 2> /dev/null; test -s big";
+    let mut rig = Rig::new(vec![shell("main", line), many]);
     // Sandbox and executor share the disk, as in life.
     let Some(_small) = Small::mount(rig.root().to_str().unwrap(), 2 << 20) else { return };
     for dir in [rig.plan.sandbox.clone(), rig.plan.meta.clone()] {
@@ -49,6 +56,9 @@ fn a_full_disk_is_the_tasks_own_trouble_and_its_end_is_told() {
     let end = rig.ends();
     assert_eq!((end.state(), end.reason(), end.exit_code), (TaskState::Failed, Reason::Exited, Some(7)));
     assert!(fs::metadata(rig.sandbox("big")).unwrap().len() < 2 << 20);
+    let told = fs::metadata(rig.meta("events")).unwrap().len();
+    assert!(told > 6_000, "{told} bytes");
+    assert_eq!(rig.starts().len(), 1 + RUNS as usize);
 }
 
 #[test]

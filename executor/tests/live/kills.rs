@@ -113,6 +113,33 @@ fn a_stray_is_gone_after_a_kill_and_after_a_success() {
 }
 
 #[test]
+fn a_stray_that_root_moved_out_of_its_groups_is_gone_after_a_kill() {
+    if !nix::unistd::geteuid().is_root() {
+        return crate::skip::skip("only root can leave its groups");
+    }
+    for use_ in USES {
+        let Some(mut rig) = Rig::grouped(Vec::new(), use_, 0, 0) else { continue };
+        let above = rig.groups.as_ref().unwrap().dirs.iter().map(|dir| dir.parent().unwrap().join("cgroup.procs"));
+        let leave: String = above.map(|file| format!("echo $$ > {}; ", file.display())).collect();
+        let stray = format!("(setsid sh -c 'trap \"\" TERM; {leave} echo $$ > stray; exec sleep 1000' &);");
+        let line = format!("{stray} until test -s stray; do sleep 0.01; done; exec sleep 1000");
+        rig.task().processes = vec![shell("main", &line)];
+        rig.in_plain_sight();
+        rig.start();
+        until("the stray is up", || rig.read_sandbox("stray").ends_with('\n'));
+        let stray = rig.read_sandbox("stray").trim().parse().unwrap();
+        assert!(!rig.groups.as_ref().unwrap().members().contains(&stray), "it has left");
+        rig.kill(Reason::UserRequest, Some(50));
+        assert_eq!(rig.ends().state(), TaskState::Killed);
+        let left = lives(stray);
+        if left {
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(stray), nix::sys::signal::Signal::SIGKILL);
+        }
+        assert!(!left, "{stray}");
+    }
+}
+
+#[test]
 fn without_groups_strays_are_found_among_the_descendants() {
     let line = format!("{STRAY} until test -s stray; do sleep 0.01; done; exec sleep 1000");
     let mut rig = Rig::new(vec![shell("main", &line)]);

@@ -7,6 +7,7 @@ mod rig;
 mod checks;
 mod escapes;
 mod faults;
+mod first;
 mod kills;
 mod life;
 mod limits;

@@ -44,11 +44,16 @@ fn a_stream_goes_on_when_its_process_starts_again() {
     assert_eq!(segments(&rig, "flaky.stdout"), BTreeMap::from([(0, b"0\n1\n2\n".to_vec())]));
 }
 
+/// What is said without a newline; less on the small machine of tests/on-cgroup-v2, which has one slow cpu.
+fn endless_bytes() -> u64 {
+    if std::env::var_os("DAWN_V2_LIST").is_some() { 20_000_000 } else { 1 << 30 }
+}
+
 #[test]
 fn endless_output_without_a_newline_stays_within_its_bound_and_starves_nobody() {
     let mut rig =
         Rig::new(vec![shell("loud", "exec tr '\\0' x < /dev/zero"), shell("quiet", "echo here; exec sleep 1000")]);
-    rig.task().logs = Some(v1::LogPolicy { file_size_bytes: 100_000, files: 3 });
+    rig.task().logs = Some(v1::LogPolicy { file_size_bytes: 1_000_000, files: 3 });
     rig.start();
     let executor = nix::unistd::Pid::from_raw(rig.executor_pid());
     let mut most = 0;
@@ -58,9 +63,9 @@ fn endless_output_without_a_newline_stays_within_its_bound_and_starves_nobody() 
         let segments = segments(&rig, "loud.stdout");
         kill(executor, Signal::SIGCONT).unwrap();
         most = most.max(segments.values().map(Vec::len).sum());
-        segments.keys().max() > Some(&20_000_000)
+        segments.keys().max() > Some(&endless_bytes())
     });
-    assert!((100_000..=300_000).contains(&most), "{most} bytes on disk");
+    assert!((1_000_000..=3_000_000).contains(&most), "{most} bytes on disk");
     assert_eq!(rig.read_log("quiet.stdout"), "here\n");
     rig.kill(Reason::UserRequest, None);
     assert_eq!(rig.ends().state(), TaskState::Killed);

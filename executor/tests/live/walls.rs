@@ -162,6 +162,32 @@ fn whoever_forks_twice_and_leaves_its_session_ends_with_the_task() {
     }
 }
 
+/// What moves the process that runs it into the groups above its own, as far as it is let.
+fn leave(dirs: &[std::path::PathBuf]) -> String {
+    let tries = dirs.iter().map(|dir| dir.parent().unwrap().join("cgroup.procs"));
+    let tries = tries.map(|file| format!("(echo $$ > {}) 2> /dev/null && echo left; ", file.display()));
+    tries.collect()
+}
+
+#[test]
+fn nobody_leaves_the_groups_of_its_task() {
+    if !is_root() {
+        return;
+    }
+    let Some(mut rig) = Rig::grouped(Vec::new(), Use::Usual, 0, 0) else { return };
+    let groups = rig.groups.as_ref().unwrap();
+    let line = format!("{} cat /proc/self/cgroup > groups; touch up; exec sleep 1000", leave(&groups.dirs));
+    let (count, name) = (groups.dirs.len(), groups.dirs[0].file_name().unwrap().to_str().unwrap().to_string());
+    rig.task().processes = vec![shell("main", &line)];
+    rig.start();
+    until("it has tried", || rig.sandbox("up").exists());
+    assert_eq!(rig.read_log("main.stdout"), "");
+    let held = rig.read_sandbox("groups").lines().filter(|line| line.ends_with(&name)).count();
+    assert_eq!(held, count, "{}", rig.read_sandbox("groups"));
+    rig.kill(Reason::UserRequest, Some(100));
+    assert_eq!(rig.ends().state(), TaskState::Killed);
+}
+
 /// Processes whose working directory this is.
 fn sleepers(sandbox: &str) -> Vec<i32> {
     let pids = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());

@@ -9,6 +9,7 @@ mod flow;
 mod gpus;
 mod isolation;
 mod journal;
+mod leaks;
 mod life;
 mod limits;
 mod loss;

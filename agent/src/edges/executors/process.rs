@@ -56,6 +56,8 @@ pub fn kill_processes(processes: &[ProcessIdentity]) {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::{CommandExt, ExitStatusExt};
+
     use super::*;
 
     #[test]
@@ -63,6 +65,19 @@ mod tests {
         let stat = "77 (a) S 1 (b) R 1 77 77 0 -1 0 0 0 0 0 1 2 0 0 20 0 1 0 4242 1 1\n";
         assert_eq!(parse_start_ticks(stat), Some(4242));
         assert_eq!(parse_start_ticks("77 (a"), None);
+    }
+
+    #[test]
+    fn only_the_process_that_was_meant_is_killed() {
+        for (other, expected) in [(1, Signal::SIGTERM), (0, Signal::SIGKILL)] {
+            let mut child = std::process::Command::new("sleep").arg("1000").process_group(0).spawn().unwrap();
+            let pid = i32::try_from(child.id()).unwrap();
+            let start_ticks = start_ticks(pid).unwrap() + other;
+            kill_processes(&[ProcessIdentity { pid, start_ticks }]);
+            // Ends it by this signal, unless it was killed before.
+            kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
+            assert_eq!(child.wait().unwrap().signal(), Some(expected as i32));
+        }
     }
 
     #[test]

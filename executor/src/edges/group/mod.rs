@@ -96,6 +96,15 @@ impl Group {
         Some(!strays.is_empty())
     }
 
+    /// SIGKILL to whoever descends from us, in whatever group; whether there was anybody.
+    pub fn kill_descendants(&self) -> bool {
+        // The process table is read for those few alone that still have somebody.
+        let family =
+            if procfs::has_children() { procfs::family(self.own_pid, &BTreeSet::new()) } else { BTreeSet::new() };
+        kill_each(&family);
+        !family.is_empty()
+    }
+
     /// OOM kills so far, of single processes and of the whole task; 0 where the kernel does not tell.
     pub fn oom_kills(&self) -> OomKills {
         let path = match &self.setting.memory {
