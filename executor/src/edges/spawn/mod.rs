@@ -262,7 +262,7 @@ impl Joins {
         Ok(true)
     }
 
-    /// Starts the child in them; where it can't be born in one it joins that one too: before Linux 5.7, and since 6.14 in
+    /// Starts the child in them; where it can't be born in one it joins that one too: before Linux 5.7, and (seen on 6.18) in
     /// a group that was killed once, where the kernel takes whoever is born for one of those it was to kill.
     fn start(&mut self, layout: &mut child::Layout<'_>) -> Result<Result<i32, (child::Step, i32)>, SpawnError> {
         layout.joins = self.files.iter().map(AsRawFd::as_raw_fd).collect();
