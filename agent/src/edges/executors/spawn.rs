@@ -84,7 +84,7 @@ impl Starter {
                 match self.fork(&mut zygote, dir, &lock) {
                     Ok(pid) => return Ok(Spawned::Started(pid)),
                     Err(error) => {
-                        warn!(%error, "no executor could be forked");
+                        warn!(task = %dir.task, %error, "its executor could not be forked; trying another way");
                         *zygote = None;
                     }
                 }

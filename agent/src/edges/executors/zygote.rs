@@ -63,6 +63,12 @@ impl Zygote {
                 Ok(length) if length == answer.len() => break,
                 Ok(_) => return Err(io::Error::other("the zygote has ended")),
                 Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => {
+                    return Err(io::Error::other(format!(
+                        "the zygote {} gives no answer for {PATIENCE_S} s",
+                        self.pid
+                    )));
+                }
                 Err(errno) => return Err(errno.into()),
             }
         }
