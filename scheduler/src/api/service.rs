@@ -27,6 +27,12 @@ fn waiting(state: &State) -> String {
     if state.restores.waiting { words.into() } else { String::new() }
 }
 
+/// All that is wrong now, one after the other; empty: nothing.
+fn all_of(troubles: impl Iterator<Item = String>) -> String {
+    let said: Vec<String> = troubles.filter(|trouble| !trouble.is_empty()).collect();
+    said.join("; ")
+}
+
 impl ClientService {
     pub(super) async fn look<T: Send + 'static>(
         &self,
@@ -165,6 +171,7 @@ impl Scheduler for ClientService {
             Role::Following { leader } => (false, leader.clone().unwrap_or_default()),
         };
         let trouble = self.trouble.borrow().clone();
+        let live = self.live.borrow().clone();
         let look = move |state: &State| {
             let brake = || brake(state, &facts.settings).map(|brake| brake.to_string()).unwrap_or_default();
             Ok(v1::ServerInfo {
@@ -175,7 +182,7 @@ impl Scheduler for ClientService {
                 leader,
                 leader_address,
                 journal: facts.journal.into(),
-                trouble: [trouble, waiting(state), brake()].into_iter().find(|one| !one.is_empty()).unwrap_or_default(),
+                trouble: all_of([trouble, waiting(state), brake()].into_iter().chain(live.alarms.values().cloned())),
                 nodes: u32::try_from(state.agents.len()).unwrap_or(u32::MAX),
                 tasks: u32::try_from(state.tasks.len()).unwrap_or(u32::MAX),
             })

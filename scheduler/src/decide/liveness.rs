@@ -36,6 +36,7 @@ pub fn observe(live: &mut Live, event: &Event, decision: &Decision, now: Now) {
                 live.fresh.insert(*agent);
             }
             Effect::AskCoordinator { task, .. } => live.asked(*task, now.mono_ms),
+            Effect::Alarm { alarm, words } => live.alarmed(*alarm, words.as_ref()),
             _ => {}
         }
     }

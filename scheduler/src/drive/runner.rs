@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::inbox::Look;
 use super::{AppendError, Clock, Gauges, Inboxes, Journal, Pulse};
-use crate::model::{AgentLive, AgentNo, Batch, Effect, Event, Now};
+use crate::model::{AgentLive, AgentNo, Alarm, Batch, Effect, Event, Now};
 
 /// Most events of each queue in one step.
 const STEP_EVENTS: usize = 512;
@@ -41,6 +41,8 @@ pub trait Hands: Send + 'static {
 pub struct LiveView {
     pub now: Now,
     pub agents: BTreeMap<AgentNo, AgentLive>,
+    /// Alarms that stand, with their words.
+    pub alarms: BTreeMap<Alarm, String>,
 }
 
 impl LiveView {
@@ -229,7 +231,8 @@ impl<J: Journal, C: Clock> Runner<J, C> {
             return;
         }
         (self.live_ms, self.published_changes) = (now.mono_ms, self.pulse.link_changes());
-        self.live.send_replace(Arc::new(LiveView { now, agents: self.pulse.live().agents.clone() }));
+        let (agents, alarms) = (self.pulse.live().agents.clone(), self.pulse.live().alarms.clone());
+        self.live.send_replace(Arc::new(LiveView { now, agents, alarms }));
     }
 }
 

@@ -71,7 +71,10 @@ impl Dispatcher {
                 self.links.send(link, Message::Refused(refused));
                 self.links.close(link);
             }
-            Effect::Reply { .. } | Effect::StepDown { .. } | Effect::AskCoordinator { .. } => {}
+            Effect::Reply { .. }
+            | Effect::StepDown { .. }
+            | Effect::AskCoordinator { .. }
+            | Effect::Alarm { .. } => {}
         }
     }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use dawn_proto::v1::Reason;
 use dawn_proto::{Epoch, TaskId};
 
-use super::{AgentNo, Answer, Refusal};
+use super::{AgentNo, Alarm, Answer, Refusal};
 
 /// Names a waiting caller; made by the edge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -84,5 +84,10 @@ pub enum Effect {
     /// Lead no more: somebody has obeyed a higher epoch.
     StepDown {
         reason: String,
+    },
+    /// Tell operators what is wrong, in the words given; None: it is over.
+    Alarm {
+        alarm: Alarm,
+        words: Option<String>,
     },
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use dawn_proto::TaskId;
 
-use super::{AgentNo, LinkId, Now};
+use super::{AgentNo, Alarm, LinkId, Now};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AgentLive {
@@ -40,6 +40,8 @@ pub struct Live {
     pub elected_ms: u64,
     /// Time of the last [`super::Event::Tick`] decided: what is due once is due in the first tick at or after its time.
     pub ticked: Now,
+    /// Alarms that stand, with their words.
+    pub alarms: BTreeMap<Alarm, String>,
 }
 
 impl Live {
@@ -66,6 +68,14 @@ impl Live {
     /// Nobody has asked about them for a while.
     pub fn forget_old_answers(&mut self, mono_ms: u64) {
         self.coordinated.retain(|_, known| mono_ms.saturating_sub(known.asked_ms) < Self::ANSWERS_KEPT_MS);
+    }
+
+    /// An alarm is raised, or cleared where there are no words.
+    pub fn alarmed(&mut self, alarm: Alarm, words: Option<&String>) {
+        match words {
+            Some(words) => self.alarms.insert(alarm, words.clone()),
+            None => self.alarms.remove(&alarm),
+        };
     }
 
     /// The agent is no more.

@@ -1,6 +1,7 @@
 //! The nouns: what exists, what can happen, what may be asked for. Nothing here decides or does I/O.
 
 mod agent;
+mod alarm;
 mod allowed;
 mod amount;
 mod answer;
@@ -27,6 +28,7 @@ mod update;
 mod upkeep;
 
 pub use agent::{Agent, AgentNo, Attributes, Avoided, PortRanges};
+pub use alarm::Alarm;
 pub use allowed::Allowed;
 pub use amount::{amount, amount_of, thousandths};
 pub use answer::{Answer, Refusal};

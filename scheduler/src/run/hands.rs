@@ -38,6 +38,8 @@ impl Hands for Doer {
                     // Once is enough, and nobody listens any more when the process ends anyway.
                     _ = self.step_down.take().map(|tell| tell.send(reason));
                 }
+                Effect::Alarm { alarm, words: Some(words) } => tracing::warn!(?alarm, "{words}"),
+                Effect::Alarm { alarm, words: None } => tracing::info!(?alarm, "this alarm is over"),
                 order => self.dispatcher.send(order),
             }
         }

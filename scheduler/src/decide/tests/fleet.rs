@@ -90,7 +90,8 @@ impl Fleet {
                 Effect::HeartbeatAck { .. }
                 | Effect::Reply { .. }
                 | Effect::StepDown { .. }
-                | Effect::AskCoordinator { .. } => None,
+                | Effect::AskCoordinator { .. }
+                | Effect::Alarm { .. } => None,
             };
             let agent = self.agents.iter_mut().find(|agent| link.is_some() && agent.link == link);
             if let Some(agent) = agent {

@@ -1,0 +1,15 @@
+//! Alarms: what an operator must know about now. Raised and cleared by decisions, shown in `trouble` and in the log.
+//! Not here: what follows from the state alone, such as the brake, which is shown from there.
+
+use super::AgentNo;
+
+/// What an alarm is about. Raising one that stands already replaces its words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Alarm {
+    /// The agent has obeyed an epoch above this leader's, although this leader's key is still there.
+    EpochAhead(AgentNo),
+    /// Two machines claim to be this agent.
+    AgentCopied(AgentNo),
+    /// The wall clock was stepped, and cron waits until it can be believed.
+    ClockStepped,
+}
