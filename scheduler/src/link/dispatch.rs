@@ -71,10 +71,7 @@ impl Dispatcher {
                 self.links.send(link, Message::Refused(refused));
                 self.links.close(link);
             }
-            Effect::Reply { .. }
-            | Effect::StepDown { .. }
-            | Effect::AskCoordinator { .. }
-            | Effect::Alarm { .. } => {}
+            Effect::Reply { .. } | Effect::StepDown { .. } | Effect::AskCoordinator { .. } | Effect::Alarm { .. } => {}
         }
     }
 
