@@ -6,6 +6,7 @@ mod allowed;
 mod amount;
 mod answer;
 mod apply;
+pub mod bounds;
 mod effect;
 mod event;
 mod expression;
