@@ -7,7 +7,7 @@ use tonic::{Request, Response, Status};
 
 use super::command::{key, text};
 use super::{ClientService, command, reads};
-use crate::model::{Answer, Command, Upkeep, UpkeepCommand};
+use crate::model::{Answer, Command, ForgiveCommand, Upkeep, UpkeepCommand};
 
 type Answered<T> = Result<Response<T>, Status>;
 
@@ -25,14 +25,7 @@ impl Maintenance for ClientService {
         let request = request.into_inner();
         let mode = MaintenanceMode::try_from(request.mode).ok().filter(|mode| *mode != MaintenanceMode::Drained);
         let mode = mode.ok_or_else(|| Status::invalid_argument("mode: none, cordoned, scheduled or draining"))?;
-        if request.agent_ids.is_empty() || request.agent_ids.len() > MAX_AGENTS {
-            return Err(Status::invalid_argument(format!("agent_ids: give 1 to {MAX_AGENTS}")));
-        }
-        let id = |id: &String| {
-            let shown = || Status::invalid_argument(format!("agent_ids: {:?} is no agent id", short(id)));
-            AgentId::new(id).ok_or_else(shown)
-        };
-        let agents = request.agent_ids.iter().map(id).collect::<Result<_, _>>()?;
+        let agents = agent_ids(&request.agent_ids)?;
         let heed_ms = request.deadline_ms.unwrap_or(Upkeep::HEED_MS);
         if heed_ms.max(request.start_in_ms) > MAX_WAIT_MS {
             return Err(Status::invalid_argument("deadline and start: at most 31 days"));
@@ -45,12 +38,33 @@ impl Maintenance for ClientService {
         }
     }
 
+    async fn forgive_nodes(&self, request: Request<v1::ForgiveNodesRequest>) -> Answered<v1::ForgiveNodesResponse> {
+        let request = request.into_inner();
+        let agents = agent_ids(&request.agent_ids)?;
+        let command = ForgiveCommand { agents, author: text(request.author), message: text(request.message) };
+        match self.ask(Command::Forgive(command)).await? {
+            (Answer::Forgiven, index) => Ok(Response::new(v1::ForgiveNodesResponse { index })),
+            (other, _) => Err(command::unexpected(&other)),
+        }
+    }
+
     async fn get_sla(&self, request: Request<v1::GetSlaRequest>) -> Answered<v1::SlaReport> {
         let request = request.into_inner();
         let key = request.key.as_ref().map(|wire_key| key(Some(wire_key))).transpose()?;
         let now = self.live.borrow().now.wall;
         self.look(move |state| reads::sla_report(state, key.as_ref(), &request.role, request.window_ms, now)).await
     }
+}
+
+fn agent_ids(ids: &[String]) -> Result<Vec<AgentId>, Status> {
+    if ids.is_empty() || ids.len() > MAX_AGENTS {
+        return Err(Status::invalid_argument(format!("agent_ids: give 1 to {MAX_AGENTS}")));
+    }
+    let id = |id: &String| {
+        let shown = || Status::invalid_argument(format!("agent_ids: {:?} is no agent id", short(id)));
+        AgentId::new(id).ok_or_else(shown)
+    };
+    ids.iter().map(id).collect()
 }
 
 fn short(text: &str) -> String {

@@ -11,6 +11,7 @@ mod daemon;
 mod depend;
 mod dispatch;
 mod effects;
+mod forgive;
 mod kill;
 mod lease;
 mod liveness;
@@ -72,6 +73,7 @@ pub fn decide(state: &State, live: &Live, event: &Event, now: Now, settings: &Se
                 Command::DescheduleCron { key, author } => cron::deschedule(&mut step, key, author),
                 Command::Update(command) => update_command(&mut step, command),
                 Command::Upkeep(command) => upkeep::set(&mut step, command),
+                Command::Forgive(command) => forgive::forgive(&mut step, command),
                 Command::SetQuota { role, guarantee, limit, weight, author } => {
                     quota::set(&mut step, role, (*guarantee, *limit, *weight), author)
                 }

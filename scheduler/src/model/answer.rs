@@ -34,6 +34,7 @@ pub enum Answer {
         instances: u32,
     },
     UpkeepSet,
+    Forgiven,
 }
 
 /// Each says what is wrong and what to do instead.

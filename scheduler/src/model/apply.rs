@@ -1,5 +1,6 @@
 //! State::apply: the only code that changes State. Broken invariants end the process with their values.
 
+mod blame;
 mod flow;
 mod restore;
 mod update;
@@ -51,6 +52,7 @@ impl State {
             Mutation::JobEnded { job, author, message } => self.finish_job(*job, author, message, at),
             Mutation::Update(mutation) => self.apply_update(mutation, at),
             Mutation::Upkeep(mutation) => self.apply_upkeep(mutation, at),
+            Mutation::Blame(mutation) => self.apply_blame(mutation),
             Mutation::InstancesStopped { job, instances } => self.stop_instances(*job, instances),
             Mutation::JobSettled { job, to } => self.change_job(*job, |job| job.settled = *to),
             Mutation::JobForgotten { job } => self.forget_job(*job),

@@ -3,7 +3,7 @@
 use dawn_proto::v1::Reason;
 use dawn_proto::{AgentId, Epoch, HeldDigest, JobKey, Resources, TaskId, TaskState, Timestamp};
 
-use super::{Attributes, Bounds, Description, FlowCommand, JobSpec, LinkId, PortRanges, ReplyTo};
+use super::{Attributes, Bounds, Description, FlowCommand, ForgiveCommand, JobSpec, LinkId, PortRanges, ReplyTo};
 use super::{UpdateCommand, UpkeepCommand};
 
 /// The two clocks a decision may look at.
@@ -89,6 +89,7 @@ pub enum Command {
     },
     Update(UpdateCommand),
     Upkeep(UpkeepCommand),
+    Forgive(ForgiveCommand),
     /// What is None stays as it is.
     SetQuota {
         role: String,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dawn_proto::v1::{NodeState, Reason, TickOutcome};
 use dawn_proto::{AgentId, Epoch, JobKey, Resources, SpecId, TaskId, TaskState, Timestamp};
 
-use super::{AgentNo, Attributes, FlowMutation, JobId, PortRanges, Quota, RestoreMutation, Spec, Text};
+use super::{AgentNo, Attributes, BlameMutation, FlowMutation, JobId, PortRanges, Quota, RestoreMutation, Spec, Text};
 use super::{UpdateMutation, UpkeepMutation};
 
 /// What one step decided: applied and appended together or not at all.
@@ -133,6 +133,7 @@ pub enum Mutation {
     },
     Update(UpdateMutation),
     Upkeep(UpkeepMutation),
+    Blame(BlameMutation),
     /// The role's quota from now on. One that bounds nothing, of weight 1, is none.
     QuotaSet {
         role: String,

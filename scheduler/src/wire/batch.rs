@@ -7,6 +7,7 @@ use dawn_proto::v1::{self, NodeState, Reason, TickOutcome};
 use dawn_proto::{AgentId, Epoch, JobKey, SpecId, TaskId, TaskState, Timestamp};
 use prost::Message;
 
+use super::blame::{blame_mutation, blame_record};
 use super::flow::{flow_mutation, flow_record};
 use super::restore::{restore_from_wire, restore_to_wire};
 use super::update::{update_mutation, update_record};
@@ -99,6 +100,7 @@ fn record(mutation: &Mutation) -> Wire {
         Mutation::Restore(mutation) => Wire::Restore(restore_to_wire(mutation)),
         Mutation::Update(mutation) => Wire::Update(update_record(mutation)),
         Mutation::Upkeep(mutation) => Wire::Maintenance(upkeep_record(mutation)),
+        Mutation::Blame(mutation) => Wire::Blame(blame_record(mutation)),
         Mutation::QuotaSet { role, quota, author } => {
             Wire::QuotaSet(v1::QuotaSet { quota: Some(quota_to_wire(role, quota)), author: author.clone() })
         }
@@ -218,6 +220,7 @@ fn mutation(record: v1::Record) -> Result<Mutation, WireError> {
         Wire::Restore(restore) => Mutation::Restore(restore_from_wire(restore)?),
         Wire::Update(record) => Mutation::Update(update_mutation(record)?),
         Wire::Maintenance(set) => Mutation::Upkeep(upkeep_mutation(set)?),
+        Wire::Blame(record) => Mutation::Blame(blame_mutation(record)?),
         Wire::QuotaSet(set) => {
             let (role, quota) = quota_from_wire(set.quota.as_ref());
             Mutation::QuotaSet { role, quota, author: set.author }

@@ -2,6 +2,7 @@
 
 mod agent;
 mod batch;
+mod blame;
 mod entry;
 mod flow;
 mod inspect;

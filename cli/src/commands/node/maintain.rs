@@ -1,4 +1,4 @@
-//! `dawn node cordon|drain|maintenance|uncordon`: machines out of use and back.
+//! `dawn node cordon|drain|maintenance|uncordon|forgive`: machines out of use and back.
 
 use std::time::Duration;
 
@@ -88,6 +88,20 @@ pub async fn maintain(args: Maintain, context: &mut Context) -> Result<Exit, Fai
         message: args.message,
     };
     set(context, request, &said).await
+}
+
+/// Forgets what speaks against nodes: they are avoided no longer.
+pub async fn forgive(args: Cordon, context: &mut Context) -> Result<Exit, Failure> {
+    let nodes = ids(context, args.nodes).await?;
+    let request = v1::ForgiveNodesRequest { agent_ids: nodes.clone(), author: author(), message: args.message };
+    let call = async |client: &mut Client, request| client.maintenance().forgive_nodes(request).await;
+    let done = context.scheduler.call(request, Repeat::Harmless, call).await?;
+    if context.out.json {
+        context.out.value(&json::object(serde_json::json!({ "nodes": nodes, "index": done.index })));
+    } else {
+        nodes.iter().for_each(|node| context.out.line(&format!("{}: is forgiven", render::safe(node))));
+    }
+    Ok(Exit::Done)
 }
 
 /// The ids of nodes named by id or host name. What is neither stays as it is: the scheduler says so.

@@ -29,6 +29,8 @@ pub enum Node {
     Maintenance(maintain::Maintain),
     /// Bring nodes back into use; also calls a drain off
     Uncordon(maintain::Cordon),
+    /// Forget the failures for which nodes are avoided: they take tasks again at once
+    Forgive(maintain::Cordon),
 }
 
 pub async fn run(node: Node, context: &mut Context) -> Result<Exit, Failure> {
@@ -39,6 +41,7 @@ pub async fn run(node: Node, context: &mut Context) -> Result<Exit, Failure> {
         Node::Drain(drain) => maintain::drain(drain, context).await,
         Node::Maintenance(planned) => maintain::maintain(planned, context).await,
         Node::Uncordon(cordon) => maintain::uncordon(cordon, context).await,
+        Node::Forgive(forgiven) => maintain::forgive(forgiven, context).await,
     }
 }
 

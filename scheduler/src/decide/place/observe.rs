@@ -3,7 +3,9 @@
 use dawn_proto::v1::{NodeState, Reason};
 use dawn_proto::{TaskId, TaskState, Timestamp};
 
-use crate::model::{Agent, AgentNo, Mutation, Place, RestoreMutation, State, Status, Task, UpkeepMutation};
+use crate::model::{
+    Agent, AgentNo, BlameMutation, Mutation, Place, RestoreMutation, State, Status, Task, UpkeepMutation,
+};
 
 use super::Placer;
 use super::agents::{AVOIDED, CONNECTED, CORDONED, Detail, Slot, UP, have, slot_of, subtract};
@@ -68,6 +70,10 @@ impl Placer {
             Mutation::Upkeep(UpkeepMutation { agent, upkeep }) => {
                 let (on, off) = if upkeep.is_some() { (CORDONED, 0) } else { (0, CORDONED) };
                 self.change_bits(slot_of(*agent), on, off);
+            }
+            Mutation::Blame(BlameMutation::Forgiven { agent, .. }) => {
+                self.avoided.retain(|(_, avoided)| *avoided != agent.0);
+                self.change_bits(slot_of(*agent), 0, AVOIDED);
             }
             Mutation::QuotaSet { .. } => {
                 self.order.set_quotas(&state.quotas);

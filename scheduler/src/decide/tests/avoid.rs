@@ -94,6 +94,34 @@ fn an_agent_that_comes_and_goes_is_avoided_and_one_that_comes_back_now_and_then_
 }
 
 #[test]
+fn a_node_that_an_operator_forgives_takes_tasks_again_at_once() {
+    let mut world = World::new();
+    let (link, agent) = world.agent(1);
+    let (_, other) = world.agent(2);
+    world.submit(&spec("web", JobKind::Service, 20)).unwrap();
+    fail(&mut world, link, agent, 1, Reason::CgroupFailed);
+    assert!(avoided_ms(&world, agent).is_some());
+    let forgive = |world: &mut World, ids: &[AgentNo]| {
+        let agents = ids.iter().map(|no| world.state.agents[no].id.clone()).collect();
+        let command = ForgiveCommand { agents, author: "ann".into(), message: "new disk".into() };
+        world.command(Command::Forgive(command))
+    };
+    assert_eq!(forgive(&mut world, &[agent, other]), Ok(Answer::Forgiven), "one against which nothing speaks as well");
+    assert_eq!(world.state.agents[&agent].avoided, None);
+    fail(&mut world, link, agent, 1, Reason::CgroupFailed);
+    assert_eq!(avoided_ms(&world, agent).map(|(_, times)| times), Some(1), "it begins anew");
+
+    let unknown = ForgiveCommand {
+        agents: vec![world.state.agents[&agent].id.clone(), dawn_proto::AgentId::new("gone").unwrap()],
+        author: String::new(),
+        message: String::new(),
+    };
+    let refused = world.command(Command::Forgive(unknown));
+    assert_eq!(refused, Err(Refusal::NoSuchAgent { agent: "gone".into() }));
+    assert!(avoided_ms(&world, agent).is_some(), "all or none");
+}
+
+#[test]
 fn agents_that_all_come_and_go_are_not_to_blame() {
     let mut world = World::new();
     for _ in 0..7 {
