@@ -36,8 +36,12 @@ struct Dev {
 
 impl Dev {
     fn start(jobs: &Path) -> Dev {
+        Dev::start_with(jobs, &[])
+    }
+
+    fn start_with(jobs: &Path, arguments: &[&str]) -> Dev {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dawn"));
-        command.args(["dev", "--agents", "2", "--listen", "127.0.0.1:0", "--jobs"]).arg(jobs);
+        command.args(["dev", "--agents", "2", "--listen", "127.0.0.1:0", "--jobs"]).arg(jobs).args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         let mut child = command.spawn().expect("the binary is there");
         let lines = lines(child.stdout.take().expect("it is piped"));
@@ -146,6 +150,34 @@ fn one_interrupt_ends_everything() {
     dev.signal(Signal::SIGINT);
     assert!(dev.ended().success());
     dev.nothing_is_left();
+}
+
+#[test]
+fn a_second_one_in_the_same_folder_does_nothing_and_the_first_goes_on() {
+    let Some(jobs) = jobs() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let named = folder.path().join("data");
+    let named = named.to_str().unwrap();
+    let mut first = Dev::start_with(jobs.path(), &["--data-dir", named]);
+    first.until("The cluster is up.");
+    let before = first.processes();
+    assert!(before.len() >= 7, "{before:#?}");
+
+    let mut second = Command::new(env!("CARGO_BIN_EXE_dawn"));
+    let second = second.args(["dev", "--no-jobs", "--listen", "127.0.0.1:0", "--data-dir", named]);
+    let output = second.stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), &b""[..]), "{said}");
+    assert!(said.contains(&format!("pid {};", first.child.id())) && said.contains("--data-dir"), "{said}");
+
+    // Its shells' sleeps come and go; whoever else was there is there.
+    let lives = |pid: i32| Path::new(&format!("/proc/{pid}/exe")).exists();
+    let gone: Vec<_> = before.iter().filter(|(pid, command)| !command.starts_with("sleep ") && !lives(*pid)).collect();
+    assert!(gone.is_empty(), "{gone:#?}");
+    first.signal(Signal::SIGINT);
+    assert!(first.ended().success());
+    assert_eq!(first.processes(), [], "processes are left");
+    assert!(Path::new(named).join("node-1").exists(), "the files of a named folder stay");
 }
 
 #[test]

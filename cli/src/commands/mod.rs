@@ -1,6 +1,7 @@
 //! The client's commands, one noun each.
 
 pub mod admin;
+mod asking;
 pub mod config;
 pub mod cron;
 pub mod job;

@@ -24,8 +24,12 @@ const LAST_LINES: usize = 8;
 const FIRST_PORT: u16 = 31_000;
 const PORTS: u16 = 500;
 
+/// Its name among the daemons, and of its directory.
+const SCHEDULER: &str = "scheduler";
+
 struct Daemon {
     name: String,
+    pid: Option<u32>,
     log: PathBuf,
     child: Child,
     ended: bool,
@@ -46,9 +50,9 @@ impl Children {
     }
 
     pub fn scheduler(&mut self, address: SocketAddr) -> Result<(), Failure> {
-        let data_dir = self.data_dir.join("scheduler");
+        let data_dir = self.data_dir.join(SCHEDULER);
         let arguments = ["--listen".to_string(), address.to_string(), "--data-dir".to_string(), path(&data_dir)];
-        self.start("scheduler", "scheduler", &arguments)
+        self.start(SCHEDULER, "scheduler", &arguments)
     }
 
     /// The agent `node-1`, `node-2`…, each in a rack of its own.
@@ -102,8 +106,14 @@ impl Children {
             command.pre_exec(|| Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?));
         }
         let child = command.spawn().map_err(|error| failed("spawning", error))?;
-        self.daemons.push(Daemon { name: name.to_string(), log, child, ended: false });
+        self.daemons.push(Daemon { name: name.to_string(), pid: child.id(), log, child, ended: false });
         Ok(())
+    }
+
+    /// The agents that were started, by the names of their work directories, with their pids; ended ones too.
+    pub fn agents(&self) -> Vec<(String, u32)> {
+        let agents = self.daemons.iter().filter(|daemon| daemon.name != SCHEDULER);
+        agents.filter_map(|daemon| Some((daemon.name.clone(), daemon.pid?))).collect()
     }
 
     /// Whether all are alive.

@@ -1,5 +1,5 @@
 //! Takes away what a cluster may leave when it is ended in the middle of something: processes, cgroups, mounts, files.
-//! Only what carries this cluster's own group name or lies in its own folder is touched.
+//! Only what carries this cluster's own group name or lies in its own directories is touched.
 
 use std::fs;
 use std::io;
@@ -16,16 +16,18 @@ use super::machine::hierarchies;
 /// For killed processes to be gone.
 const TIMEOUT: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(50);
+/// How a mount that could not be removed is told.
+const MOUNT: &str = "mount ";
 
-/// Removes everything; the folder only unless `keep_files`. Returns what could not be removed.
-pub async fn remove(data_dir: &Path, group: &str, keep_files: bool) -> Vec<String> {
+/// Ends the processes of these directories, and removes their mounts and the group. Returns what could not be removed.
+pub async fn remove(own: &[PathBuf], group: &str) -> Vec<String> {
     let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let groups: Vec<PathBuf> = hierarchies(&mountinfo).iter().map(|path| path.join(group)).collect();
     let deadline = Instant::now() + TIMEOUT;
     let mut left = Vec::new();
     loop {
         left.clear();
-        for pid in members(&groups).into_iter().chain(processes_of(data_dir)) {
+        for pid in members(&groups).into_iter().chain(processes_of(own)) {
             _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
             left.push(format!("process {pid}"));
         }
@@ -39,20 +41,22 @@ pub async fn remove(data_dir: &Path, group: &str, keep_files: bool) -> Vec<Strin
         }
         sleep(POLL).await;
     }
-    for point in mounts_below(&mountinfo, data_dir) {
+    for point in own.iter().flat_map(|directory| mounts_below(&mountinfo, directory)) {
         if let Err(error) = umount2(&point, MntFlags::MNT_DETACH) {
-            left.push(format!("mount {}: {error}", point.display()));
+            left.push(format!("{MOUNT}{}: {error}", point.display()));
         }
     }
-    // Never delete through a mount that is still there.
-    if !keep_files
-        && !left.iter().any(|what| what.starts_with("mount"))
-        && let Err(error) = fs::remove_dir_all(data_dir)
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        left.push(format!("{}: {error}", data_dir.display()));
-    }
     left
+}
+
+/// Removes a folder with all in it, after what was in use there was removed but for `left`. Returns why it could not be.
+pub fn remove_folder(folder: &Path, left: &[String]) -> Option<String> {
+    // Never delete through a mount that is still there.
+    if left.iter().any(|what| what.starts_with(MOUNT)) {
+        return None;
+    }
+    let error = fs::remove_dir_all(folder).err().filter(|error| error.kind() != io::ErrorKind::NotFound)?;
+    Some(format!("{}: {error}", folder.display()))
 }
 
 /// The group and all groups in it, the innermost first.
@@ -87,12 +91,12 @@ fn remove_group(group: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Executors whose plan lies in the folder, and processes whose task has its sandbox there.
-fn processes_of(data_dir: &Path) -> Vec<i32> {
+/// Executors whose plan lies in one of the directories, and processes whose task has its sandbox there.
+fn processes_of(own_directories: &[PathBuf]) -> Vec<i32> {
     let own = std::process::id();
     let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    let is_ours = |pid: &u32| *pid != own && belongs(*pid, data_dir);
+    let is_ours = |pid: &u32| *pid != own && own_directories.iter().any(|directory| belongs(*pid, directory));
     pids.filter(is_ours).filter_map(|pid| i32::try_from(pid).ok()).collect()
 }
 
@@ -152,8 +156,8 @@ mod tests {
         fs::create_dir(&data_dir).unwrap();
         let (mut ours, mut other) = (sleeper(&data_dir, true), sleeper(&data_dir, false));
         // A killed child stays a zombie, whose environment is empty, until it is waited for.
-        let left = remove(&data_dir, "dawn-test-no-such-group", false).await;
-        assert_eq!(left, Vec::<String>::new());
+        let left = remove(std::slice::from_ref(&data_dir), "dawn-test-no-such-group").await;
+        assert_eq!((left, remove_folder(&data_dir, &[])), (Vec::new(), None));
         let status = ours.wait().unwrap();
         assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9));
         assert!(other.try_wait().unwrap().is_none(), "a process without a task's variables was ended");
@@ -163,10 +167,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn files_stay_when_asked_to() {
+    async fn a_task_in_a_directory_that_is_not_its_own_lives_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let (own, other) = (dir.path().join("node-1"), dir.path().join("node-2"));
+        fs::create_dir(&own).unwrap();
+        fs::create_dir(&other).unwrap();
+        let mut task = sleeper(&other, true);
+        assert_eq!(remove(&[own.clone()], "dawn-test-no-such-group").await, Vec::<String>::new());
+        assert!(task.try_wait().unwrap().is_none(), "another agent's task was ended");
+        assert!(own.exists());
+        task.kill().unwrap();
+        task.wait().unwrap();
+    }
+
+    #[test]
+    fn nothing_is_deleted_through_a_mount_that_stays() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("x"), "x").unwrap();
-        assert!(remove(dir.path(), "dawn-test-no-such-group", true).await.is_empty());
+        assert_eq!(remove_folder(dir.path(), &[format!("{MOUNT}/somewhere: busy")]), None);
         assert!(dir.path().join("x").exists());
     }
 

@@ -1,28 +1,13 @@
-//! What this machine allows: where to keep data, whether cgroups can be made, whose user tasks run as.
+//! What this machine allows: whether cgroups can be made, whose user tasks run as.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-
-use crate::exit::{Exit, Failure};
+use std::path::PathBuf;
 
 /// How tasks are kept apart, and what people must be told about it.
 pub struct Isolation {
     pub unisolated: bool,
     pub run_as_self: bool,
     pub notices: Vec<String>,
-}
-
-/// Makes the folder for everything; a temporary one unless named.
-pub fn data_dir(named: Option<&Path>) -> Result<PathBuf, Failure> {
-    let temporary = || std::env::temp_dir().join(format!("dawn-dev-{}", std::process::id()));
-    let path = named.map_or_else(temporary, Path::to_path_buf);
-    let made = fs::create_dir_all(&path).and_then(|()| {
-        // Tasks of other users must be able to reach their sandboxes.
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
-        fs::canonicalize(&path)
-    });
-    made.map_err(|error| Failure::new(Exit::Failed, format!("making {}: {error}", path.display())))
 }
 
 pub fn isolation(group: &str, unisolated: bool, run_as_self: bool) -> Isolation {
@@ -71,6 +56,8 @@ pub fn hierarchies(mountinfo: &str) -> Vec<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]

@@ -2,6 +2,7 @@
 //! Not here: what a scheduler or an agent does; it starts this same program under their names.
 
 mod children;
+mod folder;
 mod leftovers;
 mod machine;
 mod stop;
@@ -22,6 +23,7 @@ use crate::commands::node;
 use crate::exit::{Exit, Failure};
 use crate::render::{self, time};
 use children::Children;
+use folder::Folder;
 use machine::Isolation;
 use stop::Stop;
 
@@ -74,14 +76,18 @@ struct Plan {
 }
 
 pub async fn run(args: Dev, context: &mut Context) -> Result<Exit, Failure> {
+    // Before anything else: whoever holds a named folder goes on undisturbed.
+    let named = args.data_dir.as_deref().map(Folder::named).transpose()?;
     let address = free(args.listen)?;
     let mut stop = Stop::listen()?;
     let files = job_files(&args)?;
-    let kept = args.data_dir.is_some();
-    let data_dir = machine::data_dir(args.data_dir.as_deref())?;
+    let folder = match named {
+        Some(folder) => folder,
+        None => Folder::temporary()?,
+    };
     let group = format!("dawn-dev-{}", std::process::id());
     context.scheduler = Scheduler::new(vec![address.to_string()], Duration::from_secs(5));
-    let mut children = Children::new(data_dir.clone());
+    let mut children = Children::new(folder.path().to_path_buf());
     let isolation = machine::isolation(&group, args.unisolated, args.run_as_self);
     let plan = Plan { args, address, group, isolation, files };
     let mut done = Ok(Exit::Done);
@@ -98,11 +104,16 @@ pub async fn run(args: Dev, context: &mut Context) -> Result<Exit, Failure> {
         () = stop.asked(2) => {}
     }
     children.end(&mut stop).await;
-    let left = leftovers::remove(&data_dir, &plan.group, kept).await;
+    let own = folder.own_parts(&children.agents());
+    let mut left = leftovers::remove(&own, &plan.group).await;
+    if !folder.is_kept {
+        left.extend(leftovers::remove_folder(folder.path(), &left));
+    }
     for what in &left {
         eprintln!("dawn: left behind: {what}");
     }
-    let end = if kept { format!("ended; logs stay in {}", data_dir.display()) } else { "ended".to_string() };
+    let path = folder.path().display();
+    let end = if folder.is_kept { format!("ended; logs stay in {path}") } else { "ended".to_string() };
     context.out.line(&end);
     match done {
         Ok(Exit::Waited) | Err(_) => Ok(Exit::Failed),

@@ -68,7 +68,11 @@ fn list_status_logs_history_and_kill_tell_one_story() {
     });
     let errors = cluster.dawn(&["job", "logs", "--stderr", name]).succeeded();
     assert!(errors.stdout.contains("oops") && !errors.stdout.contains("hello"), "{errors:?}");
-    cluster.dawn(&["job", "kill", name]).succeeded();
+    let unasked = cluster.dawn(&["job", "kill", name]);
+    assert_eq!((unasked.code, unasked.stdout.as_str()), (BAD_INPUT, ""), "{unasked:?}");
+    assert!(unasked.stderr.contains("(1 task)") && unasked.stderr.contains("give --yes"), "{unasked:?}");
+    cluster.processes_of(&talker, 1);
+    cluster.dawn(&["job", "kill", name, "--yes"]).succeeded();
     cluster.processes_of(&talker, 0);
 
     for command in ["status", "kill", "logs", "why", "inspect", "history"] {

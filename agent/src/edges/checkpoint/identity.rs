@@ -52,7 +52,11 @@ pub fn lock(work_dir: &Path) -> Result<Lock, CheckpointError> {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => break,
             Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < deadline => std::thread::sleep(LOCK_RETRY),
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(CheckpointError::Locked { path: work_dir.to_path_buf() }),
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let noted = fs::read_to_string(&path).ok().and_then(|pid| pid.trim().parse::<u32>().ok());
+                let holder = noted.map_or_else(|| "its pid is not known".to_string(), |pid| format!("pid {pid}"));
+                return Err(CheckpointError::Locked { path: work_dir.to_path_buf(), holder });
+            }
             Err(error) => return Err(io_error("lock", &path)(error.into())),
         }
     }
@@ -148,6 +152,7 @@ mod tests {
         let first = lock(dir.path()).unwrap();
         let error = lock(dir.path()).unwrap_err();
         assert!(matches!(error, CheckpointError::Locked { .. }), "{error}");
+        assert!(error.to_string().contains(&format!("(pid {})", std::process::id())), "{error}");
         assert!(error.to_string().contains("--work-dir"), "{error}");
         drop(first);
         lock(dir.path()).unwrap();

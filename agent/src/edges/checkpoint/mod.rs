@@ -22,10 +22,10 @@ pub enum CheckpointError {
     #[error("{} is corrupt; if this machine's tasks don't matter, start the agent with a new work directory", path.display())]
     Corrupt { path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
     #[error(
-        "another agent runs with the work directory {}; stop it first, or give this one another --work-dir",
+        "another agent ({holder}) runs with the work directory {}; stop it first, or give this one another --work-dir",
         path.display()
     )]
-    Locked { path: PathBuf },
+    Locked { path: PathBuf, holder: String },
     #[error("{text:?} in {} is no agent id: 1-63 characters of a-z A-Z 0-9 _ . -", path.display())]
     BadAgentId { text: String, path: PathBuf },
     #[error("--agent-id says {wanted}, but the work directory {} belongs to {kept}; use another --work-dir", path.display())]

@@ -1,6 +1,5 @@
 //! `dawn job kill`: stops a job or some of its instances, and waits until they are gone.
 
-use std::io::{BufRead, IsTerminal};
 use std::time::Duration;
 
 use clap::Args;
@@ -9,6 +8,7 @@ use dawn_proto::v1;
 use super::tasks;
 use crate::args::Context;
 use crate::client::{Client, Repeat};
+use crate::commands::asking::agreed;
 use crate::commands::author;
 use crate::commands::select::Selection;
 use crate::exit::{Exit, Failure};
@@ -20,7 +20,7 @@ const POLL: Duration = Duration::from_millis(200);
 pub struct Kill {
     /// ROLE/ENV/NAME, or ROLE/ENV/NAME/0-3,7 for some instances
     job: Selection,
-    /// Don't ask before killing a whole job
+    /// Don't ask before killing a whole job; needed where there is no terminal to ask on
     #[arg(long, short)]
     yes: bool,
     /// Don't wait until the tasks are gone
@@ -33,13 +33,10 @@ pub struct Kill {
 
 pub async fn run(args: Kill, context: &mut Context) -> Result<Exit, Failure> {
     let living = tasks::list(context, &args.job, false).await?;
-    if args.job.instances.is_empty() && !args.yes && std::io::stdin().is_terminal() && !context.out.json {
-        let question = format!("Kill {} ({})? [y/N] ", args.job.key, render::count(living.len() as u64, "task"));
-        context.out.write(question.as_bytes());
-        let mut answer = String::new();
-        let read = std::io::stdin().lock().read_line(&mut answer);
-        if read.is_err() || !matches!(answer.trim(), "y" | "Y" | "yes") {
-            context.out.line("nothing was killed");
+    if args.job.instances.is_empty() {
+        let question = format!("Kill {} ({})?", args.job.key, render::count(living.len() as u64, "task"));
+        if !agreed(&question, args.yes)? {
+            eprintln!("dawn: nothing was killed");
             return Ok(Exit::Failed);
         }
     }
