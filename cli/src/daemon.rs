@@ -20,7 +20,7 @@ use tracing_subscriber::EnvFilter;
 use crate::args::duration;
 use crate::exit::{Exit, Failure, chain};
 use crate::spec::size;
-pub use home::{Home, check_backup, journal, restore};
+pub use home::{Home, check_backup, cut, journal, restore};
 use parts::{amount, attribute, port_ranges};
 
 /// Tells an agent silent for this many leases down.

@@ -56,6 +56,22 @@ pub async fn restore(file: &Path, home: Home, replace: bool) -> Result<Restored,
     Ok(Restored { head, index, epoch, aside })
 }
 
+/// What came of a cut.
+pub struct Cut {
+    pub cluster_id: String,
+    pub kept_at_ms: i64,
+    pub given_up_to: Option<u64>,
+    pub index: u64,
+    pub epoch: u64,
+    pub aside: Option<PathBuf>,
+}
+
+pub async fn cut(data_dir: &Path, at: u64) -> Result<Cut, Failure> {
+    let cut = run::cut(data_dir, at).await.map_err(|error| failed(&error))?;
+    let (cluster_id, kept_at_ms, given_up_to) = (cut.cluster_id, cut.kept_at.0, cut.given_up_to);
+    Ok(Cut { cluster_id, kept_at_ms, given_up_to, index: cut.index, epoch: cut.epoch, aside: cut.aside })
+}
+
 /// The journal's records, and words where they can't be read on.
 pub async fn journal(
     home: Home,

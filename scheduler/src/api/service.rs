@@ -23,7 +23,8 @@ const TASKS_A_LOOK: usize = 250;
 
 /// Why nothing is placed after a restore; empty: it is.
 fn waiting(state: &State) -> String {
-    let words = "restored from a backup: agents are given time to say what they run, until then nothing is placed";
+    let words =
+        "the journal was restored or cut: agents are given time to say what they run, until then nothing is placed";
     if state.restores.waiting { words.into() } else { String::new() }
 }
 

@@ -55,9 +55,12 @@ pub fn at(bytes: &[u8], at: usize) -> Found<'_> {
     Found::Frame { body, next: at + HEADER_BYTES + length }
 }
 
-/// Where a whole frame begins after `from`: what is before it was not the last write.
-pub fn any_after(bytes: &[u8], from: usize) -> Option<usize> {
-    (from + 1..bytes.len()).find(|start| matches!(at(bytes, *start), Found::Frame { .. }))
+/// The first whole frame that begins after `from`, and its end: what is before it was not the last write.
+pub fn any_after(bytes: &[u8], from: usize) -> Option<(&[u8], usize)> {
+    (from + 1..bytes.len()).find_map(|start| match at(bytes, start) {
+        Found::Frame { body, next } => Some((body, next)),
+        Found::End | Found::Bad(_) => None,
+    })
 }
 
 #[cfg(test)]
@@ -87,7 +90,7 @@ mod tests {
         push(&mut bytes, b"first").unwrap();
         let second = bytes.len();
         push(&mut bytes, b"second").unwrap();
-        assert_eq!(any_after(&bytes, 0), Some(second));
+        assert_eq!(any_after(&bytes, 0), Some((&b"second"[..], bytes.len())));
         assert_eq!(any_after(&bytes, second), None);
     }
 }

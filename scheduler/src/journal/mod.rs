@@ -1,11 +1,13 @@
 //! The journal's embedded home: checksummed segment files and snapshots in a data directory, one fsync per group of
 //! batches. Not here: when a snapshot is taken, and whose state it holds.
 //!
-//! Layout: `lock`, `journal/<first index>.seg`, `snapshot/<index>.snap`.
+//! Layout: `lock`, `head`, `journal/<first index>.seg`, `snapshot/<index>.snap`.
 
 mod backup;
+mod cut;
 mod error;
 mod frame;
+mod head;
 mod lock;
 mod read;
 mod replay;
@@ -22,10 +24,11 @@ use crate::drive::{AppendError, Journal};
 use crate::model::{Batch, State};
 
 pub use backup::{Backup, BackupError, pieces as backup_pieces, read as read_backup};
+pub use cut::{Cut, CutError, cut};
 pub use error::OpenError;
 pub use read::visit;
 pub use restore::{RestoreError, restore};
-pub use segment::{End, begin as begin_segment, group as frame_of, scan as scan_segment};
+pub use segment::{End, Known, Segment, begin as begin_segment, group as frame_of, scan as scan_segment};
 pub use snapshot::Snapshots;
 pub use writer::Due;
 
@@ -52,7 +55,7 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Locks the directory, reads what is there, cuts off a torn tail, and is ready to append after it.
+    /// Locks the directory, reads what is there, cuts off a torn tail that was never durable, and is ready to append.
     ///
     /// # Errors
     /// When another process has it, or anything in it is not as it was written. Nothing is overwritten then.
@@ -61,12 +64,17 @@ impl Embedded {
             std::fs::create_dir_all(&folder).map_err(|source| OpenError::io("creating", &folder, source))?;
         }
         let lock = lock::Lock::take(data_dir)?;
+        restore::finish(data_dir)?;
         if is_cut_short(data_dir) {
             return Err(OpenError::Unfinished { dir: data_dir.to_path_buf() });
         }
         let snapshots = Snapshots::new(data_dir);
         let replayed = replay::replay(data_dir, &snapshots)?;
-        let writer = writer::Writer::start(data_dir, replayed.tail, replayed.bytes, settings)?;
+        let durable = replayed.state.index;
+        // There before the first segment that counts on it.
+        head::write(data_dir, durable)
+            .map_err(|source| OpenError::io("writing", &data_dir.join(head::NAME), source))?;
+        let writer = writer::Writer::start(data_dir, replayed.tail, replayed.bytes, durable, settings)?;
         Ok((Embedded { writer, snapshots, _lock: lock }, replayed.state))
     }
 

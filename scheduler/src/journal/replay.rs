@@ -1,9 +1,12 @@
-//! Reading a data directory: the newest snapshot, then every batch after it, in order and without gaps.
+//! Reading a data directory: the newest snapshot, then every batch after it, in order and without gaps, at least up to
+//! the index that was durable.
 
 use std::fs::File;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use super::{OpenError, Snapshots, segment};
+use super::segment::{Known, Scanned, Segment};
+use super::{OpenError, Snapshots, head, segment};
 use crate::model::State;
 use crate::wire;
 
@@ -24,13 +27,14 @@ pub struct Tail {
 
 pub fn replay(data_dir: &Path, snapshots: &Snapshots) -> Result<Replayed, OpenError> {
     let dir = data_dir.join("journal");
+    let head = head::read(data_dir);
     let mut state = snapshots.load()?;
     let snapshot_index = state.index;
     let all = segment::list(&dir).map_err(|source| OpenError::io("listing", &dir, source))?;
     let begin = all.partition_point(|(first, _)| *first <= snapshot_index + 1);
     let Some(begin) = begin.checked_sub(1) else {
         return match all.first() {
-            None if snapshot_index == 0 => Ok(Replayed { state, tail: None, bytes: 0 }),
+            None if snapshot_index == 0 && head?.unwrap_or(0) == 0 => Ok(Replayed { state, tail: None, bytes: 0 }),
             next => Err(OpenError::Gap {
                 path: dir,
                 expected: snapshot_index + 1,
@@ -38,45 +42,59 @@ pub fn replay(data_dir: &Path, snapshots: &Snapshots) -> Result<Replayed, OpenEr
             }),
         };
     };
+    // A head file that can't be read is told of once it is known how far the rest is whole.
+    let known = Known { durable: head.as_ref().ok().copied().flatten().unwrap_or(0), held: snapshot_index };
     let mut expected = all[begin].0;
-    let (mut bytes, mut end) = (0, (segment::End::Whole, 0));
+    let (mut bytes, mut last) = (0, None);
     for (i, (first, path)) in all.iter().enumerate().skip(begin) {
-        end = segment::read(path, *first, i + 1 == all.len(), |batch, offset| {
+        let end = (i + 1 == all.len()).then_some(known);
+        let read = segment::read(&Segment { path, first: *first, end }, &mut |batch, offset| {
             if batch.index != expected {
                 let found = format!("{} (at byte {offset})", batch.index);
                 return Err(OpenError::Gap { path: path.clone(), expected, found });
             }
             expected += 1;
             if batch.index <= snapshot_index {
-                return Ok(());
+                return Ok(ControlFlow::Continue(()));
             }
             let index = batch.index;
             let batch = wire::batch_from_wire(batch)
                 .map_err(|error| OpenError::corrupt(path, offset, format!("batch {index}: {error}")))?;
             state.apply(&batch);
-            Ok(())
-        })?;
+            Ok(ControlFlow::Continue(()))
+        });
+        let scanned = read.map_err(|error| error.whole_to(state.index))?;
         if let Some((next, path)) = all.get(i + 1)
             && *next != expected
         {
             return Err(OpenError::Gap { path: path.clone(), expected, found: next.to_string() });
         }
-        bytes += end.1;
+        bytes += scanned.bytes;
+        last = Some((path, scanned));
     }
-    let path = all[all.len() - 1].1.clone();
-    let tail = tail(path, end.0, end.1)?;
-    // The batches between its last one and the snapshot are in the snapshot alone: go on in a new segment.
-    let tail = (expected > snapshot_index).then_some(tail);
+    let tail = match last {
+        Some((path, scanned)) => {
+            head::prove_end(data_dir, head, &scanned).map_err(|error| error.whole_to(state.index))?;
+            // The batches between its last one and the snapshot are in the snapshot alone: go on in a new segment.
+            let goes_on = expected > snapshot_index && scanned.goes_on();
+            Some(tail(path, scanned, expected - 1)?).filter(|_| goes_on)
+        }
+        None => None,
+    };
     Ok(Replayed { state, tail, bytes })
 }
 
-fn tail(path: PathBuf, end: segment::End, length: u64) -> Result<Tail, OpenError> {
-    let opened = File::options().append(true).open(&path);
-    let file = opened.map_err(|source| OpenError::io("opening", &path, source))?;
-    if let segment::End::Torn { at, cause } = end {
-        let cut = file.set_len(at).and_then(|()| file.sync_all());
-        cut.map_err(|source| OpenError::io("cutting the torn end off", &path, source))?;
-        tracing::warn!(path = %path.display(), offset = at, cause, "cut a torn last write off the journal");
+/// Cuts a torn end off and makes what is left durable: it is built upon from now on.
+fn tail(path: &Path, scanned: Scanned, kept: u64) -> Result<Tail, OpenError> {
+    let opened = File::options().append(true).open(path);
+    let file = opened.map_err(|source| OpenError::io("opening", path, source))?;
+    if let segment::End::Torn { at, cause } = scanned.end {
+        file.set_len(at).map_err(|source| OpenError::io("cutting the torn end off", path, source))?;
+        tracing::warn!(
+            path = %path.display(), offset = at, cause, last_index_kept = kept,
+            "cut a torn last write off the journal; it was not known to be durable"
+        );
     }
-    Ok(Tail { file, path, length })
+    file.sync_all().map_err(|source| OpenError::io("syncing", path, source))?;
+    Ok(Tail { file, path: path.to_path_buf(), length: scanned.bytes })
 }

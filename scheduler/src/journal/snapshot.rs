@@ -93,14 +93,15 @@ impl Snapshots {
 
 impl Snapshots {
     /// The newest state whose index is below `from`, or else the oldest one from which the segments, the first of them as
-    /// given, go on. Nothing is changed; damaged ones are passed over.
+    /// given (0: there are none), go on. Nothing is changed; damaged ones are passed over.
     pub(super) fn before(&self, first_segment: u64, from: u64) -> Result<State, OpenError> {
-        let mut found = (first_segment <= 1 || first_segment == u64::MAX).then(State::default);
         let snapshots = match self.list() {
             Ok(snapshots) => snapshots,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
             Err(source) => return Err(OpenError::io("listing", &self.dir, source)),
         };
+        let begins = first_segment == 1 || first_segment == 0 && snapshots.is_empty();
+        let mut found = begins.then(State::default);
         for (index, path) in snapshots {
             if index >= from && found.is_some() || index + 1 < first_segment {
                 continue;

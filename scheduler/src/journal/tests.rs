@@ -1,7 +1,9 @@
 //! What survives a crash, what is recovered, and what is refused.
 
 mod backups;
+mod cuts;
 mod damage;
+mod heads;
 mod snapshots;
 
 use std::path::{Path, PathBuf};
@@ -122,7 +124,7 @@ fn a_full_disk_fails_the_append_with_its_cause_and_all_after_it() {
     let dir = tempfile::tempdir().unwrap();
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
     let tail = replay::Tail { file: full, path: "/dev/full".into(), length: 0 };
-    let mut writer = writer::Writer::start(dir.path(), Some(tail), 0, settings()).unwrap();
+    let mut writer = writer::Writer::start(dir.path(), Some(tail), 0, 0, settings()).unwrap();
     let batch = |index| Arc::new(Batch { index, epoch: Default::default(), at: Default::default(), mutations: vec![] });
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let first = runtime.block_on(writer.append(batch(1))).unwrap_err();

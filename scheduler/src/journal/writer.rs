@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use tokio::sync::{Notify, oneshot};
 
 use super::replay::Tail;
-use super::{JournalSettings, OpenError, segment};
+use super::{JournalSettings, OpenError, head, segment};
 use crate::drive::AppendError;
 use crate::model::Batch;
 use crate::wire;
@@ -67,16 +67,19 @@ impl Writer {
         data_dir: &Path,
         tail: Option<Tail>,
         bytes: u64,
+        durable: u64,
         settings: JournalSettings,
     ) -> Result<Writer, OpenError> {
         let dir = data_dir.join("journal");
         let due = Arc::new(Due::new(settings.snapshot_after_bytes));
         due.appended(bytes);
         let place = dir.display().to_string();
-        let mut active = Active { dir, tail, settings, due: due.clone() };
+        let starting = |source| OpenError::io("starting the writer of", data_dir, source);
+        let head = Some(head::Keeper::start(data_dir).map_err(starting)?);
+        let mut active = Active { dir, tail, settings, due: due.clone(), durable, head };
         let (queue, inbox) = mpsc::channel();
         let thread = std::thread::Builder::new().name("journal".into()).spawn(move || active.run(&inbox));
-        let thread = thread.map_err(|source| OpenError::io("starting the writer of", data_dir, source))?;
+        let thread = thread.map_err(starting)?;
         Ok(Writer { queue: Some(queue), thread: Some(thread), due, place })
     }
 
@@ -114,6 +117,10 @@ pub(super) struct Active {
     pub tail: Option<Tail>,
     pub settings: JournalSettings,
     pub due: Arc<Due>,
+    /// Everything up to this index is synced.
+    pub durable: u64,
+    /// None where the head file is written by others.
+    pub head: Option<head::Keeper>,
 }
 
 impl Active {
@@ -146,14 +153,19 @@ impl Active {
     /// Writes the batches as one group and syncs it.
     pub(super) fn write<'a>(&mut self, batches: impl Iterator<Item = &'a Batch>) -> std::io::Result<()> {
         let batches: Vec<_> = batches.map(wire::batch_to_wire).collect();
-        let Some(first) = batches.first().map(|batch| batch.index) else { return Ok(()) };
+        let (Some(first), Some(last)) = (batches.first(), batches.last()) else { return Ok(()) };
+        let (first, last) = (first.index, last.index);
         if self.tail.as_ref().is_none_or(|tail| tail.length >= self.settings.segment_bytes) {
             let (file, path) = segment::create(&self.dir, first)?;
             self.tail = Some(Tail { file, path, length: segment::HEADER_BYTES as u64 });
         }
-        let frame = segment::group(batches.iter())?;
+        let frame = segment::group(self.durable, batches.iter())?;
         let Some(tail) = &mut self.tail else { return Ok(()) };
         write_synced(&mut tail.file, &frame)?;
+        self.durable = last;
+        if let Some(head) = &self.head {
+            head.tell(last);
+        }
         tail.length += frame.len() as u64;
         self.due.appended(frame.len() as u64);
         Ok(())

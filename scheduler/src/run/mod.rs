@@ -45,7 +45,7 @@ use keeper::HomeKeeper;
 use verify::Verifier;
 
 pub use keeper::{Place, Source};
-pub use restore::{RestoreOutcome, RestoringError, check_backup, restore};
+pub use restore::{CuttingError, RestoreOutcome, RestoringError, check_backup, cut, restore};
 
 /// A connection that answers no ping within these two is dropped.
 const PING_EVERY: Duration = Duration::from_secs(10);

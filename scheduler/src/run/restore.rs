@@ -1,4 +1,4 @@
-//! A home of the journal that begins anew with a backup.
+//! A home of the journal that begins anew: with a backup, or with what it held at an earlier index.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use dawn_proto::v1::BackupHead;
 
 use super::keeper::{Place, now_ms};
 use crate::etcd::{self, EtcdError, EtcdRestoreError, Store};
-use crate::journal::{self, BackupError, RestoreError};
+use crate::journal::{self, BackupError, Cut, CutError, RestoreError};
 use crate::model::Restored;
 
 /// Why nothing was restored.
@@ -22,6 +22,15 @@ pub enum RestoringError {
     #[error("reaching etcd")]
     Reach(#[from] EtcdError),
     #[error("a part of restoring panicked; its message is above")]
+    Panicked,
+}
+
+/// Why nothing was cut.
+#[derive(Debug, thiserror::Error)]
+pub enum CuttingError {
+    #[error(transparent)]
+    Cut(#[from] CutError),
+    #[error("a part of cutting panicked; its message is above")]
     Panicked,
 }
 
@@ -66,4 +75,14 @@ pub async fn restore(file: &Path, place: &Place, replace: bool) -> Result<Restor
         }
     };
     Ok(RestoreOutcome { head: backup.head, index, epoch, aside })
+}
+
+/// Makes the journal in a directory end with index `at`, and go on from there as a restored one does.
+///
+/// # Errors
+/// When a scheduler runs on it, or it can't be read up to there.
+pub async fn cut(data_dir: &Path, at: u64) -> Result<Cut, CuttingError> {
+    let dir = data_dir.to_path_buf();
+    let cut = tokio::task::spawn_blocking(move || journal::cut(&dir, at, Timestamp(now_ms()))).await;
+    Ok(cut.map_err(|_| CuttingError::Panicked)??)
 }

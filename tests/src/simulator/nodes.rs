@@ -118,7 +118,7 @@ impl World {
     }
 
     fn start_alone(&mut self, node: usize) -> Result<(), String> {
-        let batches = self.nodes[node].disk.read()?;
+        let batches = self.nodes[node].disk.read(&mut self.chance)?;
         let mut state = State::default();
         for batch in batches {
             if batch.index != state.index + 1 {

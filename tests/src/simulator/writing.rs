@@ -142,7 +142,7 @@ impl World {
         if self.scenario.planted == Some(Planted::AppendTwice) && self.chance.random_bool(0.05) {
             self.nodes[node].disk.write_twice();
         }
-        self.nodes[node].disk.sync();
+        self.nodes[node].disk.sync(&mut self.chance);
         let batches = self.nodes[node].writer.in_flight.as_ref().map(|one| one.batches.clone()).unwrap_or_default();
         self.commit(&batches)?;
         self.appended(node, |_| Ok(()))

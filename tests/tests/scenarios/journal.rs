@@ -20,16 +20,18 @@ fn segments(cluster: &Cluster) -> Vec<PathBuf> {
 }
 
 #[test]
-fn a_torn_last_record_is_recovered() {
+fn a_torn_last_record_that_was_never_durable_is_cut_off() {
     let Some(cluster) = Cluster::start(Plan::of(1)) else { return };
     let job = cluster.submit(service("web").instances(2));
     let before = cluster.running(&job, 2);
     let pids = cluster.processes_of(&job, 2);
     cluster.scheduler.kill_9();
 
+    // The first bytes of another record, as after a crash while it was written.
     let newest = segments(&cluster).pop().expect("a segment");
-    let bytes = std::fs::read(&newest).expect("it can be read");
-    std::fs::write(&newest, &bytes[..bytes.len() - 3]).expect("it can be written");
+    let mut bytes = std::fs::read(&newest).expect("it can be read");
+    bytes.extend_from_within(24..24 + 17);
+    std::fs::write(&newest, &bytes).expect("it can be written");
     cluster.scheduler.start();
     cluster.scheduler_answers();
     cluster.agents_are_up(1);
@@ -48,6 +50,67 @@ fn a_torn_last_record_is_recovered() {
     cluster.scheduler_answers();
     cluster.running(&job, 2);
     assert_eq!(cluster.processes_of(&job, 2), pids);
+    let log = cluster.scheduler.log();
+    let told = log.lines().filter(|line| line.contains("cut a torn last write off"));
+    assert_eq!(told.filter(|line| line.contains("offset") && line.contains("last_index_kept")).count(), 2, "{log}");
+    cluster.end();
+}
+
+/// The last index of the journal of a scheduler that does not run.
+fn last_index(data: &str) -> u64 {
+    let read = dawn(&["--json", "admin", "journal", "--data-dir", data]).succeeded().stdout;
+    let last: serde_json::Value = serde_json::from_str(read.lines().last().expect("a line")).expect("JSON");
+    last["index"].as_u64().expect("a number")
+}
+
+#[test]
+fn a_lost_durable_end_is_refused_and_an_operator_cuts_there_and_tasks_live_on() {
+    let Some(cluster) = Cluster::start(Plan::of(2).agent_lease("2s")) else { return };
+    let data = cluster.data_dir().to_string_lossy().into_owned();
+    let old = cluster.submit(service("old").instances(2));
+    cluster.running(&old, 2);
+    let old_pids = cluster.processes_of(&old, 2);
+    cluster.scheduler.terminate();
+    let kept = last_index(&data);
+    let end_kept = std::fs::metadata(segments(&cluster).pop().expect("a segment")).expect("it is there").len();
+    cluster.scheduler.start();
+    cluster.scheduler_answers();
+    let new = cluster.submit(service("new").instances(3));
+    let before = cluster.running(&new, 3);
+    let new_pids = cluster.processes_of(&new, 3);
+    cluster.scheduler.terminate();
+
+    // As a bad copy or file system leaves it: it ends where a record ends, and much that was acknowledged is gone.
+    let newest = segments(&cluster).pop().expect("a segment");
+    let file = std::fs::File::options().write(true).open(&newest).expect("it is ours");
+    file.set_len(end_kept).expect("it is cut");
+    let damaged = contents(&cluster);
+    cluster.scheduler.start();
+    assert!(cluster.scheduler.exit_code(Patience::START).is_some_and(|code| code != 0));
+    let words = cluster.scheduler.last_words();
+    let hint = format!("dawn admin journal cut --at {kept} --data-dir ");
+    assert!(words.contains(&*newest.to_string_lossy()) && words.contains(&format!("byte {end_kept}")), "{words}");
+    assert!(words.contains(&hint), "{words}");
+    assert!(contents(&cluster) == damaged, "nothing was overwritten, made or removed");
+
+    let above = dawn(&["admin", "journal", "cut", "--data-dir", &data, "--at", &(kept + 1).to_string()]);
+    assert!(above.code == Some(1) && above.stderr.contains(&format!("give --at {kept} or less")), "{above:?}");
+    let cut = dawn(&["--json", "admin", "journal", "cut", "--data-dir", &data, "--at", &kept.to_string()]);
+    let cut = cut.succeeded().json();
+    assert!(cut["given_up_to"].as_u64().is_some_and(|index| index > kept), "{cut}");
+    cluster.scheduler.start();
+    cluster.scheduler_answers();
+    cluster.agents_are_up(2);
+    let after = cluster.running(&new, 3);
+    assert!(before.iter().zip(&after).all(|(before, after)| before.id == after.id), "{before:#?} {after:#?}");
+    // Placing goes on after that: everything that was to be made beside them would be there.
+    let third = cluster.submit(service("third"));
+    cluster.tasks_in(&third, TaskState::Running, 1, Patience::LONG);
+    assert_eq!(cluster.processes_of(&new, 3), new_pids, "nothing was started or stopped");
+    assert_eq!(cluster.processes_of(&old, 2), old_pids, "nothing was started or stopped");
+    assert!(cluster.agents.iter().all(|agent| agent.is_alive()), "no agent was ended");
+    let verified = cluster.dawn(&["--json", "admin", "verify"]).succeeded().json();
+    assert_eq!(verified["violations"].as_u64(), Some(0), "{verified:#}");
     cluster.end();
 }
 

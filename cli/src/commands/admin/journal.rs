@@ -1,9 +1,9 @@
 //! `dawn admin journal`: the journal as text, from a scheduler or straight from where it lies.
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use dawn_proto::{JobKey, v1};
 
-use super::record;
+use super::{cut, record};
 use crate::args::Context;
 use crate::client::{Client, Repeat};
 use crate::daemon::{self, Home};
@@ -11,7 +11,10 @@ use crate::exit::{Exit, Failure};
 use crate::render;
 
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Journal {
+    #[command(subcommand)]
+    change: Option<Change>,
     /// First index [default: as far back as the journal is kept]
     #[arg(long, value_name = "INDEX", default_value_t = 0, hide_default_value = true)]
     from: u64,
@@ -26,6 +29,12 @@ pub struct Journal {
     task: Option<u64>,
     #[command(flatten)]
     home: Home,
+}
+
+#[derive(Subcommand)]
+enum Change {
+    /// Give up all that came after an index, while no scheduler runs on it; then go on as after a restore
+    Cut(cut::Cut),
 }
 
 fn task(text: &str) -> Result<u64, String> {
@@ -52,6 +61,9 @@ impl Journal {
 }
 
 pub async fn run(mut args: Journal, context: &mut Context) -> Result<Exit, Failure> {
+    if let Some(Change::Cut(cut)) = args.change {
+        return cut::run(cut, context).await;
+    }
     if args.to > 0 && args.from > args.to {
         return Err(Failure::new(Exit::Usage, format!("--from {} is after --to {}", args.from, args.to)));
     }

@@ -1,6 +1,7 @@
 //! `dawn admin …`: what those who operate the cluster need of its journal.
 
 mod backup;
+mod cut;
 mod journal;
 mod record;
 mod restore;

@@ -20,18 +20,44 @@ fn frames(bytes: &[u8]) -> Vec<usize> {
     starts
 }
 
+/// As it is when the machine dies before the head file was written again.
+fn set_head(dir: &Path, index: u64) {
+    head::write(dir, index).unwrap();
+}
+
+/// Opening it fails with this place, changes nothing, and says up to where the journal is whole.
+fn is_refused(dir: &Path, at: (&Path, usize), kept: u64, what: &str) -> String {
+    let before = contents(dir);
+    let error = error(dir);
+    let OpenError::Corrupt { path, offset, whole_to, .. } = &error else { panic!("{what}: {error}") };
+    assert_eq!((&**path, *offset, *whole_to), (at.0, at.1 as u64, Some(kept)), "{what}: {error}");
+    assert_eq!(contents(dir), before, "{what}: nothing is overwritten");
+    error.to_string()
+}
+
 #[tokio::test]
-async fn a_last_record_cut_at_any_byte_is_cut_off_and_the_rest_stands() {
+async fn a_last_record_that_nothing_names_as_durable_is_cut_off_at_any_byte_and_the_rest_stands() {
     let (batches, _) = story(5, 12);
     let dir = written(&batches).await;
     let path = segments(dir.path())[0].clone();
     let whole = fs::read(&path).unwrap();
     let last = *frames(&whole).last().unwrap();
-    let before = digest(&state_after(&batches[..batches.len() - 1]));
-    for cut in last..whole.len() {
-        fs::write(&path, &whole[..cut]).unwrap();
-        assert_eq!(digest(&opened(dir.path())), before, "cut at {cut}");
-        assert_eq!(fs::read(&path).unwrap().len(), last, "cut at {cut}: the torn end is gone");
+    let kept = &batches[..batches.len() - 1];
+    let before = digest(&state_after(kept));
+    for at in last..whole.len() {
+        let mut flipped = whole.clone();
+        flipped[at] ^= 1 << (at % 8);
+        let mut zeroed = whole.clone();
+        zeroed[at..].fill(0);
+        for (damage, bytes) in [("cut", &whole[..at]), ("flipped", &flipped), ("zeroed", &zeroed)] {
+            if bytes == whole {
+                continue;
+            }
+            fs::write(&path, bytes).unwrap();
+            set_head(dir.path(), kept.last().unwrap().index);
+            assert_eq!(digest(&opened(dir.path())), before, "{damage} at {at}");
+            assert_eq!(fs::read(&path).unwrap().len(), last, "{damage} at {at}: the torn end is gone");
+        }
     }
     // And what is appended after it is read again.
     let (mut journal, _) = Embedded::open(dir.path(), settings()).unwrap();
@@ -42,19 +68,48 @@ async fn a_last_record_cut_at_any_byte_is_cut_off_and_the_rest_stands() {
 }
 
 #[tokio::test]
-async fn a_flipped_bit_in_the_last_record_costs_that_record_alone() {
-    let (batches, _) = story(6, 8);
+async fn a_last_record_that_was_durable_is_never_cut_off_wherever_it_is_damaged() {
+    let (batches, live) = story(6, 8);
     let dir = written(&batches).await;
     let path = segments(dir.path())[0].clone();
     let whole = fs::read(&path).unwrap();
     let last = *frames(&whole).last().unwrap();
-    let before = digest(&state_after(&batches[..batches.len() - 1]));
     for at in last..whole.len() {
-        let mut damaged = whole.clone();
-        damaged[at] ^= 1 << (at % 8);
-        fs::write(&path, &damaged).unwrap();
-        assert_eq!(digest(&opened(dir.path())), before, "byte {at}");
+        let mut flipped = whole.clone();
+        flipped[at] ^= 1 << (at % 8);
+        for (damage, bytes) in [("cut", &whole[..at]), ("flipped", &flipped)] {
+            fs::write(&path, bytes).unwrap();
+            let what = format!("{damage} at {at}");
+            let words = is_refused(dir.path(), (&path, last), live.index - 1, &what);
+            let durable = format!("index {} was durable", live.index);
+            assert!(words.contains(&durable) && words.contains("dawn admin journal cut --at "), "{what}: {words}");
+        }
     }
+    fs::write(&path, &whole).unwrap();
+    assert_eq!(digest(&opened(dir.path())), digest(&live));
+}
+
+#[tokio::test]
+async fn a_journal_cut_where_a_record_ends_is_refused_and_not_taken_for_a_shorter_one() {
+    let (batches, live) = story(12, 10);
+    let dir = written(&batches).await;
+    let path = segments(dir.path())[0].clone();
+    let whole = fs::read(&path).unwrap();
+    for (i, start) in frames(&whole).into_iter().enumerate() {
+        fs::write(&path, &whole[..start]).unwrap();
+        is_refused(dir.path(), (&path, start), i as u64, &format!("cut before record {i}"));
+        let read = crate::journal::visit(dir.path(), 0, &mut |state, batch| {
+            state.apply(batch);
+            std::ops::ControlFlow::Continue(())
+        });
+        assert!(matches!(read, Err(OpenError::Corrupt { .. })), "who reads it is told too: {read:?}");
+    }
+    // A file system that lost the segments, too.
+    fs::remove_file(&path).unwrap();
+    let message = error(dir.path()).to_string();
+    assert!(message.contains("batch 1 is missing, no segment comes next"), "{message}");
+    fs::write(&path, &whole).unwrap();
+    assert_eq!(digest(&opened(dir.path())), digest(&live));
 }
 
 #[tokio::test]
@@ -122,7 +177,7 @@ async fn a_newer_format_is_refused_with_both_numbers() {
     bytes[..segment::HEADER_BYTES].copy_from_slice(&segment::header(b"DAWNJRNL", 9, 1));
     fs::write(&path, &bytes).unwrap();
     let message = error(dir.path()).to_string();
-    assert!(message.contains("has format 9, this version reads up to 1"), "{message}");
+    assert!(message.contains("has format 9, this version reads up to 2"), "{message}");
     assert_eq!(fs::read(&path).unwrap(), bytes);
 }
 
