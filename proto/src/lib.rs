@@ -9,6 +9,7 @@ pub mod v1 {
 /// What `v1` is made from, an encoded `google.protobuf.FileDescriptorSet`: for showing messages field by field.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/dawn.v1.bin"));
 
+mod cpu_share;
 mod frame;
 mod held_digest;
 mod ids;
@@ -18,6 +19,7 @@ mod task_state;
 mod time;
 pub mod validate;
 
+pub use cpu_share::CpuShare;
 pub use frame::{FrameError, read_frame, write_frame};
 pub use held_digest::HeldDigest;
 pub use ids::{AgentId, Epoch, JobKey, JobKeyError, SpecId, TaskId};

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use dawn_proto::CpuShare;
 use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -25,6 +26,7 @@ pub async fn remove(own: &[PathBuf], group: &str) -> Vec<String> {
     let groups: Vec<PathBuf> = hierarchies(&mountinfo).iter().map(|path| path.join(group)).collect();
     let deadline = Instant::now() + TIMEOUT;
     let mut left = Vec::new();
+    groups.iter().flat_map(|group| tree(group)).for_each(|group| raise(&group));
     loop {
         left.clear();
         for pid in members(&groups).into_iter().chain(processes_of(own)) {
@@ -57,6 +59,22 @@ pub fn remove_folder(folder: &Path, left: &[String]) -> Option<String> {
     }
     let error = fs::remove_dir_all(folder).err().filter(|error| error.kind() != io::ErrorKind::NotFound)?;
     Some(format!("{}: {error}", folder.display()))
+}
+
+/// On a busy machine a group of tiny share gives what was killed in it no cpu to end with.
+fn raise(group: &Path) {
+    let share = CpuShare::raised();
+    let files = [
+        ("cpu.shares", share.shares.to_string()),
+        ("cpu.cfs_quota_us", "-1".to_string()),
+        ("cpu.weight", share.weight.to_string()),
+        ("cpu.max", "max".to_string()),
+    ];
+    for (file, value) in files {
+        // Opened, never made: most are not there.
+        let file = fs::File::options().write(true).open(group.join(file));
+        _ = file.and_then(|mut file| io::Write::write_all(&mut file, value.as_bytes()));
+    }
 }
 
 /// The group and all groups in it, the innermost first.

@@ -61,6 +61,8 @@ pub struct CgroupSetting {
     /// Directory of a v2 group with `cgroup.kill`.
     pub kill: Option<PathBuf>,
     pub memory: Option<MemoryFile>,
+    /// What the agent has limited its cpu to; 0: to nothing.
+    pub cpu_milli: u64,
 }
 
 /// Where the kernel counts OOM kills.

@@ -72,6 +72,10 @@ fn take_over(
     let socket = Socket::bind(&setting.meta, "socket").map_err(|error| format!("binding socket: {error}"))?;
     let mut world = World::new(plan, setting, clock, events);
     let living = adopt(&drive, &mut world);
+    if drive.sequence() > 0 {
+        // An executor that died in the middle of a kill has left the task raised.
+        world.group.lower();
+    }
     let pid = nix::unistd::getpid().as_raw();
     let began = Input::Began { pid, start_ticks: procfs::start_ticks(pid).unwrap_or(0), living };
     let now = Now { steady_ms: world.clock.steady_ms(), wall_ms: os::wall_ms() };

@@ -19,7 +19,7 @@ use nix::unistd::Pid;
 use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::{Failure, chain};
-use crate::edges::group::procfs;
+use crate::edges::group::{Group, procfs};
 use crate::wire;
 
 /// Where the agent puts the control socket.
@@ -76,8 +76,9 @@ fn begin(arguments: &[OsString], control: &mut UnixStream) -> Result<String, Fai
     nix::sys::prctl::set_child_subreaper(true)?;
     let child = inside::start(&entry, &setting)?;
     control.write_all(b"started\n")?;
-    let ended = attend(child, control);
-    end_all(entry.group.as_deref());
+    let mut task = Group::new(setting.cgroup.clone());
+    let ended = attend(child, control, &task);
+    end_all(entry.group.as_deref(), &mut task);
     Ok(match ended? {
         Some(WaitStatus::Exited(_, code)) => format!("exit {code}"),
         Some(WaitStatus::Signaled(_, signal, _)) => format!("signal {}", signal as i32),
@@ -86,7 +87,7 @@ fn begin(arguments: &[OsString], control: &mut UnixStream) -> Result<String, Fai
 }
 
 /// Until the command ends, or (None) the agent is gone or has had enough.
-fn attend(child: Pid, control: &mut UnixStream) -> Result<Option<WaitStatus>, Failure> {
+fn attend(child: Pid, control: &mut UnixStream, task: &Group) -> Result<Option<WaitStatus>, Failure> {
     let pid = rustix::process::Pid::from_raw(child.as_raw()).ok_or("no process")?;
     let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
     loop {
@@ -110,6 +111,9 @@ fn attend(child: Pid, control: &mut UnixStream) -> Result<Option<WaitStatus>, Fa
                 return Ok(None);
             }
             for signal in signals[..got].iter().filter_map(|number| Signal::try_from(i32::from(*number)).ok()) {
+                if signal == Signal::SIGKILL {
+                    task.raise();
+                }
                 // Its own group, unless it has just ended.
                 let _ = killpg(child, signal);
             }
@@ -117,10 +121,16 @@ fn attend(child: Pid, control: &mut UnixStream) -> Result<Option<WaitStatus>, Fa
     }
 }
 
-/// Kills what the command started and has left: its group at once, and whatever has become a child of this process.
-fn end_all(group: Option<&Path>) {
+/// Kills what the command started and has left: its group at once, and whatever has become a child of this process. The
+/// task lives on, and is raised until that is done.
+fn end_all(group: Option<&Path>, task: &mut Group) {
     let deadline = Instant::now() + END_WITHIN;
+    let mut is_raised = false;
     loop {
+        if !is_raised && (group.is_some_and(has_members) || !children().is_empty()) {
+            task.raise();
+            is_raised = true;
+        }
         if let Some(group) = group {
             // Before Linux 5.14 there is no such file; opened, never made.
             let file = std::fs::File::options().write(true).open(group.join("cgroup.kill"));
@@ -145,10 +155,15 @@ fn end_all(group: Option<&Path>) {
             Err(error) => error.kind() == io::ErrorKind::NotFound,
         });
         if (!left && empty) || Instant::now() >= deadline {
-            return;
+            break;
         }
         std::thread::sleep(Duration::from_millis(2)); // poll
     }
+    task.lower();
+}
+
+fn has_members(group: &Path) -> bool {
+    std::fs::read_to_string(group.join("cgroup.procs")).is_ok_and(|pids| !pids.is_empty())
 }
 
 fn children() -> Vec<i32> {

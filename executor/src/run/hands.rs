@@ -19,6 +19,8 @@ use crate::wire;
 
 /// Present in the sandbox: failed health checks are ignored.
 const SNOOZE_FILE: &str = ".healthcheck_snooze";
+/// Longest time for which a task that lives on is raised, for one of its processes that doesn't.
+const RAISED_MS: i64 = 1_000;
 const SIGKILL: i32 = 9;
 /// What a shell answers when its child was ended by SIGKILL.
 const EXIT_CODE_OF_SIGKILL: i32 = 128 + SIGKILL;
@@ -72,6 +74,8 @@ pub struct World {
     /// A shell probe: its pid and when its time is up.
     pub shell_probe: Option<(i32, i64)>,
     pub post: Option<Exchange>,
+    /// The task is raised until then, for a shell probe that is dying.
+    pub raised_until_ms: Option<i64>,
     /// Until nothing of the task is left.
     pub sweeping: Option<Sweeping>,
     pub is_leaving: bool,
@@ -99,6 +103,7 @@ impl World {
             exchange: None,
             shell_probe: None,
             post: None,
+            raised_until_ms: None,
             sweeping: None,
             is_leaving: false,
         }
@@ -116,6 +121,7 @@ impl World {
         self.one_less();
         if self.shell_probe.is_some_and(|(probe, _)| probe == pid) {
             self.shell_probe = None;
+            self.lower();
             let verdict = match kind {
                 ExitKind::Code(0) => Ok(()),
                 ExitKind::Code(code) => Err(format!("exit code {code}")),
@@ -155,8 +161,26 @@ impl World {
         Input::Probed { healthy, snoozed, detail }
     }
 
+    /// Ends a shell probe that is out of time. The task it looks at is raised for as long as that takes.
+    pub fn kill_probe(&mut self) {
+        let Some((pid, _)) = self.shell_probe else { return };
+        self.group.raise();
+        kill_group(pid);
+        // Its end is then taken as any child's.
+        self.shell_probe = Some((pid, i64::MAX));
+        self.raised_until_ms = Some(self.clock.steady_ms().saturating_add(RAISED_MS));
+    }
+
+    /// Gives a task that was raised, and lives on, its own limits again.
+    pub fn lower(&mut self) {
+        if self.raised_until_ms.take().is_some() && self.sweeping.is_none() {
+            self.group.lower();
+        }
+    }
+
     /// Goes on sweeping; says so once nothing is left.
     pub fn sweep(&mut self) -> Option<Input> {
+        self.group.raise_all();
         if let Some((pid, _)) = self.shell_probe {
             kill_group(pid);
         }
@@ -170,6 +194,10 @@ impl World {
         let now_ms = self.clock.steady_ms();
         self.sweeping =
             (!empty).then(|| self.sweeping.map_or_else(|| Sweeping::begin(now_ms), |one| one.again(now_ms)));
+        if empty && self.plan.processes.iter().any(|process| process.is_final) {
+            // They may be still to run.
+            self.group.lower();
+        }
         empty.then_some(Input::Emptied)
     }
 

@@ -14,7 +14,6 @@ use super::begin::Executor;
 use super::hands::{Adopted, Sweeping};
 use crate::drive::{Now, Progress};
 use crate::edges::disk::Disk;
-use crate::edges::spawn::kill_group;
 use crate::edges::{os, pidfd};
 use crate::model::{ExitKind, Input};
 use crate::wire::{self, Request};
@@ -86,6 +85,7 @@ impl Executor {
         let now_ms = self.world.clock.steady_ms();
         let exchanges = self.world.exchange.iter().chain(&self.world.post).map(|exchange| exchange.deadline_ms);
         let shell = self.world.shell_probe.map(|(_, deadline_ms)| deadline_ms);
+        let raised = self.world.raised_until_ms;
         let sweep = self.world.sweeping.as_ref().map(Sweeping::due_ms);
         let decision = match self.progress {
             Progress::Going => self.drive.deadline_ms(),
@@ -93,7 +93,7 @@ impl Executor {
         };
         let sync = self.world.events.is_unsettled().then_some(now_ms + STUCK_RETRY_MS);
         let disk = self.world.disk.as_ref().map(Disk::due_ms);
-        match exchanges.chain(shell).chain(sweep).chain(decision).chain(sync).chain(disk).min() {
+        match exchanges.chain(shell).chain(raised).chain(sweep).chain(decision).chain(sync).chain(disk).min() {
             None => PollTimeout::NONE,
             Some(at_ms) => {
                 let longest_ms = if self.world.plan.lease_until_ms.is_some() { LEASED_WAIT_MS } else { 60_000 };
@@ -158,6 +158,9 @@ impl Executor {
         {
             self.feed(emptied);
         }
+        if self.world.raised_until_ms.is_some_and(|until_ms| until_ms <= now_ms) {
+            self.world.lower();
+        }
         if let Some(bytes) = self.world.disk.as_mut().and_then(|disk| disk.turn(now_ms)) {
             self.feed(Input::Measured { bytes });
         }
@@ -217,12 +220,8 @@ impl Executor {
                 note!("{why}");
             }
         }
-        if let Some((pid, deadline_ms)) = self.world.shell_probe
-            && deadline_ms <= now_ms
-        {
-            // Its end is then taken as any child's.
-            kill_group(pid);
-            self.world.shell_probe = Some((pid, i64::MAX));
+        if self.world.shell_probe.is_some_and(|(_, deadline_ms)| deadline_ms <= now_ms) {
+            self.world.kill_probe();
         }
     }
 

@@ -224,6 +224,7 @@ fn setting(
                 (false, 2) => Some(MemoryFile::V2(cgroup.memory.into())),
                 (false, _) => Some(MemoryFile::V1(cgroup.memory.into())),
             },
+            cpu_milli: task.resources.as_ref().map_or(0, |resources| resources.cpu_milli),
         },
         isolation: isolation(wire, task, ports),
         logs: LogRules {

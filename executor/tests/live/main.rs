@@ -14,6 +14,7 @@ mod limits;
 mod order;
 mod output;
 mod restart;
+mod saturated;
 mod walls;
 
 #[path = "../../../tests/src/skip.rs"]

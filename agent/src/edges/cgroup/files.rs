@@ -11,6 +11,14 @@ use nix::unistd::Pid;
 /// Pids of a group's processes.
 pub const PROCS: &str = "cgroup.procs";
 
+/// Does something to a group, if it is there, and to the groups inside it.
+pub fn each_group(group: &Path, act: &mut impl FnMut(&Path)) {
+    act(group);
+    for inner in inner_groups(group).unwrap_or_default() {
+        each_group(&inner, act);
+    }
+}
+
 /// Sends SIGKILL to every listed process of a group and of the groups inside it. A group that is gone has none.
 pub fn kill_listed(group: &Path) -> io::Result<()> {
     for inner in inner_groups(group)? {

@@ -10,6 +10,7 @@ mod files;
 mod gpus;
 mod mounts;
 mod own;
+mod raise;
 mod usage;
 mod v1;
 mod v2;
@@ -227,11 +228,14 @@ impl Tree {
         entries.filter_map(|entry| entry.file_name().to_str()?.strip_prefix('t')?.parse().ok()).map(TaskId).collect()
     }
 
-    /// Kills every process of a task; they may still be dying when this returns.
+    /// Raises a task's groups and kills every process in them; they may still be dying when this returns.
     ///
     /// # Errors
     /// When the kernel refuses.
     pub fn kill(&self, task: TaskId) -> Result<(), CgroupError> {
+        for group in self.groups(task) {
+            files::each_group(&group, &mut raise::raise);
+        }
         if let Some(parent) = &self.v2 {
             let group = parent.join(task.to_string());
             match v2::kill(&group) {

@@ -9,26 +9,15 @@ use cgroups_rs::cpu::CpuController;
 use cgroups_rs::error::Error;
 use cgroups_rs::memory::MemController;
 use cgroups_rs::pid::PidController;
+use dawn_proto::CpuShare;
 
 use super::CgroupError;
 use crate::model::Limits;
 
-/// cgroup v1's own default; a whole cpu.
-const SHARES_PER_CPU: u64 = 1_024;
-const MIN_SHARES: u64 = 2;
-const MAX_SHARES: u64 = 262_144;
+/// `cpu.cfs_quota_us` of a group that has none.
+const NO_QUOTA: i64 = -1;
 /// There only with swap accounting.
 const MEMSW_LIMIT: &str = "memory.memsw.limit_in_bytes";
-
-/// Length of a cfs period, microseconds.
-pub(super) const PERIOD_US: u64 = 100_000;
-/// The kernel's least quota, microseconds.
-const MIN_QUOTA_US: u64 = 1_000;
-
-/// Cpu time per period for a demand, microseconds.
-pub(super) fn quota_us(cpu_milli: u64) -> i64 {
-    i64::try_from((cpu_milli.saturating_mul(PERIOD_US) / 1_000).max(MIN_QUOTA_US)).unwrap_or(i64::MAX)
-}
 
 /// The parents by controller.
 #[derive(Clone, Debug)]
@@ -93,9 +82,10 @@ fn failed(what: &'static str, path: &Path) -> impl FnOnce(Error) -> CgroupError 
 
 fn limit_cpu(path: &Path, cpu_milli: u64) -> Result<(), Error> {
     let cpu = CpuController::new(path.to_path_buf(), false);
-    cpu.set_shares((cpu_milli.saturating_mul(SHARES_PER_CPU) / 1_000).clamp(MIN_SHARES, MAX_SHARES))?;
-    cpu.set_cfs_period(PERIOD_US)?;
-    cpu.set_cfs_quota(quota_us(cpu_milli))
+    let share = CpuShare::of(cpu_milli);
+    cpu.set_shares(share.shares)?;
+    cpu.set_cfs_period(CpuShare::PERIOD_US)?;
+    cpu.set_cfs_quota(share.quota_us.unwrap_or(NO_QUOTA))
 }
 
 fn limit_memory(path: &Path, bytes: u64, swap_bytes: u64) -> Result<(), Error> {

@@ -9,8 +9,8 @@ use cgroups_rs::cpu::CpuController;
 use cgroups_rs::error::Error;
 use cgroups_rs::memory::MemController;
 use cgroups_rs::pid::PidController;
+use dawn_proto::CpuShare;
 
-use super::v1::{PERIOD_US, quota_us};
 use super::{CgroupError, io_error};
 use crate::model::Limits;
 
@@ -21,9 +21,6 @@ const FURTHER: [&str; 2] = ["cpuset", "io"];
 const KILL: &str = "cgroup.kill";
 const OOM_GROUP: &str = "memory.oom.group";
 const SWAP_MAX: &str = "memory.swap.max";
-/// The kernel's default of 100 stands for one cpu.
-const MIN_WEIGHT: u64 = 1;
-const MAX_WEIGHT: u64 = 10_000;
 
 /// Makes the parent below `root`, and hands the controllers down to it and to its children. Written here and not through
 /// cgroups-rs, which swallows a refused write to `cgroup.subtree_control`.
@@ -66,10 +63,10 @@ fn enable_controllers(path: &Path) -> Result<(), CgroupError> {
 pub(super) fn limit(path: &Path, limits: &Limits) -> Result<(), CgroupError> {
     if limits.cpu_milli > 0 {
         let cpu = CpuController::new(path.to_path_buf(), true);
-        let weight = (limits.cpu_milli / 10).clamp(MIN_WEIGHT, MAX_WEIGHT);
+        let share = CpuShare::of(limits.cpu_milli);
         let quota = cpu
-            .set_shares(weight)
-            .and_then(|()| cpu.set_cfs_quota_and_period(Some(quota_us(limits.cpu_milli)), Some(PERIOD_US)));
+            .set_shares(share.weight)
+            .and_then(|()| cpu.set_cfs_quota_and_period(share.quota_us, Some(CpuShare::PERIOD_US)));
         quota.map_err(failed("cpu", path))?;
     }
     if limits.memory_bytes > 0 {

@@ -2,6 +2,7 @@
 //! that is whoever is in them; without, every descendant of the executor. Not here: making or limiting groups.
 
 pub mod procfs;
+mod raise;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -34,18 +35,49 @@ pub struct Group {
     own_pid: i32,
     /// Unisolated: sessions of processes that are not our descendants (an earlier executor's).
     sessions: BTreeSet<i32>,
+    /// Limits of disk io that a kill has taken away.
+    lifted: Vec<raise::Lifted>,
 }
 
 impl Group {
     pub fn new(setting: CgroupSetting) -> Self {
         // Groups are made before the executor is started.
         let freezers = setting.join.iter().map(|dir| dir.join(FREEZER_STATE)).filter(|file| file.exists()).collect();
-        Group { setting, freezers, own_pid: nix::unistd::getpid().as_raw(), sessions: BTreeSet::new() }
+        Group {
+            setting,
+            freezers,
+            own_pid: nix::unistd::getpid().as_raw(),
+            sessions: BTreeSet::new(),
+            lifted: Vec::new(),
+        }
     }
 
     /// A process of an earlier executor belongs to the task.
     pub fn adopt(&mut self, pid: i32) {
         self.sessions.insert(pid);
+    }
+
+    /// Before SIGKILL goes to some of the processes: those that are to die get the cpu they need for it.
+    pub fn raise(&self) {
+        self.dirs().for_each(raise::raise_cpu);
+    }
+
+    /// Before SIGKILL goes to every process: disk io doesn't hold them back either.
+    pub fn raise_all(&mut self) {
+        self.raise();
+        let lifted: Vec<_> = self.dirs().flat_map(raise::lift_io).collect();
+        self.lifted.extend(lifted);
+    }
+
+    /// The task's own limits again: what was to die is dead, or takes too long for it.
+    pub fn lower(&mut self) {
+        self.dirs().for_each(|dir| raise::lower_cpu(dir, self.setting.cpu_milli));
+        raise::set_again(&std::mem::take(&mut self.lifted));
+    }
+
+    fn dirs(&self) -> impl Iterator<Item = &Path> {
+        let kill = self.setting.kill.iter().filter(|dir| !self.setting.join.contains(dir));
+        self.setting.join.iter().chain(kill).map(PathBuf::as_path)
     }
 
     /// SIGTERM to every process. Returns to how many.
@@ -142,8 +174,7 @@ impl Group {
         if !is_grouped && (!self.sessions.is_empty() || procfs::has_children()) {
             members = procfs::family(self.own_pid, &self.sessions);
         }
-        let kill = self.setting.kill.iter().filter(|dir| !self.setting.join.contains(dir));
-        for dir in self.setting.join.iter().chain(kill) {
+        for dir in self.dirs() {
             // A group that is gone holds nobody.
             let _ = collect(dir, MAX_DEPTH, &mut members);
         }
