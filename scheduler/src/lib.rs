@@ -9,9 +9,11 @@ pub mod drive;
 pub mod etcd;
 pub mod journal;
 pub mod link;
+pub mod listen;
 pub mod metrics;
 pub mod model;
 pub mod run;
+pub mod shares;
 pub mod wire;
 
 #[cfg(test)]

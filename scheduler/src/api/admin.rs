@@ -51,12 +51,12 @@ pub struct AdminService {
 impl AdminService {
     /// Waits until the durable state has a batch.
     async fn reach(&self, index: u64) -> Result<(), Status> {
-        let mut reached = self.reader.index();
+        let mut reached = self.reader.follower().index();
         let reach = reached.wait_for(|at| *at >= index);
         match tokio::time::timeout(CATCH_UP_WITHIN, reach).await {
             Ok(Ok(_)) => Ok(()),
             _ => {
-                let at = *self.reader.index().borrow();
+                let at = *self.reader.follower().index().borrow();
                 let words = format!("this scheduler has the journal up to {at} only, not {index}; ask another one");
                 Err(Status::failed_precondition(words))
             }

@@ -30,6 +30,7 @@ pub use reach::{ReachPipe, ReachService};
 pub use reader::Reader;
 pub use reads::{job_sla, list_endpoints};
 pub use replies::{Answered, Replies, Waiting};
+pub use watch::{WatchFront, Watches};
 
 /// Most bytes of one request; a job's spec is far below.
 pub const MAX_REQUEST_BYTES: usize = 4 << 20;
@@ -69,6 +70,7 @@ pub struct ClientService {
     /// What holds writes up now and what to do about it; empty: nothing.
     pub trouble: tokio::sync::watch::Receiver<String>,
     pub logs: Arc<dyn LogSource>,
+    pub watches: Watches,
     pub facts: Arc<ServerFacts>,
 }
 

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 
 use super::{reads, status};
@@ -78,9 +78,8 @@ impl Reader {
         looked.await.map_err(|_| status::read_failed())
     }
 
-    /// Changes with every applied batch.
-    pub fn index(&self) -> watch::Receiver<u64> {
-        self.follower.index()
+    pub fn follower(&self) -> &Follower {
+        &self.follower
     }
 }
 

@@ -11,10 +11,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::reads::{self, ReadError};
-use super::{ClientService, command, status, watch};
+use super::{ClientService, command, status};
 use crate::decide::brake;
 use crate::drive::Role;
 use crate::model::State;
+use crate::shares::Caller;
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -60,7 +61,7 @@ impl ClientService {
 
 #[tonic::async_trait]
 impl Scheduler for ClientService {
-    type WatchJobStream = ReceiverStream<Result<v1::JobStatus, Status>>;
+    type WatchJobStream = Pin<Box<dyn Stream<Item = Result<v1::JobStatus, Status>> + Send>>;
     type ReadLogStream = Pin<Box<dyn Stream<Item = Result<v1::LogChunk, Status>> + Send>>;
 
     async fn submit_job(&self, request: Request<v1::SubmitJobRequest>) -> Answer<v1::SubmitJobResponse> {
@@ -90,10 +91,11 @@ impl Scheduler for ClientService {
     }
 
     async fn watch_job(&self, request: Request<v1::GetJobRequest>) -> Answer<Self::WatchJobStream> {
+        let holder = Caller::of(request.extensions());
         let request = request.into_inner();
         let key = command::key(request.key.as_ref())?;
-        let statuses = watch::job(self.reader.clone(), key, request.version).await?;
-        Ok(Response::new(ReceiverStream::new(statuses)))
+        let shown = self.watches.watch(holder, key, request.version).await?;
+        Ok(Response::new(Box::pin(shown.map(|shown| shown.map(|shown| shown.status.clone())))))
     }
 
     async fn list_tasks(&self, request: Request<v1::ListTasksRequest>) -> Answer<v1::ListTasksResponse> {

@@ -9,6 +9,7 @@ use tonic::Status;
 use super::reads::ReadError;
 use crate::drive::InboxFull;
 use crate::model::{FlowRefusal, Refusal};
+use crate::shares::Refused;
 
 pub fn of_refusal(refusal: &Refusal) -> Status {
     let message = refusal.to_string();
@@ -80,6 +81,11 @@ pub fn not_leader(leader: Option<&str>) -> Status {
         status.metadata_mut().insert(LEADER, leader);
     }
     status
+}
+
+/// All places of a kind are taken, and this client holds most of them.
+pub fn taken(refused: &Refused) -> Status {
+    Status::resource_exhausted(refused.to_string())
 }
 
 /// The journal takes nothing now.

@@ -1,11 +1,13 @@
 //! The state that reads see.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::watch;
 
-use crate::model::{Batch, Mutation, State};
+use super::changes::{JobChanges, add_changed};
+use crate::model::{Batch, JobId, Mutation, State};
 
 /// A state that follows the durable batches. Many may read; one applies.
 #[derive(Debug)]
@@ -13,13 +15,14 @@ pub struct Follower {
     state: RwLock<State>,
     index: watch::Sender<u64>,
     fleet: AtomicU64,
+    changes: JobChanges,
 }
 
 impl Follower {
     /// Begins with a replayed state.
     pub fn new(state: State) -> Arc<Follower> {
         let (index, _) = watch::channel(state.index);
-        Arc::new(Follower { state: RwLock::new(state), index, fleet: AtomicU64::new(0) })
+        Arc::new(Follower { state: RwLock::new(state), index, fleet: AtomicU64::new(0), changes: JobChanges::default() })
     }
 
     /// Applies batches that became durable. Waits for readers; each holds the state for a few milliseconds at most.
@@ -27,14 +30,19 @@ impl Follower {
         let Some(last) = batches.last() else { return };
         // A reader that panicked changed nothing; a writer that did has ended the process's purpose.
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        for batch in batches {
-            state.apply(batch);
-        }
+        let changed = match self.changes.is_empty() {
+            true => {
+                batches.iter().for_each(|batch| state.apply(batch));
+                BTreeSet::new()
+            }
+            false => apply_watched(&mut state, batches),
+        };
         if batches.iter().flat_map(|batch| &batch.mutations).any(changes_fleet) {
             self.fleet.fetch_add(1, Ordering::Release);
         }
         drop(state);
         self.index.send_replace(last.index);
+        self.changes.tell(&changed, last.index);
     }
 
     /// Goes on from another state, at least as new.
@@ -43,6 +51,7 @@ impl Follower {
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
         self.fleet.fetch_add(1, Ordering::Release);
         self.index.send_replace(index);
+        self.changes.tell_all(index);
     }
 
     /// Looks at the state. Keep it short, and never wait inside.
@@ -55,10 +64,30 @@ impl Follower {
         self.fleet.load(Ordering::Acquire)
     }
 
+    /// Changes with each applied batch that changes the status of the job; at first as of `index`, which the caller has
+    /// read the job at or after.
+    pub fn watch_job(&self, job: JobId) -> watch::Receiver<u64> {
+        self.changes.watch(job, *self.index.borrow())
+    }
+
     /// Changes with every applied batch.
     pub fn index(&self) -> watch::Receiver<u64> {
         self.index.subscribe()
     }
+}
+
+/// Applies the batches and answers which jobs they changed.
+fn apply_watched(state: &mut State, batches: &[Arc<Batch>]) -> BTreeSet<JobId> {
+    let mut changed = BTreeSet::new();
+    for batch in batches {
+        for mutation in &batch.mutations {
+            add_changed(&mut changed, state, mutation);
+            state.apply_one(mutation, batch.at);
+            add_changed(&mut changed, state, mutation);
+        }
+        state.seal(batch);
+    }
+    changed
 }
 
 fn changes_fleet(mutation: &Mutation) -> bool {

@@ -28,13 +28,15 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 
-use crate::api::{self, AdminService, ClientService, ReachService, Reader, Replies, ServerFacts};
+use crate::api::{
+    self, AdminService, ClientService, ReachService, Reader, Replies, ServerFacts, WatchFront, Watches,
+};
 use crate::drive::{DriveError, Follower, Inbox, PulseSettings, Role};
 use crate::etcd::{self, EtcdConfig, EtcdError, WitnessError};
 use crate::journal::{JournalSettings, OpenError};
 use crate::link::{self, Inspections, LinkService, Links, Tunnels};
+use crate::listen::{self, Bounds, Door, Places};
 use crate::metrics;
 use crate::model::{Allowed, Settings};
 
@@ -50,6 +52,12 @@ pub use restore::{CuttingError, RestoreOutcome, RestoringError, check_backup, cu
 /// A connection that answers no ping within these two is dropped.
 const PING_EVERY: Duration = Duration::from_secs(10);
 const PONG_WITHIN: Duration = Duration::from_secs(10);
+/// Most bytes of a request's headers.
+const MAX_HEADER_BYTES: u32 = 16 << 10;
+/// Requests and streams of one connection at a time; more wait at the client.
+const STREAMS_A_CONNECTION: u32 = 1_024;
+/// Watches of jobs at a time.
+const MOST_WATCHES: usize = 16_384;
 /// Open streams get this long to end when the scheduler stops.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
@@ -168,6 +176,7 @@ pub async fn start(config: Config) -> Result<Scheduler, RunError> {
         role: signs.role.subscribe(),
         trouble: signs.trouble.subscribe(),
         logs: Arc::new(logs::AgentLogs { links: links.clone(), tunnels: tunnels.clone() }),
+        watches: Watches::new(Reader::new(follower.clone()), MOST_WATCHES),
         facts: Arc::new(facts(&config, &advertised, home.name())),
     };
     let left = Arc::<Notify>::default();
@@ -251,21 +260,24 @@ fn serve(
     let planner = PlannerServer::new(client.clone()).max_decoding_message_size(api::MAX_REQUEST_BYTES);
     let updates = UpdatesServer::new(client.clone()).max_decoding_message_size(api::MAX_REQUEST_BYTES);
     let maintenance = MaintenanceServer::new(client.clone()).max_decoding_message_size(api::MAX_REQUEST_BYTES);
+    let watching = client.clone();
     let client = SchedulerServer::new(client).max_decoding_message_size(api::MAX_REQUEST_BYTES);
     let agents = AgentLinkServer::new(agents).max_decoding_message_size(link::MAX_MESSAGE_BYTES);
+    let client = WatchFront { inner: client.max_encoding_message_size(usize::MAX), client: watching };
     let router = Server::builder()
-        .tcp_nodelay(true)
+        .http2_max_header_list_size(Some(MAX_HEADER_BYTES))
+        .max_concurrent_streams(Some(STREAMS_A_CONNECTION))
         .http2_keepalive_interval(Some(PING_EVERY))
         .http2_keepalive_timeout(Some(PONG_WITHIN))
-        .add_service(reach)
-        .add_service(client.max_encoding_message_size(usize::MAX))
-        .add_service(batches)
-        .add_service(planner.max_encoding_message_size(usize::MAX))
-        .add_service(AdminServer::new(admin).max_encoding_message_size(usize::MAX))
-        .add_service(updates.max_encoding_message_size(usize::MAX))
-        .add_service(maintenance.max_encoding_message_size(usize::MAX))
-        .add_service(agents.max_encoding_message_size(usize::MAX));
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        .add_service(Door(reach))
+        .add_service(Door(client))
+        .add_service(Door(batches))
+        .add_service(Door(planner.max_encoding_message_size(usize::MAX)))
+        .add_service(Door(AdminServer::new(admin).max_encoding_message_size(usize::MAX)))
+        .add_service(Door(updates.max_encoding_message_size(usize::MAX)))
+        .add_service(Door(maintenance.max_encoding_message_size(usize::MAX)))
+        .add_service(Door(agents.max_encoding_message_size(usize::MAX)));
+    let incoming = listen::incoming(listener, Places::new(Bounds::of_this_process()));
     let serving = router.serve_with_incoming_shutdown(incoming, async move { _ = stopped.await });
     (stop, tokio::spawn(serving))
 }

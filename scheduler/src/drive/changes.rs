@@ -1,0 +1,125 @@
+//! Who wants to know when a job changes. A batch is gone through once, and only those who watch a job it changed are
+//! told: watches of other jobs cost a commit nothing.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use dawn_proto::TaskId;
+use tokio::sync::watch;
+
+use crate::model::{AgentNo, FlowMutation, JobId, Mutation, RestoreMutation, State, UpdateMutation};
+
+/// The jobs that are watched.
+#[derive(Debug, Default)]
+pub(super) struct JobChanges {
+    /// By job, the index of the last batch that changed it.
+    watched: Mutex<HashMap<JobId, watch::Sender<u64>>>,
+    /// As many as `watched` holds, to be asked without its lock.
+    count: AtomicUsize,
+}
+
+impl JobChanges {
+    fn watched(&self) -> MutexGuard<'_, HashMap<JobId, watch::Sender<u64>>> {
+        // Nothing under the lock can panic half way.
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes with each batch that changes the job; at first as of `index`.
+    pub fn watch(&self, job: JobId, index: u64) -> watch::Receiver<u64> {
+        let mut watched = self.watched();
+        // Jobs that nobody watches any more are looked for each time the table is about to grow.
+        if watched.len() == watched.capacity() {
+            watched.retain(|_, told| told.receiver_count() > 0);
+        }
+        let receiver = watched.entry(job).or_insert_with(|| watch::channel(index).0).subscribe();
+        self.count.store(watched.len(), Ordering::Release);
+        receiver
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.count.load(Ordering::Acquire) == 0
+    }
+
+    /// Tells those who watch one of these jobs.
+    pub fn tell(&self, jobs: &BTreeSet<JobId>, index: u64) {
+        let watched = self.watched();
+        for told in jobs.iter().filter_map(|job| watched.get(job)) {
+            told.send_replace(index);
+        }
+    }
+
+    /// Tells everybody: what changed is not known.
+    pub fn tell_all(&self, index: u64) {
+        for told in self.watched().values() {
+            told.send_replace(index);
+        }
+    }
+}
+
+/// What a mutation changes of jobs, as far as their status shows it.
+enum Subject<'a> {
+    Job(JobId),
+    /// The job, and those that wait for its end.
+    JobAndDependents(JobId),
+    Task(TaskId),
+    /// Perhaps the host name that tasks on the agent are shown with.
+    HostName(AgentNo, &'a str),
+    NoJob,
+}
+
+fn subject(mutation: &Mutation) -> Subject<'_> {
+    match mutation {
+        Mutation::JobMade { job, .. }
+        | Mutation::JobVersioned { job, .. }
+        | Mutation::JobEnded { job, .. }
+        | Mutation::JobForgotten { job }
+        | Mutation::Restore(RestoreMutation::SpecAdopted { job, .. }) => Subject::JobAndDependents(*job),
+        Mutation::InstancesStopped { job, .. }
+        | Mutation::JobSettled { job, .. }
+        | Mutation::TaskMade { job, .. }
+        | Mutation::Ticked { job, .. }
+        | Mutation::Update(UpdateMutation { job, .. })
+        | Mutation::Restore(RestoreMutation::TaskAdopted { job, .. }) => Subject::Job(*job),
+        Mutation::Flow(flow) => match flow {
+            FlowMutation::Released { job }
+            | FlowMutation::CronPaused { job, .. }
+            | FlowMutation::CronResumed { job }
+            | FlowMutation::Dispatched { job, .. } => Subject::Job(*job),
+        },
+        Mutation::TaskAssigned { task, .. }
+        | Mutation::TaskMoved { task, .. }
+        | Mutation::TaskForgotten { task }
+        | Mutation::Nominated { task, .. } => Subject::Task(*task),
+        Mutation::AgentSeen { agent, hostname, .. } => Subject::HostName(*agent, hostname),
+        Mutation::ClusterMade { .. }
+        | Mutation::EpochBegun { .. }
+        | Mutation::AgentMoved { .. }
+        | Mutation::AgentForgotten { .. }
+        | Mutation::AgentAvoided { .. }
+        | Mutation::Upkeep(_)
+        | Mutation::QuotaSet { .. }
+        | Mutation::Restore(RestoreMutation::Restored(_) | RestoreMutation::Over) => Subject::NoJob,
+    }
+}
+
+/// Adds the jobs that a mutation changes. Asked before it is applied and after: a task is in the state only after the
+/// mutation that makes it and before the one that forgets it.
+pub(super) fn add_changed(jobs: &mut BTreeSet<JobId>, state: &State, mutation: &Mutation) {
+    match subject(mutation) {
+        Subject::Job(job) => _ = jobs.insert(job),
+        Subject::JobAndDependents(id) => {
+            jobs.insert(id);
+            let dependents = state.jobs.get(&id).and_then(|job| state.dependents.get(&job.key));
+            jobs.extend(dependents.into_iter().flatten());
+        }
+        Subject::Task(task) => jobs.extend(state.tasks.get(&task).map(|task| task.job)),
+        Subject::HostName(agent, hostname) => {
+            if state.agents.get(&agent).is_some_and(|known| known.hostname != hostname) {
+                let held = state.tasks_on.get(&agent).into_iter().flatten();
+                jobs.extend(held.filter_map(|task| state.tasks.get(task)).map(|task| task.job));
+            }
+        }
+        Subject::NoJob => {}
+    }
+}
