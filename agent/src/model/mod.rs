@@ -11,6 +11,7 @@ mod offer;
 mod order;
 mod recovered;
 mod report;
+mod tunnel;
 mod usage;
 
 pub use artifact::{Artifact, last_sequence, step_sequence};
@@ -29,6 +30,7 @@ pub use order::{
 };
 pub use recovered::{ExecutorProbe, Recovered, RecoveredRecord};
 pub use report::Report;
+pub use tunnel::{RefusalKind, TunnelRefusal};
 pub use usage::{GroupUsage, Observed};
 
 use dawn_proto::{Epoch, Timestamp};

@@ -24,7 +24,8 @@ use crate::edges::sandbox;
 use crate::edges::tunnel::{self, LogSource};
 use crate::edges::vet::Vetting;
 use crate::model::{
-    Effect, Event, Gpus, Inspection, LaunchRecord, LogRequest, MachineEvent, Message, Refusal, Report, TaskDir,
+    Effect, Event, Gpus, Inspection, LaunchRecord, LogRequest, MachineEvent, Message, Refusal, RefusalKind, Report,
+    TaskDir, TunnelRefusal,
 };
 use crate::wire;
 
@@ -37,7 +38,7 @@ const MAX_CLEAN_JOBS: usize = 32;
 /// Logs read at once; more are refused by not being opened.
 const MAX_TUNNELS: usize = 256;
 /// Clients' sessions at once; more are refused by not being opened.
-const MAX_SESSIONS: usize = 256;
+pub(super) const MAX_SESSIONS: usize = 256;
 /// Tasks whose artifacts are fetched at once; more wait, alive.
 const MAX_FETCHES: usize = 16;
 /// Descriptions of tasks are sent within this time, with a pause where the way is full.
@@ -166,11 +167,21 @@ impl Edges {
         let Some(address) = self.link.address() else { return };
         tokio::spawn(async move {
             let Ok(_permit) = shared.tunnels.try_acquire() else {
-                warn!(tunnel, "too many logs are read at once; not opened");
+                let words =
+                    format!("this agent reads {MAX_TUNNELS} logs already; end some of them, or try again later");
+                warn!(tunnel, "{words}");
+                if let Ok(channel) = link::connect(&address).await {
+                    tunnel::refuse(channel, tunnel, TunnelRefusal::new(RefusalKind::TooMany, words)).await;
+                }
                 return;
             };
-            let source =
-                if known { shared.log_source(log.task) } else { Err(format!("the agent has no task {}", log.task)) };
+            let source = match known {
+                true => shared.log_source(log.task),
+                false => {
+                    let words = format!("the agent has no task {}", log.task);
+                    Err(TunnelRefusal::new(RefusalKind::NotFound, words))
+                }
+            };
             match link::connect(&address).await {
                 Ok(channel) => tunnel::serve(channel, tunnel, log, source).await,
                 Err(error) => warn!(tunnel, error = chain(&error), "can't open the tunnel"),
@@ -371,9 +382,10 @@ impl Shared {
         MachineEvent::Cleaned { task, bytes: sandbox::measure(&self.tasks.dir(task)) }
     }
 
-    fn log_source(&self, task: TaskId) -> Result<LogSource, String> {
+    fn log_source(&self, task: TaskId) -> Result<LogSource, TunnelRefusal> {
         let dir: TaskDir = self.tasks.dir(task);
-        let kept = self.tasks.kept(task, DEFAULT_MAX_PIDS).ok_or("the task's plan can't be read")?;
+        let unreadable = || TunnelRefusal::new(RefusalKind::Failed, "the task's plan can't be read");
+        let kept = self.tasks.kept(task, DEFAULT_MAX_PIDS).ok_or_else(unreadable)?;
         Ok(LogSource { dir, processes: kept.processes, is_over: executors::is_over })
     }
 }

@@ -8,10 +8,11 @@ use dawn_proto::{TaskId, v1};
 use tracing::warn;
 
 use super::DEFAULT_MAX_PIDS;
-use super::hands::{Shared, chain};
+use super::hands::{MAX_SESSIONS, Shared, chain};
 use crate::edges::link;
 use crate::edges::reach::{self, Means};
-use crate::model::{GroupUsage, Limits, Observed, Reachable};
+use crate::edges::tunnel as tunnel_edge;
+use crate::model::{GroupUsage, Limits, Observed, Reachable, RefusalKind, TunnelRefusal};
 
 /// What a task's plan says about it, read when first asked for.
 #[derive(Debug)]
@@ -58,7 +59,11 @@ impl Board {
 /// Serves a session at `address`, where the scheduler that asked is.
 pub(super) async fn serve(shared: Arc<Shared>, address: String, tunnel: u64, about: Reachable) {
     let Ok(_permit) = shared.sessions.try_acquire() else {
-        warn!(tunnel, "too many sessions at once; not opened");
+        let words = format!("this agent serves {MAX_SESSIONS} sessions already; end some of them, or try again later");
+        warn!(tunnel, "{words}");
+        if let Ok(channel) = link::connect(&address).await {
+            tunnel_edge::refuse(channel, tunnel, TunnelRefusal::new(RefusalKind::TooMany, words)).await;
+        }
         return;
     };
     let task = if let Reachable::Task(task) = &about { Some(task.task) } else { None };

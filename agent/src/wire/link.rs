@@ -5,11 +5,13 @@ use std::sync::Arc;
 use dawn_proto::v1::{self, agent_message, scheduler_message};
 use dawn_proto::{Epoch, JobKey, Resources, SpecId, TaskId};
 use prost::Message as _;
+use tonic::Code;
 
 use super::inspect::encode_inspection;
 use super::plan::encode_description;
 use crate::model::{
-    Kill, Launch, LinkEvent, LogRequest, LogStart, Message, Offer, Port, RegisterMessage, Report, Spec,
+    Kill, Launch, LinkEvent, LogRequest, LogStart, Message, Offer, Port, RefusalKind, RegisterMessage, Report, Spec,
+    TunnelRefusal,
 };
 
 /// What the scheduler said; None for a message this agent does not know.
@@ -180,6 +182,14 @@ pub fn encode_reach(message: v1::reach_down::Message) -> v1::TunnelUp {
 }
 
 /// Why a tunnel can't go on.
-pub fn encode_tunnel_error(error: String) -> v1::TunnelUp {
-    v1::TunnelUp { error, ..Default::default() }
+pub fn encode_tunnel_error(refusal: TunnelRefusal) -> v1::TunnelUp {
+    let code = match refusal.kind {
+        RefusalKind::NotFound => Code::NotFound,
+        RefusalKind::OutOfRange => Code::OutOfRange,
+        RefusalKind::TooMany => Code::ResourceExhausted,
+        // Each kind of tunnel has its own code for it.
+        RefusalKind::Failed => Code::Ok,
+    };
+    // Codes are small numbers.
+    v1::TunnelUp { error: refusal.words, error_code: code as u32, ..Default::default() }
 }

@@ -34,11 +34,17 @@ pub(super) fn unexpected(answer: &Answer) -> Status {
 }
 
 impl ClientService {
-    /// Refuses what only the leader can do, and says who that is; also while the journal takes no writes.
-    pub(super) fn only_leading(&self) -> Result<(), Status> {
-        if let Role::Following { leader } = &*self.role.borrow() {
-            return Err(status::not_leader(leader.as_deref()));
+    /// Refuses what only the leader can do, and says who that is.
+    pub(super) fn only_leader(&self) -> Result<(), Status> {
+        match &*self.role.borrow() {
+            Role::Following { leader } => Err(status::not_leader(leader.as_deref())),
+            Role::Leading => Ok(()),
         }
+    }
+
+    /// Refuses what only the leader can write; also while the journal takes no writes.
+    pub(super) fn only_leading(&self) -> Result<(), Status> {
+        self.only_leader()?;
         match self.trouble.borrow().as_str() {
             "" => Ok(()),
             trouble => Err(status::no_writes(trouble)),

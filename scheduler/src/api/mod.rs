@@ -12,6 +12,7 @@ mod reads;
 mod replies;
 mod service;
 mod status;
+mod streams;
 mod updates;
 mod watch;
 
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use dawn_proto::v1;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
+use tonic::Status;
 
 use crate::decide::place::PlaceSettings;
 use crate::drive::{Inbox, LiveView, Role};
@@ -30,21 +32,22 @@ pub use reach::{ReachPipe, ReachService};
 pub use reader::Reader;
 pub use reads::{job_sla, list_endpoints};
 pub use replies::{Answered, Replies, Waiting};
+pub use streams::Streams;
 pub use watch::{WatchFront, Watches};
 
 /// Most bytes of one request; a job's spec is far below.
 pub const MAX_REQUEST_BYTES: usize = 4 << 20;
 
-/// Chunks of a log, or words why there are no more.
-pub type LogChunks = mpsc::Receiver<Result<v1::LogChunk, String>>;
+/// Chunks of a log, or why there are no more.
+pub type LogChunks = mpsc::Receiver<Result<v1::LogChunk, Status>>;
 
 /// Whoever can reach a task's agent.
 pub trait LogSource: Send + Sync + 'static {
-    /// Begins to read; the words of an error are for people.
-    fn read_log(&self, agent: AgentNo, request: v1::ReadLogRequest) -> BoxFuture<'static, Result<LogChunks, String>>;
+    /// Begins to read.
+    fn read_log(&self, agent: AgentNo, request: v1::ReadLogRequest) -> BoxFuture<'static, Result<LogChunks, Status>>;
 
     /// Begins a session about a task, or (None) about the agent itself.
-    fn reach(&self, agent: AgentNo, task_id: Option<u64>) -> BoxFuture<'static, Result<ReachPipe, String>>;
+    fn reach(&self, agent: AgentNo, task_id: Option<u64>) -> BoxFuture<'static, Result<ReachPipe, Status>>;
 }
 
 /// What does not change while this process lives.
@@ -71,6 +74,7 @@ pub struct ClientService {
     pub trouble: tokio::sync::watch::Receiver<String>,
     pub logs: Arc<dyn LogSource>,
     pub watches: Watches,
+    pub streams: Arc<Streams>,
     pub facts: Arc<ServerFacts>,
 }
 

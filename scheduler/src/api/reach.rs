@@ -9,8 +9,9 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::ClientService;
+use super::{ClientService, status};
 use crate::model::{AgentNo, State};
+use crate::shares::Caller;
 
 /// The client says what it wants within this time.
 const OPEN_WITHIN: Duration = Duration::from_secs(10);
@@ -18,7 +19,7 @@ const OPEN_WITHIN: Duration = Duration::from_secs(10);
 const MESSAGES: usize = 2;
 
 /// What comes of a session, or words why it can't go on; and the way to say more.
-pub type ReachPipe = (mpsc::Sender<v1::ReachUp>, mpsc::Receiver<Result<v1::ReachDown, String>>);
+pub type ReachPipe = (mpsc::Sender<v1::ReachUp>, mpsc::Receiver<Result<v1::ReachDown, Status>>);
 
 /// The gRPC service of sessions.
 #[derive(Clone)]
@@ -29,7 +30,8 @@ impl Reach for ReachService {
     type OpenStream = ReceiverStream<Result<v1::ReachDown, Status>>;
 
     async fn open(&self, request: Request<Streaming<v1::ReachUp>>) -> Result<Response<Self::OpenStream>, Status> {
-        self.0.only_leading()?;
+        self.0.only_leader()?;
+        let holder = Caller::of(request.extensions());
         let mut ups = request.into_inner();
         let first = tokio::time::timeout(OPEN_WITHIN, ups.message()).await;
         let first = first.map_err(|_| Status::deadline_exceeded("the session's first message did not come"))??;
@@ -38,14 +40,16 @@ impl Reach for ReachService {
         };
         let (task, agent_id) = (TaskId(open.task_id), open.agent_id.clone());
         let agent = self.0.reader.look(move |state| find(state, task, &agent_id)).await??;
+        let mut place = self.0.streams.session(agent, holder).map_err(|refused| status::taken(&refused))?;
         let pipe = self.0.logs.reach(agent, open.agent_id.is_empty().then_some(open.task_id)).await;
-        let (up, down) = pipe.map_err(|words| Status::unavailable(format!("reaching the agent: {words}")))?;
+        let (up, down) = pipe.map_err(|error| status::about("reaching the agent", &error))?;
         let (to_client, downs) = mpsc::channel(MESSAGES);
         tokio::spawn(async move {
             tokio::select! {
                 () = forward_up(open, ups, up) => {}
                 () = forward_down(down, &to_client) => {}
                 () = to_client.closed() => {}
+                refused = place.taken_away() => { _ = to_client.try_send(Err(status::taken(&refused))); }
             }
         });
         Ok(Response::new(ReceiverStream::new(downs)))
@@ -77,11 +81,11 @@ async fn forward_up(open: v1::ReachOpen, mut ups: Streaming<v1::ReachUp>, up: mp
 }
 
 async fn forward_down(
-    mut down: mpsc::Receiver<Result<v1::ReachDown, String>>,
+    mut down: mpsc::Receiver<Result<v1::ReachDown, Status>>,
     to_client: &mpsc::Sender<Result<v1::ReachDown, Status>>,
 ) {
     while let Some(message) = down.recv().await {
-        if to_client.send(message.map_err(Status::failed_precondition)).await.is_err() {
+        if to_client.send(message).await.is_err() {
             return;
         }
     }

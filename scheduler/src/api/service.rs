@@ -7,17 +7,17 @@ use dawn_proto::TaskId;
 use dawn_proto::v1;
 use dawn_proto::v1::scheduler_server::Scheduler;
 use futures_util::{Stream, StreamExt};
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::reads::{self, ReadError};
-use super::{ClientService, command, status};
+use super::{ClientService, command, status, streams};
 use crate::decide::brake;
 use crate::drive::Role;
 use crate::model::State;
-use crate::shares::Caller;
+use crate::shares::{Caller, Holder};
 
 type Answer<T> = Result<Response<T>, Status>;
+type LogStream = Pin<Box<dyn Stream<Item = Result<v1::LogChunk, Status>> + Send>>;
 
 /// Tasks in one look at the state: well under a millisecond.
 const TASKS_A_LOOK: usize = 250;
@@ -43,9 +43,9 @@ impl ClientService {
         self.reader.look(look).await?.map(Response::new).map_err(|error| status::of_read_error(&error))
     }
 
-    async fn log(&self, request: v1::ReadLogRequest) -> Result<super::LogChunks, Status> {
+    async fn log(&self, holder: Holder, request: v1::ReadLogRequest) -> Result<LogStream, Status> {
         // Only the leader has the agents' links.
-        self.only_leading()?;
+        self.only_leader()?;
         let task = TaskId(request.task_id);
         let find = move |state: &State| {
             let found = state.tasks.get(&task);
@@ -54,15 +54,17 @@ impl ClientService {
             found.status.place().map(|place| place.agent).ok_or_else(never)
         };
         let agent = self.reader.look(find).await??;
+        let place = self.streams.log(agent, holder).map_err(|refused| status::taken(&refused))?;
         let chunks = self.logs.read_log(agent, request).await;
-        chunks.map_err(|words| Status::unavailable(format!("log of {task}: {words}")))
+        let chunks = chunks.map_err(|error| status::about(&format!("log of {task}"), &error))?;
+        Ok(streams::until_taken_away(chunks, place))
     }
 }
 
 #[tonic::async_trait]
 impl Scheduler for ClientService {
     type WatchJobStream = Pin<Box<dyn Stream<Item = Result<v1::JobStatus, Status>> + Send>>;
-    type ReadLogStream = Pin<Box<dyn Stream<Item = Result<v1::LogChunk, Status>> + Send>>;
+    type ReadLogStream = LogStream;
 
     async fn submit_job(&self, request: Request<v1::SubmitJobRequest>) -> Answer<v1::SubmitJobResponse> {
         self.submit(request.into_inner()).await.map(Response::new)
@@ -149,8 +151,8 @@ impl Scheduler for ClientService {
     }
 
     async fn read_log(&self, request: Request<v1::ReadLogRequest>) -> Answer<Self::ReadLogStream> {
-        let chunks = ReceiverStream::new(self.log(request.into_inner()).await?);
-        Ok(Response::new(Box::pin(chunks.map(|chunk| chunk.map_err(Status::unavailable)))))
+        let holder = Caller::of(request.extensions());
+        self.log(holder, request.into_inner()).await.map(Response::new)
     }
 
     async fn set_quota(&self, request: Request<v1::SetQuotaRequest>) -> Answer<v1::QuotaStatus> {

@@ -88,6 +88,11 @@ pub fn taken(refused: &Refused) -> Status {
     Status::resource_exhausted(refused.to_string())
 }
 
+/// The same refusal with what was being done before it.
+pub fn about(doing: &str, refused: &Status) -> Status {
+    Status::new(refused.code(), format!("{doing}: {}", refused.message()))
+}
+
 /// The journal takes nothing now.
 pub fn no_writes(trouble: &str) -> Status {
     Status::unavailable(format!("the scheduler takes no writes now: {trouble}; running tasks run on, try again later"))

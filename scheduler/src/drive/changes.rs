@@ -98,6 +98,7 @@ fn subject(mutation: &Mutation) -> Subject<'_> {
         | Mutation::AgentForgotten { .. }
         | Mutation::AgentAvoided { .. }
         | Mutation::Upkeep(_)
+        | Mutation::Blame(_)
         | Mutation::QuotaSet { .. }
         | Mutation::Restore(RestoreMutation::Restored(_) | RestoreMutation::Over) => Subject::NoJob,
     }

@@ -22,7 +22,12 @@ impl Follower {
     /// Begins with a replayed state.
     pub fn new(state: State) -> Arc<Follower> {
         let (index, _) = watch::channel(state.index);
-        Arc::new(Follower { state: RwLock::new(state), index, fleet: AtomicU64::new(0), changes: JobChanges::default() })
+        Arc::new(Follower {
+            state: RwLock::new(state),
+            index,
+            fleet: AtomicU64::new(0),
+            changes: JobChanges::default(),
+        })
     }
 
     /// Applies batches that became durable. Waits for readers; each holds the state for a few milliseconds at most.

@@ -81,7 +81,7 @@ async fn to_client(mut up: Streaming<v1::TunnelUp>, downs: &Downs) {
             }
         };
         if !message.error.is_empty() {
-            _ = downs.send(Err(LogError::Agent(message.error))).await;
+            _ = downs.send(Err(LogError::of_agent(message.error_code, message.error))).await;
             return;
         }
         if let Some(reach) = message.reach

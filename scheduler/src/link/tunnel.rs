@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use dawn_proto::v1::{self, scheduler_message::Message};
 use tokio::sync::mpsc;
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 
 use super::Links;
 use super::reach::Session;
@@ -32,10 +32,21 @@ pub enum LogError {
     Silent,
     #[error("{WAITING} requests wait for their agents already; try again in a moment")]
     Busy,
-    #[error("{0}")]
-    Agent(String),
+    /// The agent's own words, with the gRPC code it gave them, if any.
+    #[error("{words}")]
+    Agent { code: Option<Code>, words: String },
     #[error("the connection to its agent broke; run the command again")]
     Broken,
+}
+
+impl LogError {
+    pub(super) fn of_agent(code: u32, words: String) -> LogError {
+        // An agent may say what it likes: only these are passed on.
+        let code = i32::try_from(code).map(Code::from_i32).ok().filter(|code| {
+            matches!(code, Code::NotFound | Code::OutOfRange | Code::ResourceExhausted | Code::FailedPrecondition)
+        });
+        LogError::Agent { code, words }
+    }
 }
 
 type Chunks = mpsc::Sender<Result<v1::LogChunk, LogError>>;
@@ -164,7 +175,7 @@ async fn carry(first: v1::TunnelUp, mut up: Streaming<v1::TunnelUp>, chunks: &Ch
     let mut message = first;
     loop {
         if !message.error.is_empty() {
-            _ = chunks.send(Err(LogError::Agent(message.error))).await;
+            _ = chunks.send(Err(LogError::of_agent(message.error_code, message.error))).await;
             return;
         }
         if let Some(chunk) = message.log {

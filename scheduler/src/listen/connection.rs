@@ -18,11 +18,8 @@ use tonic::transport::server::Connected;
 use super::Places;
 use crate::shares::{Holder, Refused, Share, TakenAway};
 
-/// A client says that it speaks HTTP/2 within this time.
-const PREFACE_WITHIN: Duration = Duration::from_secs(10);
+/// What a client begins to speak HTTP/2 with.
 const PREFACE_BYTES: usize = 24;
-/// And asks for something within this time, or counts as a client's that may stay idle.
-const REQUEST_WITHIN: Duration = Duration::from_secs(10);
 /// For the refusal of a connection's request to be sent before it is closed.
 const CLOSE_AFTER: Duration = Duration::from_secs(1);
 
@@ -85,17 +82,23 @@ impl Connection {
             is_closed: AtomicBool::new(false),
             reader: AtomicWaker::new(),
         });
-        tokio::spawn(receive(Arc::downgrade(&standing), progressed, taken_away));
+        let greet_within = standing.places.greet_within;
+        tokio::spawn(receive(Arc::downgrade(&standing), progressed, taken_away, greet_within));
         Ok(Connection { stream, read_bytes: 0, standing })
     }
 }
 
 /// Sees to it that a newcomer shows what it is in time. Ends when it has, or is gone.
-async fn receive(standing: Weak<Standing>, mut progress: watch::Receiver<Progress>, mut taken_away: TakenAway) {
+async fn receive(
+    standing: Weak<Standing>,
+    mut progress: watch::Receiver<Progress>,
+    mut taken_away: TakenAway,
+    greet_within: Duration,
+) {
     // Nothing here keeps the connection: one that its peer closes gives its place back at once.
     let close = || _ = standing.upgrade().inspect(|standing| standing.close());
     tokio::select! {
-        greeted = timeout(PREFACE_WITHIN, progress.wait_for(|progress| *progress >= Progress::Greeted)) => match greeted {
+        greeted = timeout(greet_within, progress.wait_for(|progress| *progress >= Progress::Greeted)) => match greeted {
             Ok(Ok(_)) => {}
             Ok(Err(_)) => return,
             Err(_) => return close(),
@@ -105,7 +108,7 @@ async fn receive(standing: Weak<Standing>, mut progress: watch::Receiver<Progres
     }
     tokio::select! {
         _ = progress.wait_for(|progress| *progress >= Progress::Settled) => {}
-        () = tokio::time::sleep(REQUEST_WITHIN) => {
+        () = tokio::time::sleep(greet_within) => {
             if standing.upgrade().is_some_and(|standing| standing.client().is_err()) {
                 close();
             }

@@ -18,6 +18,9 @@ use crate::shares::Caller;
 const AGENTS: &str = "/dawn.v1.AgentLink/";
 const STATUS: &str = "grpc-status";
 const MESSAGE: &str = "grpc-message";
+/// Most bytes of a message as it is sent: some clients take no more than 8 KiB of headers, and lose the message with them.
+const MOST_MESSAGE_BYTES: usize = 7_000;
+const CUT: &str = "%20%E2%80%A6";
 
 /// A service behind the door.
 #[derive(Clone, Debug)]
@@ -67,7 +70,9 @@ where
 fn enter(standing: &Arc<Standing>, path: &str) -> Result<Option<crate::shares::Share>, Status> {
     if path.starts_with(AGENTS) {
         return standing.agent().map(|()| None).map_err(|most| {
-            Status::resource_exhausted(format!("all {most} places for connections of agents are taken; try again later"))
+            Status::resource_exhausted(format!(
+                "all {most} places for connections of agents are taken; try again later"
+            ))
         });
     }
     let refused = |refused: crate::shares::Refused| Status::resource_exhausted(refused.to_string());
@@ -80,11 +85,34 @@ fn enter(standing: &Arc<Standing>, path: &str) -> Result<Option<crate::shares::S
 fn with_true_code(mut answer: http::Response<Body>) -> http::Response<Body> {
     let headers = answer.headers_mut();
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if let Some(short) = shortened(text(MESSAGE)) {
+        headers.insert(MESSAGE, short);
+        return with_true_code(answer);
+    }
     let code = match (text(STATUS).parse().map(Code::from_i32), text(MESSAGE)) {
-        (Ok(Code::Internal), message) if message.starts_with("failed%20to%20decode%20Protobuf") => Code::InvalidArgument,
-        (Ok(Code::OutOfRange), message) if message.contains("message%20length%20too%20large") => Code::ResourceExhausted,
+        (Ok(Code::Internal), message) if message.starts_with("failed%20to%20decode%20Protobuf") => {
+            Code::InvalidArgument
+        }
+        (Ok(Code::OutOfRange), message) if message.contains("message%20length%20too%20large") => {
+            Code::ResourceExhausted
+        }
         _ => return answer,
     };
     headers.insert(STATUS, http::HeaderValue::from(code as i32));
     answer
+}
+
+/// The beginning of a message that is too long, percent-encoded as it was.
+fn shortened(message: &str) -> Option<http::HeaderValue> {
+    if message.len() <= MOST_MESSAGE_BYTES {
+        return None;
+    }
+    // The cut is made before a whole character: bytes beyond ASCII are escaped, and all but the first of a character
+    // begin with the bits 10.
+    let kept = (0..=MOST_MESSAGE_BYTES - CUT.len()).rev().find(|end| {
+        let inside = |back: usize| end.checked_sub(back).is_some_and(|at| message.as_bytes()[at] == b'%');
+        let goes_on = |text: &str| matches!(text.as_bytes(), [b'%', b'8' | b'9' | b'A' | b'B', _, ..]);
+        !inside(1) && !inside(2) && !goes_on(&message[*end..])
+    })?;
+    format!("{}{CUT}", &message[..kept]).parse().ok()
 }

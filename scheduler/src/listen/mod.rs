@@ -28,6 +28,8 @@ const MOST_CLIENTS: usize = 10_000;
 const MOST_NEWCOMERS: usize = 1_024;
 /// Requests that are being answered at most, streams not counted once they have begun.
 const MOST_REQUESTS: usize = 8_192;
+/// Until a connection that says nothing is closed.
+const GREET_WITHIN: Duration = Duration::from_secs(10);
 /// Before another try where the system has no descriptor for a connection.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
 
@@ -42,6 +44,9 @@ pub struct Bounds {
     pub agents: usize,
     /// Requests of clients being answered.
     pub requests: usize,
+    /// A connection greets by HTTP/2 within this time, and asks for something within as long again or counts as a
+    /// client's.
+    pub greet_within: Duration,
 }
 
 impl Bounds {
@@ -52,7 +57,7 @@ impl Bounds {
         let newcomers = (descriptors / 8).clamp(2, MOST_NEWCOMERS);
         // Two of each remain: one that is accepted while another is being closed.
         let agents = descriptors.saturating_sub(clients + newcomers + 2).max(2);
-        Bounds { newcomers, clients, agents, requests: MOST_REQUESTS }
+        Bounds { newcomers, clients, agents, requests: MOST_REQUESTS, greet_within: GREET_WITHIN }
     }
 
     /// What this process can hold; its limit of open files is raised as far as it may be.
@@ -71,6 +76,7 @@ pub struct Places {
     requests: Shares,
     agents: Arc<Semaphore>,
     most_agents: usize,
+    greet_within: Duration,
 }
 
 impl Places {
@@ -83,6 +89,7 @@ impl Places {
             requests: Shares::new("requests being answered", bounds.requests),
             agents: Arc::new(Semaphore::new(agents)),
             most_agents: agents,
+            greet_within: bounds.greet_within,
         }
     }
 }

@@ -1,13 +1,14 @@
-//! Clients' log requests and sessions, carried to agents' tunnels.
+//! Clients' log requests and sessions, carried to agents' tunnels; errors become statuses.
 
 use std::sync::Arc;
 
 use dawn_proto::v1;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
+use tonic::{Code, Status};
 
 use crate::api::{LogChunks, LogSource, ReachPipe};
-use crate::link::{Links, Tunnels};
+use crate::link::{Links, LogError, Tunnels};
 use crate::model::AgentNo;
 
 pub struct AgentLogs {
@@ -16,33 +17,47 @@ pub struct AgentLogs {
 }
 
 impl LogSource for AgentLogs {
-    fn read_log(&self, agent: AgentNo, request: v1::ReadLogRequest) -> BoxFuture<'static, Result<LogChunks, String>> {
+    fn read_log(&self, agent: AgentNo, request: v1::ReadLogRequest) -> BoxFuture<'static, Result<LogChunks, Status>> {
         let begun = self.tunnels.read_log(&self.links, agent, request);
-        Box::pin(async move { Ok(in_words(begun.map_err(|error| error.to_string())?)) })
+        Box::pin(async move {
+            let unavailable = |error| status(error, Code::Unavailable);
+            Ok(with_statuses(begun.map_err(unavailable)?, unavailable))
+        })
     }
 
-    fn reach(&self, agent: AgentNo, task_id: Option<u64>) -> BoxFuture<'static, Result<ReachPipe, String>> {
+    fn reach(&self, agent: AgentNo, task_id: Option<u64>) -> BoxFuture<'static, Result<ReachPipe, Status>> {
         let begun = self.tunnels.reach(&self.links, agent, task_id);
         Box::pin(async move {
-            let (up, down) = begun.map_err(|error| error.to_string())?;
-            Ok((up, in_words(down)))
+            let (up, down) = begun.map_err(|error| status(error, Code::Unavailable))?;
+            Ok((up, with_statuses(down, |error| status(error, Code::FailedPrecondition))))
         })
     }
 }
 
-/// The same messages, with errors as words. Ends with either side.
-fn in_words<T: Send + 'static, E: ToString + Send + 'static>(
-    mut from: mpsc::Receiver<Result<T, E>>,
-) -> mpsc::Receiver<Result<T, String>> {
-    let (words, receiver) = mpsc::channel(1);
+/// The error's own code, or else `usual`.
+fn status(error: LogError, usual: Code) -> Status {
+    let code = match &error {
+        LogError::Busy => Code::ResourceExhausted,
+        LogError::Agent { code, .. } => code.unwrap_or(usual),
+        LogError::NotConnected | LogError::Silent | LogError::Broken => usual,
+    };
+    Status::new(code, error.to_string())
+}
+
+/// The same messages, with errors as statuses. Ends with either side.
+fn with_statuses<T: Send + 'static>(
+    mut from: mpsc::Receiver<Result<T, LogError>>,
+    status: impl Fn(LogError) -> Status + Send + 'static,
+) -> mpsc::Receiver<Result<T, Status>> {
+    let (to, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
         loop {
             let message = tokio::select! {
                 message = from.recv() => message,
-                () = words.closed() => return,
+                () = to.closed() => return,
             };
             let Some(message) = message else { return };
-            if words.send(message.map_err(|error| error.to_string())).await.is_err() {
+            if to.send(message.map_err(&status)).await.is_err() {
                 return;
             }
         }

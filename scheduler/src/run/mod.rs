@@ -29,9 +29,7 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use tonic::transport::Server;
 
-use crate::api::{
-    self, AdminService, ClientService, ReachService, Reader, Replies, ServerFacts, WatchFront, Watches,
-};
+use crate::api::{self, AdminService, ClientService, ReachService, Reader, Replies, ServerFacts, WatchFront, Watches};
 use crate::drive::{DriveError, Follower, Inbox, PulseSettings, Role};
 use crate::etcd::{self, EtcdConfig, EtcdError, WitnessError};
 use crate::journal::{JournalSettings, OpenError};
@@ -82,6 +80,8 @@ pub struct Config {
     pub settings: Settings,
     pub pulse: PulseSettings,
     pub journal: JournalSettings,
+    /// How many connections are taken; None: as many as the process's limit of open files allows.
+    pub connections: Option<Bounds>,
 }
 
 impl Config {
@@ -99,6 +99,7 @@ impl Config {
             settings,
             pulse,
             journal,
+            connections: None,
         }
     }
 }
@@ -177,6 +178,7 @@ pub async fn start(config: Config) -> Result<Scheduler, RunError> {
         trouble: signs.trouble.subscribe(),
         logs: Arc::new(logs::AgentLogs { links: links.clone(), tunnels: tunnels.clone() }),
         watches: Watches::new(Reader::new(follower.clone()), MOST_WATCHES),
+        streams: Arc::default(),
         facts: Arc::new(facts(&config, &advertised, home.name())),
     };
     let left = Arc::<Notify>::default();
@@ -211,10 +213,11 @@ pub async fn start(config: Config) -> Result<Scheduler, RunError> {
     let stop = async move { _ = pulse_stopped.await };
     let snapshots = home.keep_snapshots(&follower, &signs);
     let metrics = serve_metrics(&config, &client, &follower, &signs).await?;
+    let bounds = config.connections.unwrap_or_else(Bounds::of_this_process);
     let lead = Lead { config, follower, links: links.clone(), replies: replies.clone(), inbox, inboxes, signs };
     let journal = home.name();
     let pulse = tokio::spawn(home.lead(lead, advertised, stop));
-    let (stop_server, server) = serve(listener, client, admin, agents);
+    let (stop_server, server) = serve(listener, client, admin, agents, bounds);
     tracing::info!(%address, journal, index, jobs, tasks, "dawn scheduler is ready on {address}");
     Ok(Scheduler { address, links, replies, stop_pulse, stop_server, pulse, server, snapshots, metrics, left })
 }
@@ -253,6 +256,7 @@ fn serve(
     client: ClientService,
     admin: AdminService,
     agents: LinkService,
+    bounds: Bounds,
 ) -> (oneshot::Sender<()>, Serving) {
     let (stop, stopped) = oneshot::channel::<()>();
     let reach = ReachServer::new(ReachService(client.clone())).max_decoding_message_size(api::MAX_REQUEST_BYTES);
@@ -277,7 +281,7 @@ fn serve(
         .add_service(Door(updates.max_encoding_message_size(usize::MAX)))
         .add_service(Door(maintenance.max_encoding_message_size(usize::MAX)))
         .add_service(Door(agents.max_encoding_message_size(usize::MAX)));
-    let incoming = listen::incoming(listener, Places::new(Bounds::of_this_process()));
+    let incoming = listen::incoming(listener, Places::new(bounds));
     let serving = router.serve_with_incoming_shutdown(incoming, async move { _ = stopped.await });
     (stop, tokio::spawn(serving))
 }

@@ -20,8 +20,17 @@ const WIRING: [&str; 4] = ["cli/src/daemon.rs", "cli/src/daemon/", "cli/src/dev/
 const FLOOR_PLAN: [&str; 3] = ["scheduler", "agent", "executor"];
 
 /// Floors by top-level module, lowest first. Any other module is an edge. Modules of one floor don't import each other.
-const FLOORS: [(&str, usize); 9] =
-    [("model", 0), ("decide", 1), ("packed", 1), ("wire", 1), ("drive", 2), ("shares", 2), ("run", 4), ("main", 4), ("lib", 4)];
+const FLOORS: [(&str, usize); 9] = [
+    ("model", 0),
+    ("decide", 1),
+    ("packed", 1),
+    ("wire", 1),
+    ("drive", 2),
+    ("shares", 2),
+    ("run", 4),
+    ("main", 4),
+    ("lib", 4),
+];
 const EDGE: usize = 3;
 
 /// Names of the wire contract that are mere names, and may be used on every floor.

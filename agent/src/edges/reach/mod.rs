@@ -24,7 +24,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tracing::debug;
 
-use crate::model::{Reachable, ReachableTask, TaskDir};
+use crate::model::{Reachable, ReachableTask, RefusalKind, TaskDir, TunnelRefusal};
 use crate::wire;
 use inbox::Inbox;
 
@@ -88,7 +88,7 @@ pub async fn serve(channel: Channel, tunnel: u64, means: Means) {
         }
         let failed = begin(inbox, Out(up.clone()), means).await.err();
         if let Some(why) = failed {
-            let _ = up.send(wire::encode_tunnel_error(why)).await;
+            let _ = up.send(wire::encode_tunnel_error(TunnelRefusal::new(RefusalKind::Failed, why))).await;
         }
         drop(up);
         tokio::time::sleep(CLOSE_TIMEOUT).await;

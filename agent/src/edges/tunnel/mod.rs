@@ -11,7 +11,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tracing::debug;
 
-use crate::model::{LogRequest, LogStart, TaskDir};
+use crate::model::{LogRequest, LogStart, RefusalKind, TaskDir, TunnelRefusal};
 use crate::wire;
 use segments::Segments;
 
@@ -32,7 +32,7 @@ pub struct LogSource {
 }
 
 /// Serves one log over its tunnel until all is sent, the reader is gone, or it can't go on.
-pub async fn serve(channel: Channel, tunnel: u64, log: LogRequest, source: Result<LogSource, String>) {
+pub async fn serve(channel: Channel, tunnel: u64, log: LogRequest, source: Result<LogSource, TunnelRefusal>) {
     let (up, stream) = mpsc::channel(4);
     let mut client = AgentLinkClient::new(channel);
     let reader = async {
@@ -65,14 +65,31 @@ pub async fn serve(channel: Channel, tunnel: u64, log: LogRequest, source: Resul
     }
 }
 
-fn open(log: &LogRequest, source: &LogSource) -> Result<Segments, String> {
+/// Says over a tunnel why it can't be served.
+pub async fn refuse(channel: Channel, tunnel: u64, refusal: TunnelRefusal) {
+    let messages = [wire::encode_tunnel_first(tunnel), wire::encode_tunnel_error(refusal)];
+    let mut client = AgentLinkClient::new(channel);
+    let told = async {
+        let mut down = client.tunnel(tokio_stream::iter(messages)).await?.into_inner();
+        // Closed by the scheduler once it has both.
+        while down.message().await?.is_some_and(|message| !message.close) {}
+        Ok::<(), tonic::Status>(())
+    };
+    if let Err(error) = tokio::time::timeout(CLOSE_TIMEOUT, told).await {
+        debug!(tunnel, %error, "a tunnel's refusal was not taken");
+    }
+}
+
+fn open(log: &LogRequest, source: &LogSource) -> Result<Segments, TunnelRefusal> {
     let process = if log.process.is_empty() { source.processes.first() } else { Some(&log.process) };
     let process = process.filter(|name| source.processes.contains(name));
     let stream = if log.stderr { "stderr" } else { "stdout" };
     match process {
         Some(name) => Ok(Segments::new(&source.dir.logs(), &format!("{name}.{stream}"))),
         None => {
-            Err(format!("task {} has no process {:?}; it has: {}", log.task, log.process, source.processes.join(", ")))
+            let (task, name, others) = (log.task, &log.process, source.processes.join(", "));
+            let words = format!("task {task} has no process {name:?}; it has: {others}");
+            Err(TunnelRefusal::new(RefusalKind::NotFound, words))
         }
     }
 }
@@ -83,12 +100,20 @@ async fn read(
     log: &LogRequest,
     source: &LogSource,
     up: &mpsc::Sender<TunnelUp>,
-) -> Result<(), String> {
-    let failed = |error: std::io::Error| format!("can't read the log of task {}: {error}", log.task);
+) -> Result<(), TunnelRefusal> {
+    let failed = |error: std::io::Error| {
+        TunnelRefusal::new(RefusalKind::Failed, format!("can't read the log of task {}: {error}", log.task))
+    };
     let mut offset = match log.from {
         LogStart::Oldest => 0,
         LogStart::Tail(bytes) => segments.end().map_err(failed)?.saturating_sub(bytes),
-        LogStart::Offset(offset) => offset,
+        LogStart::Offset(offset) => match segments.end().map_err(failed)? {
+            end if offset > end => {
+                let words = format!("the log of task {} ends at byte {end}; byte {offset} is beyond it", log.task);
+                return Err(TunnelRefusal::new(RefusalKind::OutOfRange, words));
+            }
+            _ => offset,
+        },
     };
     loop {
         // Asked first: what an ended task wrote is all there by now.

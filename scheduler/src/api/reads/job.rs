@@ -18,7 +18,7 @@ use crate::wire;
 pub fn list_jobs(state: &State, request: &v1::ListJobsRequest) -> Result<v1::ListJobsResponse, ReadError> {
     let after = match request.page_token.as_str() {
         "" => Bound::Unbounded,
-        token => Bound::Excluded(token.parse::<JobKey>().map_err(|_| ReadError::PageToken(token.into()))?),
+        token => Bound::Excluded(token.parse::<JobKey>().map_err(|_| page::bad_token(token))?),
     };
     let wanted = |key: &JobKey| {
         (request.role.is_empty() || key.role() == request.role) && (request.env.is_empty() || key.env() == request.env)

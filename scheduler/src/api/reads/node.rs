@@ -23,7 +23,7 @@ pub fn list_nodes(
 ) -> Result<v1::ListNodesResponse, ReadError> {
     let after = match request.page_token.as_str() {
         "" => Bound::Unbounded,
-        token => Bound::Excluded(AgentId::new(token).ok_or_else(|| ReadError::PageToken(token.into()))?),
+        token => Bound::Excluded(AgentId::new(token).ok_or_else(|| page::bad_token(token))?),
     };
     let ids = state.agent_by_id.range((after, Bound::Unbounded));
     let keep = |(_, no)| state.agents.get(no).map(|agent| wire::node_view(state, agent, live.heard(agent.no)));

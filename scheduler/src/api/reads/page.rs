@@ -1,11 +1,21 @@
 //! Pages of long lists: how many items, and where the next begins.
 
+use super::ReadError;
+
+/// Characters of a bad token that are said back.
+const SAID_BACK: usize = 80;
+
 /// Items of a page: 1000 unless asked otherwise, 10,000 at most.
 pub fn size(asked: u32) -> usize {
     match asked {
         0 => 1000,
         asked => asked.min(10_000) as usize,
     }
+}
+
+/// A page token that no list has given out; only its beginning is said back.
+pub fn bad_token(token: &str) -> ReadError {
+    ReadError::PageToken(token.chars().take(SAID_BACK).collect())
 }
 
 /// Most items looked at for one page: a filter that matches little gives short pages rather than long waits.

@@ -20,7 +20,7 @@ pub fn list_tasks(
 ) -> Result<v1::ListTasksResponse, ReadError> {
     let after = match request.page_token.as_str() {
         "" => Bound::Unbounded,
-        token => Bound::Excluded(token.parse::<TaskId>().map_err(|_| ReadError::PageToken(token.into()))?),
+        token => Bound::Excluded(token.parse::<TaskId>().map_err(|_| page::bad_token(token))?),
     };
     let range = (after, Bound::Unbounded);
     let agent = match request.agent_id.as_str() {

@@ -50,8 +50,7 @@ where
         }
         let watch = WatchJob(self.client.clone());
         Box::pin(async move {
-            let mut grpc = Grpc::new(Encoded)
-                .apply_max_message_size_config(Some(MAX_REQUEST_BYTES), Some(usize::MAX));
+            let mut grpc = Grpc::new(Encoded).apply_max_message_size_config(Some(MAX_REQUEST_BYTES), Some(usize::MAX));
             Ok(grpc.server_streaming(watch, request).await)
         })
     }
