@@ -10,6 +10,7 @@ use tracing::{debug, error, warn};
 
 use super::fetch::{Fetches, Wish};
 use super::inspect;
+use super::logs;
 use super::reach::{self, Board};
 use super::{AgentError, DEFAULT_MAX_PIDS};
 use crate::config::Config;
@@ -19,14 +20,10 @@ use crate::edges::cgroup::Tree;
 use crate::edges::checkpoint::{self, Tasks};
 use crate::edges::executors::{self, Command, Spawned, Starter, Watched};
 use crate::edges::images::{ImageError, Images};
-use crate::edges::link::{self, LinkHandle};
+use crate::edges::link::LinkHandle;
 use crate::edges::sandbox;
-use crate::edges::tunnel::{self, LogSource};
 use crate::edges::vet::Vetting;
-use crate::model::{
-    Effect, Event, Gpus, Inspection, LaunchRecord, LogRequest, MachineEvent, Message, Refusal, RefusalKind, Report,
-    TaskDir, TunnelRefusal,
-};
+use crate::model::{Effect, Event, Gpus, Inspection, LaunchRecord, MachineEvent, Message, Refusal, Report};
 use crate::wire;
 
 /// Steps of launches at once: they wait for the disk.
@@ -36,7 +33,7 @@ const MIN_STARTS: usize = 2;
 /// Clean-ups at once: they wait for processes to die.
 const MAX_CLEAN_JOBS: usize = 32;
 /// Logs read at once; more are refused by not being opened.
-const MAX_TUNNELS: usize = 256;
+pub(super) const MAX_TUNNELS: usize = 256;
 /// Clients' sessions at once; more are refused by not being opened.
 pub(super) const MAX_SESSIONS: usize = 256;
 /// Tasks whose artifacts are fetched at once; more wait, alive.
@@ -64,7 +61,7 @@ pub(super) struct Shared {
     /// Executors that have not begun yet.
     starting: Arc<Semaphore>,
     cleaning: Semaphore,
-    tunnels: Semaphore,
+    pub(super) tunnels: Semaphore,
 }
 
 /// All edges together.
@@ -160,34 +157,6 @@ impl Edges {
         let dir = self.shared.tasks.dir(task);
         tokio::spawn(executors::watch(Watched { dir, heard, child: None, turn: None }, commands, self.events.clone()));
     }
-
-    fn open_tunnel(&self, tunnel: u64, log: LogRequest, known: bool) {
-        let shared = self.shared.clone();
-        // The scheduler that asked is the one connected: its address is tried first.
-        let Some(address) = self.link.address() else { return };
-        tokio::spawn(async move {
-            let Ok(_permit) = shared.tunnels.try_acquire() else {
-                let words =
-                    format!("this agent reads {MAX_TUNNELS} logs already; end some of them, or try again later");
-                warn!(tunnel, "{words}");
-                if let Ok(channel) = link::connect(&address).await {
-                    tunnel::refuse(channel, tunnel, TunnelRefusal::new(RefusalKind::TooMany, words)).await;
-                }
-                return;
-            };
-            let source = match known {
-                true => shared.log_source(log.task),
-                false => {
-                    let words = format!("the agent has no task {}", log.task);
-                    Err(TunnelRefusal::new(RefusalKind::NotFound, words))
-                }
-            };
-            match link::connect(&address).await {
-                Ok(channel) => tunnel::serve(channel, tunnel, log, source).await,
-                Err(error) => warn!(tunnel, error = chain(&error), "can't open the tunnel"),
-            }
-        });
-    }
 }
 
 impl Hands for Edges {
@@ -246,7 +215,12 @@ impl Hands for Edges {
             Effect::Delete { task } => self.delete(task),
             Effect::Inspect { session, inspection } => self.inspect(session, inspection),
             Effect::Describe { session, reports } => self.describe(session, reports),
-            Effect::OpenTunnel { tunnel, log, known } => self.open_tunnel(tunnel, log, known),
+            Effect::OpenTunnel { tunnel, log, known } => {
+                // The scheduler that asked is the one connected: its address is tried first.
+                if let Some(address) = self.link.address() {
+                    tokio::spawn(logs::serve(self.shared.clone(), address, tunnel, log, known));
+                }
+            }
             Effect::Reach { tunnel, about } => {
                 // The scheduler that asked is the one connected.
                 if let Some(address) = self.link.address() {
@@ -380,13 +354,6 @@ impl Shared {
         }
         self.images.release(task);
         MachineEvent::Cleaned { task, bytes: sandbox::measure(&self.tasks.dir(task)) }
-    }
-
-    fn log_source(&self, task: TaskId) -> Result<LogSource, TunnelRefusal> {
-        let dir: TaskDir = self.tasks.dir(task);
-        let unreadable = || TunnelRefusal::new(RefusalKind::Failed, "the task's plan can't be read");
-        let kept = self.tasks.kept(task, DEFAULT_MAX_PIDS).ok_or_else(unreadable)?;
-        Ok(LogSource { dir, processes: kept.processes, is_over: executors::is_over })
     }
 }
 

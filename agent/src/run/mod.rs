@@ -3,6 +3,7 @@
 mod fetch;
 mod hands;
 mod inspect;
+mod logs;
 mod metrics;
 mod reach;
 mod start;

@@ -32,15 +32,15 @@ pub struct LogSource {
 }
 
 /// Serves one log over its tunnel until all is sent, the reader is gone, or it can't go on.
-pub async fn serve(channel: Channel, tunnel: u64, log: LogRequest, source: Result<LogSource, TunnelRefusal>) {
+pub async fn serve(channel: Channel, tunnel: u64, log: LogRequest, source: LogSource) {
     let (up, stream) = mpsc::channel(4);
     let mut client = AgentLinkClient::new(channel);
     let reader = async {
         if up.send(wire::encode_tunnel_first(tunnel)).await.is_err() {
             return;
         }
-        let failed = match source.and_then(|source| Ok((open(&log, &source)?, source))) {
-            Ok((segments, source)) => read(segments, &log, &source, &up).await.err(),
+        let failed = match open(&log, &source) {
+            Ok(segments) => read(segments, &log, &source, &up).await.err(),
             Err(why) => Some(why),
         };
         if let Some(why) = failed {
