@@ -34,6 +34,7 @@ pub const JOB: &[&str] = &[
     "lifecycle",
     "logs",
     "max_pids",
+    "max_files",
     "max_failed_processes",
     "max_concurrency",
     "max_run_time",
@@ -130,6 +131,7 @@ fn task(r: &mut Reader, f: &Fields) -> v1::TaskSpec {
             files: f.above_zero(r, ("files", "files"), whole),
         }),
         max_pids: f.parsed(r, ("max_pids", "task.max_pids"), whole).unwrap_or(0),
+        max_files: f.parsed(r, ("max_files", "task.max_files"), whole).unwrap_or(0),
         health: f.fields(r, "health", "task.health", HEALTH).map(|f| health(r, &f)),
         http_lifecycle: f.fields(r, "lifecycle", "task.http_lifecycle", LIFECYCLE).map(|f| v1::HttpLifecycle {
             port: f.text(r, "port", "port").unwrap_or_default(),

@@ -154,7 +154,7 @@ web.yaml:17:20: restart.backoff: `0s` must be above zero; leave it out for the d
 web.yaml:18:1: colour: unknown field `colour`; there are: job, kind, instances, tier, priority, user, resources, ports, \
                     env, labels, constraints, affinities, spread, dedicated, run, processes, restart, cron, partition, \
                     grace_period, finalization_wait, artifacts, health, lifecycle, logs, max_pids, \
-                    max_failed_processes, max_concurrency, max_run_time, disruption_budget, at_most_one, isolation, \
+                    max_files, max_failed_processes, max_concurrency, max_run_time, disruption_budget, at_most_one, isolation, \
                     root_fs, after, max_running, gang, deadline, parameters, update, sla, announce";
     assert_eq!(error(text), expected);
 }

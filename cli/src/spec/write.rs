@@ -295,6 +295,7 @@ fn the_rest(f: &mut Fields, task: &v1::TaskSpec) {
     logs.number("files", policy.files);
     f.map("logs", logs);
     f.number("max_pids", task.max_pids);
+    f.number("max_files", task.max_files);
     f.number("max_failed_processes", task.max_failed_processes);
     f.number("max_concurrency", task.max_concurrency);
     if let Some(isolation) = &task.isolation {

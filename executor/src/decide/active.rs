@@ -3,7 +3,7 @@
 use dawn_proto::v1::{Reason, TaskState};
 
 use super::Step;
-use crate::model::{Effect, Phase, Plan, Record, Soft, Stage, State, bytes_text};
+use crate::model::{Effect, Phase, Plan, Record, Soft, Stage, State};
 
 /// Processes of the present stage that wait for nothing but time, with that time.
 fn due(plan: &Plan, state: &State) -> impl Iterator<Item = (usize, i64)> {
@@ -114,16 +114,8 @@ impl Step<'_> {
         }
     }
 
-    pub(super) fn measured(&mut self, bytes: u64) {
-        let limit = self.plan.disk_limit_bytes;
-        if limit > 0 && bytes > limit {
-            let (used, limit) = (bytes_text(bytes), bytes_text(limit));
-            self.fail(Reason::DiskLimit, format!("disk limit: {used} used, {limit} allowed"));
-        }
-    }
-
     /// Ends the task by its ladder, as failed.
-    fn fail(&mut self, reason: Reason, message: String) {
+    pub(super) fn fail(&mut self, reason: Reason, message: String) {
         if self.state.outcome.is_none() {
             self.record(Record::KillBegun { reason, grace_period_ms: self.plan.grace_period_ms, message });
         }

@@ -2,6 +2,7 @@
 //! Not here: I/O, clocks, and the changing of state.
 
 mod active;
+mod disk;
 mod lease;
 mod stopping;
 
@@ -86,7 +87,7 @@ impl Step<'_> {
             Input::Emptied => self.emptied(),
             Input::Probed { healthy, snoozed, detail } => self.probed(*healthy, *snoozed, detail),
             Input::Kill { reason, grace_period_ms } => self.kill(*reason, *grace_period_ms),
-            Input::Measured { bytes } => self.measured(*bytes),
+            Input::Measured { bytes, files } => self.measured(*bytes, *files),
             Input::Renewed { until_ms } => self.soft(Soft::Renewed { until_ms: *until_ms }),
             Input::Tick => {}
         }

@@ -23,8 +23,8 @@ pub enum Input {
     Probed { healthy: bool, snoozed: bool, detail: String },
     /// No grace: the task's own.
     Kill { reason: Reason, grace_period_ms: Option<u64> },
-    /// The task's directory takes so much on disk.
-    Measured { bytes: u64 },
+    /// The task's directories take so much on disk, in so many files.
+    Measured { bytes: u64, files: u64 },
     /// The agent's lease is good until then.
     Renewed { until_ms: i64 },
     /// A deadline may have passed.

@@ -4,6 +4,10 @@ use dawn_proto::v1::{Reason, TaskState};
 
 use super::{Exit, ExitKind, Phase, Plan, State};
 
+const SIGXFSZ: i32 = nix::libc::SIGXFSZ;
+/// A shell adds to it the number of the signal that ended its command.
+const SHELL_SIGNAL: i32 = 128;
+
 /// How the task ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -57,7 +61,7 @@ pub fn failure(plan: &Plan, state: &State, process: usize) -> Outcome {
     let name = &plan.processes[process].name;
     match &state.processes[process].last_failure {
         Some(exit) => {
-            let (reason, what, exit_code) = describe(exit, plan.memory_limit_bytes);
+            let (reason, what, exit_code) = describe(exit, plan);
             Outcome::Failed { reason, message: format!("process {name}: {what}"), exit_code }
         }
         None => Outcome::Failed {
@@ -83,23 +87,39 @@ fn blocked(plan: &Plan, state: &State) -> Vec<bool> {
     blocked
 }
 
-fn describe(exit: &Exit, memory_limit_bytes: u64) -> (Reason, String, Option<i32>) {
+fn describe(exit: &Exit, plan: &Plan) -> (Reason, String, Option<i32>) {
     let code = match exit.kind {
         ExitKind::Code(code) => Some(code),
         _ => None,
     };
     if let Some(oom) = exit.oom {
-        let amounts = [("limit", memory_limit_bytes), ("peak", oom.peak_bytes)];
+        let amounts = [("limit", plan.memory_limit_bytes), ("peak", oom.peak_bytes)];
         let known = amounts.iter().filter(|(_, bytes)| *bytes > 0);
         let known: Vec<String> = known.map(|(what, bytes)| format!("{what} {}", bytes_text(*bytes))).collect();
         let known = if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) };
         let whom = if oom.whole_task { ": the whole task was ended" } else { "" };
         return (Reason::OutOfMemory, format!("out of memory{known}{whom}"), code);
     }
+    if let Some((reason, how)) = too_large(exit, plan) {
+        let most = bytes_text(plan.max_file_bytes);
+        return (reason, format!("{how}: a file grew above {most}, which is the most that one file may have"), code);
+    }
     match &exit.kind {
         ExitKind::Code(code) => (Reason::Exited, format!("exit code {code}"), Some(*code)),
         ExitKind::Signal(signal) => (Reason::Signaled, format!("killed by {}", signal_text(*signal)), None),
         ExitKind::NotStarted(error) => (Reason::ExecFailed, error.clone(), None),
+    }
+}
+
+/// What the kernel's signal for a file above its limit leaves: the end of the process, or of a shell's command.
+fn too_large(exit: &Exit, plan: &Plan) -> Option<(Reason, String)> {
+    match exit.kind {
+        _ if plan.max_file_bytes == 0 => None,
+        ExitKind::Signal(SIGXFSZ) => Some((Reason::DiskLimit, "ended by SIGXFSZ".to_string())),
+        ExitKind::Code(code) if code == SHELL_SIGNAL + SIGXFSZ => {
+            Some((Reason::DiskLimit, format!("exit code {code}, a command's end by SIGXFSZ")))
+        }
+        _ => None,
     }
 }
 

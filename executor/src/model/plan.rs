@@ -21,6 +21,10 @@ pub struct Plan {
     pub memory_limit_bytes: u64,
     /// What its directory may take on disk; 0: anything.
     pub disk_limit_bytes: u64,
+    /// Most files, directories and links of its directory.
+    pub max_files: u64,
+    /// For messages only: what a process may make of one file, which its rlimit says; 0: anything.
+    pub max_file_bytes: u64,
     /// The task may live until then on the steady clock, unless it is renewed; None: no matter who is out of reach.
     pub lease_until_ms: Option<i64>,
 }

@@ -124,6 +124,8 @@ pub enum Soft {
     Renewed {
         until_ms: i64,
     },
+    /// It was said that half of the files that it may have are there.
+    WarnedOfFiles,
     HealthArmed {
         first_at_ms: i64,
     },

@@ -65,6 +65,14 @@ pub struct CgroupSetting {
     pub cpu_milli: u64,
 }
 
+impl CgroupSetting {
+    /// Every one of the groups, each once.
+    pub fn directories(&self) -> Vec<PathBuf> {
+        let kill = self.kill.iter().filter(|dir| !self.join.contains(dir));
+        self.join.iter().chain(kill).cloned().collect()
+    }
+}
+
 /// Where the kernel counts OOM kills.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MemoryFile {

@@ -25,6 +25,7 @@ pub struct State {
     pub health: HealthState,
     /// The last renewal of the lease; None: what the plan says.
     pub renewed_until_ms: Option<i64>,
+    pub is_warned_of_files: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -169,6 +170,7 @@ impl State {
             Soft::FinalizeUntil { until_ms } => self.finalize_until_ms = Some(*until_ms),
             Soft::Forced => self.forced = true,
             Soft::Renewed { until_ms } => self.renewed_until_ms = self.renewed_until_ms.max(Some(*until_ms)),
+            Soft::WarnedOfFiles => self.is_warned_of_files = true,
             Soft::HealthArmed { first_at_ms } => self.health.next_at_ms = Some(*first_at_ms),
             Soft::ProbeBegun => {
                 self.health.probing = true;

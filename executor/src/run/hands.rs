@@ -80,8 +80,8 @@ pub struct World {
     pub sweeping: Option<Sweeping>,
     pub is_leaving: bool,
     pub walls: Walls,
-    /// Measures for the disk limit, where there is one.
-    pub disk: Option<Disk>,
+    /// Measures for the limits of disk and files.
+    pub disk: Disk,
     oom_kills: OomKills,
 }
 
@@ -91,7 +91,12 @@ impl World {
         World {
             logs: Logs::new(setting.meta.join("logs"), setting.logs),
             oom_kills: group.oom_kills(),
-            disk: (plan.disk_limit_bytes > 0).then(|| Disk::new(setting.directories(), clock.steady_ms())),
+            disk: Disk::new(
+                setting.directories(),
+                setting.cgroup.directories(),
+                plan.disk_limit_bytes,
+                clock.steady_ms(),
+            ),
             plan,
             setting,
             clock,
@@ -159,6 +164,17 @@ impl World {
             Err(detail) => (false, detail),
         };
         Input::Probed { healthy, snoozed, detail }
+    }
+
+    /// Goes on with looking at what the task takes on disk; what there is, once all was looked at.
+    pub fn measure(&mut self) -> Option<Input> {
+        let now_ms = self.clock.steady_ms();
+        let (group, running, adopted) = (&self.group, &self.running, &self.adopted);
+        let children = || running.keys().copied().chain(adopted.iter().map(|one| one.pid)).collect();
+        // Without groups the others are found by reading the whole process table, which is too much for each question.
+        let members = || if group.is_grouped() { group.members() } else { children() };
+        let found = self.disk.turn(now_ms, members)?;
+        Some(Input::Measured { bytes: found.bytes, files: found.files })
     }
 
     /// Ends a shell probe that is out of time. The task it looks at is raised for as long as that takes.

@@ -13,7 +13,6 @@ use super::Failure;
 use super::begin::Executor;
 use super::hands::{Adopted, Sweeping};
 use crate::drive::{Now, Progress};
-use crate::edges::disk::Disk;
 use crate::edges::{os, pidfd};
 use crate::model::{ExitKind, Input};
 use crate::wire::{self, Request};
@@ -92,7 +91,7 @@ impl Executor {
             Progress::Stuck(_) => Some(now_ms + STUCK_RETRY_MS),
         };
         let sync = self.world.events.is_unsettled().then_some(now_ms + STUCK_RETRY_MS);
-        let disk = self.world.disk.as_ref().map(Disk::due_ms);
+        let disk = [self.world.disk.due_ms()];
         match exchanges.chain(shell).chain(raised).chain(sweep).chain(decision).chain(sync).chain(disk).min() {
             None => PollTimeout::NONE,
             Some(at_ms) => {
@@ -161,8 +160,8 @@ impl Executor {
         if self.world.raised_until_ms.is_some_and(|until_ms| until_ms <= now_ms) {
             self.world.lower();
         }
-        if let Some(bytes) = self.world.disk.as_mut().and_then(|disk| disk.turn(now_ms)) {
-            self.feed(Input::Measured { bytes });
+        if let Some(measured) = self.world.measure() {
+            self.feed(measured);
         }
         if let Progress::Stuck(_) = self.progress {
             self.progress = self.drive.retry(self.now(), &mut self.world);
@@ -236,6 +235,10 @@ impl Executor {
                 Some(Request::Renew { until_ms }) => {
                     let until_ms = self.world.clock.steady_at(until_ms);
                     self.feed(Input::Renewed { until_ms });
+                }
+                Some(Request::LookAtDisk) => {
+                    let now_ms = self.world.clock.steady_ms();
+                    self.world.disk.suspect(now_ms);
                 }
                 None => self.socket.refuse(connection),
             }

@@ -19,6 +19,9 @@ const DEFAULT_FINALIZATION_WAIT_MS: u64 = 30_000;
 const DEFAULT_HEALTH_INTERVAL_MS: u64 = 10_000;
 const DEFAULT_HEALTH_TIMEOUT_MS: u64 = 1_000;
 const DEFAULT_HEALTH_FAILURES: u32 = 3;
+const DEFAULT_MAX_FILES: u64 = 1_000_000;
+/// The limit of a process on what one file may have.
+const MAX_FILE_BYTES: &str = "fsize";
 const DEFAULT_LOG_FILE_BYTES: u64 = 100 << 20;
 const DEFAULT_LOG_FILES: u32 = 3;
 
@@ -68,10 +71,19 @@ pub fn parse_plan(body: &[u8]) -> Result<(Plan, Setting), PlanError> {
         lifecycle: task.http_lifecycle.as_ref().map(|lifecycle| self::lifecycle(lifecycle, &ports)).transpose()?,
         memory_limit_bytes: cgroup.memory_limit_bytes,
         disk_limit_bytes: wire.disk_limit_bytes,
+        max_files: or(task.max_files, DEFAULT_MAX_FILES),
+        max_file_bytes: max_file_bytes(&wire, task).unwrap_or(0),
         lease_until_ms: wire.lease_until_boot_ms,
     };
     let setting = setting(&wire, task, &ports, &references, cgroup);
     Ok((plan, setting))
+}
+
+/// What one file may have: the disk limit, which holds it exactly where no quota does, unless the spec says less.
+fn max_file_bytes(wire: &v1::ExecutorPlan, task: &v1::TaskSpec) -> Option<u64> {
+    let asked = task.isolation.as_ref().and_then(|isolation| isolation.rlimits.get(MAX_FILE_BYTES).copied());
+    let disk = Some(wire.disk_limit_bytes).filter(|bytes| *bytes > 0);
+    asked.into_iter().chain(disk).min().filter(|bytes| *bytes != u64::MAX)
 }
 
 fn or(value: u64, default: u64) -> u64 {
@@ -238,6 +250,7 @@ fn setting(
 fn isolation(wire: &v1::ExecutorPlan, task: &v1::TaskSpec, ports: &BTreeMap<String, u16>) -> Isolation {
     let given = task.isolation.clone().unwrap_or_default();
     let is_needed = given.read_only_system || !wire.root_layers.is_empty();
+    let max_file = max_file_bytes(wire, task).map(|bytes| (MAX_FILE_BYTES.to_string(), bytes));
     Isolation {
         namespaces: match given.namespaces() {
             _ if is_needed => Namespaces::Required,
@@ -250,7 +263,7 @@ fn isolation(wire: &v1::ExecutorPlan, task: &v1::TaskSpec, ports: &BTreeMap<Stri
         read_only_system: given.read_only_system,
         only_ports: given.enforce_ports.then(|| ports.values().copied().collect()),
         devices: given.devices.iter().chain(&wire.device_files).map(PathBuf::from).collect(),
-        rlimits: given.rlimits.into_iter().collect(),
+        rlimits: given.rlimits.into_iter().chain(max_file).collect::<BTreeMap<_, _>>().into_iter().collect(),
         root_layers: wire.root_layers.iter().map(PathBuf::from).collect(),
     }
 }

@@ -5,6 +5,7 @@ mod groups;
 mod rig;
 
 mod checks;
+mod disk;
 mod escapes;
 mod faults;
 mod first;

@@ -238,7 +238,8 @@ fn final_processes_find_what_the_others_left_in_tmp() {
 
 #[test]
 fn a_directory_above_its_disk_limit_ends_the_task_with_the_amounts() {
-    let mut rig = Rig::new(vec![shell("main", "head -c 3145728 /dev/zero > big; exec sleep 1000")]);
+    let mut rig =
+        Rig::new(vec![shell("main", "for i in 1 2; do head -c 1572864 /dev/zero > big$i; done; exec sleep 1000")]);
     rig.plan.disk_limit_bytes = 2 << 20;
     rig.start();
     let end = rig.ends();

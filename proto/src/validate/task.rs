@@ -27,6 +27,7 @@ pub(super) fn check(task: &mut TaskSpec, kind: Option<JobKind>, role: &str, erro
     wait("task.grace_period_ms", &mut task.grace_period_ms, GRACE_PERIOD_MS, errors);
     logs(task.logs.get_or_insert_default(), errors);
     errors.range("task.max_pids", task.max_pids.into(), 0..=MAX_PIDS.into(), "");
+    errors.range("task.max_files", task.max_files, 0..=MAX_FILES, "");
     health::check(task, errors);
     isolation::check(task, errors);
     artifacts::check(&mut task.artifacts, errors);

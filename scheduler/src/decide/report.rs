@@ -39,8 +39,8 @@ pub(super) fn take(step: &mut Step, link: LinkId, agent: AgentNo, report: &Repor
             let to = said(from, report.state);
             match to.map(|to| (to, rule(Some(from), to))) {
                 Some((to, Rule::Move(_))) => moved(step, agent, task, to, report),
-                // How far a starting task is: a step of its history, once.
-                Some((to @ TaskState::Starting, Rule::Same)) if is_progress(task, report) => {
+                // How far a starting task is, or what a running one is warned of: a step of its history, once.
+                Some((to @ (TaskState::Starting | TaskState::Running), Rule::Same)) if is_progress(task, report) => {
                     let message = shortened(&report.message).into();
                     step.mutations.push(Mutation::TaskMoved { task: task.id, to, reason: report.reason, message });
                 }

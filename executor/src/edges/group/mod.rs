@@ -168,10 +168,15 @@ impl Group {
         }
     }
 
-    fn members(&self) -> BTreeSet<i32> {
+    /// Whether the kernel knows who is of the task.
+    pub fn is_grouped(&self) -> bool {
+        !self.setting.join.is_empty() || self.setting.kill.is_some()
+    }
+
+    /// Whoever lives of the task.
+    pub fn members(&self) -> BTreeSet<i32> {
         let mut members = BTreeSet::new();
-        let is_grouped = !self.setting.join.is_empty() || self.setting.kill.is_some();
-        if !is_grouped && (!self.sessions.is_empty() || procfs::has_children()) {
+        if !self.is_grouped() && (!self.sessions.is_empty() || procfs::has_children()) {
             members = procfs::family(self.own_pid, &self.sessions);
         }
         for dir in self.dirs() {

@@ -151,6 +151,7 @@ fn the_rest_of_the_task() {
     task(|task| task.grace_period_ms = 86_400_001, "task.grace_period_ms", "86400001 ms is not between 1 ms and");
     task(|task| task.finalization_wait_ms = u64::MAX, "task.finalization_wait_ms", "between");
     task(|task| task.max_pids = u32::MAX, "task.max_pids", "between 0 and 4194304");
+    task(|task| task.max_files = 1_000_000_001, "task.max_files", "between 0 and 1000000000");
     task(|task| task.max_concurrency = 201, "task.max_concurrency", "between 0 and 200");
     task(|task| task.max_failed_processes = u32::MAX, "task.max_failed_processes", "between");
     task(|task| task.env = [("".into(), String::new())].into(), "task.env", "name of an environment variable");

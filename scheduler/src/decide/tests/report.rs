@@ -156,6 +156,21 @@ fn reports_may_skip_states_but_placement_is_never_taken_from_them() {
 }
 
 #[test]
+fn what_a_running_task_is_warned_of_is_in_its_history_once() {
+    let mut world = World::new();
+    let (link, _, tasks) = world.running(&batch("sum", 1));
+    let before = world.state.tasks[&tasks[0]].history.len();
+    let message = "600000 files of at most 1000000".to_string();
+    for _ in 0..2 {
+        let warned = crate::model::Report { message: message.clone(), ..report(tasks[0], Running, Reason::None) };
+        world.event(Event::Reported { link, report: warned });
+    }
+    let history = &world.state.tasks[&tasks[0]].history;
+    assert_eq!((history.len(), &*history.last().unwrap().message), (before + 1, message.as_str()));
+    assert_eq!(world.state_of(tasks[0]), Running);
+}
+
+#[test]
 fn a_long_message_is_cut_at_a_character() {
     let mut world = World::new();
     let (link, _, tasks) = world.running(&batch("sum", 1));

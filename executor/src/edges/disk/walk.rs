@@ -1,4 +1,4 @@
-//! What a task's directories take on disk, measured a few entries at a time, so that nothing else waits for it.
+//! One look at what a task's directories take on disk, a few entries at a time, so that nothing else waits for it.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, ReadDir};
@@ -11,34 +11,30 @@ use nix::libc;
 
 /// Entries looked at in one turn.
 const ENTRIES_PER_TURN: usize = 256;
-/// Shortest time between two measurements.
-const INTERVAL_MS: i64 = 5_000;
-/// A measurement takes at most this part of the time.
-const REST: i64 = 50;
 /// The kernel takes paths of 4,096 bytes; from here on a directory is named by a descriptor of it, so that nothing is too
 /// deep to be counted.
 const LONG_PATH_BYTES: usize = 2_048;
 /// Of these descriptors below each other; what is deeper counts as more than any limit.
 const MAX_DESCRIPTORS: usize = 64;
 
-/// Measures again and again.
-#[derive(Debug)]
-pub struct Disk {
-    roots: Vec<PathBuf>,
-    next_at_ms: i64,
-    walk: Option<Walk>,
+/// What was found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    pub bytes: u64,
+    /// Files, directories and links.
+    pub files: u64,
 }
 
+/// A look under way. Links are not followed, nor mounts.
 #[derive(Debug)]
-struct Walk {
-    begun_ms: i64,
+pub(super) struct Walk {
     open: Option<(ReadDir, Option<Rc<Base>>)>,
     /// The last is the next, so that few wait.
     left: Vec<Directory>,
     /// Files with several names, each counted once.
     seen: BTreeSet<(u64, u64)>,
     device: Option<u64>,
-    bytes: u64,
+    found: Found,
 }
 
 /// A directory to be looked into, by a path that may begin at a descriptor.
@@ -60,42 +56,14 @@ impl Base {
     }
 }
 
-impl Disk {
-    /// Of these directories together; links are not followed, nor mounts.
-    pub fn new(roots: Vec<PathBuf>, now_ms: i64) -> Self {
-        Disk { roots, next_at_ms: now_ms + INTERVAL_MS, walk: None }
-    }
-
-    /// When the next turn is due.
-    pub fn due_ms(&self) -> i64 {
-        self.next_at_ms
-    }
-
-    /// Looks at some more; the bytes once all was looked at.
-    pub fn turn(&mut self, now_ms: i64) -> Option<u64> {
-        if now_ms < self.next_at_ms {
-            return None;
-        }
-        let roots = &self.roots;
-        let walk = self.walk.get_or_insert_with(|| Walk::over(roots, now_ms));
-        if !walk.go_on() {
-            return None;
-        }
-        let took_ms = now_ms - walk.begun_ms;
-        self.next_at_ms = now_ms + INTERVAL_MS.max(took_ms.saturating_mul(REST));
-        self.walk.take().map(|walk| walk.bytes)
-    }
-}
-
 impl Walk {
-    fn over(roots: &[PathBuf], begun_ms: i64) -> Self {
-        let (open, seen, device, bytes) = (None, BTreeSet::new(), None, 0);
+    pub(super) fn over(roots: &[PathBuf]) -> Self {
         let left = roots.iter().map(|path| Directory { path: path.clone(), base: None }).collect();
-        Walk { begun_ms, open, left, seen, device, bytes }
+        Walk { open: None, left, seen: BTreeSet::new(), device: None, found: Found::default() }
     }
 
-    /// Whether that was all.
-    fn go_on(&mut self) -> bool {
+    /// Looks at some more; what there is once that was all.
+    pub(super) fn go_on(&mut self) -> Option<Found> {
         for _ in 0..ENTRIES_PER_TURN {
             match self.open.as_mut().map(|(entries, _)| entries.next()) {
                 Some(Some(entry)) => {
@@ -107,18 +75,18 @@ impl Walk {
                 }
                 _ => match self.left.pop() {
                     Some(next) => self.look_into(next),
-                    None => return true,
+                    None => return Some(self.found),
                 },
             }
         }
-        false
+        None
     }
 
     fn look_into(&mut self, mut next: Directory) {
         if next.path.as_os_str().len() > LONG_PATH_BYTES {
             let depth = next.base.as_ref().map_or(0, |base| base.depth) + 1;
             if depth > MAX_DESCRIPTORS {
-                self.bytes = u64::MAX;
+                self.found.bytes = u64::MAX;
                 return;
             }
             let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW;
@@ -140,7 +108,8 @@ impl Walk {
         } else if meta.nlink() > 1 && !self.seen.insert((meta.dev(), meta.ino())) {
             return;
         }
-        self.bytes = self.bytes.saturating_add(meta.blocks().saturating_mul(512));
+        self.found.bytes = self.found.bytes.saturating_add(meta.blocks().saturating_mul(512));
+        self.found.files += 1;
     }
 }
 
@@ -148,10 +117,13 @@ impl Walk {
 mod tests {
     use super::*;
 
+    fn found(roots: Vec<PathBuf>) -> Found {
+        let mut walk = Walk::over(&roots);
+        (0..1_000).find_map(|_| walk.go_on()).expect("an end")
+    }
+
     fn measured(roots: Vec<PathBuf>) -> u64 {
-        let mut disk = Disk::new(roots, 0);
-        assert_eq!(disk.turn(INTERVAL_MS - 1), None);
-        (0..1_000).find_map(|_| disk.turn(INTERVAL_MS)).expect("an end")
+        found(roots).bytes
     }
 
     /// Makes directories below each other, each entered by the one before it, and writes a file into the last.
@@ -191,6 +163,7 @@ mod tests {
         fs::write(dir.path().join("d7/file"), vec![1; 64 << 10]).unwrap();
         fs::hard_link(dir.path().join("d7/file"), dir.path().join("d8/same")).unwrap();
         let full = measured(vec![dir.path().to_path_buf()]);
+        assert_eq!(found(vec![dir.path().to_path_buf()]).files, 602, "directories, a file of two names, and a link");
         assert!(full >= empty + (64 << 10) && full < 600 * 4_096 + (100 << 10) + empty, "{empty} {full}");
     }
 }

@@ -1,0 +1,43 @@
+//! What a task takes on disk beside what it may: bytes and files.
+
+use dawn_proto::v1::Reason;
+
+use super::Step;
+use crate::model::{Soft, bytes_text};
+
+/// A task that is being ended for its disk has its grace until it has taken so much more.
+const BYTES_IN_GRACE: u64 = 256 << 20;
+/// The same of files, as a part of what is allowed.
+const FILES_IN_GRACE: u64 = 4;
+
+impl Step<'_> {
+    pub(super) fn measured(&mut self, bytes: u64, files: u64) {
+        let (limit, max_files) = (self.plan.disk_limit_bytes, self.plan.max_files);
+        let is_over = |allowed: u64, used: u64| allowed > 0 && used > allowed;
+        if is_over(limit, bytes) {
+            let (used, allowed) = (bytes_text(bytes), bytes_text(limit));
+            self.fail(Reason::DiskLimit, format!("disk limit: {used} used, {allowed} allowed"));
+        }
+        if is_over(max_files, files) {
+            let message = format!("disk limit: {files} files, {max_files} allowed (max_files)");
+            self.fail(Reason::DiskLimit, message);
+        }
+        let is_far_over = is_over(limit, bytes.saturating_sub(BYTES_IN_GRACE))
+            || is_over(max_files, files.saturating_sub(max_files / FILES_IN_GRACE));
+        if is_far_over && self.state.outcome.is_some() {
+            // It uses its grace to take more.
+            self.kill(Reason::DiskLimit, Some(0));
+        }
+        self.warn_of_files(files);
+    }
+
+    fn warn_of_files(&mut self, files: u64) {
+        let max_files = self.plan.max_files;
+        if self.state.is_warned_of_files || self.state.outcome.is_some() || files < max_files.div_ceil(2) {
+            return;
+        }
+        self.soft(Soft::WarnedOfFiles);
+        let message = format!("{files} files of at most {max_files} (max_files): above that the task is ended");
+        self.report(self.state.task, Reason::None, message, None);
+    }
+}
