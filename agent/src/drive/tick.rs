@@ -21,7 +21,7 @@ impl Agent {
         }
         if let Some(sequence) = self.link.beat(now.mono_ms) {
             self.lease.beating(sequence, now.mono_ms);
-            self.send(Message::Heartbeat { sequence });
+            self.send(Message::Heartbeat { sequence, wall: now.wall });
         }
         if self.offer.readmit(now.mono_ms) {
             self.send(Message::Offer(self.offer.offer()));

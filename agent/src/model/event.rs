@@ -240,6 +240,7 @@ pub enum Message {
     Register(Box<RegisterMessage>),
     Heartbeat {
         sequence: u64,
+        wall: Timestamp,
     },
     Report(Report),
     Offer(Offer),

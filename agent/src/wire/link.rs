@@ -116,7 +116,7 @@ pub fn encode_message(message: Message, version: &str) -> v1::AgentMessage {
     use agent_message::Message as M;
     let message = match message {
         Message::Register(register) => M::Register(encode_register(*register, version)),
-        Message::Heartbeat { sequence } => M::Heartbeat(v1::Heartbeat { sequence }),
+        Message::Heartbeat { sequence, wall } => M::Heartbeat(v1::Heartbeat { sequence, wall_ms: wall.0 }),
         Message::Report(report) => M::Report(encode_task_report(report)),
         Message::Offer(offer) => M::Offer(encode_offer(offer)),
         Message::HeldTasks(tasks) => {

@@ -62,7 +62,7 @@ impl Cluster {
     }
 
     fn step(&mut self, events: Vec<Event>) {
-        if let Some(batch) = self.pulse.step(events, NOW) {
+        if let Some(batch) = self.pulse.step(events, NOW.reading()) {
             let durable = through_wire(&wire::batch_to_wire(&batch));
             self.follower.apply(&wire::batch_from_wire(durable).unwrap());
         }

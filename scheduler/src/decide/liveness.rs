@@ -12,14 +12,20 @@ use crate::model::{Agent, Effect, Event, Live, Mutation, Now, Settings, State};
 /// an agent's link is bound by the welcome it gets, whose number the decision may just have given.
 pub fn observe(live: &mut Live, event: &Event, decision: &Decision, now: Now) {
     match event {
-        Event::Elected { .. } => *live = Live { elected_ms: now.mono_ms, ticked: now, ..Live::default() },
+        Event::Elected { .. } => {
+            let (alarms, cron_hold) = (std::mem::take(&mut live.alarms), live.cron_hold);
+            *live = Live { elected_ms: now.mono_ms, ticked: now, alarms, cron_hold, ..Live::default() };
+        }
         Event::Tick => {
             live.ticked = now;
             live.fresh.clear();
             live.forget_old_answers(now.mono_ms);
         }
-        Event::Heartbeat { link, .. }
-        | Event::Offered { link, .. }
+        Event::Heartbeat { link, wall, .. } => {
+            live.heard(*link, now.mono_ms);
+            live.told_wall(*link, *wall, now.mono_ms);
+        }
+        Event::Offered { link, .. }
         | Event::Reported { link, .. }
         | Event::TasksTold { link, .. }
         | Event::Described { link, .. } => {

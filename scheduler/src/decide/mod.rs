@@ -6,6 +6,7 @@
 
 mod agents;
 mod avoid;
+pub mod clock;
 mod cron;
 mod daemon;
 mod depend;
@@ -83,7 +84,7 @@ pub fn decide(state: &State, live: &Live, event: &Event, now: Now, settings: &Se
         }
         Event::Registered { link, registration } => agents::registered(&mut step, *link, registration),
         Event::TasksTold { link, tasks } => agents::tasks_told(&mut step, *link, tasks),
-        Event::Heartbeat { link, sequence } => agents::heartbeat(&mut step, *link, *sequence),
+        Event::Heartbeat { link, sequence, .. } => agents::heartbeat(&mut step, *link, *sequence),
         Event::Offered { link, offer } => agents::offered(&mut step, *link, offer),
         Event::Reported { link, report } => report::reported(&mut step, *link, report),
         Event::Described { link, description } => restore::described(&mut step, *link, description),

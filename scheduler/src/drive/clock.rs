@@ -4,11 +4,12 @@ use std::future::Future;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use dawn_proto::Timestamp;
+use nix::time::{ClockId, clock_gettime};
 
-use crate::model::Now;
+use crate::model::Reading;
 
 pub trait Clock: Send + 'static {
-    fn now(&self) -> Now;
+    fn now(&self) -> Reading;
 
     /// Resolves once so much time has passed.
     fn passed(&self, duration: Duration) -> impl Future<Output = ()> + Send + 'static;
@@ -26,12 +27,21 @@ impl Default for SystemClock {
     }
 }
 
+impl SystemClock {
+    /// Milliseconds since the machine's start, time suspended included.
+    pub fn boot_ms() -> u64 {
+        let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default();
+        u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
 impl Clock for SystemClock {
-    fn now(&self) -> Now {
+    fn now(&self) -> Reading {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now {
+        Reading {
             wall: Timestamp(i64::try_from(wall.as_millis()).unwrap_or(i64::MAX)),
             mono_ms: u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX),
+            boot_ms: SystemClock::boot_ms(),
         }
     }
 

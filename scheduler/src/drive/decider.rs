@@ -21,13 +21,20 @@ impl Default for PulseSettings {
 pub(super) struct Decider {
     settings: Settings,
     placer: Placer,
+    place: PlaceSettings,
     placements_per_step: usize,
 }
 
 impl Decider {
     pub fn new(state: &State, settings: Settings, pulse: &PulseSettings) -> Self {
         let placer = Placer::rebuild(state, &pulse.place);
-        Decider { settings, placer, placements_per_step: pulse.placements_per_step }
+        Decider { settings, placer, place: pulse.place.clone(), placements_per_step: pulse.placements_per_step }
+    }
+
+    /// Derives from the state anew what placement keeps.
+    pub fn rebuild(&mut self, state: &State, connected: impl Iterator<Item = AgentNo>) {
+        self.placer = Placer::rebuild(state, &self.place);
+        connected.for_each(|agent| self.placer.connected(state, agent, true));
     }
 
     pub fn decide(&self, state: &State, live: &Live, event: &Event, now: Now) -> Decision {

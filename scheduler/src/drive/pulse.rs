@@ -8,10 +8,12 @@ use dawn_proto::{TaskId, Timestamp};
 
 use super::PulseSettings;
 use super::decider::Decider;
+use crate::decide::clock::{Clock, Told};
 use crate::decide::{self, Decision};
-use crate::model::{Batch, Effect, Event, JobId, Live, Mutation, Now, Settings, State};
+use crate::model::{Alarm, Batch, Effect, Event, JobId, Live, Mutation, Now, Reading, Settings, State};
 
 pub struct Pulse {
+    clock: Clock,
     state: State,
     live: Live,
     decider: Decider,
@@ -29,13 +31,21 @@ impl Pulse {
     pub fn new(state: State, settings: Settings, bounds: PulseSettings) -> Self {
         let decider = Decider::new(&state, settings, &bounds);
         let (durable, live) = (state.index, Live::default());
-        Pulse { state, live, decider, held: VecDeque::new(), durable, hungry: false, link_changes: 0 }
+        let clock = Clock::new((state.index > 0).then_some(state.at));
+        Pulse { clock, state, live, decider, held: VecDeque::new(), durable, hungry: false, link_changes: 0 }
+    }
+
+    /// What Dawn's clock shows.
+    pub fn now(&self, reading: Reading) -> Now {
+        self.clock.now(reading)
     }
 
     /// Decides the events in turn, each seeing what those before it changed, then places. What it decided is applied
     /// and returned as one batch, to be appended; its effects wait for [`Pulse::durable`].
-    pub fn step(&mut self, events: impl IntoIterator<Item = Event>, now: Now) -> Option<Arc<Batch>> {
-        let (mut mutations, mut effects) = (Vec::new(), Vec::new());
+    pub fn step(&mut self, events: impl IntoIterator<Item = Event>, reading: Reading) -> Option<Arc<Batch>> {
+        let told = self.clock.tell(reading, &self.live, &self.state);
+        let now = told.now;
+        let (mut mutations, mut effects) = self.follow_clock(told);
         for event in events {
             let decision = self.decider.decide(&self.state, &self.live, &event, now);
             self.take(&decision.mutations, now.wall);
@@ -52,7 +62,8 @@ impl Pulse {
         self.take(&placed, now.wall);
         mutations.extend(placed);
         effects.extend(mutations.iter().filter_map(|mutation| self.decider.effect_of(&self.state, mutation)));
-        let batch = (!mutations.is_empty()).then(|| self.seal(mutations, now.wall));
+        let is_noted = !mutations.is_empty() || decide::clock::is_note_due(&self.state, now);
+        let batch = is_noted.then(|| self.seal(mutations, now.wall));
         if !effects.is_empty() {
             // Without a batch of its own it waits for the last one: it may speak of what that one decided.
             self.held.push_back((self.state.index, effects));
@@ -110,6 +121,24 @@ impl Pulse {
     /// Grows whenever an agent's link comes or goes.
     pub fn link_changes(&self) -> u64 {
         self.link_changes
+    }
+
+    /// What the clock demands before anything else is decided.
+    fn follow_clock(&mut self, told: Told) -> (Vec<Mutation>, Vec<Effect>) {
+        self.live.cron_hold = told.cron_hold;
+        let mut effects = Vec::new();
+        if self.live.alarms.get(&Alarm::ClockStepped) != told.trouble.as_ref() {
+            self.live.alarmed(Alarm::ClockStepped, told.trouble.as_ref());
+            effects.push(Effect::Alarm { alarm: Alarm::ClockStepped, words: told.trouble });
+        }
+        let Some(shift) = told.shift else { return (Vec::new(), effects) };
+        let shifted = Mutation::ClockShifted(shift);
+        self.state.apply_one(&shifted, told.now.wall);
+        self.live.ticked.wall = shift.moved(self.live.ticked.wall);
+        // Placement keeps instants of its own.
+        let connected = self.live.agents.iter().filter(|(_, live)| live.link.is_some());
+        self.decider.rebuild(&self.state, connected.map(|(agent, _)| *agent));
+        (vec![shifted], effects)
     }
 
     fn take(&mut self, decided: &[Mutation], at: Timestamp) {

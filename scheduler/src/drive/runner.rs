@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::inbox::Look;
 use super::{AppendError, Clock, Gauges, Inboxes, Journal, Pulse};
-use crate::model::{AgentLive, AgentNo, Alarm, Batch, Effect, Event, Now};
+use crate::model::{AgentLive, AgentNo, Alarm, Batch, Effect, Event, Now, Reading};
 
 /// Most events of each queue in one step.
 const STEP_EVENTS: usize = 512;
@@ -165,7 +165,7 @@ impl<J: Journal, C: Clock> Runner<J, C> {
                         Ok::<_, AppendError>(batch)
                     });
                 }
-                self.publish_live(now);
+                self.publish_live(self.pulse.now(now));
                 self.hand_on(Vec::new(), acts).await?;
                 continue;
             }
@@ -188,7 +188,7 @@ impl<J: Journal, C: Clock> Runner<J, C> {
     }
 
     /// One step with what was gathered, and a tick when one is due: a flood of events must not keep time away.
-    fn step(&mut self, events: &mut Vec<Event>, now: Now) -> Option<Arc<Batch>> {
+    fn step(&mut self, events: &mut Vec<Event>, now: Reading) -> Option<Arc<Batch>> {
         let has_tick = events.iter().any(|event| matches!(event, Event::Tick));
         let is_due = now.mono_ms.saturating_sub(self.ticked_ms) >= TICK.as_millis() as u64;
         if !has_tick && is_due {
@@ -204,7 +204,8 @@ impl<J: Journal, C: Clock> Runner<J, C> {
     }
 
     /// Until the next tick, or the next moment the state itself names.
-    fn wait(&self, now: Now) -> Duration {
+    fn wait(&self, now: Reading) -> Duration {
+        let now = self.pulse.now(now);
         let since_tick = Duration::from_millis(now.mono_ms.saturating_sub(self.ticked_ms));
         let every = if self.pulse.is_settling() { SETTLING_TICK } else { TICK };
         let tick = every.saturating_sub(since_tick);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use dawn_proto::v1::agent_message::Message as Up;
 use dawn_proto::v1::scheduler_message::Message as Down;
 use dawn_proto::v1::{self, TaskState};
-use dawn_proto::{SpecId, TaskId};
+use dawn_proto::{SpecId, TaskId, Timestamp};
 use futures_util::{Stream, StreamExt};
 use tokio::sync::oneshot;
 use tonic::Status;
@@ -102,7 +102,9 @@ impl Session {
         let link = self.link;
         match message.message.ok_or(SessionError::Unknown)? {
             Up::Register(_) => Err(SessionError::RegisteredTwice),
-            Up::Heartbeat(heartbeat) => self.event(Event::Heartbeat { link, sequence: heartbeat.sequence }).await,
+            Up::Heartbeat(v1::Heartbeat { sequence, wall_ms }) => {
+                self.event(Event::Heartbeat { link, sequence, wall: Timestamp(wall_ms) }).await
+            }
             Up::Report(report) => self.event(Event::Reported { link, report: wire::report(report)? }).await,
             Up::Offer(offer) => self.event(Event::Offered { link, offer: wire::offer(&offer)? }).await,
             Up::HeldTasks(held) => self.event(Event::TasksTold { link, tasks: wire::held_tasks(held)? }).await,

@@ -1,6 +1,7 @@
 //! State::apply: the only code that changes State. Broken invariants end the process with their values.
 
 mod blame;
+mod clock;
 mod flow;
 mod restore;
 mod update;
@@ -97,6 +98,7 @@ impl State {
                 };
             }
             Mutation::Flow(mutation) => self.apply_flow(mutation, at),
+            Mutation::ClockShifted(shift) => self.shift_clock(*shift, at),
         }
     }
 

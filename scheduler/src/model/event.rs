@@ -6,7 +6,8 @@ use dawn_proto::{AgentId, Epoch, HeldDigest, JobKey, Resources, TaskId, TaskStat
 use super::{Attributes, Bounds, Description, FlowCommand, ForgiveCommand, JobSpec, LinkId, PortRanges, ReplyTo};
 use super::{UpdateCommand, UpkeepCommand};
 
-/// The two clocks a decision may look at.
+/// The two clocks a decision may look at. `wall` is Dawn's own clock (`decide::clock`): it shows what the wall clock
+/// shows, but does not jump.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
     pub wall: Timestamp,
@@ -40,6 +41,8 @@ pub enum Event {
     Heartbeat {
         link: LinkId,
         sequence: u64,
+        /// What the agent's wall clock shows; zero when it does not tell.
+        wall: Timestamp,
     },
     Offered {
         link: LinkId,

@@ -44,6 +44,18 @@ pub struct Tick {
     pub outcome: TickOutcome,
 }
 
+impl Tick {
+    /// It launched under a clock that was wrong, and its instant is still to come: it counts as run when it does.
+    pub fn is_ahead(&self) -> bool {
+        self.decided < self.scheduled && !is_manual(self.scheduled)
+    }
+
+    /// Whether its instant lies ahead of that time, and with it what was decided of it.
+    pub fn is_struck(&self, now: Timestamp) -> bool {
+        self.scheduled > now && !is_manual(self.scheduled)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
     pub id: JobId,
@@ -100,9 +112,16 @@ impl Job {
         self.slot(run_at, instance).next_back()
     }
 
-    /// The latest instant of the schedule that something was decided about. Manual runs are not of the schedule.
+    /// The latest instant of the schedule that something was decided about in its time. Manual runs are not of the schedule.
     pub fn last_scheduled(&self) -> Option<Timestamp> {
-        self.ticks.iter().map(|tick| tick.scheduled).filter(|at| !is_manual(*at)).max()
+        let of_schedule = |tick: &&Tick| !is_manual(tick.scheduled) && !tick.is_ahead();
+        self.ticks.iter().filter(of_schedule).map(|tick| tick.scheduled).max()
+    }
+
+    /// Whether that instant's run was begun, as far as is kept.
+    pub fn has_run(&self, scheduled: Timestamp) -> bool {
+        let launched = |tick: &Tick| tick.scheduled == scheduled && tick.outcome == TickOutcome::Launched;
+        self.ticks.iter().any(launched) || self.slot(scheduled, 0).next().is_some()
     }
 
     /// The tick whose run waits for the one before it to end.
@@ -111,16 +130,18 @@ impl Job {
     }
 
     /// Notes what was decided about a tick; a later word about the same instant replaces the earlier. The oldest is
-    /// dropped when full, but never the latest of the schedule, which says where it goes on, nor one whose run waits.
+    /// dropped when full, but never the latest of the schedule, which says where it goes on, nor one whose run waits, nor
+    /// one whose instant is still to come; those are not counted.
     pub(super) fn note_tick(&mut self, tick: Tick) {
         if let Some(noted) = self.ticks.iter_mut().find(|noted| noted.scheduled == tick.scheduled) {
             *noted = tick;
             return;
         }
         self.ticks.push_back(tick);
-        if self.ticks.len() > Job::KEPT_TICKS {
+        if self.ticks.iter().filter(|tick| !tick.is_ahead()).count() > Job::KEPT_TICKS {
             let last = self.last_scheduled();
-            let droppable = |tick: &Tick| Some(tick.scheduled) != last && tick.outcome != TickOutcome::Queued;
+            let droppable =
+                |tick: &Tick| Some(tick.scheduled) != last && tick.outcome != TickOutcome::Queued && !tick.is_ahead();
             let oldest = self.ticks.iter().position(droppable).unwrap_or(0);
             self.ticks.remove(oldest);
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use dawn_proto::TaskId;
 
-use super::{AgentNo, Alarm, LinkId, Now};
+use super::{AgentNo, AgentWall, Alarm, CronHold, LinkId, Now};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AgentLive {
@@ -42,6 +42,10 @@ pub struct Live {
     pub ticked: Now,
     /// Alarms that stand, with their words.
     pub alarms: BTreeMap<Alarm, String>,
+    /// What agents tell of their wall clocks.
+    pub walls: BTreeMap<AgentNo, AgentWall>,
+    /// Cron waits, or did, under this leader.
+    pub cron_hold: Option<CronHold>,
 }
 
 impl Live {
@@ -83,6 +87,7 @@ impl Live {
         self.agents.remove(&agent);
         self.failures.remove(&agent);
         self.registrations.remove(&agent);
+        self.walls.remove(&agent);
     }
 
     pub fn heard(&mut self, link: LinkId, mono_ms: u64) {

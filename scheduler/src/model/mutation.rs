@@ -6,7 +6,7 @@ use dawn_proto::v1::{NodeState, Reason, TickOutcome};
 use dawn_proto::{AgentId, Epoch, JobKey, Resources, SpecId, TaskId, TaskState, Timestamp};
 
 use super::{AgentNo, Attributes, BlameMutation, FlowMutation, JobId, PortRanges, Quota, RestoreMutation, Spec, Text};
-use super::{UpdateMutation, UpkeepMutation};
+use super::{Shift, UpdateMutation, UpkeepMutation};
 
 /// What one step decided: applied and appended together or not at all.
 #[derive(Clone, Debug)]
@@ -14,7 +14,7 @@ pub struct Batch {
     /// From 1, without gaps.
     pub index: u64,
     pub epoch: Epoch,
-    /// Wall clock of the leader at the decision; the time of every mutation in it.
+    /// Dawn's clock at the decision; the time of every mutation in it.
     pub at: Timestamp,
     pub mutations: Vec<Mutation>,
 }
@@ -143,4 +143,6 @@ pub enum Mutation {
     Flow(FlowMutation),
     /// The journal was restored from a backup.
     Restore(RestoreMutation),
+    /// Always the first of its batch, whose time is that of the clock as it goes on.
+    ClockShifted(Shift),
 }

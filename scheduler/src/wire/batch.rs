@@ -14,7 +14,7 @@ use super::update::{update_mutation, update_record};
 use super::upkeep::{upkeep_mutation, upkeep_record};
 use super::{WireError, attributes_from_wire, attributes_to_wire, port_number, ports_from_wire, ports_to_wire};
 use super::{quota_from_wire, quota_to_wire, resources_from_wire, stored_job_spec};
-use crate::model::{AgentNo, Batch, JobId, Mutation, Spec};
+use crate::model::{AgentNo, Batch, JobId, Mutation, Shift, Spec};
 
 /// Encodes a batch.
 pub fn batch_to_wire(batch: &Batch) -> v1::Batch {
@@ -105,6 +105,9 @@ fn record(mutation: &Mutation) -> Wire {
             Wire::QuotaSet(v1::QuotaSet { quota: Some(quota_to_wire(role, quota)), author: author.clone() })
         }
         Mutation::Flow(mutation) => Wire::Flow(flow_record(mutation)),
+        Mutation::ClockShifted(shift) => {
+            Wire::ClockShifted(v1::ClockShifted { by_ms: shift.by_ms, after_ms: shift.after.0 })
+        }
     }
 }
 
@@ -226,6 +229,9 @@ fn mutation(record: v1::Record) -> Result<Mutation, WireError> {
             Mutation::QuotaSet { role, quota, author: set.author }
         }
         Wire::Flow(record) => Mutation::Flow(flow_mutation(record)?),
+        Wire::ClockShifted(shifted) => {
+            Mutation::ClockShifted(Shift { by_ms: shifted.by_ms, after: Timestamp(shifted.after_ms) })
+        }
     })
 }
 

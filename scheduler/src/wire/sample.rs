@@ -10,7 +10,9 @@ use rand::{Rng, SeedableRng};
 
 use super::{parse_job_spec, registration, report};
 use crate::drive::{Pulse, PulseSettings};
-use crate::model::{Batch, Bounds, Command, Event, FlowCommand, JobSpec, LinkId, Now, ReplyTo, Settings, State};
+use crate::model::{
+    Batch, Bounds, Command, Event, FlowCommand, JobSpec, LinkId, Now, Reading, ReplyTo, Settings, State,
+};
 
 pub fn wire_spec(name: &str, kind: JobKind, instances: u32) -> v1::JobSpec {
     let process = v1::ProcessSpec { name: "main".into(), shell: "sleep 1".into(), ..Default::default() };
@@ -69,8 +71,8 @@ pub fn elected(epoch: u64) -> Event {
     Event::Elected { epoch: Epoch(epoch), fresh_cluster_id: "cluster".into() }
 }
 
-pub fn now(ms: u64) -> Now {
-    Now { wall: Timestamp(1_790_000_000_000).plus_ms(ms), mono_ms: 1000 + ms }
+pub fn now(ms: u64) -> Reading {
+    Now { wall: Timestamp(1_790_000_000_000).plus_ms(ms), mono_ms: 1000 + ms }.reading()
 }
 
 pub fn pulse(state: State) -> Pulse {
@@ -138,7 +140,7 @@ fn random_event(rng: &mut StdRng, state: &State, number: u64, links: &mut u64, l
             };
             Event::Command { reply: ReplyTo(number), command: Command::Flow(command) }
         }
-        41..60 => Event::Heartbeat { link: LinkId(linked[agent]), sequence: number },
+        41..60 => Event::Heartbeat { link: LinkId(linked[agent]), sequence: number, wall: Timestamp(0) },
         _ => {
             let placed: Vec<_> = state.tasks_on.values().flatten().copied().collect();
             let Some(task) = placed.choose(rng).and_then(|id| state.tasks.get(id)) else { return Event::Tick };

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use dawn_proto::Timestamp;
 use dawn_scheduler::drive::Clock;
-use dawn_scheduler::model::Now;
+use dawn_scheduler::model::Reading;
 
 use super::WALL_START_MS;
 
@@ -44,8 +44,9 @@ impl NodeClock {
         world_ms
     }
 
-    pub fn now(&self, world_ms: u64) -> Now {
-        Now { wall: self.wall(world_ms), mono_ms: self.mono_ms(world_ms) }
+    pub fn now(&self, world_ms: u64) -> Reading {
+        let mono_ms = self.mono_ms(world_ms);
+        Reading { wall: self.wall(world_ms), mono_ms, boot_ms: mono_ms + self.stood_ms }
     }
 }
 
@@ -55,7 +56,7 @@ pub(super) struct SimClock(Arc<Mutex<Timers>>);
 
 #[derive(Default)]
 struct Timers {
-    now: Now,
+    now: Reading,
     waiting: BTreeMap<(u64, u64), Option<Waker>>,
     count: u64,
 }
@@ -66,7 +67,7 @@ impl SimClock {
     }
 
     /// It is now; whoever slept until then wakes.
-    pub fn set(&self, now: Now) {
+    pub fn set(&self, now: Reading) {
         let mut timers = self.timers();
         timers.now = now;
         let due = timers.waiting.range_mut(..=(now.mono_ms, u64::MAX));
@@ -82,7 +83,7 @@ impl SimClock {
 }
 
 impl Clock for SimClock {
-    fn now(&self) -> Now {
+    fn now(&self) -> Reading {
         self.timers().now
     }
 

@@ -77,6 +77,10 @@ pub(super) enum Fault {
         place: Place,
         by_ms: i64,
     },
+    /// All of them are, alike: whoever told them the time was wrong.
+    WallsJump {
+        by_ms: i64,
+    },
     ExecutorKilled {
         machine: usize,
     },
@@ -136,10 +140,17 @@ impl World {
             25 => Fault::EtcdDown { for_ms: self.within(500, 10_000) },
             26 => Fault::HomeFull { for_ms: self.within(500, 8_000) },
             27..29 => Fault::HomeSlow { for_ms: self.within(1_000, 15_000) },
-            29 | 30 => Fault::WallJump { place: Place::Node(node), by_ms: self.chance.random_range(-20_000..20_000) },
-            31 => Fault::WallJump { place: Place::Machine(machine), by_ms: self.chance.random_range(-20_000..20_000) },
+            29 | 30 => Fault::WallJump { place: Place::Node(node), by_ms: self.jump_ms() },
+            31 => Fault::WallJump { place: Place::Machine(machine), by_ms: self.jump_ms() },
+            33 => Fault::WallsJump { by_ms: self.jump_ms() },
             _ => Fault::NodeSuspend { node, for_ms: self.within(500, 12_000) },
         }
+    }
+
+    /// By seconds, minutes, hours or days, either way.
+    fn jump_ms(&mut self) -> i64 {
+        let most_ms = [20_000, 20_000, 180_000, 7_200_000, 3 * 86_400_000][self.chance.random_range(0..5)];
+        self.chance.random_range(-most_ms..most_ms)
     }
 
     fn ways(&self, machine: usize) -> Vec<(Place, Place)> {
@@ -249,11 +260,11 @@ impl World {
                 self.undo(for_ms, Fault::HomeGood);
             }
             Fault::HomeGood => self.home_is_good(),
-            Fault::WallJump { place, by_ms } => match place {
-                Place::Node(node) => self.nodes[node].clock.wall_offset_ms = by_ms,
-                Place::Machine(machine) => self.machines[machine].clock.wall_offset_ms = by_ms,
-                Place::Etcd => {}
-            },
+            Fault::WallJump { place, by_ms } => self.wall_jumps(place, by_ms),
+            Fault::WallsJump { by_ms } => {
+                (0..self.nodes.len()).for_each(|node| self.wall_jumps(Place::Node(node), by_ms));
+                (0..self.machines.len()).for_each(|machine| self.wall_jumps(Place::Machine(machine), by_ms));
+            }
             Fault::Calm => return self.calm_down(),
             fault => return self.machine_fault(fault),
         }
@@ -302,6 +313,19 @@ impl World {
             _ => {}
         }
         Ok(())
+    }
+
+    /// A wall clock is set: wrong, and sometimes right again soon, or it stays so.
+    fn wall_jumps(&mut self, place: Place, by_ms: i64) {
+        match place {
+            Place::Node(node) => self.nodes[node].clock.wall_offset_ms = by_ms,
+            Place::Machine(machine) => self.machines[machine].clock.wall_offset_ms = by_ms,
+            Place::Etcd => {}
+        }
+        if by_ms != 0 && self.chance.random_bool(0.5) {
+            let for_ms = self.within(500, 90_000);
+            self.undo(for_ms, Fault::WallJump { place, by_ms: 0 });
+        }
     }
 
     fn resume_node(&mut self, node: usize) -> Result<(), String> {

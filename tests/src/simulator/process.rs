@@ -12,7 +12,7 @@ use dawn_proto::{Epoch, v1};
 use dawn_scheduler::api::Replies;
 use dawn_scheduler::drive::{AppendError, Clock, DriveError, Follower, Inbox, Journal, Role};
 use dawn_scheduler::link::LinkService;
-use dawn_scheduler::model::{Answer, Batch, Command, Now, Refusal, State};
+use dawn_scheduler::model::{Answer, Batch, Command, Reading, Refusal, State};
 use dawn_scheduler::run::{Config, Lead, Signs};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot};
@@ -121,7 +121,7 @@ impl Process {
     }
 
     /// Begins to lead. `good_until_ms`: nobody else leads before, on its monotonic clock.
-    pub fn lead(&mut self, epoch: u64, state: State, good_until_ms: Arc<AtomicU64>, early: bool, now: Now) {
+    pub fn lead(&mut self, epoch: u64, state: State, good_until_ms: Arc<AtomicU64>, early: bool, now: Reading) {
         let Some(lead) = self.lead.take() else { return };
         self.clock.set(now);
         let (desk, clock) = (self.desk.clone(), self.clock.clone());
@@ -169,7 +169,7 @@ impl Process {
     }
 
     /// Runs everything that is awake, or for fewer rounds a part of it.
-    pub fn turn(&mut self, now: Now, rounds: usize) -> (News, Option<Ended>) {
+    pub fn turn(&mut self, now: Reading, rounds: usize) -> (News, Option<Ended>) {
         self.clock.set(now);
         self.runtime.block_on(async {
             for _ in 0..rounds {

@@ -22,6 +22,29 @@ const STUCK_MS: u64 = 15_000;
 /// Longest that the work of a batch task takes from its beginning: three tries of 15 s, with backoff between them.
 const REDONE_MS: u64 = 60_000;
 
+/// Once every clock has shown the right time for so long, Dawn's does.
+const RIGHT_WITHIN_MS: u64 = 75_000;
+/// Clocks drift, and small differences are followed slowly.
+const RIGHT_MS: u64 = 4_000;
+
+/// What the world's own clock shows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TrueTime {
+    pub now: Timestamp,
+    /// Since when every node's clock is right.
+    pub right_since: Option<Timestamp>,
+}
+
+/// Whatever the clocks showed before: cron, deadlines and what waits go by the right time again.
+fn told_right(batch: &Batch, time: TrueTime) -> Result<(), String> {
+    let is_owed = time.right_since.is_some_and(|since| time.now.since_ms(since) > RIGHT_WITHIN_MS);
+    let wrong_ms = batch.at.0.abs_diff(time.now.0);
+    match is_owed && wrong_ms > RIGHT_MS {
+        true => Err(format!("clock: batch {} is of {:?}, {wrong_ms} ms off", batch.index, batch.at)),
+        false => Ok(()),
+    }
+}
+
 /// What was seen so far.
 #[derive(Default)]
 pub(super) struct Promises {
@@ -37,7 +60,8 @@ pub(super) struct Promises {
 
 impl Promises {
     /// A batch becomes durable on top of `before`.
-    pub fn batch(&mut self, before: &State, batch: &Batch) -> Result<(), String> {
+    pub fn batch(&mut self, before: &State, batch: &Batch, world: TrueTime) -> Result<(), String> {
+        told_right(batch, world)?;
         if batch.index != before.index + 1 {
             return Err(format!("S11: batch {} follows {}", batch.index, before.index));
         }
@@ -62,7 +86,7 @@ impl Promises {
                 _ => {}
             }
         }
-        self.cron.batch(before, batch)?;
+        self.cron.batch(batch)?;
         self.changing.batch(before, batch);
         self.placing.batch(before, batch)
     }
@@ -230,6 +254,13 @@ impl World {
     }
 
     /// The true time.
+    pub(super) fn true_time(&self) -> TrueTime {
+        let calm = self.now_ms >= self.scenario.busy_ms || !self.scenario.faults;
+        let since = if self.scenario.faults { self.scenario.busy_ms } else { 0 };
+        let at = |ms: u64| Timestamp(WALL_START_MS + i64::try_from(ms).unwrap_or(i64::MAX));
+        TrueTime { now: at(self.now_ms), right_since: calm.then(|| at(since)) }
+    }
+
     fn wall(&self) -> Timestamp {
         Timestamp(WALL_START_MS + i64::try_from(self.now_ms).unwrap_or(i64::MAX))
     }

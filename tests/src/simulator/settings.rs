@@ -21,6 +21,9 @@ pub(super) fn settings() -> Settings {
         avoid_ms: 5_000,
         max_avoid_ms: 10_000,
         cron_late_ms: CRON_LATE_MS,
+        // When all clocks agree that so many days passed while nobody led, they did.
+        ended_job_kept_ms: 30 * 86_400_000,
+        down_agent_kept_ms: 30 * 86_400_000,
         ..Settings::default()
     }
 }

@@ -231,7 +231,8 @@ impl World {
     /// The batches are durable: nothing may undo them from now on.
     pub(super) fn commit(&mut self, batches: &[Arc<Batch>]) -> Result<(), String> {
         for batch in batches {
-            self.promises.batch(&self.truth, batch)?;
+            let time = self.true_time();
+            self.promises.batch(&self.truth, batch, time)?;
             self.truth.apply(batch);
             self.promises.state(&self.truth, batch)?;
             self.count(batch);

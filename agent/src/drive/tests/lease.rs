@@ -56,7 +56,7 @@ fn an_answer_counts_from_when_its_heartbeat_was_sent_and_only_once() {
     let mut world = both_running();
     let sent = tick_at(&mut world, 10_000);
     let beat = sent.iter().find_map(|effect| match effect {
-        Effect::Send { message: Message::Heartbeat { sequence }, .. } => Some(*sequence),
+        Effect::Send { message: Message::Heartbeat { sequence, .. }, .. } => Some(*sequence),
         _ => None,
     });
     let sequence = beat.expect("a heartbeat is due");

@@ -317,7 +317,7 @@ impl World {
                     self.link(LinkEvent::Ack { task: report.task, sequence: report.sequence });
                 }
             }
-            Message::Heartbeat { sequence } => {
+            Message::Heartbeat { sequence, .. } => {
                 self.link(LinkEvent::HeartbeatAck { sequence, epoch: self.memory.epoch_seen })
             }
             Message::HeldTasks(tasks) => tasks.into_iter().for_each(|report| self.note(report)),

@@ -93,7 +93,7 @@ fn tasks_are_found_by_job_instance_and_agent_in_pages() {
 #[test]
 fn a_node_shows_what_is_taken_and_when_it_was_heard() {
     let state = ten_jobs();
-    let live = LiveView { now: now(100), ..LiveView::default() };
+    let live = LiveView { now: pulse(State::default()).now(now(100)), ..LiveView::default() };
     let node = node_status(&state, &live, "node-1").unwrap();
     let shown = node.node.unwrap();
     assert_eq!((shown.tasks, shown.used.unwrap().cpu_milli, shown.total.unwrap().cpu_milli), (8, 4000, 4000));
@@ -118,7 +118,7 @@ fn a_job_shows_the_version_asked_for_and_names_those_it_keeps() {
 fn why_counts_agents_by_reason() {
     let state = ten_jobs();
     let key = dawn_proto::JobKey::new("ann", "test", "web8").unwrap();
-    let mut live = LiveView { now: now(100), ..LiveView::default() };
+    let mut live = LiveView { now: pulse(State::default()).now(now(100)), ..LiveView::default() };
     let settings = crate::decide::place::PlaceSettings::default();
     let kinds = |live: &LiveView| {
         let why = why(&state, live, &settings, &key).unwrap();

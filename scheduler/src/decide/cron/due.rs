@@ -13,6 +13,9 @@ use crate::model::{CronPolicy, Job, JobId, Spec};
 const CATCH_UP: usize = 10_000;
 
 pub(in crate::decide) fn tick(step: &mut Step) {
+    if step.live.cron_hold.is_some_and(|hold| step.now.wall < hold.until) {
+        return;
+    }
     for (_, id) in step.state.cron_due.range(..=(step.now.wall, JobId(u32::MAX))) {
         if step.is_full() {
             return;
@@ -51,7 +54,7 @@ fn due(step: &Step, job: &Job, cron: &CronPolicy) -> (VecDeque<Timestamp>, bool)
 fn decide_due(step: &mut Step, job: &Job, spec: &Spec, cron: &CronPolicy) {
     let (due, more) = due(step, job, cron);
     let jitter_ms = cron.jitter_of(&job.key);
-    let is_late = |at: &Timestamp| step.now.wall.since_ms(at.plus_ms(jitter_ms)) > step.settings.cron_late_ms;
+    let is_late = |at: &Timestamp| is_late(step, at.plus_ms(jitter_ms));
     let late = due.iter().filter(|at| is_late(at)).count();
     let first_run = match cron.misfire {
         // Not at the end yet: what is latest, and so what is to run, shows only there.
@@ -62,6 +65,11 @@ fn decide_due(step: &mut Step, job: &Job, spec: &Spec, cron: &CronPolicy) {
     };
     let mut is_queued = job.queued().is_some();
     for (position, at) in due.iter().enumerate() {
+        if job.has_run(*at) {
+            // Under a clock that was ahead, and was set right since.
+            note(step, job, *at, TickOutcome::Launched);
+            continue;
+        }
         let outcome = if position < first_run || is_overdue(step, cron, *at) || !has_room(step, spec) {
             TickOutcome::Missed
         } else if cron.overlap == Overlap::KillExisting && position + 1 < due.len() {
@@ -76,6 +84,14 @@ fn decide_due(step: &mut Step, job: &Job, spec: &Spec, cron: &CronPolicy) {
             outcome => note(step, job, *at, outcome),
         }
     }
+}
+
+/// Whether an instant is decided too late to count as in time. One that was due while a new leader's cron waited is not late
+/// for that.
+fn is_late(step: &Step, fires: Timestamp) -> bool {
+    let late_ms = step.settings.cron_late_ms;
+    let held = step.live.cron_hold.filter(|hold| fires.plus_ms(late_ms) >= hold.from);
+    step.now.wall.since_ms(held.map_or(fires, |hold| hold.until.max(fires))) > late_ms
 }
 
 /// Whether it is too late to start the run of that instant.

@@ -91,6 +91,8 @@ impl Placer {
             | Mutation::TaskForgotten { .. }
             | Mutation::Restore(_)
             | Mutation::Ticked { .. }
+            // All this is made anew after one.
+            | Mutation::ClockShifted(_)
             | Mutation::Flow(_) => {}
         }
     }

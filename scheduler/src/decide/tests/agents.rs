@@ -194,7 +194,7 @@ fn heartbeats_are_answered() {
     let mut world = World::new();
     let (link, _) = world.agent(1);
     let index = world.state.index;
-    world.event(Event::Heartbeat { link, sequence: 5 });
+    world.event(Event::Heartbeat { link, sequence: 5, wall: Default::default() });
     assert_eq!(world.take(), [Effect::HeartbeatAck { link, sequence: 5 }]);
     world.event(Event::LinkClosed { link });
     assert_eq!((world.take(), world.state.index), (vec![], index));

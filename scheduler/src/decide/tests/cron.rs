@@ -5,7 +5,7 @@ use dawn_proto::{TaskId, TaskState, TaskState::*, Timestamp};
 
 use super::specs::{cron, key, schedule, service};
 use super::world::{START, World, ack, kill_effect};
-use crate::model::{Answer, Command, CronPolicy, Job, JobSpec, LinkId, Mutation, Refusal};
+use crate::model::{Answer, Command, CronHold, CronPolicy, Job, JobSpec, LinkId, Mutation, Refusal};
 
 const MINUTE_MS: u64 = 60_000;
 
@@ -198,11 +198,91 @@ fn a_month_of_missed_minutes_is_caught_up_in_bounded_steps() {
 fn a_clock_that_goes_back_fires_no_tick_twice() {
     let (mut world, link) = world_with(&with(Overlap::Allow));
     pass_minutes(&mut world, link, 5);
-    world.now.wall = START.plus_ms(MINUTE_MS + 30_000);
+    world.shift_clock(-(3 * MINUTE_MS as i64 + 30_000));
+    // What launched counts as run when its time comes again, and that is told once.
     pass_minutes(&mut world, link, 3);
-    assert_eq!(ticks(&world), [1, 2, 3, 4, 5].map(|minute| (minute, Launched)));
+    assert_eq!((ticks(&world), world.tasks("c").len()), ([1, 2, 3, 4, 5].map(|at| (at, Launched)).into(), 5));
     pass_minutes(&mut world, link, 2);
     assert_eq!(ticks(&world)[5..], [(6, Launched)]);
+    assert_eq!(world.tasks("c").len(), 6);
+}
+
+#[test]
+fn a_clock_that_was_ahead_is_right_again_and_cron_fires_within_two_minutes() {
+    let (mut world, link) = world_with(&with(Overlap::CancelNew));
+    pass_minutes(&mut world, link, 2);
+    // Three days ahead, believed, and back: what was decided there is not decided here.
+    let ahead_ms = 3 * 86_400_000;
+    world.shift_clock(ahead_ms);
+    pass_minutes(&mut world, link, 2);
+    end(&mut world, link, 0, Finished);
+    pass_minutes(&mut world, link, 1);
+    assert!(ticks(&world).iter().any(|(minute, _)| *minute > 4_000), "{:?}", ticks(&world));
+    world.shift_clock(-ahead_ms);
+    let left: Vec<_> = ticks(&world).into_iter().filter(|(minute, _)| *minute > 5).collect();
+    assert!(left.len() == 1 && left[0].1 == Launched, "{left:?}");
+    let tasks: Vec<TaskId> = world.job("c").tasks.iter().copied().collect();
+    let living: Vec<TaskId> = tasks.into_iter().filter(|task| !world.state_of(*task).is_terminal()).collect();
+    living.iter().for_each(|task| world.report(link, *task, Finished, Reason::None));
+    let before = world.tasks("c").len();
+    pass_minutes(&mut world, link, 2);
+    assert!(world.tasks("c").len() > before, "{:?}", ticks(&world));
+}
+
+#[test]
+fn what_was_decided_before_the_clock_was_ahead_stays_decided_however_long_it_was() {
+    let (mut world, link) = world_with(&cron("c", |policy| {
+        (policy.overlap, policy.misfire) = (Overlap::Allow, Misfire::All);
+    }));
+    pass_minutes(&mut world, link, 3);
+    let ahead_ms = 3 * 86_400_000;
+    world.shift_clock(ahead_ms);
+    pass_minutes(&mut world, link, 30);
+    world.pass_heard_ms(MINUTE_MS / 2, &[link]);
+    world.shift_clock(-ahead_ms);
+    let before = world.tasks("c").len();
+    pass_minutes(&mut world, link, 2);
+    assert_eq!(world.tasks("c").len(), before + 2, "{:?}", ticks(&world));
+}
+
+#[test]
+fn what_launched_ahead_counts_as_run_however_many_records_come_before() {
+    let (mut world, link) = world_with(&with(Overlap::Allow));
+    world.shift_clock(60 * MINUTE_MS as i64);
+    pass_minutes(&mut world, link, 3);
+    let ahead: Vec<_> = world.job("c").ticks.iter().rev().take(3).map(|tick| tick.scheduled).collect();
+    world.shift_clock(-60 * MINUTE_MS as i64);
+    pass_minutes(&mut world, link, 70);
+    for scheduled in ahead {
+        let begun = world.state.tasks.values().filter(|task| task.run_at == scheduled && task.attempt == 1);
+        assert!(begun.count() <= 1, "{scheduled:?} ran twice");
+    }
+    let runs: std::collections::BTreeSet<_> =
+        world.journal.iter().flat_map(|batch| &batch.mutations).filter_map(run_at).collect();
+    let made = world.journal.iter().flat_map(|batch| &batch.mutations).filter_map(run_at).count();
+    assert_eq!(runs.len(), made, "an instant ran twice");
+}
+
+fn run_at(mutation: &Mutation) -> Option<Timestamp> {
+    match mutation {
+        Mutation::TaskMade { run_at, attempt: 1, .. } => Some(*run_at),
+        _ => None,
+    }
+}
+
+#[test]
+fn what_was_due_while_a_new_leader_learned_the_time_is_not_late() {
+    let (mut world, link) = world_with(&with(Overlap::Allow));
+    pass_minutes(&mut world, link, 1);
+    world.skip_ms(10 * MINUTE_MS + 30_000);
+    world.live.cron_hold = Some(CronHold { from: world.now.wall, until: world.now.wall.plus_ms(MINUTE_MS) });
+    world.elect(2);
+    world.register(1, vec![]);
+    world.pass_heard_ms(MINUTE_MS - 250, &[link]);
+    assert_eq!(ticks(&world), [(1, Launched)]);
+    world.pass_heard_ms(500, &[link]);
+    let missed = (2..=11).map(|minute| (minute, Missed));
+    assert_eq!(ticks(&world)[1..], missed.chain([(12, Launched)]).collect::<Vec<_>>());
 }
 
 #[test]

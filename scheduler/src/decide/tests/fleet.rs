@@ -102,7 +102,7 @@ impl Fleet {
 
     pub fn heartbeats(&mut self, world: &mut World) {
         for link in self.agents.iter().filter_map(|agent| agent.link).collect::<Vec<_>>() {
-            world.event(Event::Heartbeat { link, sequence: 0 });
+            world.event(Event::Heartbeat { link, sequence: 0, wall: Default::default() });
         }
         self.route(world);
     }

@@ -74,15 +74,52 @@ fn every_agent_is_asked_for_all_its_tasks_in_its_turn() {
 }
 
 #[test]
-fn a_clock_that_goes_back_ends_no_backoff_twice_and_no_wait_early() {
-    let mut world = World::new();
-    let (link, _, tasks) = world.running(&service("web", 1));
-    world.report(link, tasks[0], Failed, Reason::Exited);
-    world.take();
-    world.now.wall.0 -= 3_600_000;
-    world.pass_heard_ms(10_000, &[link]);
-    assert_eq!(world.tasks("web"), [(0, 1, Failed), (0, 2, Throttled)]);
-    world.now.wall.0 += 3_600_000;
-    world.pass_heard_ms(250, &[link]);
-    assert_eq!((world.tasks("web")[1], world.take()), ((0, 2, Pending), vec![]));
+fn a_backoff_ends_once_and_in_its_time_whichever_way_the_clock_is_shifted() {
+    for by_ms in [-3_600_000, 3 * 86_400_000] {
+        let mut world = World::new();
+        let (link, _, tasks) = world.running(&service("web", 1));
+        world.report(link, tasks[0], Failed, Reason::Exited);
+        world.take();
+        world.shift_clock(by_ms);
+        world.pass_heard_ms(750, &[link]);
+        assert_eq!(world.tasks("web"), [(0, 1, Failed), (0, 2, Throttled)]);
+        world.pass_heard_ms(250, &[link]);
+        assert_eq!((world.tasks("web")[1], world.take()), ((0, 2, Pending), vec![]));
+        world.shift_clock(-by_ms);
+        world.pass_heard_ms(10_000, &[link]);
+        assert_eq!((world.tasks("web").len(), world.take()), (2, vec![]));
+    }
+}
+
+#[test]
+fn a_task_runs_as_long_as_its_job_lets_it_whichever_way_the_clock_is_shifted() {
+    for by_ms in [-3_600_000, 3 * 86_400_000] {
+        let mut world = World::new();
+        let mut spec = service("web", 1);
+        spec.max_run_time_ms = Some(600_000);
+        let (link, _, tasks) = world.running(&spec);
+        world.pass_heard_ms(300_000, &[link]);
+        world.shift_clock(by_ms);
+        world.pass_heard_ms(299_000, &[link]);
+        assert_eq!(world.state_of(tasks[0]), Running);
+        world.pass_heard_ms(1_000, &[link]);
+        assert_eq!(world.state_of(tasks[0]), Killing);
+    }
+}
+
+#[test]
+fn a_lost_task_is_replaced_in_its_time_whichever_way_the_clock_is_shifted() {
+    for by_ms in [-3_600_000, 3 * 86_400_000] {
+        let mut world = World::new();
+        let (_, _, tasks) = world.running(&service("web", 1));
+        let others: Vec<_> = (2..6).map(|agent| world.agent(agent).0).collect();
+        world.pass_heard_ms(20_000, &others);
+        assert_eq!(world.state_of(tasks[0]), Partitioned);
+        world.shift_clock(by_ms);
+        let delay_ms = world.state.spec_of(&world.state.tasks[&tasks[0]]).job.partition_delay_ms;
+        world.pass_heard_ms(delay_ms - 10_000, &others);
+        assert_eq!(world.state_of(tasks[0]), Partitioned);
+        world.pass_heard_ms(15_000, &others);
+        assert_eq!(world.state_of(tasks[0]), Lost);
+    }
 }

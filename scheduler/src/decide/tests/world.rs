@@ -120,6 +120,13 @@ impl World {
         }
     }
 
+    /// Dawn's clock follows a step of the wall clock.
+    pub fn shift_clock(&mut self, by_ms: i64) {
+        self.now.wall.0 += by_ms;
+        self.live.ticked.wall.0 += by_ms;
+        self.mutate(vec![Mutation::ClockShifted(Shift { by_ms, after: Timestamp(0) })]);
+    }
+
     /// Time passes unseen.
     pub fn skip_ms(&mut self, ms: u64) {
         self.now.mono_ms += ms;
@@ -131,7 +138,7 @@ impl World {
         let end_ms = self.now.mono_ms + ms;
         while self.now.mono_ms < end_ms {
             for link in links {
-                self.event(Event::Heartbeat { link: *link, sequence: 0 });
+                self.event(Event::Heartbeat { link: *link, sequence: 0, wall: Default::default() });
             }
             self.pass_ms(1_000.min(end_ms - self.now.mono_ms));
         }

@@ -19,15 +19,15 @@ fn service(name: &str, instances: u32, change: impl FnOnce(&mut v1::JobSpec)) ->
 /// A leader with so many agents of four cpus.
 fn pulse(agents: u64) -> Pulse {
     let mut pulse = Pulse::new(State::default(), Settings::default(), PulseSettings::default());
-    pulse.step([Event::Elected { epoch: Epoch(1), fresh_cluster_id: "c".into() }], NOW);
-    pulse.step((1..=agents).map(|agent| registered(agent, agent, vec![])), NOW);
+    pulse.step([Event::Elected { epoch: Epoch(1), fresh_cluster_id: "c".into() }], NOW.reading());
+    pulse.step((1..=agents).map(|agent| registered(agent, agent, vec![])), NOW.reading());
     pulse
 }
 
 fn submit(pulse: &mut Pulse, spec: &JobSpec) {
     let (author, message) = (String::new(), String::new());
     let command = Command::Submit { spec: Box::new(spec.clone()), author, message };
-    pulse.step([Event::Command { reply: ReplyTo(1), command }], NOW);
+    pulse.step([Event::Command { reply: ReplyTo(1), command }], NOW.reading());
 }
 
 fn trial(pulse: &Pulse) -> Trial {
@@ -101,7 +101,7 @@ fn scaling_leaves_the_rest_alone_and_a_refusal_is_said() {
         weight: None,
         author: String::new(),
     };
-    pulse.step([Event::Command { reply: ReplyTo(2), command: quota }], NOW);
+    pulse.step([Event::Command { reply: ReplyTo(2), command: quota }], NOW.reading());
     let refused = trial(&pulse).submit(&service("web", 8, |_| {})).unwrap_err();
     assert!(refused.to_string().contains("more than its limit"), "{refused}");
 }

@@ -1,6 +1,7 @@
 //! What a step gives away, and when.
 
 mod changing;
+mod clock;
 mod stage;
 mod stories;
 mod told;

@@ -87,7 +87,7 @@ impl FakeAgent {
     /// Everything that was sent before the answer to a heartbeat of ours: proof that nothing else is on its way.
     pub async fn drain(&mut self) -> Vec<Down> {
         self.sequence += 1;
-        self.say(Up::Heartbeat(v1::Heartbeat { sequence: self.sequence })).await;
+        self.say(Up::Heartbeat(v1::Heartbeat { sequence: self.sequence, wall_ms: 0 })).await;
         let mut others = Vec::new();
         loop {
             match self.next().await {

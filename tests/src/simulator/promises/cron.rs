@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dawn_proto::v1::{Misfire, Overlap, TickOutcome};
-use dawn_proto::{TaskId, Timestamp};
-use dawn_scheduler::model::{Batch, CronPolicy, JobId, Mutation, State};
+use dawn_proto::{Epoch, TaskId, Timestamp};
+use dawn_scheduler::decide::clock::{STANDS_MS, STEP_MS};
+use dawn_scheduler::model::{Batch, CronPolicy, JobId, Mutation, Shift, State, is_manual};
 
 use crate::simulator::settings::CRON_LATE_MS;
 
@@ -28,10 +29,19 @@ pub(in crate::simulator) struct Ledger {
     /// Instants before it nobody could decide.
     since: BTreeMap<JobId, Timestamp>,
     policies: BTreeMap<JobId, CronPolicy>,
+    /// Runs that launched under a clock that was ahead: recorded once more when their instant has come.
+    ahead: BTreeSet<(JobId, Timestamp)>,
+    /// What clocks were set over: of so many instants only the latest are recorded.
+    skipped: Vec<(Timestamp, Timestamp)>,
+    /// The epoch, and the first time noted under it.
+    leader: (Epoch, Timestamp),
 }
 
 impl Ledger {
-    pub fn batch(&mut self, _before: &State, batch: &Batch) -> Result<(), String> {
+    pub fn batch(&mut self, batch: &Batch) -> Result<(), String> {
+        if batch.epoch != self.leader.0 {
+            self.leader = (batch.epoch, batch.at);
+        }
         let mut recorded = BTreeSet::new();
         for mutation in &batch.mutations {
             match mutation {
@@ -41,6 +51,7 @@ impl Ledger {
                         self.policies.insert(*job, cron.clone());
                     }
                 }
+                Mutation::ClockShifted(shift) => self.shifted(*shift, batch.at),
                 Mutation::Ticked { job, scheduled, outcome } => {
                     self.ticked(*job, *scheduled, *outcome, batch.at)?;
                     recorded.insert((*job, *scheduled));
@@ -67,20 +78,41 @@ impl Ledger {
         Ok(())
     }
 
+    /// What lies ahead now is decided anew, but for what launched.
+    fn shifted(&mut self, shift: Shift, now: Timestamp) {
+        self.leader.1 = shift.moved(self.leader.1);
+        let before = Timestamp(now.0 - shift.by_ms);
+        if before < now {
+            return self.skipped.push((before, now));
+        }
+        // What passed while the clock was far ahead is asked for no more.
+        let is_far = before.since_ms(now) > STEP_MS;
+        self.since.values_mut().for_each(|since| *since = if is_far { now } else { (*since).min(now) });
+        self.records.retain(|(_, at), outcome| *at <= now || *outcome == TickOutcome::Launched || is_manual(*at));
+        let launched = self.records.iter().filter(|((_, at), outcome)| *at > now && **outcome == TickOutcome::Launched);
+        self.ahead.extend(launched.map(|(record, _)| *record));
+    }
+
     fn ticked(&mut self, job: JobId, at: Timestamp, outcome: TickOutcome, now: Timestamp) -> Result<(), String> {
         let before = self.records.insert((job, at), outcome);
         let was_queued = before == Some(TickOutcome::Queued);
+        if self.ahead.remove(&(job, at)) && outcome == TickOutcome::Launched {
+            return Ok(());
+        }
         if before.is_some() && !was_queued {
             return Err(format!("cron: {job} at {at:?} is decided twice: {before:?}, then {outcome:?}"));
         }
         let Some(cron) = self.policies.get(&job) else { return Err(format!("cron: {job} has no schedule")) };
         let others = self.living.get(&job).is_some_and(|living| living.values().any(|run_at| *run_at != at));
         let is_late = now.since_ms(at) > CRON_LATE_MS;
+        // A new leader may have waited to learn whether its clock is right.
+        let held = now.since_ms(self.leader.1) <= STANDS_MS + CRON_LATE_MS;
+        let was_held = held && now.since_ms(at) <= STANDS_MS + CRON_LATE_MS;
         let later_due = || std::iter::successors(cron.schedule.next_after(at), |last| cron.schedule.next_after(*last));
         let later_due = || later_due().take_while(|later| *later <= now).count();
         let wrong = match outcome {
             TickOutcome::Launched if others && cron.overlap != Overlap::Allow => "runs beside another",
-            TickOutcome::Launched if is_late && !was_queued => match cron.misfire {
+            TickOutcome::Launched if is_late && !was_queued && !was_held => match cron.misfire {
                 Misfire::Once if later_due() > 0 => "is run late, and is not the latest",
                 Misfire::All if later_due() > cron.misfire_limit as usize => "is run late beyond the limit",
                 Misfire::Skip | Misfire::Unspecified => "is run late",
@@ -99,14 +131,15 @@ impl Ledger {
         for (job, cron) in &self.policies {
             let (Some(known), Some(since)) = (state.jobs.get(job), self.since.get(job)) else { continue };
             // What was due when a job ended, and nobody had led for a while, was asked for no more.
-            let of_job = self.records.range((*job, Timestamp(0))..=(*job, Timestamp(i64::MAX)));
+            let of_job = self.records.range((*job, Timestamp(0))..=(*job, state.at));
             let last = of_job.last().map_or(*since, |((_, at), _)| *at);
             let ended = if known.ended.is_some() { last } else { state.at };
             let mut at = *since;
             // The latest may not be decided yet.
             while let Some(next) = cron.schedule.next_after(at).filter(|next| next.plus_ms(2_000) < ended) {
                 at = next;
-                if !self.records.contains_key(&(*job, at)) {
+                let was_skipped = self.skipped.iter().any(|(from, to)| (*from..=*to).contains(&at));
+                if !was_skipped && !self.records.contains_key(&(*job, at)) {
                     return Err(format!("cron: {} has no record of {at:?}", known.key));
                 }
             }

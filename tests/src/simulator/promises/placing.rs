@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dawn_proto::v1::{JobKind, NodeState, Reason, TaskState, Tier};
 use dawn_proto::{Resources, TaskId, Timestamp};
-use dawn_scheduler::model::{AgentNo, Batch, Bound, Constraint, JobSpec, Mutation, Rule, State, Task, bounded};
+use dawn_scheduler::model::{Agent, AgentNo, Batch, Bound, Constraint, JobSpec, Mutation, Rule, State, Task, bounded};
 
 use crate::simulator::settings::settings;
 
@@ -53,10 +53,19 @@ impl Ledger {
     }
 }
 
-/// Whether a task has but one agent, which is avoided.
+/// Whether a task has but one agent, which is avoided, or full of what may take its room.
 pub(super) fn is_held_off(state: &State, task: &Task, now: Timestamp) -> bool {
-    let own = || state.agents.get(&AgentNo(task.instance))?.avoided.as_ref();
-    spec_of(state, task).kind == JobKind::Daemon && own().is_some_and(|avoided| avoided.until > now)
+    let Some(own) = state.agents.get(&AgentNo(task.instance)) else { return false };
+    let is_avoided = own.avoided.as_ref().is_some_and(|avoided| avoided.until > now);
+    spec_of(state, task).kind == JobKind::Daemon && (is_avoided || is_full_for(state, own, task))
+}
+
+fn is_full_for(state: &State, agent: &Agent, task: &Task) -> bool {
+    let mut taken = spec_of(state, task).demand.clone();
+    for id in state.tasks_on.get(&agent.no).into_iter().flatten() {
+        taken.add(&spec_of(state, &state.tasks[id]).demand);
+    }
+    agent.total.lacks(&taken).is_some()
 }
 
 /// Whether so many agents are silent that nobody may be given up: counted anew.

@@ -9,7 +9,7 @@ use dawn_proto::{AgentId, TaskId, TaskState};
 use prost::Message;
 
 use crate::drive::{Pulse, PulseSettings};
-use crate::model::{Answer, Batch, Command, Effect, Event, LinkId, Now, Refusal, ReplyTo, Settings, State};
+use crate::model::{Answer, Batch, Command, Effect, Event, LinkId, Refusal, ReplyTo, Settings, State};
 use crate::wire;
 use crate::wire::sample;
 
@@ -88,10 +88,6 @@ impl Stage {
         stage
     }
 
-    pub fn now(&self) -> Now {
-        sample::now(self.ms)
-    }
-
     pub fn state(&self) -> &State {
         self.pulse.state()
     }
@@ -167,7 +163,7 @@ impl Stage {
         let (ms, mut events, mut started) = (self.ms, Vec::new(), Vec::new());
         for (name, machine) in &mut self.machines {
             let Some(link) = machine.link.filter(|_| !machine.is_cut) else { continue };
-            events.push(Event::Heartbeat { link, sequence: ms });
+            events.push(Event::Heartbeat { link, sequence: ms, wall: Default::default() });
             for (task, (state, next)) in &mut machine.tasks {
                 while let Some((at, to)) = *next
                     && at <= ms
@@ -208,8 +204,7 @@ impl Stage {
 
     fn step(&mut self, events: Vec<Event>) {
         self.steps += 1;
-        let now = self.now();
-        let batch = self.pulse.step(events, now);
+        let batch = self.pulse.step(events, sample::now(self.ms));
         self.deciding.extend(batch.as_ref().map(|_| self.steps));
         let fault = self.fault.filter(|(at, _)| *at == self.steps).map(|(_, loss)| loss);
         if fault != Some(Loss::Batch)

@@ -1,0 +1,278 @@
+//! Dawn's clock: the one that every decision and every record goes by. It runs with the boot clock, so it never jumps while
+//! one leader lives; what the wall clock shows, it follows as far as that can be believed:
+//!
+//! - Less than a second apart: by running at most a twentieth faster or slower.
+//! - Up to a minute: by a shift of its own and of all that was noted by it ([`Shift`]), once that has stood for a second.
+//! - More: the same, but only once the step has stood for a minute and the agents' clocks agree, if any tell theirs.
+//!
+//! A new leader goes on from the last record's time, which a leader notes at least every half minute. Time in which nobody
+//! led is not to be told from a wrong clock: up to a minute has passed if the wall clock says so. More has when the agents'
+//! clocks agree (or nobody contradicts for a minute); what was noted before then stays where it is, so it counts for every
+//! duration. Cron waits for a minute. So a duration that is carried over a change of leader is at most a minute too long or
+//! too short, whatever the new leader's clock shows.
+
+use dawn_proto::Timestamp;
+
+use crate::model::{CronHold, Live, Now, Reading, Shift, State};
+
+/// More is a step to be doubted.
+pub const STEP_MS: u64 = 60_000;
+/// A doubted step must stand for so long.
+pub const STANDS_MS: u64 = 60_000;
+/// Less is followed by running faster or slower: by one part in [`SLEW_PARTS`].
+const SLEWED_MS: u64 = 1_000;
+const SLEW_PARTS: u64 = 20;
+/// A step within [`STEP_MS`] stands for so long, and comes so long after the last.
+const SMALL_STANDS_MS: u64 = 1_000;
+const SMALL_EVERY_MS: u64 = 10_000;
+/// A step stands while it changes by no more.
+const SAME_MS: u64 = 5_000;
+/// What an agent told of its clock counts for so long.
+const TOLD_MS: u64 = 30_000;
+/// A record is made at least so often, if only of the time: a new leader goes on from it.
+const NOTED_EVERY_MS: u64 = 30_000;
+/// How long it is told that the clock was shifted.
+const SAID_MS: u64 = 600_000;
+
+#[derive(Clone, Debug)]
+pub struct Clock {
+    /// Of the last record; None: there is none.
+    last: Option<Timestamp>,
+    runs: Option<Running>,
+}
+
+#[derive(Clone, Debug)]
+struct Running {
+    /// It shows so much more than the boot clock.
+    ahead_ms: i64,
+    /// Boot clock up to which it was slewed.
+    slewed_ms: u64,
+    step: Option<Step>,
+    /// The last record's time, while it is not known whether time passed since then.
+    takeover: Option<Timestamp>,
+    /// Boot clock from when to when cron waits.
+    hold_ms: Option<(u64, u64)>,
+    /// Boot clock when it last was shifted.
+    shifted_ms: Option<u64>,
+    /// What is to be told of the last shift.
+    said: Option<(i64, usize)>,
+}
+
+/// The wall clock is elsewhere.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    wall_ahead_ms: i64,
+    /// Boot clock.
+    since_ms: u64,
+}
+
+/// What the clock shows, and what follows from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    pub now: Now,
+    /// To be noted before anything else is decided.
+    pub shift: Option<Shift>,
+    pub cron_hold: Option<CronHold>,
+    /// What operators must know; None: nothing.
+    pub trouble: Option<String>,
+}
+
+impl Clock {
+    /// Goes on from the last record's time, if there is one.
+    pub fn new(last: Option<Timestamp>) -> Self {
+        Clock { last, runs: None }
+    }
+
+    /// What it shows, by the clocks of the machine. It moves only when told so.
+    pub fn now(&self, reading: Reading) -> Now {
+        let wall = self.runs.as_ref().map_or(reading.wall, |runs| at(runs.ahead_ms, reading.boot_ms));
+        Now { wall, mono_ms: reading.mono_ms }
+    }
+
+    /// Moves on: to be called before each step.
+    pub fn tell(&mut self, reading: Reading, live: &Live, state: &State) -> Told {
+        let last = self.last;
+        let runs = self.runs.get_or_insert_with(|| Running::begin(last, reading));
+        let agents = live.agents_wall(reading.mono_ms, TOLD_MS);
+        let shift = runs.follow(reading, agents);
+        if let Some(shift) = shift {
+            let now = at(runs.ahead_ms, reading.boot_ms);
+            runs.said = Some((shift.by_ms, struck(state, now)));
+        }
+        Told { now: runs.now(reading), shift, cron_hold: runs.cron_hold(), trouble: runs.trouble(reading, agents) }
+    }
+}
+
+/// Whether the time is to be noted, although nothing else is.
+pub fn is_note_due(state: &State, now: Now) -> bool {
+    now.wall.since_ms(state.at) >= NOTED_EVERY_MS
+}
+
+fn ahead(wall: Timestamp, boot_ms: u64) -> i64 {
+    wall.0.saturating_sub(i64::try_from(boot_ms).unwrap_or(i64::MAX))
+}
+
+fn at(ahead_ms: i64, boot_ms: u64) -> Timestamp {
+    Timestamp(ahead_ms.saturating_add(i64::try_from(boot_ms).unwrap_or(i64::MAX)))
+}
+
+/// How many records of cron a shift to this time strikes.
+fn struck(state: &State, now: Timestamp) -> usize {
+    let of_job = |job: &crate::model::Job| job.ticks.iter().filter(|tick| tick.is_struck(now)).count();
+    state.jobs.values().map(of_job).sum()
+}
+
+impl Running {
+    fn begin(last: Option<Timestamp>, reading: Reading) -> Self {
+        let wall_ahead_ms = ahead(reading.wall, reading.boot_ms);
+        let mut runs = Running {
+            ahead_ms: wall_ahead_ms,
+            slewed_ms: reading.boot_ms,
+            step: None,
+            takeover: None,
+            hold_ms: None,
+            shifted_ms: None,
+            said: None,
+        };
+        let Some(last) = last else { return runs };
+        let last_ahead_ms = ahead(last, reading.boot_ms);
+        let apart_ms = wall_ahead_ms.saturating_sub(last_ahead_ms);
+        if (0..=STEP_MS.cast_signed()).contains(&apart_ms) {
+            return runs;
+        }
+        // Later than all that was noted before, so that the two can be told apart.
+        runs.ahead_ms = last_ahead_ms.saturating_add(1);
+        if apart_ms.unsigned_abs() > STEP_MS {
+            runs.takeover = Some(last);
+            runs.hold_ms = Some((reading.boot_ms, reading.boot_ms.saturating_add(STANDS_MS)));
+        }
+        runs
+    }
+
+    fn now(&self, reading: Reading) -> Now {
+        Now { wall: at(self.ahead_ms, reading.boot_ms), mono_ms: reading.mono_ms }
+    }
+
+    fn cron_hold(&self) -> Option<CronHold> {
+        let (from_ms, until_ms) = self.hold_ms?;
+        Some(CronHold { from: at(self.ahead_ms, from_ms), until: at(self.ahead_ms, until_ms) })
+    }
+
+    /// Goes after the wall clock, slowly or, when that can be believed, at once.
+    fn follow(&mut self, reading: Reading, agents: Option<(usize, Timestamp)>) -> Option<Shift> {
+        let boot_ms = reading.boot_ms;
+        let wall_ahead_ms = ahead(reading.wall, boot_ms);
+        let apart_ms = wall_ahead_ms.saturating_sub(self.ahead_ms);
+        if apart_ms.unsigned_abs() <= STEP_MS {
+            self.settled(boot_ms);
+        }
+        if apart_ms.unsigned_abs() <= SLEWED_MS {
+            self.step = None;
+            self.slew(apart_ms, boot_ms);
+            return None;
+        }
+        self.slewed_ms = boot_ms;
+        let same = |step: &Step| step.wall_ahead_ms.abs_diff(wall_ahead_ms) <= SAME_MS;
+        let step = *self.step.insert(self.step.filter(same).unwrap_or(Step { wall_ahead_ms, since_ms: boot_ms }));
+        let is_gap = self.takeover.is_some() && apart_ms > 0;
+        let stood_ms = boot_ms.saturating_sub(step.since_ms);
+        let is_believed = match apart_ms.unsigned_abs() <= STEP_MS {
+            true => {
+                let last_ms = self.shifted_ms.map_or(u64::MAX, |shifted_ms| boot_ms.saturating_sub(shifted_ms));
+                stood_ms >= SMALL_STANDS_MS && last_ms >= SMALL_EVERY_MS
+            }
+            // Cron waits for a gap all the same.
+            false if is_gap && agents.is_some() => agree(reading.wall, agents),
+            false => stood_ms >= STANDS_MS && agree(reading.wall, agents),
+        };
+        if !is_believed {
+            return None;
+        }
+        let after = self.takeover.take().filter(|_| is_gap).unwrap_or_default();
+        self.ahead_ms = wall_ahead_ms;
+        (self.step, self.shifted_ms) = (None, Some(boot_ms));
+        Some(Shift { by_ms: apart_ms, after })
+    }
+
+    /// The wall clock is where the last record says it should be.
+    fn settled(&mut self, boot_ms: u64) {
+        if self.takeover.take().is_some() {
+            self.hold_ms = self.hold_ms.map(|(from_ms, until_ms)| (from_ms, until_ms.min(boot_ms)));
+        }
+    }
+
+    fn slew(&mut self, apart_ms: i64, boot_ms: u64) {
+        let allowed_ms = boot_ms.saturating_sub(self.slewed_ms) / SLEW_PARTS;
+        let by_ms = apart_ms.unsigned_abs().min(allowed_ms);
+        self.slewed_ms = if by_ms < allowed_ms { boot_ms } else { self.slewed_ms + allowed_ms * SLEW_PARTS };
+        self.ahead_ms += by_ms.cast_signed() * apart_ms.signum();
+    }
+
+    fn trouble(&self, reading: Reading, agents: Option<(usize, Timestamp)>) -> Option<String> {
+        let boot_ms = reading.boot_ms;
+        if let Some(step) = self.step {
+            let apart_ms = step.wall_ahead_ms.saturating_sub(self.ahead_ms);
+            return (apart_ms.unsigned_abs() > STEP_MS).then(|| self.doubt(apart_ms, step, reading, agents));
+        }
+        let (by_ms, struck) = self.said.filter(|_| boot_ms < self.shifted_ms.unwrap_or(0).saturating_add(SAID_MS))?;
+        let mut words = format!("this scheduler's wall clock was set {}, and Dawn's clock with it", way(by_ms));
+        if struck > 0 {
+            words += &format!(
+                "; {struck} records of cron that now lie ahead were struck: what launched counts as run, the others are \
+                 decided again when they are due"
+            );
+        }
+        Some(words)
+    }
+
+    /// What is said while the wall clock is not followed.
+    fn doubt(&self, apart_ms: i64, step: Step, reading: Reading, agents: Option<(usize, Timestamp)>) -> String {
+        let why = match self.takeover {
+            Some(_) => format!(
+                "this scheduler's wall clock is {} the last record of the journal: nobody led for so long, or one of the \
+                 two is wrong",
+                than(apart_ms)
+            ),
+            None => format!("this scheduler's wall clock was set {}", way(apart_ms)),
+        };
+        let until = match agents {
+            _ if reading.boot_ms.saturating_sub(step.since_ms) < STANDS_MS => {
+                "; Dawn's clock follows when that has stood for a minute and the agents' clocks agree".to_string()
+            }
+            Some((count, _)) => format!(
+                "; Dawn's clock doesn't follow, because the clocks of the agents ({count} told theirs) don't agree: set \
+                 this scheduler's clock right, or theirs"
+            ),
+            None => String::new(),
+        };
+        why + &until
+    }
+}
+
+/// Whether the agents' clocks say the same; nobody contradicts when none tells.
+fn agree(wall: Timestamp, agents: Option<(usize, Timestamp)>) -> bool {
+    agents.is_none_or(|(_, median)| median.0.abs_diff(wall.0) <= STEP_MS)
+}
+
+fn way(by_ms: i64) -> String {
+    format!("{} by {}", if by_ms < 0 { "back" } else { "forward" }, span(by_ms))
+}
+
+fn than(by_ms: i64) -> String {
+    format!("{} {}", span(by_ms), if by_ms < 0 { "behind" } else { "ahead of" })
+}
+
+/// In the two largest units.
+fn span(ms: i64) -> String {
+    let seconds = ms.unsigned_abs() / 1_000;
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
+        (0, ..) => format!("{hours} h {minutes} min"),
+        _ => format!("{days} d {hours} h"),
+    }
+}
+
+#[cfg(test)]
+mod tests;
