@@ -65,6 +65,8 @@ enum Subject<'a> {
     Task(TaskId),
     /// Perhaps the host name that tasks on the agent are shown with.
     HostName(AgentNo, &'a str),
+    /// Every one: its times are others.
+    EveryJob,
     NoJob,
 }
 
@@ -92,6 +94,7 @@ fn subject(mutation: &Mutation) -> Subject<'_> {
         | Mutation::TaskForgotten { task }
         | Mutation::Nominated { task, .. } => Subject::Task(*task),
         Mutation::AgentSeen { agent, hostname, .. } => Subject::HostName(*agent, hostname),
+        Mutation::ClockShifted(_) => Subject::EveryJob,
         Mutation::ClusterMade { .. }
         | Mutation::EpochBegun { .. }
         | Mutation::AgentMoved { .. }
@@ -108,6 +111,7 @@ fn subject(mutation: &Mutation) -> Subject<'_> {
 /// mutation that makes it and before the one that forgets it.
 pub(super) fn add_changed(jobs: &mut BTreeSet<JobId>, state: &State, mutation: &Mutation) {
     match subject(mutation) {
+        Subject::EveryJob => jobs.extend(state.jobs.keys().copied()),
         Subject::Job(job) => _ = jobs.insert(job),
         Subject::JobAndDependents(id) => {
             jobs.insert(id);
