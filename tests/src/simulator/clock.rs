@@ -10,8 +10,11 @@ use std::time::Duration;
 use dawn_proto::Timestamp;
 use dawn_scheduler::drive::Clock;
 use dawn_scheduler::model::Reading;
+use rand::Rng;
 
-use super::WALL_START_MS;
+use super::faults::Fault;
+use super::network::Place;
+use super::{WALL_START_MS, World};
 
 /// A node's clocks over the world's time.
 #[derive(Clone, Copy, Debug, Default)]
@@ -118,5 +121,31 @@ impl Future for Sleep {
 impl Drop for Sleep {
     fn drop(&mut self) {
         self.clock.timers().waiting.remove(&self.key);
+    }
+}
+
+impl World {
+    /// By seconds, minutes, hours or days, either way.
+    pub(super) fn jump_ms(&mut self) -> i64 {
+        let most_ms = [20_000, 20_000, 180_000, 7_200_000, 3 * 86_400_000][self.chance.random_range(0..5)];
+        self.chance.random_range(-most_ms..most_ms)
+    }
+
+    /// A wall clock is set: wrong, and sometimes right again soon, or it stays so.
+    pub(super) fn wall_jumps(&mut self, place: Place, by_ms: i64) {
+        match place {
+            Place::Node(node) => self.nodes[node].clock.wall_offset_ms = by_ms,
+            Place::Machine(machine) => self.machines[machine].clock.wall_offset_ms = by_ms,
+            Place::Etcd => {}
+        }
+        if by_ms != 0 && self.chance.random_bool(0.5) {
+            let for_ms = self.within(500, 90_000);
+            self.undo(for_ms, Fault::WallJump { place, by_ms: 0 });
+        }
+    }
+
+    pub(super) fn walls_jump(&mut self, by_ms: i64) {
+        (0..self.nodes.len()).for_each(|node| self.wall_jumps(Place::Node(node), by_ms));
+        (0..self.machines.len()).for_each(|machine| self.wall_jumps(Place::Machine(machine), by_ms));
     }
 }

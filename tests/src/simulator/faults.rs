@@ -147,12 +147,6 @@ impl World {
         }
     }
 
-    /// By seconds, minutes, hours or days, either way.
-    fn jump_ms(&mut self) -> i64 {
-        let most_ms = [20_000, 20_000, 180_000, 7_200_000, 3 * 86_400_000][self.chance.random_range(0..5)];
-        self.chance.random_range(-most_ms..most_ms)
-    }
-
     fn ways(&self, machine: usize) -> Vec<(Place, Place)> {
         (0..self.nodes.len()).map(|node| (Place::Machine(machine), Place::Node(node))).collect()
     }
@@ -214,7 +208,7 @@ impl World {
         self.undo(for_ms - 4_000, Fault::Cut { ways, for_ms: 8_000 });
     }
 
-    fn undo(&mut self, for_ms: u64, fault: Fault) {
+    pub(super) fn undo(&mut self, for_ms: u64, fault: Fault) {
         self.after(for_ms, Happening::Fault { fault });
     }
 
@@ -261,10 +255,7 @@ impl World {
             }
             Fault::HomeGood => self.home_is_good(),
             Fault::WallJump { place, by_ms } => self.wall_jumps(place, by_ms),
-            Fault::WallsJump { by_ms } => {
-                (0..self.nodes.len()).for_each(|node| self.wall_jumps(Place::Node(node), by_ms));
-                (0..self.machines.len()).for_each(|machine| self.wall_jumps(Place::Machine(machine), by_ms));
-            }
+            Fault::WallsJump { by_ms } => self.walls_jump(by_ms),
             Fault::Calm => return self.calm_down(),
             fault => return self.machine_fault(fault),
         }
@@ -313,19 +304,6 @@ impl World {
             _ => {}
         }
         Ok(())
-    }
-
-    /// A wall clock is set: wrong, and sometimes right again soon, or it stays so.
-    fn wall_jumps(&mut self, place: Place, by_ms: i64) {
-        match place {
-            Place::Node(node) => self.nodes[node].clock.wall_offset_ms = by_ms,
-            Place::Machine(machine) => self.machines[machine].clock.wall_offset_ms = by_ms,
-            Place::Etcd => {}
-        }
-        if by_ms != 0 && self.chance.random_bool(0.5) {
-            let for_ms = self.within(500, 90_000);
-            self.undo(for_ms, Fault::WallJump { place, by_ms: 0 });
-        }
     }
 
     fn resume_node(&mut self, node: usize) -> Result<(), String> {

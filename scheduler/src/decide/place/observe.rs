@@ -31,9 +31,7 @@ impl Placer {
                 if *reason == Reason::Preempted {
                     self.disrupted.insert(*task, *job);
                 }
-                if let Some(task) = state.tasks.get(task) {
-                    self.see_task(state, task);
-                }
+                self.see_kept(state, *task);
             }
             Mutation::TaskAssigned { task, .. } => {
                 if !self.is_ahead(Ahead::Assigned(*task))
@@ -62,11 +60,7 @@ impl Placer {
                 let (on, off) = if until.is_some() { (AVOIDED, 0) } else { (0, AVOIDED) };
                 self.change_bits(slot, on, off);
             }
-            Mutation::Restore(RestoreMutation::TaskAdopted { task, .. }) => {
-                if let Some(task) = state.tasks.get(task) {
-                    self.see_task(state, task);
-                }
-            }
+            Mutation::Restore(RestoreMutation::TaskAdopted { task, .. }) => self.see_kept(state, *task),
             Mutation::Upkeep(UpkeepMutation { agent, upkeep }) => {
                 let (on, off) = if upkeep.is_some() { (CORDONED, 0) } else { (0, CORDONED) };
                 self.change_bits(slot_of(*agent), on, off);
@@ -94,6 +88,12 @@ impl Placer {
             // All this is made anew after one.
             | Mutation::ClockShifted(_)
             | Mutation::Flow(_) => {}
+        }
+    }
+
+    fn see_kept(&mut self, state: &State, task: TaskId) {
+        if let Some(task) = state.tasks.get(&task) {
+            self.see_task(state, task);
         }
     }
 
