@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::drive::vitals::Vitals;
 
 /// The attribute by which people and Aurora's `host` name a machine; "host" is the agent's own id.
 const HOSTNAME: &str = "hostname";
@@ -65,6 +68,8 @@ pub struct Config {
     pub own_memory_bytes: u64,
     /// At the first start; later it must be the same. Left out: made by chance.
     pub agent_id: Option<String>,
+    /// Where it shows that it lives.
+    pub vitals: Arc<Vitals>,
 }
 
 impl Config {
@@ -100,6 +105,7 @@ impl Config {
             drain_on_stop_ms: None,
             own_memory_bytes: 0,
             agent_id: None,
+            vitals: Arc::default(),
         }
     }
     /// Thousandths of gpus that are given.

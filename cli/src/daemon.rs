@@ -4,6 +4,7 @@
 mod artifacts;
 mod etcd;
 mod home;
+mod notify;
 mod parts;
 
 use std::ffi::OsString;
@@ -21,6 +22,7 @@ use crate::args::duration;
 use crate::exit::{Exit, Failure, chain};
 use crate::spec::size;
 pub use home::{Home, check_backup, cut, journal, restore};
+use notify::{Notify, Report};
 use parts::{amount, attribute, port_ranges};
 
 /// Tells an agent silent for this many leases down.
@@ -46,8 +48,8 @@ pub struct Scheduler {
     /// An agent silent for this long is unreachable, and down after four times as long
     #[arg(long, default_value = "15s", value_name = "DURATION", value_parser = duration)]
     agent_lease: Duration,
-    /// Serve Prometheus metrics at /metrics there, and where a job's tasks listen at /endpoints?job=ROLE/ENV/NAME
-    /// [default: nowhere]
+    /// Serve Prometheus metrics at /metrics there, whether it works and is ready at /livez and /readyz, and where a job's
+    /// tasks listen at /endpoints?job=ROLE/ENV/NAME [default: nowhere]
     #[arg(long, value_name = "ADDRESS:PORT")]
     metrics_listen: Option<SocketAddr>,
     /// Ask coordinators of jobs only at this HOST, HOST:PORT or *.DOMAIN; may be given several times [default: anywhere]
@@ -124,7 +126,8 @@ pub struct Agent {
     image_keep_size: u64,
     #[command(flatten)]
     artifacts: artifacts::Artifacts,
-    /// Serve Prometheus metrics at /metrics there [default: nowhere]
+    /// Serve Prometheus metrics at /metrics there, and whether it works and is ready at /livez and /readyz
+    /// [default: nowhere]
     #[arg(long, value_name = "ADDRESS:PORT")]
     metrics_listen: Option<SocketAddr>,
     /// When asked to stop, first offer nothing more and end the tasks by their lifecycle, within this time [default: they run on]
@@ -208,13 +211,24 @@ pub fn scheduler(args: Scheduler) -> Result<Exit, Failure> {
     config.settings.heartbeat_interval_ms = heartbeat;
     config.settings.agent_lease_ms = lease;
     config.settings.down_after_ms = lease.saturating_mul(DOWN_AFTER_LEASES);
-    serve("scheduler", |shutdown| dawn_scheduler::run::run(config, shutdown))
+    let vitals = config.vitals.clone();
+    let look = move || {
+        let health = vitals.health();
+        Report { started: health.waits_for.is_none(), lives: health.wedged.is_none(), status: health.doing }
+    };
+    serve("scheduler", look, |shutdown| dawn_scheduler::run::run(config, shutdown))
 }
 
 pub fn agent(args: Agent, schedulers: Vec<String>) -> Result<Exit, Failure> {
     args.log.start()?;
     let config = agent_config(args, schedulers)?;
-    serve("agent", |shutdown| dawn_agent::run(config, shutdown))
+    let vitals = config.vitals.clone();
+    let look = move || {
+        let health = vitals.health();
+        let status = health.waits_for.map_or("looks after its tasks".into(), |what| format!("waits: {what}"));
+        Report { started: health.started, lives: health.wedged.is_none(), status }
+    };
+    serve("agent", look, |shutdown| dawn_agent::run(config, shutdown))
 }
 
 /// What an agent's command line says.
@@ -255,14 +269,24 @@ pub fn agent_config(args: Agent, schedulers: Vec<String>) -> Result<dawn_agent::
     Ok(config)
 }
 
-/// Runs a daemon until it ends or SIGTERM or SIGINT comes.
-fn serve<R, E>(name: &str, run: impl FnOnce(Shutdown) -> R) -> Result<Exit, Failure>
+/// Runs a daemon until it ends or SIGTERM or SIGINT comes; systemd is told how it does.
+fn serve<R, E>(
+    name: &str,
+    look: impl Fn() -> Report + Send + 'static,
+    run: impl FnOnce(Shutdown) -> R,
+) -> Result<Exit, Failure>
 where
     R: Future<Output = Result<(), E>>,
     E: std::error::Error,
 {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(Exit::Failed, format!("starting the runtime: {error}")))?;
+    let notify = Notify::from_environment();
+    if let Some(notify) = notify.clone() {
+        let watched = notify.watch(look);
+        watched.map_err(|error| Failure::new(Exit::Failed, format!("starting a thread: {error}")))?;
+    }
+    let stopping = notify.clone();
     let done = runtime.block_on(async {
         let failed = |error: std::io::Error| Failure::new(Exit::Failed, format!("listening for signals: {error}"));
         let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
@@ -273,12 +297,16 @@ where
                 _ = terminate.recv() => {}
             }
             tracing::info!("asked to stop");
+            stopping.inspect(|notify| notify.stopping("asked to stop"));
         });
         let ran = run(shutdown).await;
         ran.map_err(|error| Failure::new(Exit::Failed, format!("{name}: {}", chain(&error))))
     });
     // Work on a thread of its own that doesn't end must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
+    if let Some(notify) = notify {
+        notify.stopping(&done.as_ref().err().map_or("ended".into(), ToString::to_string));
+    }
     done.map(|()| Exit::Done)
 }
 

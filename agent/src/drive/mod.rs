@@ -9,6 +9,7 @@ mod life;
 pub mod pulse;
 mod recover;
 mod tick;
+pub mod vitals;
 
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ use dawn_proto::Timestamp;
 use tokio::sync::mpsc;
 
 use super::Agent;
+use super::vitals::Vitals;
 use crate::model::{Effect, Event, Now};
 
 /// Between two ticks.
@@ -55,6 +56,7 @@ pub async fn pulse<H: Hands>(
     mut hands: H,
     clock: Clock,
     stop: Stop<impl Future<Output = ()>>,
+    vitals: &Vitals,
 ) -> Result<(), H::Error> {
     for effect in first {
         hands.act(effect)?;
@@ -64,6 +66,7 @@ pub async fn pulse<H: Hands>(
     let mut asked = std::pin::pin!(stop.asked);
     let mut until: Option<tokio::time::Instant> = None;
     loop {
+        vitals.turns();
         let over = async {
             match until {
                 Some(until) => tokio::time::sleep_until(until).await,

@@ -29,8 +29,13 @@ const PIECE_BYTES: usize = 256 << 10;
 
 /// What is there under a path.
 pub enum Page {
-    Text { kind: &'static str, text: String },
+    Text {
+        kind: &'static str,
+        text: String,
+    },
     File(File),
+    /// The agent is not as whoever asks wants it.
+    Unavailable(String),
     Nothing,
 }
 
@@ -83,6 +88,7 @@ where
     Ok(match page {
         Ok(Page::Text { kind, text }) => self::text(StatusCode::OK, kind, text),
         Ok(Page::File(file)) => self::file(file),
+        Ok(Page::Unavailable(why)) => self::text(StatusCode::SERVICE_UNAVAILABLE, "text/plain; charset=utf-8", why),
         Ok(Page::Nothing) => text(StatusCode::NOT_FOUND, "text/plain", "there is no such thing\n".into()),
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", format!("{error}\n")),
     })

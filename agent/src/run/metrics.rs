@@ -15,6 +15,7 @@ use crate::edges::web::{self, Page};
 
 /// Tasks are not measured more often than this, whoever asks.
 const SAMPLE_EVERY: Duration = Duration::from_secs(5);
+const PLAIN: &str = "text/plain; charset=utf-8";
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The servers that the configuration asks for, at work.
@@ -25,6 +26,8 @@ pub(super) async fn serve(shared: &Arc<Shared>) -> Result<JoinSet<()>, AgentErro
         let (shared, last) = (shared.clone(), Mutex::new(None));
         serving.spawn(web::serve(listener, move |path| match path {
             "/metrics" => Page::Text { kind: TEXT, text: page(&shared, &last) },
+            "/livez" => health(shared.config.vitals.health().wedged),
+            "/readyz" => health(shared.config.vitals.health().waits_for),
             _ => Page::Nothing,
         }));
     }
@@ -37,6 +40,14 @@ pub(super) async fn serve(shared: &Arc<Shared>) -> Result<JoinSet<()>, AgentErro
         }));
     }
     Ok(serving)
+}
+
+/// Ok, or what is wrong.
+fn health(wrong: Option<String>) -> Page {
+    match wrong {
+        None => Page::Text { kind: PLAIN, text: "ok\n".into() },
+        Some(what) => Page::Unavailable(format!("{what}\n")),
+    }
 }
 
 async fn listen(what: &'static str, address: SocketAddr) -> Result<tokio::net::TcpListener, AgentError> {

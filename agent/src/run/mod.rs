@@ -84,13 +84,18 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let fetcher = start::fetcher(&config)?;
     let images = Images::open(&config.work_dir, config.image_keep_bytes, &known);
     let drain_within = config.drain_on_stop_ms.map(Duration::from_millis);
+    let vitals = config.vitals.clone();
     let own = start::enter_own_group(&config, tree.as_ref())?;
     let shared = Arc::new(Shared::new(config, tree.clone(), tasks, images, fetcher));
     let mut serving = metrics::serve(&shared).await?;
     let edges = Edges::new(shared.clone(), handle, sender);
     serving.spawn(link.run());
-    let stop = Stop { asked: shutdown, drain_within };
-    let result = pulse(agent, first, events, edges, clock, stop).await;
+    let asked = async {
+        shutdown.await;
+        vitals.stops();
+    };
+    let stop = Stop { asked, drain_within };
+    let result = pulse(agent, first, events, edges, clock, stop, &vitals).await;
     serving.abort_all();
     // It is in the agent's own group too.
     shared.starter.end();

@@ -11,6 +11,7 @@ mod plan;
 mod pulse;
 mod role;
 mod runner;
+mod vitals;
 
 pub use clock::{Clock, SystemClock};
 pub use decider::PulseSettings;
@@ -22,3 +23,4 @@ pub use plan::{Planned, Trial};
 pub use pulse::Pulse;
 pub use role::Role;
 pub use runner::{DriveError, Hands, LiveView, Runner};
+pub use vitals::{Health, Vitals};

@@ -13,7 +13,7 @@ use futures_util::stream::FuturesOrdered;
 use tokio::sync::{mpsc, watch};
 
 use super::inbox::Look;
-use super::{AppendError, Clock, Gauges, Inboxes, Journal, Pulse};
+use super::{AppendError, Clock, Gauges, Inboxes, Journal, Pulse, Vitals};
 use crate::model::{AgentLive, AgentNo, Alarm, Batch, Effect, Event, Now, Reading};
 
 /// Most events of each queue in one step.
@@ -82,6 +82,7 @@ pub struct Runner<J, C> {
     looks: mpsc::Receiver<Look>,
     live: watch::Sender<Arc<LiveView>>,
     gauges: Arc<Gauges>,
+    vitals: Arc<Vitals>,
     ticked_ms: u64,
     live_ms: u64,
     published_changes: u64,
@@ -91,8 +92,20 @@ impl<J: Journal, C: Clock> Runner<J, C> {
     pub fn new(pulse: Pulse, journal: J, clock: C, mut inboxes: Inboxes) -> Self {
         let looks = inboxes.looks.take().unwrap_or_else(|| mpsc::channel(1).1);
         let (live, _) = watch::channel(Arc::default());
-        let gauges = Arc::default();
-        Runner { pulse, journal, clock, inboxes, looks, live, gauges, ticked_ms: 0, live_ms: 0, published_changes: 0 }
+        let (gauges, vitals) = Default::default();
+        Runner {
+            pulse,
+            journal,
+            clock,
+            inboxes,
+            looks,
+            live,
+            gauges,
+            vitals,
+            ticked_ms: 0,
+            live_ms: 0,
+            published_changes: 0,
+        }
     }
 
     /// Who is connected, at most a second old; changes sooner.
@@ -112,6 +125,12 @@ impl<J: Journal, C: Clock> Runner<J, C> {
         self
     }
 
+    /// Shows there that it turns.
+    pub fn shown_in(mut self, vitals: Arc<Vitals>) -> Self {
+        self.vitals = vitals;
+        self
+    }
+
     /// Leads under `epoch` until `stop` resolves; then what is in flight is finished.
     ///
     /// # Errors
@@ -124,12 +143,16 @@ impl<J: Journal, C: Clock> Runner<J, C> {
         stop: impl Future<Output = ()>,
     ) -> Result<(), DriveError> {
         let (acts, mut acts_out) = mpsc::channel::<Done>(UNDONE);
+        let vitals = self.vitals.clone();
         let worker = tokio::spawn(async move {
             while let Some((batches, effects)) = acts_out.recv().await {
+                vitals.hands_turn();
                 hands.act(&batches, effects);
+                vitals.hands_rest();
             }
         });
         let led = self.pump(Event::Elected { epoch, fresh_cluster_id }, &acts, stop).await;
+        self.vitals.pulse_ended();
         drop(acts);
         match worker.await {
             Ok(()) => led,
@@ -148,6 +171,7 @@ impl<J: Journal, C: Clock> Runner<J, C> {
         let mut events = vec![elected];
         loop {
             let room = in_flight.len() < IN_FLIGHT;
+            self.vitals.pulse_turns(!room);
             if room && (!events.is_empty() || self.pulse.is_hungry()) {
                 self.inboxes.take_waiting(&mut events, STEP_EVENTS);
                 // After what is to be answered came in: an answer then proves that nobody led when it was asked for. What

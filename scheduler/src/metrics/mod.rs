@@ -1,6 +1,7 @@
 //! Metrics in Prometheus' text form: what the pulse counts, what waits, what the follower's state holds.
 
 mod endpoints;
+mod health;
 mod serve;
 mod sla;
 
@@ -17,6 +18,7 @@ use crate::decide::brake;
 use crate::drive::{APPEND_CLASSES_USEC, Follower, Gauges, Inbox, Role};
 use crate::model::{Settings, State};
 
+pub use health::health_page;
 pub use serve::{Page, serve};
 
 /// What is looked at.
@@ -39,7 +41,7 @@ pub fn answer(sources: &Sources, uri: &Uri) -> Page {
     match uri.path() {
         "/metrics" => Page::Metrics(page(sources)),
         "/endpoints" => endpoints::page(sources, uri),
-        _ => Page::Missing("there are /metrics and /endpoints?job=ROLE/ENV/NAME".into()),
+        _ => Page::Missing("there are /metrics, /livez, /readyz and /endpoints?job=ROLE/ENV/NAME".into()),
     }
 }
 

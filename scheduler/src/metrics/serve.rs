@@ -23,6 +23,9 @@ pub enum Page {
     /// In Prometheus' text form.
     Metrics(String),
     Json(String),
+    Text(String),
+    /// It is not there now: what it waits for.
+    Unavailable(String),
     /// The request asks for nothing that is there: what, and what to ask instead.
     Missing(String),
 }
@@ -66,6 +69,8 @@ where
     Ok(match page {
         Some(Page::Metrics(text)) => response(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text),
         Some(Page::Json(text)) => response(StatusCode::OK, "application/json", text),
+        Some(Page::Text(text)) => response(StatusCode::OK, TEXT, format!("{text}\n")),
+        Some(Page::Unavailable(why)) => response(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{why}\n")),
         Some(Page::Missing(why)) => response(StatusCode::NOT_FOUND, TEXT, format!("{why}\n")),
         None => response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, String::new()),
     })

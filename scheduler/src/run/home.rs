@@ -26,7 +26,9 @@ impl Home {
     /// Opens the journal that `config` names and replays it.
     pub async fn open(config: &Config) -> Result<Home, RunError> {
         if let Some(etcd) = &config.etcd {
-            return Ok(Home::Etcd(Box::new(Standby::open(etcd.clone(), config.witness_dir.as_deref()).await?)));
+            return Ok(Home::Etcd(Box::new(
+                Standby::open(etcd.clone(), config.witness_dir.as_deref(), &config.vitals).await?,
+            )));
         }
         let (data_dir, settings) = (config.data_dir.clone(), config.journal);
         let opened = tokio::task::spawn_blocking(move || Embedded::open(&data_dir, settings)).await;

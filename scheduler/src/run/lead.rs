@@ -67,9 +67,10 @@ impl Lead {
             coordinators: Coordinators { inbox: self.inbox, allowed: self.config.coordinators },
             step_down: Some(step_down),
         };
+        let vitals = self.config.vitals;
         let pulse = Pulse::new(state, self.config.settings, self.config.pulse);
         let runner = Runner::new(pulse, journal, clock, self.inboxes);
-        let runner = runner.publish_to(self.signs.live.clone()).count_in(self.signs.gauges.clone());
+        let runner = runner.publish_to(self.signs.live.clone()).count_in(self.signs.gauges.clone()).shown_in(vitals);
         self.signs.role.send_replace(Role::Leading);
         tokio::select! {
             biased;

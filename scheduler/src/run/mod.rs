@@ -1,6 +1,7 @@
 //! The wiring: journal, pulse, followers and services of one scheduler. The only place that names concrete edges.
 
 mod hands;
+mod health;
 mod home;
 mod keeper;
 mod lead;
@@ -28,9 +29,10 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use tonic::transport::Server;
+use tonic_health::pb::health_server::{Health, HealthServer};
 
 use crate::api::{self, AdminService, ClientService, ReachService, Reader, Replies, ServerFacts, WatchFront, Watches};
-use crate::drive::{DriveError, Follower, Inbox, PulseSettings, Role};
+use crate::drive::{DriveError, Follower, Inbox, PulseSettings, Role, Vitals};
 use crate::etcd::{self, EtcdConfig, EtcdError, WitnessError};
 use crate::journal::{JournalSettings, OpenError};
 use crate::link::{self, Inspections, LinkService, Links, Tunnels};
@@ -40,6 +42,7 @@ use crate::model::{Allowed, Settings};
 
 pub use lead::{Lead, Signs};
 
+use health::Teller;
 use home::Home;
 use keeper::HomeKeeper;
 use verify::Verifier;
@@ -82,6 +85,8 @@ pub struct Config {
     pub journal: JournalSettings,
     /// How many connections are taken; None: as many as the process's limit of open files allows.
     pub connections: Option<Bounds>,
+    /// Where it shows that it lives, and what it waits for.
+    pub vitals: Arc<Vitals>,
 }
 
 impl Config {
@@ -100,6 +105,7 @@ impl Config {
             pulse,
             journal,
             connections: None,
+            vitals: Arc::default(),
         }
     }
 }
@@ -145,7 +151,8 @@ pub struct Scheduler {
     pulse: JoinHandle<Result<(), RunError>>,
     server: JoinHandle<Result<(), tonic::transport::Error>>,
     snapshots: JoinHandle<()>,
-    metrics: Option<JoinHandle<()>>,
+    teller: Teller,
+    vitals: Arc<Vitals>,
     left: Arc<Notify>,
 }
 
@@ -154,6 +161,7 @@ pub struct Scheduler {
 /// # Errors
 /// When the journal or the address can't be opened.
 pub async fn start(config: Config) -> Result<Scheduler, RunError> {
+    let mut teller = Teller::start(&config).await?;
     let home = Home::open(&config).await?;
     let listen_error = |source| RunError::Listen { address: config.listen, source };
     let listener = TcpListener::bind(config.listen).await.map_err(listen_error)?;
@@ -212,14 +220,15 @@ pub async fn start(config: Config) -> Result<Scheduler, RunError> {
     let (stop_pulse, pulse_stopped) = oneshot::channel::<()>();
     let stop = async move { _ = pulse_stopped.await };
     let snapshots = home.keep_snapshots(&follower, &signs);
-    let metrics = serve_metrics(&config, &client, &follower, &signs).await?;
+    teller.serves(metrics_of(&config, &client, &follower, &signs));
+    let vitals = config.vitals.clone();
     let bounds = config.connections.unwrap_or_else(Bounds::of_this_process);
     let lead = Lead { config, follower, links: links.clone(), replies: replies.clone(), inbox, inboxes, signs };
     let journal = home.name();
     let pulse = tokio::spawn(home.lead(lead, advertised, stop));
-    let (stop_server, server) = serve(listener, client, admin, agents, bounds);
+    let (stop_server, server) = serve(listener, client, admin, agents, teller.service(), bounds);
     tracing::info!(%address, journal, index, jobs, tasks, "dawn scheduler is ready on {address}");
-    Ok(Scheduler { address, links, replies, stop_pulse, stop_server, pulse, server, snapshots, metrics, left })
+    Ok(Scheduler { address, links, replies, stop_pulse, stop_server, pulse, server, snapshots, teller, vitals, left })
 }
 
 fn facts(config: &Config, address: &str, journal: &'static str) -> ServerFacts {
@@ -228,15 +237,8 @@ fn facts(config: &Config, address: &str, journal: &'static str) -> ServerFacts {
     ServerFacts { address: address.to_string(), journal, settings, place, coordinators }
 }
 
-async fn serve_metrics(
-    config: &Config,
-    client: &ClientService,
-    follower: &Arc<Follower>,
-    signs: &Signs,
-) -> Result<Option<JoinHandle<()>>, RunError> {
-    let Some(address) = config.metrics_listen else { return Ok(None) };
-    let listener = TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })?;
-    let sources = metrics::Sources {
+fn metrics_of(config: &Config, client: &ClientService, follower: &Arc<Follower>, signs: &Signs) -> metrics::Sources {
+    metrics::Sources {
         gauges: signs.gauges.clone(),
         inbox: client.inbox.clone(),
         follower: follower.clone(),
@@ -245,8 +247,7 @@ async fn serve_metrics(
         settings: config.settings.clone(),
         sla: crate::api::job_sla,
         endpoints: |state, key| crate::api::list_endpoints(state, key).ok(),
-    };
-    Ok(Some(tokio::spawn(metrics::serve(listener, move |uri| metrics::answer(&sources, uri)))))
+    }
 }
 
 type Serving = JoinHandle<Result<(), tonic::transport::Error>>;
@@ -256,6 +257,7 @@ fn serve(
     client: ClientService,
     admin: AdminService,
     agents: LinkService,
+    health: HealthServer<impl Health>,
     bounds: Bounds,
 ) -> (oneshot::Sender<()>, Serving) {
     let (stop, stopped) = oneshot::channel::<()>();
@@ -273,6 +275,7 @@ fn serve(
         .max_concurrent_streams(Some(STREAMS_A_CONNECTION))
         .http2_keepalive_interval(Some(PING_EVERY))
         .http2_keepalive_timeout(Some(PONG_WITHIN))
+        .add_service(Door(health))
         .add_service(Door(reach))
         .add_service(Door(client))
         .add_service(Door(batches))
@@ -305,6 +308,7 @@ impl Scheduler {
                 return served.map_err(|_| RunError::Panicked)?.map_err(RunError::Serve);
             }
         };
+        self.vitals.stops();
         self.links.close_all();
         _ = self.stop_pulse.send(());
         let led = match ended {
@@ -314,7 +318,7 @@ impl Scheduler {
         self.replies.close();
         _ = self.stop_server.send(());
         self.snapshots.abort();
-        self.metrics.iter().for_each(JoinHandle::abort);
+        drop(self.teller);
         if tokio::time::timeout(CLOSE_WITHIN, &mut self.server).await.is_err() {
             // Streams that clients hold open: watches, followed logs.
             self.server.abort();

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::lead::{Lead, Signs};
 use super::{RunError, cluster_id};
-use crate::drive::Follower;
 use crate::drive::{AppendError, DriveError, Role, SystemClock};
+use crate::drive::{Follower, Vitals};
 use crate::etcd::{self, EtcdConfig, EtcdError, EtcdJournal, Leadership, Seen, Store, Tail, Tailed, Witness};
 use crate::model::State;
 
@@ -34,7 +34,7 @@ impl Standby {
     ///
     /// # Errors
     /// What trying again can't mend: a stranger's prefix, a damaged or newer journal, one that went back, a refused user.
-    pub async fn open(etcd: EtcdConfig, witness_dir: Option<&Path>) -> Result<Standby, RunError> {
+    pub async fn open(etcd: EtcdConfig, witness_dir: Option<&Path>, vitals: &Vitals) -> Result<Standby, RunError> {
         if etcd.lease_ms < etcd::MIN_LEASE_MS {
             return Err(RunError::Lease { lease_ms: etcd.lease_ms });
         }
@@ -49,9 +49,11 @@ impl Standby {
                     if let (Some(witness), Some(seen)) = (&witness, &seen) {
                         witness.check(seen, tail.state().epoch, tail.state().index)?;
                     }
+                    vitals.etcd_answered(Ok(()));
                     return Ok(Standby { store, etcd, cluster_id, tail, witness });
                 }
                 Err(error) if error.is_passing() => {
+                    vitals.etcd_answered(Err(error.to_string()));
                     tracing::warn!("{error}; trying again in {} ms", wait.as_millis());
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(Duration::from_secs(5));
@@ -82,12 +84,12 @@ impl Standby {
     /// When the journal is damaged, or this leader was deposed.
     pub async fn run(mut self, lead: Lead, address: String, stop: impl Future<Output = ()>) -> Result<(), RunError> {
         let mut stop = pin!(stop);
-        let asking = tokio::spawn(watch_leader(self.store.clone(), lead.signs.clone()));
+        let asking = tokio::spawn(watch_leader(self.store.clone(), lead.signs.clone(), lead.config.vitals.clone()));
         if let Some(witness) = self.witness.take() {
             // Ends with the process: it sees what is durable, whoever leads.
             tokio::spawn(bear_witness(witness, lead.follower.clone()));
         }
-        let elected = self.follow(&lead.follower, &address, stop.as_mut()).await;
+        let elected = self.follow(&lead.follower, &lead.config.vitals, &address, stop.as_mut()).await;
         asking.abort();
         let Some(leadership) = elected? else { return Ok(()) };
         pass_on(self.tail.to_end().await?, &lead.follower);
@@ -111,6 +113,7 @@ impl Standby {
     async fn follow(
         &mut self,
         follower: &Follower,
+        vitals: &Vitals,
         address: &str,
         mut stop: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<Option<Leadership>, RunError> {
@@ -119,7 +122,11 @@ impl Standby {
         loop {
             tokio::select! {
                 won = &mut campaign => return Ok(Some(won?)),
-                news = self.tail.next() => pass_on(news?, follower),
+                news = self.tail.next() => {
+                    vitals.follower_turns();
+                    pass_on(news?, follower);
+                    vitals.follower_rests();
+                }
                 () = stop.as_mut() => return Ok(None),
             }
         }
@@ -136,9 +143,11 @@ fn pass_on(news: Vec<Tailed>, follower: &Follower) {
 }
 
 /// Tells the services whom to name while this scheduler follows.
-async fn watch_leader(store: Store, signs: Arc<Signs>) {
+async fn watch_leader(store: Store, signs: Arc<Signs>, vitals: Arc<Vitals>) {
     loop {
-        let leader = etcd::leader(&store).await.ok().flatten();
+        let asked = etcd::leader(&store).await;
+        vitals.etcd_answered(asked.as_ref().map(|_| ()).map_err(ToString::to_string));
+        let leader = asked.ok().flatten();
         signs.role.send_if_modified(|role| {
             let now = Role::Following { leader };
             let changed = !role.is_leading() && *role != now;

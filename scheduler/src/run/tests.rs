@@ -4,6 +4,7 @@ mod agent;
 mod clients;
 mod faults;
 mod full;
+mod health;
 mod life;
 mod logs;
 mod operators;

@@ -21,6 +21,7 @@ pub struct Daemon {
     pub name: String,
     pub args: Mutex<Vec<String>>,
     binary: Mutex<PathBuf>,
+    env: Mutex<Vec<(String, String)>>,
     user: Option<User>,
     host: Option<Host>,
     log: PathBuf,
@@ -33,6 +34,7 @@ impl Daemon {
             name: name.into(),
             args: Mutex::new(args),
             binary: Mutex::new(binary.into()),
+            env: Mutex::default(),
             user: None,
             host: None,
             log: folder.join(format!("{name}.log")),
@@ -61,6 +63,11 @@ impl Daemon {
         *self.binary.lock().expect("no test thread panicked") = binary.into();
     }
 
+    /// A variable of its environment from the next start on.
+    pub fn set_env(&self, name: &str, value: &str) {
+        self.env.lock().expect("no test thread panicked").push((name.into(), value.into()));
+    }
+
     /// Replaces the value of a flag for the next start.
     pub fn set_flag(&self, flag: &str, value: &str) {
         let mut args = self.args.lock().expect("no test thread panicked");
@@ -74,6 +81,7 @@ impl Daemon {
         let log = File::options().append(true).create(true).open(&self.log).expect("the log can be written");
         let mut command = Command::new(&*self.binary.lock().expect("no test thread panicked"));
         command.args(&*self.args.lock().expect("no test thread panicked"));
+        command.envs(self.env.lock().expect("no test thread panicked").iter().cloned());
         command.env("NO_COLOR", "1").stdin(Stdio::null()).stderr(log.try_clone().expect("a second handle")).stdout(log);
         if let Some(user) = &self.user {
             command.uid(user.uid.as_raw()).gid(user.gid.as_raw());

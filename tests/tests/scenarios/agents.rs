@@ -183,11 +183,11 @@ fn an_agent_told_to_drain_hands_its_tasks_over_before_it_stops() {
     cluster.end();
 }
 
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
 }
 
-fn get(port: u16, path: &str) -> Result<String, String> {
+pub(super) fn get(port: u16, path: &str) -> Result<String, String> {
     let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).map_err(|error| error.to_string())?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").map_err(|error| error.to_string())?;
     let mut answer = String::new();

@@ -7,6 +7,7 @@ mod client;
 mod crashes;
 mod flow;
 mod gpus;
+mod health;
 mod isolation;
 mod journal;
 mod leaks;

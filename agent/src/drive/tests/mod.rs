@@ -6,4 +6,5 @@ mod lease;
 mod machine;
 mod stories;
 mod sweep;
+mod wedged;
 mod world;

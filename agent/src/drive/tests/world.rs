@@ -57,7 +57,7 @@ pub fn spec(id: u64) -> Arc<Spec> {
     })
 }
 
-fn setup(boot: u32) -> Setup {
+pub fn setup(boot: u32) -> Setup {
     let total = Resources { cpu_milli: 1_000, memory_bytes: 100, ..Resources::default() };
     let ports = vec![PortRange { first: 100, last: 110 }];
     Setup {

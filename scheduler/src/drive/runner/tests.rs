@@ -1,5 +1,7 @@
 //! The runner over a journal that the test holds back or breaks.
 
+mod wedged;
+
 use std::sync::Mutex;
 
 use dawn_proto::v1::JobKind;

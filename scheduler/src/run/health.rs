@@ -1,0 +1,88 @@
+//! Where a scheduler tells of its health: by HTTP beside its metrics, from before its journal is open on, and by gRPC.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use dawn_proto::v1::agent_link_server::AgentLinkServer;
+use dawn_proto::v1::scheduler_server::SchedulerServer;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tonic::server::NamedService;
+use tonic_health::ServingStatus;
+use tonic_health::pb::health_server::{Health, HealthServer};
+use tonic_health::server::{HealthReporter, health_reporter};
+
+use super::{Config, RunError};
+use crate::api::ClientService;
+use crate::drive::Vitals;
+use crate::link::LinkService;
+use crate::metrics::{self, Page, Sources};
+
+/// How often what gRPC tells is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// What tells of the health. Dropped, nothing does any more.
+pub(super) struct Teller {
+    pub sources: Arc<OnceLock<Sources>>,
+    vitals: Arc<Vitals>,
+    serving: JoinSet<()>,
+}
+
+impl Teller {
+    /// Serves on the address of the metrics, if there is one.
+    pub async fn start(config: &Config) -> Result<Teller, RunError> {
+        let (sources, vitals) = (Arc::<OnceLock<Sources>>::default(), config.vitals.clone());
+        let mut serving = JoinSet::new();
+        if let Some(address) = config.metrics_listen {
+            let listener = TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })?;
+            let (sources, vitals) = (sources.clone(), vitals.clone());
+            serving.spawn(metrics::serve(listener, move |uri| {
+                match (metrics::health_page(&vitals, uri), sources.get()) {
+                    (Some(page), _) => page,
+                    (None, Some(sources)) => metrics::answer(sources, uri),
+                    (None, None) => {
+                        Page::Unavailable("the scheduler is starting; /readyz says what it waits for".into())
+                    }
+                }
+            }));
+        }
+        Ok(Teller { sources, vitals, serving })
+    }
+
+    /// The journal is open.
+    pub fn serves(&mut self, sources: Sources) {
+        self.vitals.serves(sources.role.clone(), sources.trouble.clone());
+        // Once for each start.
+        _ = self.sources.set(sources);
+    }
+
+    /// The gRPC service. The empty name and the clients' service stand for readiness; the agents' is served by a leader.
+    pub fn service(&mut self) -> HealthServer<impl Health> {
+        let (reporter, service) = health_reporter();
+        self.serving.spawn(report(self.vitals.clone(), reporter));
+        service
+    }
+}
+
+async fn report(vitals: Arc<Vitals>, reporter: HealthReporter) {
+    let mut look = tokio::time::interval(LOOK_EVERY);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut told = None;
+    loop {
+        look.tick().await;
+        let health = vitals.health();
+        let ready = health.waits_for.is_none();
+        let now = (ready, ready && health.leads);
+        if told.replace(now) == Some(now) {
+            continue;
+        }
+        let status = |serves| if serves { ServingStatus::Serving } else { ServingStatus::NotServing };
+        for (name, serves) in [
+            ("", ready),
+            (<SchedulerServer<ClientService> as NamedService>::NAME, ready),
+            (<AgentLinkServer<LinkService> as NamedService>::NAME, now.1),
+        ] {
+            reporter.set_service_status(name, status(serves)).await;
+        }
+    }
+}
