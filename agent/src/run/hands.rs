@@ -227,10 +227,7 @@ impl Hands for Edges {
                     tokio::spawn(reach::serve(self.shared.clone(), address, tunnel, about));
                 }
             }
-            Effect::Observe(observed) => {
-                self.shared.config.vitals.registered(observed.registered);
-                self.shared.board.observe(*observed);
-            }
+            Effect::Observe(observed) => self.shared.observe(*observed),
         }
         Ok(())
     }

@@ -83,6 +83,12 @@ pub(super) async fn serve(shared: Arc<Shared>, address: String, tunnel: u64, abo
 }
 
 impl Shared {
+    /// What clients, probes and metrics see from now on.
+    pub(super) fn observe(&self, observed: Observed) {
+        self.config.vitals.registered(observed.registered);
+        self.board.observe(observed);
+    }
+
     /// What a task uses, or each of all.
     pub(super) fn sample(&self, task: Option<TaskId>) -> Vec<v1::Usage> {
         let Some(tree) = &self.tree else { return Vec::new() };

@@ -24,7 +24,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// What tells of the health. Dropped, nothing does any more.
 pub(super) struct Teller {
     pub sources: Arc<OnceLock<Sources>>,
-    vitals: Arc<Vitals>,
+    pub vitals: Arc<Vitals>,
     serving: JoinSet<()>,
 }
 

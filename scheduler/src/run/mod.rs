@@ -152,7 +152,6 @@ pub struct Scheduler {
     server: JoinHandle<Result<(), tonic::transport::Error>>,
     snapshots: JoinHandle<()>,
     teller: Teller,
-    vitals: Arc<Vitals>,
     left: Arc<Notify>,
 }
 
@@ -221,14 +220,13 @@ pub async fn start(config: Config) -> Result<Scheduler, RunError> {
     let stop = async move { _ = pulse_stopped.await };
     let snapshots = home.keep_snapshots(&follower, &signs);
     teller.serves(metrics_of(&config, &client, &follower, &signs));
-    let vitals = config.vitals.clone();
     let bounds = config.connections.unwrap_or_else(Bounds::of_this_process);
     let lead = Lead { config, follower, links: links.clone(), replies: replies.clone(), inbox, inboxes, signs };
     let journal = home.name();
     let pulse = tokio::spawn(home.lead(lead, advertised, stop));
     let (stop_server, server) = serve(listener, client, admin, agents, teller.service(), bounds);
     tracing::info!(%address, journal, index, jobs, tasks, "dawn scheduler is ready on {address}");
-    Ok(Scheduler { address, links, replies, stop_pulse, stop_server, pulse, server, snapshots, teller, vitals, left })
+    Ok(Scheduler { address, links, replies, stop_pulse, stop_server, pulse, server, snapshots, teller, left })
 }
 
 fn facts(config: &Config, address: &str, journal: &'static str) -> ServerFacts {
@@ -308,7 +306,7 @@ impl Scheduler {
                 return served.map_err(|_| RunError::Panicked)?.map_err(RunError::Serve);
             }
         };
-        self.vitals.stops();
+        self.teller.vitals.stops();
         self.links.close_all();
         _ = self.stop_pulse.send(());
         let led = match ended {
