@@ -33,6 +33,7 @@ pub fn of_refusal(refusal: &Refusal) -> Status {
         Refusal::Flow(FlowRefusal::Circle { .. })
         | Refusal::GuaranteeAboveLimit { .. }
         | Refusal::SurgeAtMostOne { .. }
+        | Refusal::TooLarge { .. }
         | Refusal::BadCount { .. } => Status::invalid_argument(message),
         Refusal::Flow(_) => Status::failed_precondition(message),
     }
@@ -63,7 +64,7 @@ pub fn missing(path: &str) -> Status {
 
 pub fn of_inbox(error: InboxFull) -> Status {
     match error {
-        InboxFull::Full => Status::resource_exhausted(error.to_string()),
+        InboxFull::Full | InboxFull::FullOfBytes { .. } => Status::resource_exhausted(error.to_string()),
         InboxFull::Stopping => Status::unavailable(error.to_string()),
     }
 }

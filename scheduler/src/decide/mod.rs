@@ -42,7 +42,9 @@ pub use sla::{Heed, heed, standing};
 pub use transition::{Rule, Then, rule};
 pub use update::{Diff, diff, has_instance, waits};
 
-use crate::model::{Answer, Command, Effect, Event, Live, Mutation, Now, Refusal, Settings, State, UpdateCommand};
+use crate::model::bounds::{DECISION_BYTES, STEP_BYTES};
+use crate::model::{Answer, BATCH_BYTES, Command, Effect, Event, Live, Mutation, Now, Refusal, Settings, State};
+use crate::model::{UpdateCommand, bytes_of};
 use step::Step;
 
 /// What a step wants: mutations are applied and appended first; effects wait until they are durable.
@@ -51,6 +53,27 @@ use step::Step;
 pub struct Decision {
     pub mutations: Vec<Mutation>,
     pub effects: Vec<Effect>,
+    /// What the mutations add to a batch.
+    pub bytes: usize,
+}
+
+impl Decision {
+    /// A command whose decision is larger than can be written is refused instead, whole.
+    fn measured(mut self, event: &Event) -> Decision {
+        self.bytes = bytes_of(&self.mutations);
+        let Event::Command { reply, .. } = event else { return self };
+        let largest = || self.mutations.iter().map(Mutation::bytes).max().unwrap_or(0);
+        let most = STEP_BYTES - BATCH_BYTES;
+        let refusal = if self.bytes > DECISION_BYTES {
+            Refusal::TooLarge { bytes: self.bytes, most: DECISION_BYTES }
+        } else if self.bytes > most && largest() > most {
+            Refusal::TooLarge { bytes: largest(), most }
+        } else {
+            return self;
+        };
+        let effects = vec![Effect::Reply { to: *reply, answer: Err(refusal) }];
+        Decision { mutations: Vec::new(), effects, bytes: 0 }
+    }
 }
 
 /// Decides one event. `live` is as it was before the event; [`observe`] brings it up to date afterwards.
@@ -90,7 +113,7 @@ pub fn decide(state: &State, live: &Live, event: &Event, now: Now, settings: &Se
         Event::Described { link, description } => restore::described(&mut step, *link, description),
         Event::LinkClosed { .. } | Event::Coordinated { .. } => {}
     }
-    step.finish()
+    step.finish().measured(event)
 }
 
 fn update_command(step: &mut Step, command: &UpdateCommand) -> Result<Answer, Refusal> {

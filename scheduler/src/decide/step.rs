@@ -86,7 +86,7 @@ impl<'a> Step<'a> {
         while let Some(job) = self.just_ended.pop() {
             depend::ended(&mut self, job);
         }
-        Decision { mutations: self.mutations, effects: self.effects }
+        Decision { mutations: self.mutations, effects: self.effects, bytes: 0 }
     }
 
     /// The task's state with this step's moves.

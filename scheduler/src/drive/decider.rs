@@ -2,6 +2,7 @@
 
 use crate::decide::place::{PlaceSettings, Placer};
 use crate::decide::{self, Decision};
+use crate::model::bounds::STEP_BYTES;
 use crate::model::{AgentNo, Effect, Event, Live, Mutation, Now, Settings, State};
 
 /// How tasks are placed, and how much one step may do.
@@ -10,11 +11,13 @@ pub struct PulseSettings {
     pub place: PlaceSettings,
     /// Most tasks placed in one step; the rest follows in the next.
     pub placements_per_step: usize,
+    /// Most bytes of a step's batch.
+    pub step_bytes: usize,
 }
 
 impl Default for PulseSettings {
     fn default() -> Self {
-        PulseSettings { place: PlaceSettings::default(), placements_per_step: 2000 }
+        PulseSettings { place: PlaceSettings::default(), placements_per_step: 2000, step_bytes: STEP_BYTES }
     }
 }
 

@@ -42,7 +42,9 @@ impl Follower {
             }
             false => apply_watched(&mut state, batches),
         };
-        if batches.iter().flat_map(|batch| &batch.mutations).any(changes_fleet) {
+        // What the parts of a step change shows with the last of them.
+        let may_change = |batch: &Arc<Batch>| batch.part.is_some() || batch.mutations.iter().any(changes_fleet);
+        if batches.iter().any(may_change) {
             self.fleet.fetch_add(1, Ordering::Release);
         }
         drop(state);
@@ -85,7 +87,8 @@ impl Follower {
 fn apply_watched(state: &mut State, batches: &[Arc<Batch>]) -> BTreeSet<JobId> {
     let mut changed = BTreeSet::new();
     for batch in batches {
-        for mutation in &batch.mutations {
+        let Some(parts) = state.gather(batch) else { continue };
+        for mutation in parts.iter().chain([&**batch]).flat_map(|part| &part.mutations) {
             add_changed(&mut changed, state, mutation);
             state.apply_one(mutation, batch.at);
             add_changed(&mut changed, state, mutation);

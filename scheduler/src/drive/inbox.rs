@@ -1,8 +1,11 @@
-//! What waits to be decided. Two bounded queues: one for clients, who are refused when it is full, and one for agents'
-//! links, which wait, so that neither can keep the other out.
+//! What waits to be decided. Two queues, bounded in number and in bytes: one for clients, who are refused when it is full,
+//! and one for agents' links, which wait, so that neither can keep the other out.
 
-use tokio::sync::{mpsc, oneshot};
+use std::sync::Arc;
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use crate::model::bounds::{COMMAND_QUEUE_BYTES, LINK_QUEUE_BYTES, STEP_BYTES};
 use crate::model::{Command, Event, ReplyTo, State};
 
 /// Commands waiting at most.
@@ -13,9 +16,23 @@ const LINK_EVENTS: usize = 8192;
 /// The edges' end.
 #[derive(Clone, Debug)]
 pub struct Inbox {
-    commands: mpsc::Sender<Event>,
-    links: mpsc::Sender<Event>,
+    commands: mpsc::Sender<Queued>,
+    links: mpsc::Sender<Queued>,
+    command_bytes: Arc<Semaphore>,
+    link_bytes: Arc<Semaphore>,
     looks: mpsc::Sender<Look>,
+}
+
+/// An event that waits, and the room it takes until it is taken out.
+#[derive(Debug)]
+pub(super) struct Queued {
+    event: Event,
+    room: OwnedSemaphorePermit,
+}
+
+/// Of an event in a queue of so many bytes: one that is larger than the queue has it to itself.
+fn room_of(event: &Event, queue: usize) -> u32 {
+    u32::try_from(event.bytes().min(queue)).unwrap_or(u32::MAX)
 }
 
 /// A look at the leader's own state, between two steps: nothing is decided meanwhile.
@@ -32,6 +49,11 @@ impl std::fmt::Debug for Look {
 pub enum InboxFull {
     #[error("{COMMANDS} commands wait already; try again in a moment")]
     Full,
+    #[error(
+        "commands of {waiting} bytes wait already, at most {COMMAND_QUEUE_BYTES} may and this one has {bytes}; try again \
+         in a moment"
+    )]
+    FullOfBytes { waiting: usize, bytes: usize },
     #[error("the scheduler is stopping; try again in a moment")]
     Stopping,
 }
@@ -39,8 +61,8 @@ pub enum InboxFull {
 /// The driver's end.
 #[derive(Debug)]
 pub struct Inboxes {
-    pub(super) commands: mpsc::Receiver<Event>,
-    pub(super) links: mpsc::Receiver<Event>,
+    commands: mpsc::Receiver<Queued>,
+    links: mpsc::Receiver<Queued>,
     /// Until the driver takes it.
     pub(super) looks: Option<mpsc::Receiver<Look>>,
 }
@@ -51,12 +73,14 @@ impl Inbox {
         let (links, links_out) = mpsc::channel(LINK_EVENTS);
         let (looks, looks_out) = mpsc::channel(1);
         let inboxes = Inboxes { commands: commands_out, links: links_out, looks: Some(looks_out) };
-        (Inbox { commands, links, looks }, inboxes)
+        let command_bytes = Arc::new(Semaphore::new(COMMAND_QUEUE_BYTES));
+        let link_bytes = Arc::new(Semaphore::new(LINK_QUEUE_BYTES));
+        (Inbox { commands, links, command_bytes, link_bytes, looks }, inboxes)
     }
 
     /// Commands and agents' messages that wait.
     pub fn depths(&self) -> (usize, usize) {
-        let depth = |queue: &mpsc::Sender<Event>| queue.max_capacity() - queue.capacity();
+        let depth = |queue: &mpsc::Sender<Queued>| queue.max_capacity() - queue.capacity();
         (depth(&self.commands), depth(&self.links))
     }
 
@@ -65,7 +89,13 @@ impl Inbox {
     /// # Errors
     /// When the queue is full or its reader is gone; nothing happens then.
     pub fn command(&self, reply: ReplyTo, command: Command) -> Result<(), InboxFull> {
-        self.commands.try_send(Event::Command { reply, command }).map_err(|error| match error {
+        let event = Event::Command { reply, command };
+        let bytes = room_of(&event, COMMAND_QUEUE_BYTES);
+        let room = self.command_bytes.clone().try_acquire_many_owned(bytes).map_err(|_| {
+            let waiting = COMMAND_QUEUE_BYTES.saturating_sub(self.command_bytes.available_permits());
+            InboxFull::FullOfBytes { waiting, bytes: bytes as usize }
+        })?;
+        self.commands.try_send(Queued { event, room }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => InboxFull::Full,
             mpsc::error::TrySendError::Closed(_) => InboxFull::Stopping,
         })
@@ -91,7 +121,10 @@ impl Inbox {
     /// # Errors
     /// When the scheduler stops.
     pub async fn link_event(&self, event: Event) -> Result<(), InboxFull> {
-        self.links.send(event).await.map_err(|_| InboxFull::Stopping)
+        let bytes = room_of(&event, LINK_QUEUE_BYTES);
+        // A closed queue lets go of the room that is taken in it, so that this ends too.
+        let room = self.link_bytes.clone().acquire_many_owned(bytes).await.map_err(|_| InboxFull::Stopping)?;
+        self.links.send(Queued { event, room }).await.map_err(|_| InboxFull::Stopping)
     }
 }
 
@@ -105,13 +138,20 @@ impl Inboxes {
             Some(event) = self.links.recv() => event,
             else => return false,
         };
-        events.push(first);
+        events.push(first.event);
         true
     }
 
-    /// Takes those that wait, at most `limit` from each queue.
+    /// Takes those that wait: from each queue at most `limit`, and no more than a step's worth of bytes and one.
     pub(super) fn take_waiting(&mut self, events: &mut Vec<Event>, limit: usize) {
-        events.extend(std::iter::from_fn(|| self.commands.try_recv().ok()).take(limit));
-        events.extend(std::iter::from_fn(|| self.links.try_recv().ok()).take(limit));
+        for queue in [&mut self.commands, &mut self.links] {
+            let mut bytes = 0;
+            let waiting = std::iter::from_fn(|| {
+                let next = (bytes < STEP_BYTES).then(|| queue.try_recv().ok()).flatten()?;
+                bytes += next.room.num_permits();
+                Some(next.event)
+            });
+            events.extend(waiting.take(limit));
+        }
     }
 }

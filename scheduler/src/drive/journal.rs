@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use crate::model::Batch;
+use crate::model::bounds::SEGMENT_BYTES;
 
 /// Why a batch was not made durable. All are final for this leader: its memory is void and the process ends.
 #[derive(Debug, thiserror::Error)]
@@ -25,4 +26,31 @@ pub trait Journal: Send + 'static {
     /// Appends after every batch appended before; resolves once it is durable. Several may be in flight; they become
     /// durable in order. A failed append fails all after it.
     fn append(&mut self, batch: Arc<Batch>) -> impl Future<Output = Result<(), AppendError>> + Send + 'static;
+}
+
+/// How many batches that wait are written together: as many as a segment has room for.
+#[derive(Debug)]
+pub struct Gathered {
+    most_mutations: usize,
+    mutations: usize,
+    bytes: usize,
+}
+
+impl Gathered {
+    /// Nothing yet; ends with the batch that brings it to so many mutations.
+    pub fn new(most_mutations: usize) -> Gathered {
+        Gathered { most_mutations, mutations: 0, bytes: 0 }
+    }
+
+    /// Takes the batch if it fits. The first one always does: none is larger than a segment.
+    pub fn takes(&mut self, batch: &Batch) -> bool {
+        let bytes = batch.bytes();
+        let fits = self.mutations < self.most_mutations && self.bytes + bytes <= SEGMENT_BYTES;
+        let taken = fits || self.bytes == 0;
+        if taken {
+            self.mutations += batch.mutations.len();
+            self.bytes += bytes;
+        }
+        taken
+    }
 }

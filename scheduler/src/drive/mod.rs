@@ -18,7 +18,7 @@ pub use decider::PulseSettings;
 pub use follower::Follower;
 pub use gauges::{APPEND_CLASSES_USEC, Gauges};
 pub use inbox::{Inbox, InboxFull, Inboxes};
-pub use journal::{AppendError, Journal};
+pub use journal::{AppendError, Gathered, Journal};
 pub use plan::{Planned, Trial};
 pub use pulse::Pulse;
 pub use role::Role;

@@ -1,5 +1,9 @@
 //! One step of the scheduler: decide each event, apply at once, and hold effects until they are durable. Synchronous
 //! and without I/O: the runner gives it time and a journal, a simulator gives it others.
+//!
+//! What a decision adds is measured before it is applied. One that does not fit into the step any more is not taken: its
+//! event opens the next step, and is decided anew on the state as it is then. One that is larger than a step by itself is a
+//! step of several batches, the parts of it.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -10,7 +14,8 @@ use super::PulseSettings;
 use super::decider::Decider;
 use crate::decide::clock::{Clock, Told};
 use crate::decide::{self, Decision};
-use crate::model::{Alarm, Batch, Effect, Event, JobId, Live, Mutation, Now, Reading, Settings, State};
+use crate::model::{Alarm, BATCH_BYTES, Batch, Effect, Event, JobId, Live, Mutation, Now, Part, Reading, Settings};
+use crate::model::{State, bytes_of, cut};
 
 pub struct Pulse {
     clock: Clock,
@@ -21,9 +26,29 @@ pub struct Pulse {
     held: VecDeque<(u64, Vec<Effect>)>,
     /// The last batch known to be durable.
     durable: u64,
+    /// Most bytes of a batch.
+    step_bytes: usize,
     /// The last step left placement work undone.
     hungry: bool,
     link_changes: u64,
+    /// Events that the last step had no room for.
+    waiting: VecDeque<Event>,
+    /// Batches that are applied already and not yet handed out.
+    sealed: VecDeque<Arc<Batch>>,
+}
+
+/// A step while it grows.
+struct Step {
+    mutations: Vec<Mutation>,
+    effects: Vec<Effect>,
+    bytes: usize,
+}
+
+impl Step {
+    /// Whether so many more bytes leave it within so many. The first decision fits whatever its size.
+    fn has_room(&self, more: usize, most: usize) -> bool {
+        more == 0 || self.mutations.is_empty() || self.bytes + more <= most
+    }
 }
 
 impl Pulse {
@@ -32,7 +57,19 @@ impl Pulse {
         let decider = Decider::new(&state, settings, &bounds);
         let (durable, live) = (state.index, Live::default());
         let clock = Clock::new((state.index > 0).then_some(state.at));
-        Pulse { clock, state, live, decider, held: VecDeque::new(), durable, hungry: false, link_changes: 0 }
+        Pulse {
+            clock,
+            state,
+            live,
+            decider,
+            held: VecDeque::new(),
+            durable,
+            step_bytes: bounds.step_bytes,
+            hungry: false,
+            link_changes: 0,
+            waiting: VecDeque::new(),
+            sealed: VecDeque::new(),
+        }
     }
 
     /// What Dawn's clock shows.
@@ -41,17 +78,28 @@ impl Pulse {
     }
 
     /// Decides the events in turn, each seeing what those before it changed, then places. What it decided is applied
-    /// and returned as one batch, to be appended; its effects wait for [`Pulse::durable`].
+    /// and returned as a batch, to be appended; its effects wait for [`Pulse::durable`]. While [`Pulse::is_behind`], more
+    /// is to come without more events.
     pub fn step(&mut self, events: impl IntoIterator<Item = Event>, reading: Reading) -> Option<Arc<Batch>> {
+        self.waiting.extend(events);
+        if let Some(batch) = self.sealed.pop_front() {
+            return Some(batch);
+        }
         let told = self.clock.tell(reading, &self.live, &self.state);
         let now = told.now;
-        let (mut mutations, mut effects) = self.follow_clock(told);
-        for event in events {
+        let (mutations, effects) = self.follow_clock(told);
+        let mut step = Step { bytes: BATCH_BYTES + bytes_of(&mutations), mutations, effects };
+        while let Some(event) = self.waiting.pop_front() {
             let decision = self.decider.decide(&self.state, &self.live, &event, now);
+            if !step.has_room(decision.bytes, self.step_bytes) {
+                self.waiting.push_front(event);
+                break;
+            }
             self.take(&decision.mutations, now.wall);
             self.observe(&event, &decision, now);
-            mutations.extend(decision.mutations);
-            effects.extend(decision.effects);
+            step.bytes += decision.bytes;
+            step.mutations.extend(decision.mutations);
+            step.effects.extend(decision.effects);
         }
         // After a restore agents first say what they hold.
         let (placed, hungry) = match self.state.restores.waiting {
@@ -59,16 +107,16 @@ impl Pulse {
             false => self.decider.place(&self.state, now),
         };
         self.hungry = hungry;
-        self.take(&placed, now.wall);
-        mutations.extend(placed);
-        effects.extend(mutations.iter().filter_map(|mutation| self.decider.effect_of(&self.state, mutation)));
-        let is_noted = !mutations.is_empty() || decide::clock::is_note_due(&self.state, now);
-        let batch = is_noted.then(|| self.seal(mutations, now.wall));
-        if !effects.is_empty() {
-            // Without a batch of its own it waits for the last one: it may speak of what that one decided.
-            self.held.push_back((self.state.index, effects));
+        let bytes = bytes_of(&placed);
+        if !step.has_room(bytes, self.step_bytes) {
+            self.close(step, now);
+            step = Step { mutations: Vec::new(), effects: Vec::new(), bytes: BATCH_BYTES };
         }
-        batch
+        self.take(&placed, now.wall);
+        step.bytes += bytes;
+        step.mutations.extend(placed);
+        self.close(step, now);
+        self.sealed.pop_front()
     }
 
     /// Every batch up to `index` is durable: the effects that waited for it, in order.
@@ -87,9 +135,14 @@ impl Pulse {
         released
     }
 
-    /// Whether a step should follow at once: placement stopped at its bound.
+    /// Whether a step should follow at once: placement stopped at its bound, or the last step at its own.
     pub fn is_hungry(&self) -> bool {
-        self.hungry
+        self.hungry || self.is_behind()
+    }
+
+    /// Whether events, or batches, wait here for steps to come.
+    pub fn is_behind(&self) -> bool {
+        !self.waiting.is_empty() || !self.sealed.is_empty()
     }
 
     /// When the state itself asks for a tick, if before the next one: the end of a backoff, a task's last moment, a cron
@@ -148,10 +201,25 @@ impl Pulse {
         }
     }
 
-    fn seal(&mut self, mutations: Vec<Mutation>, at: Timestamp) -> Arc<Batch> {
-        let batch = Batch { index: self.state.index + 1, epoch: self.state.epoch, at, mutations };
-        self.state.seal(&batch);
-        Arc::new(batch)
+    /// Makes batches of what was decided and applied; its effects wait for the last of them.
+    fn close(&mut self, step: Step, now: Now) {
+        let Step { mutations, mut effects, bytes } = step;
+        effects.extend(mutations.iter().filter_map(|mutation| self.decider.effect_of(&self.state, mutation)));
+        if !mutations.is_empty() || decide::clock::is_note_due(&self.state, now) {
+            let pieces = if bytes > self.step_bytes { cut(mutations, self.step_bytes) } else { vec![mutations] };
+            let of = u32::try_from(pieces.len()).unwrap_or(u32::MAX);
+            for (number, mutations) in (1..).zip(pieces) {
+                let part = (of > 1).then_some(Part { number, of });
+                let (index, epoch, at) = (self.state.index + 1, self.state.epoch, now.wall);
+                let batch = Batch { index, epoch, at, part, mutations };
+                self.state.seal(&batch);
+                self.sealed.push_back(Arc::new(batch));
+            }
+        }
+        if !effects.is_empty() {
+            // Without a batch of its own it waits for the last one: it may speak of what that one decided.
+            self.held.push_back((self.state.index, effects));
+        }
     }
 
     /// Who is connected follows from the event and what was decided about it; placement is told.

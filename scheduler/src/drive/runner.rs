@@ -173,7 +173,10 @@ impl<J: Journal, C: Clock> Runner<J, C> {
             let room = in_flight.len() < IN_FLIGHT;
             self.vitals.pulse_turns(!room);
             if room && (!events.is_empty() || self.pulse.is_hungry()) {
-                self.inboxes.take_waiting(&mut events, STEP_EVENTS);
+                // What the last step had no room for comes first.
+                if !self.pulse.is_behind() {
+                    self.inboxes.take_waiting(&mut events, STEP_EVENTS);
+                }
                 // After what is to be answered came in: an answer then proves that nobody led when it was asked for. What
                 // must not live twice is counted on it (`decide::lease`).
                 if !self.journal.is_leading() {

@@ -15,7 +15,7 @@ use super::election::Leadership;
 use super::ledger::{Ask, Guard, Ledger, Outcome, SEGMENT_MUTATIONS};
 use super::load::Head;
 use super::store::{EtcdError, Store};
-use crate::drive::{AppendError, Journal};
+use crate::drive::{AppendError, Gathered, Journal};
 use crate::model::Batch;
 
 /// Wait before a transaction is sent again.
@@ -66,6 +66,15 @@ impl Journal for EtcdJournal {
     }
 }
 
+type Waiting = (Arc<Batch>, Done);
+
+async fn next(left: &mut Option<Waiting>, inbox: &mut mpsc::UnboundedReceiver<Waiting>) -> Option<Waiting> {
+    match left.take() {
+        Some(waiting) => Some(waiting),
+        None => inbox.recv().await,
+    }
+}
+
 struct Writer {
     store: Store,
     ledger: Ledger,
@@ -75,12 +84,17 @@ struct Writer {
 
 impl Writer {
     async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<(Arc<Batch>, Done)>) {
-        while let Some(first) = inbox.recv().await {
-            let mut size = first.0.mutations.len();
-            let mut group = vec![first];
-            while size < SEGMENT_MUTATIONS {
-                let Ok(next) = inbox.try_recv() else { break };
-                size += next.0.mutations.len();
+        // One that did not fit into the segment before.
+        let mut left = None;
+        while let Some(first) = next(&mut left, &mut inbox).await {
+            let (mut gathered, mut group) = (Gathered::new(SEGMENT_MUTATIONS), Vec::new());
+            gathered.takes(&first.0);
+            group.push(first);
+            while let Ok(next) = inbox.try_recv() {
+                if !gathered.takes(&next.0) {
+                    left = Some(next);
+                    break;
+                }
                 group.push(next);
             }
             let (batches, waiting): (Vec<_>, Vec<_>) = group.into_iter().unzip();

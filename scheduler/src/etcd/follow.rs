@@ -79,8 +79,12 @@ impl Tail {
     async fn try_next(&mut self) -> Result<Vec<Tailed>, EtcdError> {
         let Some(stream) = &mut self.stream else {
             let prefix = self.store.keys.segments();
-            let options = WatchOptions::new().with_range(end_of(&prefix)).with_start_revision(self.loaded.revision + 1);
-            let mut watch = self.store.client.watch_client();
+            let options = WatchOptions::new()
+                .with_range(end_of(&prefix))
+                .with_fragment()
+                .with_start_revision(self.loaded.revision + 1);
+            // What comes at once is what was written since, which nobody bounds but by pieces.
+            let mut watch = self.store.client.watch_client().max_decoding_message_size(usize::MAX);
             self.stream = Some(self.store.call("watching the journal", watch.watch(prefix, Some(options))).await?);
             return Ok(Vec::new());
         };

@@ -12,7 +12,7 @@ use super::load::Head;
 use super::pack::pack_batches;
 use crate::model::Batch;
 
-/// Batches put into one segment are cut here, measured before compression; a single larger batch goes alone.
+/// Most mutations in one segment before its last batch.
 pub const SEGMENT_MUTATIONS: usize = 4_096;
 
 /// What must hold for a transaction to apply.
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     fn batch(index: u64) -> Arc<Batch> {
-        Arc::new(Batch { index, epoch: Epoch(7), at: Timestamp(1), mutations: Vec::new() })
+        Arc::new(Batch { index, epoch: Epoch(7), at: Timestamp(1), part: None, mutations: Vec::new() })
     }
 
     fn ledger() -> Ledger {

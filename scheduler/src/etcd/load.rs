@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use etcd_client::{Compare, CompareOp, Txn, TxnOp};
 
-use super::pack::{FORMAT, unpack, unpack_batches};
+use super::pack::{unpack, unpack_batches};
 use super::snapshot::Manifest;
 use super::store::{EtcdError, Store};
 use crate::model::{Batch, State};
 use crate::wire::StateBuilder;
+
+/// The format of the keys: who owns the prefix says it.
+pub const FORMAT: u32 = 1;
 
 /// Where the journal ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,4 +1,5 @@
-//! A segment's bytes: several batches behind one header, compressed, with a checksum. The same form packs snapshot chunks.
+//! A segment's bytes: several batches behind one header, compressed if that makes them fewer, with a checksum. The same form
+//! packs snapshot chunks.
 
 use std::sync::Arc;
 
@@ -6,15 +7,29 @@ use dawn_proto::v1;
 use prost::Message;
 
 use crate::model::Batch;
+use crate::model::bounds::{SEGMENT_BYTES, VALUE_BYTES};
 use crate::wire::{batch_from_wire, batch_to_wire};
 
 const MAGIC: [u8; 4] = *b"DAWN";
 
-/// Newest format this version reads, and the one it writes.
-pub const FORMAT: u32 = 1;
+/// Newest format this version reads.
+pub const FORMAT: u32 = 2;
 
-/// Larger than anything a writer makes; keeps a forged length from taking all memory.
+/// What it writes where nothing needs more, so that an older version reads it: a compressed body of whole steps. The other
+/// says in a byte of its own whether the body is compressed, and may hold parts of steps.
+const PLAIN_FORMAT: u32 = 1;
+
+/// The byte behind the header of format 2.
+const RAW: u8 = 0;
+const COMPRESSED: u8 = 1;
+
+/// Larger than anything that this version, or one before it, writes; keeps a forged length from taking all memory.
 const MAX_UNPACKED_BYTES: usize = 64 << 20;
+
+/// Magic, format, checksum, and how the body is stored.
+const HEADER_BYTES: usize = 13;
+
+const _: () = assert!(HEADER_BYTES + SEGMENT_BYTES <= VALUE_BYTES && SEGMENT_BYTES <= MAX_UNPACKED_BYTES);
 
 /// Why packed bytes can't be read.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,15 +44,27 @@ pub enum PackError {
     Content(String),
 }
 
-/// Magic, format, checksum of the packed body, then the body with its unpacked length in front.
-pub fn pack(body: &[u8]) -> Vec<u8> {
+/// Magic, format, checksum of what follows, then the body: compressed with its unpacked length in front, or as it is where
+/// that is shorter. `plain`: an older version may read it.
+fn pack_as(body: &[u8], plain: bool) -> Vec<u8> {
     let packed = lz4_flex::compress_prepend_size(body);
-    let mut bytes = Vec::with_capacity(packed.len() + 12);
+    let shrinks = packed.len() < body.len();
+    let (format, stored): (u32, Vec<u8>) = match (shrinks, plain) {
+        (true, true) => (PLAIN_FORMAT, packed),
+        (true, false) => (FORMAT, [&[COMPRESSED][..], &packed].concat()),
+        (false, _) => (FORMAT, [&[RAW][..], body].concat()),
+    };
+    let mut bytes = Vec::with_capacity(stored.len() + HEADER_BYTES);
     bytes.extend_from_slice(&MAGIC);
-    bytes.extend_from_slice(&FORMAT.to_le_bytes());
-    bytes.extend_from_slice(&crc32fast::hash(&packed).to_le_bytes());
-    bytes.extend_from_slice(&packed);
+    bytes.extend_from_slice(&format.to_le_bytes());
+    bytes.extend_from_slice(&crc32fast::hash(&stored).to_le_bytes());
+    bytes.extend_from_slice(&stored);
     bytes
+}
+
+/// At most [`HEADER_BYTES`] longer than the body.
+pub fn pack(body: &[u8]) -> Vec<u8> {
+    pack_as(body, true)
 }
 
 /// # Errors
@@ -56,10 +83,16 @@ pub fn unpack(bytes: &[u8]) -> Result<Vec<u8>, PackError> {
     if crc32fast::hash(packed) != checksum {
         return Err(PackError::Checksum);
     }
-    if word(12).is_none_or(|length| length as usize > MAX_UNPACKED_BYTES) {
-        return Err(PackError::Content("an absurd length".into()));
+    let packed = match (found, packed) {
+        (..=PLAIN_FORMAT, packed) | (_, [COMPRESSED, packed @ ..]) => packed,
+        (_, [RAW, body @ ..]) => return Ok(body.to_vec()),
+        _ => return Err(PackError::Content("it is stored in a way this version does not know".into())),
+    };
+    let length = packed.first_chunk().map(|length| u32::from_le_bytes(*length) as usize);
+    match length.filter(|length| *length <= MAX_UNPACKED_BYTES) {
+        Some(_) => lz4_flex::decompress_size_prepended(packed).map_err(|error| PackError::Content(error.to_string())),
+        None => Err(PackError::Content("an absurd length".into())),
     }
-    lz4_flex::decompress_size_prepended(packed).map_err(|error| PackError::Content(error.to_string()))
 }
 
 /// Batches of consecutive indexes as one segment.
@@ -68,7 +101,8 @@ pub fn pack_batches(batches: &[Arc<Batch>]) -> Vec<u8> {
     for batch in batches {
         batch_to_wire(batch).encode_length_delimited(&mut body).unwrap_or_else(|_| unreachable!("a Vec grows"));
     }
-    pack(&body)
+    // An older version would take a part for a whole step.
+    pack_as(&body, batches.iter().all(|batch| batch.part.is_none()))
 }
 
 /// # Errors
@@ -94,7 +128,7 @@ mod tests {
 
     fn batch(index: u64) -> Arc<Batch> {
         let mutations = vec![Mutation::EpochBegun { epoch: Epoch(7) }];
-        Arc::new(Batch { index, epoch: Epoch(7), at: Timestamp(1_000), mutations })
+        Arc::new(Batch { index, epoch: Epoch(7), at: Timestamp(1_000), part: None, mutations })
     }
 
     #[test]
@@ -120,9 +154,50 @@ mod tests {
     #[test]
     fn a_newer_format_is_refused_with_both_versions() {
         let mut bytes = pack(b"body");
-        bytes[4] = 2;
+        bytes[4] = 3;
         let error = unpack(&bytes).unwrap_err();
-        assert_eq!(error, PackError::Newer { found: 2 });
-        assert!(error.to_string().contains("format 2") && error.to_string().contains("up to 1"));
+        assert_eq!(error, PackError::Newer { found: 3 });
+        assert!(error.to_string().contains("format 3") && error.to_string().contains("up to 2"));
+    }
+
+    /// Bytes that don't shrink.
+    fn noise(length: usize) -> Vec<u8> {
+        let mut word = 0x9e37_79b9_7f4a_7c15_u64;
+        std::iter::repeat_with(|| {
+            word ^= word << 13;
+            word ^= word >> 7;
+            word ^= word << 17;
+            word.to_le_bytes()
+        })
+        .flatten()
+        .take(length)
+        .collect()
+    }
+
+    #[test]
+    fn what_shrinks_is_compressed_for_older_versions_too_and_what_does_not_is_stored_as_it_is() {
+        for (body, format) in [(vec![b'x'; SEGMENT_BYTES], 1), (noise(SEGMENT_BYTES), 2), (Vec::new(), 2)] {
+            let bytes = pack(&body);
+            assert_eq!(bytes[4], format, "{} bytes", body.len());
+            assert!(bytes.len() <= body.len() + HEADER_BYTES && bytes.len() <= VALUE_BYTES);
+            assert_eq!(unpack(&bytes).unwrap(), body);
+        }
+        let mut other = pack(&noise(100));
+        other[12] = 9;
+        let checksum = crc32fast::hash(&other[12..]);
+        other[8..12].copy_from_slice(&checksum.to_le_bytes());
+        assert!(matches!(unpack(&other), Err(PackError::Content(_))));
+    }
+
+    #[test]
+    fn a_part_of_a_step_is_nothing_that_an_older_version_reads() {
+        let part = |number| Some(crate::model::Part { number, of: 2 });
+        let parts: Vec<_> = [(4, part(1)), (5, part(2))]
+            .map(|(index, part)| Arc::new(Batch { part, ..Batch::clone(&batch(index)) }))
+            .into();
+        let bytes = pack_batches(&parts);
+        assert_eq!(bytes[4], 2);
+        let read: Vec<_> = unpack_batches(&bytes).unwrap().iter().map(|batch| batch.part).collect();
+        assert_eq!(read, [part(1), part(2)]);
     }
 }

@@ -10,7 +10,7 @@ use super::store::{EtcdError, Store};
 use crate::model::{Batch, State};
 
 /// Segments read at once.
-const PAGE: i64 = 16;
+const PAGE: i64 = 8;
 
 /// A place in the journal.
 pub struct Reader {
@@ -39,7 +39,7 @@ impl Reader {
         let mut batches = Vec::new();
         while batches.is_empty() {
             let options = GetOptions::new().with_range(end_of(&self.store.keys.segments())).with_limit(PAGE);
-            let mut kv = self.store.client.kv_client();
+            let mut kv = self.store.kv();
             let page = self.store.call("reading the journal", kv.get(self.next.clone(), Some(options))).await?;
             let Some(last) = page.kvs().last() else { break };
             self.next = last.key().to_vec();

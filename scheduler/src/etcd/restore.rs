@@ -4,7 +4,8 @@
 use etcd_client::{Compare, CompareOp, DeleteOptions, Txn, TxnOp};
 
 use super::keys::end_of;
-use super::pack::{FORMAT, pack, pack_batches};
+use super::load::FORMAT;
+use super::pack::{pack, pack_batches};
 use super::snapshot::{Manifest, remove_range};
 use super::store::{EtcdError, Store};
 use super::{claim, head};

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use etcd_client::{Certificate, Client, ConnectOptions, GetOptions, Identity, KeyValue, TlsOptions};
+use etcd_client::{Certificate, Client, ConnectOptions, GetOptions, Identity, KeyValue, KvClient, TlsOptions};
 
 use super::keys::{Keys, end_of};
 
@@ -57,8 +57,12 @@ impl EtcdError {
 /// No call waits longer: half of the shortest lease allowed.
 const CALL_TIMEOUT: Duration = Duration::from_millis(2_500);
 
-/// Keys read at once when a range is long.
+/// Keys read at once when a range is long and they are small, and while it isn't known that they are: each may hold
+/// [`VALUE_BYTES`](crate::model::bounds::VALUE_BYTES).
 const PAGE: i64 = 64;
+const FIRST_PAGE: i64 = 8;
+/// A page of so few bytes has small keys.
+const SMALL_PAGE_BYTES: usize = 256 << 10;
 
 /// A connected client with the cluster's keys.
 #[derive(Clone)]
@@ -99,9 +103,14 @@ impl Store {
         in_time(&self.endpoints, doing, call).await
     }
 
+    /// For reading: a page holds as much as its keys do, which their writers bound.
+    pub fn kv(&self) -> KvClient {
+        self.client.kv_client().max_decoding_message_size(usize::MAX)
+    }
+
     /// One key's value and mod revision, linearizable.
     pub async fn read(&self, doing: &'static str, key: &str) -> Result<Option<KeyValue>, EtcdError> {
-        let mut kv = self.client.kv_client();
+        let mut kv = self.kv();
         let mut answer = self.call(doing, kv.get(key, None)).await?;
         Ok(answer.take_kvs().pop())
     }
@@ -114,10 +123,10 @@ impl Store {
         start: String,
         mut each: impl FnMut(KeyValue) -> Result<(), EtcdError>,
     ) -> Result<i64, EtcdError> {
-        let (mut from, mut revision) = (start.into_bytes(), 0);
+        let (mut from, mut revision, mut limit) = (start.into_bytes(), 0, FIRST_PAGE);
         loop {
-            let options = GetOptions::new().with_range(end_of(prefix)).with_limit(PAGE).with_revision(revision);
-            let mut kv = self.client.kv_client();
+            let options = GetOptions::new().with_range(end_of(prefix)).with_limit(limit).with_revision(revision);
+            let mut kv = self.kv();
             let mut page = self.call(doing, kv.get(from, Some(options))).await?;
             if revision == 0 {
                 revision = page.header().map_or(0, |header| header.revision());
@@ -127,6 +136,7 @@ impl Store {
             let Some(last) = kvs.last() else { return Ok(revision) };
             from = last.key().to_vec();
             from.push(0);
+            limit = page_after(&kvs);
             for kv in kvs {
                 each(kv)?;
             }
@@ -135,6 +145,12 @@ impl Store {
             }
         }
     }
+}
+
+/// How many keys the next page may have.
+pub fn page_after(kvs: &[KeyValue]) -> i64 {
+    let bytes: usize = kvs.iter().map(|kv| kv.value().len()).sum();
+    if bytes <= SMALL_PAGE_BYTES { PAGE } else { FIRST_PAGE }
 }
 
 fn tls_options(tls: &EtcdTls) -> TlsOptions {

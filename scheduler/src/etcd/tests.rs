@@ -1,6 +1,7 @@
 //! The etcd journal against a real etcd of its own on loopback. Skipped loudly where no etcd is installed.
 
 mod faults;
+mod large;
 mod restores;
 mod secure;
 
@@ -19,7 +20,7 @@ use crate::wire::digest;
 fn batch(index: u64, epoch: Epoch) -> Arc<Batch> {
     let key = JobKey::new("r", "e", &format!("j{index}")).unwrap();
     let mutations = vec![Mutation::JobMade { job: JobId(index as u32), key }];
-    Arc::new(Batch { index, epoch, at: Timestamp(index as i64), mutations })
+    Arc::new(Batch { index, epoch, at: Timestamp(index as i64), part: None, mutations })
 }
 
 fn replayed(indexes: std::ops::RangeInclusive<u64>, epoch: Epoch) -> State {

@@ -4,6 +4,7 @@ mod backups;
 mod cuts;
 mod damage;
 mod heads;
+mod large;
 mod snapshots;
 
 use std::path::{Path, PathBuf};
@@ -125,7 +126,9 @@ fn a_full_disk_fails_the_append_with_its_cause_and_all_after_it() {
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
     let tail = replay::Tail { file: full, path: "/dev/full".into(), length: 0 };
     let mut writer = writer::Writer::start(dir.path(), Some(tail), 0, 0, settings()).unwrap();
-    let batch = |index| Arc::new(Batch { index, epoch: Default::default(), at: Default::default(), mutations: vec![] });
+    let batch = |index| {
+        Arc::new(Batch { index, epoch: Default::default(), at: Default::default(), part: None, mutations: vec![] })
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let first = runtime.block_on(writer.append(batch(1))).unwrap_err();
     assert_eq!(first.to_string(), "appending batch 1 to /dev/full");
@@ -140,7 +143,7 @@ fn a_full_disk_fails_the_append_with_its_cause_and_all_after_it() {
 async fn a_hole_in_the_indexes_is_refused() {
     let batch = |index| {
         let mutations = vec![Mutation::EpochBegun { epoch: dawn_proto::Epoch(index) }];
-        Arc::new(Batch { index, epoch: dawn_proto::Epoch(index), at: Default::default(), mutations })
+        Arc::new(Batch { index, epoch: dawn_proto::Epoch(index), at: Default::default(), part: None, mutations })
     };
     let dir = written(&[batch(1), batch(2), batch(4)]).await;
     let message = error(dir.path()).to_string();

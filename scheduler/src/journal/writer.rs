@@ -13,12 +13,12 @@ use tokio::sync::{Notify, oneshot};
 
 use super::replay::Tail;
 use super::{JournalSettings, OpenError, head, segment};
-use crate::drive::AppendError;
+use crate::drive::{AppendError, Gathered};
 use crate::model::Batch;
 use crate::wire;
 
-/// Most batches in one group.
-const GROUP_BATCHES: usize = 1024;
+/// Most mutations in one group before its last batch; the bound in bytes is reached first where they are not tiny.
+const GROUP_MUTATIONS: usize = 65_536;
 
 type Done = oneshot::Sender<Result<(), AppendError>>;
 
@@ -125,9 +125,19 @@ pub(super) struct Active {
 
 impl Active {
     fn run(&mut self, inbox: &mpsc::Receiver<(Arc<Batch>, Done)>) {
-        while let Ok(first) = inbox.recv() {
-            let mut group = vec![first];
-            group.extend(inbox.try_iter().take(GROUP_BATCHES - 1));
+        // One that did not fit into the group before.
+        let mut left = None;
+        while let Some(first) = left.take().or_else(|| inbox.recv().ok()) {
+            let (mut gathered, mut group) = (Gathered::new(GROUP_MUTATIONS), Vec::new());
+            gathered.takes(&first.0);
+            group.push(first);
+            while let Ok(next) = inbox.try_recv() {
+                if !gathered.takes(&next.0) {
+                    left = Some(next);
+                    break;
+                }
+                group.push(next);
+            }
             let written = self.write(group.iter().map(|(batch, _)| &**batch));
             let failed = written.is_err();
             let error = written.map_err(Arc::new);

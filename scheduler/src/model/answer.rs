@@ -82,6 +82,11 @@ pub enum Refusal {
     RunAlive { key: JobKey, run_at: Timestamp },
     #[error("{key} has no instance {instance}; it has {instances}, numbered from 0")]
     NoSuchInstance { key: JobKey, instance: u32, instances: u32 },
+    #[error(
+        "what is asked for takes {bytes} bytes in the journal, at most {most} are allowed at once; ask for fewer instances \
+         or nodes at a time"
+    )]
+    TooLarge { bytes: usize, most: usize },
     #[error("the scheduler holds {have} {what}, its limit; remove some first")]
     Full { what: &'static str, have: usize },
     #[error(

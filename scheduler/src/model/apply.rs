@@ -18,13 +18,13 @@ use super::{
 use super::{Text, Transition, Version, index::Entries};
 
 impl State {
-    /// Applies a batch whose index follows the last one.
+    /// Applies a batch whose index follows the last one; a part of a step with the last of them.
     ///
     /// # Panics
     /// When the batch does not follow, or does not fit the state: the journal and this code disagree.
     pub fn apply(&mut self, batch: &Batch) {
-        assert_eq!(batch.index, self.index + 1, "batch does not follow the state");
-        for mutation in &batch.mutations {
+        let Some(parts) = self.gather(batch) else { return };
+        for mutation in parts.iter().chain([batch]).flat_map(|part| &part.mutations) {
             self.apply_one(mutation, batch.at);
         }
         self.seal(batch);
@@ -39,6 +39,7 @@ impl State {
         self.index = batch.index;
         self.epoch = batch.epoch;
         self.at = batch.at;
+        self.parts.clear();
     }
 
     /// Applies one mutation without moving the index: for a decision that must see its own earlier mutations.

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use dawn_proto::v1::{NodeState, Reason, TickOutcome};
 use dawn_proto::{AgentId, Epoch, JobKey, Resources, SpecId, TaskId, TaskState, Timestamp};
 
-use super::{AgentNo, Attributes, BlameMutation, FlowMutation, JobId, PortRanges, Quota, RestoreMutation, Spec, Text};
+use super::{
+    AgentNo, Attributes, BlameMutation, FlowMutation, JobId, Part, PortRanges, Quota, RestoreMutation, Spec, Text,
+};
 use super::{Shift, UpdateMutation, UpkeepMutation};
 
-/// What one step decided: applied and appended together or not at all.
+/// What one step decided, or a part of it: applied and appended together or not at all.
 #[derive(Clone, Debug)]
 pub struct Batch {
     /// From 1, without gaps.
@@ -16,6 +18,8 @@ pub struct Batch {
     pub epoch: Epoch,
     /// Dawn's clock at the decision; the time of every mutation in it.
     pub at: Timestamp,
+    /// None: the whole step.
+    pub part: Option<Part>,
     pub mutations: Vec<Mutation>,
 }
 

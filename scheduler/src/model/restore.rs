@@ -93,8 +93,9 @@ impl Restored {
             next_spec: SpecId(ahead(backup.next_spec.0, at)),
         };
         backup.index = index;
+        backup.parts.clear();
         let mutations = vec![Mutation::Restore(RestoreMutation::Restored(restored))];
-        (backup, Batch { index: index + 1, epoch, at, mutations })
+        (backup, Batch { index: index + 1, epoch, at, part: None, mutations })
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use dawn_proto::v1::JobKind;
 use dawn_proto::{AgentId, Epoch, JobKey, SpecId, TaskId, Timestamp};
 
-use super::{Agent, AgentNo, Job, JobId, JobSpec, Numbered, Quota, Restores, Spec, Task, Update};
+use super::{Agent, AgentNo, Batch, Job, JobId, JobSpec, Numbered, Quota, Restores, Spec, Task, Update};
 
 #[derive(Clone, Debug, Default)]
 pub struct State {
@@ -29,6 +29,8 @@ pub struct State {
     /// By role; [`Quota::EVERYBODY`] for those without one.
     pub quotas: BTreeMap<String, Quota>,
     pub restores: Restores,
+    /// Of a step whose last part is still to come: they have no effect without it.
+    pub parts: Vec<Batch>,
 
     // Indexes: follow from the above, not part of a snapshot.
     pub job_by_key: BTreeMap<JobKey, JobId>,
@@ -83,6 +85,7 @@ impl State {
             agents: self.agents.clone(),
             quotas: self.quotas.clone(),
             restores: self.restores.clone(),
+            parts: self.parts.clone(),
             job_by_key: BTreeMap::new(),
             agent_by_id: BTreeMap::new(),
             agents_not_up: BTreeSet::new(),

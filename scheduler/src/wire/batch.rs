@@ -14,7 +14,7 @@ use super::update::{update_mutation, update_record};
 use super::upkeep::{upkeep_mutation, upkeep_record};
 use super::{WireError, attributes_from_wire, attributes_to_wire, port_number, ports_from_wire, ports_to_wire};
 use super::{quota_from_wire, quota_to_wire, resources_from_wire, stored_job_spec};
-use crate::model::{AgentNo, Batch, JobId, Mutation, Shift, Spec};
+use crate::model::{AgentNo, Batch, JobId, Mutation, Part, Shift, Spec};
 
 /// Encodes a batch.
 pub fn batch_to_wire(batch: &Batch) -> v1::Batch {
@@ -23,6 +23,8 @@ pub fn batch_to_wire(batch: &Batch) -> v1::Batch {
         epoch: batch.epoch.0,
         at_ms: batch.at.0,
         records: batch.mutations.iter().map(|mutation| v1::Record { record: Some(record(mutation)) }).collect(),
+        part: batch.part.map_or(0, |part| part.number),
+        parts: batch.part.map_or(0, |part| part.of),
     }
 }
 
@@ -37,8 +39,17 @@ pub fn batch_from_wire(wire: v1::Batch) -> Result<Batch, WireError> {
         index: wire.index,
         epoch: Epoch(wire.epoch),
         at: Timestamp(wire.at_ms),
+        part: part(wire.part, wire.parts)?,
         mutations: mutations.collect::<Result<_, _>>()?,
     })
+}
+
+fn part(number: u32, of: u32) -> Result<Option<Part>, WireError> {
+    match (number, of) {
+        (0, 0) => Ok(None),
+        (1.., _) if number <= of => Ok(Some(Part { number, of })),
+        _ => Err(WireError::new("part", format!("{number} is none of {of} parts"))),
+    }
 }
 
 /// The stored form of a spec as a message.

@@ -14,25 +14,29 @@ struct Subject {
     agent: Option<AgentId>,
 }
 
-/// Applies the batch to the state before it, record by record, and answers each with its subject.
+/// Applies the batch to the state before it, record by record, and answers each with its subject. Parts of a step are
+/// answered with the last of them, each by its own index; those that never take effect are not.
 ///
 /// # Panics
 /// As [`State::apply`].
 pub fn journal_entries(state: &mut State, batch: &Batch) -> Vec<v1::JournalEntry> {
-    let records = batch_to_wire(batch).records;
-    let mut entries = Vec::with_capacity(records.len());
-    for (mutation, record) in batch.mutations.iter().zip(records) {
-        let Subject { job, task, agent } = subject(state, mutation);
-        entries.push(v1::JournalEntry {
-            index: batch.index,
-            epoch: batch.epoch.0,
-            at_ms: batch.at.0,
-            record: Some(record),
-            job: job.map(|job| job.to_string()).unwrap_or_default(),
-            task_id: task.map(|task| task.0),
-            agent_id: agent.map(|agent| agent.to_string()).unwrap_or_default(),
-        });
-        state.apply_one(mutation, batch.at);
+    let Some(parts) = state.gather(batch) else { return Vec::new() };
+    let mut entries = Vec::new();
+    for part in parts.iter().chain([batch]) {
+        let records = batch_to_wire(part).records;
+        for (mutation, record) in part.mutations.iter().zip(records) {
+            let Subject { job, task, agent } = subject(state, mutation);
+            entries.push(v1::JournalEntry {
+                index: part.index,
+                epoch: part.epoch.0,
+                at_ms: part.at.0,
+                record: Some(record),
+                job: job.map(|job| job.to_string()).unwrap_or_default(),
+                task_id: task.map(|task| task.0),
+                agent_id: agent.map(|agent| agent.to_string()).unwrap_or_default(),
+            });
+            state.apply_one(mutation, batch.at);
+        }
     }
     state.seal(batch);
     entries

@@ -3,6 +3,7 @@
 mod agent;
 mod batch;
 mod blame;
+mod chunk;
 mod entry;
 mod flow;
 mod inspect;
@@ -23,6 +24,7 @@ use crate::model::{Attributes, PortRanges};
 
 pub use agent::{held_tasks, offer, registration, report};
 pub use batch::{batch_from_wire, batch_to_wire};
+pub use chunk::{Digest, digest_of};
 pub use entry::journal_entries;
 pub use flow::{Arguments, dispatched_key, dispatched_spec};
 pub use inspect::inspection;
@@ -30,7 +32,7 @@ pub use policy::update_policy;
 pub use quota::{bounds_from_wire, quota_from_wire, quota_to_wire};
 pub use restore::description;
 pub use schedule::parse_schedule;
-pub use snapshot::{Digest, StateBuilder, digest, digest_of, snapshot_chunks};
+pub use snapshot::{StateBuilder, digest, snapshot_chunks};
 pub use spec::{parse_job_spec, stored_job_spec};
 pub use update::{instances_to_wire, update_view};
 pub use upkeep::upkeep_to_wire;

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use dawn_proto::v1::{self, JobKind, Tier};
-use dawn_proto::{Epoch, TaskId, TaskState, Timestamp};
+use dawn_proto::{Epoch, SpecId, TaskId, TaskState, Timestamp};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
 use super::{parse_job_spec, registration, report};
 use crate::drive::{Pulse, PulseSettings};
-use crate::model::{
-    Batch, Bounds, Command, Event, FlowCommand, JobSpec, LinkId, Now, Reading, ReplyTo, Settings, State,
-};
+use crate::model::bounds::STEP_BYTES;
+use crate::model::{Batch, Bounds, Command, Event, FlowCommand, JobId, JobSpec, LinkId, Mutation, Now, Part, Quota};
+use crate::model::{Reading, ReplyTo, Settings, Spec, State};
 
 pub fn wire_spec(name: &str, kind: JobKind, instances: u32) -> v1::JobSpec {
     let process = v1::ProcessSpec { name: "main".into(), shell: "sleep 1".into(), ..Default::default() };
@@ -33,6 +33,54 @@ pub fn wire_spec(name: &str, kind: JobKind, instances: u32) -> v1::JobSpec {
 
 pub fn spec(name: &str, kind: JobKind, instances: u32) -> JobSpec {
     parse_job_spec(wire_spec(name, kind, instances)).unwrap()
+}
+
+/// Bytes that don't shrink, as text; another length has others.
+pub fn noise(seed: u64, length: usize) -> String {
+    let mut rng = StdRng::seed_from_u64(seed << 32 | length as u64);
+    (0..length).map(|_| char::from(rng.random_range(b'!'..=b'~'))).collect()
+}
+
+/// A spec of as many bytes as one may have, filled with such text.
+pub fn largest_spec(name: &str, kind: JobKind, instances: u32, fill: impl Fn(usize) -> String) -> JobSpec {
+    const VALUES: usize = 10;
+    let with = |last: usize| {
+        let mut wire = wire_spec(name, kind, instances);
+        let lengths = std::iter::repeat_n(100_000, VALUES).chain([last]);
+        let env = lengths.enumerate().map(|(number, length)| (format!("FILL{number}"), fill(length)));
+        wire.task.get_or_insert_default().env = env.collect();
+        dawn_proto::validate::job_spec(wire).map(|spec| (prost::Message::encoded_len(&spec), spec))
+    };
+    let most = dawn_proto::validate::MAX_SPEC_BYTES;
+    let (length, _) = with(40_000).unwrap();
+    let (length, wire) = with(40_000 + most - length).unwrap();
+    assert_eq!(length, most);
+    parse_job_spec(wire).unwrap()
+}
+
+/// Steps as large as one may be, from this index on: with the largest specs, text that shrinks and text that does not in
+/// turn, whole and as two parts of one step.
+pub fn largest_steps(first: u64, epoch: Epoch) -> Vec<Arc<Batch>> {
+    let two = |number| Some(Part { number, of: 2 });
+    let parts = [None, None, None, None, two(1), two(2)];
+    let step = |(number, part): (u64, Option<Part>)| {
+        let fill = move |length: usize| if number % 2 == 0 { "x".repeat(length) } else { noise(number, length) };
+        let (name, id) = (format!("largest{number}"), JobId(number as u32));
+        let job = largest_spec(&name, JobKind::Service, 1, fill);
+        let (key, spec) = (job.key.clone(), Arc::new(Spec { id: SpecId(number), version: 1, job }));
+        let (author, message) = (String::new(), String::new());
+        let made = vec![Mutation::JobMade { job: id, key }, Mutation::JobVersioned { job: id, spec, author, message }];
+        let full = |length: usize| {
+            let (role, quota) = ("ann".to_string(), Quota { weight: 2, ..Quota::default() });
+            let mutations = made.iter().cloned().chain([Mutation::QuotaSet { role, quota, author: fill(length) }]);
+            Batch { index: first + number, epoch, at: Timestamp(1), part, mutations: mutations.collect() }
+        };
+        let short = full(200_000);
+        let step = full(200_000 + STEP_BYTES - short.bytes());
+        assert_eq!(step.bytes(), STEP_BYTES);
+        Arc::new(step)
+    };
+    (0..).zip(parts).map(step).collect()
 }
 
 pub fn submit(reply: u64, spec: JobSpec) -> Event {

@@ -7,36 +7,29 @@ use dawn_proto::{Epoch, SpecId, TaskId, TaskState, Timestamp};
 use prost::Message;
 
 use super::batch::{agent_seen, device_numbers, job_key, name, port_numbers, spec_from_wire, spec_to_wire};
+use super::batch::{batch_from_wire, batch_to_wire};
+use super::chunk::{Pieces, chunk, digest_of, in_pieces};
 use super::flow::{flow_from_wire, flow_to_wire};
 use super::restore::{restores_from_wire, restores_to_wire};
 use super::update::{changes_from_wire, pins_to_wire, specs_of_changes, update_snapshot};
 use super::upkeep::{upkeep_from_snapshot, upkeep_snapshot};
 use super::view::transition_to_wire;
 use super::{WireError, attributes_to_wire, ports_to_wire, quota_from_wire, quota_to_wire};
+use crate::model::bounds::CHUNK_BYTES;
 use crate::model::{Agent, AgentNo, Avoided, Ended, Job, JobId, Mutation, Place, State, Status, Task, Tick};
 use crate::model::{Transition, Version};
 
-/// Newest snapshot format this version reads, and the one it writes.
-pub const FORMAT: u32 = 1;
+/// Newest snapshot format this version reads.
+pub const FORMAT: u32 = 2;
 
-/// Most items in one chunk, so that neither side holds a second copy of the whole.
-const CHUNK_ITEMS: usize = 4096;
+/// What it writes where nothing needs more, so that an older version reads it. The other has chunks in pieces, or parts of
+/// a step.
+const PLAIN_FORMAT: u32 = 1;
 
-/// The state as encoded `dawn.v1.Snapshot` messages that together make one; the first has the scalars.
+/// The state as encoded `dawn.v1.Snapshot` messages that together make one; the first has the scalars. None is larger than
+/// [`CHUNK_BYTES`].
 pub fn snapshot_chunks(state: &State) -> Vec<Vec<u8>> {
-    let head = v1::Snapshot {
-        format: FORMAT,
-        index: state.index,
-        epoch: state.epoch.0,
-        cluster_id: state.cluster_id.clone(),
-        at_ms: state.at.0,
-        next_task_id: state.next_task.0,
-        next_spec_id: state.next_spec.0,
-        next_job_id: state.next_job.0,
-        next_agent_no: state.next_agent.0,
-        ..Default::default()
-    };
-    let mut chunks = vec![head.encode_to_vec()];
+    let mut chunks = Vec::new();
     let specs = state.specs.values().map(|spec| v1::SpecSnapshot {
         spec_id: spec.id.0,
         version: spec.version,
@@ -54,44 +47,27 @@ pub fn snapshot_chunks(state: &State) -> Vec<Vec<u8>> {
     }
     let upkeep = state.agents.values().filter_map(upkeep_snapshot);
     chunk(&mut chunks, upkeep, |maintenance| v1::Snapshot { maintenance, ..Default::default() });
-    chunks
+    let parts = state.parts.iter().map(batch_to_wire);
+    chunk(&mut chunks, parts, |parts| v1::Snapshot { parts, ..Default::default() });
+    let is_plain = state.parts.is_empty() && chunks.iter().all(|chunk| chunk.len() <= CHUNK_BYTES);
+    let head = head(state, if is_plain { PLAIN_FORMAT } else { FORMAT });
+    std::iter::once(head).chain(chunks.into_iter().flat_map(in_pieces)).collect()
 }
 
-/// A short name for the exact state: equal states have equal digests.
-pub fn digest(state: &State) -> u64 {
-    digest_of(&snapshot_chunks(state))
-}
-
-/// The digest of the state that has these chunks.
-pub fn digest_of(chunks: &[Vec<u8>]) -> u64 {
-    let mut digest = Digest::default();
-    chunks.iter().for_each(|chunk| digest.add(chunk));
-    digest.value()
-}
-
-/// A digest while its chunks come one by one.
-#[derive(Default)]
-pub struct Digest {
-    hasher: crc32fast::Hasher,
-    length: u32,
-}
-
-impl Digest {
-    pub fn add(&mut self, chunk: &[u8]) {
-        self.hasher.update(chunk);
-        self.length = self.length.wrapping_add(chunk.len() as u32);
-    }
-
-    pub fn value(self) -> u64 {
-        u64::from(self.length) << 32 | u64::from(self.hasher.finalize())
-    }
-}
-
-fn chunk<T>(chunks: &mut Vec<Vec<u8>>, items: impl Iterator<Item = T>, wrap: impl Fn(Vec<T>) -> v1::Snapshot) {
-    let mut items = items.peekable();
-    while items.peek().is_some() {
-        chunks.push(wrap(items.by_ref().take(CHUNK_ITEMS).collect()).encode_to_vec());
-    }
+fn head(state: &State, format: u32) -> Vec<u8> {
+    let head = v1::Snapshot {
+        format,
+        index: state.index,
+        epoch: state.epoch.0,
+        cluster_id: state.cluster_id.clone(),
+        at_ms: state.at.0,
+        next_task_id: state.next_task.0,
+        next_spec_id: state.next_spec.0,
+        next_job_id: state.next_job.0,
+        next_agent_no: state.next_agent.0,
+        ..Default::default()
+    };
+    head.encode_to_vec()
 }
 
 fn job_to_wire(job: &Job) -> v1::JobSnapshot {
@@ -190,10 +166,17 @@ fn agent_to_wire(agent: &Agent) -> v1::AgentSnapshot {
     }
 }
 
+/// A short name for the exact state: equal states have equal digests.
+pub fn digest(state: &State) -> u64 {
+    digest_of(&snapshot_chunks(state))
+}
+
 /// Puts a state together from its chunks, in their order.
 #[derive(Debug, Default)]
 pub struct StateBuilder {
     state: State,
+    /// Of a chunk whose last piece is still to come.
+    pieces: Pieces,
 }
 
 impl StateBuilder {
@@ -202,7 +185,20 @@ impl StateBuilder {
     /// # Errors
     /// When it does not decode, is of a newer format, or names what is not there.
     pub fn add(&mut self, chunk: &[u8]) -> Result<(), WireError> {
-        let wire = v1::Snapshot::decode(chunk).map_err(|error| WireError::new("snapshot", error.to_string()))?;
+        let decode =
+            |chunk: &[u8]| v1::Snapshot::decode(chunk).map_err(|error| WireError::new("snapshot", error.to_string()));
+        let wire = decode(chunk)?;
+        if !wire.piece.is_empty() {
+            return match self.pieces.join(wire) {
+                Some(whole) => self.take(decode(&whole)?),
+                None => Ok(()),
+            };
+        }
+        self.pieces.none_left()?;
+        self.take(wire)
+    }
+
+    fn take(&mut self, wire: v1::Snapshot) -> Result<(), WireError> {
         if wire.format != 0 {
             self.head(&wire)?;
         }
@@ -232,6 +228,9 @@ impl StateBuilder {
             }
         }
         self.state.quotas.extend(wire.quotas.iter().map(|quota| quota_from_wire(Some(quota))));
+        for part in wire.parts {
+            self.state.parts.push(batch_from_wire(part).map_err(|error| error.within("parts"))?);
+        }
         Ok(())
     }
 
@@ -259,6 +258,7 @@ impl StateBuilder {
     /// # Errors
     /// When a task or version names what is not there.
     pub fn finish(self) -> Result<State, WireError> {
+        self.pieces.none_left()?;
         let state = self.state;
         let has = |spec: SpecId| state.specs.contains_key(&spec);
         for job in state.jobs.values() {

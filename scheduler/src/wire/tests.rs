@@ -1,5 +1,7 @@
 //! What goes through the wire comes back as it was; what can't be is refused by its field.
 
+mod measured;
+
 use dawn_proto::v1::{self, JobKind};
 use prost::Message;
 
@@ -228,7 +230,7 @@ fn a_snapshot_that_points_to_nothing_is_refused() {
     snapshot_chunks(&without_spec).iter().for_each(|chunk| builder.add(chunk).unwrap());
     let error = builder.finish().unwrap_err();
     assert!(error.message.contains("is missing"), "{error}");
-    let newer = v1::Snapshot { format: 2, ..Default::default() }.encode_to_vec();
+    let newer = v1::Snapshot { format: 3, ..Default::default() }.encode_to_vec();
     assert!(StateBuilder::default().add(&newer).unwrap_err().to_string().contains("use a newer dawn"));
 }
 

@@ -122,6 +122,8 @@ impl fmt::Debug for Broken {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     pub batches: u64,
+    /// Batches that are a part of a step, its last not counted.
+    pub parts: u64,
     pub tasks: u64,
     pub crashes: u64,
     pub cuts: u64,
@@ -143,6 +145,7 @@ pub struct Summary {
 impl Summary {
     pub fn add(&mut self, other: &Summary) {
         self.batches += other.batches;
+        self.parts += other.parts;
         self.tasks += other.tasks;
         self.crashes += other.crashes;
         self.cuts += other.cuts;

@@ -15,6 +15,7 @@ use super::disk::Disk;
 use super::election::Candidacy;
 use super::network::Place;
 use super::process::{Ended, Process, ROUNDS};
+use super::settings::pulse_settings;
 use super::writing::Writer;
 use super::{Home, Planted, World};
 
@@ -107,9 +108,10 @@ impl World {
             self.after(500, Happening::StartNode { node });
             return Ok(());
         }
+        let pulse = pulse_settings(self.scenario.seed);
         let found = &mut self.nodes[node];
         (found.life, found.tail, found.turn_ms) = (found.life + 1, State::default(), None);
-        found.process = Some(Process::new(State::default()));
+        found.process = Some(Process::new(State::default(), pulse));
         self.note(|| format!("scheduler {node} starts"));
         self.catch_up(node)?;
         self.plan(node, LOOK_MS, NodeEvent::Look);
@@ -133,7 +135,7 @@ impl World {
         self.same_as_truth(node, &state)?;
         let found = &mut self.nodes[node];
         (found.life, found.turn_ms) = (found.life + 1, None);
-        let mut process = Process::new(state.clone());
+        let mut process = Process::new(state.clone(), pulse_settings(self.scenario.seed));
         let (epoch, now) = (state.epoch.0 + 1, found.clock.now(self.now_ms));
         let early = self.scenario.planted == Some(Planted::AckBeforeDurable);
         process.lead(epoch, state, super::election::for_ever(), early, now);

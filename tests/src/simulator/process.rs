@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dawn_proto::{Epoch, v1};
 use dawn_scheduler::api::Replies;
-use dawn_scheduler::drive::{AppendError, Clock, DriveError, Follower, Inbox, Journal, Role};
+use dawn_scheduler::drive::{AppendError, Clock, DriveError, Follower, Inbox, Journal, PulseSettings, Role};
 use dawn_scheduler::link::LinkService;
 use dawn_scheduler::model::{Answer, Batch, Command, Reading, Refusal, State};
 use dawn_scheduler::run::{Config, Lead, Signs};
@@ -71,7 +71,7 @@ pub(super) struct Process {
 }
 
 impl Process {
-    pub fn new(state: State) -> Process {
+    pub fn new(state: State, pulse: PulseSettings) -> Process {
         let follower = Follower::new(state);
         let (inbox, inboxes) = Inbox::new();
         let (replies, signs) = (Arc::<Replies>::default(), Arc::<Signs>::default());
@@ -85,6 +85,7 @@ impl Process {
         };
         let mut config = Config::new(SocketAddr::from(([127, 0, 0, 1], 0)), PathBuf::new());
         config.settings = settings();
+        config.pulse = pulse;
         let lead = Lead {
             config,
             follower: follower.clone(),

@@ -1,11 +1,12 @@
 //! What becomes of a leader's appends: one at a time on its way to the journal's home, which may be slow, full, out of
 //! reach, or die half way. What is asked of etcd and what its answers mean is the scheduler's own code.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use dawn_proto::v1::{NodeState, TaskState};
-use dawn_scheduler::drive::AppendError;
+use dawn_scheduler::drive::{AppendError, Gathered};
 use dawn_scheduler::etcd::{Ask, Ledger, Outcome, SEGMENT_MUTATIONS, pack_batches, unpack_batches};
 use dawn_scheduler::model::{Batch, Mutation};
 use rand::Rng;
@@ -65,11 +66,10 @@ impl World {
         if writer.in_flight.is_some() || writer.queue.is_empty() || writer.failed {
             return Ok(());
         }
-        let (mut size, mut batches, mut waiting) = (0, Vec::new(), Vec::new());
-        while size < SEGMENT_MUTATIONS
+        let (mut gathered, mut batches, mut waiting) = (Gathered::new(SEGMENT_MUTATIONS), Vec::new(), Vec::new());
+        while writer.queue.front().is_some_and(|(next, _)| gathered.takes(next))
             && let Some((batch, done)) = writer.queue.pop_front()
         {
-            size += batch.mutations.len();
             batches.push(if late { writer.record_late(&batch) } else { batch });
             waiting.push(done);
         }
@@ -231,11 +231,20 @@ impl World {
     /// The batches are durable: nothing may undo them from now on.
     pub(super) fn commit(&mut self, batches: &[Arc<Batch>]) -> Result<(), String> {
         for batch in batches {
-            let time = self.true_time();
-            self.promises.batch(&self.truth, batch, time)?;
+            // Parts of a step count with the last of them.
+            let step = self.truth.whole(batch).map(Cow::into_owned);
+            if let Some(step) = &step {
+                let time = self.true_time();
+                self.promises.batch(&self.truth, step, time)?;
+            }
             self.truth.apply(batch);
-            self.promises.state(&self.truth, batch)?;
-            self.count(batch);
+            match step {
+                Some(step) => {
+                    self.promises.state(&self.truth, &step)?;
+                    self.count(&step);
+                }
+                None => self.summary.parts += 1,
+            }
         }
         self.dirty = true;
         Ok(())

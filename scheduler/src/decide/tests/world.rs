@@ -80,7 +80,7 @@ impl World {
             _ => self.state.epoch,
         };
         let (index, at, mutations) = (self.state.index + 1, self.now.wall, decision.mutations.clone());
-        let batch = Arc::new(Batch { index, epoch, at, mutations });
+        let batch = Arc::new(Batch { index, epoch, at, part: None, mutations });
         self.state.apply(&batch);
         self.twin.apply(&batch);
         self.journal.push(batch);
@@ -96,7 +96,7 @@ impl World {
 
     /// Mutations of placement's, with the effects that follow.
     pub fn mutate(&mut self, mutations: Vec<Mutation>) {
-        let decision = Decision { mutations, effects: vec![] };
+        let decision = Decision { mutations, effects: vec![], bytes: 0 };
         self.commit(&decision);
         self.effects.extend(decision.mutations.iter().filter_map(|mutation| effects_of(&self.state, mutation)));
     }

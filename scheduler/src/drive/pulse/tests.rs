@@ -2,6 +2,7 @@
 
 mod changing;
 mod clock;
+mod large;
 mod stage;
 mod stories;
 mod told;

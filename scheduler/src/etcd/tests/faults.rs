@@ -45,7 +45,7 @@ async fn a_journal_that_a_newer_version_wrote_is_refused_with_both_versions() {
     for error in [load(&store).await.err().unwrap(), tail.to_end().await.err().unwrap()] {
         let error = error.to_string();
         assert!(error.contains(&store.keys.segment(2)), "{error}");
-        assert!(error.contains("format 9") && error.contains("up to 1"), "{error}");
+        assert!(error.contains("format 9") && error.contains("up to 2"), "{error}");
     }
     // A record that this version does not know, in a format that it does.
     let unknown = [0xc2, 0x3e, 0x00]; // field 1000, empty
@@ -78,7 +78,7 @@ async fn the_database_stays_bounded_over_thousands_of_batches() {
     let quota = |index: u64| {
         let quota = crate::model::Quota { weight: 2 + (index % 7) as u32, ..Default::default() };
         let mutations = vec![Mutation::QuotaSet { role: "r".into(), quota, author: noise(index, 4_000) }];
-        Arc::new(Batch { index, epoch: leadership.epoch, at: Timestamp(index as i64), mutations })
+        Arc::new(Batch { index, epoch: leadership.epoch, at: Timestamp(index as i64), part: None, mutations })
     };
     let (mut index, mut sizes) = (0, Vec::new());
     for round in 0..ROUNDS {

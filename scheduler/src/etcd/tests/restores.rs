@@ -24,7 +24,7 @@ async fn an_empty_prefix_begins_with_the_backup_and_leads_on_above_every_epoch()
     let epoch = loaded.epoch_of(leadership.epoch.0);
     assert!(epoch > first.epoch && leadership.epoch < first.epoch);
     let mutations = vec![Mutation::EpochBegun { epoch }];
-    let next = Batch { index: first.index + 1, epoch, at: Timestamp(NOW.0 + 1), mutations };
+    let next = Batch { index: first.index + 1, epoch, at: Timestamp(NOW.0 + 1), part: None, mutations };
     journal.append(Arc::new(next)).await.unwrap();
     assert_eq!(load(&store).await.unwrap().state.epoch, epoch);
 }

@@ -31,7 +31,7 @@ async fn it_ends_where_it_was_told_and_goes_on_as_a_restored_one_does() {
         let (mut journal, state) = Embedded::open(dir.path(), settings()).unwrap();
         assert_eq!(digest(&state), digest(&wanted), "cut after {at}");
         assert!(state.restores.waiting && state.epoch.0 > live.epoch.0 && state.next_task > live.next_task);
-        let next = Batch { index: state.index + 1, epoch: state.epoch, at: state.at, mutations: vec![] };
+        let next = Batch { index: state.index + 1, epoch: state.epoch, at: state.at, part: None, mutations: vec![] };
         append_all(&mut journal, &[Arc::new(next)]).await;
         drop(journal);
         assert_eq!(opened(dir.path()).index, wanted.index + 1);

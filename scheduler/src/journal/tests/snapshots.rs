@@ -77,7 +77,7 @@ async fn a_journal_that_lost_what_its_snapshot_has_goes_on_after_it() {
     fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
     let (mut journal, state) = Embedded::open(dir.path(), small()).unwrap();
     assert_eq!(digest(&state), digest(&live));
-    let next = Batch { index: live.index + 1, epoch: live.epoch, at: live.at, mutations: vec![] };
+    let next = Batch { index: live.index + 1, epoch: live.epoch, at: live.at, part: None, mutations: vec![] };
     append_all(&mut journal, &[Arc::new(next)]).await;
     drop(journal);
     assert_eq!(opened(dir.path()).index, live.index + 1);

@@ -105,5 +105,5 @@ fn batch(index: u64, mutations: usize) -> Arc<Batch> {
         }
     };
     let at = Timestamp(1_700_000_000_000 + index as i64);
-    Arc::new(Batch { index, epoch: Epoch(1), at, mutations: (0..mutations).map(mutation).collect() })
+    Arc::new(Batch { index, epoch: Epoch(1), at, part: None, mutations: (0..mutations).map(mutation).collect() })
 }

@@ -110,6 +110,7 @@ fn history(options: &Options) -> Vec<Batch> {
         index: at as u64 + 1,
         epoch: Epoch(1),
         at: Timestamp(1_700_000_000_000 + at as i64),
+        part: None,
         mutations: mutations.to_vec(),
     };
     mutations.chunks(BATCH).enumerate().map(batch).collect()

@@ -1,0 +1,232 @@
+//! How many bytes a record takes in the journal, and what waits takes in a queue: counted, not encoded, because nothing is
+//! encoded where decisions are made. Never fewer than it takes, and few more.
+
+use dawn_proto::{JobKey, Resources, Timestamp};
+
+use super::{
+    AgentNo, Attributes, Batch, BlameMutation, Bounds, FlowMutation, Mutation, Offer, RestoreMutation, Restored,
+};
+use super::{PortRanges, Quota, Shift, Update, UpdateChange, UpdateMutation, UpkeepMutation};
+
+/// Of a batch without its records: index, epoch, time, its place among parts, and its length in front.
+pub const BATCH_BYTES: usize = 64;
+
+impl Batch {
+    /// At least as many as it takes encoded, with its length in front.
+    pub fn bytes(&self) -> usize {
+        BATCH_BYTES + bytes_of(&self.mutations)
+    }
+}
+
+/// At least as many as the records take in a batch.
+pub fn bytes_of(mutations: &[Mutation]) -> usize {
+    mutations.iter().map(Mutation::bytes).sum()
+}
+
+/// Bytes of a number in base 128.
+fn varint(number: u64) -> usize {
+    (70 - (number | 1).leading_zeros() as usize) / 7
+}
+
+/// A field that is a number. Tags below 16 have one byte.
+fn number(number: impl Into<u64>) -> usize {
+    1 + varint(number.into())
+}
+
+/// A field that is a time: one before 1970 takes ten bytes.
+fn time(at: Timestamp) -> usize {
+    1 + varint(at.0.cast_unsigned())
+}
+
+/// A field that holds so many bytes. Tags up to 2047 have two.
+fn field(bytes: usize) -> usize {
+    2 + varint(bytes as u64) + bytes
+}
+
+fn text(text: &str) -> usize {
+    field(text.len())
+}
+
+/// A field that is one of few: every enum here has fewer than 128.
+const CHOICE: usize = 3;
+const FLAG: usize = 3;
+
+fn key(key: &JobKey) -> usize {
+    field(text(key.role()) + text(key.env()) + text(key.name()))
+}
+
+fn numbers(numbers: &[u16]) -> usize {
+    field(numbers.iter().map(|one| varint(u64::from(*one))).sum())
+}
+
+fn ranges(ranges: &[(u32, u32)]) -> usize {
+    ranges.iter().map(|(first, last)| field(number(*first) + number(*last))).sum()
+}
+
+fn resources(amounts: &Resources) -> usize {
+    let Resources { cpu_milli, memory_bytes, disk_bytes, gpu_milli, custom_milli } = amounts;
+    let fixed: usize = [cpu_milli, memory_bytes, disk_bytes, gpu_milli].into_iter().map(|one| number(*one)).sum();
+    fixed + custom_milli.iter().map(|(name, amount)| field(text(name) + number(*amount))).sum::<usize>()
+}
+
+fn attributes(attributes: &Attributes) -> usize {
+    let values = |values: &[String]| values.iter().map(|value| text(value)).sum::<usize>();
+    attributes.iter().map(|(name, of)| field(text(name) + values(of))).sum()
+}
+
+fn ports(ports: &PortRanges) -> usize {
+    ports.iter().map(|(first, last)| field(number(*first) + number(*last))).sum()
+}
+
+fn bounds(bounds: &Bounds) -> usize {
+    field(bounds.0.iter().flatten().map(|bound| number(*bound)).sum())
+}
+
+fn agent(no: AgentNo) -> usize {
+    number(no.0)
+}
+
+impl Mutation {
+    /// At least as many as its record takes in a batch.
+    pub fn bytes(&self) -> usize {
+        // A record in a batch holds one of its kinds.
+        field(field(self.content()))
+    }
+
+    fn content(&self) -> usize {
+        match self {
+            Mutation::ClusterMade { cluster_id } => text(cluster_id),
+            Mutation::EpochBegun { epoch } => number(epoch.0),
+            Mutation::JobMade { job, key } => number(job.0) + self::key(key),
+            Mutation::JobVersioned { job, spec, author, message } => {
+                let numbers = number(job.0) + number(spec.id.0) + number(spec.version);
+                numbers + field(spec.job.wire.len()) + text(author) + text(message)
+            }
+            Mutation::JobEnded { job, author, message } => number(job.0) + text(author) + text(message),
+            Mutation::InstancesStopped { job, instances } => number(job.0) + ranges(instances),
+            Mutation::JobSettled { job, to } => number(job.0) + number(*to),
+            Mutation::JobForgotten { job } => number(job.0),
+            Mutation::TaskMade { .. } | Mutation::TaskAssigned { .. } | Mutation::TaskMoved { .. } => self.of_task(),
+            Mutation::TaskForgotten { task } => number(task.0),
+            Mutation::AgentSeen { .. } => self.of_agent(),
+            Mutation::AgentMoved { agent, .. } => self::agent(*agent) + CHOICE,
+            Mutation::AgentForgotten { agent } => self::agent(*agent),
+            Mutation::Ticked { job, scheduled, .. } => number(job.0) + time(*scheduled) + CHOICE,
+            Mutation::Nominated { task, agent, until } => number(task.0) + self::agent(*agent) + time(*until),
+            Mutation::AgentAvoided { agent, until, why, times } => {
+                self::agent(*agent) + until.map_or(0, time) + text(why) + number(*times)
+            }
+            Mutation::Update(mutation) => of_update(mutation),
+            Mutation::Upkeep(mutation) => of_upkeep(mutation),
+            Mutation::ClockShifted(Shift { by_ms, after }) => time(Timestamp(*by_ms)) + time(*after),
+            Mutation::Blame(BlameMutation::Forgiven { agent, author, message }) => {
+                field(self::agent(*agent) + text(author) + text(message))
+            }
+            Mutation::QuotaSet { role, quota, author } => {
+                let Quota { guarantee, limit, weight } = quota;
+                field(text(role) + bounds(guarantee) + bounds(limit) + number(*weight)) + text(author)
+            }
+            Mutation::Flow(mutation) => field(of_flow(mutation)),
+            Mutation::Restore(mutation) => field(of_restore(mutation)),
+        }
+    }
+
+    fn of_task(&self) -> usize {
+        match self {
+            Mutation::TaskMade { task, job, spec, instance, attempt, failures, run_at, ready_at, .. } => {
+                let of = number(task.0) + number(job.0) + number(spec.0) + number(*instance);
+                of + number(*attempt) + number(*failures) + time(*run_at) + ready_at.map_or(0, time) + CHOICE
+            }
+            Mutation::TaskAssigned { task, agent, ports, devices } => {
+                number(task.0) + CHOICE + self::agent(*agent) + numbers(ports) + numbers(devices)
+            }
+            Mutation::TaskMoved { task, message, .. } => number(task.0) + 2 * CHOICE + text(message),
+            _ => 0,
+        }
+    }
+
+    fn of_agent(&self) -> usize {
+        let Mutation::AgentSeen {
+            agent,
+            id,
+            hostname,
+            version,
+            isolation,
+            boot_id,
+            total,
+            attributes,
+            ports,
+            offer_epoch,
+        } = self
+        else {
+            return 0;
+        };
+        let texts: usize = [id.as_str(), hostname, version, isolation, boot_id].into_iter().map(text).sum();
+        let offer = field(resources(total)) + self::attributes(attributes) + self::ports(ports);
+        self::agent(*agent) + texts + offer + number(*offer_epoch)
+    }
+}
+
+fn of_update(mutation: &UpdateMutation) -> usize {
+    let what = match &mutation.what {
+        UpdateChange::Begun(update) => begun(update),
+        UpdateChange::Advanced(instances) | UpdateChange::Passed(instances) | UpdateChange::GaveUp(instances) => {
+            ranges(instances.ranges())
+        }
+        UpdateChange::Moved { author, message, .. } => CHOICE + text(author) + text(message),
+        UpdateChange::Pulsed | UpdateChange::Promoted => FLAG,
+        UpdateChange::Group(group) => number(*group),
+    };
+    number(mutation.job.0) + field(what)
+}
+
+fn begun(update: &Update) -> usize {
+    // Ten numbers at most, and flags.
+    let policy = 128 + field(update.policy.group_sizes.iter().map(|size| varint(u64::from(*size))).sum());
+    let versions = number(update.number) + CHOICE + number(update.from_version) + number(update.to_version);
+    let before = update.before.iter().map(|(first, last, spec)| {
+        field(number(*first) + number(*last) + spec.map_or(0, |spec| number(spec.0.saturating_add(1))))
+    });
+    let said = text(&update.author) + text(&update.message);
+    versions + number(update.to.0) + policy + said + ranges(update.instances.ranges()) + before.sum::<usize>()
+}
+
+fn of_upkeep(mutation: &UpkeepMutation) -> usize {
+    let planned = mutation.upkeep.as_ref().map(|upkeep| {
+        let times = time(upkeep.since) + time(upkeep.start) + time(upkeep.deadline) + number(upkeep.heed_ms);
+        field(CHOICE + times + text(&upkeep.author) + text(&upkeep.message))
+    });
+    agent(mutation.agent) + planned.unwrap_or(0)
+}
+
+fn of_flow(mutation: &FlowMutation) -> usize {
+    match mutation {
+        FlowMutation::Released { job } | FlowMutation::CronResumed { job } => number(job.0),
+        FlowMutation::CronPaused { job, author } => number(job.0) + text(author),
+        FlowMutation::Dispatched { job, name, content_hash } => number(job.0) + text(name) + number(*content_hash),
+    }
+}
+
+fn of_restore(mutation: &RestoreMutation) -> usize {
+    match mutation {
+        RestoreMutation::Restored(Restored { at, epoch, first_lost_task, next_task, next_spec }) => {
+            let counted = number(first_lost_task.0) + number(next_task.0) + number(next_spec.0);
+            time(*at) + number(epoch.0) + counted
+        }
+        RestoreMutation::Over => 0,
+        RestoreMutation::SpecAdopted { job, spec, .. } => {
+            number(job.0) + number(spec.id.0) + number(spec.version) + field(spec.job.wire.len()) + FLAG
+        }
+        RestoreMutation::TaskAdopted { task, job, spec, instance, attempt, run_at, agent, ports, devices, .. } => {
+            let of = number(task.0) + number(job.0) + number(spec.0) + number(*instance) + number(*attempt);
+            of + time(*run_at) + self::agent(*agent) + numbers(ports) + numbers(devices) + CHOICE
+        }
+    }
+}
+
+impl Offer {
+    /// About as many as it holds.
+    pub fn bytes(&self) -> usize {
+        resources(&self.total) + attributes(&self.attributes) + ports(&self.ports)
+    }
+}
