@@ -4,5 +4,6 @@ pub mod admit;
 pub mod attach;
 pub mod fence;
 pub mod phase;
+pub mod space;
 pub mod stop;
 pub mod sweep;

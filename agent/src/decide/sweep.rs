@@ -1,4 +1,4 @@
-//! Which ended tasks' directories go: by age, then by total space, oldest first.
+//! Which ended tasks' directories go: by age, then by total space, oldest first; or those that give room.
 
 use dawn_proto::{TaskId, Timestamp};
 
@@ -18,6 +18,21 @@ pub struct Ended {
     pub task: TaskId,
     pub at: Timestamp,
     pub bytes: u64,
+    /// It ended for what it took on disk.
+    pub was_over: bool,
+}
+
+/// The tasks whose directories together free so much, if there are as many: first those that took more than they were
+/// allowed, then the oldest.
+pub fn for_room(mut ended: Vec<Ended>, bytes: u64) -> Vec<TaskId> {
+    ended.sort_by_key(|one| (!one.was_over, one.at, one.task));
+    let mut freed = 0u64;
+    let is_needed = |one: &Ended| {
+        let is_needed = freed < bytes;
+        freed = freed.saturating_add(one.bytes);
+        is_needed
+    };
+    ended.into_iter().take_while(is_needed).map(|one| one.task).collect()
 }
 
 /// The tasks to delete, oldest first.
@@ -42,7 +57,17 @@ mod tests {
     use super::*;
 
     fn ended(task: u64, at: i64, bytes: u64) -> Ended {
-        Ended { task: TaskId(task), at: Timestamp(at), bytes }
+        Ended { task: TaskId(task), at: Timestamp(at), bytes, was_over: false }
+    }
+
+    #[test]
+    fn room_is_taken_from_those_that_took_too_much_and_then_from_the_oldest() {
+        let over = |one: Ended| Ended { was_over: true, ..one };
+        let all = vec![ended(1, 10, 30), ended(2, 20, 30), over(ended(3, 30, 20))];
+        assert_eq!(for_room(all.clone(), 20), [TaskId(3)]);
+        assert_eq!(for_room(all.clone(), 21), [TaskId(3), TaskId(1)]);
+        assert_eq!(for_room(all.clone(), 1_000), [TaskId(3), TaskId(1), TaskId(2)]);
+        assert_eq!(for_room(all, 0), []);
     }
 
     const KEEP: Keep = Keep { age_ms: 100, total_bytes: 50 };

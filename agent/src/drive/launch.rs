@@ -89,6 +89,7 @@ impl Agent {
             let why = "this agent's lease has run out: the order may be older than a replacement";
             return self.refuse(&launch, Reason::LaunchRefused, why, now);
         }
+        self.make_room_for(spec.demand.disk_bytes);
         let (task, user, ports) = (launch.task, spec.user.clone(), launch.ports.clone());
         let record = LaunchRecord { launch, spec, identity: Identity::default(), lease_until_ms: None };
         let held = held_task(record, self.setup.default_max_pids, now);

@@ -25,6 +25,7 @@ impl Agent {
             MachineEvent::Gone { task } => self.on_gone(task, now),
             MachineEvent::Recorded { task } => self.on_recorded(task, now),
             MachineEvent::Cleaned { task, bytes } => self.on_cleaned(task, bytes, now),
+            MachineEvent::Free(free) => self.on_free(free, now),
         }
     }
 

@@ -8,6 +8,7 @@ mod lease;
 mod life;
 pub mod pulse;
 mod recover;
+mod space;
 mod tick;
 pub mod vitals;
 
@@ -73,6 +74,7 @@ pub struct Agent {
     /// Verdicts on tasks that a reboot ended, not durable yet; the new boot id is remembered after them.
     reboot_verdicts: BTreeSet<TaskId>,
     sweep_at_ms: u64,
+    space: space::Space,
     /// It offers nothing and ends its tasks.
     draining: bool,
     observe_at_ms: u64,

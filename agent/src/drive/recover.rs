@@ -45,6 +45,7 @@ impl Agent {
             forgotten_order: Default::default(),
             reboot_verdicts: Default::default(),
             sweep_at_ms: now.mono_ms,
+            space: Default::default(),
             draining: false,
             observe_at_ms: now.mono_ms,
             observed: Default::default(),

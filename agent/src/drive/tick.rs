@@ -5,7 +5,7 @@ use tracing::{info, warn};
 use super::Agent;
 use super::life::RESEND_MS;
 use crate::decide::stop::{self, Due};
-use crate::decide::sweep::{self, Ended};
+use crate::decide::sweep;
 use crate::model::{Effect, Message, Now, Observed, Phase};
 
 /// Between two looks at how the agent stands.
@@ -98,13 +98,9 @@ impl Agent {
     }
 
     fn sweep(&mut self, now: Now) {
-        let ended = self.tasks.values().filter(|task| task.released && task.cleaned && !task.is_living());
-        let ended =
-            ended.filter_map(|task| Some(Ended { task: task.id, at: task.ended_at?, bytes: task.bytes })).collect();
-        for id in sweep::victims(ended, self.setup.keep, now.wall) {
+        for id in sweep::victims(self.ended(), self.setup.keep, now.wall) {
             info!(task = %id, "removing its directory");
-            self.forget(id);
-            self.effects.push(Effect::Delete { task: id });
+            self.remove(id);
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod images;
 pub mod link;
 pub mod reach;
 pub mod sandbox;
+pub mod space;
 pub mod tunnel;
 pub mod vet;
 pub mod web;

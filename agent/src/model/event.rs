@@ -179,6 +179,18 @@ pub enum MachineEvent {
         task: TaskId,
         bytes: u64,
     },
+    /// Told some times a second.
+    Free(Free),
+}
+
+/// What is free on the disk that holds the sandboxes, and what there is in all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Free {
+    pub bytes: u64,
+    pub total_bytes: u64,
+    pub files: u64,
+    /// 0: the file system has no number.
+    pub total_files: u64,
 }
 
 /// An event of a task's log as far as the agent cares.
@@ -339,6 +351,10 @@ pub enum Effect {
         processes: Vec<ProcessIdentity>,
     },
     KillExecutor {
+        task: TaskId,
+    },
+    /// Have its executor look at what it takes on disk.
+    LookAtDisk {
         task: TaskId,
     },
     /// Make the agent's verdict durable.

@@ -16,8 +16,8 @@ mod usage;
 
 pub use artifact::{Artifact, last_sequence, step_sequence};
 pub use event::{
-    Effect, Event, ExecutorEvent, LinkEvent, LogRequest, LogStart, MachineEvent, Message, Reachable, ReachableTask,
-    RegisterMessage,
+    Effect, Event, ExecutorEvent, Free, LinkEvent, LogRequest, LogStart, MachineEvent, Message, Reachable,
+    ReachableTask, RegisterMessage,
 };
 pub use gpu::Gpus;
 pub use held::{HeldTask, KillProgress, Phase, ProcessIdentity};

@@ -191,6 +191,7 @@ impl Hands for Edges {
                 self.tell_executor(task, Command::Kill { reason, grace_period_ms })
             }
             Effect::Renew { task, until_ms } => self.tell_executor(task, Command::Renew { until_ms }),
+            Effect::LookAtDisk { task } => self.tell_executor(task, Command::LookAtDisk),
             Effect::KillExecutor { task } => self.tell_executor(task, Command::KillExecutor),
             Effect::ForceKill { task, processes } => self.clean_job(move |shared| {
                 shared.kill(task, &processes);
@@ -207,11 +208,7 @@ impl Hands for Edges {
                 self.shared.board.ended(task);
                 self.clean_job(move |shared| Some(shared.clean_up(task, &processes)))
             }
-            Effect::Release { task } => {
-                if let Err(error) = self.shared.tasks.mark_released(task) {
-                    warn!(%task, error = chain(&error), "its end will be reported once more after a restart");
-                }
-            }
+            Effect::Release { task } => self.release(task),
             Effect::Delete { task } => self.delete(task),
             Effect::Inspect { session, inspection } => self.inspect(session, inspection),
             Effect::Describe { session, reports } => self.describe(session, reports),
@@ -234,6 +231,12 @@ impl Hands for Edges {
 }
 
 impl Edges {
+    fn release(&self, task: TaskId) {
+        if let Err(error) = self.shared.tasks.mark_released(task) {
+            warn!(%task, error = chain(&error), "its end will be reported once more after a restart");
+        }
+    }
+
     fn inspect(&self, session: u64, mut inspection: Box<Inspection>) {
         let (shared, link) = (self.shared.clone(), self.link.clone());
         tokio::task::spawn_blocking(move || {

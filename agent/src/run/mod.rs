@@ -25,6 +25,7 @@ use crate::edges::checkpoint::{self, CheckpointError, Tasks};
 use crate::edges::discover::DiscoverError;
 use crate::edges::images::Images;
 use crate::edges::link::Link;
+use crate::edges::space;
 use hands::{Edges, Shared};
 
 /// Events on their way to the agent's state; whoever has one more waits.
@@ -68,10 +69,11 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     start::check(&config)?;
     let _lock = checkpoint::lock(&config.work_dir)?;
     let tree = start::cgroups(&config)?;
-    let setup = start::setup(&config, tree.as_ref())?;
+    let mut setup = start::setup(&config, tree.as_ref())?;
     let memory = checkpoint::read_memory(&config.work_dir)?;
     let tasks = Tasks::open(&config.work_dir)?;
     let found = start::find_tasks(&tasks)?;
+    start::count_in(&mut setup, &config, &found);
     let known = found.iter().map(|one| one.task).collect();
     if let Some(tree) = &tree {
         tree.remove_strangers(&known);
@@ -88,6 +90,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let own = start::enter_own_group(&config, tree.as_ref())?;
     let shared = Arc::new(Shared::new(config, tree.clone(), tasks, images, fetcher));
     let mut serving = metrics::serve(&shared).await?;
+    serving.spawn(space::tell(shared.config.work_dir.clone(), sender.clone()));
     let edges = Edges::new(shared.clone(), handle, sender);
     serving.spawn(link.run());
     let asked = async {

@@ -119,6 +119,15 @@ pub(super) fn setup(config: &Config, tree: Option<&Tree>) -> Result<Setup, Agent
     })
 }
 
+/// What ended tasks have left is no longer free, but goes when room is needed: it is offered as if it were gone.
+pub(super) fn count_in(setup: &mut Setup, config: &Config, found: &[Recovered]) {
+    if config.disk_bytes.is_none() {
+        let left = found.iter().map(|one| one.bytes).fold(0, u64::saturating_add);
+        let disk_bytes = &mut setup.offer.total.disk_bytes;
+        *disk_bytes = disk_bytes.saturating_add(left - left / 10);
+    }
+}
+
 /// What tasks are kept apart by, in words; what they lack is also written to the log.
 fn isolation(tree: Option<&Tree>) -> String {
     let groups = tree.map_or("none", Tree::kind);

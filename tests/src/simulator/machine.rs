@@ -325,7 +325,7 @@ impl World {
                 node.executors.remove(&task);
                 node.watched.remove(&task);
             }
-            Effect::Observe(_) | Effect::StopFetch { .. } => {}
+            Effect::Observe(_) | Effect::StopFetch { .. } | Effect::LookAtDisk { .. } => {}
             Effect::Fetch { task, .. } => self.answer(machine, MachineEvent::Fetched { task, result: Ok(()) }),
             Effect::OpenTunnel { .. } | Effect::Reach { .. } => return Err("nobody reached in".into()),
             Effect::Inspect { .. } => return Err("nobody asked what is there".into()),

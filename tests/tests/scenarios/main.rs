@@ -18,6 +18,7 @@ mod misbehaving;
 mod placing;
 mod reach;
 mod rootfs;
+mod space;
 mod sweep;
 mod updates;
 mod zygote;

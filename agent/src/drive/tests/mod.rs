@@ -4,6 +4,7 @@ mod describe;
 mod fetch;
 mod lease;
 mod machine;
+mod room;
 mod stories;
 mod sweep;
 mod wedged;

@@ -223,7 +223,7 @@ impl World {
         match effect {
             Effect::Remember(memory) => self.memory = memory,
             Effect::Send { session, message } if session == self.session => self.hear(message),
-            Effect::Send { .. } | Effect::Renew { .. } | Effect::Observe(_) => {}
+            Effect::Send { .. } | Effect::Renew { .. } | Effect::Observe(_) | Effect::LookAtDisk { .. } => {}
             Effect::OpenTunnel { .. } | Effect::Reach { .. } | Effect::StopFetch { .. } => {}
             Effect::Fetch { task, .. } => self.machine(MachineEvent::Fetched { task, result: Ok(()) }),
             Effect::Hangup { .. } => self.connect(),

@@ -39,7 +39,9 @@ fn a_task_of_tiny_share_is_gone_at_once_when_its_neighbours_take_every_cpu() {
     let removed = tree.remove(task);
     let took = begun.elapsed();
     tree.remove(neighbour).unwrap();
-    children.each_mut().map(|child| child.wait().unwrap());
+    for child in &mut children {
+        child.wait().unwrap();
+    }
     removed.unwrap();
     tree.remove_parents();
     // Unraised it takes 3 s to more than 10.
