@@ -24,6 +24,9 @@ pub enum Attach {
     Forget,
 }
 
+/// Clocks are set back by so much all the time.
+const SET_BACK_MS: u64 = 1_000;
+
 /// Judges a found task. A launch older than `resume_within_ms` is not resumed: the leader may have replaced it already.
 pub fn verdict(found: &Recovered, rebooted: bool, now: Timestamp, resume_within_ms: u64) -> Attach {
     let terminal = |state: TaskState| state.is_terminal();
@@ -42,7 +45,13 @@ pub fn verdict(found: &Recovered, rebooted: bool, now: Timestamp, resume_within_
     match found.executor {
         ExecutorProbe::Alive | ExecutorProbe::Booting => Attach::Watch,
         ExecutorProbe::Dead => lost(Reason::ExecutorLost, "the executor died while the agent was away"),
-        ExecutorProbe::NeverStarted if now.since_ms(found.checkpointed_at) <= resume_within_ms => Attach::Resume,
+        // One of the future is of any age: the clock was set back since.
+        ExecutorProbe::NeverStarted
+            if now.since_ms(found.checkpointed_at) <= resume_within_ms
+                && found.checkpointed_at.since_ms(now) <= SET_BACK_MS =>
+        {
+            Attach::Resume
+        }
         ExecutorProbe::NeverStarted => {
             lost(Reason::LaunchRefused, "the agent was away for too long between accepting the launch and starting it")
         }
@@ -89,12 +98,12 @@ mod tests {
             for readable in [true, false] {
                 for ended in [true, false] {
                     for rebooted in [true, false] {
-                        for age_ms in [0, 100, 101] {
+                        for age_ms in [-1_001, -1_000, 0, 100, 101] {
                             let task = found(executor, readable, ended);
                             let attach = verdict(&task, rebooted, Timestamp(1_000 + age_ms), 100);
                             let case = format!("{executor:?} {readable} {ended} {rebooted} {age_ms}: {attach:?}");
                             let never = executor == ExecutorProbe::NeverStarted;
-                            let fresh = age_ms <= 100;
+                            let fresh = (-1_000..=100).contains(&age_ms);
                             let resume = never && readable && fresh && !ended && !rebooted;
                             assert_eq!(attach == Attach::Resume, resume, "{case}");
                             assert_eq!(attach == Attach::Forget, never && !readable && !ended, "{case}");

@@ -105,7 +105,7 @@ mod tests {
             kill: None,
             processes: Default::default(),
             released: false,
-            ended_at: None,
+            ended_ms: None,
             cleaned: false,
             bytes: 0,
         }

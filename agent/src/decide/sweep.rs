@@ -1,6 +1,6 @@
 //! Which ended tasks' directories go: by age, then by total space, oldest first; or those that give room.
 
-use dawn_proto::{TaskId, Timestamp};
+use dawn_proto::TaskId;
 
 /// Directories of ended tasks kept at most, whatever their age and size.
 const MAX_KEPT: usize = 10_000;
@@ -16,7 +16,8 @@ pub struct Keep {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended {
     pub task: TaskId,
-    pub at: Timestamp,
+    /// On the boot clock.
+    pub ended_ms: i64,
     pub bytes: u64,
     /// It ended for what it took on disk.
     pub was_over: bool,
@@ -25,7 +26,7 @@ pub struct Ended {
 /// The tasks whose directories together free so much, if there are as many: first those that took more than they were
 /// allowed, then the oldest.
 pub fn for_room(mut ended: Vec<Ended>, bytes: u64) -> Vec<TaskId> {
-    ended.sort_by_key(|one| (!one.was_over, one.at, one.task));
+    ended.sort_by_key(|one| (!one.was_over, one.ended_ms, one.task));
     let mut freed = 0u64;
     let is_needed = |one: &Ended| {
         let is_needed = freed < bytes;
@@ -36,13 +37,16 @@ pub fn for_room(mut ended: Vec<Ended>, bytes: u64) -> Vec<TaskId> {
 }
 
 /// The tasks to delete, oldest first.
-pub fn victims(mut ended: Vec<Ended>, keep: Keep, now: Timestamp) -> Vec<TaskId> {
-    ended.sort_by_key(|one| (one.at, one.task));
+pub fn victims(mut ended: Vec<Ended>, keep: Keep, now_ms: i64) -> Vec<TaskId> {
+    ended.sort_by_key(|one| (one.ended_ms, one.task));
     let mut total = ended.iter().fold(0u64, |sum, one| sum.saturating_add(one.bytes));
     let mut kept = ended.len();
     let mut victims = Vec::new();
     for one in ended {
-        if now.since_ms(one.at) <= keep.age_ms && total <= keep.total_bytes && kept <= MAX_KEPT {
+        if now_ms.saturating_sub(one.ended_ms) <= keep.age_ms.min(i64::MAX as u64).cast_signed()
+            && total <= keep.total_bytes
+            && kept <= MAX_KEPT
+        {
             break;
         }
         total = total.saturating_sub(one.bytes);
@@ -56,8 +60,8 @@ pub fn victims(mut ended: Vec<Ended>, keep: Keep, now: Timestamp) -> Vec<TaskId>
 mod tests {
     use super::*;
 
-    fn ended(task: u64, at: i64, bytes: u64) -> Ended {
-        Ended { task: TaskId(task), at: Timestamp(at), bytes, was_over: false }
+    fn ended(task: u64, ended_ms: i64, bytes: u64) -> Ended {
+        Ended { task: TaskId(task), ended_ms, bytes, was_over: false }
     }
 
     #[test]
@@ -75,25 +79,25 @@ mod tests {
     #[test]
     fn the_old_go_and_the_young_stay() {
         let all = vec![ended(2, 150, 1), ended(1, 99, 1), ended(3, 100, 1)];
-        assert_eq!(victims(all, KEEP, Timestamp(200)), [TaskId(1)]);
+        assert_eq!(victims(all, KEEP, 200), [TaskId(1)]);
     }
 
     #[test]
     fn space_takes_the_oldest_until_the_rest_fits() {
         let all = vec![ended(1, 10, 30), ended(2, 20, 30), ended(3, 30, 20)];
-        assert_eq!(victims(all, KEEP, Timestamp(40)), [TaskId(1)]);
+        assert_eq!(victims(all, KEEP, 40), [TaskId(1)]);
         let all = vec![ended(1, 10, 1), ended(2, 20, 60)];
-        assert_eq!(victims(all, KEEP, Timestamp(40)), [TaskId(1), TaskId(2)]);
+        assert_eq!(victims(all, KEEP, 40), [TaskId(1), TaskId(2)]);
     }
 
     #[test]
     fn nothing_goes_when_nothing_must() {
-        assert_eq!(victims(vec![ended(1, 10, 50)], KEEP, Timestamp(110)), []);
-        assert_eq!(victims(Vec::new(), KEEP, Timestamp(110)), []);
+        assert_eq!(victims(vec![ended(1, 10, 50)], KEEP, 110), []);
+        assert_eq!(victims(Vec::new(), KEEP, 110), []);
     }
 
     #[test]
     fn a_clock_set_back_deletes_nothing() {
-        assert_eq!(victims(vec![ended(1, 1_000, 1)], KEEP, Timestamp(0)), []);
+        assert_eq!(victims(vec![ended(1, 1_000, 1)], KEEP, 0), []);
     }
 }

@@ -106,7 +106,7 @@ impl Agent {
         }
         let mut held = bare_task(launch.task, now);
         held.phase = Phase::Over;
-        held.ended_at = Some(now.wall);
+        held.ended_ms = Some(now.mono_ms.cast_signed());
         held.cleaned = true;
         self.tasks.insert(launch.task, Box::new(held));
         let report = Report::new(launch.task, 1, TaskState::Lost, now.wall, reason, why);
@@ -252,7 +252,7 @@ pub(super) fn bare_task(id: TaskId, now: Now) -> HeldTask {
         kill: None,
         processes: Default::default(),
         released: false,
-        ended_at: None,
+        ended_ms: None,
         cleaned: false,
         bytes: 0,
     }

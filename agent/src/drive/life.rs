@@ -157,7 +157,7 @@ impl Agent {
         if to != Phase::Over || !was_living {
             return;
         }
-        task.ended_at = Some(now.wall);
+        task.ended_ms = Some(now.mono_ms.cast_signed());
         task.record = None;
         if task.on_disk {
             let processes = task.processes.take();

@@ -14,6 +14,9 @@ use crate::model::{Effect, HeldTask, Memory, Now, Phase, Recovered, RecoveredRec
 /// Within this time a launch cut short is resumed, if the leader never told its lease.
 const DEFAULT_LEASE_MS: u64 = 10_000;
 
+/// A directory found at the start stays for so long, however old it seems.
+const FOUND_KEPT_MS: u64 = 600_000;
+
 impl Agent {
     /// An agent with what an earlier life of it left. The effects come before those of any step.
     pub fn new(setup: Setup, memory: Memory, found: Vec<Recovered>, now: Now) -> (Agent, Vec<Effect>) {
@@ -70,7 +73,7 @@ impl Agent {
         let heard = found.heard;
         let task = restored(found, now);
         if verdict == Attach::Over {
-            return self.take_in_ended(task);
+            return self.take_in_ended(task, now);
         }
         let (limits, identity) = (task.limits.clone(), task.identity.clone());
         self.take_room(&task);
@@ -109,10 +112,14 @@ impl Agent {
         }
     }
 
-    fn take_in_ended(&mut self, mut task: HeldTask) {
+    fn take_in_ended(&mut self, mut task: HeldTask, now: Now) {
         let id = task.id;
         task.phase = Phase::Over;
-        task.ended_at = Some(task.withheld.as_ref().unwrap_or(&task.last).at);
+        let ended_at = task.withheld.as_ref().unwrap_or(&task.last).at;
+        // Told by the wall clock, which may be wrong just now: nothing goes for its age at once.
+        let young_ms = self.setup.keep.age_ms.saturating_sub(FOUND_KEPT_MS);
+        let age_ms = now.wall.since_ms(ended_at).min(young_ms);
+        task.ended_ms = Some(now.mono_ms.cast_signed().saturating_sub_unsigned(age_ms));
         if !task.released && task.withheld.is_none() {
             task.unacked.push_back(task.last.clone());
             self.unacked.insert(id);

@@ -72,7 +72,7 @@ impl Agent {
         let ended = self.tasks.values().filter(|task| task.released && task.cleaned && !task.is_living());
         let kept = |task: &crate::model::HeldTask| {
             let was_over = task.last.reason == Reason::DiskLimit;
-            Some(Ended { task: task.id, at: task.ended_at?, bytes: task.bytes, was_over })
+            Some(Ended { task: task.id, ended_ms: task.ended_ms?, bytes: task.bytes, was_over })
         };
         ended.filter_map(|task| kept(task)).collect()
     }

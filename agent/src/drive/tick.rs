@@ -98,7 +98,7 @@ impl Agent {
     }
 
     fn sweep(&mut self, now: Now) {
-        for id in sweep::victims(self.ended(), self.setup.keep, now.wall) {
+        for id in sweep::victims(self.ended(), self.setup.keep, now.mono_ms.cast_signed()) {
             info!(task = %id, "removing its directory");
             self.remove(id);
         }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use dawn_proto::v1::Reason;
-use dawn_proto::{Resources, TaskId, TaskState, Timestamp};
+use dawn_proto::{Resources, TaskId, TaskState};
 
 use super::{Artifact, Identity, LaunchRecord, Limits, Living, Port, Report};
 
@@ -103,7 +103,8 @@ pub struct HeldTask {
     pub processes: Living,
     /// The terminal report is acknowledged.
     pub released: bool,
-    pub ended_at: Option<Timestamp>,
+    /// On the boot clock, so that no wall clock that is set makes it older; below zero: before the machine's start.
+    pub ended_ms: Option<i64>,
     /// Cgroup gone and size known.
     pub cleaned: bool,
     /// Size of its directory; 0 until it ended.

@@ -30,7 +30,7 @@ const SAME_MS: u64 = 5_000;
 /// What an agent told of its clock counts for so long.
 const TOLD_MS: u64 = 30_000;
 /// A record is made at least so often, if only of the time: a new leader goes on from it.
-const NOTED_EVERY_MS: u64 = 30_000;
+pub const NOTED_EVERY_MS: u64 = 30_000;
 /// How long it is told that the clock was shifted.
 const SAID_MS: u64 = 600_000;
 
@@ -39,6 +39,8 @@ pub struct Clock {
     /// Of the last record; None: there is none.
     last: Option<Timestamp>,
     runs: Option<Running>,
+    /// What was kept of times that are still to come is to be mended, once this leadership has begun.
+    mends: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -80,7 +82,7 @@ pub struct Told {
 impl Clock {
     /// Goes on from the last record's time, if there is one.
     pub fn new(last: Option<Timestamp>) -> Self {
-        Clock { last, runs: None }
+        Clock { last, runs: None, mends: false }
     }
 
     /// What it shows, by the clocks of the machine. It moves only when told so.
@@ -91,13 +93,20 @@ impl Clock {
 
     /// Moves on: to be called before each step.
     pub fn tell(&mut self, reading: Reading, live: &Live, state: &State) -> Told {
-        let last = self.last;
-        let runs = self.runs.get_or_insert_with(|| Running::begin(last, reading));
+        let Some(runs) = &mut self.runs else {
+            let runs = self.runs.insert(Running::begin(self.last, reading));
+            let now = runs.now(reading);
+            self.mends = lies_ahead(state, now.wall);
+            return Told { now, shift: None, cron_hold: runs.cron_hold(), trouble: runs.trouble(reading, None) };
+        };
         let agents = live.agents_wall(reading.mono_ms, TOLD_MS);
-        let shift = runs.follow(reading, agents);
+        let shift = match std::mem::take(&mut self.mends) {
+            true => Some(Shift { by_ms: 0, after: Timestamp(0) }),
+            false => runs.follow(reading, agents),
+        };
         if let Some(shift) = shift {
             let now = at(runs.ahead_ms, reading.boot_ms);
-            runs.said = Some((shift.by_ms, struck(state, now)));
+            (runs.shifted_ms, runs.said) = (Some(reading.boot_ms), Some((shift.by_ms, struck(state, now))));
         }
         Told { now: runs.now(reading), shift, cron_hold: runs.cron_hold(), trouble: runs.trouble(reading, agents) }
     }
@@ -114,6 +123,16 @@ fn ahead(wall: Timestamp, boot_ms: u64) -> i64 {
 
 fn at(ahead_ms: i64, boot_ms: u64) -> Timestamp {
     Timestamp(ahead_ms.saturating_add(i64::try_from(boot_ms).unwrap_or(i64::MAX)))
+}
+
+/// Whether something is kept that was noted at a time that is still to come: by a version that followed every step of its wall
+/// clock. It would wait until then.
+fn lies_ahead(state: &State, now: Timestamp) -> bool {
+    let ahead = |instant: Timestamp| instant.since_ms(now) > STEP_MS;
+    let waiting = state.throttled.iter().chain(&state.in_transit).chain(state.deadlines.last());
+    let mut tasks = waiting.filter_map(|(_, id)| state.tasks.get(id));
+    let mut jobs = state.cron_due.iter().filter_map(|(_, id)| state.jobs.get(id));
+    tasks.any(|task| ahead(task.since())) || jobs.any(|job| job.last_scheduled().is_some_and(ahead))
 }
 
 /// How many records of cron a shift to this time strikes.
@@ -190,7 +209,7 @@ impl Running {
         }
         let after = self.takeover.take().filter(|_| is_gap).unwrap_or_default();
         self.ahead_ms = wall_ahead_ms;
-        (self.step, self.shifted_ms) = (None, Some(boot_ms));
+        self.step = None;
         Some(Shift { by_ms: apart_ms, after })
     }
 
@@ -215,7 +234,10 @@ impl Running {
             return (apart_ms.unsigned_abs() > STEP_MS).then(|| self.doubt(apart_ms, step, reading, agents));
         }
         let (by_ms, struck) = self.said.filter(|_| boot_ms < self.shifted_ms.unwrap_or(0).saturating_add(SAID_MS))?;
-        let mut words = format!("this scheduler's wall clock was set {}, and Dawn's clock with it", way(by_ms));
+        let mut words = match by_ms {
+            0 => "the journal held times still to come, of a clock that was wrong: they count as of now".to_string(),
+            _ => format!("this scheduler's wall clock was set {}, and Dawn's clock with it", way(by_ms)),
+        };
         if struck > 0 {
             words += &format!(
                 "; {struck} records of cron that now lie ahead were struck: what launched counts as run, the others are \

@@ -1,10 +1,12 @@
 //! How well jobs do, as `dawn job sla` tells it, by job.
 
-use dawn_proto::JobKey;
 use dawn_proto::v1;
+use dawn_proto::{JobKey, Timestamp};
 
 use super::{Sources, Text};
+use crate::decide::clock::NOTED_EVERY_MS;
 use crate::drive::{Clock, SystemClock};
+use crate::model::State;
 
 /// Most jobs told of, the first in the order of their keys: more lines than this help no one, and each is read.
 const MAX_JOBS: usize = 500;
@@ -12,7 +14,7 @@ const MAX_JOBS: usize = 500;
 const MAX_TASKS: usize = 10_000;
 
 pub(super) fn jobs(sources: &Sources, text: &mut Text) {
-    let now = SystemClock::default().now().wall;
+    let wall = SystemClock::default().now().wall;
     let (keys, left_out) = sources.follower.read(|state| {
         let active = |key: &&JobKey| state.job(key).is_some_and(|job| job.ended.is_none());
         let short = |key: &&JobKey| state.job(key).is_some_and(|job| job.tasks.len() <= MAX_TASKS);
@@ -22,12 +24,18 @@ pub(super) fn jobs(sources: &Sources, text: &mut Text) {
         (told, left_out)
     });
     // A look each: nobody waits for all of them.
-    let sla = |key: &JobKey| sources.follower.read(|state| (sources.sla)(state, key, now));
+    let sla = |key: &JobKey| sources.follower.read(|state| (sources.sla)(state, key, time_of(state, wall)));
     let found: Vec<(String, v1::JobSla)> =
         keys.iter().filter_map(|key| Some((format!("job=\"{key}\""), sla(key)?))).collect();
     write(&found, text);
     let help = "Active jobs without lines of their own: beyond the first 500, or with over 10,000 tasks.";
     text.one("jobs_left_out", "gauge", help, left_out);
+}
+
+/// What Dawn's clock shows by what a scheduler knows that may not lead: it is noted every half minute, whatever the wall
+/// clock shows.
+fn time_of(state: &State, wall: Timestamp) -> Timestamp {
+    wall.clamp(state.at, state.at.plus_ms(NOTED_EVERY_MS))
 }
 
 fn write(found: &[(String, v1::JobSla)], text: &mut Text) {
@@ -62,6 +70,13 @@ fn write(found: &[(String, v1::JobSla)], text: &mut Text) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wall_clock_that_was_set_makes_nothing_older() {
+        let state = State { at: Timestamp(1_000_000), ..State::default() };
+        let told = [0, 1_010_000, 9_000_000].map(|wall| time_of(&state, Timestamp(wall)));
+        assert_eq!(told, [1_000_000, 1_010_000, 1_030_000].map(Timestamp));
+    }
 
     #[test]
     fn a_job_has_its_lines_and_none_for_what_is_not_known() {

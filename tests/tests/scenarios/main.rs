@@ -4,6 +4,7 @@ mod agents;
 mod artifacts;
 mod backups;
 mod client;
+mod clocks;
 mod crashes;
 mod flow;
 mod gpus;

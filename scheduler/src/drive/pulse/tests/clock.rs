@@ -227,3 +227,27 @@ fn time_in_which_nobody_led_counts_when_the_agents_clocks_say_that_it_passed() {
     let web = next.pulse.state.jobs.values().find(|job| job.key.name() == "web").unwrap();
     assert!(next.right().wall.since_ms(web.created) < 5_000);
 }
+
+#[test]
+fn what_an_older_version_noted_by_a_wrong_clock_waits_no_longer() {
+    let mut desk = Desk::leading(State::default(), 0, 1);
+    desk.pulse = pulse(State::default());
+    (desk.off, desk.agent_off, desk.batches) = (3 * DAY_MS, 3 * DAY_MS, vec![]);
+    desk.step(vec![elected(1), registered(1, 1, Vec::new())]);
+    desk.job("web", JobKind::Service, |_| ());
+    desk.job("save", JobKind::Cron, |_| ());
+    desk.pass(130);
+    desk.end("web", TaskState::Failed);
+    desk.end("save", TaskState::Finished);
+    // Its clock was right again then, and so was the time of the last record.
+    let mut state = desk.pulse.state.clone();
+    state.at = desk.right().wall;
+    let mut next = Desk::leading(state, desk.ms, 2);
+    next.step(vec![registered(1, 1, Vec::new())]);
+    next.pass(65);
+    assert_eq!(next.states("web").last(), Some(&TaskState::Running));
+    let told = next.alarms.iter().flatten().any(|words| words.contains("held times still to come"));
+    assert!(told, "{:?}", next.alarms);
+    next.pass(60);
+    assert!(begun(&next, 0) >= 1);
+}
