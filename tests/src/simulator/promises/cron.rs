@@ -28,6 +28,8 @@ pub(in crate::simulator) struct Ledger {
     made: BTreeSet<(JobId, Timestamp, u32)>,
     /// Instants before it nobody could decide.
     since: BTreeMap<JobId, Timestamp>,
+    /// The latest instant decided since then.
+    last: BTreeMap<JobId, Timestamp>,
     policies: BTreeMap<JobId, CronPolicy>,
     /// Runs that launched under a clock that was ahead: recorded once more when their instant has come.
     ahead: BTreeSet<(JobId, Timestamp)>,
@@ -88,6 +90,10 @@ impl Ledger {
         // What passed while the clock was far ahead is asked for no more.
         let is_far = before.since_ms(now) > STEP_MS;
         self.since.values_mut().for_each(|since| *since = if is_far { now } else { (*since).min(now) });
+        if is_far {
+            self.last.clear();
+        }
+        self.last.values_mut().for_each(|last| *last = (*last).min(now));
         self.records.retain(|(_, at), outcome| *at <= now || *outcome == TickOutcome::Launched || is_manual(*at));
         let launched = self.records.iter().filter(|((_, at), outcome)| *at > now && **outcome == TickOutcome::Launched);
         self.ahead.extend(launched.map(|(record, _)| *record));
@@ -95,6 +101,10 @@ impl Ledger {
 
     fn ticked(&mut self, job: JobId, at: Timestamp, outcome: TickOutcome, now: Timestamp) -> Result<(), String> {
         let before = self.records.insert((job, at), outcome);
+        if !is_manual(at) {
+            let last = self.last.entry(job).or_default();
+            *last = at.max(*last);
+        }
         let was_queued = before == Some(TickOutcome::Queued);
         if self.ahead.remove(&(job, at)) && outcome == TickOutcome::Launched {
             return Ok(());
@@ -131,8 +141,7 @@ impl Ledger {
         for (job, cron) in &self.policies {
             let (Some(known), Some(since)) = (state.jobs.get(job), self.since.get(job)) else { continue };
             // What was due when a job ended, and nobody had led for a while, was asked for no more.
-            let of_job = self.records.range((*job, Timestamp(0))..=(*job, state.at));
-            let last = of_job.last().map_or(*since, |((_, at), _)| *at);
+            let last = self.last.get(job).copied().unwrap_or(*since);
             let ended = if known.ended.is_some() { last } else { state.at };
             let mut at = *since;
             // The latest may not be decided yet.
