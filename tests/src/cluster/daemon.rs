@@ -5,6 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, User};
@@ -26,6 +27,10 @@ pub struct Daemon {
     host: Option<Host>,
     log: PathBuf,
     child: Mutex<Option<Child>>,
+    /// Its end was asked for, or is waited for.
+    may_end: AtomicBool,
+    /// Ends that nobody asked for: how, with its last words.
+    deaths: Mutex<Vec<String>>,
 }
 
 impl Daemon {
@@ -39,6 +44,8 @@ impl Daemon {
             host: None,
             log: folder.join(format!("{name}.log")),
             child: Mutex::new(None),
+            may_end: AtomicBool::new(false),
+            deaths: Mutex::default(),
         }
     }
 
@@ -78,6 +85,8 @@ impl Daemon {
     /// Starts it; its output is appended to its log. It dies with the test's thread.
     pub fn start(&self) {
         assert!(!self.is_alive(), "{} runs already", self.name);
+        self.note_death();
+        self.may_end.store(false, Ordering::Relaxed);
         let log = File::options().append(true).create(true).open(&self.log).expect("the log can be written");
         let mut command = Command::new(&*self.binary.lock().expect("no test thread panicked"));
         command.args(&*self.args.lock().expect("no test thread panicked"));
@@ -115,8 +124,38 @@ impl Daemon {
         }
     }
 
+    /// If it has ended and nobody asked it to, that is remembered.
+    fn note_death(&self) {
+        let ended = {
+            let mut child = self.child.lock().expect("no test thread panicked");
+            child.as_mut().and_then(|child| child.try_wait().ok().flatten())
+        };
+        // Swapped, so that each end is noted once.
+        if let Some(status) = ended.filter(|_| !self.may_end.swap(true, Ordering::Relaxed)) {
+            let death = format!("{} ended by itself ({status})\n{}", self.name, self.last_words());
+            self.deaths.lock().expect("no test thread panicked").push(death);
+        }
+    }
+
+    /// What must not be in any test: ends that nobody asked for, and panics in its log.
+    pub fn faults(&self) -> Vec<String> {
+        self.note_death();
+        let mut faults = self.deaths.lock().expect("no test thread panicked").clone();
+        let log = self.log();
+        let panics = log.lines().filter(|line| line.contains("panicked at")).take(3);
+        faults.extend(panics.map(|line| format!("{} panicked: {line}", self.name)));
+        faults
+    }
+
+    /// It may end by itself from now on, until it is started again.
+    pub fn allow_end(&self) {
+        self.may_end.store(true, Ordering::Relaxed);
+    }
+
     /// SIGKILL, and waits until it is gone. Harmless when it is not running.
     pub fn kill_9(&self) {
+        self.note_death();
+        self.allow_end();
         self.signal(Signal::SIGKILL);
         if let Some(mut child) = self.child.lock().expect("no test thread panicked").take() {
             let _ = child.wait();
@@ -133,6 +172,8 @@ impl Daemon {
 
     /// SIGTERM; it must end by itself, with success.
     pub fn terminate(&self) {
+        self.note_death();
+        self.allow_end();
         self.signal(Signal::SIGTERM);
         let code = self.exit_code(Patience::STEP);
         assert_eq!(code, Some(0), "{} on SIGTERM\n{}", self.name, self.last_words());
@@ -140,6 +181,7 @@ impl Daemon {
 
     /// Waits until it ends by itself. None: a signal ended it.
     pub fn exit_code(&self, patience: Patience) -> Option<i32> {
+        self.allow_end();
         let ended = waiting::until(patience, || {
             let mut child = self.child.lock().expect("no test thread panicked");
             match child.as_mut().map(|child| child.try_wait()) {

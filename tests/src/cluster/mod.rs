@@ -8,11 +8,13 @@ mod cleanup;
 mod daemon;
 mod doubles;
 mod etcd;
+mod fake_clock;
 mod kernel;
 mod network;
 mod plan;
 mod ports;
 mod several;
+mod small_disk;
 mod spec;
 mod waiting;
 
@@ -22,6 +24,7 @@ pub use binary::{Output, dawn, path};
 pub use daemon::Daemon;
 pub use doubles::Doubles;
 pub use etcd::{Member, members};
+pub use fake_clock::FakeClock;
 pub use kernel::{
     Limits, Process, files_below, groups, limits_of, marked, parent, processes, usage, user_of, variable, written_bytes,
 };
@@ -29,6 +32,7 @@ pub use network::{Host, Network};
 pub use plan::{AgentPlan, Plan};
 pub use ports::PortBlock;
 pub use several::{Several, SeveralPlan, Who};
+pub use small_disk::SmallDisk;
 pub use spec::{Spec, batch, cron, service};
 pub use waiting::Patience;
 
@@ -152,6 +156,8 @@ impl Cluster {
         }
         let left = cleanup::leftovers(&self.name, self.folder.path());
         assert!(left.is_empty(), "left behind by {}: {left:#?}\n{}", self.name, self.last_words());
+        let faults: Vec<String> = self.agents.iter().chain([&self.scheduler]).flat_map(Daemon::faults).collect();
+        assert!(faults.is_empty(), "{}:\n{}", self.name, faults.join("\n"));
         self.ended = true;
     }
 

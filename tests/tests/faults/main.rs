@@ -2,4 +2,5 @@
 
 mod etcd;
 mod schedule;
+mod storm;
 mod takeover;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use dawn_proto::JobKey;
 use dawn_proto::v1::{self, Misfire, Overlap, TaskState, TickOutcome};
-use dawn_tests::cluster::{Api, Doubles, Patience, Several, SeveralPlan, Who, batch, cron, marked, service, variable};
+use dawn_tests::cluster::{Api, Doubles, Patience, Several, SeveralPlan, Who, batch, cron, service};
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
@@ -61,31 +61,6 @@ fn submit_for(several: &Several, round: usize, time: Duration, acknowledged: &mu
             acknowledged.push(key);
         }
     }
-}
-
-/// Exactly the instances asked for live, once each, and the kernel agrees.
-fn lives_exactly(several: &Several, job: &JobKey, instances: usize) {
-    several.eventually(&format!("each instance of {job} lives once"), Patience::LONG, || {
-        let tasks = several.read(|api| api.tasks(job))?;
-        let running: Vec<&v1::Task> = tasks.iter().filter(|task| !task.state().is_terminal()).collect();
-        let asked: BTreeMap<u32, String> = running
-            .iter()
-            .filter(|task| task.state() == TaskState::Running)
-            .map(|t| (t.instance, format!("t{}", t.id)))
-            .collect();
-        let found = marked(&several.mark(job));
-        let living: Vec<String> = found.iter().filter_map(|process| variable(process.pid, "DAWN_TASK_ID")).collect();
-        let unique: BTreeSet<&String> = living.iter().collect();
-        let agree = unique == asked.values().collect() && living.len() == instances;
-        if agree && running.len() == instances && asked.len() == instances {
-            return Ok(());
-        }
-        Err(format!(
-            "{} tasks live, {} of them run as {asked:?}; the kernel has {living:?}",
-            running.len(),
-            asked.len()
-        ))
-    });
 }
 
 /// A cron job with every overlap policy, and each misfire policy at least once; runs last over the next tick.
@@ -220,9 +195,9 @@ fn promises_hold_after_a_schedule_of_real_faults() {
         let up = nodes.iter().filter(|node| node.state() == v1::NodeState::Up).count();
         if up == 6 { Ok(()) } else { Err(format!("{up} up")) }
     });
-    lives_exactly(&several, &web, WEB);
-    lives_exactly(&several, &single, WEB);
-    lives_exactly(&several, &only, 2);
+    several.lives_exactly(&web, WEB);
+    several.lives_exactly(&single, WEB);
+    several.lives_exactly(&only, 2);
     assert_eq!(only_watch.end(), [] as [String; 0], "at most one lived twice (DAWN_SEED={seed}: {story:?})");
     assert_eq!(watch.end(), [] as [String; 0], "a job that waits was there twice (DAWN_SEED={seed}: {story:?})");
     let listed = several.eventually("the jobs are listed", Patience::LONG, || several.read(Api::jobs));

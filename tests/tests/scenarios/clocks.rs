@@ -1,52 +1,23 @@
 //! The wall clock of a scheduler's machine is set: two hours forward for good, and three days forward for a moment. What
 //! runs lives on, what failed comes back in time, cron goes on, and operators are told.
 
-use std::path::Path;
-
 use dawn_proto::JobKey;
 use dawn_proto::v1::{TaskState, TickOutcome};
-use dawn_tests::cluster::{Cluster, Patience, Plan, batch, cron, service, skip};
+use dawn_tests::cluster::{Cluster, FakeClock, Patience, Plan, batch, cron, service, skip};
 
-/// Where packages put the library that shows programs another wall clock.
-const LIBRARIES: [&str; 3] = [
-    "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
-    "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1",
-    "/usr/lib/faketime/libfaketimeMT.so.1",
-];
-
-/// A cluster of one agent whose scheduler's wall clock shows what [`Set::by`] says.
-fn cluster() -> Option<(Cluster, Set)> {
-    let Some(library) = LIBRARIES.iter().find(|path| Path::new(path).exists()) else {
-        skip("needs the package libfaketime to set a clock");
-        return None;
-    };
+/// A cluster of one agent whose scheduler's wall clock can be set.
+fn cluster() -> Option<(Cluster, FakeClock)> {
     if !nix::unistd::geteuid().is_root() {
         skip("needs root for control groups");
         return None;
     }
     let cluster = Cluster::lay_out(&Plan::of(1));
-    let clock = Set(cluster.folder().join("clock"));
-    clock.by("+0");
-    cluster.scheduler.set_env("LD_PRELOAD", library);
-    cluster.scheduler.set_env("FAKETIME_TIMESTAMP_FILE", &clock.0.display().to_string());
-    cluster.scheduler.set_env("FAKETIME_NO_CACHE", "1");
-    cluster.scheduler.set_env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    let clock = FakeClock::of(&cluster.scheduler, cluster.folder())?;
     cluster.scheduler.start();
     cluster.scheduler_answers();
     cluster.agents.iter().for_each(|agent| agent.start());
     cluster.agents_are_up(1);
     Some((cluster, clock))
-}
-
-/// The file that says how far off the clock is.
-struct Set(std::path::PathBuf);
-
-impl Set {
-    fn by(&self, offset: &str) {
-        // Read at any time: never half a file.
-        let whole = self.0.with_extension("new");
-        std::fs::write(&whole, offset).and_then(|()| std::fs::rename(&whole, &self.0)).expect("the folder is ours");
-    }
 }
 
 fn is_told(cluster: &Cluster, words: &str) {
@@ -83,7 +54,7 @@ fn a_clock_that_is_set_forward_ends_nothing_and_stops_no_cron() {
     let ticks = cluster.submit(cron("ticks", "* * * * *").shell("true"));
     [&limited, &due].into_iter().for_each(|job| _ = cluster.running(job, 1));
 
-    clock.by("+2h");
+    clock.step(2 * 3_600);
     is_told(&cluster, "wall clock was set forward by 2 h 0 min");
     fires_again(&cluster, &ticks);
     // It has stood for a minute, and the agent's clock does not agree.
@@ -108,7 +79,7 @@ fn a_clock_that_is_wrong_for_a_moment_leaves_no_service_waiting_and_no_cron_stan
     let ticks = cluster.submit(cron("ticks", "* * * * *").shell("true"));
     let first = cluster.running(&web, 1)[0].id;
 
-    clock.by("+3d");
+    clock.step(3 * 86_400);
     is_told(&cluster, "wall clock was set forward by 3 d 0 h");
     cluster.processes_of(&web, 1).iter().for_each(|process| cluster.shoot(process));
     cluster.eventually("its end is known", Patience::STEP, || {
@@ -116,7 +87,7 @@ fn a_clock_that_is_wrong_for_a_moment_leaves_no_service_waiting_and_no_cron_stan
         let ended = tasks.iter().any(|task| task.id == first && task.state() == TaskState::Failed);
         if ended { Ok(()) } else { Err(format!("{tasks:?}")) }
     });
-    clock.by("+0");
+    clock.step(0);
     let second = cluster.running(&web, 1)[0].id;
     assert!(second > first);
     fires_again(&cluster, &ticks);

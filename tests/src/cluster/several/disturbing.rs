@@ -1,5 +1,7 @@
 //! What is done to them, and how it is undone.
 
+use std::collections::BTreeSet;
+
 use super::{Several, Who};
 
 impl Several {
@@ -39,7 +41,12 @@ impl Several {
     }
 
     pub fn start_the_ended(&self) {
-        for daemon in self.everybody().filter(|daemon| !daemon.is_alive()) {
+        self.start_the_ended_but(&BTreeSet::new());
+    }
+
+    /// As whoever supervises daemons does, except for those with these names.
+    pub fn start_the_ended_but(&self, names: &BTreeSet<String>) {
+        for daemon in self.everybody().filter(|daemon| !names.contains(&daemon.name) && !daemon.is_alive()) {
             daemon.kill_9();
             daemon.start();
         }

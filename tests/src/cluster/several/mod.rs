@@ -5,9 +5,12 @@ mod asking;
 mod disturbing;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+use nix::mount::{MntFlags, umount2};
 
 use super::etcd::{self, Member, members};
 use super::{
@@ -69,6 +72,8 @@ pub struct Several {
     endpoints: Vec<String>,
     network: Option<Network>,
     _ports: PortBlock,
+    /// Mounts of its own, unmounted once its daemons have ended.
+    mounts: Mutex<Vec<PathBuf>>,
     folder: tempfile::TempDir,
 }
 
@@ -124,7 +129,13 @@ impl Several {
         let agents = agents.collect();
         let switch = network.as_ref().map(|network| &network.switch);
         let apis = addresses.iter().map(|address| Api::from(switch, *address, CALL_TIMEOUT)).collect();
-        Some(Several { name, members, schedulers, agents, apis, addresses, endpoints, network, _ports: ports, folder })
+        let (mounts, _ports) = (Mutex::default(), ports);
+        Some(Several { name, members, schedulers, agents, apis, addresses, endpoints, network, _ports, mounts, folder })
+    }
+
+    /// Starts everything that was laid out.
+    pub fn start_all(&self) {
+        self.everybody().for_each(Daemon::start);
     }
 
     pub fn folder(&self) -> &Path {
@@ -204,8 +215,31 @@ impl Several {
             daemon.terminate();
         }
         self.members.iter().for_each(Daemon::kill_9);
+        self.unmount();
         let left = cleanup::leftovers(&self.name, self.folder.path());
         assert!(left.is_empty(), "left behind by {}: {left:#?}\n{}", self.name, self.last_words());
+        self.no_faults();
+    }
+
+    /// What a test has mounted in the cluster's directory.
+    pub fn unmount_at_end(&self, place: PathBuf) {
+        self.mounts.lock().expect("no test thread panicked").push(place);
+    }
+
+    fn unmount(&self) {
+        let mut mounts = self.mounts.lock().unwrap_or_else(PoisonError::into_inner);
+        for place in mounts.drain(..) {
+            // Whatever is still open there goes with it.
+            _ = umount2(&place, MntFlags::MNT_DETACH);
+        }
+    }
+
+    /// No daemon has ended unasked or panicked.
+    pub fn no_faults(&self) {
+        // A leader that was deposed ends, as its memory is void; whoever supervises it starts it again.
+        let faults = self.everybody().flat_map(Daemon::faults).filter(|fault| !fault.contains("leads no more"));
+        let faults: Vec<String> = faults.collect();
+        assert!(faults.is_empty(), "{}:\n{}", self.name, faults.join("\n"));
     }
 
     /// The ends of the daemons' logs.
@@ -217,6 +251,7 @@ impl Several {
 impl Drop for Several {
     fn drop(&mut self) {
         self.everybody().for_each(Daemon::kill_9);
+        self.unmount();
         let left = cleanup::sweep(&self.name, self.folder.path());
         if left.is_empty() {
             return;
