@@ -20,13 +20,18 @@ pub struct Doubles {
 impl Doubles {
     /// Over the processes that carry this entry in their environment.
     pub fn watch(mark: String) -> Doubles {
+        Doubles::watch_every(mark, Duration::from_millis(20))
+    }
+
+    /// The same with so much time between two looks, where there are many processes.
+    pub fn watch_every(mark: String, pause: Duration) -> Doubles {
         let ended = Arc::new(AtomicBool::new(false));
         let stop = ended.clone();
         let thread = std::thread::spawn(move || {
             let mut doubles = Vec::new();
             while !stop.load(Ordering::Relaxed) && doubles.len() < MOST {
                 doubles.extend(twice(&marked(&mark)));
-                std::thread::sleep(Duration::from_millis(20)); // poll
+                std::thread::sleep(pause); // poll
             }
             doubles
         });

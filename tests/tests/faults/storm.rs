@@ -27,10 +27,13 @@ const CLIENTS: usize = 2;
 /// Of a burst: many small jobs, some large ones, of which every other can't be compressed.
 const SMALL_JOBS: usize = 150;
 const LARGE_JOBS: usize = 4;
-const LARGE_BYTES: usize = 500 << 10;
+const VARIABLE_BYTES: usize = 100 << 10;
+const LARGE_VARIABLES: usize = 5;
 /// Large jobs of the whole storm at most: each is kept for a day.
 const MOST_LARGE: usize = 120;
 const DISK_MIB: u64 = 192;
+/// Between two looks at all processes for one that is there twice.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 fn seed() -> u64 {
     match std::env::var("DAWN_SEED") {
@@ -110,12 +113,13 @@ impl Storm<'_> {
         let large = (0..LARGE_JOBS).filter(|_| self.large.fetch_add(1, Ordering::Relaxed) < MOST_LARGE);
         let large: Vec<Spec> = large
             .map(|number| {
-                let text = match number % 2 {
-                    0 => "x".repeat(LARGE_BYTES),
-                    _ => (0..LARGE_BYTES).map(|_| char::from(chance.random_range(b'!'..b'~'))).collect(),
+                let mut text = || match number % 2 {
+                    0 => "x".repeat(VARIABLE_BYTES),
+                    _ => (0..VARIABLE_BYTES).map(|_| char::from(chance.random_range(b'!'..b'~'))).collect(),
                 };
                 small(&format!("large{burst}-{number}")).with(|job| {
-                    job.task.get_or_insert_default().env.insert("PADDING".into(), text);
+                    let padding = (0..LARGE_VARIABLES).map(|number| (format!("PADDING_{number}"), text()));
+                    job.task.get_or_insert_default().env.extend(padding);
                 })
             })
             .collect();
@@ -127,6 +131,9 @@ impl Storm<'_> {
                 scope.spawn(move || {
                     for number in (part..SMALL_JOBS).step_by(4) {
                         self.submit(small(&format!("burst{burst}-{number}")));
+                        if self.is_over_within(Duration::ZERO) {
+                            return;
+                        }
                     }
                 });
             }
@@ -257,7 +264,7 @@ fn promises_hold_after_a_storm_of_overlapping_faults() {
     for (job, count) in lasting {
         several.running(job, count);
     }
-    let watches = [&single, &only].map(|job| (job, Doubles::watch(several.mark(job))));
+    let watches = [&single, &only].map(|job| (job, Doubles::watch_every(several.mark(job), LOOK_EVERY)));
     let storm = Storm {
         several: &several,
         clocks,
@@ -320,6 +327,9 @@ fn blow(storm: &Storm<'_>, seed: u64, length: Duration) -> Vec<Vec<String>> {
         drop(starts);
         // Whoever supervises daemons starts what has ended, also what ended by itself.
         loop {
+            if Instant::now() >= end {
+                storm.end();
+            }
             match to_start.recv_timeout(Duration::from_millis(500)) {
                 Ok(who) if !storm.several.daemon(who).is_alive() => storm.several.daemon(who).start(),
                 Ok(_) => {}
@@ -330,7 +340,6 @@ fn blow(storm: &Storm<'_>, seed: u64, length: Duration) -> Vec<Vec<String>> {
                 Err(mpsc::RecvTimeoutError::Disconnected) => break,
             }
         }
-        storm.end();
         lanes.into_iter().map(|lane| lane.join().expect("a lane does not panic")).collect()
     })
 }

@@ -141,7 +141,9 @@ impl Several {
 
 /// A call that another scheduler, or the same a moment later, may answer.
 fn may_pass(status: &Status) -> bool {
-    // INTERNAL and UNKNOWN are faults of Dawn's and fail the test.
+    // INTERNAL and UNKNOWN are faults of Dawn's and fail the test, unless this client's own transport says so of a
+    // connection that broke.
+    let is_transport = std::error::Error::source(status).is_some();
     let unclear = [Code::Unavailable, Code::DeadlineExceeded, Code::Cancelled, Code::ResourceExhausted];
-    unclear.contains(&status.code())
+    is_transport || unclear.contains(&status.code())
 }
