@@ -58,6 +58,11 @@ impl TaskDir {
         self.path.join("sandbox")
     }
 
+    /// Its /tmp and what else it has for itself.
+    pub fn private(&self) -> PathBuf {
+        self.path.join("private")
+    }
+
     pub fn logs(&self) -> PathBuf {
         self.path.join("logs")
     }

@@ -56,6 +56,8 @@ pub(super) struct Shared {
     pub starter: Starter,
     vetting: Vetting,
     gpus: Gpus,
+    /// The file system of the sandboxes keeps limits of disk by itself.
+    has_quotas: bool,
     images: Images,
     launching: Semaphore,
     /// Executors that have not begun yet.
@@ -268,6 +270,9 @@ impl Edges {
     }
 
     fn delete(&self, task: TaskId) {
+        if self.shared.has_quotas {
+            sandbox::quota::lift(&self.shared.tasks.dir(task).sandbox());
+        }
         match self.shared.tasks.discard(task) {
             Ok(()) => self.clean_job(|shared| {
                 if let Err(error) = shared.tasks.empty_trash() {
@@ -285,6 +290,7 @@ impl Shared {
         Shared {
             vetting: Vetting { run_as_self: config.run_as_self },
             gpus: super::start::gpus(&config, tree.is_some()),
+            has_quotas: super::start::has_quotas(&config),
             starter: Starter::new(config.executor.clone(), config.zygote),
             config,
             tree,
@@ -325,7 +331,12 @@ impl Shared {
     ) -> Result<(), Refusal> {
         let dir = self.tasks.dir(task);
         sandbox::make(&dir, identity).map_err(|error| Refusal::Sandbox { message: chain(&error) })?;
-        if let Some(root) = self.tasks.root(task, DEFAULT_MAX_PIDS) {
+        let plan = self.tasks.kept(task, DEFAULT_MAX_PIDS);
+        if let Some(plan) = plan.as_ref().filter(|_| self.has_quotas) {
+            let limited = sandbox::limit(&dir, plan.record.demand.disk_bytes, plan.max_files);
+            limited.map_err(|error| Refusal::Sandbox { message: chain(&error) })?;
+        }
+        if let Some(root) = plan.and_then(|plan| plan.root) {
             let provided = self.images.resolve(&root).and_then(|layers| self.images.provide(task, &layers));
             provided.map_err(|error| no_root(&error))?;
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dawn_proto::Resources;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::{AgentError, DEFAULT_MAX_PIDS};
 use crate::config::Config;
@@ -117,6 +117,14 @@ pub(super) fn setup(config: &Config, tree: Option<&Tree>) -> Result<Setup, Agent
         default_max_pids: DEFAULT_MAX_PIDS,
         keep: Keep { age_ms: config.sandbox_keep_ms, total_bytes: config.sandbox_keep_bytes },
     })
+}
+
+/// Whether the file system of the sandboxes keeps limits of disk by itself, which is written to the log.
+pub(super) fn has_quotas(config: &Config) -> bool {
+    let has_quotas = sandbox::quota::is_kept(&config.work_dir);
+    let by = if has_quotas { "by the file system (quotas of projects)" } else { "by looking at what tasks take" };
+    info!("limits of disk are kept {by}");
+    has_quotas
 }
 
 /// What ended tasks have left is no longer free, but goes when room is needed: it is offered as if it were gone.

@@ -1,6 +1,7 @@
 //! What agent and executor leave each other on disk and say over the task's socket.
 
 use dawn_proto::v1::{self, executor_event, executor_request};
+use dawn_proto::validate::DEFAULT_MAX_FILES;
 use dawn_proto::{Resources, TaskId, Timestamp};
 use prost::{DecodeError, Message};
 
@@ -99,6 +100,8 @@ pub struct KeptPlan {
     /// Names of its processes, in the spec's order.
     pub processes: Vec<String>,
     pub root: Option<RootFs>,
+    /// Most files that it may have.
+    pub max_files: u64,
     /// "role/env/name" and the instance.
     pub job: String,
     pub instance: u32,
@@ -133,6 +136,7 @@ pub fn decode_plan(bytes: &[u8], default_pids: u32) -> Result<KeptPlan, DecodeEr
     Ok(KeptPlan {
         record,
         root,
+        max_files: if task.max_files == 0 { DEFAULT_MAX_FILES } else { task.max_files },
         processes: task.processes.into_iter().map(|process| process.name).collect(),
         job: format!("{}/{}/{}", key.role, key.env, key.name),
         instance: plan.instance,

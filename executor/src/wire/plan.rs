@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use dawn_proto::{JobKey, TaskId, v1};
+use dawn_proto::{JobKey, TaskId, v1, validate};
 use prost::Message;
 
 use crate::model::{
@@ -19,7 +19,6 @@ const DEFAULT_FINALIZATION_WAIT_MS: u64 = 30_000;
 const DEFAULT_HEALTH_INTERVAL_MS: u64 = 10_000;
 const DEFAULT_HEALTH_TIMEOUT_MS: u64 = 1_000;
 const DEFAULT_HEALTH_FAILURES: u32 = 3;
-const DEFAULT_MAX_FILES: u64 = 1_000_000;
 /// The limit of a process on what one file may have.
 const MAX_FILE_BYTES: &str = "fsize";
 const DEFAULT_LOG_FILE_BYTES: u64 = 100 << 20;
@@ -71,7 +70,7 @@ pub fn parse_plan(body: &[u8]) -> Result<(Plan, Setting), PlanError> {
         lifecycle: task.http_lifecycle.as_ref().map(|lifecycle| self::lifecycle(lifecycle, &ports)).transpose()?,
         memory_limit_bytes: cgroup.memory_limit_bytes,
         disk_limit_bytes: wire.disk_limit_bytes,
-        max_files: or(task.max_files, DEFAULT_MAX_FILES),
+        max_files: or(task.max_files, validate::DEFAULT_MAX_FILES),
         max_file_bytes: max_file_bytes(&wire, task).unwrap_or(0),
         lease_until_ms: wire.lease_until_boot_ms,
     };

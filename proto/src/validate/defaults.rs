@@ -92,6 +92,8 @@ pub const MAX_LABELS: usize = 64;
 pub const MAX_LABEL_VALUE_BYTES: usize = 1_024;
 /// The kernel's own `pid_max` limit.
 pub const MAX_PIDS: u32 = 4_194_304;
+/// Of one task, where its spec says nothing.
+pub const DEFAULT_MAX_FILES: u64 = 1_000_000;
 /// Of one task; a look at so many takes minutes.
 pub const MAX_FILES: u64 = 1_000_000_000;
 /// Of any wait that is not a run time: a day.

@@ -10,7 +10,7 @@ use dawn_proto::{TaskId, Timestamp};
 use tracing::warn;
 
 use super::{CheckpointError, framed, io_error, read_framed, replace_file, sync_dir};
-use crate::model::{RecoveredRecord, Report, RootFs, TaskDir};
+use crate::model::{RecoveredRecord, Report, TaskDir};
 use crate::wire::{self, KeptPlan};
 
 /// A task directory as the checkpoint knows it; the executor's side comes from its event log.
@@ -149,11 +149,6 @@ impl Tasks {
     /// What a task's plan says; None when it can't be read.
     pub fn kept(&self, task: TaskId, default_pids: u32) -> Option<KeptPlan> {
         read_or_warn(&self.dir(task).plan(), |body| wire::decode_plan(body, default_pids).ok())
-    }
-
-    /// The root file system of a task's plan; None: it brings none.
-    pub fn root(&self, task: TaskId, default_pids: u32) -> Option<RootFs> {
-        read_or_warn(&self.dir(task).plan(), |body| wire::decode_plan(body, default_pids).ok())?.root
     }
 
     /// A task's plan as it lies on disk; None when it can't be read.

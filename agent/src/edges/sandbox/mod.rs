@@ -1,5 +1,7 @@
 //! A task's sandbox and log directory: made for its user, measured, never followed out of by symbolic links.
 
+pub mod quota;
+
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -34,6 +36,26 @@ pub fn make(dir: &TaskDir, identity: &Identity) -> Result<(), SandboxError> {
         made => made.map_err(error("create"))?,
     }
     std::os::unix::fs::lchown(&path, Some(identity.uid), Some(identity.gid)).map_err(error("change the owner of"))
+}
+
+/// Has the file system itself hold the task, whose directories were just made, to so much disk and so many files. Nothing
+/// is done where it can't.
+///
+/// # Errors
+/// Names what could not be done to which directory.
+pub fn limit(dir: &TaskDir, bytes: u64, files: u64) -> Result<(), SandboxError> {
+    let (sandbox, private) = (dir.sandbox(), dir.private());
+    let error = |operation, path: &Path| {
+        let path = path.to_path_buf();
+        move |source| SandboxError { operation, path, source }
+    };
+    // The executor finds it made, and nobody else looks in.
+    match DirBuilder::new().mode(0o700).create(&private) {
+        Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {}
+        made => made.map_err(error("create", &private))?,
+    }
+    quota::limit(&[&sandbox, &private], bytes, files).map_err(error("set the quota of", &sandbox))?;
+    Ok(())
 }
 
 /// Bytes that a task's directory takes on disk. What vanishes meanwhile or can't be read counts nothing.
