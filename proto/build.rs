@@ -18,6 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "dawn/v1/executor.proto",
         "dawn/v1/update.proto",
         "dawn/v1/maintenance.proto",
+        "dawn/v1/loss.proto",
         "dawn/v1/blame.proto",
         "dawn/v1/journal.proto",
     ];

@@ -9,7 +9,7 @@ pub enum Exit {
     Done = 0,
     /// The job or the command failed.
     Failed = 1,
-    /// A wrong command line or job file; clap ends with the same code.
+    /// A wrong command line or job file; clap ends with the same code. Also: nobody can be asked, and `--yes` is missing.
     Usage = 2,
     NotFound = 3,
     /// The scheduler said no.
@@ -25,7 +25,7 @@ pub const HELP: &str = "\
 Exit codes:
   0  done
   1  the job or the command failed
-  2  wrong command line or job file
+  2  wrong command line or job file; or --yes is missing where there is no terminal to ask on
   3  no such job, task or node
   4  refused by the scheduler
   5  no scheduler answered

@@ -1,6 +1,6 @@
 //! Random faults from seeds: every promise holds, and what was asked for comes true once the faults have ended.
 
-use dawn_tests::simulator::{Home, Planted, Scenario, Summary, replay, run};
+use dawn_tests::simulator::{Home, Planted, Scenario, Summary, Word, replay, run};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
@@ -9,6 +9,8 @@ const SEEDS: [u64; 15] =
     [0, 1, 2, 3, 4, 5, 6, 7, 14, 232_458_884, 252_891_867, 343_061_445, 420_152_309, 488_261_798, 791_939_558];
 /// Seeds of every run that nobody has seen before; `DAWN_FRESH` is another number of them.
 const FRESH: u64 = 5;
+/// Seeds with which most machines are lost.
+const MOST_LOST_SEEDS: std::ops::Range<u64> = 0..6;
 /// Within so many seeds each planted mistake is found.
 const PLANTED_SEEDS: u64 = 60;
 
@@ -60,6 +62,24 @@ fn the_promises_hold_under_faults() {
     assert!(!many || all.updates.forward > 0 && all.updates.back > 0, "no update went each way: {:?}", all.updates);
     assert!(!many || all.parts > 0, "no step was written in parts");
     assert!(broken_seeds.is_empty(), "{}", broken_seeds.join("\n"));
+}
+
+/// Three of five machines burn down at once. Without a word nothing of theirs is replaced; with one everything runs on the
+/// rest.
+#[test]
+fn most_machines_lost_for_good_are_replaced_once_an_operator_says_so() {
+    let mut waited = 0;
+    for seed in MOST_LOST_SEEDS {
+        let lost = |word| run(Scenario { burnt: 3, word, ..Scenario::new(seed) });
+        for word in [Word::Down, Word::Release] {
+            lost(word).unwrap_or_else(|broken| panic!("{word:?}: {broken:?}"));
+        }
+        if let Err(broken) = lost(Word::Nothing) {
+            assert!(broken.promise.starts_with("liveness"), "{broken:?}");
+            waited += 1;
+        }
+    }
+    assert!(waited > 0, "the brake was never on");
 }
 
 /// Everything that happened, when a seed is named.

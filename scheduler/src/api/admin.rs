@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::Reader;
+use super::{ClientService, Reader};
 use crate::drive::Role;
 
 /// A follower that is behind gets this long to come up with what was asked for.
@@ -41,6 +41,8 @@ pub trait Keeper: Send + Sync + 'static {
 pub struct AdminService {
     pub keeper: Arc<dyn Keeper>,
     pub reader: Reader,
+    /// What is decided goes the way of every command.
+    pub clients: ClientService,
     pub role: watch::Receiver<Role>,
     /// Nobody else can lead.
     pub alone: bool,
@@ -105,6 +107,13 @@ impl Admin for AdminService {
             verified
         });
         Ok(Response::new(Box::pin(answer)))
+    }
+
+    async fn release_brake(
+        &self,
+        request: Request<v1::ReleaseBrakeRequest>,
+    ) -> Result<Response<v1::ReleaseBrakeResponse>, Status> {
+        self.clients.release_brake(request.into_inner()).await
     }
 
     async fn leave(&self, _: Request<v1::LeaveRequest>) -> Result<Response<v1::LeaveResponse>, Status> {

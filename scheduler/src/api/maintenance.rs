@@ -9,7 +9,7 @@ use super::command::{key, text};
 use super::{ClientService, command, reads};
 use crate::model::{Answer, Command, ForgiveCommand, Upkeep, UpkeepCommand};
 
-type Answered<T> = Result<Response<T>, Status>;
+pub(super) type Answered<T> = Result<Response<T>, Status>;
 
 /// Most agents in one request.
 const MAX_AGENTS: usize = 10_000;
@@ -48,6 +48,14 @@ impl Maintenance for ClientService {
         }
     }
 
+    async fn declare_down(&self, request: Request<v1::DeclareDownRequest>) -> Answered<v1::DeclareDownResponse> {
+        self.declare_down(request.into_inner()).await
+    }
+
+    async fn forget_nodes(&self, request: Request<v1::ForgetNodesRequest>) -> Answered<v1::ForgetNodesResponse> {
+        self.forget_nodes(request.into_inner()).await
+    }
+
     async fn get_sla(&self, request: Request<v1::GetSlaRequest>) -> Answered<v1::SlaReport> {
         let request = request.into_inner();
         let key = request.key.as_ref().map(|wire_key| key(Some(wire_key))).transpose()?;
@@ -56,7 +64,7 @@ impl Maintenance for ClientService {
     }
 }
 
-fn agent_ids(ids: &[String]) -> Result<Vec<AgentId>, Status> {
+pub(super) fn agent_ids(ids: &[String]) -> Result<Vec<AgentId>, Status> {
     if ids.is_empty() || ids.len() > MAX_AGENTS {
         return Err(Status::invalid_argument(format!("agent_ids: give 1 to {MAX_AGENTS}")));
     }

@@ -4,6 +4,7 @@
 mod admin;
 mod batches;
 mod command;
+mod loss;
 mod maintenance;
 mod plan;
 mod reach;

@@ -9,9 +9,9 @@ use dawn_proto::v1::scheduler_server::Scheduler;
 use futures_util::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
 
+use super::loss::words_of_brake;
 use super::reads::{self, ReadError};
 use super::{ClientService, command, status, streams};
-use crate::decide::brake;
 use crate::drive::Role;
 use crate::model::State;
 use crate::shares::{Caller, Holder};
@@ -178,7 +178,7 @@ impl Scheduler for ClientService {
         let trouble = self.trouble.borrow().clone();
         let live = self.live.borrow().clone();
         let look = move |state: &State| {
-            let brake = || brake(state, &facts.settings).map(|brake| brake.to_string()).unwrap_or_default();
+            let brake = words_of_brake(state, &facts.settings);
             Ok(v1::ServerInfo {
                 version: env!("CARGO_PKG_VERSION").into(),
                 cluster_id: state.cluster_id.clone(),
@@ -187,7 +187,7 @@ impl Scheduler for ClientService {
                 leader,
                 leader_address,
                 journal: facts.journal.into(),
-                trouble: all_of([trouble, waiting(state), brake()].into_iter().chain(live.alarms.values().cloned())),
+                trouble: all_of([trouble, waiting(state), brake].into_iter().chain(live.alarms.values().cloned())),
                 nodes: u32::try_from(state.agents.len()).unwrap_or(u32::MAX),
                 tasks: u32::try_from(state.tasks.len()).unwrap_or(u32::MAX),
             })

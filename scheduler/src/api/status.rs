@@ -35,7 +35,7 @@ pub fn of_refusal(refusal: &Refusal) -> Status {
         | Refusal::SurgeAtMostOne { .. }
         | Refusal::TooLarge { .. }
         | Refusal::BadCount { .. } => Status::invalid_argument(message),
-        Refusal::Flow(_) => Status::failed_precondition(message),
+        Refusal::Flow(_) | Refusal::Loss(_) => Status::failed_precondition(message),
     }
 }
 

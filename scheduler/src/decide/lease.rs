@@ -40,6 +40,14 @@ pub(super) fn gone_after_ms(settings: &Settings, job: &JobSpec) -> u64 {
 /// Whether giving the task up now might let it live twice.
 pub(super) fn may_live(step: &Step, task: &Task, agent: AgentNo) -> bool {
     let job = &step.state.spec_of(task).job;
-    let silent_ms = step.now.mono_ms.saturating_sub(step.live.heard_ms(agent));
-    job.at_most_one && silent_ms <= gone_after_ms(step.settings, job)
+    job.at_most_one && silent_ms(step, agent) <= gone_after_ms(step.settings, job)
+}
+
+/// Until the task can't live on its agent any more, should that stay silent.
+pub(super) fn left_ms(step: &Step, task: &Task, agent: AgentNo) -> u64 {
+    gone_after_ms(step.settings, &step.state.spec_of(task).job).saturating_sub(silent_ms(step, agent))
+}
+
+fn silent_ms(step: &Step, agent: AgentNo) -> u64 {
+    step.now.mono_ms.saturating_sub(step.live.heard_ms(agent))
 }

@@ -1,12 +1,14 @@
-//! Who is heard and who fell silent: leases, agents given up, and the brake against giving up too many.
+//! Who is heard and who fell silent: leases, and agents given up. Not here: the brake against giving up too many (`brake`),
+//! agents that an operator gives up (`loss`).
 
 use dawn_proto::TaskState;
 use dawn_proto::v1::{NodeState, Reason};
 
 use super::agents::{is_silent, tasks_on};
+use super::brake::{self, JustSilent};
 use super::step::Step;
-use super::{Decision, avoid, daemon, lease, retry};
-use crate::model::{Agent, Effect, Event, Live, Mutation, Now, Settings, State};
+use super::{Decision, avoid, daemon, lease, loss, retry};
+use crate::model::{Agent, Effect, Event, Live, LossMutation, Mutation, Now, State};
 
 /// Brings `live` up to date with an event and what was decided about it. To be called after the decision is applied:
 /// an agent's link is bound by the welcome it gets, whose number the decision may just have given.
@@ -54,39 +56,16 @@ pub fn observe(live: &mut Live, event: &Event, decision: &Decision, now: Now) {
     for mutation in &decision.mutations {
         match mutation {
             Mutation::AgentForgotten { agent } => live.forget(*agent),
+            Mutation::Loss(LossMutation::BrakeReleased { for_ms, .. }) => {
+                live.brake_back_ms = Some(now.mono_ms.saturating_add(*for_ms));
+            }
+            Mutation::Loss(LossMutation::BrakeBack) => live.brake_back_ms = None,
             Mutation::AgentSeen { agent, .. } | Mutation::AgentMoved { agent, to: NodeState::Up } => {
                 live.fresh.insert(*agent);
             }
             _ => {}
         }
     }
-}
-
-/// Nothing is given up: so many agents are silent at once that the scheduler itself may be cut off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{silent} of {agents} agents are out of reach, more than {percent} %: this scheduler may be cut off itself, so their \
-     tasks are not replaced until agents return"
-)]
-pub struct Brake {
-    pub silent: usize,
-    /// Those not given up before.
-    pub agents: usize,
-    pub percent: u32,
-}
-
-/// The brake, when it is on.
-pub fn brake(state: &State, settings: &Settings) -> Option<Brake> {
-    brake_with(state, settings, 0)
-}
-
-/// The brake, when so many more agents have fallen silent than the state knows of.
-fn brake_with(state: &State, settings: &Settings, fresh: usize) -> Option<Brake> {
-    let silent = not_up(state).filter(|agent| agent.state == NodeState::Unreachable).count();
-    let up = state.agents.len() - state.agents_not_up.len();
-    let (agents, percent) = (silent + up, settings.mass_loss_percent);
-    let silent = silent + fresh;
-    (silent * 100 > agents * percent as usize).then_some(Brake { silent, agents, percent })
 }
 
 pub(super) fn not_up(state: &State) -> impl Iterator<Item = &Agent> {
@@ -96,15 +75,16 @@ pub(super) fn not_up(state: &State) -> impl Iterator<Item = &Agent> {
 pub(super) fn tick(step: &mut Step) {
     // Those that fall silent in this very tick count too: a cut that takes most agents at once shows in one tick, and some
     // tasks' waits may be over in it.
-    let fresh = notice(step);
-    if brake_with(step.state, step.settings, fresh).is_none() {
+    let just_silent = notice(step);
+    loss::tick(step);
+    if brake::is_released(step) || brake::brake_but_for_release(step.state, step.settings, just_silent).is_none() {
         give_up(step);
     }
 }
 
 /// Silent agents are out of reach. Answers how many have become so.
-pub(super) fn notice(step: &mut Step) -> usize {
-    let mut fresh = 0;
+pub(super) fn notice(step: &mut Step) -> JustSilent {
+    let mut just = JustSilent::default();
     // Both are in the order of their numbers: one walk along each, however many agents there are.
     let mut live = step.live.agents.iter().peekable();
     for agent in step.state.agents.values() {
@@ -112,13 +92,14 @@ pub(super) fn notice(step: &mut Step) -> usize {
         let heard_ms = live.next_if(|(no, _)| **no == agent.no).map_or(step.live.elected_ms, |(_, live)| live.heard_ms);
         if agent.state == NodeState::Up && is_silent(step, heard_ms) {
             out_of_reach(step, agent);
-            fresh += 1;
+            just.nodes += 1;
+            just.with_tasks += usize::from(brake::held(step.state, agent) > 0);
         }
     }
-    fresh
+    just
 }
 
-fn out_of_reach(step: &mut Step, agent: &Agent) {
+pub(super) fn out_of_reach(step: &mut Step, agent: &Agent) {
     step.mutations.push(Mutation::AgentMoved { agent: agent.no, to: NodeState::Unreachable });
     for task in tasks_on(step, agent.no) {
         if matches!(task.state(), TaskState::Assigned | TaskState::Starting | TaskState::Running) {
@@ -127,17 +108,22 @@ fn out_of_reach(step: &mut Step, agent: &Agent) {
     }
 }
 
+/// The agent is given up; what of its tasks may be is given up by those who call.
+pub(super) fn down(step: &mut Step, agent: &Agent) {
+    step.mutations.push(Mutation::AgentMoved { agent: agent.no, to: NodeState::Down });
+    daemon::given_up(step, agent.no);
+}
+
 /// Gives up silent agents and the tasks whose wait is over, no faster than the rate allows.
 fn give_up(step: &mut Step) {
     let mut allowed = allowance(step);
-    for agent in not_up(step.state) {
+    for agent in not_up(step.state).filter(|agent| agent.declared_down.is_none()) {
         let silent_ms = step.now.mono_ms.saturating_sub(step.live.heard_ms(agent.no));
         if silent_ms <= step.settings.down_after_ms {
             continue;
         }
         if agent.state == NodeState::Unreachable {
-            step.mutations.push(Mutation::AgentMoved { agent: agent.no, to: NodeState::Down });
-            daemon::given_up(step, agent.no);
+            down(step, agent);
         }
         // Told to stop, and no way to hear that they did: given up with their agent.
         for task in tasks_on(step, agent.no).filter(|task| task.state().is_stopping()) {

@@ -6,6 +6,7 @@
 
 mod agents;
 mod avoid;
+mod brake;
 pub mod clock;
 mod cron;
 mod daemon;
@@ -16,6 +17,7 @@ mod forgive;
 mod kill;
 mod lease;
 mod liveness;
+mod loss;
 pub mod place;
 mod prune;
 mod quota;
@@ -35,8 +37,9 @@ mod update;
 mod upkeep;
 pub mod verify;
 
+pub use brake::{Brake, brake};
 pub use effects::effects_of;
-pub use liveness::{Brake, brake, observe};
+pub use liveness::observe;
 pub use quota::{Asked, asked};
 pub use sla::{Heed, heed, standing};
 pub use transition::{Rule, Then, rule};
@@ -85,6 +88,7 @@ pub fn decide(state: &State, live: &Live, event: &Event, now: Now, settings: &Se
                 step.mutations.push(Mutation::ClusterMade { cluster_id: fresh_cluster_id.clone() });
             }
             step.mutations.push(Mutation::EpochBegun { epoch: *epoch });
+            brake::carry_over(&mut step);
         }
         Event::Tick => tick(&mut step),
         Event::Command { reply, command } => {
@@ -102,6 +106,7 @@ pub fn decide(state: &State, live: &Live, event: &Event, now: Now, settings: &Se
                     quota::set(&mut step, role, (*guarantee, *limit, *weight), author)
                 }
                 Command::Flow(command) => dispatch::decide(&mut step, command),
+                Command::Loss(command) => loss::decide(&mut step, command),
             };
             step.effects.push(Effect::Reply { to: *reply, answer });
         }

@@ -2,6 +2,7 @@
 
 mod agents;
 mod avoid;
+mod brake;
 mod cron;
 mod daemon;
 mod fleet;
@@ -9,6 +10,7 @@ mod flow;
 mod kill;
 mod lease;
 mod liveness;
+mod loss;
 mod promises;
 mod prune;
 mod quota;

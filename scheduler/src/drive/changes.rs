@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use dawn_proto::TaskId;
 use tokio::sync::watch;
 
-use crate::model::{AgentNo, FlowMutation, JobId, Mutation, RestoreMutation, State, UpdateMutation};
+use crate::model::{AgentNo, FlowMutation, JobId, Mutation, RestoreMutation, State, Task, UpdateMutation};
 
 /// The jobs that are watched.
 #[derive(Debug, Default)]
@@ -102,9 +102,29 @@ fn subject(mutation: &Mutation) -> Subject<'_> {
         | Mutation::AgentAvoided { .. }
         | Mutation::Upkeep(_)
         | Mutation::Blame(_)
+        | Mutation::Loss(_)
         | Mutation::QuotaSet { .. }
         | Mutation::Restore(RestoreMutation::Restored(_) | RestoreMutation::Over) => Subject::NoJob,
     }
+}
+
+/// Adds the jobs with ended tasks on agents that the mutations forget: their host names are shown no more. One walk over the
+/// tasks, however many agents these are; they hold no living ones.
+pub(super) fn add_shown_on_forgotten<'m>(
+    jobs: &mut BTreeSet<JobId>,
+    state: &State,
+    mutations: impl Iterator<Item = &'m Mutation>,
+) {
+    let forgotten = mutations.filter_map(|mutation| match mutation {
+        Mutation::AgentForgotten { agent } => Some(*agent),
+        _ => None,
+    });
+    let forgotten: BTreeSet<AgentNo> = forgotten.collect();
+    if forgotten.is_empty() {
+        return;
+    }
+    let is_there = |task: &&Task| task.status.place().is_some_and(|place| forgotten.contains(&place.agent));
+    jobs.extend(state.tasks.values().filter(is_there).map(|task| task.job));
 }
 
 /// Adds the jobs that a mutation changes. Asked before it is applied and after: a task is in the state only after the

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::watch;
 
-use super::changes::{JobChanges, add_changed};
+use super::changes::{JobChanges, add_changed, add_shown_on_forgotten};
 use crate::model::{Batch, JobId, Mutation, State};
 
 /// A state that follows the durable batches. Many may read; one applies.
@@ -88,7 +88,9 @@ fn apply_watched(state: &mut State, batches: &[Arc<Batch>]) -> BTreeSet<JobId> {
     let mut changed = BTreeSet::new();
     for batch in batches {
         let Some(parts) = state.gather(batch) else { continue };
-        for mutation in parts.iter().chain([&**batch]).flat_map(|part| &part.mutations) {
+        let mutations = || parts.iter().chain([&**batch]).flat_map(|part| &part.mutations);
+        add_shown_on_forgotten(&mut changed, state, mutations());
+        for mutation in mutations() {
             add_changed(&mut changed, state, mutation);
             state.apply_one(mutation, batch.at);
             add_changed(&mut changed, state, mutation);

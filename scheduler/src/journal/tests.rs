@@ -93,7 +93,7 @@ async fn a_dropped_journal_has_written_what_it_was_given() {
 
 #[tokio::test]
 async fn a_full_segment_is_followed_by_a_new_one() {
-    let (batches, live) = story(4, 80);
+    let (batches, live) = story(4, 160);
     let dir = tempfile::tempdir().unwrap();
     let small = JournalSettings { segment_bytes: 2000, ..settings() };
     let (mut journal, _) = Embedded::open(dir.path(), small).unwrap();

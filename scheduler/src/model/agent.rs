@@ -52,4 +52,6 @@ pub struct Agent {
     pub avoided: Option<Avoided>,
     /// What is planned for it.
     pub upkeep: Option<super::Upkeep>,
+    /// An operator says that it is gone. Only while it is DOWN.
+    pub declared_down: Option<super::DeclaredDown>,
 }

@@ -3,7 +3,7 @@
 use dawn_proto::v1::{JobKind, SubmitOutcome, UpdateState};
 use dawn_proto::{JobKey, Timestamp};
 
-use super::{Bound, FlowAnswer, FlowRefusal, amount, amount_of};
+use super::{Bound, FlowAnswer, FlowRefusal, LossAnswer, LossRefusal, amount, amount_of};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
@@ -35,6 +35,7 @@ pub enum Answer {
     },
     UpkeepSet,
     Forgiven,
+    Loss(LossAnswer),
 }
 
 /// Each says what is wrong and what to do instead.
@@ -116,4 +117,6 @@ pub enum Refusal {
     GuaranteeAboveLimit { dimension: &'static str, guarantee: u64, limit: u64 },
     #[error(transparent)]
     Flow(#[from] FlowRefusal),
+    #[error(transparent)]
+    Loss(#[from] LossRefusal),
 }

@@ -3,6 +3,7 @@
 mod blame;
 mod clock;
 mod flow;
+mod loss;
 mod restore;
 mod update;
 mod upkeep;
@@ -72,6 +73,9 @@ impl State {
             Mutation::AgentMoved { agent: no, to } => {
                 let agent = self.agent_mut(*no);
                 (agent.state, agent.since) = (*to, at);
+                if *to == NodeState::Up {
+                    agent.declared_down = None;
+                }
                 match to {
                     NodeState::Up => self.agents_not_up.remove(no),
                     _ => self.agents_not_up.insert(*no),
@@ -100,6 +104,7 @@ impl State {
             }
             Mutation::Flow(mutation) => self.apply_flow(mutation, at),
             Mutation::ClockShifted(shift) => self.shift_clock(*shift, at),
+            Mutation::Loss(mutation) => self.apply_loss(mutation, at),
         }
     }
 
@@ -323,6 +328,7 @@ impl State {
             registered_at: before.map_or(at, |agent| agent.registered_at),
             avoided: before.and_then(|agent| agent.avoided.clone()),
             upkeep: before.and_then(|agent| agent.upkeep.clone()),
+            declared_down: before.and_then(|agent| agent.declared_down.clone()),
         };
         self.next_agent = self.next_agent.max(AgentNo(no.0 + 1));
         self.agent_by_id.insert(id.clone(), *no);

@@ -4,7 +4,7 @@ use dawn_proto::v1::Reason;
 use dawn_proto::{AgentId, Epoch, HeldDigest, JobKey, Resources, TaskId, TaskState, Timestamp};
 
 use super::{Attributes, Bounds, Description, FlowCommand, ForgiveCommand, JobSpec, LinkId, PortRanges, ReplyTo};
-use super::{UpdateCommand, UpkeepCommand};
+use super::{LossCommand, UpdateCommand, UpkeepCommand};
 
 /// The two clocks a decision may look at. `wall` is Dawn's own clock (`decide::clock`): it shows what the wall clock
 /// shows, but does not jump.
@@ -102,6 +102,7 @@ pub enum Command {
         author: String,
     },
     Flow(FlowCommand),
+    Loss(LossCommand),
 }
 
 /// What may be taken on an agent, taken or not.

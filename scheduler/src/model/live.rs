@@ -46,6 +46,8 @@ pub struct Live {
     pub walls: BTreeMap<AgentNo, AgentWall>,
     /// Cron waits, or did, under this leader.
     pub cron_hold: Option<CronHold>,
+    /// Monotonic time at which the brake's release is over; None: it is not released.
+    pub brake_back_ms: Option<u64>,
 }
 
 impl Live {

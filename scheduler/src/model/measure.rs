@@ -6,7 +6,7 @@ use dawn_proto::{JobKey, Resources, Timestamp};
 use super::{
     AgentNo, Attributes, Batch, BlameMutation, Bounds, FlowMutation, Mutation, Offer, RestoreMutation, Restored,
 };
-use super::{PortRanges, Quota, Shift, Update, UpdateChange, UpdateMutation, UpkeepMutation};
+use super::{LossMutation, PortRanges, Quota, Shift, Update, UpdateChange, UpdateMutation, UpkeepMutation};
 
 /// Of a batch without its records: index, epoch, time, its place among parts, and its length in front.
 pub const BATCH_BYTES: usize = 64;
@@ -127,6 +127,7 @@ impl Mutation {
                 field(text(role) + bounds(guarantee) + bounds(limit) + number(*weight)) + text(author)
             }
             Mutation::Flow(mutation) => field(of_flow(mutation)),
+            Mutation::Loss(mutation) => field(of_loss(mutation)),
             Mutation::Restore(mutation) => field(of_restore(mutation)),
         }
     }
@@ -204,6 +205,14 @@ fn of_flow(mutation: &FlowMutation) -> usize {
         FlowMutation::Released { job } | FlowMutation::CronResumed { job } => number(job.0),
         FlowMutation::CronPaused { job, author } => number(job.0) + text(author),
         FlowMutation::Dispatched { job, name, content_hash } => number(job.0) + text(name) + number(*content_hash),
+    }
+}
+
+fn of_loss(mutation: &LossMutation) -> usize {
+    match mutation {
+        LossMutation::DeclaredDown { agent, author } => self::agent(*agent) + text(author),
+        LossMutation::BrakeReleased { for_ms, author } => number(*for_ms) + text(author),
+        LossMutation::BrakeBack => 0,
     }
 }
 

@@ -8,7 +8,7 @@ use dawn_proto::{AgentId, Epoch, JobKey, Resources, SpecId, TaskId, TaskState, T
 use super::{
     AgentNo, Attributes, BlameMutation, FlowMutation, JobId, Part, PortRanges, Quota, RestoreMutation, Spec, Text,
 };
-use super::{Shift, UpdateMutation, UpkeepMutation};
+use super::{LossMutation, Shift, UpdateMutation, UpkeepMutation};
 
 /// What one step decided, or a part of it: applied and appended together or not at all.
 #[derive(Clone, Debug)]
@@ -145,6 +145,7 @@ pub enum Mutation {
         author: String,
     },
     Flow(FlowMutation),
+    Loss(LossMutation),
     /// The journal was restored from a backup.
     Restore(RestoreMutation),
     /// Always the first of its batch, whose time is that of the clock as it goes on.

@@ -15,8 +15,8 @@ pub struct Settings {
     pub resend_interval_ms: u64,
     /// Every agent is asked this often where its tasks stand.
     pub reconcile_interval_ms: u64,
-    /// More than this share of the agents silent at once is taken for the scheduler's own partition: nothing is given up.
-    /// 100 turns the brake off.
+    /// While silent agents with tasks are more than this share of those and all that are heard, it is taken for the
+    /// scheduler's own partition: nothing is given up. 100 turns the brake off.
     pub mass_loss_percent: u32,
     /// Most tasks given up in a second for their agents' silence.
     pub lost_tasks_per_s: u64,

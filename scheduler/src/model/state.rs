@@ -6,7 +6,7 @@ use std::sync::Arc;
 use dawn_proto::v1::JobKind;
 use dawn_proto::{AgentId, Epoch, JobKey, SpecId, TaskId, Timestamp};
 
-use super::{Agent, AgentNo, Batch, Job, JobId, JobSpec, Numbered, Quota, Restores, Spec, Task, Update};
+use super::{Agent, AgentNo, Batch, BrakeRelease, Job, JobId, JobSpec, Numbered, Quota, Restores, Spec, Task, Update};
 
 #[derive(Clone, Debug, Default)]
 pub struct State {
@@ -29,6 +29,8 @@ pub struct State {
     /// By role; [`Quota::EVERYBODY`] for those without one.
     pub quotas: BTreeMap<String, Quota>,
     pub restores: Restores,
+    /// None: the brake works as it should.
+    pub brake_release: Option<BrakeRelease>,
     /// Of a step whose last part is still to come: they have no effect without it.
     pub parts: Vec<Batch>,
 
@@ -85,6 +87,7 @@ impl State {
             agents: self.agents.clone(),
             quotas: self.quotas.clone(),
             restores: self.restores.clone(),
+            brake_release: self.brake_release.clone(),
             parts: self.parts.clone(),
             job_by_key: BTreeMap::new(),
             agent_by_id: BTreeMap::new(),

@@ -1,6 +1,6 @@
 //! How many bytes an event takes while it waits, about.
 
-use super::{Command, Description, Event, FlowCommand, JobSpec, Registration, Report, UpdateCommand};
+use super::{Command, Description, Event, FlowCommand, JobSpec, LossCommand, Registration, Report, UpdateCommand};
 
 /// Of any event, whatever it holds.
 const EVENT_BYTES: usize = 256;
@@ -69,6 +69,9 @@ impl Command {
             }
             Command::Flow(FlowCommand::PauseCron { author, .. }) => author.len(),
             Command::Flow(FlowCommand::ResumeCron { .. }) => 0,
+            Command::Loss(LossCommand::DeclareDown { agents, author, .. }) => ID_BYTES * agents.len() + author.len(),
+            Command::Loss(LossCommand::Forget { agents }) => ID_BYTES * agents.len(),
+            Command::Loss(LossCommand::ReleaseBrake { author, .. }) => author.len(),
         }
     }
 }

@@ -204,6 +204,7 @@ pub async fn start(config: Config) -> Result<Scheduler, RunError> {
     let admin = AdminService {
         keeper: Arc::new(keeper),
         reader: Reader::new(follower.clone()),
+        clients: client.clone(),
         role: signs.role.subscribe(),
         alone: home.leads_alone(),
         verifying: Arc::new(Semaphore::new(1)),

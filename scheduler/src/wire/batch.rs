@@ -9,6 +9,7 @@ use prost::Message;
 
 use super::blame::{blame_mutation, blame_record};
 use super::flow::{flow_mutation, flow_record};
+use super::loss::{loss_mutation, loss_record};
 use super::restore::{restore_from_wire, restore_to_wire};
 use super::update::{update_mutation, update_record};
 use super::upkeep::{upkeep_mutation, upkeep_record};
@@ -119,6 +120,7 @@ fn record(mutation: &Mutation) -> Wire {
         Mutation::ClockShifted(shift) => {
             Wire::ClockShifted(v1::ClockShifted { by_ms: shift.by_ms, after_ms: shift.after.0 })
         }
+        Mutation::Loss(mutation) => Wire::Loss(loss_record(mutation)),
     }
 }
 
@@ -243,6 +245,7 @@ fn mutation(record: v1::Record) -> Result<Mutation, WireError> {
         Wire::ClockShifted(shifted) => {
             Mutation::ClockShifted(Shift { by_ms: shifted.by_ms, after: Timestamp(shifted.after_ms) })
         }
+        Wire::Loss(record) => Mutation::Loss(loss_mutation(record)?),
     })
 }
 

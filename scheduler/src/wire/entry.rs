@@ -4,7 +4,7 @@ use dawn_proto::v1;
 use dawn_proto::{AgentId, JobKey, TaskId};
 
 use super::batch_to_wire;
-use crate::model::{AgentNo, Batch, BlameMutation, JobId, Mutation, RestoreMutation, State};
+use crate::model::{AgentNo, Batch, BlameMutation, JobId, LossMutation, Mutation, RestoreMutation, State};
 
 /// What a mutation is about.
 #[derive(Default)]
@@ -61,7 +61,8 @@ fn subject(state: &State, mutation: &Mutation) -> Subject {
         Mutation::AgentMoved { agent, .. }
         | Mutation::AgentForgotten { agent }
         | Mutation::AgentAvoided { agent, .. }
-        | Mutation::Blame(BlameMutation::Forgiven { agent, .. }) => of_agent(state, *agent),
+        | Mutation::Blame(BlameMutation::Forgiven { agent, .. })
+        | Mutation::Loss(LossMutation::DeclaredDown { agent, .. }) => of_agent(state, *agent),
         Mutation::Restore(RestoreMutation::SpecAdopted { spec, .. }) => {
             Subject { job: Some(spec.job.key.clone()), ..Subject::default() }
         }

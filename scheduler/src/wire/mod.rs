@@ -7,6 +7,7 @@ mod chunk;
 mod entry;
 mod flow;
 mod inspect;
+mod loss;
 mod policy;
 mod quota;
 mod restore;

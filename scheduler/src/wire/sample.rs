@@ -12,7 +12,7 @@ use super::{parse_job_spec, registration, report};
 use crate::drive::{Pulse, PulseSettings};
 use crate::model::bounds::STEP_BYTES;
 use crate::model::{Batch, Bounds, Command, Event, FlowCommand, JobId, JobSpec, LinkId, Mutation, Now, Part, Quota};
-use crate::model::{Reading, ReplyTo, Settings, Spec, State};
+use crate::model::{LossCommand, Reading, ReplyTo, Settings, Spec, State};
 
 pub fn wire_spec(name: &str, kind: JobKind, instances: u32) -> v1::JobSpec {
     let process = v1::ProcessSpec { name: "main".into(), shell: "sleep 1".into(), ..Default::default() };
@@ -188,7 +188,17 @@ fn random_event(rng: &mut StdRng, state: &State, number: u64, links: &mut u64, l
             };
             Event::Command { reply: ReplyTo(number), command: Command::Flow(command) }
         }
-        41..60 => Event::Heartbeat { link: LinkId(linked[agent]), sequence: number, wall: Timestamp(0) },
+        41..44 => {
+            let author = "ann".to_string();
+            let agents = vec![dawn_proto::AgentId::new(&format!("node-{agent}")).unwrap()];
+            let command = match rng.random_range(0..3) {
+                0 => LossCommand::DeclareDown { agents, author, is_preview: false },
+                1 => LossCommand::Forget { agents },
+                _ => LossCommand::ReleaseBrake { for_ms: rng.random_range(1_000..60_000), author, is_preview: false },
+            };
+            Event::Command { reply: ReplyTo(number), command: Command::Loss(command) }
+        }
+        44..60 => Event::Heartbeat { link: LinkId(linked[agent]), sequence: number, wall: Timestamp(0) },
         _ => {
             let placed: Vec<_> = state.tasks_on.values().flatten().copied().collect();
             let Some(task) = placed.choose(rng).and_then(|id| state.tasks.get(id)) else { return Event::Tick };

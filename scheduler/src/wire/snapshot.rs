@@ -10,6 +10,7 @@ use super::batch::{agent_seen, device_numbers, job_key, name, port_numbers, spec
 use super::batch::{batch_from_wire, batch_to_wire};
 use super::chunk::{Pieces, chunk, digest_of, in_pieces};
 use super::flow::{flow_from_wire, flow_to_wire};
+use super::loss::{loss_from_snapshot, loss_snapshot};
 use super::restore::{restores_from_wire, restores_to_wire};
 use super::update::{changes_from_wire, pins_to_wire, specs_of_changes, update_snapshot};
 use super::upkeep::{upkeep_from_snapshot, upkeep_snapshot};
@@ -47,6 +48,9 @@ pub fn snapshot_chunks(state: &State) -> Vec<Vec<u8>> {
     }
     let upkeep = state.agents.values().filter_map(upkeep_snapshot);
     chunk(&mut chunks, upkeep, |maintenance| v1::Snapshot { maintenance, ..Default::default() });
+    if let Some(loss) = loss_snapshot(state) {
+        chunks.push(v1::Snapshot { loss: Some(loss), ..Default::default() }.encode_to_vec());
+    }
     let parts = state.parts.iter().map(batch_to_wire);
     chunk(&mut chunks, parts, |parts| v1::Snapshot { parts, ..Default::default() });
     let is_plain = state.parts.is_empty() && chunks.iter().all(|chunk| chunk.len() <= CHUNK_BYTES);
@@ -221,6 +225,9 @@ impl StateBuilder {
         if let Some(restore) = wire.restore {
             self.state.restores = restores_from_wire(restore);
         }
+        if let Some(loss) = wire.loss {
+            loss_from_snapshot(&mut self.state, loss);
+        }
         for planned in wire.maintenance {
             let (agent, upkeep) = upkeep_from_snapshot(planned).map_err(|error| error.within("maintenance"))?;
             if let Some(agent) = self.state.agents.get_mut(&agent) {
@@ -382,6 +389,7 @@ fn agent_from_wire(wire: v1::AgentSnapshot) -> Result<Agent, WireError> {
         since: Timestamp(wire.since_ms),
         registered_at: Timestamp(wire.registered_ms),
         avoided: (wire.avoided_until_ms != 0).then_some(avoided),
+        declared_down: None,
         upkeep: None,
     })
 }

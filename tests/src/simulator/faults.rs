@@ -334,9 +334,10 @@ impl World {
             self.machines[machine].clock.wall_offset_ms = 0;
             self.machine_fault(Fault::Resume { machine })?;
         }
-        let last = self.machines.len() - 1;
-        self.reboot(last);
-        self.machines[last].gone = true;
+        for machine in self.machines.len() - self.scenario.burnt..self.machines.len() {
+            self.reboot(machine);
+            self.machines[machine].gone = true;
+        }
         Ok(())
     }
 

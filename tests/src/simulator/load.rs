@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use dawn_proto::JobKey;
 use dawn_proto::v1::{self, JobKind, Misfire, Overlap, Tier, UpdateStrategy, constraint};
-use dawn_scheduler::model::{Answer, Bounds, Command, Refusal};
+use dawn_scheduler::model::{Answer, Bounds, Command, LossCommand, Refusal};
 use dawn_scheduler::wire;
 use rand::Rng;
 use rand::seq::IndexedRandom;
 
-use super::World;
 use super::agenda::Happening;
 use super::nodes::NodeEvent;
+use super::{Word, World};
 
 /// Something somebody asks at a moment.
 #[derive(Clone, Debug)]
@@ -31,6 +31,11 @@ pub(super) enum Ask {
     Quota {
         cpu_milli: u64,
     },
+    /// An operator says that a machine is gone for good.
+    Gone {
+        machine: usize,
+    },
+    ReleaseBrake,
 }
 
 /// A job that may be asked for.
@@ -80,8 +85,13 @@ const POLICIES: [Overlap; 4] = [Overlap::CancelNew, Overlap::KillExisting, Overl
 /// The last one: one task on each machine of a rack.
 const DAEMON: usize = SERVICES + BATCHES + POLICIES.len();
 const MISFIRES: [Misfire; 3] = [Misfire::Skip, Misfire::Once, Misfire::All];
-/// Of all services at most, of four machines with four each.
+/// Of all services at most, of four machines with four each; and of two, where most burn down.
 const MOST_SERVICES_MILLI: u64 = 8_000;
+const MOST_SERVICES_OF_FEW_MILLI: u64 = 3_000;
+/// An operator looks at the cluster so long after the fire, and again as often.
+const OPERATOR_LOOKS_MS: u64 = 8_000;
+const OPERATOR_LOOKS: u64 = 5;
+const RELEASE_MS: u64 = 20_000;
 const AGAIN_MS: u64 = 4_000;
 
 impl World {
@@ -111,6 +121,22 @@ impl World {
         }
         // In the end everything that was let in is to run.
         self.agenda.add(busy, Happening::Ask { ask: Ask::Quota { cpu_milli: 1_000_000 } });
+        self.plan_operator();
+    }
+
+    /// What an operator says is refused as long as the scheduler does not see it, so it is said again.
+    fn plan_operator(&mut self) {
+        for look in 1..=OPERATOR_LOOKS {
+            let at = self.scenario.busy_ms + look * OPERATOR_LOOKS_MS;
+            let gone = self.machines.len() - self.scenario.burnt..self.machines.len();
+            match self.scenario.word {
+                Word::Nothing => {}
+                Word::Down => {
+                    gone.for_each(|machine| self.agenda.add(at, Happening::Ask { ask: Ask::Gone { machine } }))
+                }
+                Word::Release => self.agenda.add(at, Happening::Ask { ask: Ask::ReleaseBrake }),
+            }
+        }
     }
 
     fn random_spec(&mut self, number: usize) -> v1::JobSpec {
@@ -132,7 +158,8 @@ impl World {
             Some(constraint::Rule::Limit(_)) if service => (cpu_milli.min(500), instances.min(2)),
             _ => (cpu_milli, instances),
         };
-        let fits = self.load.services_milli + cpu_milli * instances <= MOST_SERVICES_MILLI;
+        let most_milli = if self.scenario.burnt > 1 { MOST_SERVICES_OF_FEW_MILLI } else { MOST_SERVICES_MILLI };
+        let fits = self.load.services_milli + cpu_milli * instances <= most_milli;
         let (cpu_milli, instances) = if service && !fits { (100, 1) } else { (cpu_milli, instances) };
         self.load.services_milli += if service { cpu_milli * instances } else { 0 };
         let code = if service || self.chance.random_bool(0.2) { 1 } else { 0 };
@@ -211,6 +238,13 @@ impl World {
             Ask::Quota { cpu_milli } => {
                 let limit = Some(Bounds([Some(cpu_milli), None, None, None]));
                 Command::SetQuota { role: "other".into(), guarantee: None, limit, weight: None, author }
+            }
+            Ask::Gone { machine } => {
+                let agents = vec![self.machines[machine].agent_id()];
+                Command::Loss(LossCommand::DeclareDown { agents, author, is_preview: false })
+            }
+            Ask::ReleaseBrake => {
+                Command::Loss(LossCommand::ReleaseBrake { for_ms: RELEASE_MS, author, is_preview: false })
             }
         };
         self.load.count += 1;

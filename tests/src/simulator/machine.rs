@@ -79,6 +79,10 @@ impl Machine {
         self.agent.is_some()
     }
 
+    pub fn agent_id(&self) -> AgentId {
+        AgentId::new(&format!("agent-{}", self.number)).expect("a valid name")
+    }
+
     /// The scheduler to dial now, of so many.
     pub fn dials(&mut self, nodes: usize) -> usize {
         self.dialled += 1;
@@ -95,7 +99,7 @@ impl Machine {
         let ports = vec![PortRange { first: 31_000, last: 31_020 }];
         let offer = OfferState { total, attributes, ports, ..OfferState::default() };
         Setup {
-            agent_id: AgentId::new(&format!("agent-{}", self.number)).expect("a valid name"),
+            agent_id: self.agent_id(),
             hostname: format!("node{}", self.number),
             isolation: "simulated".into(),
             boot_id: format!("boot-{}", self.boot),

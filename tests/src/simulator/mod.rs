@@ -61,8 +61,11 @@ const LINGER_MS: u64 = 5_000;
 pub struct Scenario {
     pub seed: u64,
     pub home: Home,
-    /// The last one burns down when the faults end.
     pub machines: usize,
+    /// So many of them, the last ones, burn down when the faults end.
+    pub burnt: usize,
+    /// What an operator says when they have.
+    pub word: Word,
     /// Virtual time with load and faults.
     pub busy_ms: u64,
     /// Virtual time without faults, within which everything asked for must have come true.
@@ -70,6 +73,16 @@ pub struct Scenario {
     pub faults: bool,
     /// A mistake built in on purpose: the promises must show it.
     pub planted: Option<Planted>,
+}
+
+/// What an operator says of machines that burnt down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    Nothing,
+    /// These nodes are gone for good.
+    Down,
+    /// The brake is released for a while.
+    Release,
 }
 
 /// Mistakes that others have made.
@@ -99,7 +112,17 @@ impl Scenario {
     pub fn new(seed: u64) -> Self {
         // Two of three have several schedulers.
         let home = if seed % 3 == 2 { Home::Embedded } else { Home::Etcd };
-        Scenario { seed, home, machines: 5, busy_ms: 150_000, calm_ms: 150_000, faults: true, planted: None }
+        Scenario {
+            seed,
+            home,
+            machines: 5,
+            burnt: 1,
+            word: Word::Nothing,
+            busy_ms: 150_000,
+            calm_ms: 150_000,
+            faults: true,
+            planted: None,
+        }
     }
 }
 

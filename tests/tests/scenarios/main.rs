@@ -16,6 +16,7 @@ mod life;
 mod limits;
 mod loss;
 mod misbehaving;
+mod operating;
 mod placing;
 mod reach;
 mod rootfs;

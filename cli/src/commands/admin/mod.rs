@@ -1,6 +1,7 @@
-//! `dawn admin …`: what those who operate the cluster need of its journal.
+//! `dawn admin …`: what those who operate the cluster need of its journal, and the brake.
 
 mod backup;
+mod brake;
 mod cut;
 mod journal;
 mod record;
@@ -20,6 +21,9 @@ pub enum Admin {
     Restore(restore::Restore),
     /// Compare journal, schedulers, agents and their kernels, and check every promise that can be checked live
     Verify(verify::Verify),
+    /// End the wait for silent nodes while so many are silent that no task is replaced
+    #[command(subcommand)]
+    Brake(brake::Brake),
     /// Print the journal, one record a line
     Journal(journal::Journal),
 }
@@ -29,6 +33,7 @@ pub async fn run(admin: Admin, context: &mut Context) -> Result<Exit, Failure> {
         Admin::Backup(backup) => backup::run(backup, context).await,
         Admin::Restore(restore) => restore::run(restore, context).await,
         Admin::Verify(verify) => verify::run(verify, context).await,
+        Admin::Brake(brake) => brake::run(brake, context).await,
         Admin::Journal(journal) => journal::run(journal, context).await,
     }
 }

@@ -105,7 +105,7 @@ pub async fn forgive(args: Cordon, context: &mut Context) -> Result<Exit, Failur
 }
 
 /// The ids of nodes named by id or host name. What is neither stays as it is: the scheduler says so.
-async fn ids(context: &mut Context, names: Vec<String>) -> Result<Vec<String>, Failure> {
+pub(super) async fn ids(context: &mut Context, names: Vec<String>) -> Result<Vec<String>, Failure> {
     let nodes = super::all(context).await?;
     let id = |name: String| {
         if nodes.iter().any(|node| node.agent_id == name) {

@@ -1,5 +1,6 @@
 //! `dawn node …`: the machines, what they have, what of it is taken, and what is planned for them.
 
+mod loss;
 mod maintain;
 
 use clap::Subcommand;
@@ -11,6 +12,8 @@ use crate::client::{Client, Repeat};
 use crate::exit::{Exit, Failure};
 use crate::render::{self, Table, json, time};
 use crate::spec::show_milli;
+
+pub use loss::will_be_replaced;
 
 #[derive(Subcommand)]
 pub enum Node {
@@ -31,6 +34,10 @@ pub enum Node {
     Uncordon(maintain::Cordon),
     /// Forget the failures for which nodes are avoided: they take tasks again at once
     Forgive(maintain::Cordon),
+    /// Say that silent nodes are gone for good: their tasks are given up at once, whatever the brake
+    Down(loss::Down),
+    /// Remove nodes that hold no tasks any more from the list
+    Forget(loss::Forget),
 }
 
 pub async fn run(node: Node, context: &mut Context) -> Result<Exit, Failure> {
@@ -42,6 +49,8 @@ pub async fn run(node: Node, context: &mut Context) -> Result<Exit, Failure> {
         Node::Maintenance(planned) => maintain::maintain(planned, context).await,
         Node::Uncordon(cordon) => maintain::uncordon(cordon, context).await,
         Node::Forgive(forgiven) => maintain::forgive(forgiven, context).await,
+        Node::Down(down) => loss::down(down, context).await,
+        Node::Forget(forget) => loss::forget(forget, context).await,
     }
 }
 
@@ -74,8 +83,22 @@ async fn list(context: &mut Context) -> Result<Exit, Failure> {
         context.out.line("no nodes; start one with `dawn agent --scheduler HOST:PORT --work-dir DIR`");
     } else {
         context.out.table(&table(&nodes, time::now_ms()));
+        lost_for_good(&nodes).iter().for_each(|hint| context.out.line(hint));
     }
     Ok(Exit::Done)
+}
+
+/// What can be done about nodes that don't come back.
+fn lost_for_good(nodes: &[v1::Node]) -> Vec<String> {
+    let silent: Vec<_> = nodes.iter().filter(|node| node.state() != NodeState::Up).collect();
+    let mut hints = Vec::new();
+    if silent.iter().any(|node| node.tasks > 0) {
+        hints.push("is a silent node gone for good? `dawn node down NODE…` has its tasks replaced at once".to_string());
+    }
+    if silent.iter().any(|node| node.tasks == 0) {
+        hints.push("`dawn node forget NODE…` removes silent nodes without tasks from the list".to_string());
+    }
+    hints
 }
 
 /// Why the scheduler replaces no tasks of silent nodes, or takes no writes; empty: all is well.
@@ -168,6 +191,7 @@ async fn status(name: &str, context: &mut Context) -> Result<Exit, Failure> {
     let mut head = head(&node, now_ms);
     keeping.iter().for_each(|keeping| keeping::rows(keeping, &mut head));
     context.out.table(&head);
+    lost_for_good(std::slice::from_ref(&node)).iter().for_each(|hint| context.out.line(hint));
     if !found.tasks.is_empty() {
         context.out.line("");
         context.out.table(&on_node(&found.tasks, now_ms));

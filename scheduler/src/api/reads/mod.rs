@@ -22,7 +22,7 @@ pub use quota::{list_quotas, quota_status};
 pub use sla::{job_sla, sla_report};
 pub use task::list_tasks;
 pub use update::{active_update, list_updates, update_diff, update_status};
-pub use why::{fit_warnings, pending_class, submit_warnings, why};
+pub use why::{fit_warnings, instant, pending_class, submit_warnings, why};
 
 /// Why a question has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

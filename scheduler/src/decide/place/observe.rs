@@ -53,27 +53,19 @@ impl Placer {
                 self.change_bits(slot_of(*agent), on, off);
             }
             Mutation::AgentForgotten { agent } => self.forget_agent(slot_of(*agent)),
-            Mutation::AgentAvoided { agent, until, .. } => {
-                let slot = slot_of(*agent);
-                self.avoided.retain(|(_, avoided)| *avoided != agent.0);
-                self.avoided.extend(until.map(|until| (until, agent.0)));
-                let (on, off) = if until.is_some() { (AVOIDED, 0) } else { (0, AVOIDED) };
-                self.change_bits(slot, on, off);
-            }
+            Mutation::AgentAvoided { agent, until, .. } => self.avoid(*agent, *until),
             Mutation::Restore(RestoreMutation::TaskAdopted { task, .. }) => self.see_kept(state, *task),
             Mutation::Upkeep(UpkeepMutation { agent, upkeep }) => {
                 let (on, off) = if upkeep.is_some() { (CORDONED, 0) } else { (0, CORDONED) };
                 self.change_bits(slot_of(*agent), on, off);
             }
-            Mutation::Blame(BlameMutation::Forgiven { agent, .. }) => {
-                self.avoided.retain(|(_, avoided)| *avoided != agent.0);
-                self.change_bits(slot_of(*agent), 0, AVOIDED);
-            }
+            Mutation::Blame(BlameMutation::Forgiven { agent, .. }) => self.avoid(*agent, None),
             Mutation::QuotaSet { .. } => {
                 self.order.set_quotas(&state.quotas);
                 self.wake_all();
             }
             Mutation::Update(_)
+            | Mutation::Loss(_)
             | Mutation::ClusterMade { .. }
             | Mutation::EpochBegun { .. }
             | Mutation::JobMade { .. }
@@ -95,6 +87,14 @@ impl Placer {
         if let Some(task) = state.tasks.get(&task) {
             self.see_task(state, task);
         }
+    }
+
+    /// Nothing is placed on the agent until then; None: it is avoided no longer.
+    fn avoid(&mut self, agent: AgentNo, until: Option<Timestamp>) {
+        self.avoided.retain(|(_, avoided)| *avoided != agent.0);
+        self.avoided.extend(until.map(|until| (until, agent.0)));
+        let (on, off) = if until.is_some() { (AVOIDED, 0) } else { (0, AVOIDED) };
+        self.change_bits(slot_of(agent), on, off);
     }
 
     fn nominated(&mut self, state: &State, task: TaskId, agent: AgentNo, until: Timestamp) {

@@ -1,11 +1,10 @@
-//! Silence: agents out of reach, given up and back, and the brake.
+//! Silence: agents out of reach, given up and back. Not here: when the brake is on (`brake`).
 
 use dawn_proto::v1::{NodeState, Reason};
 use dawn_proto::{TaskId, TaskState::*};
 
 use super::specs::{batch, service};
 use super::world::{World, ack, kill_effect, registration, report};
-use crate::decide::brake;
 use crate::model::{AgentNo, Effect, Event, JobSpec, LinkId};
 
 /// Three agents, so that one that falls silent is no mass loss; the job's tasks run on the first.
@@ -134,27 +133,6 @@ fn a_stopping_task_that_is_given_up_while_its_job_is_being_made_is_replaced_once
     assert_eq!(world.state_of(tasks[0]), Lost);
     let lives: Vec<u32> = world.state.living(world.job("web")).map(|task| task.instance).collect();
     assert_eq!((lives.len(), lives.iter().filter(|instance| **instance == 0).count()), (6, 1), "{lives:?}");
-}
-
-#[test]
-fn losing_most_agents_at_once_gives_none_of_them_up() {
-    let (mut world, tasks, heard) = three_agents(&service("web", 4));
-    world.pass_heard_ms(600_000, &heard[..1]);
-    assert_eq!(
-        [0, 1, 2].map(|agent| node(&world, agent)),
-        [NodeState::Unreachable, NodeState::Up, NodeState::Unreachable]
-    );
-    assert!(world.tasks("web").iter().all(|(_, _, state)| *state == Partitioned));
-    let on = brake(&world.state, &world.settings).unwrap();
-    assert_eq!((on.silent, on.agents), (2, 3));
-    assert!(on.to_string().starts_with("2 of 3 agents are out of reach, more than 50 %"), "{on}");
-    assert_eq!(world.take(), []);
-    // One is back: what is still missing is replaced after all.
-    let link = world.register(3, vec![]);
-    world.pass_heard_ms(1_000, &[heard[0], link]);
-    assert_eq!(brake(&world.state, &world.settings), None);
-    assert!(tasks.iter().all(|task| world.state_of(*task) == Lost));
-    assert_eq!(world.state.pending.len(), 4);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::fleet::Fleet;
 use super::promises::{Promises, replay_equals_live};
 use super::specs::{batch, cron, key, service};
 use super::world::World;
-use crate::model::{AgentNo, Command, Job, JobSpec, Mutation};
+use crate::model::{AgentNo, Command, Job, JobSpec, LossCommand, Mutation};
 
 const AGENTS: usize = 3;
 const JOBS: u8 = 4;
@@ -50,7 +50,7 @@ impl Run {
     fn happen(&mut self, what: u8, which: u8, how: u16) {
         let at = usize::from(which) % AGENTS;
         let end = [TaskState::Killed, TaskState::Failed, TaskState::Finished][usize::from(how) % 3];
-        match what % 18 {
+        match what % 20 {
             0 => _ = self.world.submit(&spec(which, how.into())),
             1 => _ = self.world.kill(NAMES[usize::from(which % JOBS)], &[]),
             2 => {
@@ -74,7 +74,16 @@ impl Run {
             },
             15 => self.fleet.connect(&mut self.world, at),
             16 => self.pass(u64::from(how) % 70_000, which.is_multiple_of(2)),
-            _ => self.elect(),
+            17 => self.elect(),
+            18 => self.say_gone(at),
+            _ => {
+                let release = LossCommand::ReleaseBrake {
+                    for_ms: 1_000 + u64::from(how),
+                    author: "ann".into(),
+                    is_preview: false,
+                };
+                _ = self.world.command(Command::Loss(release));
+            }
         }
         self.check();
     }
@@ -92,6 +101,16 @@ impl Run {
         let up = |agent: &AgentNo| self.world.state.agents[agent].state == NodeState::Up;
         if let Some(agent) = agent.filter(up) {
             self.world.place_all(agent);
+        }
+    }
+
+    /// True or not, unless it is connected and heard.
+    fn say_gone(&mut self, at: usize) {
+        let agent = Fleet::number(&self.world, at);
+        if let Some(agent) = agent.and_then(|agent| self.world.state.agents.get(&agent)) {
+            let agents = vec![agent.id.clone()];
+            let gone = LossCommand::DeclareDown { agents, author: "ann".into(), is_preview: false };
+            _ = self.world.command(Command::Loss(gone));
         }
     }
 

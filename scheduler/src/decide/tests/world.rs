@@ -75,10 +75,11 @@ impl World {
         if decision.mutations.is_empty() {
             return;
         }
-        let epoch = match decision.mutations[..] {
-            [Mutation::EpochBegun { epoch }] | [_, Mutation::EpochBegun { epoch }] => epoch,
-            _ => self.state.epoch,
-        };
+        let begun = decision.mutations.iter().find_map(|mutation| match mutation {
+            Mutation::EpochBegun { epoch } => Some(*epoch),
+            _ => None,
+        });
+        let epoch = begun.unwrap_or(self.state.epoch);
         let (index, at, mutations) = (self.state.index + 1, self.now.wall, decision.mutations.clone());
         let batch = Arc::new(Batch { index, epoch, at, part: None, mutations });
         self.state.apply(&batch);

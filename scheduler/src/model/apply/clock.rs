@@ -5,7 +5,7 @@ use dawn_proto::v1::TickOutcome;
 use dawn_proto::{TaskId, Timestamp};
 
 use super::super::{Agent, Changes, Ended, Flow, Job, JobId, Paused, Shift, State, Status, Task, Transition, Update};
-use super::super::{Upkeep, Version, index::Entries};
+use super::super::{BrakeRelease, DeclaredDown, Upkeep, Version, index::Entries};
 
 /// What became due so shortly before a shift may not have been decided yet.
 const JUST_DUE_MS: i64 = 1_000;
@@ -23,6 +23,10 @@ impl State {
         let agents: Vec<_> = self.agents.keys().copied().collect();
         for no in agents {
             shift_agent(self.agent_mut(no), shift, at);
+        }
+        if let Some(BrakeRelease { until, for_ms, by: _ }) = &mut self.brake_release {
+            let base = Timestamp(until.0.saturating_sub_unsigned(*for_ms));
+            *until = awaited(*until, base, shift, at);
         }
         for restored in &mut self.restores.kept {
             restored.at = noted(restored.at, shift, at);
@@ -93,6 +97,9 @@ fn shift_job(job: &mut Job, shift: Shift, at: Timestamp) {
 fn shift_agent(agent: &mut Agent, shift: Shift, at: Timestamp) {
     agent.since = noted(agent.since, shift, at);
     agent.registered_at = noted(agent.registered_at, shift, at);
+    if let Some(DeclaredDown { at: declared_at, by: _ }) = &mut agent.declared_down {
+        *declared_at = noted(*declared_at, shift, at);
+    }
     if let Some(avoided) = &mut agent.avoided {
         // What it was reckoned from is not kept.
         avoided.until = if shift.after == Timestamp(0) { shift.moved(avoided.until) } else { avoided.until };

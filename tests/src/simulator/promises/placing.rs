@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dawn_proto::v1::{JobKind, NodeState, Reason, TaskState, Tier};
 use dawn_proto::{Resources, TaskId, Timestamp};
-use dawn_scheduler::model::{Agent, AgentNo, Batch, Bound, Constraint, JobSpec, Mutation, Rule, State, Task, bounded};
+use dawn_scheduler::model::{
+    Agent, AgentNo, Batch, Bound, Constraint, JobSpec, LossMutation, Mutation, Rule, State, Task, bounded,
+};
 
 use crate::simulator::settings::settings;
 
@@ -19,9 +21,14 @@ impl Ledger {
     pub fn batch(&mut self, before: &State, batch: &Batch) -> Result<(), String> {
         let mut moved: BTreeMap<AgentNo, NodeState> = BTreeMap::new();
         let was_braked = is_braked(before, &moved);
+        let mut released = before.brake_release.is_some();
+        let declared = before.agents.values().filter(|agent| agent.declared_down.is_some());
+        let mut declared: BTreeSet<AgentNo> = declared.map(|agent| agent.no).collect();
         for mutation in &batch.mutations {
             match mutation {
                 Mutation::AgentMoved { agent, to } => _ = moved.insert(*agent, *to),
+                Mutation::Loss(LossMutation::BrakeReleased { .. }) => released = true,
+                Mutation::Loss(LossMutation::DeclaredDown { agent, .. }) => _ = declared.insert(*agent),
                 Mutation::Nominated { task, agent, .. } => _ = self.nominated.insert(*task, *agent),
                 // Too much has failed there since.
                 Mutation::AgentAvoided { agent, until: Some(_), .. } => self.nominated.retain(|_, on| on != agent),
@@ -32,7 +39,9 @@ impl Ledger {
                     let agent = before.tasks.get(task).and_then(Task::held_on);
                     let agent = agent.and_then(|agent| before.agents.get(&agent));
                     let is_there = agent.is_some_and(|agent| agent.state == NodeState::Up);
-                    if !is_there && was_braked && is_braked(before, &moved) {
+                    let is_said_gone = agent.is_some_and(|agent| declared.contains(&agent.no));
+                    let is_excused = is_there || is_said_gone || released;
+                    if !is_excused && was_braked && is_braked(before, &moved) {
                         return Err(format!("brake: {task} is given up while most agents are out of reach"));
                     }
                 }
@@ -68,12 +77,12 @@ fn is_full_for(state: &State, agent: &Agent, task: &Task) -> bool {
     agent.total.lacks(&taken).is_some()
 }
 
-/// Whether so many agents are silent that nobody may be given up: counted anew.
+/// Whether so many agents are silent that nobody may be given up: counted anew. Silent ones without tasks don't count.
 fn is_braked(state: &State, moved: &BTreeMap<AgentNo, NodeState>) -> bool {
     let now = |no: &AgentNo, was| moved.get(no).copied().unwrap_or(was);
-    let count = |wanted| state.agents.values().filter(|agent| now(&agent.no, agent.state) == wanted).count();
-    let silent = count(NodeState::Unreachable);
-    silent * 100 > (silent + count(NodeState::Up)) * settings().mass_loss_percent as usize
+    let all = |wanted| state.agents.values().filter(move |agent| now(&agent.no, agent.state) == wanted);
+    let silent = all(NodeState::Unreachable).filter(|agent| state.tasks_on.contains_key(&agent.no)).count();
+    silent * 100 > (silent + all(NodeState::Up).count()) * settings().mass_loss_percent as usize
 }
 
 fn spec_of<'a>(state: &'a State, task: &Task) -> &'a JobSpec {

@@ -1,0 +1,67 @@
+//! Nodes that are lost for good, and the brake: what operators ask for, and how it is answered.
+
+use dawn_proto::v1;
+use tonic::{Response, Status};
+
+use super::command::{text, unexpected};
+use super::maintenance::Answered;
+use super::maintenance::agent_ids;
+use super::{ClientService, reads};
+use crate::decide::brake;
+use crate::model::{Answer, BrakeRelease, Command, LossAnswer, LossCommand, Replaced, Settings, State};
+
+/// What people must know of the brake: it is on, or released; empty: neither.
+pub(super) fn words_of_brake(state: &State, settings: &Settings) -> String {
+    match &state.brake_release {
+        None => brake(state, settings).map(|brake| brake.to_string()).unwrap_or_default(),
+        Some(BrakeRelease { until, by, .. }) => {
+            let until = reads::instant(*until);
+            format!(
+                "the brake is released by {by} until {until}: tasks of silent nodes are replaced, however many are silent"
+            )
+        }
+    }
+}
+
+fn replaced(replaced: Replaced) -> v1::ReplacedTasks {
+    let Replaced { tasks, waiting, wait_ms } = replaced;
+    v1::ReplacedTasks { tasks, waiting, wait_ms }
+}
+
+impl ClientService {
+    pub(super) async fn declare_down(&self, request: v1::DeclareDownRequest) -> Answered<v1::DeclareDownResponse> {
+        let (agents, author) = (agent_ids(&request.agent_ids)?, text(request.author));
+        let command = LossCommand::DeclareDown { agents, author, is_preview: request.preview };
+        match self.ask(Command::Loss(command)).await? {
+            (Answer::Loss(LossAnswer::Declared(tasks)), index) => {
+                Ok(Response::new(v1::DeclareDownResponse { replaced: Some(replaced(tasks)), index }))
+            }
+            (other, _) => Err(unexpected(&other)),
+        }
+    }
+
+    pub(super) async fn forget_nodes(&self, request: v1::ForgetNodesRequest) -> Answered<v1::ForgetNodesResponse> {
+        let agents = agent_ids(&request.agent_ids)?;
+        match self.ask(Command::Loss(LossCommand::Forget { agents })).await? {
+            (Answer::Loss(LossAnswer::Forgotten), index) => Ok(Response::new(v1::ForgetNodesResponse { index })),
+            (other, _) => Err(unexpected(&other)),
+        }
+    }
+
+    pub(super) async fn release_brake(&self, request: v1::ReleaseBrakeRequest) -> Answered<v1::ReleaseBrakeResponse> {
+        let (for_ms, author) = (request.for_ms, text(request.author));
+        let (least, most) = (BrakeRelease::MIN_MS, BrakeRelease::MAX_MS);
+        if !(least..=most).contains(&for_ms) {
+            let message = format!("for_ms: {for_ms} is not between {least} (a second) and {most} (a day)");
+            return Err(Status::invalid_argument(message));
+        }
+        let command = LossCommand::ReleaseBrake { for_ms, author, is_preview: request.preview };
+        match self.ask(Command::Loss(command)).await? {
+            (Answer::Loss(LossAnswer::Released { replaced: tasks, until }), index) => {
+                let (replaced, until_ms) = (Some(replaced(tasks)), until.0);
+                Ok(Response::new(v1::ReleaseBrakeResponse { replaced, until_ms, index }))
+            }
+            (other, _) => Err(unexpected(&other)),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Nodes lost for good: what an operator says of them and of the brake, and how that is answered. Not here: when the brake
+//! is on (`decide::brake`).
+
+use dawn_proto::{AgentId, Timestamp};
+
+use super::AgentNo;
+
+/// An operator's word that an agent's machine is gone. It stands until the agent is heard again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeclaredDown {
+    pub at: Timestamp,
+    pub by: String,
+}
+
+/// The brake is off, whatever is silent. It is back by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrakeRelease {
+    pub until: Timestamp,
+    /// From when the record was written: a leader that takes over counts on no more than that.
+    pub for_ms: u64,
+    pub by: String,
+}
+
+impl BrakeRelease {
+    pub const MIN_MS: u64 = 1_000;
+    /// A day.
+    pub const MAX_MS: u64 = 86_400_000;
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LossMutation {
+    /// Only for a DOWN agent.
+    DeclaredDown {
+        agent: AgentNo,
+        author: String,
+    },
+    BrakeReleased {
+        for_ms: u64,
+        author: String,
+    },
+    /// The release is over.
+    BrakeBack,
+}
+
+/// What an operator asks for. A preview changes nothing and is answered as the command itself would be.
+#[derive(Clone, Debug)]
+pub enum LossCommand {
+    DeclareDown { agents: Vec<AgentId>, author: String, is_preview: bool },
+    Forget { agents: Vec<AgentId> },
+    ReleaseBrake { for_ms: u64, author: String, is_preview: bool },
+}
+
+/// Tasks that get another life because their nodes are given up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Replaced {
+    pub tasks: u64,
+    /// Those of them that are marked `at_most_one` and may still live.
+    pub waiting: u64,
+    /// Until the last of these can't live any more.
+    pub wait_ms: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LossAnswer {
+    Declared(Replaced),
+    Forgotten,
+    Released { replaced: Replaced, until: Timestamp },
+}
+
+/// Each says what is wrong and what to do instead.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LossRefusal {
+    #[error(
+        "node {agent} is connected and was heard {} s ago, so it is not gone; to move its tasks away, run \
+         `dawn node drain {agent}`",
+        silent_ms / 1000
+    )]
+    Heard { agent: AgentId, silent_ms: u64 },
+    #[error(
+        "node {agent} is UP; drain it (`dawn node drain {agent}`), stop its agent, and forget it once it is not UP"
+    )]
+    Up { agent: AgentId },
+    #[error(
+        "node {agent} still holds {tasks} {} that are not settled; give them up with `dawn node down {agent}`, and \
+         forget the node once it holds none",
+        if *tasks == 1 { "task" } else { "tasks" }
+    )]
+    HoldsTasks { agent: AgentId, tasks: u64 },
+    #[error("the brake is not on, so there is nothing to release: tasks of silent nodes are replaced as it is")]
+    BrakeIsOff,
+}
