@@ -223,8 +223,7 @@ pub async fn start(config: Config) -> Result<Scheduler, RunError> {
     teller.serves(metrics_of(&config, &client, &follower, &signs));
     let bounds = config.connections.unwrap_or_else(Bounds::of_this_process);
     let lead = Lead { config, follower, links: links.clone(), replies: replies.clone(), inbox, inboxes, signs };
-    let journal = home.name();
-    let pulse = tokio::spawn(home.lead(lead, advertised, stop));
+    let (journal, pulse) = (home.name(), tokio::spawn(home.lead(lead, advertised, stop)));
     let (stop_server, server) = serve(listener, client, admin, agents, teller.service(), bounds);
     tracing::info!(%address, journal, index, jobs, tasks, "dawn scheduler is ready on {address}");
     Ok(Scheduler { address, links, replies, stop_pulse, stop_server, pulse, server, snapshots, teller, left })

@@ -199,17 +199,7 @@ fn mutation(record: v1::Record) -> Result<Mutation, WireError> {
         },
         Wire::JobSettled(settled) => Mutation::JobSettled { job: JobId(settled.job_id), to: settled.to },
         Wire::JobForgotten(forgotten) => Mutation::JobForgotten { job: JobId(forgotten.job_id) },
-        Wire::TaskMade(made) => Mutation::TaskMade {
-            task: TaskId(made.task_id),
-            job: JobId(made.job_id),
-            spec: SpecId(made.spec_id),
-            instance: made.instance,
-            attempt: made.attempt,
-            failures: made.failures,
-            run_at: Timestamp(made.run_at_ms),
-            ready_at: (made.ready_at_ms != 0).then_some(Timestamp(made.ready_at_ms)),
-            reason: name::<Reason>("reason", made.reason)?,
-        },
+        Wire::TaskMade(made) => task_made(made)?,
         Wire::TaskMoved(moved) => task_moved(moved)?,
         Wire::TaskForgotten(forgotten) => Mutation::TaskForgotten { task: TaskId(forgotten.task_id) },
         Wire::AgentSeen(seen) => agent_seen(*seen)?,
@@ -246,6 +236,20 @@ fn mutation(record: v1::Record) -> Result<Mutation, WireError> {
             Mutation::ClockShifted(Shift { by_ms: shifted.by_ms, after: Timestamp(shifted.after_ms) })
         }
         Wire::Loss(record) => Mutation::Loss(loss_mutation(record)?),
+    })
+}
+
+fn task_made(made: v1::TaskMade) -> Result<Mutation, WireError> {
+    Ok(Mutation::TaskMade {
+        task: TaskId(made.task_id),
+        job: JobId(made.job_id),
+        spec: SpecId(made.spec_id),
+        instance: made.instance,
+        attempt: made.attempt,
+        failures: made.failures,
+        run_at: Timestamp(made.run_at_ms),
+        ready_at: (made.ready_at_ms != 0).then_some(Timestamp(made.ready_at_ms)),
+        reason: name::<Reason>("reason", made.reason)?,
     })
 }
 

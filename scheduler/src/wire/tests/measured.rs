@@ -70,7 +70,7 @@ fn some_spec() -> std::sync::Arc<Spec> {
 
 /// Every mutation with the largest numbers there are.
 fn extremes() -> Vec<Mutation> {
-    [of_jobs(), of_tasks(), of_agents(), of_updates_and_flow(), of_restores()].concat()
+    [of_jobs(), of_tasks(), of_agents(), of_losses(), of_updates_and_flow(), of_restores()].concat()
 }
 
 fn of_jobs() -> Vec<Mutation> {
@@ -93,6 +93,15 @@ fn of_jobs() -> Vec<Mutation> {
             author: text(),
         },
     ]
+}
+
+fn of_losses() -> Vec<Mutation> {
+    let losses = [
+        LossMutation::DeclaredDown { agent: AGENT, author: text() },
+        LossMutation::BrakeReleased { for_ms: u64::MAX, author: text() },
+        LossMutation::BrakeBack,
+    ];
+    losses.map(Mutation::Loss).into()
 }
 
 fn of_tasks() -> Vec<Mutation> {
