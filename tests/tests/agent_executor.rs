@@ -192,7 +192,7 @@ async fn a_task_is_told_its_gpus_from_the_launch_to_its_environment() {
     bench.scheduler.say(Message::Launch(launch)).await;
     until("the refusal", || bench.scheduler.has_ended(4)).await;
     let report = bench.scheduler.reports(4).pop().unwrap();
-    assert_eq!(report.reason(), Reason::LaunchRefused);
+    assert_eq!(report.reason(), Reason::NoRoom);
     assert!(report.message.contains("gpu 3 has 0 thousandths left"), "{}", report.message);
     for task in 1..=3 {
         bench.end(task).await;

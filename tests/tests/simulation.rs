@@ -61,6 +61,7 @@ fn the_promises_hold_under_faults() {
     let many = number("DAWN_SEED").is_none() && number("DAWN_SEEDS").is_none();
     assert!(!many || all.updates.forward > 0 && all.updates.back > 0, "no update went each way: {:?}", all.updates);
     assert!(!many || all.parts > 0, "no step was written in parts");
+    assert!(!many || all.avoided > 0, "no agent was avoided");
     assert!(broken_seeds.is_empty(), "{}", broken_seeds.join("\n"));
 }
 

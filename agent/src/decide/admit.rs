@@ -6,7 +6,7 @@ use std::fmt;
 use dawn_proto::v1::Reason;
 use dawn_proto::{Lack, Resources, TaskId};
 
-use crate::model::{MAX_LIVING_TASKS, Port};
+use crate::model::Port;
 
 /// Why a launch is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,16 +23,15 @@ pub enum Veto {
     },
     TooManyTasks {
         living: usize,
+        max_tasks: u32,
     },
 }
 
 impl Veto {
-    /// The reason of the report that refuses the launch.
+    /// The reason of the report that refuses the launch: the scheduler's view of this agent is older than the agent's own,
+    /// and nobody is to blame.
     pub fn reason(&self) -> Reason {
-        match self {
-            Veto::PortHeld { .. } => Reason::PortClash,
-            Veto::Lacks(_) | Veto::Gpu { .. } | Veto::TooManyTasks { .. } => Reason::LaunchRefused,
-        }
+        Reason::NoRoom
     }
 }
 
@@ -44,8 +43,8 @@ impl fmt::Display for Veto {
             Veto::Gpu { number, have_milli } => {
                 write!(f, "gpu {number} has {have_milli} thousandths left, which is too little")
             }
-            Veto::TooManyTasks { living } => {
-                write!(f, "the agent runs {living} tasks; {MAX_LIVING_TASKS} is the most")
+            Veto::TooManyTasks { living, max_tasks } => {
+                write!(f, "the agent runs {living} tasks; {max_tasks} is the most")
             }
         }
     }
@@ -60,6 +59,8 @@ pub struct Room<'a> {
     /// By gpu: thousandths held.
     pub gpus: &'a BTreeMap<u16, u64>,
     pub living: usize,
+    /// Most tasks at once.
+    pub max_tasks: u32,
 }
 
 /// Thousandths in one gpu.
@@ -75,8 +76,8 @@ pub fn of_each_gpu(demand: &Resources) -> u64 {
 /// # Errors
 /// The first reason why it does not fit.
 pub fn admit(room: &Room<'_>, demand: &Resources, ports: &[Port], gpus: &[u16]) -> Result<(), Veto> {
-    if room.living >= MAX_LIVING_TASKS {
-        return Err(Veto::TooManyTasks { living: room.living });
+    if room.living >= room.max_tasks as usize {
+        return Err(Veto::TooManyTasks { living: room.living, max_tasks: room.max_tasks });
     }
     let mut free = room.total.clone();
     free.take(room.held);
@@ -103,6 +104,8 @@ pub fn admit(room: &Room<'_>, demand: &Resources, ports: &[Port], gpus: &[u16]) 
 mod tests {
     use super::*;
 
+    const MAX_TASKS: u32 = 12;
+
     fn amounts(cpu_milli: u64, memory_bytes: u64) -> Resources {
         Resources { cpu_milli, memory_bytes, ..Resources::default() }
     }
@@ -110,7 +113,8 @@ mod tests {
     fn try_admit(held: &Resources, living: usize, demand: &Resources, ports: &[Port]) -> Result<(), Veto> {
         let taken = BTreeMap::from([(31_000, TaskId(7))]);
         let gpus = BTreeMap::new();
-        admit(&Room { total: &amounts(2_000, 100), held, ports: &taken, gpus: &gpus, living }, demand, ports, &[])
+        let room = Room { total: &amounts(2_000, 100), held, ports: &taken, gpus: &gpus, living, max_tasks: MAX_TASKS };
+        admit(&room, demand, ports, &[])
     }
 
     #[test]
@@ -118,7 +122,7 @@ mod tests {
         let total = Resources { gpu_milli: 2_000, ..amounts(2_000, 100) };
         let (held, ports) = (Resources { gpu_milli: 600, ..Resources::default() }, BTreeMap::new());
         let gpus = BTreeMap::from([(1, 600)]);
-        let room = Room { total: &total, held: &held, ports: &ports, gpus: &gpus, living: 1 };
+        let room = Room { total: &total, held: &held, ports: &ports, gpus: &gpus, living: 1, max_tasks: 2 };
         let admits = |gpu_milli: u64, given: &[u16]| {
             admit(&room, &Resources { gpu_milli, ..Resources::default() }, &[], given).map_err(|veto| veto.to_string())
         };
@@ -132,7 +136,7 @@ mod tests {
         let held = amounts(1_500, 90);
         assert_eq!(try_admit(&held, 1, &amounts(500, 10), &[]), Ok(()));
         let veto = try_admit(&held, 1, &amounts(501, 10), &[]).unwrap_err();
-        assert_eq!(veto.reason(), Reason::LaunchRefused);
+        assert_eq!(veto.reason(), Reason::NoRoom);
         assert_eq!(veto.to_string(), "no room on this agent: cpu: needs 501, has 500");
     }
 
@@ -146,13 +150,16 @@ mod tests {
     fn a_port_of_a_living_task_is_named_with_its_holder() {
         let port = Port { name: "http".into(), number: 31_000 };
         let veto = try_admit(&Resources::default(), 1, &Resources::default(), &[port]).unwrap_err();
-        assert_eq!(veto.reason(), Reason::PortClash);
+        assert_eq!(veto.reason(), Reason::NoRoom);
         assert_eq!(veto.to_string(), "port 31000 (http) is held by task t7");
     }
 
     #[test]
     fn the_number_of_tasks_is_bounded() {
-        let veto = try_admit(&Resources::default(), MAX_LIVING_TASKS, &Resources::default(), &[]).unwrap_err();
-        assert_eq!(veto, Veto::TooManyTasks { living: MAX_LIVING_TASKS });
+        let admits = |living| try_admit(&Resources::default(), living, &Resources::default(), &[]);
+        assert_eq!(admits(11), Ok(()));
+        let veto = admits(12).unwrap_err();
+        assert_eq!(veto.reason(), Reason::NoRoom);
+        assert_eq!(veto.to_string(), "the agent runs 12 tasks; 12 is the most");
     }
 }

@@ -35,7 +35,7 @@ impl Agent {
             None if self.waiting.contains_key(&id) => {}
             None if self.waiting.len() >= MAX_WAITING_LAUNCHES => {
                 let why = format!("{MAX_WAITING_LAUNCHES} launches wait for their specs already");
-                self.refuse(&launch, Reason::LaunchRefused, &why, now);
+                self.refuse(&launch, Reason::NoRoom, &why, now);
             }
             None => {
                 self.send(Message::NeedSpec { spec: launch.spec, task: id });
@@ -81,6 +81,7 @@ impl Agent {
             ports: &self.ports,
             gpus: &self.gpus,
             living: self.living,
+            max_tasks: self.offer.max_tasks,
         };
         if let Err(veto) = admit::admit(&room, &spec.demand, &launch.ports, &launch.gpus) {
             return self.refuse(&launch, veto.reason(), &veto.to_string(), now);
@@ -200,13 +201,17 @@ impl Agent {
         }
     }
 
-    /// A step of the launch failed: the machine's fault is LOST (another agent may do), the job's own is FAILED.
+    /// A step of the launch failed. Whose fault it was, the scheduler finds out by trying elsewhere.
     fn fail(&mut self, id: TaskId, refusal: &Refusal, now: Now) {
         let stopped = "its launch was given up".to_string();
         let (state, reason, message) = match refusal {
             Refusal::UnknownUser { message } => (TaskState::Failed, Reason::UnknownUser, message),
+            Refusal::Plan { message } => (TaskState::Lost, Reason::LaunchRefused, message),
+            Refusal::Disk { reason, message } => (TaskState::Lost, *reason, message),
+            Refusal::RootFs { message } => (TaskState::Lost, Reason::RootFsFailed, message),
+            Refusal::Limit { message } => (TaskState::Lost, Reason::LimitNotPossible, message),
             Refusal::PortBusy { message, .. } => (TaskState::Lost, Reason::PortClash, message),
-            Refusal::Checkpoint { message } => (TaskState::Lost, Reason::LaunchRefused, message),
+            Refusal::Checkpoint { message } => (TaskState::Lost, Reason::CheckpointFailed, message),
             Refusal::Sandbox { message } => (TaskState::Lost, Reason::SandboxFailed, message),
             Refusal::Cgroup { message } => (TaskState::Lost, Reason::CgroupFailed, message),
             Refusal::Executor { message } => (TaskState::Lost, Reason::ExecutorLost, message),

@@ -37,8 +37,8 @@ use dawn_proto::{Epoch, Timestamp};
 
 /// Living and ended tasks remembered at once; a launch above it is dropped and left to reconcile.
 pub const MAX_HELD_TASKS: usize = 20_000;
-/// Living tasks at once; a launch above it is refused.
-pub const MAX_LIVING_TASKS: usize = 5_000;
+/// Living tasks at once, as the agent offers; a launch above it is refused.
+pub const MAX_LIVING_TASKS: u32 = 5_000;
 /// Launches that wait for their spec; above it they are refused.
 pub const MAX_WAITING_LAUNCHES: usize = 1_000;
 /// Job specs kept for later launches; the oldest makes room.

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use dawn_proto::Resources;
 
+use super::MAX_LIVING_TASKS;
+
 /// Numbers `first..=last`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortRange {
@@ -19,10 +21,12 @@ pub struct Offer {
     pub total: Resources,
     pub attributes: Vec<(String, Vec<String>)>,
     pub ports: Vec<PortRange>,
+    /// Most tasks at once.
+    pub max_tasks: u32,
 }
 
 /// The offer with what is left out of it for a while.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OfferState {
     pub epoch: u64,
     pub total: Resources,
@@ -30,6 +34,16 @@ pub struct OfferState {
     pub ports: Vec<PortRange>,
     /// Ports somebody else listens on, and until when (monotonic ms) they are left out.
     pub excluded: BTreeMap<u16, u64>,
+    /// Most tasks at once.
+    pub max_tasks: u32,
+}
+
+impl Default for OfferState {
+    /// Nothing but a number of tasks.
+    fn default() -> Self {
+        let (total, attributes, ports, excluded) = Default::default();
+        OfferState { epoch: 0, total, attributes, ports, excluded, max_tasks: MAX_LIVING_TASKS }
+    }
 }
 
 impl OfferState {
@@ -64,7 +78,13 @@ impl OfferState {
                 ports.push(PortRange { first, last: range.last });
             }
         }
-        Offer { epoch: self.epoch, total: self.total.clone(), attributes: self.attributes.clone(), ports }
+        Offer {
+            epoch: self.epoch,
+            total: self.total.clone(),
+            attributes: self.attributes.clone(),
+            ports,
+            max_tasks: self.max_tasks,
+        }
     }
 }
 

@@ -162,19 +162,35 @@ pub enum Refusal {
         port: Port,
         message: String,
     },
+    /// The plan can't be made of the spec.
+    Plan {
+        message: String,
+    },
     Checkpoint {
+        message: String,
+    },
+    /// The node's disk: full, or failing.
+    Disk {
+        reason: Reason,
         message: String,
     },
     Sandbox {
         message: String,
     },
+    RootFs {
+        message: String,
+    },
     Cgroup {
+        message: String,
+    },
+    /// One that the job asks for and the node can't keep.
+    Limit {
         message: String,
     },
     Executor {
         message: String,
     },
-    /// The job's own: there is no such file, or it is another one, or an unpacking that would leave its folder.
+    /// There is no such file, or it is another one, or an unpacking that would leave its folder.
     Artifact {
         reason: Reason,
         message: String,

@@ -12,6 +12,7 @@ use super::fetch::{Fetches, Wish};
 use super::inspect;
 use super::logs;
 use super::reach::{self, Board};
+use super::refusals;
 use super::{AgentError, DEFAULT_MAX_PIDS};
 use crate::config::Config;
 use crate::drive::pulse::Hands;
@@ -19,7 +20,7 @@ use crate::edges::artifacts::Fetcher;
 use crate::edges::cgroup::Tree;
 use crate::edges::checkpoint::{self, Tasks};
 use crate::edges::executors::{self, Command, Spawned, Starter, Watched};
-use crate::edges::images::{ImageError, Images};
+use crate::edges::images::Images;
 use crate::edges::link::LinkHandle;
 use crate::edges::sandbox;
 use crate::edges::vet::Vetting;
@@ -314,13 +315,13 @@ impl Shared {
         let dir = self.tasks.dir(task);
         let layers = match record.spec.root.as_ref().map(|root| self.images.resolve(root)).transpose() {
             Ok(layers) => layers.unwrap_or_default().into_iter().map(|layer| layer.path).collect::<Vec<_>>(),
-            Err(error) => return MachineEvent::Checkpointed { task, result: Err(no_root(&error)) },
+            Err(error) => return MachineEvent::Checkpointed { task, result: Err(refusals::no_root(&error)) },
         };
         let result = match wire::encode_plan(record, &group, &dir, &self.config.hostname, &layers, &self.gpus) {
-            Ok(plan) => self.tasks.write_plan(task, &plan).map_err(|error| chain(&error)),
-            Err(error) => Err(format!("the spec can't be read: {error}")),
+            Ok(plan) => self.tasks.write_plan(task, &plan).map_err(|error| refusals::not_written(&error)),
+            Err(error) => Err(Refusal::Plan { message: format!("the spec can't be read: {error}") }),
         };
-        MachineEvent::Checkpointed { task, result: result.map_err(|message| Refusal::Checkpoint { message }) }
+        MachineEvent::Checkpointed { task, result }
     }
 
     fn prepare(
@@ -330,18 +331,18 @@ impl Shared {
         identity: &crate::model::Identity,
     ) -> Result<(), Refusal> {
         let dir = self.tasks.dir(task);
-        sandbox::make(&dir, identity).map_err(|error| Refusal::Sandbox { message: chain(&error) })?;
+        sandbox::make(&dir, identity).map_err(|error| refusals::no_sandbox(&error))?;
         let plan = self.tasks.kept(task, DEFAULT_MAX_PIDS);
         if let Some(plan) = plan.as_ref().filter(|_| self.has_quotas) {
             let limited = sandbox::limit(&dir, plan.record.demand.disk_bytes, plan.max_files);
-            limited.map_err(|error| Refusal::Sandbox { message: chain(&error) })?;
+            limited.map_err(|error| refusals::no_sandbox(&error))?;
         }
         if let Some(root) = plan.and_then(|plan| plan.root) {
             let provided = self.images.resolve(&root).and_then(|layers| self.images.provide(task, &layers));
-            provided.map_err(|error| no_root(&error))?;
+            provided.map_err(|error| refusals::no_root(&error))?;
         }
         match &self.tree {
-            Some(tree) => tree.make(task, limits).map_err(|error| Refusal::Cgroup { message: chain(&error) }),
+            Some(tree) => tree.make(task, limits).map_err(|error| refusals::no_groups(&error)),
             None => Ok(()),
         }
     }
@@ -374,10 +375,6 @@ impl Shared {
 /// A start is work for a processor; more at once only wait for each other inside the kernel.
 fn executors_at_once() -> usize {
     std::thread::available_parallelism().map_or(MIN_STARTS, |cpus| cpus.get().max(MIN_STARTS))
-}
-
-fn no_root(error: &ImageError) -> Refusal {
-    Refusal::Sandbox { message: format!("root file system: {}", chain(error)) }
 }
 
 /// An error with its causes, for a report or a log line.

@@ -6,6 +6,7 @@ mod inspect;
 mod logs;
 mod metrics;
 mod reach;
+mod refusals;
 mod start;
 
 use std::future::Future;

@@ -1,6 +1,5 @@
 //! What an agent finds out before it starts: its settings, the machine, the tasks an earlier life left.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dawn_proto::Resources;
@@ -113,7 +112,7 @@ pub(super) fn setup(config: &Config, tree: Option<&Tree>) -> Result<Setup, Agent
         hostname: config.hostname.clone(),
         isolation: isolation(tree),
         boot_id: discover::boot_id()?,
-        offer: OfferState { epoch: 0, total, attributes, ports, excluded: BTreeMap::new() },
+        offer: OfferState { epoch: 0, total, attributes, ports, ..OfferState::default() },
         default_max_pids: DEFAULT_MAX_PIDS,
         keep: Keep { age_ms: config.sandbox_keep_ms, total_bytes: config.sandbox_keep_bytes },
     })

@@ -151,6 +151,7 @@ fn encode_offer(offer: Offer) -> v1::Offer {
         total: Some(v1::Resources::from(&offer.total)),
         attributes: offer.attributes.into_iter().map(|(name, values)| v1::Attribute { name, values }).collect(),
         ports: offer.ports.into_iter().map(range).collect(),
+        max_tasks: Some(offer.max_tasks),
     }
 }
 

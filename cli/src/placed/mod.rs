@@ -146,7 +146,13 @@ fn register(machine: &str) -> v1::Register {
     };
     let attributes = config.offered_attributes().into_iter().map(|(name, values)| v1::Attribute { name, values });
     let ports = config.ports.iter().map(|(first, last)| v1::PortRange { first: (*first).into(), last: (*last).into() });
-    let offer = v1::Offer { epoch: 1, total: Some(total), attributes: attributes.collect(), ports: ports.collect() };
+    let offer = v1::Offer {
+        epoch: 1,
+        total: Some(total),
+        attributes: attributes.collect(),
+        ports: ports.collect(),
+        max_tasks: None,
+    };
     let (agent_id, hostname) = (config.agent_id.unwrap(), config.hostname.clone());
     v1::Register { agent_id, hostname, boot_id: "b".into(), offer: Some(offer), ..Default::default() }
 }

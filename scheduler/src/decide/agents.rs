@@ -117,13 +117,26 @@ fn differs(known: &Agent, new: &Registration) -> bool {
 
 fn offers_other(known: &Agent, offer: &Offer) -> bool {
     let same = known.total == offer.total && known.attributes == offer.attributes && known.ports == offer.ports;
+    let same = same && known.max_tasks == offer.max_tasks;
     known.offer_epoch != offer.epoch || !same
 }
 
 fn seen(agent: AgentNo, registration: &Registration) -> Mutation {
     let Registration { id, hostname, version, isolation, boot_id, offer, .. } = registration.clone();
-    let Offer { epoch: offer_epoch, total, attributes, ports } = offer;
-    Mutation::AgentSeen { agent, id, hostname, version, isolation, boot_id, total, attributes, ports, offer_epoch }
+    let Offer { epoch: offer_epoch, total, attributes, ports, max_tasks } = offer;
+    Mutation::AgentSeen {
+        agent,
+        id,
+        hostname,
+        version,
+        isolation,
+        boot_id,
+        total,
+        attributes,
+        ports,
+        max_tasks,
+        offer_epoch,
+    }
 }
 
 fn back_up(step: &mut Step, known: Option<&Agent>) {
@@ -208,6 +221,7 @@ pub(super) fn offered(step: &mut Step, link: LinkId, offer: &Offer) {
         total: offer.total.clone(),
         attributes: offer.attributes.clone(),
         ports: offer.ports.clone(),
+        max_tasks: offer.max_tasks,
         offer_epoch: offer.epoch,
     });
 }

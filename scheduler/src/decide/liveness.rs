@@ -7,7 +7,7 @@ use dawn_proto::v1::{NodeState, Reason};
 use super::agents::{is_silent, tasks_on};
 use super::brake::{self, JustSilent};
 use super::step::Step;
-use super::{Decision, avoid, daemon, lease, loss, retry};
+use super::{Decision, daemon, lease, loss, retry};
 use crate::model::{Agent, Effect, Event, Live, LossMutation, Mutation, Now, State};
 
 /// Brings `live` up to date with an event and what was decided about it. To be called after the decision is applied:
@@ -47,11 +47,6 @@ pub fn observe(live: &mut Live, event: &Event, decision: &Decision, now: Now) {
             Effect::Alarm { alarm, words } => live.alarmed(*alarm, words.as_ref()),
             _ => {}
         }
-    }
-    if let Event::Reported { link, .. } | Event::Registered { link, .. } | Event::TasksTold { link, .. } = event
-        && let Some(agent) = live.links.get(link).copied()
-    {
-        avoid::note(live, agent, decision, now);
     }
     for mutation in &decision.mutations {
         match mutation {

@@ -143,6 +143,7 @@ fn tick(step: &mut Step) {
         return resend::tick(step);
     }
     liveness::tick(step);
+    avoid::tick(step);
     timers::tick(step);
     update::tick(step);
     upkeep::tick(step);

@@ -92,7 +92,10 @@ fn moved(step: &mut Step, agent: AgentNo, task: &Task, to: TaskState, report: &R
         (Reason::None, Some(asked)) => asked,
         (said, _) => said,
     };
-    avoid::failed(step, agent, reason);
+    let to = avoid::ended(step, agent, task, to, reason);
+    if avoid::has_started(to, reason) {
+        avoid::started(step, agent, task);
+    }
     if to.is_terminal() {
         retry::end(step, task, to, reason, shortened(&report.message));
     } else {

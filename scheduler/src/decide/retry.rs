@@ -5,7 +5,7 @@ use dawn_proto::{TaskId, TaskState};
 
 use super::daemon;
 use super::step::{Life, Step};
-use super::{Rule, Then, rule, update};
+use super::{Rule, Then, avoid, rule, update};
 use crate::model::{Job, RestartPolicy, Spec, Task};
 
 /// No restart loop is hotter than this, whatever the policy says.
@@ -18,7 +18,7 @@ pub(super) enum End {
     Failure,
     /// Through no fault of its own: lost, preempted, drained, restarted, killed by nobody.
     Taken,
-    /// The agent would not have it.
+    /// The agent would not have it, or it did not start there, and may go there again.
     Refused,
     /// A user, or a rule of its job, wanted it gone.
     Asked,
@@ -33,7 +33,10 @@ pub(super) enum Next {
 /// Ends a task and makes the next life of its instance if there is to be one.
 pub(super) fn end(step: &mut Step, task: &Task, to: TaskState, reason: Reason, message: &str) {
     let from = step.state_of(task);
-    let how = how(step.state.spec_of(task).job.kind, from, to, reason);
+    let how = match how(step.state.spec_of(task).job.kind, from, to, reason) {
+        End::Taken if goes_back(step, task, reason) => End::Refused,
+        how => how,
+    };
     step.move_task(task, to, reason, message);
     let Some(job) = step.state.jobs.get(&task.job) else { return };
     let Some(current) = step.state.current_spec(job) else { return };
@@ -63,6 +66,14 @@ pub(super) fn end(step: &mut Step, task: &Task, to: TaskState, reason: Reason, m
             update::stay(step, job, task, made);
         }
     }
+}
+
+/// Whether a task did not start on an agent, through no fault of its job, that the job does not keep off: the next life may
+/// go there again.
+fn goes_back(step: &Step, task: &Task, reason: Reason) -> bool {
+    let spec = step.state.spec_of(task);
+    let Some((job, place)) = step.state.jobs.get(&task.job).zip(task.status.place()) else { return false };
+    avoid::did_not_start(task, &spec.job, reason) && !avoid::keeps_off(step, job, spec, place.agent)
 }
 
 /// Killed for an update.

@@ -2,6 +2,7 @@
 
 mod agents;
 mod avoid;
+mod blame;
 mod brake;
 mod cron;
 mod daemon;

@@ -6,6 +6,8 @@ use std::fmt;
 use dawn_proto::v1::NodeState;
 use dawn_proto::{AgentId, Resources, Timestamp};
 
+use super::Blame;
+
 /// A short number for an agent inside one cluster's state; never used again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AgentNo(pub u32);
@@ -43,13 +45,17 @@ pub struct Agent {
     pub total: Resources,
     pub attributes: Attributes,
     pub ports: PortRanges,
-    /// The agent's own counter of changes to the three above.
+    /// Most tasks that it runs at once.
+    pub max_tasks: u32,
+    /// The agent's own counter of changes to the four above.
     pub offer_epoch: u64,
     pub state: NodeState,
     /// Since when it is in `state`.
     pub since: Timestamp,
     pub registered_at: Timestamp,
     pub avoided: Option<Avoided>,
+    /// What speaks against it, oldest first, at most [`Blame::MOST`].
+    pub blames: Vec<Blame>,
     /// What is planned for it.
     pub upkeep: Option<super::Upkeep>,
     /// An operator says that it is gone. Only while it is DOWN.

@@ -93,7 +93,7 @@ impl State {
             }
             Mutation::AgentAvoided { agent, until, why, times } => {
                 let avoided = until.map(|until| Avoided { until, why: why.clone(), times: *times });
-                self.agent_mut(*agent).avoided = avoided;
+                self.avoid_agent(*agent, avoided);
             }
             Mutation::Restore(mutation) => self.apply_restore(mutation, at),
             Mutation::QuotaSet { role, quota, .. } => {
@@ -125,7 +125,8 @@ impl State {
         self.next_job = JobId(id.0 + 1);
         self.job_by_key.insert(key.clone(), id);
         let (versions, tasks, ticks, stopped, slots, flow) = Default::default();
-        let (ended, settled, living, window, changes) = (None, 0, 0, u32::MAX, Default::default());
+        let (ended, settled, living, window) = (None, 0, 0, u32::MAX);
+        let (changes, kept_off) = Default::default();
         let job = Job {
             id,
             key,
@@ -138,6 +139,7 @@ impl State {
             settled,
             flow,
             changes,
+            kept_off,
             slots,
             living,
             window,
@@ -218,6 +220,7 @@ impl State {
 
     fn forget_job(&mut self, id: JobId) {
         self.unindex_job(id);
+        self.index_kept_off(id, false);
         let job = self.jobs.remove(&id).unwrap_or_else(|| panic!("{id} is not in the state"));
         assert!(job.ended.is_some() && job.tasks.is_empty(), "{id} {} is forgotten while it lives", job.key);
         assert!(
@@ -306,6 +309,7 @@ impl State {
             total,
             attributes,
             ports,
+            max_tasks,
             offer_epoch,
         } = seen
         else {
@@ -322,11 +326,13 @@ impl State {
             total: total.clone(),
             attributes: attributes.clone(),
             ports: ports.clone(),
+            max_tasks: *max_tasks,
             offer_epoch: *offer_epoch,
             state: before.map_or(NodeState::Up, |agent| agent.state),
             since: before.map_or(at, |agent| agent.since),
             registered_at: before.map_or(at, |agent| agent.registered_at),
             avoided: before.and_then(|agent| agent.avoided.clone()),
+            blames: before.map(|agent| agent.blames.clone()).unwrap_or_default(),
             upkeep: before.and_then(|agent| agent.upkeep.clone()),
             declared_down: before.and_then(|agent| agent.declared_down.clone()),
         };
@@ -340,6 +346,7 @@ impl State {
         assert!(!self.tasks_on.contains_key(&no), "{no} {} is forgotten with tasks", agent.id);
         self.agent_by_id.remove(&agent.id);
         self.agents_not_up.remove(&no);
+        self.avoided.remove(&no);
         self.upkept.remove(&no);
     }
 }

@@ -112,6 +112,8 @@ pub struct Offer {
     pub total: Resources,
     pub attributes: Attributes,
     pub ports: PortRanges,
+    /// Most tasks at once.
+    pub max_tasks: u32,
 }
 
 #[derive(Clone, Debug)]

@@ -18,6 +18,8 @@ impl State {
         (self.in_transit, self.deadlines, self.unsettled, self.ended_jobs, self.cron_due) = Default::default();
         (self.dependents, self.job_deadlines, self.daemons) = Default::default();
         (self.updating, self.upkept) = Default::default();
+        (self.avoided, self.kept_off_ends) = Default::default();
+        self.avoided.extend(self.agents.values().filter(|agent| agent.avoided.is_some()).map(|agent| agent.no));
         self.upkept.extend(self.agents.values().filter(|agent| agent.upkeep.is_some()).map(|agent| agent.no));
         let kept: Vec<SpecId> = self.jobs.values().flat_map(held_specs).collect();
         kept.into_iter().for_each(|spec| self.use_spec(spec));
@@ -34,6 +36,7 @@ impl State {
         }
         self.tasks = tasks;
         let jobs: Vec<JobId> = self.jobs.keys().copied().collect();
+        jobs.iter().for_each(|job| self.index_kept_off(*job, true));
         jobs.into_iter().for_each(|job| self.index_job(job));
         self
     }

@@ -6,7 +6,7 @@ use std::fmt;
 use dawn_proto::v1::TickOutcome;
 use dawn_proto::{JobKey, SpecId, TaskId, Timestamp};
 
-use super::{Changes, Flow};
+use super::{Changes, Flow, KeptOff};
 
 /// A short number for a job inside one cluster's state; never used again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,6 +75,8 @@ pub struct Job {
     pub settled: u32,
     pub flow: Flow,
     pub changes: Changes,
+    /// Where its tasks did not start, at most [`KeptOff::MOST`].
+    pub kept_off: Vec<KeptOff>,
 
     // Indexes: follow from the tasks, not part of a snapshot.
     /// (run, instance, task) of every task: a slot's tasks together, oldest first.

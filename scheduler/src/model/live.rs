@@ -28,9 +28,7 @@ pub struct Coordinated {
 pub struct Live {
     pub agents: BTreeMap<AgentNo, AgentLive>,
     pub links: BTreeMap<LinkId, AgentNo>,
-    /// Monotonic times of an agent's latest failures, oldest first, at most [`Live::KEPT_TIMES`].
-    pub failures: BTreeMap<AgentNo, VecDeque<u64>>,
-    /// The same of its registrations.
+    /// Monotonic times of an agent's latest registrations, oldest first, at most [`Live::KEPT_TIMES`].
     pub registrations: BTreeMap<AgentNo, VecDeque<u64>>,
     /// Agents that came, came back or offer something else since the last tick.
     pub fresh: BTreeSet<AgentNo>,
@@ -53,11 +51,6 @@ pub struct Live {
 impl Live {
     pub const KEPT_TIMES: usize = 8;
     const ANSWERS_KEPT_MS: u64 = 120_000;
-
-    /// Notes a failure that may be the agent's fault.
-    pub fn failed(&mut self, agent: AgentNo, mono_ms: u64) {
-        keep(self.failures.entry(agent).or_default(), mono_ms);
-    }
 
     /// A coordinator is asked about a task.
     pub fn asked(&mut self, task: TaskId, mono_ms: u64) {
@@ -87,7 +80,6 @@ impl Live {
     /// The agent is no more.
     pub fn forget(&mut self, agent: AgentNo) {
         self.agents.remove(&agent);
-        self.failures.remove(&agent);
         self.registrations.remove(&agent);
         self.walls.remove(&agent);
     }

@@ -4,7 +4,8 @@
 use dawn_proto::{JobKey, Resources, Timestamp};
 
 use super::{
-    AgentNo, Attributes, Batch, BlameMutation, Bounds, FlowMutation, Mutation, Offer, RestoreMutation, Restored,
+    AgentNo, Attributes, Batch, Blame, BlameMutation, Bounds, FlowMutation, KeptOff, Mutation, Offer, RestoreMutation,
+    Restored,
 };
 use super::{LossMutation, PortRanges, Quota, Shift, Update, UpdateChange, UpdateMutation, UpkeepMutation};
 
@@ -119,9 +120,7 @@ impl Mutation {
             Mutation::Update(mutation) => of_update(mutation),
             Mutation::Upkeep(mutation) => of_upkeep(mutation),
             Mutation::ClockShifted(Shift { by_ms, after }) => time(Timestamp(*by_ms)) + time(*after),
-            Mutation::Blame(BlameMutation::Forgiven { agent, author, message }) => {
-                field(self::agent(*agent) + text(author) + text(message))
-            }
+            Mutation::Blame(mutation) => field(of_blame(mutation)),
             Mutation::QuotaSet { role, quota, author } => {
                 let Quota { guarantee, limit, weight } = quota;
                 field(text(role) + bounds(guarantee) + bounds(limit) + number(*weight)) + text(author)
@@ -157,6 +156,7 @@ impl Mutation {
             total,
             attributes,
             ports,
+            max_tasks,
             offer_epoch,
         } = self
         else {
@@ -164,7 +164,22 @@ impl Mutation {
         };
         let texts: usize = [id.as_str(), hostname, version, isolation, boot_id].into_iter().map(text).sum();
         let offer = field(resources(total)) + self::attributes(attributes) + self::ports(ports);
-        self::agent(*agent) + texts + offer + number(*offer_epoch)
+        self::agent(*agent) + texts + offer + number(*max_tasks) + number(*offer_epoch)
+    }
+}
+
+fn of_blame(mutation: &BlameMutation) -> usize {
+    match mutation {
+        BlameMutation::KeptOff { job, kept } => {
+            let KeptOff { agent, spec, reason: _, fault_of: _, failures, until } = kept;
+            number(job.0) + self::agent(*agent) + number(spec.0) + 2 * CHOICE + number(*failures) + time(*until)
+        }
+        BlameMutation::LetIn { job, agent, spec } => number(job.0) + self::agent(*agent) + number(spec.0),
+        BlameMutation::Blamed { agent, blame: Blame { job, reason: _, failures } } => {
+            self::agent(*agent) + number(job.0) + CHOICE + number(*failures)
+        }
+        BlameMutation::Proved { agent, reason: _ } => self::agent(*agent) + CHOICE,
+        BlameMutation::Forgiven { agent, author, message } => self::agent(*agent) + text(author) + text(message),
     }
 }
 

@@ -105,6 +105,7 @@ pub enum Mutation {
         total: Resources,
         attributes: Attributes,
         ports: PortRanges,
+        max_tasks: u32,
         offer_epoch: u64,
     },
     AgentMoved {

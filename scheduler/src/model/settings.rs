@@ -25,9 +25,11 @@ pub struct Settings {
     pub max_avoid_ms: u64,
     /// An agent that did not fail for this long after it was avoided begins anew.
     pub forgive_ms: u64,
-    /// Failures that may be the job's fault, within `failure_window_ms`, for which an agent is avoided.
+    /// Failures to start that are known for the agent's fault, for which it is avoided, and of how many jobs.
     pub failures_to_avoid: usize,
-    pub failure_window_ms: u64,
+    pub jobs_to_avoid: usize,
+    /// So long a job keeps off an agent on which a task of it did not start.
+    pub keep_off_ms: u64,
     /// Registrations within `flap_window_ms` for which an agent is avoided; at most [`super::Live::KEPT_TIMES`].
     pub flaps_to_avoid: usize,
     pub flap_window_ms: u64,
@@ -63,7 +65,8 @@ impl Default for Settings {
             max_avoid_ms: 1_800_000,
             forgive_ms: 600_000,
             failures_to_avoid: 3,
-            failure_window_ms: 120_000,
+            jobs_to_avoid: 2,
+            keep_off_ms: 60_000,
             flaps_to_avoid: 5,
             flap_window_ms: 300_000,
             cron_late_ms: 10_000,

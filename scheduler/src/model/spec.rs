@@ -45,6 +45,9 @@ pub struct JobSpec {
     pub ladder_ms: u64,
     /// No instance may live twice, whatever fails.
     pub at_most_one: bool,
+    /// What has to be made before anything of a task runs: a root file system, artifacts.
+    pub has_root_fs: bool,
+    pub has_artifacts: bool,
     pub flow: FlowSpec,
     /// How a service goes from one version to the next.
     pub update: super::UpdatePolicy,

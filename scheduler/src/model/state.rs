@@ -54,6 +54,10 @@ pub struct State {
     pub updating: BTreeSet<JobId>,
     /// Agents with something planned for them.
     pub upkept: BTreeSet<AgentNo>,
+    /// Agents that are avoided, or were and are not forgiven.
+    pub avoided: BTreeSet<AgentNo>,
+    /// By when a job may go to the agent again.
+    pub kept_off_ends: BTreeSet<(Timestamp, JobId, AgentNo, SpecId)>,
     /// Ended jobs by when they ended.
     pub ended_jobs: BTreeSet<(Timestamp, JobId)>,
     /// Active cron jobs by when they fire next, jitter included.
@@ -100,6 +104,8 @@ impl State {
             unsettled: BTreeSet::new(),
             updating: BTreeSet::new(),
             upkept: BTreeSet::new(),
+            avoided: BTreeSet::new(),
+            kept_off_ends: BTreeSet::new(),
             ended_jobs: BTreeSet::new(),
             cron_due: BTreeSet::new(),
             dependents: BTreeMap::new(),

@@ -3,7 +3,7 @@
 use dawn_proto::v1::{self, Reason};
 use dawn_proto::{AgentId, Epoch, HeldDigest, TaskId, TaskState, Timestamp};
 
-use super::{WireError, attributes_from_wire, ports_from_wire, resources_from_wire};
+use super::{WireError, attributes_from_wire, max_tasks_from_wire, ports_from_wire, resources_from_wire};
 use crate::model::{Offer, Registration, Report};
 
 /// Messages of reports are for people; longer ones are cut.
@@ -56,6 +56,7 @@ pub fn offer(wire: &v1::Offer) -> Result<Offer, WireError> {
         total: resources_from_wire(wire.total.as_ref()),
         attributes: attributes_from_wire(&wire.attributes),
         ports: ports_from_wire(&wire.ports)?,
+        max_tasks: max_tasks_from_wire(wire.max_tasks),
     })
 }
 

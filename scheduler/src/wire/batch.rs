@@ -13,7 +13,8 @@ use super::loss::{loss_mutation, loss_record};
 use super::restore::{restore_from_wire, restore_to_wire};
 use super::update::{update_mutation, update_record};
 use super::upkeep::{upkeep_mutation, upkeep_record};
-use super::{WireError, attributes_from_wire, attributes_to_wire, port_number, ports_from_wire, ports_to_wire};
+use super::{WireError, attributes_from_wire, attributes_to_wire, max_tasks_from_wire, port_number};
+use super::{ports_from_wire, ports_to_wire};
 use super::{quota_from_wire, quota_to_wire, resources_from_wire, stored_job_spec};
 use crate::model::{AgentNo, Batch, JobId, Mutation, Part, Shift, Spec};
 
@@ -159,8 +160,19 @@ fn task_record(mutation: &Mutation) -> Wire {
 }
 
 fn agent_record(mutation: &Mutation) -> Wire {
-    let Mutation::AgentSeen { agent, id, hostname, version, isolation, boot_id, total, attributes, ports, offer_epoch } =
-        mutation
+    let Mutation::AgentSeen {
+        agent,
+        id,
+        hostname,
+        version,
+        isolation,
+        boot_id,
+        total,
+        attributes,
+        ports,
+        max_tasks,
+        offer_epoch,
+    } = mutation
     else {
         unreachable!("agent_record is called for AgentSeen alone");
     };
@@ -175,6 +187,7 @@ fn agent_record(mutation: &Mutation) -> Wire {
         attributes: attributes_to_wire(attributes),
         ports: ports_to_wire(ports),
         offer_epoch: *offer_epoch,
+        max_tasks: Some(*max_tasks),
     }))
 }
 
@@ -276,6 +289,7 @@ pub(super) fn agent_seen(seen: v1::AgentSeen) -> Result<Mutation, WireError> {
         total: resources_from_wire(seen.total.as_ref()),
         attributes: attributes_from_wire(&seen.attributes),
         ports: ports_from_wire(&seen.ports)?,
+        max_tasks: max_tasks_from_wire(seen.max_tasks),
         offer_epoch: seen.offer_epoch,
     })
 }

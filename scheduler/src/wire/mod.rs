@@ -79,6 +79,13 @@ fn attributes_from_wire(wire: &[v1::Attribute]) -> Attributes {
     attributes
 }
 
+/// What agents take that do not say how many tasks they run at once: those before there was such a field.
+const MAX_TASKS_WHEN_ABSENT: u32 = 5_000;
+
+fn max_tasks_from_wire(max_tasks: Option<u32>) -> u32 {
+    max_tasks.unwrap_or(MAX_TASKS_WHEN_ABSENT)
+}
+
 /// Sorted and joined where they touch.
 fn ports_from_wire(wire: &[v1::PortRange]) -> Result<PortRanges, WireError> {
     let mut ranges = Vec::with_capacity(wire.len());

@@ -102,7 +102,7 @@ pub fn registered(link: u64, agent: u64, tasks: Vec<v1::TaskReport>) -> Event {
     let wire = v1::Register {
         agent_id: format!("node-{agent}"),
         hostname: format!("node-{agent}.example"),
-        offer: Some(v1::Offer { epoch: 1, total: Some(total), attributes, ports }),
+        offer: Some(v1::Offer { epoch: 1, total: Some(total), attributes, ports, max_tasks: None }),
         boot_id: "boot".into(),
         tasks,
         ..Default::default()

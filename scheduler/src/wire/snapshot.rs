@@ -8,6 +8,7 @@ use prost::Message;
 
 use super::batch::{agent_seen, device_numbers, job_key, name, port_numbers, spec_from_wire, spec_to_wire};
 use super::batch::{batch_from_wire, batch_to_wire};
+use super::blame::{blame_from_wire, blame_to_wire, kept_off_from_wire, kept_off_to_wire};
 use super::chunk::{Pieces, chunk, digest_of, in_pieces};
 use super::flow::{flow_from_wire, flow_to_wire};
 use super::loss::{loss_from_snapshot, loss_snapshot};
@@ -103,6 +104,7 @@ fn job_to_wire(job: &Job) -> v1::JobSnapshot {
         updates: job.changes.updates.iter().map(update_snapshot).collect(),
         restored_version: job.changes.restored.unwrap_or(0),
         pins: pins_to_wire(&job.changes.pins),
+        kept_off: job.kept_off.iter().map(|kept| kept_off_to_wire(job.id, kept)).collect(),
     }
 }
 
@@ -160,6 +162,7 @@ fn agent_to_wire(agent: &Agent) -> v1::AgentSnapshot {
             attributes: attributes_to_wire(&agent.attributes),
             ports: ports_to_wire(&agent.ports),
             offer_epoch: agent.offer_epoch,
+            max_tasks: Some(agent.max_tasks),
         }),
         state: agent.state.into(),
         since_ms: agent.since.0,
@@ -167,6 +170,7 @@ fn agent_to_wire(agent: &Agent) -> v1::AgentSnapshot {
         avoided_until_ms: avoided.map_or(0, |avoided| avoided.until.0),
         avoided_why: avoided.map(|avoided| avoided.why.clone()).unwrap_or_default(),
         avoided_times: avoided.map_or(0, |avoided| avoided.times),
+        blames: agent.blames.iter().map(|blame| blame_to_wire(agent.no, blame)).collect(),
     }
 }
 
@@ -316,6 +320,7 @@ fn job_from_wire(wire: v1::JobSnapshot) -> Result<Job, WireError> {
         settled: wire.settled,
         flow: flow_from_wire(wire.flow),
         changes: changes_from_wire(wire.restored_version, &wire.pins, wire.updates)?,
+        kept_off: wire.kept_off.iter().map(kept_off_from_wire).collect::<Result<_, _>>()?,
         tasks: Default::default(),
         slots: Default::default(),
         living: 0,
@@ -368,6 +373,7 @@ fn agent_from_wire(wire: v1::AgentSnapshot) -> Result<Agent, WireError> {
         total,
         attributes,
         ports,
+        max_tasks,
         offer_epoch,
     } = agent_seen(seen)?
     else {
@@ -384,11 +390,13 @@ fn agent_from_wire(wire: v1::AgentSnapshot) -> Result<Agent, WireError> {
         total,
         attributes,
         ports,
+        max_tasks,
         offer_epoch,
         state: name::<NodeState>("state", wire.state)?,
         since: Timestamp(wire.since_ms),
         registered_at: Timestamp(wire.registered_ms),
         avoided: (wire.avoided_until_ms != 0).then_some(avoided),
+        blames: wire.blames.iter().map(blame_from_wire).collect::<Result<_, _>>()?,
         declared_down: None,
         upkeep: None,
     })

@@ -134,6 +134,8 @@ impl Reader {
             grace_period_ms: task.grace_period_ms,
             ladder_ms: ladder_ms(&task),
             at_most_one: spec.at_most_one,
+            has_root_fs: spec.task.as_ref().is_some_and(|task| task.root_fs.is_some()),
+            has_artifacts: spec.task.as_ref().is_some_and(|task| !task.artifacts.is_empty()),
             flow: self.flow(spec),
             update: update_policy(spec.update.as_ref()),
             sla: spec.sla.as_ref().and_then(sla_policy),

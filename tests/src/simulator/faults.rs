@@ -81,6 +81,14 @@ pub(super) enum Fault {
     WallsJump {
         by_ms: i64,
     },
+    /// Nothing can be made for any task there.
+    Unready {
+        machine: usize,
+        for_ms: u64,
+    },
+    Ready {
+        machine: usize,
+    },
     ExecutorKilled {
         machine: usize,
     },
@@ -123,7 +131,7 @@ impl World {
     fn random_fault(&mut self) -> Fault {
         let (machine, node) =
             (self.chance.random_range(0..self.machines.len()), self.chance.random_range(0..self.nodes.len()));
-        match self.chance.random_range(0..36) {
+        match self.chance.random_range(0..39) {
             0..4 => Fault::NodeCrash { node },
             4..6 => Fault::AgentCrash { machine },
             6 => Fault::Reboot { machine },
@@ -143,6 +151,7 @@ impl World {
             29 | 30 => Fault::WallJump { place: Place::Node(node), by_ms: self.jump_ms() },
             31 => Fault::WallJump { place: Place::Machine(machine), by_ms: self.jump_ms() },
             33 => Fault::WallsJump { by_ms: self.jump_ms() },
+            36..39 => Fault::Unready { machine, for_ms: self.within(5_000, 60_000) },
             _ => Fault::NodeSuspend { node, for_ms: self.within(500, 12_000) },
         }
     }
@@ -285,6 +294,11 @@ impl World {
                     self.happen(happening)?;
                 }
             }
+            Fault::Unready { machine, for_ms } => {
+                self.machines[machine].unready = Some(self.refusal());
+                self.undo(for_ms, Fault::Ready { machine });
+            }
+            Fault::Ready { machine } => self.machines[machine].unready = None,
             Fault::Reset { machine } => self.reset_all(|link| link.machine == machine),
             Fault::ExecutorKilled { machine } => {
                 let living = self.machines[machine].executors.iter().filter(|(_, one)| one.is_alive());
@@ -332,6 +346,7 @@ impl World {
         }
         for machine in 0..self.machines.len() {
             self.machines[machine].clock.wall_offset_ms = 0;
+            self.machines[machine].unready = None;
             self.machine_fault(Fault::Resume { machine })?;
         }
         for machine in self.machines.len() - self.scenario.burnt..self.machines.len() {

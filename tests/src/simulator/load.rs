@@ -84,6 +84,8 @@ const BATCHES: usize = 6;
 const POLICIES: [Overlap; 4] = [Overlap::CancelNew, Overlap::KillExisting, Overlap::Allow, Overlap::Queue];
 /// The last one: one task on each machine of a rack.
 const DAEMON: usize = SERVICES + BATCHES + POLICIES.len();
+/// After it one that starts nowhere: its root file system is not there.
+const BROKEN: usize = DAEMON + 1;
 const MISFIRES: [Misfire; 3] = [Misfire::Skip, Misfire::Once, Misfire::All];
 /// Of all services at most, of four machines with four each; and of two, where most burn down.
 const MOST_SERVICES_MILLI: u64 = 8_000;
@@ -98,11 +100,11 @@ impl World {
     /// Jobs of all kinds at random moments; some are killed later.
     pub(super) fn plan_load(&mut self) {
         let busy = self.scenario.busy_ms;
-        for number in 0..=DAEMON {
+        for number in 0..=BROKEN {
             let spec = self.random_spec(number);
             let key = spec.key.as_ref().and_then(|key| JobKey::try_from(key).ok()).expect("a valid key");
             self.load.jobs.push(Wanted { key, spec, acknowledged: false, killed: false });
-            let cron = number >= SERVICES + BATCHES && number != DAEMON;
+            let cron = number >= SERVICES + BATCHES && number < DAEMON;
             let at = self.within(500, if cron { 20_000 } else { busy / 2 });
             self.agenda.add(at, Happening::Ask { ask: Ask::Run { number } });
             if self.chance.random_bool(0.25) {
@@ -144,6 +146,7 @@ impl World {
             _ if number < SERVICES => JobKind::Service,
             _ if number < SERVICES + BATCHES => JobKind::Batch,
             DAEMON => JobKind::Daemon,
+            BROKEN => JobKind::Batch,
             _ => JobKind::Cron,
         };
         let service = kind.runs_for_ever();
@@ -163,7 +166,11 @@ impl World {
         let (cpu_milli, instances) = if service && !fits { (100, 1) } else { (cpu_milli, instances) };
         self.load.services_milli += if service { cpu_milli * instances } else { 0 };
         let code = if service || self.chance.random_bool(0.2) { 1 } else { 0 };
-        let role = if number % 3 == 1 && kind != JobKind::Daemon { "other" } else { "role" };
+        let role = match number {
+            BROKEN => "broken",
+            _ if number % 3 == 1 && kind != JobKind::Daemon => "other",
+            _ => "role",
+        };
         let key = v1::JobKey { role: role.into(), env: "env".into(), name: format!("job{number}") };
         let mut spec = v1::JobSpec {
             key: Some(key),
@@ -175,6 +182,10 @@ impl World {
             disruption_budget: if number % 4 == 2 { 1 } else { 0 },
             ..Default::default()
         };
+        if number == BROKEN {
+            let source = Some(v1::root_fs::Source::Tarball("/images/tpyo.tgz".into()));
+            spec.task.as_mut().expect("a task").root_fs = Some(v1::RootFs { source, tag: String::new() });
+        }
         spec.update = service.then(|| self.update_policy());
         spec.set_kind(kind);
         spec.set_tier(if service { Tier::Production } else { Tier::BatchTier });

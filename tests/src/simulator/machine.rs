@@ -6,7 +6,7 @@ use dawn_agent::decide::sweep::Keep;
 use dawn_agent::drive::{Agent, Setup};
 use dawn_agent::model::{
     Effect, Event, ExecutorProbe, Identity, LaunchRecord, MachineEvent, Memory, Now, OfferState, PortRange, Recovered,
-    RecoveredRecord, Report,
+    RecoveredRecord, Refusal, Report,
 };
 use dawn_proto::v1::Reason;
 use dawn_proto::{AgentId, Resources, TaskId, Timestamp};
@@ -51,6 +51,8 @@ pub(super) struct Machine {
     /// The agent's process is stopped; what comes for it waits, in order.
     pub paused: Option<Vec<Happening>>,
     boot: u64,
+    /// Nothing can be made for a task, for this reason.
+    pub unready: Option<Refusal>,
 }
 
 impl Machine {
@@ -72,6 +74,7 @@ impl Machine {
             gone: false,
             paused: None,
             boot: 0,
+            unready: None,
         }
     }
 
@@ -243,7 +246,7 @@ impl World {
         self.machines[machine].agent.as_mut().map(|agent| agent.step(event, now)).unwrap_or_default()
     }
 
-    fn answer(&mut self, machine: usize, event: MachineEvent) {
+    pub(super) fn answer(&mut self, machine: usize, event: MachineEvent) {
         let delay = self.within(WORK_MS.0, WORK_MS.1);
         let life = self.machines[machine].life;
         self.after(delay, Happening::Machine { machine, life, event: Box::new(event) });
@@ -291,7 +294,7 @@ impl World {
                     .insert(task, TaskFiles { record: *record, checkpointed_at: at, verdict: None, released: false });
                 self.answer(machine, MachineEvent::Checkpointed { task, result: Ok(()) });
             }
-            Effect::Prepare { task, .. } => self.answer(machine, MachineEvent::Prepared { task, result: Ok(()) }),
+            Effect::Prepare { task, .. } => self.prepare(machine, task),
             Effect::Spawn { task } => {
                 self.spawn_executor(machine, task)?;
                 self.machines[machine].watched.insert(task, 0);

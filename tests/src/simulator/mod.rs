@@ -16,6 +16,7 @@ mod process;
 mod promises;
 mod settings;
 mod task;
+mod unready;
 mod writing;
 
 use std::any::Any;
@@ -156,6 +157,8 @@ pub struct Summary {
     pub deposed: u64,
     /// Tasks that made way for others.
     pub preempted: u64,
+    /// Agents avoided for what failed there, or for coming and going.
+    pub avoided: u64,
     /// Agents out of reach.
     pub unreachable: u64,
     /// Executors that died between two deeds.
@@ -175,6 +178,7 @@ impl Summary {
         self.leaders += other.leaders;
         self.deposed += other.deposed;
         self.preempted += other.preempted;
+        self.avoided += other.avoided;
         self.unreachable += other.unreachable;
         self.cut_short += other.cut_short;
         for (policy, counts) in &other.cron {

@@ -245,12 +245,32 @@ impl World {
         // An instance may be between two lives, but not for long.
         let now = self.wall();
         let waits_long = |task: &Task| task.state() != TaskState::Running && now.since_ms(task.since()) > STUCK_MS;
-        let stuck = |task: &&&Task| waits_long(task) && !placing::is_held_off(state, task, now);
+        let stuck = |task: &&&Task| waits_long(task) && !placing::is_full_for_daemon(state, task);
         if expected.is_some_and(|expected| living.len() != expected) || living.iter().any(|task| stuck(&task)) {
             let states: Vec<_> = living.iter().map(|task| (task.id, task.state(), task.since())).collect();
             return Err(format!("liveness: {} has {states:?}, {expected:?} expected", wanted.key));
         }
-        Ok(())
+        match is_broken(&wanted.spec) && !wanted.killed {
+            true => self.failed_for_good(job),
+            false => Ok(()),
+        }
+    }
+
+    /// What starts nowhere has ended, each instance as FAILED, for that reason or because machines were unready.
+    fn failed_for_good(&self, job: &Job) -> Result<(), String> {
+        let ended = job.ended.as_ref().is_some_and(|ended| ended.by.is_empty());
+        let newest = |instance| job.newest(Timestamp(0), instance).and_then(|id| self.truth.tasks.get(&id));
+        let instances = self.truth.current_spec(job).map_or(0, |spec| spec.job.instances);
+        let failed = |task: &Task| {
+            let last = task.history.last().map(|last| last.reason);
+            let reasons = [Reason::RootFsFailed, Reason::SandboxFailed];
+            task.state() == TaskState::Failed && last.is_some_and(|last| reasons.contains(&last))
+        };
+        let bad = (0..instances).find(|instance| !newest(*instance).is_some_and(failed));
+        match (ended, bad) {
+            (true, None) => Ok(()),
+            (_, bad) => Err(format!("liveness: {} starts nowhere, and has not failed: {ended}, {bad:?}", job.key)),
+        }
     }
 
     /// The true time.
@@ -283,6 +303,11 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// Whether a job starts on no machine.
+fn is_broken(spec: &v1::JobSpec) -> bool {
+    spec.task.as_ref().is_some_and(|task| task.root_fs.is_some())
 }
 
 /// Whether an agent is to have a task of a daemon job, by the one rule that the load gives it.

@@ -18,9 +18,6 @@ pub(super) fn settings() -> Settings {
         assigned_timeout_ms: 20_000,
         resend_interval_ms: 4_000,
         reconcile_interval_ms: 30_000,
-        // Shorter than the calm at the end, within which everything must run.
-        avoid_ms: 5_000,
-        max_avoid_ms: 10_000,
         cron_late_ms: CRON_LATE_MS,
         // When all clocks agree that so many days passed while nobody led, they did.
         ended_job_kept_ms: 30 * 86_400_000,

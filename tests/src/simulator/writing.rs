@@ -257,6 +257,7 @@ impl World {
         for mutation in &batch.mutations {
             match mutation {
                 Mutation::TaskMoved { to: TaskState::Preempting, .. } => self.summary.preempted += 1,
+                Mutation::AgentAvoided { until: Some(_), .. } => self.summary.avoided += 1,
                 Mutation::AgentMoved { to: NodeState::Unreachable, .. } => self.summary.unreachable += 1,
                 _ => {}
             }

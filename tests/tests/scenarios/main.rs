@@ -3,6 +3,7 @@
 mod agents;
 mod artifacts;
 mod backups;
+mod blame;
 mod client;
 mod clocks;
 mod crashes;

@@ -116,5 +116,5 @@ fn a_draining_agent_offers_nothing_ends_its_tasks_and_is_done_when_all_know() {
     assert!(!world.agent.is_drained());
     assert_eq!(effects(&mut world, Event::Drain), [], "once is enough");
     let refused = effects(&mut world, launch(1, 2, 1, &[]));
-    assert_eq!(reported(&refused).map(|report| report.reason), Some(Reason::LaunchRefused), "{refused:?}");
+    assert_eq!(reported(&refused).map(|report| report.reason), Some(Reason::NoRoom), "{refused:?}");
 }

@@ -57,7 +57,7 @@ fn launches_that_wait_for_specs_are_bounded_and_refused_beyond() {
     }
     let refused = effects(&mut world, launch(1, most + 1, 7, &[]));
     let [Effect::Send { message: Message::Report(report), .. }] = &refused[..] else { panic!("{refused:?}") };
-    assert_eq!((report.task, report.state, report.reason), (TaskId(most + 1), TaskState::Lost, Reason::LaunchRefused));
+    assert_eq!((report.task, report.state, report.reason), (TaskId(most + 1), TaskState::Lost, Reason::NoRoom));
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn a_third_task_does_not_fit_and_fits_once_another_has_ended() {
     world.settle();
     assert_eq!(world.state(3), Some(TaskState::Lost));
     let report = world.told[&TaskId(3)].last().unwrap().clone();
-    assert_eq!(report.reason, Reason::LaunchRefused);
+    assert_eq!(report.reason, Reason::NoRoom);
     assert_eq!(report.message, "no room on this agent: cpu: needs 500, has 0");
     assert!(!world.dirs.contains_key(&TaskId(3)));
     world.kill(1);
@@ -87,6 +87,24 @@ fn a_late_repeat_of_a_refused_and_forgotten_launch_starts_nothing() {
     let again = effects(&mut world, launch(1, 3, 1, &[]));
     let [Effect::Send { message: Message::Report(report), .. }] = &again[..] else { panic!("{again:?}") };
     assert_eq!((report.state, report.reason), (TaskState::Lost, Reason::NotOnAgent));
+}
+
+#[test]
+fn an_agent_offers_how_many_tasks_it_takes_and_refuses_one_more_as_nobodys_fault() {
+    let mut world = connected();
+    world.agent.offer.max_tasks = 1;
+    world.agent.offer.total.cpu_milli = 64_000;
+    assert_eq!(world.agent.offer.offer().max_tasks, 1);
+    (1..=2).for_each(|task| world.launch(task));
+    world.settle();
+    let report = world.told[&TaskId(2)].last().unwrap();
+    assert_eq!((report.state, report.reason), (TaskState::Lost, Reason::NoRoom));
+    assert_eq!(report.message, "the agent runs 1 tasks; 1 is the most");
+    world.kill(1);
+    world.settle();
+    world.launch(3);
+    world.settle();
+    assert_eq!(world.state(3), Some(TaskState::Running));
 }
 
 #[test]
@@ -158,7 +176,7 @@ fn a_port_of_a_living_task_is_refused_without_asking_the_kernel() {
     world.settle();
     let refused = effects(&mut world, launch(1, 2, 1, &[101]));
     let [Effect::Send { message: Message::Report(report), .. }] = &refused[..] else { panic!("{refused:?}") };
-    assert_eq!((report.reason, report.message.as_str()), (Reason::PortClash, "port 101 (http) is held by task t1"));
+    assert_eq!((report.reason, report.message.as_str()), (Reason::NoRoom, "port 101 (http) is held by task t1"));
 }
 
 #[test]

@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use dawn_proto::v1::Reason;
+use nix::errno::Errno;
 
 use crate::model::{Artifact, Identity, Refusal, TaskDir, step_sequence};
 use cache::Cache;
@@ -217,7 +218,16 @@ impl Fetcher {
 }
 
 fn reason(error: &FetchError) -> Reason {
-    if matches!(error, FetchError::Mismatch { .. }) { Reason::ChecksumMismatch } else { Reason::ArtifactFailed }
+    match error {
+        FetchError::Mismatch { .. } => Reason::ChecksumMismatch,
+        // Not ENOSPC: the artifact may be too large for any node's disk.
+        FetchError::Cache { source, .. } if is_failing_disk(source) => Reason::NodeDiskFailed,
+        _ => Reason::ArtifactFailed,
+    }
+}
+
+fn is_failing_disk(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::EIO | Errno::EROFS))
 }
 
 /// Without what may be a secret: user and password, and the query.

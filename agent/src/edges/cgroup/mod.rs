@@ -51,6 +51,9 @@ pub enum CgroupError {
     NoController(&'static str),
     #[error("the machine has neither a version 2 hierarchy nor the controller devices, which keep gpus apart")]
     NoDevices,
+    /// A limit beyond those of every task, which the job asks for.
+    #[error(transparent)]
+    Asked(Box<CgroupError>),
     #[error(transparent)]
     Mounts(#[from] MountsError),
 }
@@ -197,23 +200,30 @@ impl Tree {
     }
 
     fn limit_further(&self, task: TaskId, limits: &FurtherLimits) -> Result<(), CgroupError> {
-        let v2 = self.v2.as_ref().map(|parent| parent.join(task.to_string()));
         for controller in extra::needed(limits, !self.gpus.is_empty()) {
-            // On a hybrid machine version 2 has no controllers; devices are a program, not a controller.
-            let is_v2 = self.v1.is_none() || (controller == "devices" && v2.is_some());
-            let path = match &v2 {
-                Some(path) if is_v2 && extra::is_there(path, controller) => path.clone(),
-                _ if self.v1.is_none() => return Err(CgroupError::NoController(controller)),
-                _ => self.asked(controller, task)?,
-            };
-            match controller {
-                "cpuset" => extra::keep_to_cpus(&path, &limits.cpuset, is_v2)?,
-                "blkio" => extra::limit_io(&path, &limits.io, &self.disk, is_v2)?,
-                _ if is_v2 => extra::filter_devices(&path, &self.gpus.rule(limits)?)?,
-                _ => extra::restrict_devices(&path, &self.gpus.rule(limits)?)?,
-            }
+            // Where gpus are kept apart devices are restricted for every task, whether its job asks for it or not.
+            let asks = || extra::needed(limits, false).any(|name| name == controller);
+            let limited = self.limit_by(controller, task, limits);
+            limited.map_err(|error| if asks() { CgroupError::Asked(Box::new(error)) } else { error })?;
         }
         Ok(())
+    }
+
+    fn limit_by(&self, controller: &'static str, task: TaskId, limits: &FurtherLimits) -> Result<(), CgroupError> {
+        let v2 = self.v2.as_ref().map(|parent| parent.join(task.to_string()));
+        // On a hybrid machine version 2 has no controllers; devices are a program, not a controller.
+        let is_v2 = self.v1.is_none() || (controller == "devices" && v2.is_some());
+        let path = match &v2 {
+            Some(path) if is_v2 && extra::is_there(path, controller) => path.clone(),
+            _ if self.v1.is_none() => return Err(CgroupError::NoController(controller)),
+            _ => self.asked(controller, task)?,
+        };
+        match controller {
+            "cpuset" => extra::keep_to_cpus(&path, &limits.cpuset, is_v2),
+            "blkio" => extra::limit_io(&path, &limits.io, &self.disk, is_v2),
+            _ if is_v2 => extra::filter_devices(&path, &self.gpus.rule(limits)?),
+            _ => extra::restrict_devices(&path, &self.gpus.rule(limits)?),
+        }
     }
 
     /// The processes in a task's groups.

@@ -91,7 +91,18 @@ fn is_platforms(reason: Reason) -> bool {
     use Reason::*;
     matches!(
         reason,
-        AgentLost | AgentRebooted | ExecutorLost | NotOnAgent | NodeDrain | Preempted | LaunchRefused | CgroupFailed
+        AgentLost
+            | AgentRebooted
+            | ExecutorLost
+            | NotOnAgent
+            | NodeDrain
+            | Preempted
+            | LaunchRefused
+            | NoRoom
+            | CgroupFailed
+            | CheckpointFailed
+            | NodeDiskFull
+            | NodeDiskFailed
     )
 }
 

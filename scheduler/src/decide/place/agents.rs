@@ -84,6 +84,8 @@ pub(super) struct Slot {
     pub class: u32,
     /// Port numbers neither used nor claimed.
     pub ports_free: i32,
+    /// Tasks it takes beyond those that hold room or have it kept.
+    pub tasks_free: i32,
     pub bits: u8,
     /// What a thousandth of a cpu and a byte of memory count in a score: by how much the agent has.
     pub part: [f32; 2],
@@ -91,7 +93,7 @@ pub(super) struct Slot {
 
 impl Slot {
     pub fn empty() -> Slot {
-        Slot { free: [0; 4], class: 0, ports_free: 0, bits: 0, part: [0.0; 2] }
+        Slot { free: [0; 4], class: 0, ports_free: 0, tasks_free: 0, bits: 0, part: [0.0; 2] }
     }
 
     /// What it has in all, for scores.
@@ -101,6 +103,12 @@ impl Slot {
 
     pub fn is_open(&self) -> bool {
         self.bits & (UP | CONNECTED | AVOIDED | CORDONED) == UP | CONNECTED
+    }
+
+    /// Whether launches go there, and one more task may.
+    #[inline]
+    pub fn takes_more(&self) -> bool {
+        self.is_open() & (self.tasks_free > 0)
     }
 }
 
@@ -140,6 +148,8 @@ pub(super) struct Detail {
     /// None: there is no such agent (any more).
     pub id: Option<AgentId>,
     pub total: Amounts,
+    /// Most tasks at once.
+    pub max_tasks: u32,
     /// All custom scalars by the name's number.
     pub custom_total: BTreeMap<u32, i64>,
     /// Free custom scalars by the name's number, claims taken off.

@@ -71,6 +71,11 @@ impl Placer {
 
     /// Places up to `most` tasks of a work; how many it could.
     pub(super) fn place_some(&mut self, number: u32, most: usize, step: &mut Step) -> usize {
+        let placed = self.place_on_open(number, most, step);
+        placed + self.place_on_avoided(number, most - placed, step)
+    }
+
+    fn place_on_open(&mut self, number: u32, most: usize, step: &mut Step) -> usize {
         let shape = self.works.get(number).shape;
         if self.shapes.all[shape as usize].fits_nowhere {
             return 0;

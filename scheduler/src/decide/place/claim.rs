@@ -61,7 +61,7 @@ impl Placer {
                 self.claimed_slots.insert(claim.slot);
                 continue;
             }
-            self.prepare(self.works.get(claim.work).shape);
+            self.prepare_for(claim.work);
             let slot = claim.slot as usize;
             self.keep(slot, task, claim.work, false);
             let fits = self.misses(slot, claim.work).is_none() && self.quota_left(claim.work).0 > 0;

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::Placer;
-use super::agents::{Amounts, CPU, GPU, MEMORY};
+use super::agents::{Amounts, CPU, GPU, MEMORY, Slot};
 use super::attributes::{HOST, Matcher};
 use super::index::Index;
 use super::rules::Count;
@@ -53,10 +53,10 @@ impl Crowd {
     }
 }
 
-/// How many tasks would find cpu and memory.
-fn times(free: &Amounts, need: &Amounts) -> usize {
-    let times = |at: usize| if need[at] > 0 { free[at] / need[at] } else { i64::MAX };
-    times(CPU).min(times(MEMORY)).clamp(1, MOST_TIMES) as usize
+/// How many tasks would find cpu and memory, and be taken.
+fn times(row: &Slot, need: &Amounts) -> usize {
+    let times = |at: usize| if need[at] > 0 { row.free[at] / need[at] } else { i64::MAX };
+    times(CPU).min(times(MEMORY)).min(row.tasks_free.into()).clamp(1, MOST_TIMES) as usize
 }
 
 impl Placer {
@@ -74,10 +74,10 @@ impl Placer {
                     first = first.min(slot);
                     if self.misses_rules(slot as usize, work).is_none() {
                         candidates.push((self.cost(slot as usize, work), slot));
-                        let free = &self.slots[slot as usize].free;
+                        let row = &self.slots[slot as usize];
                         // The index knows nothing of gpus: more are compared where some are at stake.
-                        welcome += usize::from(free[GPU] <= 0);
-                        room += if tasks > 1 { times(free, &shape.need) } else { 1 };
+                        welcome += usize::from(row.free[GPU] <= 0);
+                        room += if tasks > 1 { times(row, &shape.need) } else { 1 };
                     }
                 }
                 (welcome < more || welcome < tasks + more && room < tasks)

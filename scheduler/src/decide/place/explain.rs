@@ -9,8 +9,8 @@ use dawn_proto::{AgentId, TaskState, Timestamp};
 
 use crate::model::{AgentNo, Bound, JobId, JobSpec, Near, Now, Rule, Spec, State, Status, Task, amount, amount_of};
 
-use super::agents::DIMENSIONS;
-use super::veto::{Miss, Nearest, Veto, VetoKind};
+use super::agents::{DIMENSIONS, agent_of};
+use super::veto::{Ends, Miss, Nearest, Veto, VetoKind, utc};
 use super::{PlaceSettings, Placer};
 
 /// Tasks of one job that wait alike, and why.
@@ -40,10 +40,10 @@ pub struct Explained {
 impl fmt::Display for Explained {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let (TaskState::Throttled, Some(ready_at)) = (self.state, self.ready_at) {
-            return write!(f, "waits until {ready_at} after failing");
+            return write!(f, "waits until {} after failing", utc(ready_at));
         }
         if let Some((agent, until)) = &self.nominated {
-            return write!(f, "room is being freed on {agent}, kept until {until}");
+            return write!(f, "room is being freed on {agent}, kept until {}", utc(*until));
         }
         if let Some(veto) = &self.quota {
             return veto.fmt(f);
@@ -130,7 +130,7 @@ impl EmptyAgents {
         for slot in placer.slots_with_agents() {
             match placer.misses_when_empty(slot, &placer.shapes.all[shape as usize]) {
                 None => return Ok(()),
-                Some(miss) => tally.count(placer, slot, placer.kind(&miss, spec), &miss),
+                Some(miss) => tally.count(placer, slot, placer.kind(&miss, spec), &miss, None),
             }
         }
         Err(tally.finish(placer))
@@ -142,23 +142,36 @@ impl EmptyAgents {
     }
 }
 
-/// Agents by reason, each reason with the slot that came closest.
+/// How many agents a reason rules out, the slot that came closest, and on which it ends first.
 #[derive(Default)]
-struct Reasons(BTreeMap<VetoKind, (u32, Option<(i64, usize)>)>);
+struct Counted {
+    agents: u32,
+    nearest: Option<(i64, usize)>,
+    ends: Option<Ends>,
+}
+
+/// Agents by reason.
+#[derive(Default)]
+struct Reasons(BTreeMap<VetoKind, Counted>);
 
 impl Reasons {
-    fn count(&mut self, _placer: &Placer, slot: usize, kind: VetoKind, miss: &Miss) {
+    fn count(&mut self, _placer: &Placer, slot: usize, kind: VetoKind, miss: &Miss, ends: Option<Ends>) {
         let have = match miss {
             Miss::Short { have, .. } | Miss::Scalar { have, .. } => Some(*have),
             Miss::Ports { have, .. } | Miss::Devices { have, .. } => Some(*have),
             _ => None,
         };
         let entry = self.0.entry(kind).or_default();
-        entry.0 += 1;
+        entry.agents += 1;
         if let Some(have) = have
-            && entry.1.is_none_or(|(best, _)| have > best)
+            && entry.nearest.is_none_or(|(best, _)| have > best)
         {
-            entry.1 = Some((have, slot));
+            entry.nearest = Some((have, slot));
+        }
+        if let Some(ends) = ends
+            && entry.ends.as_ref().is_none_or(|first| ends.at < first.at)
+        {
+            entry.ends = Some(ends);
         }
     }
 
@@ -170,7 +183,12 @@ impl Reasons {
         let mut vetoes: Vec<Veto> = self
             .0
             .into_iter()
-            .map(|(kind, (agents, best))| Veto { agents, kind, nearest: best.and_then(nearest) })
+            .map(|(kind, Counted { agents, nearest: best, ends })| Veto {
+                agents,
+                kind,
+                nearest: best.and_then(nearest),
+                ends,
+            })
             .collect();
         vetoes.sort_by(|a, b| b.agents.cmp(&a.agents).then_with(|| a.kind.cmp(&b.kind)));
         vetoes
@@ -236,8 +254,8 @@ impl Placer {
 
     fn explain_agents(&mut self, spec: &Spec, task: &Task, state: &State, explained: &mut Explained) {
         let number = self.work_of(state, task);
-        let (shape, role) = (self.works.get(number).shape, self.works.get(number).role);
-        self.prepare(shape);
+        let role = self.works.get(number).role;
+        self.prepare_for(number);
         let need = self.need_of(number);
         if let (0, bound, at) = self.quota_left(number) {
             let (have, used) = self.order.quota(role, bound, at);
@@ -254,10 +272,41 @@ impl Placer {
         for slot in slots {
             match self.misses(slot, number) {
                 None => explained.agents_fit += 1,
-                Some(miss) => reasons.count(self, slot, self.kind(&miss, &spec.job), &miss),
+                Some(miss) => {
+                    let kind = self.kind_on(&miss, spec, state, slot);
+                    let ends = self.ends(&miss, spec, state, slot);
+                    reasons.count(self, slot, kind, &miss, ends);
+                }
             }
         }
         explained.vetoes = reasons.finish(self);
+    }
+
+    /// A miss in words, where what the state knows of the job and the agent counts too.
+    fn kind_on(&self, miss: &Miss, spec: &Spec, state: &State, slot: usize) -> VetoKind {
+        match miss {
+            Miss::KeptOff => {
+                let kept = state.job(&spec.job.key).and_then(|job| job.kept_off(agent_of(slot), spec.id));
+                VetoKind::KeptOff { reason: kept.map_or("", |kept| kept.reason.as_str_name()).into() }
+            }
+            other => self.kind(other, &spec.job),
+        }
+    }
+
+    /// When what keeps the job from an agent ends by itself.
+    fn ends(&self, miss: &Miss, spec: &Spec, state: &State, slot: usize) -> Option<Ends> {
+        let agent = state.agents.get(&agent_of(slot))?;
+        match miss {
+            Miss::Avoided => {
+                let avoided = agent.avoided.as_ref()?;
+                Some(Ends { agent: agent.id.clone(), at: avoided.until, why: avoided.why.clone() })
+            }
+            Miss::KeptOff => {
+                let kept = state.job(&spec.job.key)?.kept_off(agent.no, spec.id)?;
+                Some(Ends { agent: agent.id.clone(), at: kept.until, why: String::new() })
+            }
+            _ => None,
+        }
     }
 
     /// A miss in the words of the spec.
@@ -271,6 +320,7 @@ impl Placer {
             Miss::Disconnected => VetoKind::Disconnected,
             Miss::Cordoned => VetoKind::Cordoned,
             Miss::Avoided => VetoKind::Avoided,
+            Miss::KeptOff => VetoKind::KeptOff { reason: String::new() },
             Miss::Dedicated => VetoKind::Dedicated { wanted: spec.dedicated.clone() },
             Miss::Constraint(index) => {
                 let mut rules = spec.constraints.iter().filter(|rule| !matches!(rule.rule, Rule::Limit(_)));
@@ -278,6 +328,7 @@ impl Placer {
                 let attribute = rule.map(|rule| rule.attribute.clone()).unwrap_or_default();
                 VetoKind::Constraint { attribute, rule: rule.map(|rule| rule_text(&rule.rule)).unwrap_or_default() }
             }
+            Miss::Tasks { max_tasks } => VetoKind::Tasks { max_tasks },
             Miss::Port(port) => VetoKind::Port { port },
             Miss::Ports { need, .. } => VetoKind::Ports { need: need as u64 },
             Miss::Short { dimension, need, .. } => {

@@ -16,7 +16,7 @@ impl Placer {
 
     /// Brings a work's shape and wishes up to date; before candidates for it are compared.
     pub(super) fn prepare_work(&mut self, number: u32) {
-        self.prepare(self.works.get(number).shape);
+        self.prepare_for(number);
         let Placer { works, attributes, .. } = self;
         let work = works.get_mut(number);
         work.rules.wishes.iter_mut().for_each(|(_, matcher)| matcher.prepare(attributes));
@@ -26,7 +26,13 @@ impl Placer {
     #[inline]
     pub(super) fn misses(&self, slot: usize, work: u32) -> Option<Miss> {
         let work = self.works.get(work);
-        self.misses_shape(slot, work.shape).or_else(|| self.misses_rules(slot, work))
+        match self.misses_shape(slot, work.shape) {
+            Some(Miss::Avoided) if self.goes_to_avoided(work) => {
+                self.miss_beyond_bits(slot, &self.shapes.all[work.shape as usize])
+            }
+            other => other,
+        }
+        .or_else(|| self.misses_rules(slot, work))
     }
 
     /// What keeps any task of this shape from the slot, the jobs there left aside.
@@ -35,7 +41,7 @@ impl Placer {
         let row = &self.slots[slot];
         let shape = &self.shapes.all[shape as usize];
         if covers(&row.free, &shape.need)
-            && row.is_open()
+            && row.takes_more()
             && shape.accepts(&self.attributes, slot, row.class)
             && !shape.is_special()
         {
@@ -55,9 +61,9 @@ impl Placer {
     pub(super) fn fits_shape(&self, slot: usize, shape: &Shape) -> bool {
         let row = &self.slots[slot];
         (covers(&row.free, &shape.need) || suffices(&row.free, &shape.need))
-            && row.is_open()
+            && row.takes_more()
             && shape.accepts(&self.attributes, slot, row.class)
-            && (!shape.is_special() || self.miss_of_room(slot, shape, false).is_none())
+            && (!shape.is_special() || self.miss_of_room(slot, shape).is_none())
     }
 
     /// The slow half: every reason in its order. The first that holds is the answer.
@@ -71,23 +77,34 @@ impl Placer {
             bits if bits & AVOIDED != 0 => return Some(Miss::Avoided),
             _ => {}
         }
+        self.miss_beyond_bits(slot, shape)
+    }
+
+    /// The reasons that don't lie in whether launches go to the agent at all.
+    #[cold]
+    pub(super) fn miss_beyond_bits(&self, slot: usize, shape: &Shape) -> Option<Miss> {
+        let row = &self.slots[slot];
         if !shape.accepts(&self.attributes, slot, row.class) {
             if !shape.accepts_dedication(&self.attributes, slot) {
                 return Some(Miss::Dedicated);
             }
             return Some(Miss::Constraint(shape.refused_by(&self.attributes, slot).unwrap_or(0)));
         }
-        self.miss_of_room(slot, shape, false)
+        self.miss_of_room(slot, shape)
     }
 
-    /// What is short on a slot. `kept_too`: as if room kept for others were free.
-    pub(super) fn miss_of_room(&self, slot: usize, shape: &Shape, kept_too: bool) -> Option<Miss> {
+    /// What is short on a slot.
+    pub(super) fn miss_of_room(&self, slot: usize, shape: &Shape) -> Option<Miss> {
         let (row, detail) = (&self.slots[slot], &self.details[slot]);
-        let kept = if kept_too || detail.claims.is_empty() { None } else { Some(()) };
+        if row.tasks_free <= 0 {
+            let is_kept = i64::from(row.tasks_free) + detail.claims.len() as i64 > 0;
+            return Some(if is_kept { Miss::Kept } else { Miss::Tasks { max_tasks: detail.max_tasks } });
+        }
         let short = shape.need.iter().zip(&row.free).position(|(need, free)| *need > 0 && free < need);
         if let Some(at) = short {
             let miss = Miss::Short { dimension: at as u8, need: shape.need[at], have: row.free[at] };
-            return Some(if kept.is_some() && self.fits_without_claims(slot, shape) { Miss::Kept } else { miss });
+            let is_kept = !detail.claims.is_empty() && self.fits_without_claims(slot, shape);
+            return Some(if is_kept { Miss::Kept } else { miss });
         }
         for (name, need) in &shape.custom {
             let have = detail.custom.get(name).copied().unwrap_or(0);
@@ -116,9 +133,12 @@ impl Placer {
         suffices(&free, &shape.need)
     }
 
-    /// What the job's rules, and those of other jobs about it, say against the slot.
+    /// What the job's rules, those of other jobs about it, and what it keeps off say against the slot.
     #[inline]
     pub(super) fn misses_rules(&self, slot: usize, work: &super::work::Work) -> Option<Miss> {
+        if work.keeps_off(slot) {
+            return Some(Miss::KeptOff);
+        }
         for (at, limit) in work.rules.limits.iter().enumerate() {
             if self.counts.all[limit.count as usize].near(&self.attributes, slot) >= limit.most {
                 return Some(Miss::Limit(at as u16));
@@ -143,6 +163,9 @@ impl Placer {
                 return Some(Miss::Dedicated);
             }
             return Some(Miss::Constraint(shape.refused_by(&self.attributes, slot).unwrap_or(0)));
+        }
+        if detail.max_tasks == 0 {
+            return Some(Miss::Tasks { max_tasks: 0 });
         }
         if let Some(at) = (0..4).find(|at| detail.total[*at] < shape.need[*at]) {
             return Some(Miss::Short { dimension: at as u8, need: shape.need[at], have: detail.total[at] });

@@ -24,6 +24,7 @@ impl Placer {
         let spec = &holder.spec.job;
         let mut chosen = Place { agent: agent_of(slot), ports: Box::default(), devices: Box::default() };
         subtract(&mut slots[slot].free, &shape.need);
+        slots[slot].tasks_free -= 1;
         if shape.is_special() {
             let detail = &mut details[slot];
             shape.custom.iter().for_each(|(name, amount)| *detail.custom.entry(*name).or_default() -= amount);
@@ -61,6 +62,7 @@ impl Placer {
         let shape = &shapes.all[holder.shape as usize];
         let spec = &holder.spec.job;
         add(&mut slots[slot].free, &shape.need);
+        slots[slot].tasks_free += 1;
         if shape.is_special() {
             let detail = &mut details[slot];
             shape.custom.iter().for_each(|(name, amount)| *detail.custom.entry(*name).or_default() += amount);
@@ -103,11 +105,13 @@ impl Placer {
         if yes {
             subtract(&mut row.free, &shape.need);
             row.ports_free -= shape.ports;
+            row.tasks_free -= 1;
             shape.custom.iter().for_each(|(name, amount)| *detail.custom.entry(*name).or_default() -= amount);
             detail.claims.push(task);
         } else {
             add(&mut row.free, &shape.need);
             row.ports_free += shape.ports;
+            row.tasks_free += 1;
             shape.custom.iter().for_each(|(name, amount)| *detail.custom.entry(*name).or_default() += amount);
             detail.claims.retain(|other| *other != task);
         }

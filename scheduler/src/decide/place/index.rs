@@ -19,7 +19,7 @@ type Most = [i32; 3];
 /// MiB that count as much as a thousandth of a cpu, when both are looked at together.
 const TOGETHER: i32 = 4;
 
-/// What an agent that is not open has: less than any demand.
+/// What an agent has that is not open, or runs as many tasks as it takes: less than any demand.
 const CLOSED: Rough = [-2; 2];
 /// The class of a slot that is in no list.
 const NO_CLASS: u32 = u32::MAX;
@@ -195,7 +195,7 @@ impl Index {
     #[inline]
     pub fn settle(&mut self, slots: &[Slot], slot: usize) {
         let (at, within) = (slot / BLOCK, slot % BLOCK);
-        let open = slots[slot].is_open();
+        let open = slots[slot].takes_more();
         if at >= self.blocks.len() {
             self.reserve(at + 1);
         }
@@ -317,7 +317,7 @@ mod tests {
     fn a_walk_shows_whoever_is_open_and_may_hold_it_in_slot_order() {
         let mut random = rand::rngs::SmallRng::seed_from_u64(3);
         let mut index = Index::default();
-        let mut slots = vec![Slot { bits: UP | CONNECTED, ..Slot::empty() }; 1000];
+        let mut slots = vec![Slot { bits: UP | CONNECTED, tasks_free: 9, ..Slot::empty() }; 1000];
         index.rebuild(&slots);
         for _ in 0..3000 {
             let slot = random.random_range(0..slots.len());
@@ -325,6 +325,7 @@ mod tests {
             row.free = [random.random_range(-2..64_000), random.random_range(0..4096) << 20, 0, 0];
             row.bits = if random.random_bool(0.9) { UP | CONNECTED } else { UP };
             row.class = slot as u32 % 3;
+            row.tasks_free = random.random_range(-1..9);
             index.settle(&slots, slot);
             if random.random_bool(0.02) {
                 slots[slot] = Slot::empty();
@@ -333,7 +334,7 @@ mod tests {
             let need = [random.random_range(0..64_000), random.random_range(0..4096) << 20, 0, 0];
             let holds = |slot: &usize| {
                 let row = &slots[*slot];
-                row.is_open() && row.class == 1 && super::super::agents::suffices(&row.free, &need)
+                row.takes_more() && row.class == 1 && super::super::agents::suffices(&row.free, &need)
             };
             let expected: Vec<usize> = (0..slots.len()).filter(holds).collect();
             assert_eq!(shown(&index, &need, 1), [expected.clone(), expected]);
@@ -343,7 +344,7 @@ mod tests {
     #[test]
     fn a_walk_stops_when_told() {
         let mut index = Index::default();
-        let row = Slot { free: [1000, 1 << 30, 0, 0], bits: UP | CONNECTED, ..Slot::empty() };
+        let row = Slot { free: [1000, 1 << 30, 0, 0], bits: UP | CONNECTED, tasks_free: 9, ..Slot::empty() };
         index.rebuild(&vec![row; 100]);
         let mut seen = 0;
         assert!(!index.walk(0, &Sought::of(&[1, 1, 0, 0]), &[true], &mut |_| {

@@ -3,9 +3,11 @@
 
 mod agents;
 mod attributes;
+mod avoided;
 mod batch;
 mod claim;
 mod collect;
+mod elsewhere;
 mod explain;
 mod fit;
 mod fragment;
@@ -46,6 +48,7 @@ use rules::Counts;
 use shape::Shapes;
 use work::Works;
 
+pub use elsewhere::another_could_hold;
 pub use explain::{EmptyAgents, Explained, QuotaVeto, could_ever_fit, explain};
 pub use pinned::matches;
 pub use rule::TextRule;
@@ -83,6 +86,10 @@ pub struct Placer {
     /// Slots that may hold more than when they were last looked at.
     dirty: Vec<u32>,
     avoided: BTreeSet<(Timestamp, u32)>,
+    /// Moves whenever an agent comes, goes, changes or is open or not as it was not before.
+    fleet: u64,
+    /// As it was when those who sleep were last shown the avoided agents.
+    fleet_shown: u64,
     disrupted: preempt::Disrupted,
     typical: fragment::Typical,
     /// Decisions returned and not yet observed.
@@ -114,6 +121,8 @@ impl Placer {
             sleepers: sleep::Sleepers::default(),
             dirty: Vec::new(),
             avoided: BTreeSet::new(),
+            fleet: 0,
+            fleet_shown: 0,
             disrupted: preempt::Disrupted::default(),
             typical: fragment::Typical::default(),
             ahead: VecDeque::new(),
@@ -171,6 +180,10 @@ impl Placer {
         self.expire_claims(now.wall);
         let with_claims = self.dirty.iter().filter(|slot| !self.details[**slot as usize].claims.is_empty());
         self.claimed_slots.extend(with_claims);
+        if std::mem::replace(&mut self.fleet_shown, self.fleet) != self.fleet {
+            // Those that are avoided may be the last that fit now.
+            self.dirty.extend(self.avoided.iter().map(|(_, slot)| *slot));
+        }
         self.wake(now);
     }
 

@@ -59,7 +59,9 @@ impl Placer {
                 let (on, off) = if upkeep.is_some() { (CORDONED, 0) } else { (0, CORDONED) };
                 self.change_bits(slot_of(*agent), on, off);
             }
-            Mutation::Blame(BlameMutation::Forgiven { agent, .. }) => self.avoid(*agent, None),
+            Mutation::Blame(BlameMutation::Forgiven { agent, .. }) => self.forgiven(state, slot_of(*agent)),
+            Mutation::Blame(BlameMutation::KeptOff { job, kept }) => self.kept_off_changed(state, *job, kept.spec),
+            Mutation::Blame(BlameMutation::LetIn { job, spec, .. }) => self.kept_off_changed(state, *job, *spec),
             Mutation::QuotaSet { .. } => {
                 self.order.set_quotas(&state.quotas);
                 self.wake_all();
@@ -75,6 +77,7 @@ impl Placer {
             | Mutation::InstancesStopped { .. }
             | Mutation::JobSettled { .. }
             | Mutation::TaskForgotten { .. }
+            | Mutation::Blame(BlameMutation::Blamed { .. } | BlameMutation::Proved { .. })
             | Mutation::Restore(_)
             | Mutation::Ticked { .. }
             // All this is made anew after one.
@@ -90,7 +93,7 @@ impl Placer {
     }
 
     /// Nothing is placed on the agent until then; None: it is avoided no longer.
-    fn avoid(&mut self, agent: AgentNo, until: Option<Timestamp>) {
+    pub(super) fn avoid(&mut self, agent: AgentNo, until: Option<Timestamp>) {
         self.avoided.retain(|(_, avoided)| *avoided != agent.0);
         self.avoided.extend(until.map(|until| (until, agent.0)));
         let (on, off) = if until.is_some() { (AVOIDED, 0) } else { (0, AVOIDED) };
@@ -217,6 +220,8 @@ impl Placer {
             band: band_of(spec.job.tier),
             priority: spec.job.priority,
             rules: counts.rules(&spec.job, attributes),
+            kept_off: Placer::kept_off(state, task.job, spec.id),
+            last_resort: None,
             pending: Default::default(),
             held: 0,
             claimed: 0,
@@ -262,12 +267,14 @@ impl Placer {
         let (row, detail) = (&mut self.slots[slot], &mut self.details[slot]);
         detail.id = Some(agent.id.clone());
         detail.total = have(&agent.total);
+        detail.max_tasks = agent.max_tasks;
         detail.ports = Ports::new(agent.ports.clone());
         detail.devices = Devices::new(agent.total.gpu_milli);
         (detail.custom_total, detail.custom) = (custom.clone(), custom);
         row.free = detail.total;
         row.measure(&detail.total);
         row.ports_free = detail.ports.total() as i32;
+        row.tasks_free = i32::try_from(agent.max_tasks).unwrap_or(i32::MAX);
         row.class = class;
         row.bits = row.bits & CONNECTED
             | if agent.state == NodeState::Up { UP } else { 0 }
@@ -275,6 +282,7 @@ impl Placer {
             | if agent.upkeep.is_some() { CORDONED } else { 0 };
         self.avoided.extend(agent.avoided.as_ref().map(|avoided| (avoided.until, agent.no.0)));
         self.agents += 1;
+        self.fleet += 1;
         let mut total = self.order.total;
         super::agents::add(&mut total, &self.details[slot].total);
         self.order.set_total(total);
@@ -327,6 +335,7 @@ impl Placer {
         self.held[slot] = Vec::new();
         self.avoided.retain(|(_, avoided)| *avoided != slot as u32);
         self.agents -= 1;
+        self.fleet += 1;
         let mut left = self.order.total;
         subtract(&mut left, &total);
         self.order.set_total(left);
@@ -336,6 +345,7 @@ impl Placer {
         self.reserve_slot(slot);
         let row = &mut self.slots[slot];
         let before = row.is_open();
+        self.fleet += u64::from(row.bits != row.bits & !off | on);
         row.bits = row.bits & !off | on;
         if row.is_open() && !before {
             self.dirty.push(slot as u32);

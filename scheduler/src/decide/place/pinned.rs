@@ -5,30 +5,13 @@ use dawn_proto::v1::JobKind;
 
 use crate::model::{Agent, JobSpec, State};
 
-use super::rule::TextRule;
-use super::shape::DEDICATED;
+use super::elsewhere::Wanted;
 use super::sleep::RETRY_MS;
 use super::{Placer, Step};
 
 /// Whether a spec's rules about attributes, and its dedication, hold on an agent. Limits are not asked.
 pub fn matches(spec: &JobSpec, agent: &Agent) -> bool {
-    let dedicated = agent.attributes.get(DEDICATED).map_or(&[][..], Vec::as_slice);
-    let dedication = match &spec.dedicated {
-        None => dedicated.is_empty(),
-        Some(wanted) => dedicated.contains(wanted),
-    };
-    let own_id = [agent.id.to_string()];
-    let holds = |attribute: &str, rule: TextRule| {
-        let given = || agent.attributes.get(attribute).map_or(&[][..], Vec::as_slice);
-        let values = if attribute == "host" { &own_id[..] } else { given() };
-        match values.is_empty() {
-            true => rule.accepts_absence(),
-            false if rule.wants_all() => values.iter().all(|value| rule.accepts(value)),
-            false => values.iter().any(|value| rule.accepts(value)),
-        }
-    };
-    let mut rules = spec.constraints.iter();
-    dedication && rules.all(|one| TextRule::new(&one.rule).is_none_or(|rule| holds(&one.attribute, rule)))
+    Wanted::of(spec).match_on(agent)
 }
 
 impl Placer {
@@ -38,7 +21,7 @@ impl Placer {
 
     /// Places what fits on its agent, plans room for the rest; how many of either. Up to `most`.
     pub(super) fn take_pinned_turn(&mut self, state: &State, number: u32, most: usize, step: &mut Step) -> usize {
-        self.prepare(self.works.get(number).shape);
+        self.prepare_for(number);
         let tasks: Vec<TaskId> = self.works.get(number).pending.iter().copied().collect();
         let own_slot = |task: &TaskId| state.tasks.get(task).map(|task| task.instance as usize);
         let (mut done, mut left) = (0, Vec::new());

@@ -79,7 +79,7 @@ impl Placer {
             return 0;
         }
         self.works.get_mut(number).retry_ms = step.now.mono_ms + RETRY_MS;
-        self.prepare(self.works.get(number).shape);
+        self.prepare_for(number);
         let most = PLANNED_AGENTS + 2 * wanted;
         let mut planned = 0;
         if self.works.get(number).band == 0 {
@@ -141,6 +141,7 @@ impl Placer {
             add(&mut room, &prey.dying);
             add(&mut room, &prey.takeable);
             if self.slots[slot].is_open()
+                && (self.slots[slot].tasks_free > 0 || !self.held[slot].is_empty())
                 && suffices(&room, &shape.need)
                 && shape.accepts(&self.attributes, slot, self.slots[slot].class)
             {
@@ -175,7 +176,7 @@ impl Placer {
         let work = self.works.get(number);
         let shape = &self.shapes.all[work.shape as usize];
         let row = &self.slots[slot];
-        if !row.is_open()
+        if !self.is_open_for(slot, work)
             || !shape.accepts(&self.attributes, slot, row.class)
             || self.misses_rules(slot, work).is_some()
         {
@@ -197,10 +198,14 @@ impl Placer {
         let victims: Vec<Victim> = self.held[slot].iter().filter_map(&mut victim).collect();
         let mut room = row.free;
         add(&mut room, &self.prey[slot].dying);
+        let dying = || self.held[slot].iter().filter(|held| held.dying()).count();
+        let tasks_free = if row.tasks_free > 0 { 1 } else { i64::from(row.tasks_free) + dying() as i64 };
         let fits = |freed: &Amounts, taken: &[TaskId]| {
             let mut room = room;
             add(&mut room, freed);
-            suffices(&room, &shape.need) && (!shape.is_special() || self.special_fits(state, slot, number, taken))
+            tasks_free + taken.len() as i64 > 0
+                && suffices(&room, &shape.need)
+                && (!shape.is_special() || self.special_fits(state, slot, number, taken))
         };
         choose(victims, &budgets, &shape.need, &room, &fits)
     }

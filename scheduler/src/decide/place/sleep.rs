@@ -125,7 +125,8 @@ impl Placer {
     /// Wakes all whom one of the slots could hold as far as the most that any of them has free; those over their quota
     /// sleep on.
     fn wake_for_room(&mut self, dirty: &[u32]) {
-        let open = dirty.iter().map(|slot| &self.slots[*slot as usize]).filter(|row| row.is_open());
+        let is_open = |slot: &&u32| self.slots[**slot as usize].takes_more() || self.is_only_avoided(**slot as usize);
+        let open = dirty.iter().filter(is_open).map(|slot| &self.slots[*slot as usize]);
         let most = open.fold([0; 4], |most: Amounts, row| std::array::from_fn(|at| most[at].max(row.free[at])));
         let waiting = self.sleepers.by_level.iter().filter(|(_, shape, work)| {
             suffices(&most, &self.shapes.all[*shape as usize].need) && !self.works.get(*work).over_quota
@@ -137,8 +138,16 @@ impl Placer {
         }
     }
 
+    /// The shape and number of each work that sleeps, by the cpu it asks for.
+    pub(super) fn waiting(&self) -> Vec<(u32, u32)> {
+        self.sleepers.by_level.iter().map(|(_, shape, work)| (*shape, *work)).collect()
+    }
+
     fn wake_for(&mut self, slot: usize) {
-        if !self.slots[slot].is_open() {
+        if self.is_only_avoided(slot) {
+            return self.wake_for_avoided(slot);
+        }
+        if !self.slots[slot].takes_more() {
             return;
         }
         let most = cpu_step(&self.slots[slot].free);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use dawn_proto::{AgentId, JobKey};
+use dawn_proto::{AgentId, JobKey, Timestamp};
 
 use crate::model::{amount, thousandths};
 
@@ -15,9 +15,15 @@ pub(super) enum Miss {
     Disconnected,
     Cordoned,
     Avoided,
+    /// The job keeps off it: a task of it did not start there.
+    KeptOff,
     Dedicated,
     /// Which of the constraints that are no limits.
     Constraint(u16),
+    /// It runs as many tasks as it takes.
+    Tasks {
+        max_tasks: u32,
+    },
     Port(u16),
     Ports {
         need: i64,
@@ -58,6 +64,10 @@ pub enum VetoKind {
     Cordoned,
     /// Failed lately.
     Avoided,
+    /// A task of the job did not start there.
+    KeptOff {
+        reason: String,
+    },
     /// Reserved by its attribute "dedicated", or lacking the value asked for.
     Dedicated {
         wanted: Option<String>,
@@ -65,6 +75,10 @@ pub enum VetoKind {
     Constraint {
         attribute: String,
         rule: String,
+    },
+    /// They run as many tasks as they take.
+    Tasks {
+        max_tasks: u32,
     },
     /// A fixed port that is in use or not offered.
     Port {
@@ -109,8 +123,10 @@ impl VetoKind {
             VetoKind::Disconnected => "disconnected".into(),
             VetoKind::Cordoned => "cordoned".into(),
             VetoKind::Avoided => "avoided".into(),
+            VetoKind::KeptOff { .. } => "kept_off".into(),
             VetoKind::Dedicated { .. } => "dedicated".into(),
             VetoKind::Constraint { attribute, .. } => format!("constraint:{attribute}"),
+            VetoKind::Tasks { .. } => "tasks".into(),
             VetoKind::Port { .. } | VetoKind::Ports { .. } => "ports".into(),
             VetoKind::Short { dimension, .. } => (*dimension).into(),
             VetoKind::Scalar { name, .. } => name.clone(),
@@ -137,6 +153,23 @@ pub struct Veto {
     pub kind: VetoKind,
     /// Where the reason has an amount.
     pub nearest: Option<Nearest>,
+    /// Where the reason has an end.
+    pub ends: Option<Ends>,
+}
+
+/// The agent on which a reason ends first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ends {
+    pub agent: AgentId,
+    pub at: Timestamp,
+    /// Why it is so there; empty: the reason says it.
+    pub why: String,
+}
+
+/// An instant as people read it, to the second.
+pub(super) fn utc(at: Timestamp) -> String {
+    let second = jiff::Timestamp::from_second(at.0.div_euclid(1000));
+    second.map_or_else(|_| at.to_string(), |second| second.to_string())
 }
 
 impl fmt::Display for VetoKind {
@@ -146,9 +179,13 @@ impl fmt::Display for VetoKind {
             VetoKind::Disconnected => f.write_str("not connected just now"),
             VetoKind::Cordoned => f.write_str("cordoned or being drained"),
             VetoKind::Avoided => f.write_str("avoided after failures"),
+            VetoKind::KeptOff { reason } => {
+                write!(f, "a task of the job did not start there ({reason}), and may elsewhere")
+            }
             VetoKind::Dedicated { wanted: None } => f.write_str("dedicated to other jobs"),
             VetoKind::Dedicated { wanted: Some(value) } => write!(f, "not dedicated to {value:?}"),
             VetoKind::Constraint { attribute, rule } => write!(f, "no match for {attribute} {rule}"),
+            VetoKind::Tasks { max_tasks } => write!(f, "run {max_tasks} tasks, the most each of them takes"),
             VetoKind::Port { port } => write!(f, "port {port} taken or not offered"),
             VetoKind::Ports { need } => write!(f, "fewer than {need} free ports"),
             VetoKind::Short { dimension, need } => write!(f, "lack {} of {dimension}", amount(dimension, *need)),
@@ -172,17 +209,25 @@ impl fmt::Display for Veto {
     /// "312 agents lack 512 MiB of memory (nearest: node-3 with 384 MiB)".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (plural, colon) = match (&self.kind, self.agents) {
-            (VetoKind::Short { .. } | VetoKind::Scalar { .. }, 1) => ("", ""),
-            (VetoKind::Short { .. } | VetoKind::Scalar { .. }, _) => ("s", ""),
+            (VetoKind::Short { .. } | VetoKind::Scalar { .. } | VetoKind::Tasks { .. }, 1) => ("", ""),
+            (VetoKind::Short { .. } | VetoKind::Scalar { .. } | VetoKind::Tasks { .. }, _) => ("s", ""),
             (_, 1) => ("", ":"),
             _ => ("s", ":"),
         };
         let text = self.kind.to_string();
+        let text = match &self.kind {
+            VetoKind::Tasks { max_tasks } if self.agents == 1 => format!("runs {max_tasks} tasks, the most it takes"),
+            _ => text,
+        };
         let text = match text.strip_prefix("lack ") {
             Some(rest) if self.agents == 1 => format!("lacks {rest}"),
             _ => text,
         };
         write!(f, "{} agent{plural}{colon} {text}", self.agents)?;
+        if let Some(Ends { agent, at, why }) = &self.ends {
+            let colon = if why.is_empty() { "" } else { ": " };
+            return write!(f, " ({agent} until {}{colon}{why})", utc(*at));
+        }
         let Some(Nearest { agent, have }) = &self.nearest else { return Ok(()) };
         let have = match &self.kind {
             VetoKind::Short { dimension, .. } => amount(dimension, *have),
@@ -202,12 +247,21 @@ mod tests {
     fn a_veto_reads_as_people_speak() {
         let nearest = Some(Nearest { agent: AgentId::new("node-3").unwrap(), have: 384 << 20 });
         let kind = VetoKind::Short { dimension: "memory", need: 512 << 20 };
-        let mut veto = Veto { agents: 312, kind, nearest };
+        let mut veto = Veto { agents: 312, kind, nearest, ends: None };
         assert_eq!(veto.to_string(), "312 agents lack 512 MiB of memory (nearest: node-3 with 384 MiB free)");
         veto.agents = 1;
         assert_eq!(veto.to_string(), "1 agent lacks 512 MiB of memory (nearest: node-3 with 384 MiB free)");
+        let tasks =
+            |agents| Veto { agents, kind: VetoKind::Tasks { max_tasks: 5_000 }, nearest: None, ends: None }.to_string();
+        assert_eq!(tasks(1), "1 agent runs 5000 tasks, the most it takes");
+        assert_eq!(tasks(3), "3 agents run 5000 tasks, the most each of them takes");
         let limit = VetoKind::Limit { attribute: "rack".into(), most: 2 };
-        let veto = Veto { agents: 40, kind: limit, nearest: None };
+        let veto = Veto { agents: 40, kind: limit, nearest: None, ends: None };
         assert_eq!(veto.to_string(), "40 agents: 2 tasks of the job per rack already there");
+        let (agent, at) = (AgentId::new("node-3").unwrap(), Timestamp(1_767_225_600_000));
+        let ends = Some(Ends { agent, at, why: "a disk is full".into() });
+        let veto = Veto { agents: 2, kind: VetoKind::Avoided, nearest: None, ends };
+        let said = "2 agents: avoided after failures (node-3 until 2026-01-01T00:00:00Z: a disk is full)";
+        assert_eq!(veto.to_string(), said);
     }
 }

@@ -23,6 +23,10 @@ pub(super) struct Work {
     /// The spec's, beside the band: a search for victims looks at both of thousands.
     pub priority: u16,
     pub rules: Rules,
+    /// Slots that its tasks keep off, ascending.
+    pub kept_off: Vec<u32>,
+    /// By the fleet as it was: whether avoided agents are all that could hold a task of it.
+    pub last_resort: Option<(u64, bool)>,
     /// Pending and without a claim, ascending.
     pub pending: VecDeque<TaskId>,
     /// Tasks of it that hold room, have a claim or are planned; with the pending ones, what keeps it alive.
@@ -43,6 +47,11 @@ impl Work {
     /// Where it belongs in its role's queue; None when nothing is pending.
     pub fn wanted_ticket(&self, number: u32) -> Option<Ticket> {
         self.pending.front().map(|oldest| (Reverse(self.spec.job.priority), *oldest, number))
+    }
+
+    #[inline]
+    pub fn keeps_off(&self, slot: usize) -> bool {
+        !self.kept_off.is_empty() && self.kept_off.binary_search(&(slot as u32)).is_ok()
     }
 
     pub fn is_over(&self) -> bool {

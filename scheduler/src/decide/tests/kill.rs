@@ -49,6 +49,7 @@ fn killed_instances_stay_away_until_the_job_is_submitted_again() {
     assert_eq!(world.submit(&service("web", 3)), Ok(SubmitOutcome::Unchanged));
     // It is like any other again: its end is followed by another life.
     world.place_all(agent);
+    world.report(link, TaskId(3), Running, Reason::None);
     world.report(link, TaskId(3), Lost, Reason::ExecutorLost);
     assert_eq!(world.tasks("web")[3..], [(1, 2, Lost), (1, 3, Pending)]);
 }

@@ -123,14 +123,13 @@ fn a_link_that_is_not_the_agents_is_not_listened_to() {
 }
 
 #[test]
-fn an_agent_that_refuses_a_launch_is_avoided_and_the_task_waits_a_little() {
+fn an_agent_that_refuses_a_launch_is_not_avoided_and_the_task_waits_a_little() {
     let mut world = World::new();
     let (link, agent) = world.agent(1);
     world.submit(&service("web", 1)).unwrap();
     world.place_all(agent);
     world.report(link, TaskId(0), Lost, Reason::LaunchRefused);
-    let avoided = world.state.agents[&agent].avoided.clone().unwrap();
-    assert_eq!(avoided.until, world.now.wall.plus_ms(30_000));
+    assert_eq!(world.state.agents[&agent].avoided, None);
     assert_eq!(world.tasks("web"), [(0, 1, Lost), (0, 2, Throttled)]);
     assert_eq!(world.state.tasks[&TaskId(1)].failures, 0);
     world.take();

@@ -18,6 +18,7 @@ pub fn encoded(mut spec: JobSpec) -> JobSpec {
         instances: spec.instances,
         tier: spec.tier.into(),
         priority: spec.priority.into(),
+        restart: Some(v1::RestartPolicy { on: spec.restart.on.into(), ..Default::default() }),
         cron: spec.cron.as_ref().map(|cron| v1::CronPolicy {
             overlap: cron.overlap.into(),
             misfire: cron.misfire.into(),
@@ -59,6 +60,8 @@ pub fn spec(name: &str, kind: JobKind, instances: u32) -> JobSpec {
         grace_period_ms: 10_000,
         ladder_ms: 0,
         at_most_one: false,
+        has_root_fs: false,
+        has_artifacts: false,
         flow: FlowSpec::default(),
         update: crate::wire::update_policy(None),
         sla: None,

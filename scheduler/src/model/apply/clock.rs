@@ -4,7 +4,9 @@
 use dawn_proto::v1::TickOutcome;
 use dawn_proto::{TaskId, Timestamp};
 
-use super::super::{Agent, Changes, Ended, Flow, Job, JobId, Paused, Shift, State, Status, Task, Transition, Update};
+use super::super::{
+    Agent, Changes, Ended, Flow, Job, JobId, KeptOff, Paused, Shift, State, Status, Task, Transition, Update,
+};
 use super::super::{BrakeRelease, DeclaredDown, Upkeep, Version, index::Entries};
 
 /// What became due so shortly before a shift may not have been decided yet.
@@ -15,10 +17,12 @@ impl State {
         self.shift_tasks(shift, at);
         let jobs: Vec<JobId> = self.jobs.keys().copied().collect();
         for id in jobs {
+            self.index_kept_off(id, false);
             self.change_job(id, |job| {
                 shift_job(job, shift, at);
                 strike(job, at);
             });
+            self.index_kept_off(id, true);
         }
         let agents: Vec<_> = self.agents.keys().copied().collect();
         for no in agents {
@@ -72,9 +76,13 @@ fn shift_task(task: &mut Task, shift: Shift, at: Timestamp) {
 }
 
 fn shift_job(job: &mut Job, shift: Shift, at: Timestamp) {
-    let Job { created, versions, ended, flow, changes, .. } = job;
+    let Job { created, versions, ended, flow, changes, kept_off, .. } = job;
     // The rest of a job: its key, its tasks and what is counted of them; `ticks` are the schedule's (`strike`).
     let move_ = |instant: &mut Timestamp| *instant = noted(*instant, shift, at);
+    for KeptOff { agent: _, spec: _, reason: _, fault_of: _, failures: _, until } in kept_off {
+        // What it was reckoned from is not kept.
+        *until = if shift.after == Timestamp(0) { shift.moved(*until) } else { *until };
+    }
     move_(created);
     for Version { version: _, spec: _, at, author: _, message: _ } in versions {
         move_(at);

@@ -70,7 +70,8 @@ fn some_spec() -> std::sync::Arc<Spec> {
 
 /// Every mutation with the largest numbers there are.
 fn extremes() -> Vec<Mutation> {
-    [of_jobs(), of_tasks(), of_agents(), of_losses(), of_updates_and_flow(), of_restores()].concat()
+    let agents = [of_agents(), of_blame(), of_losses()].concat();
+    [of_jobs(), of_tasks(), agents, of_updates_and_flow(), of_restores()].concat()
 }
 
 fn of_jobs() -> Vec<Mutation> {
@@ -157,14 +158,27 @@ fn of_agents() -> Vec<Mutation> {
             total,
             attributes: [(text(), vec![text(); 3])].into(),
             ports: vec![(u16::MAX, u16::MAX); 3],
+            max_tasks: u32::MAX,
             offer_epoch: u64::MAX,
         },
         Mutation::AgentMoved { agent: AGENT, to: dawn_proto::v1::NodeState::Down },
         Mutation::AgentForgotten { agent: AGENT },
         Mutation::AgentAvoided { agent: AGENT, until: Some(AT), why: text(), times: u32::MAX },
         Mutation::Upkeep(UpkeepMutation { agent: AGENT, upkeep: Some(upkeep) }),
-        Mutation::Blame(BlameMutation::Forgiven { agent: AGENT, author: text(), message: text() }),
     ]
+}
+
+fn of_blame() -> Vec<Mutation> {
+    let (agent, spec, reason, failures) = (AGENT, SpecId(u64::MAX), Reason::LimitNotPossible, u32::MAX);
+    let kept = KeptOff { agent, spec, reason, fault_of: FaultOf::Job, failures, until: AT };
+    let blames = [
+        BlameMutation::KeptOff { job: JOB, kept },
+        BlameMutation::LetIn { job: JOB, agent, spec },
+        BlameMutation::Blamed { agent, blame: Blame { job: JOB, reason, failures } },
+        BlameMutation::Proved { agent, reason },
+        BlameMutation::Forgiven { agent, author: text(), message: text() },
+    ];
+    blames.map(Mutation::Blame).into()
 }
 
 fn of_updates_and_flow() -> Vec<Mutation> {

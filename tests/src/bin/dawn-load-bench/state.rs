@@ -129,6 +129,7 @@ fn seen(mix: &mut Mix, agent: u32) -> Mutation {
         total: offer.total.as_ref().map(Resources::from).unwrap_or_default(),
         attributes: offer.attributes.into_iter().map(|attribute| (attribute.name, attribute.values)).collect(),
         ports: vec![(31_000, 32_000)],
+        max_tasks: 5_000,
         offer_epoch: 1,
     }
 }

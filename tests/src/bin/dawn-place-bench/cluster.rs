@@ -99,6 +99,8 @@ pub fn job(key: &str, instances: u32, demand: Resources) -> JobSpec {
         grace_period_ms: 10_000,
         ladder_ms: 0,
         at_most_one: false,
+        has_root_fs: false,
+        has_artifacts: false,
         flow: FlowSpec::default(),
         update: dawn_scheduler::wire::update_policy(None),
         sla: None,
@@ -136,6 +138,7 @@ impl Cluster {
             total,
             attributes,
             ports,
+            max_tasks: 5_000,
             offer_epoch: 1,
         });
         self.placer.connected(&self.state, agent, true);

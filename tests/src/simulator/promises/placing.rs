@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dawn_proto::v1::{JobKind, NodeState, Reason, TaskState, Tier};
-use dawn_proto::{Resources, TaskId, Timestamp};
+use dawn_proto::{Resources, TaskId};
 use dawn_scheduler::model::{
     Agent, AgentNo, Batch, Bound, Constraint, JobSpec, LossMutation, Mutation, Rule, State, Task, bounded,
 };
@@ -30,8 +30,7 @@ impl Ledger {
                 Mutation::Loss(LossMutation::BrakeReleased { .. }) => released = true,
                 Mutation::Loss(LossMutation::DeclaredDown { agent, .. }) => _ = declared.insert(*agent),
                 Mutation::Nominated { task, agent, .. } => _ = self.nominated.insert(*task, *agent),
-                // Too much has failed there since.
-                Mutation::AgentAvoided { agent, until: Some(_), .. } => self.nominated.retain(|_, on| on != agent),
+                Mutation::AgentAvoided { agent, until: Some(_), why, .. } => avoided(before, batch, *agent, why)?,
                 Mutation::TaskAssigned { task, .. } => _ = self.nominated.remove(task),
                 Mutation::TaskMoved { task, to: TaskState::Preempting, message, .. } => taken(before, *task, message)?,
                 Mutation::TaskMoved { task, to: TaskState::Lost, reason: Reason::AgentLost, .. } => {
@@ -62,11 +61,10 @@ impl Ledger {
     }
 }
 
-/// Whether a task has but one agent, which is avoided, or full of what may take its room.
-pub(super) fn is_held_off(state: &State, task: &Task, now: Timestamp) -> bool {
-    let Some(own) = state.agents.get(&AgentNo(task.instance)) else { return false };
-    let is_avoided = own.avoided.as_ref().is_some_and(|avoided| avoided.until > now);
-    spec_of(state, task).kind == JobKind::Daemon && (is_avoided || is_full_for(state, own, task))
+/// Whether a daemon's own agent is full of what may take its room.
+pub(super) fn is_full_for_daemon(state: &State, task: &Task) -> bool {
+    let own = || state.agents.get(&AgentNo(task.instance)).is_some_and(|own| is_full_for(state, own, task));
+    spec_of(state, task).kind == JobKind::Daemon && own()
 }
 
 fn is_full_for(state: &State, agent: &Agent, task: &Task) -> bool {
@@ -75,6 +73,21 @@ fn is_full_for(state: &State, agent: &Agent, task: &Task) -> bool {
         taken.add(&spec_of(state, &state.tasks[id]).demand);
     }
     agent.total.lacks(&taken).is_some()
+}
+
+/// One more agent is avoided: with it at most the larger of one and a quarter of those that are up, and never for the job
+/// that starts nowhere.
+fn avoided(before: &State, batch: &Batch, agent: AgentNo, why: &str) -> Result<(), String> {
+    if why.contains(Reason::RootFsFailed.as_str_name()) {
+        return Err(format!("avoidance: {agent} is avoided for a job that starts nowhere: {why}"));
+    }
+    let is_avoided = |one: &Agent| one.avoided.as_ref().is_some_and(|avoided| avoided.until > batch.at);
+    let others = before.agents.values().filter(|one| one.no != agent && is_avoided(one)).count();
+    let up = before.agents.values().filter(|one| one.state == NodeState::Up).count();
+    if others + 1 > (up / 4).max(1) {
+        return Err(format!("avoidance: {agent} is avoided beside {others} others, and {up} are up"));
+    }
+    Ok(())
 }
 
 /// Whether so many agents are silent that nobody may be given up: counted anew. Silent ones without tasks don't count.

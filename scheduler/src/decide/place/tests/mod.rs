@@ -1,7 +1,9 @@
 //! Tests of placement as a whole, on small clusters and against a brute-force twin.
 
+mod avoided;
 mod fairness;
 mod flow;
+mod number;
 mod properties;
 mod quota;
 mod refused;

@@ -31,10 +31,11 @@ fn shown(placer: &Placer) -> String {
         let custom: BTreeMap<_, _> =
             custom.map(|(name, amount)| (&placer.shapes.scalar_names[*name as usize], amount)).collect();
         text += &format!(
-            "{} {:?} ports {} bits {} index {:?} prey {:?} devices {:?} custom {custom:?} claims {claims:?} held {tasks:?}\n",
+            "{} {:?} ports {} tasks {} bits {} index {:?} prey {:?} devices {:?} custom {custom:?} claims {claims:?} held {tasks:?}\n",
             agent_of(slot),
             row.free,
             row.ports_free,
+            row.tasks_free,
             row.bits,
             placer.index.shown(slot),
             placer.prey[slot],

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use dawn_proto::v1::NodeState;
+use dawn_proto::v1::{JobKind, NodeState};
 use dawn_proto::{Resources, TaskId};
 
 use crate::decide::place::rule::{TextRule, numbers};
-use crate::model::{Agent, AgentNo, Constraint, JobSpec, Near, Rule, State, Status, Task};
+use crate::model::{Agent, AgentNo, Constraint, FaultOf, JobSpec, Near, Rule, State, Status, Task};
 
 use super::world::World;
 
@@ -18,6 +18,8 @@ pub struct Free {
     ports: i64,
     used_ports: Vec<u16>,
     devices: Vec<u64>,
+    /// How many tasks more, and the same as if nothing were kept.
+    tasks: [i64; 2],
 }
 
 fn amounts(resources: &Resources) -> [i64; 4] {
@@ -32,6 +34,7 @@ pub fn free(world: &World, agent: &Agent, but: TaskId) -> Free {
         custom: agent.total.custom_milli.iter().map(|(name, amount)| (name.clone(), *amount as i64)).collect(),
         ports: agent.ports.iter().map(|(first, last)| i64::from(*last) - i64::from(*first) + 1).sum(),
         used_ports: Vec::new(),
+        tasks: [agent.max_tasks.into(); 2],
         devices: vec![1000; (agent.total.gpu_milli / 1000) as usize],
     };
     let take = |free: &mut Free, spec: &JobSpec| {
@@ -41,6 +44,7 @@ pub fn free(world: &World, agent: &Agent, but: TaskId) -> Free {
             *free.custom.entry(name.clone()).or_default() -= *amount as i64;
         }
         free.ports -= spec.ports.len() as i64;
+        free.tasks[0] -= 1;
     };
     for task in state.tasks.values().filter(|task| task.held_on() == Some(agent.no)) {
         let spec = &state.spec_of(task).job;
@@ -54,6 +58,7 @@ pub fn free(world: &World, agent: &Agent, but: TaskId) -> Free {
         }
     }
     free.without_claims = free.amounts;
+    free.tasks[1] = free.tasks[0];
     for task in state.tasks.values().filter(|task| task.id != but && kept_on(world, task) == Some(agent.no)) {
         take(&mut free, &state.spec_of(task).job);
     }
@@ -102,6 +107,44 @@ fn neighbours(state: &State, key: &dawn_proto::JobKey, attribute: &str, agent: &
     values(agent, attribute).into_iter().map(count).max().unwrap_or(0)
 }
 
+fn is_avoided(world: &World, agent: &Agent) -> bool {
+    agent.avoided.as_ref().is_some_and(|avoided| avoided.until > world.now.wall)
+}
+
+/// Whether the task's job keeps off the agent.
+fn keeps_off(world: &World, task: &Task, agent: &Agent) -> bool {
+    let mut kept = world.state.jobs[&task.job].kept_off.iter().filter(|kept| kept.fault_of != FaultOf::Job);
+    kept.any(|kept| kept.agent == agent.no && kept.spec == task.spec)
+}
+
+/// Whether no agent that is there, and not avoided, could take the task if it were empty.
+fn is_last_resort(world: &World, task: &Task, spec: &JobSpec) -> bool {
+    let could = |agent: &&Agent| {
+        agent.state == NodeState::Up
+            && world.connected.contains(&agent.no)
+            && !is_avoided(world, agent)
+            && !keeps_off(world, task, agent)
+            && misses_when_empty(spec, agent).is_none()
+    };
+    spec.kind == JobKind::Daemon || !world.state.agents.values().any(|agent| could(&agent))
+}
+
+/// Why the task would not fit the agent if nothing were there.
+pub fn misses_when_empty(spec: &JobSpec, agent: &Agent) -> Option<String> {
+    let mut empty = World::new(0);
+    empty.state.agents.insert(agent.no, agent.clone());
+    misses_attributes(spec, agent).or_else(|| misses_room(spec, &free(&empty, agent, TaskId(0)), agent))
+}
+
+fn misses_attributes(spec: &JobSpec, agent: &Agent) -> Option<String> {
+    let dedicated = values(agent, "dedicated");
+    if !spec.dedicated.as_ref().map_or(dedicated.is_empty(), |wanted| dedicated.contains(&wanted.as_str())) {
+        return Some("dedicated".into());
+    }
+    let failed = spec.constraints.iter().find(|constraint| !matches(agent, constraint))?;
+    Some(format!("constraint:{}", failed.attribute))
+}
+
 /// Why the task does not fit the agent, as a program reads it; None: it fits.
 pub fn misses(world: &World, task: &Task, agent: &Agent) -> Option<String> {
     let spec = &world.state.spec_of(task).job;
@@ -111,20 +154,21 @@ pub fn misses(world: &World, task: &Task, agent: &Agent) -> Option<String> {
     if !world.connected.contains(&agent.no) {
         return Some("disconnected".into());
     }
-    if agent.avoided.as_ref().is_some_and(|avoided| avoided.until > world.now.wall) {
+    if is_avoided(world, agent) && !is_last_resort(world, task, spec) {
         return Some("avoided".into());
     }
-    let dedicated = values(agent, "dedicated");
-    if !spec.dedicated.as_ref().map_or(dedicated.is_empty(), |wanted| dedicated.contains(&wanted.as_str())) {
-        return Some("dedicated".into());
+    if let Some(missed) = misses_attributes(spec, agent) {
+        return Some(missed);
     }
-    if let Some(failed) = spec.constraints.iter().find(|constraint| !matches(agent, constraint)) {
-        return Some(format!("constraint:{}", failed.attribute));
-    }
-    misses_room(spec, &free(world, agent, task.id), agent).or_else(|| misses_rules(world, task, spec, agent))
+    let kept_off = || keeps_off(world, task, agent).then(|| "kept_off".to_string());
+    let missed = misses_room(spec, &free(world, agent, task.id), agent).or_else(kept_off);
+    missed.or_else(|| misses_rules(world, task, spec, agent))
 }
 
 fn misses_room(spec: &JobSpec, free: &Free, agent: &Agent) -> Option<String> {
+    if free.tasks[0] <= 0 {
+        return Some(if free.tasks[1] > 0 { "kept" } else { "tasks" }.into());
+    }
     let demand = amounts(&spec.demand);
     let short = |free: &[i64; 4]| (0..4).find(|at| demand[*at] > 0 && free[*at] < demand[*at]);
     if let Some(at) = short(&free.amounts) {

@@ -11,8 +11,8 @@ use rand::{Rng, SeedableRng};
 
 use crate::decide::place::{PlaceSettings, Placer};
 use crate::model::{
-    Affinity, AgentNo, Attributes, Constraint, FlowSpec, JobId, JobSpec, Mutation, Near, Now, PortDemand, PortRanges,
-    RestartPolicy, Rule, Spec, Spread, State,
+    Affinity, AgentNo, Attributes, BlameMutation, Constraint, FaultOf, FlowSpec, JobId, JobSpec, KeptOff, Mutation,
+    Near, Now, PortDemand, PortRanges, RestartPolicy, Rule, Spec, Spread, State,
 };
 
 pub const GIB: u64 = 1 << 30;
@@ -24,6 +24,8 @@ pub struct World {
     pub connected: BTreeSet<AgentNo>,
     pub now: Now,
     pub random: SmallRng,
+    /// Of agents seen from now on.
+    pub max_tasks: u32,
 }
 
 pub fn resources(cpu_milli: u64, memory_gib: u64) -> Resources {
@@ -58,6 +60,8 @@ pub fn job(key: &str, instances: u32, demand: Resources) -> JobSpec {
         grace_period_ms: 5_000,
         ladder_ms: 0,
         at_most_one: false,
+        has_root_fs: false,
+        has_artifacts: false,
         flow: FlowSpec::default(),
         update: crate::wire::update_policy(None),
         sla: None,
@@ -83,7 +87,15 @@ impl World {
         let state = State::default();
         let placer = Placer::rebuild(&state, &settings);
         let now = Now { wall: Timestamp(1_000_000), mono_ms: 0 };
-        World { state, placer, settings, connected: BTreeSet::new(), now, random: SmallRng::seed_from_u64(seed) }
+        World {
+            state,
+            placer,
+            settings,
+            connected: BTreeSet::new(),
+            now,
+            random: SmallRng::seed_from_u64(seed),
+            max_tasks: 5_000,
+        }
     }
 
     pub fn apply(&mut self, mutation: Mutation) {
@@ -123,6 +135,7 @@ impl World {
             total,
             attributes: parsed,
             ports,
+            max_tasks: self.max_tasks,
             offer_epoch: 1,
         });
     }
@@ -191,6 +204,7 @@ impl World {
         attributes += ["", " kernel=6.1.0", " kernel=5.10", " disk=ssd,nvme"].choose(random).unwrap();
         attributes += ["", "", "", " dedicated=db"].choose(random).unwrap();
         let ports = if random.random_bool(0.8) { vec![(8000, 8003), (9000, 9000)] } else { Vec::new() };
+        self.max_tasks = [0, 1, 2, 3, 5_000, 5_000, 5_000, 5_000][random.random_range(0..8)];
         // A new one, or another offer of one that is there.
         let known: Vec<AgentNo> = self.state.agents.keys().copied().collect();
         match known.choose(&mut self.random).copied() {
@@ -272,10 +286,31 @@ impl World {
         }
     }
 
+    /// Some job keeps off the agent, or no longer.
+    fn random_keeping_off(&mut self, agent: AgentNo) {
+        let jobs: Vec<JobId> = self.state.jobs.keys().copied().collect();
+        let Some(job) = jobs.choose(&mut self.random).copied() else { return };
+        let Some(spec) = self.state.current_spec(&self.state.jobs[&job]).map(|spec| spec.id) else { return };
+        let fault_of = [FaultOf::Unknown, FaultOf::Agent, FaultOf::Agent, FaultOf::Job][self.random.random_range(0..4)];
+        let mutation = match self.random.random_bool(0.7) {
+            true => {
+                let (reason, until) = (Reason::SandboxFailed, self.now.wall.plus_ms(60_000));
+                BlameMutation::KeptOff { job, kept: KeptOff { agent, spec, reason, fault_of, failures: 1, until } }
+            }
+            false => BlameMutation::LetIn { job, agent, spec },
+        };
+        self.apply(Mutation::Blame(mutation));
+    }
+
     fn random_agent_event(&mut self) {
         let known: Vec<AgentNo> = self.state.agents.keys().copied().collect();
         let Some(agent) = known.choose(&mut self.random).copied() else { return };
-        match self.random.random_range(0..5) {
+        match self.random.random_range(0..7) {
+            5 => self.random_keeping_off(agent),
+            6 => {
+                let (author, message) = (String::new(), String::new());
+                self.apply(Mutation::Blame(BlameMutation::Forgiven { agent, author, message }));
+            }
             0 => self.apply(Mutation::AgentMoved { agent, to: NodeState::Unreachable }),
             1 => self.apply(Mutation::AgentMoved { agent, to: NodeState::Up }),
             2 => {

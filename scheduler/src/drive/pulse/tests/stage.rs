@@ -118,7 +118,7 @@ impl Stage {
         let wire = v1::Register {
             agent_id: name.into(),
             hostname: name.into(),
-            offer: Some(v1::Offer { epoch: 1, total: Some(total), attributes: Vec::new(), ports }),
+            offer: Some(v1::Offer { epoch: 1, total: Some(total), attributes: Vec::new(), ports, max_tasks: None }),
             boot_id: "boot".into(),
             tasks: machine.tasks.iter().map(report).collect(),
             ..Default::default()

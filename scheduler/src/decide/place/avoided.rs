@@ -1,0 +1,110 @@
+//! Agents that everybody avoids, and those that one job keeps off. An avoided agent is used all the same by what fits on no
+//! other: by a daemon's task of its own, and where every other agent that could hold a task is avoided too, gone or kept off.
+
+use dawn_proto::SpecId;
+
+use crate::model::{JobId, KeptOff, State};
+
+use super::agents::{AVOIDED, CONNECTED, CORDONED, UP, agent_of, slot_of};
+use super::work::Work;
+use super::{Placer, Step};
+
+impl Placer {
+    /// Brings up to date what the predicate asks of a work: its shape's answers, and whether it goes to avoided agents.
+    pub(super) fn prepare_for(&mut self, number: u32) {
+        self.prepare(self.works.get(number).shape);
+        if self.avoided.is_empty() || self.works.get(number).last_resort.is_some_and(|(fleet, _)| fleet == self.fleet) {
+            return;
+        }
+        let work = self.works.get(number);
+        let shape = &self.shapes.all[work.shape as usize];
+        let could = |slot: usize| {
+            self.slots[slot].is_open() && !work.keeps_off(slot) && self.misses_when_empty(slot, shape).is_none()
+        };
+        let is_last = self.is_pinned(number) || !(0..self.slots.len()).any(could);
+        self.works.get_mut(number).last_resort = Some((self.fleet, is_last));
+    }
+
+    /// Whether a task of the work goes to an avoided agent. Prepared first.
+    pub(super) fn goes_to_avoided(&self, work: &Work) -> bool {
+        work.last_resort.is_some_and(|(fleet, is_last)| is_last && fleet == self.fleet)
+    }
+
+    /// Whether launches of the work go to the agent, as far as its state tells. Prepared first.
+    pub(super) fn is_open_for(&self, slot: usize, work: &Work) -> bool {
+        self.slots[slot].is_open() || self.is_only_avoided(slot) && self.goes_to_avoided(work)
+    }
+
+    /// Whether it would be open if it were not avoided.
+    pub(super) fn is_only_avoided(&self, slot: usize) -> bool {
+        self.slots[slot].bits & (UP | CONNECTED | AVOIDED | CORDONED) == UP | CONNECTED | AVOIDED
+    }
+
+    /// Places up to `most` tasks of a work on avoided agents, if it goes there; how many it could.
+    pub(super) fn place_on_avoided(&mut self, number: u32, most: usize, step: &mut Step) -> usize {
+        if self.avoided.is_empty() || most == 0 {
+            return 0;
+        }
+        self.prepare_for(number);
+        let mut placed = 0;
+        if self.goes_to_avoided(self.works.get(number)) {
+            let slots: Vec<u32> = self.avoided.iter().map(|(_, slot)| *slot).collect();
+            for slot in slots {
+                while placed < most && self.misses(slot as usize, number).is_none() {
+                    self.assign(slot as usize, number, step);
+                    placed += 1;
+                }
+            }
+        }
+        placed
+    }
+
+    /// Something came free on an avoided agent: wakes those who have no other and whom it could hold.
+    pub(super) fn wake_for_avoided(&mut self, slot: usize) {
+        let mut before = None;
+        for (shape, number) in self.waiting() {
+            if before != Some(shape) && !self.might_hold_if_open(slot, shape) {
+                continue;
+            }
+            before = Some(shape);
+            self.prepare_for(number);
+            if self.misses(slot, number).is_none() {
+                self.shapes.all[shape as usize].fits_nowhere = false;
+                self.wake_one(number);
+            }
+        }
+    }
+
+    fn might_hold_if_open(&mut self, slot: usize, shape: u32) -> bool {
+        self.prepare(shape);
+        self.miss_beyond_bits(slot, &self.shapes.all[shape as usize]).is_none()
+    }
+
+    /// What the state says that tasks of a spec keep off.
+    pub(super) fn kept_off(state: &State, job: JobId, spec: SpecId) -> Vec<u32> {
+        let all = state.jobs.get(&job).map(|job| &job.kept_off[..]).unwrap_or_default();
+        let of_spec = all.iter().filter(|kept| kept.spec == spec && kept.keeps_off());
+        let mut slots: Vec<u32> = of_spec.map(|kept: &KeptOff| slot_of(kept.agent) as u32).collect();
+        slots.sort_unstable();
+        slots
+    }
+
+    /// A spec's tasks keep off other agents than before.
+    pub(super) fn kept_off_changed(&mut self, state: &State, job: JobId, spec: SpecId) {
+        let Some(number) = self.works.of(spec) else { return };
+        let now = Self::kept_off(state, job, spec);
+        let work = self.works.get_mut(number);
+        if work.kept_off != now {
+            (work.kept_off, work.last_resort) = (now, None);
+            self.wake_one(number);
+        }
+    }
+
+    /// Nothing is held against the agent any more, by nobody.
+    pub(super) fn forgiven(&mut self, state: &State, slot: usize) {
+        self.avoid(agent_of(slot), None);
+        let works = self.works.numbers().map(|number| self.works.get(number)).filter(|work| work.keeps_off(slot));
+        let specs: Vec<_> = works.map(|work| (work.job, work.spec.id)).collect();
+        specs.into_iter().for_each(|(job, spec)| self.kept_off_changed(state, job, spec));
+    }
+}

@@ -1,0 +1,139 @@
+//! Agents that everybody avoids, and those that one job keeps off.
+
+use dawn_proto::v1::{JobKind, Reason};
+use dawn_proto::{TaskId, TaskState};
+
+use crate::decide::place::another_could_hold;
+use crate::model::{AgentNo, BlameMutation, FaultOf, JobId, KeptOff, Mutation};
+
+use super::twin;
+use super::world::{World, job, one_of, resources};
+
+fn avoid(world: &mut World, agent: AgentNo) {
+    let (until, why) = (Some(world.now.wall.plus_ms(30_000)), "a disk is full".to_string());
+    world.apply(Mutation::AgentAvoided { agent, until, why, times: 1 });
+}
+
+fn keep_off(world: &mut World, job: JobId, agent: AgentNo) {
+    let spec = world.state.current_spec(&world.state.jobs[&job]).unwrap().id;
+    let (reason, until) = (Reason::RootFsFailed, world.now.wall.plus_ms(60_000));
+    let kept = KeptOff { agent, spec, reason, fault_of: FaultOf::Unknown, failures: 1, until };
+    world.apply(Mutation::Blame(BlameMutation::KeptOff { job, kept }));
+}
+
+fn racks(count: usize) -> (World, Vec<AgentNo>) {
+    let mut world = World::new(1);
+    let agents = (0..count).map(|at| world.agent(resources(2000, 16), &format!("rack=r{at}"), Vec::new())).collect();
+    (world, agents)
+}
+
+#[test]
+fn an_avoided_agent_gets_nothing_that_fits_elsewhere_and_why_names_cause_and_end() {
+    let (mut world, agents) = racks(2);
+    avoid(&mut world, agents[0]);
+    let (id, tasks) = world.submit(job("www/prod/web", 3, resources(1000, 1)));
+    assert_eq!(world.place().len(), 2);
+    assert!(tasks.iter().all(|task| world.agent_of(*task) != Some(agents[0])), "the other one will have room again");
+    let why = world.placer.explain(&world.state, id).remove(0).to_string();
+    assert_eq!(
+        why,
+        "none of 2 agents fits: 1 agent: avoided after failures (node-0 until 1970-01-01T00:17:10Z: a disk is full); \
+         1 agent lacks 1 of cpu (nearest: node-1 with 0 free)"
+    );
+    world.pass(30_000);
+    assert_eq!(world.place().len(), 1, "it comes back by itself");
+}
+
+#[test]
+fn an_avoided_agent_that_is_the_last_that_fits_is_used() {
+    let (mut world, agents) = racks(3);
+    avoid(&mut world, agents[0]);
+    let mut pinned = job("www/prod/pinned", 2, resources(1000, 1));
+    pinned.constraints = vec![one_of("rack", &["r0"])];
+    let (_, pinned) = world.submit(pinned);
+    let (_, large) = world.submit(job("www/prod/large", 1, resources(3000, 1)));
+    world.place();
+    assert!(pinned.iter().all(|task| world.agent_of(*task) == Some(agents[0])));
+    assert_eq!(world.agent_of(large[0]), None);
+    // Room that comes free there is noticed by those who have nowhere else.
+    let mut third = job("www/prod/third", 1, resources(1000, 1));
+    third.constraints = vec![one_of("rack", &["r0"])];
+    let (_, third) = world.submit(third);
+    assert_eq!(world.place().len(), 0);
+    world.move_to(pinned[0], TaskState::Finished);
+    assert_eq!(world.place().len(), 1);
+    assert_eq!(world.agent_of(third[0]), Some(agents[0]));
+}
+
+#[test]
+fn what_waits_for_other_agents_goes_to_an_avoided_one_when_they_are_gone() {
+    let (mut world, agents) = racks(2);
+    let (_, tasks) = world.submit(job("www/prod/web", 3, resources(1000, 1)));
+    avoid(&mut world, agents[0]);
+    assert_eq!(world.place().len(), 2);
+    world.connect(agents[1], false);
+    assert_eq!(world.place().len(), 1);
+    assert_eq!(world.agent_of(tasks[2]), Some(agents[0]));
+}
+
+#[test]
+fn a_daemons_task_goes_to_its_own_agent_avoided_or_not() {
+    let (mut world, agents) = racks(4);
+    avoid(&mut world, agents[1]);
+    let mut daemon = job("www/prod/logs", 4, resources(1000, 1));
+    daemon.kind = JobKind::Daemon;
+    let (_, tasks) = world.submit(daemon);
+    assert_eq!(world.place().len(), 4);
+    assert_eq!(world.agent_of(tasks[1]), Some(agents[1]));
+}
+
+#[test]
+fn what_a_job_keeps_off_is_its_own_matter_and_why_says_so() {
+    let (mut world, agents) = racks(2);
+    let (id, tasks) = world.submit(job("me/test/typo", 5, resources(500, 1)));
+    keep_off(&mut world, id, agents[0]);
+    assert_eq!(world.place().len(), 4);
+    assert!(tasks.iter().all(|task| world.agent_of(*task) != Some(agents[0])));
+    let why = world.placer.explain(&world.state, id).remove(0);
+    assert_eq!(why.vetoes.iter().map(|veto| veto.kind.code()).collect::<Vec<_>>(), ["kept_off", "cpu"]);
+    assert_eq!(
+        why.vetoes[0].to_string(),
+        "1 agent: a task of the job did not start there (ROOT_FS_FAILED), and may elsewhere \
+         (node-0 until 1970-01-01T00:17:40Z)"
+    );
+    let (_, other) = world.submit(job("www/prod/web", 4, resources(500, 1)));
+    assert_eq!(world.place().len(), 4, "nobody else notices");
+    assert!(other.iter().all(|task| world.agent_of(*task) == Some(agents[0])));
+    // Another version keeps off nothing.
+    let (_, again) = world.submit(job("me/test/typo", 1, resources(500, 1)));
+    other.iter().for_each(|task| world.move_to(*task, TaskState::Finished));
+    world.place();
+    assert_eq!(world.agent_of(again[0]), Some(agents[0]));
+    let spec = world.state.tasks[&tasks[4]].spec;
+    world.apply(Mutation::Blame(BlameMutation::LetIn { job: id, agent: agents[0], spec }));
+    assert_eq!(world.place().len(), 1, "the one that waited is let in");
+    assert_eq!(world.agent_of(tasks[4]), Some(agents[0]));
+}
+
+#[test]
+fn whether_another_agent_could_hold_a_task_is_what_the_placer_says_of_empty_agents() {
+    for seed in 0..60 {
+        let mut world = World::new(seed);
+        (0..6).for_each(|_| world.random_agent());
+        (0..12).for_each(|_| world.random_job());
+        let tasks: Vec<TaskId> = world.state.tasks.keys().copied().collect();
+        for task in tasks {
+            let task = world.state.tasks[&task].clone();
+            let number = world.placer.works.of(task.spec).unwrap();
+            world.placer.prepare_for(number);
+            let spec = world.state.spec_of(&task).job.clone();
+            for agent in world.state.agents.values() {
+                let shape = &world.placer.shapes.all[world.placer.works.get(number).shape as usize];
+                let placer = world.placer.misses_when_empty(agent.no.0 as usize, shape);
+                let decided = another_could_hold(&world.state, &spec, |other| other.no != agent.no);
+                assert_eq!(decided, placer.is_none(), "seed {seed}: {:?} on {:?}: {placer:?}", spec.key, agent);
+                assert_eq!(decided, twin::misses_when_empty(&spec, agent).is_none(), "seed {seed}");
+            }
+        }
+    }
+}
