@@ -202,6 +202,7 @@ mod tests {
             Exit::Unreachable,
             Exit::Waited,
             Exit::Findings,
+            Exit::Deposed,
         ] {
             assert!(help.contains(&format!("\n  {}  ", exit as i32)), "{exit:?} is not in the help:\n{help}");
         }

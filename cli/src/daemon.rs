@@ -63,7 +63,7 @@ pub struct Scheduler {
 
 #[derive(Subcommand)]
 pub enum SchedulerCommand {
-    /// Have a scheduler hand over at once and end
+    /// Have a scheduler hand over at once and end, within 20 seconds whatever hangs; fails unless another one leads then
     Leave {
         /// Which one [default: the one that leads]
         #[arg(value_name = "HOST:PORT", value_parser = crate::args::address)]
@@ -216,7 +216,13 @@ pub fn scheduler(args: Scheduler) -> Result<Exit, Failure> {
         let health = vitals.health();
         Report { started: health.waits_for.is_none(), lives: health.wedged.is_none(), status: health.doing }
     };
-    serve("scheduler", look, |shutdown| dawn_scheduler::run::run(config, shutdown))
+    serve("scheduler", look, async |shutdown| match dawn_scheduler::run::run(config, shutdown).await {
+        Err(error) if error.is_deposed() => {
+            tracing::warn!("{error}. It ends, to be started again as a follower");
+            Ok(Exit::Deposed)
+        }
+        ended => ended.map(|()| Exit::Done),
+    })
 }
 
 pub fn agent(args: Agent, schedulers: Vec<String>) -> Result<Exit, Failure> {
@@ -228,7 +234,7 @@ pub fn agent(args: Agent, schedulers: Vec<String>) -> Result<Exit, Failure> {
         let status = health.waits_for.map_or("looks after its tasks".into(), |what| format!("waits: {what}"));
         Report { started: health.started, lives: health.wedged.is_none(), status }
     };
-    serve("agent", look, |shutdown| dawn_agent::run(config, shutdown))
+    serve("agent", look, async |shutdown| dawn_agent::run(config, shutdown).await.map(|()| Exit::Done))
 }
 
 /// What an agent's command line says.
@@ -270,13 +276,12 @@ pub fn agent_config(args: Agent, schedulers: Vec<String>) -> Result<dawn_agent::
 }
 
 /// Runs a daemon until it ends or SIGTERM or SIGINT comes; systemd is told how it does.
-fn serve<R, E>(
+fn serve<E>(
     name: &str,
     look: impl Fn() -> Report + Send + 'static,
-    run: impl FnOnce(Shutdown) -> R,
+    run: impl AsyncFnOnce(Shutdown) -> Result<Exit, E>,
 ) -> Result<Exit, Failure>
 where
-    R: Future<Output = Result<(), E>>,
     E: std::error::Error,
 {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -307,7 +312,7 @@ where
     if let Some(notify) = notify {
         notify.stopping(&done.as_ref().err().map_or("ended".into(), ToString::to_string));
     }
-    done.map(|()| Exit::Done)
+    done
 }
 
 type Shutdown = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;

@@ -19,6 +19,8 @@ pub enum Exit {
     Waited = 6,
     /// What was to be checked does not hold, or would not.
     Findings = 7,
+    /// A scheduler that leads no more; started again it follows.
+    Deposed = 8,
 }
 
 pub const HELP: &str = "\
@@ -31,6 +33,7 @@ Exit codes:
   5  no scheduler answered
   6  stopped waiting: timed out or interrupted
   7  something was found: a promise that is not kept, an instance that would stay pending
+  8  a scheduler leads no more: start it again, and it follows
 
 Environment:
   DAWN_SCHEDULER  as --scheduler        NO_COLOR  no colours

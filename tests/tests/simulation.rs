@@ -29,6 +29,20 @@ fn without_faults_everything_asked_for_comes_true() {
     }
 }
 
+/// For longer than an agent's lease and all that is waited after it, under a leader whose own lease etcd renews.
+#[test]
+fn while_nothing_can_be_appended_heartbeats_are_answered_and_what_must_not_live_twice_lives_on() {
+    for seed in [3, 4, 7] {
+        let full_ms = Some((60_000, 110_000));
+        let scenario = Scenario { home: Home::Etcd, faults: false, full_ms, ..Scenario::new(seed) };
+        let (trace, ended) = replay(scenario);
+        let summary = ended.unwrap_or_else(|broken| panic!("{broken}"));
+        let lapsed: Vec<&String> = trace.iter().filter(|line| line.contains("AgentLost")).collect();
+        assert_eq!((summary.leaders, summary.deposed), (1, 0), "the leader keeps its lease: {summary:?}");
+        assert_eq!((summary.unreachable, summary.lapsed), (0, 0), "agents count as heard, tasks run on: {lapsed:#?}");
+    }
+}
+
 #[test]
 fn the_promises_hold_under_faults() {
     let mut seeds: Vec<u64> = match (number("DAWN_SEED"), number("DAWN_SEEDS")) {

@@ -84,8 +84,8 @@ impl DerefMut for Client {
     }
 }
 
-/// Metadata of a follower's UNAVAILABLE that names who leads; empty while nobody does.
-const LEADER: &str = "dawn-leader";
+/// Metadata of a follower's UNAVAILABLE that names who leads; empty while nobody does. And of the answer of one that left.
+pub const LEADER: &str = "dawn-leader";
 /// Of one address; a host that is there answers in a fraction.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// While schedulers answer and only the leader is missing, it is asked for this many times as long as one answer may
@@ -123,6 +123,12 @@ impl Scheduler {
     /// A connection to this one alone.
     pub fn only(&self, address: &str) -> Scheduler {
         Scheduler::new(vec![address.to_string()], self.timeout)
+    }
+
+    /// With at least so much time for one answer.
+    pub fn patient(mut self, timeout: Duration) -> Scheduler {
+        self.timeout = self.timeout.max(timeout);
+        self
     }
 
     /// Another connection to the same schedulers, the one that answered last first: others may be behind it.

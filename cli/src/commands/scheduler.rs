@@ -1,18 +1,21 @@
 //! `dawn scheduler leave`: a scheduler hands over at once and ends.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use dawn_proto::v1;
 use serde_json::json;
 
 use crate::args::Context;
-use crate::client::{Client, Repeat};
+use crate::client::{Client, LEADER, Repeat};
 use crate::daemon::SchedulerCommand;
 use crate::exit::{Exit, Failure};
 use crate::render::{json, safe};
 
 /// How long another one is waited for.
 const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(30);
+/// A scheduler has left within this time, or says that it could not: 20 s, and the way there and back.
+const LEFT_WITHIN: Duration = Duration::from_secs(25);
 /// Between two questions who leads.
 const POLL: Duration = Duration::from_millis(100);
 
@@ -63,32 +66,54 @@ async fn leave(which: Option<String>, context: &mut Context) -> Result<Exit, Fai
             Failure::new(Exit::Unreachable, "nobody leads as far as can be told").hint("name one: HOST:PORT")
         })?,
     };
-    let call = async |client: &mut Client, request| client.admin().leave(request).await;
-    let left = context.scheduler.only(&which).call(v1::LeaveRequest {}, Repeat::Never, call).await?;
-    let others = context.scheduler.addresses().iter().any(|address| *address != which);
-    let next = if left.led && !left.alone && others { taken_over(&which, context).await } else { None };
+    let elected = Mutex::new(None);
+    let call = async |client: &mut Client, request| {
+        let answer = client.admin().leave(request).await?;
+        let named = answer.metadata().get(LEADER).and_then(|leader| leader.to_str().ok()).map(str::to_string);
+        *elected.lock().unwrap_or_else(PoisonError::into_inner) = named;
+        Ok(answer)
+    };
+    let mut scheduler = context.scheduler.only(&which).patient(LEFT_WITHIN);
+    let left = scheduler.call(v1::LeaveRequest {}, Repeat::Never, call).await?;
+    let elected = elected.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let next = if left.led && !left.alone { taken_over(&which, elected.clone(), context).await } else { None };
     let shown = safe(&which);
     if context.out.json {
         let fields = json!({ "scheduler": which, "led": left.led, "leader": next });
         context.out.value(&json::object(fields));
-    } else {
+    } else if next.is_some() || !left.led || left.alone {
         context.out.line(&match (left.led, left.alone, &next) {
-            (_, true, _) => format!("{shown} ends; the journal is its own, so nobody leads until it is started again"),
-            (true, _, Some(next)) => format!("{shown} handed over; {} leads", safe(next)),
-            (true, _, None) if others => format!("{shown} handed over; nobody was seen to lead yet"),
-            (true, _, None) => format!("{shown} handed over; ask another scheduler who leads"),
-            (false, ..) => format!("{shown} ends; it did not lead"),
+            (_, true, _) => {
+                format!("{shown} has ended; the journal is its own, so nobody leads until it is started again")
+            }
+            (true, _, next) => format!("{shown} handed over; {} leads", safe(next.as_deref().unwrap_or_default())),
+            (false, ..) => format!("{shown} has ended; it did not lead"),
         });
     }
-    Ok(Exit::Done)
+    match (left.led && !left.alone && next.is_none(), elected) {
+        (false, _) => Ok(Exit::Done),
+        (true, Some(elected)) => {
+            let message =
+                format!("{shown} handed over and {} was elected, but was not seen to lead yet", safe(&elected));
+            Err(Failure::new(Exit::Waited, message).hint("see `dawn version`, and that scheduler's log"))
+        }
+        (true, None) => {
+            let message = format!("{shown} handed over, but nobody was seen to lead yet");
+            Err(Failure::new(Exit::Waited, message)
+                .hint("see `dawn version`; other schedulers must run and reach etcd"))
+        }
+    }
 }
 
-async fn taken_over(from: &str, context: &Context) -> Option<String> {
+/// Who leads after that one; where it can't be asked from here, nobody is known to.
+async fn taken_over(from: &str, elected: Option<String>, context: &Context) -> Option<String> {
     let until = patience(context);
+    let others = context.scheduler.addresses().iter().filter(|address| *address != from);
+    let asked: Vec<&String> = elected.iter().chain(others).collect();
     while Instant::now() < until {
-        for address in context.scheduler.addresses().iter().filter(|address| *address != from) {
+        for address in &asked {
             if info(context, address).await.is_some_and(|info| info.leader) {
-                return Some(address.clone());
+                return Some((*address).clone());
             }
         }
         tokio::time::sleep(POLL).await;

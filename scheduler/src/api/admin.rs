@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
+use super::status::LEADER;
 use super::{ClientService, Reader};
 use crate::drive::Role;
 
@@ -32,8 +33,9 @@ pub trait Keeper: Send + Sync + 'static {
     fn journal(&self, from: u64, to: u64) -> Entries;
     /// Compares everything that should agree; the words of an error are for people.
     fn verify(&self) -> BoxFuture<'static, Result<v1::VerifyResponse, String>>;
-    /// Asks this scheduler to end.
-    fn leave(&self);
+    /// Has this scheduler end, and waits for it; `led`: it leads now. Answers who was elected after it, where it led and others
+    /// can; the words of an error are for people.
+    fn leave(&self, led: bool) -> BoxFuture<'static, Result<Option<String>, String>>;
 }
 
 /// The gRPC service of operators.
@@ -119,7 +121,11 @@ impl Admin for AdminService {
     async fn leave(&self, _: Request<v1::LeaveRequest>) -> Result<Response<v1::LeaveResponse>, Status> {
         let led = self.role.borrow().is_leading();
         tracing::info!(led, "asked to leave");
-        self.keeper.leave();
-        Ok(Response::new(v1::LeaveResponse { led, alone: self.alone }))
+        let left = self.keeper.leave(led).await.map_err(|words| Status::aborted(format!("it left: {words}")))?;
+        let mut answer = Response::new(v1::LeaveResponse { led, alone: self.alone });
+        if let Some(leader) = left.and_then(|leader| leader.parse().ok()) {
+            answer.metadata_mut().insert(LEADER, leader);
+        }
+        Ok(answer)
     }
 }

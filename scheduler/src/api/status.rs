@@ -14,6 +14,7 @@ use crate::shares::Refused;
 pub fn of_refusal(refusal: &Refusal) -> Status {
     let message = refusal.to_string();
     match refusal {
+        Refusal::NoWrites { .. } => Status::unavailable(message),
         Refusal::NoSuchJob { .. } | Refusal::NoSuchInstance { .. } | Refusal::NoSuchAgent { .. } => {
             Status::not_found(message)
         }
@@ -69,8 +70,9 @@ pub fn of_inbox(error: InboxFull) -> Status {
     }
 }
 
-/// Metadata of a follower's refusal: the leader's host:port, or nothing while there is none.
-const LEADER: &str = "dawn-leader";
+/// Metadata of a follower's refusal: the leader's host:port, or nothing while there is none. And of the answer of one that
+/// left: who was elected after it.
+pub const LEADER: &str = "dawn-leader";
 
 /// Only the leader can do it.
 pub fn not_leader(leader: Option<&str>) -> Status {
@@ -96,7 +98,7 @@ pub fn about(doing: &str, refused: &Status) -> Status {
 
 /// The journal takes nothing now.
 pub fn no_writes(trouble: &str) -> Status {
-    Status::unavailable(format!("the scheduler takes no writes now: {trouble}; running tasks run on, try again later"))
+    of_refusal(&Refusal::NoWrites { trouble: trouble.into() })
 }
 
 /// The scheduler ended while a command was on its way.

@@ -10,11 +10,15 @@
 //! | + [`FORCE_MS`] | an executor that was stopped itself has been overruled: its agent killed the group |
 //! | + drift | the same by the leader's clock |
 //!
-//! A leader that has just begun does not know when the one before last answered, only that it was asked before: a leader
-//! decides nothing once its own leadership may have run out, so every heartbeat it answered was sent before the next
-//! one's election, and [`Live::heard_ms`](crate::model::Live::heard_ms) counts from there. All schedulers of a cluster must be told
-//! the same lease. An agent that is heard before the time is over goes by its reports, which it withholds until nothing
-//! of the task is left.
+//! A leader that has just begun does not know when the one before last answered, only that it was asked before: a heartbeat is
+//! answered only once the leader's lease has been found alive by a renewal that was asked for after the heartbeat came in
+//! (`Journal::confirm`; the process's lock where the journal is its own). While that lease lives nobody else is elected, so
+//! every heartbeat that was answered was sent before the next election, and [`Live::heard_ms`](crate::model::Live::heard_ms)
+//! counts from there. An answer waits for no batch: one that is on its way gave up a task here only when the agent had been
+//! silent for all of the time above, and no later answer brings back what ended then. And an agent counts as heard before
+//! anything is decided after its heartbeat, also when nothing could be decided for long. A registration is answered by a
+//! leader whose lease had not run out when it came in. All schedulers of a cluster must be told the same lease. An agent that is
+//! heard before the time is over goes by its reports, which it withholds until nothing of the task is left.
 
 use super::step::Step;
 use crate::model::{AgentNo, JobSpec, Settings, Task};

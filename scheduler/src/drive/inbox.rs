@@ -1,5 +1,6 @@
 //! What waits to be decided. Two queues, bounded in number and in bytes: one for clients, who are refused when it is full,
-//! and one for agents' links, which wait, so that neither can keep the other out.
+//! and one for agents' links, which wait, so that neither can keep the other out. Heartbeats have a third, which is always
+//! emptied.
 
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ const LINK_EVENTS: usize = 8192;
 pub struct Inbox {
     commands: mpsc::Sender<Queued>,
     links: mpsc::Sender<Queued>,
+    beats: mpsc::Sender<Event>,
     command_bytes: Arc<Semaphore>,
     link_bytes: Arc<Semaphore>,
     looks: mpsc::Sender<Look>,
@@ -63,6 +65,7 @@ pub enum InboxFull {
 pub struct Inboxes {
     commands: mpsc::Receiver<Queued>,
     links: mpsc::Receiver<Queued>,
+    beats: mpsc::Receiver<Event>,
     /// Until the driver takes it.
     pub(super) looks: Option<mpsc::Receiver<Look>>,
 }
@@ -71,11 +74,12 @@ impl Inbox {
     pub fn new() -> (Inbox, Inboxes) {
         let (commands, commands_out) = mpsc::channel(COMMANDS);
         let (links, links_out) = mpsc::channel(LINK_EVENTS);
+        let (beats, beats_out) = mpsc::channel(LINK_EVENTS);
         let (looks, looks_out) = mpsc::channel(1);
-        let inboxes = Inboxes { commands: commands_out, links: links_out, looks: Some(looks_out) };
+        let inboxes = Inboxes { commands: commands_out, links: links_out, beats: beats_out, looks: Some(looks_out) };
         let command_bytes = Arc::new(Semaphore::new(COMMAND_QUEUE_BYTES));
         let link_bytes = Arc::new(Semaphore::new(LINK_QUEUE_BYTES));
-        (Inbox { commands, links, command_bytes, link_bytes, looks }, inboxes)
+        (Inbox { commands, links, beats, command_bytes, link_bytes, looks }, inboxes)
     }
 
     /// Commands and agents' messages that wait.
@@ -128,18 +132,38 @@ impl Inbox {
     }
 }
 
+impl Inbox {
+    /// Hands in an agent's heartbeat: it passes all that waits to be decided, and is heard while nothing is.
+    ///
+    /// # Errors
+    /// When the scheduler stops.
+    pub async fn heartbeat(&self, heartbeat: Event) -> Result<(), InboxFull> {
+        self.beats.send(heartbeat).await.map_err(|_| InboxFull::Stopping)
+    }
+}
+
 impl Inboxes {
-    /// Waits for an event. False: both queues are closed. Cancel safe: what is taken is in `events`.
-    pub(super) async fn take_first(&mut self, events: &mut Vec<Event>) -> bool {
-        // Whichever is first: all that waits in both is taken after it.
-        let first = tokio::select! {
+    /// Waits for an event: a heartbeat always, a command or what a link brought only where asked for. None: the queues are
+    /// closed. Cancel safe.
+    pub(super) async fn next(&mut self, commands: bool, links: bool) -> Option<Event> {
+        // Whichever is first: all that waits in the others is taken after it.
+        tokio::select! {
             biased;
-            Some(event) = self.commands.recv() => event,
-            Some(event) = self.links.recv() => event,
-            else => return false,
-        };
-        events.push(first.event);
-        true
+            Some(event) = self.beats.recv() => Some(event),
+            Some(queued) = self.commands.recv(), if commands => Some(queued.event),
+            Some(queued) = self.links.recv(), if links => Some(queued.event),
+            else => None,
+        }
+    }
+
+    /// Takes the heartbeats that wait.
+    pub(super) fn take_beats(&mut self, beats: &mut Vec<Event>) {
+        beats.extend(std::iter::from_fn(|| self.beats.try_recv().ok()).take(LINK_EVENTS));
+    }
+
+    /// Takes the commands that wait: they are refused.
+    pub(super) fn take_commands(&mut self, events: &mut Vec<Event>) {
+        events.extend(std::iter::from_fn(|| Some(self.commands.try_recv().ok()?.event)).take(COMMANDS));
     }
 
     /// Takes those that wait: from each queue at most `limit`, and no more than a step's worth of bytes and one.

@@ -1,7 +1,9 @@
 //! What the pulse asks of a journal. Its homes are edges: embedded files, etcd.
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::sync::Arc;
+
+use tokio::sync::watch;
 
 use crate::model::Batch;
 use crate::model::bounds::SEGMENT_BYTES;
@@ -11,6 +13,9 @@ use crate::model::bounds::SEGMENT_BYTES;
 pub enum AppendError {
     #[error("batch {index} was refused: this scheduler is not the leader any more")]
     NotLeader { index: u64 },
+    /// The journal's home takes writes of others but not of this leader, which lets another one lead.
+    #[error("this scheduler {trouble}; another one shows that it can write, and may lead")]
+    Yields { trouble: String },
     #[error("appending batch {index} to {place}")]
     Failed { index: u64, place: String, source: Box<dyn std::error::Error + Send + Sync> },
 }
@@ -21,6 +26,18 @@ pub trait Journal: Send + 'static {
     /// always led.
     fn is_leading(&self) -> bool {
         true
+    }
+
+    /// Resolves once it is proved that nobody else led when this was called: the proof was asked for later. It needs no
+    /// append to go through. False: there will be no proof. A journal that one process has to itself, under a lock that
+    /// ends with the process, is proved by the process being alive.
+    fn confirm(&mut self) -> impl Future<Output = bool> + Send + 'static {
+        ready(true)
+    }
+
+    /// Empty while appends go through; otherwise what holds them up and what to do.
+    fn trouble(&self) -> watch::Receiver<String> {
+        watch::channel(String::new()).1
     }
 
     /// Appends after every batch appended before; resolves once it is durable. Several may be in flight; they become

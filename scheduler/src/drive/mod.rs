@@ -1,5 +1,6 @@
 //! The pulse: receive, decide, apply, append, and once durable act. Owns the whole state; no I/O of its own.
 
+mod beats;
 mod changes;
 mod clock;
 mod decider;

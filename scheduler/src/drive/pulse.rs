@@ -99,7 +99,8 @@ impl Pulse {
             self.observe(&event, &decision, now);
             step.bytes += decision.bytes;
             step.mutations.extend(decision.mutations);
-            step.effects.extend(decision.effects);
+            // A heartbeat's answer goes a way of its own: `heartbeat`.
+            step.effects.extend(decision.effects.into_iter().filter(|effect| !is_ack(effect)));
         }
         // After a restore agents first say what they hold.
         let (placed, hungry) = match self.state.restores.waiting {
@@ -119,6 +120,16 @@ impl Pulse {
         self.sealed.pop_front()
     }
 
+    /// An agent's heartbeat: the agent counts as heard from now on, whether anything can be decided or not. The answer, to
+    /// go out once it is proved that this scheduler led when it came; and whether a step is to decide about it, too.
+    pub fn heartbeat(&mut self, event: &Event, reading: Reading) -> (Option<Effect>, bool) {
+        let now = self.clock.now(reading);
+        let decision = self.decider.decide(&self.state, &self.live, event, now);
+        self.observe(event, &Decision::default(), now);
+        let is_decided = decision.mutations.is_empty() && decision.effects.iter().all(is_ack);
+        (decision.effects.into_iter().find(is_ack), !is_decided)
+    }
+
     /// Every batch up to `index` is durable: the effects that waited for it, in order.
     pub fn durable(&mut self, index: u64) -> Vec<Effect> {
         assert!(index <= self.state.index, "batch {index} is durable but only {} were made", self.state.index);
@@ -133,6 +144,19 @@ impl Pulse {
             released.extend(self.held.pop_front().into_iter().flat_map(|(_, effects)| effects));
         }
         released
+    }
+
+    /// The last batch that is known to be durable.
+    pub fn durable_index(&self) -> u64 {
+        self.durable
+    }
+
+    /// Takes back the commands that no step had room for yet: nothing was decided about them.
+    pub fn take_commands(&mut self) -> Vec<Event> {
+        let is_command = |event: &Event| matches!(event, Event::Command { .. });
+        let (commands, others): (Vec<Event>, Vec<Event>) = self.waiting.drain(..).partition(is_command);
+        self.waiting = others.into();
+        commands
     }
 
     /// Whether a step should follow at once: placement stopped at its bound, or the last step at its own.
@@ -238,6 +262,10 @@ impl Pulse {
             self.link_changes += 1;
         }
     }
+}
+
+fn is_ack(effect: &Effect) -> bool {
+    matches!(effect, Effect::HeartbeatAck { .. })
 }
 
 #[cfg(test)]

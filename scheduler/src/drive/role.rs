@@ -1,6 +1,7 @@
 //! Whether this scheduler may act.
 
-/// Who acts. Changes at most once from following to leading; a leader that is deposed ends its process.
+/// Who acts. Changes at most once from following to leading; one that led then ends its process, and says until then that it
+/// follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Role {
     Leading,

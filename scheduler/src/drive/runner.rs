@@ -1,9 +1,10 @@
 //! Drives the pulse in real time: gathers events, appends batches (several may be in flight), and hands on what became
-//! durable. Ends with an error when an append fails: the memory is void then.
+//! durable. While the journal takes no appends nothing new is decided, commands are refused, and heartbeats are answered.
+//! Ends with an error when an append fails: the memory is void then.
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,9 +13,10 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 use tokio::sync::{mpsc, watch};
 
+use super::beats::Beats;
 use super::inbox::Look;
 use super::{AppendError, Clock, Gauges, Inboxes, Journal, Pulse, Vitals};
-use crate::model::{AgentLive, AgentNo, Alarm, Batch, Effect, Event, Now, Reading};
+use crate::model::{AgentLive, AgentNo, Alarm, Batch, Effect, Event, Now, Reading, Refusal};
 
 /// Most events of each queue in one step.
 const STEP_EVENTS: usize = 512;
@@ -22,6 +24,8 @@ const STEP_EVENTS: usize = 512;
 const IN_FLIGHT: usize = 4;
 /// Durable steps waiting for their hands at most; then the pulse waits.
 const UNDONE: usize = 256;
+/// A stop waits so long for what is in flight to become durable.
+const FINISH_WITHIN: Duration = Duration::from_secs(5);
 const TICK: Duration = Duration::from_millis(250);
 /// While a job is made or ended in slices.
 const SETTLING_TICK: Duration = Duration::from_millis(20);
@@ -60,8 +64,15 @@ impl LiveView {
 /// Why the pulse ended.
 #[derive(Debug, thiserror::Error)]
 pub enum DriveError {
+    #[error("this scheduler leads no more: {why}. What it had decided and told nobody is void")]
+    Deposed { why: String },
     #[error("a decision could not be made durable; ending, so that nothing is done on its strength")]
-    Append(#[from] AppendError),
+    Append(#[source] AppendError),
+    #[error(
+        "stopped without batches {first} to {last}: they were not durable after {} s ({trouble}). Nobody was told that what \
+         they decide stands", FINISH_WITHIN.as_secs()
+    )]
+    Unfinished { first: u64, last: u64, trouble: String },
     #[error(
         "{reason}: another scheduler leads, or the journal was restored from an older backup; ending, nothing was \
          launched or stopped. If no other one leads, restore a newer backup"
@@ -71,7 +82,33 @@ pub enum DriveError {
     HandsGone,
 }
 
+impl DriveError {
+    /// The leader's lease is over, by its own clock or by etcd's word.
+    pub fn lease_is_over() -> DriveError {
+        let why = "its lease in etcd is over, since it was not renewed in time; another scheduler may lead".into();
+        DriveError::Deposed { why }
+    }
+
+    /// A change of leader, as happens whenever etcd or a scheduler was away for a while: nothing is wrong with this one.
+    pub fn is_deposed(&self) -> bool {
+        matches!(self, DriveError::Deposed { .. })
+    }
+}
+
+impl From<AppendError> for DriveError {
+    fn from(error: AppendError) -> DriveError {
+        match error {
+            AppendError::NotLeader { .. } | AppendError::Yields { .. } => {
+                DriveError::Deposed { why: error.to_string() }
+            }
+            AppendError::Failed { .. } => DriveError::Append(error),
+        }
+    }
+}
+
 type Done = (Vec<Arc<Batch>>, Vec<Effect>);
+type Appending = Pin<Box<dyn Future<Output = Result<Arc<Batch>, AppendError>> + Send>>;
+type InFlight = FuturesOrdered<Appending>;
 
 /// The pulse with its journal, clock and queues.
 pub struct Runner<J, C> {
@@ -83,6 +120,9 @@ pub struct Runner<J, C> {
     live: watch::Sender<Arc<LiveView>>,
     gauges: Arc<Gauges>,
     vitals: Arc<Vitals>,
+    beats: Beats,
+    /// What holds appends up, as the journal says; empty: nothing does.
+    trouble: watch::Receiver<String>,
     ticked_ms: u64,
     live_ms: u64,
     published_changes: u64,
@@ -92,7 +132,8 @@ impl<J: Journal, C: Clock> Runner<J, C> {
     pub fn new(pulse: Pulse, journal: J, clock: C, mut inboxes: Inboxes) -> Self {
         let looks = inboxes.looks.take().unwrap_or_else(|| mpsc::channel(1).1);
         let (live, _) = watch::channel(Arc::default());
-        let (gauges, vitals) = Default::default();
+        let (gauges, vitals, beats, trouble) = (Arc::default(), Arc::default(), Beats::default(), journal.trouble());
+        let (ticked_ms, live_ms, published_changes) = (0, 0, 0);
         Runner {
             pulse,
             journal,
@@ -102,9 +143,11 @@ impl<J: Journal, C: Clock> Runner<J, C> {
             live,
             gauges,
             vitals,
-            ticked_ms: 0,
-            live_ms: 0,
-            published_changes: 0,
+            beats,
+            trouble,
+            ticked_ms,
+            live_ms,
+            published_changes,
         }
     }
 
@@ -170,29 +213,17 @@ impl<J: Journal, C: Clock> Runner<J, C> {
         let mut in_flight = FuturesOrdered::new();
         let mut events = vec![elected];
         loop {
-            let room = in_flight.len() < IN_FLIGHT;
+            self.hear();
+            let waits = !self.trouble.borrow().is_empty();
+            if waits {
+                self.refuse(&mut events, acts).await?;
+            }
+            let room = in_flight.len() < IN_FLIGHT && !waits;
             self.vitals.pulse_turns(!room);
-            if room && (!events.is_empty() || self.pulse.is_hungry()) {
-                // What the last step had no room for comes first.
-                if !self.pulse.is_behind() {
-                    self.inboxes.take_waiting(&mut events, STEP_EVENTS);
+            if room && (!events.is_empty() || self.beats.has_undecided() || self.pulse.is_hungry()) {
+                if let Some(appending) = self.decide(&mut events)? {
+                    in_flight.push_back(appending);
                 }
-                // After what is to be answered came in: an answer then proves that nobody led when it was asked for. What
-                // must not live twice is counted on it (`decide::lease`).
-                if !self.journal.is_leading() {
-                    return Err(AppendError::NotLeader { index: self.pulse.state().index + 1 }.into());
-                }
-                let now = self.clock.now();
-                if let Some(batch) = self.step(&mut events, now) {
-                    let (appended, begun) = (self.journal.append(batch.clone()), Instant::now());
-                    let gauges = self.gauges.clone();
-                    in_flight.push_back(async move {
-                        appended.await?;
-                        gauges.appended(begun.elapsed());
-                        Ok::<_, AppendError>(batch)
-                    });
-                }
-                self.publish_live(self.pulse.now(now));
                 self.hand_on(Vec::new(), acts).await?;
                 continue;
             }
@@ -200,18 +231,115 @@ impl<J: Journal, C: Clock> Runner<J, C> {
             tokio::select! {
                 biased;
                 Some(batch) = in_flight.next() => self.hand_on(vec![batch?], acts).await?,
-                () = &mut stop => break,
-                Some(look) = self.looks.recv(), if room => (look.0)(self.pulse.state()),
-                open = self.inboxes.take_first(&mut events), if room => {
-                    if !open { break }
+                proved = self.beats.proved() => {
+                    let answers = proved.map_err(|_| DriveError::lease_is_over())?;
+                    acts.send((Vec::new(), answers)).await.map_err(|_| DriveError::HandsGone)?;
                 }
+                () = &mut stop => break,
+                Ok(()) = self.trouble.changed() => {}
+                Some(look) = self.looks.recv(), if room => (look.0)(self.pulse.state()),
+                event = self.inboxes.next(room || waits, room) => match event {
+                    Some(beat @ Event::Heartbeat { .. }) => self.hear_one(&beat, self.clock.now()),
+                    Some(event) => events.push(event),
+                    None => break,
+                },
                 () = self.clock.passed(wait), if room => events.push(Event::Tick),
             }
         }
-        while let Some(batch) = in_flight.next().await {
-            self.hand_on(vec![batch?], acts).await?;
+        self.finish(in_flight, acts).await
+    }
+
+    /// Waits until what is in flight is durable, but not for ever.
+    async fn finish(&mut self, mut in_flight: InFlight, acts: &mpsc::Sender<Done>) -> Result<(), DriveError> {
+        let mut patience = pin!(self.clock.passed(FINISH_WITHIN));
+        let mut done = self.pulse.durable_index();
+        loop {
+            tokio::select! {
+                biased;
+                batch = in_flight.next() => match batch {
+                    Some(batch) => {
+                        let batch = batch?;
+                        done = batch.index;
+                        self.hand_on(vec![batch], acts).await?;
+                    }
+                    None => return Ok(()),
+                },
+                () = &mut patience => {
+                    let trouble = match self.trouble.borrow().as_str() {
+                        "" => "the journal is slow".to_string(),
+                        trouble => format!("the scheduler {trouble}"),
+                    };
+                    return Err(DriveError::Unfinished { first: done + 1, last: self.pulse.state().index, trouble });
+                }
+            }
         }
-        Ok(())
+    }
+
+    /// Takes up all heartbeats that wait, before anything is decided: their agents count as heard.
+    fn hear(&mut self) {
+        let mut beats = Vec::new();
+        self.inboxes.take_beats(&mut beats);
+        let now = self.clock.now();
+        beats.iter().for_each(|beat| self.hear_one(beat, now));
+        self.beats.ask(&mut self.journal);
+        self.publish_live(self.pulse.now(now));
+    }
+
+    fn hear_one(&mut self, beat: &Event, now: Reading) {
+        let Event::Heartbeat { link, .. } = beat else { return };
+        let (answer, is_undecided) = self.pulse.heartbeat(beat, now);
+        if let Some(answer) = answer {
+            self.beats.answer(*link, answer);
+        }
+        if is_undecided {
+            self.beats.decide(*link, beat.clone());
+        }
+    }
+
+    /// Commands that nothing was decided about get the reason why, at once. Everything else waits.
+    async fn refuse(&mut self, events: &mut Vec<Event>, acts: &mpsc::Sender<Done>) -> Result<(), DriveError> {
+        events.extend(self.pulse.take_commands());
+        self.inboxes.take_commands(events);
+        let trouble = self.trouble.borrow().clone();
+        let refuse = |event| match event {
+            Event::Command { reply: to, .. } => {
+                Ok(Effect::Reply { to, answer: Err(Refusal::NoWrites { trouble: trouble.clone() }) })
+            }
+            other => Err(other),
+        };
+        let (mut replies, mut others) = (Vec::new(), Vec::new());
+        events.drain(..).map(refuse).for_each(|sorted| match sorted {
+            Ok(reply) => replies.push(reply),
+            Err(other) => others.push(other),
+        });
+        *events = others;
+        if replies.is_empty() {
+            return Ok(());
+        }
+        acts.send((Vec::new(), replies)).await.map_err(|_| DriveError::HandsGone)
+    }
+
+    /// One step with all that waits; its batch on its way.
+    fn decide(&mut self, events: &mut Vec<Event>) -> Result<Option<Appending>, DriveError> {
+        // What the last step had no room for comes first.
+        if !self.pulse.is_behind() {
+            self.inboxes.take_waiting(events, STEP_EVENTS);
+            events.extend(self.beats.take_undecided());
+        }
+        // After what is to be decided came in: a welcome then proves that nobody led when it was asked for. What must not
+        // live twice is counted on it (`decide::lease`).
+        if !self.journal.is_leading() {
+            return Err(DriveError::lease_is_over());
+        }
+        let now = self.clock.now();
+        let Some(batch) = self.step(events, now) else { return Ok(None) };
+        let (appended, begun) = (self.journal.append(batch.clone()), Instant::now());
+        let gauges = self.gauges.clone();
+        Ok(Some(Box::pin(async move {
+            appended.await?;
+            gauges.appended(begun.elapsed());
+            Ok(batch)
+        })))
     }
 
     /// One step with what was gathered, and a tick when one is due: a flood of events must not keep time away.

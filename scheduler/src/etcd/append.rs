@@ -10,16 +10,23 @@ use std::time::Duration;
 
 use etcd_client::{Compare, CompareOp, Txn, TxnOp, TxnOpResponse};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use super::election::Leadership;
+use super::error::EtcdError;
 use super::ledger::{Ask, Guard, Ledger, Outcome, SEGMENT_MUTATIONS};
 use super::load::Head;
-use super::store::{EtcdError, Store};
+use super::proof::{Doubt, find};
+use super::renewal::Confirmer;
+use super::store::Store;
 use crate::drive::{AppendError, Gathered, Journal};
 use crate::model::Batch;
 
 /// Wait before a transaction is sent again.
 const RETRY_MS: u64 = 100;
+
+/// What a leader says while its appends do not go through begins with this.
+pub const WAITS: &str = "waits for etcd: ";
 
 type Done = oneshot::Sender<Result<(), AppendError>>;
 
@@ -27,7 +34,8 @@ type Done = oneshot::Sender<Result<(), AppendError>>;
 pub struct EtcdJournal {
     queue: mpsc::UnboundedSender<(Arc<Batch>, Done)>,
     trouble: watch::Receiver<String>,
-    good_until: watch::Receiver<tokio::time::Instant>,
+    good_until: watch::Receiver<Instant>,
+    confirmer: Confirmer,
 }
 
 impl EtcdJournal {
@@ -37,20 +45,25 @@ impl EtcdJournal {
         let (queue, inbox) = mpsc::unbounded_channel();
         let (trouble_in, trouble) = watch::channel(String::new());
         let ledger = Ledger::new(store.keys.clone(), leadership.key.clone(), leadership.epoch.0, head);
-        let writer = Writer { store, ledger, lost: leadership.lost.clone(), trouble: trouble_in };
+        let (lease, life) = (leadership.lease, leadership.life);
+        let writer = Writer { store, ledger, lease, life, lost: leadership.lost.clone(), trouble: trouble_in };
         tokio::spawn(writer.run(inbox));
-        EtcdJournal { queue, trouble, good_until: leadership.good_until.clone() }
-    }
-
-    /// Empty while appends go through; otherwise what holds them up and what to do.
-    pub fn trouble(&self) -> watch::Receiver<String> {
-        self.trouble.clone()
+        let (good_until, confirmer) = (leadership.good_until.clone(), leadership.confirmer.clone());
+        EtcdJournal { queue, trouble, good_until, confirmer }
     }
 }
 
 impl Journal for EtcdJournal {
     fn is_leading(&self) -> bool {
-        tokio::time::Instant::now() < *self.good_until.borrow()
+        Instant::now() < *self.good_until.borrow()
+    }
+
+    fn confirm(&mut self) -> impl Future<Output = bool> + Send + 'static {
+        self.confirmer.confirm()
+    }
+
+    fn trouble(&self) -> watch::Receiver<String> {
+        self.trouble.clone()
     }
 
     fn append(&mut self, batch: Arc<Batch>) -> impl Future<Output = Result<(), AppendError>> + Send + 'static {
@@ -75,9 +88,18 @@ async fn next(left: &mut Option<Waiting>, inbox: &mut mpsc::UnboundedReceiver<Wa
     }
 }
 
+/// Why a segment is not tried again.
+enum Stopped {
+    Failed(EtcdError),
+    /// What holds it up is this scheduler's own, and another one can write.
+    Yields,
+}
+
 struct Writer {
     store: Store,
     ledger: Ledger,
+    lease: i64,
+    life: Duration,
     lost: watch::Receiver<bool>,
     trouble: watch::Sender<String>,
 }
@@ -104,10 +126,11 @@ impl Writer {
             for (batch, done) in batches.iter().zip(waiting) {
                 let answer = match cause.take() {
                     _ if written => Ok(()),
-                    Some(error) => {
+                    Some(Stopped::Failed(error)) => {
                         let (index, place) = (batch.index, "etcd".to_string());
                         Err(AppendError::Failed { index, place, source: Box::new(error) })
                     }
+                    Some(Stopped::Yields) => Err(AppendError::Yields { trouble: self.trouble.borrow().clone() }),
                     None => Err(AppendError::NotLeader { index: batch.index }),
                 };
                 // A caller that went away needs no answer.
@@ -120,9 +143,11 @@ impl Writer {
         }
     }
 
-    /// Writes consecutive batches as one segment; waits out passing trouble for as long as the lease holds.
-    async fn write(&mut self, batches: &[Arc<Batch>]) -> Result<Outcome, EtcdError> {
+    /// Writes consecutive batches as one segment; waits out passing trouble for as long as the lease holds, unless
+    /// another one shows that it can write.
+    async fn write(&mut self, batches: &[Arc<Batch>]) -> Result<Outcome, Stopped> {
         let Some(ask) = self.ledger.ask(batches) else { return Ok(Outcome::Written) };
+        let (mut doubt, mut look_at) = (Doubt::new(self.life, Instant::now()), Instant::now() + self.life / 2);
         loop {
             if *self.lost.borrow() {
                 return Ok(Outcome::NotLeader);
@@ -132,8 +157,16 @@ impl Writer {
                     self.say(String::new());
                     return Ok(self.ledger.answered(&ask, applied, found.as_deref()));
                 }
-                Err(error) if error.is_passing() => self.say(error.to_string()),
-                Err(error) => return Err(error),
+                Err(error) if error.is_passing() => self.say(format!("{WAITS}{error}")),
+                Err(error) => return Err(Stopped::Failed(error)),
+            }
+            if Instant::now() >= look_at {
+                if let Some(found) = find(&self.store, self.lease).await
+                    && doubt.yields(found, Instant::now())
+                {
+                    return Err(Stopped::Yields);
+                }
+                look_at = Instant::now() + self.life / 4;
             }
             tokio::select! {
                 () = tokio::time::sleep(Duration::from_millis(RETRY_MS)) => {}
@@ -148,7 +181,7 @@ impl Writer {
         let puts: Vec<TxnOp> =
             ask.puts.iter().map(|(key, value)| TxnOp::put(key.clone(), value.clone(), None)).collect();
         let look = [TxnOp::get(ask.head_key.clone(), None)];
-        let mut kv = self.store.client.kv_client();
+        let mut kv = self.store.kv();
         let txn = Txn::new().when(guards).and_then(puts).or_else(look);
         let answer = self.store.call("appending to the journal", kv.txn(txn)).await?;
         let found = answer.op_responses().into_iter().next().and_then(|response| match response {

@@ -1,20 +1,29 @@
-//! Leader election in etcd: a lease, a campaign, and word of the loss.
+//! Leader election in etcd: a lease, a campaign, and what ends it.
 //!
 //! etcd's election alone does not keep a paused leader from writing; the guard of every append and the epoch in every
-//! order to an agent do (DESIGN: the fence). This file only says who should try.
+//! order to an agent do (DESIGN: the fence). This file only says who should try. Not here: renewals (`renewal`).
 
 use std::time::Duration;
 
-use etcd_client::{LeaderKey, ResignOptions};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
-use super::store::{EtcdConfig, EtcdError, Store};
-use super::tenure::Tenure;
+use super::error::{EtcdError, classify};
+use super::proof::keep_proving;
+use super::renewal::{Confirmer, Renewal, keep_alive};
+use super::store::{EtcdConfig, Store};
+use super::trial::trial;
 use dawn_proto::Epoch;
 
 /// etcd's own shortest lease; shorter ones are refused at start.
 pub const MIN_LEASE_MS: u64 = 2_000;
+
+/// Between two tries to stand for election.
+const AGAIN_AFTER: Duration = Duration::from_millis(500);
+/// Between two trials of the largest transaction, once etcd has refused one.
+const TRIAL_AFTER: Duration = Duration::from_secs(5);
+/// So long etcd is asked to end a lease.
+const REVOKE_WITHIN: Duration = Duration::from_secs(5);
 
 /// This scheduler was elected.
 pub struct Leadership {
@@ -26,150 +35,166 @@ pub struct Leadership {
     pub lost: watch::Receiver<bool>,
     /// Nobody else leads before, by our own clock. Nothing is decided after it, whether the loss was told yet or not.
     pub good_until: watch::Receiver<Instant>,
-    leader: LeaderKey,
-    lease: i64,
+    pub(super) confirmer: Confirmer,
+    pub(super) lease: i64,
+    pub(super) life: Duration,
     store: Store,
 }
 
-/// Waits until this scheduler is elected. `address` is what others are told to try.
+/// A scheduler that stands for election.
+pub struct Candidate {
+    store: Store,
+    life: Duration,
+    /// What others are told to try.
+    address: String,
+    /// The leader says that it can't write: others show whether they can.
+    leader_waits: watch::Receiver<bool>,
+    trouble: watch::Sender<String>,
+    lease: Option<i64>,
+    tried: bool,
+}
+
+/// Waits until this scheduler is elected, whatever another leader says of itself.
 ///
 /// # Errors
-/// When etcd fails in a way that trying again can't mend; passing trouble is waited out.
+/// As [`Candidate::win`].
 pub async fn campaign(store: &Store, config: &EtcdConfig, address: &str) -> Result<Leadership, EtcdError> {
-    loop {
-        match try_campaign(store, config, address).await {
-            Ok(leadership) => return Ok(leadership),
-            Err(error) if error.is_passing() => {
-                tracing::warn!("can't stand for election: {error}; trying again");
-                tokio::time::sleep(Duration::from_millis(500)).await;
-            }
-            Err(error) => return Err(error),
+    let leader_waits = watch::Sender::new(false);
+    Candidate::new(store, config, address, leader_waits.subscribe()).win().await
+}
+
+impl Candidate {
+    /// `leader_waits`: whether the leader says that it waits for etcd.
+    pub fn new(store: &Store, config: &EtcdConfig, address: &str, leader_waits: watch::Receiver<bool>) -> Candidate {
+        Candidate {
+            store: store.clone(),
+            life: Duration::from_millis(config.lease_ms),
+            address: address.to_string(),
+            leader_waits,
+            trouble: watch::Sender::default(),
+            lease: None,
+            tried: false,
         }
     }
-}
 
-async fn try_campaign(store: &Store, config: &EtcdConfig, address: &str) -> Result<Leadership, EtcdError> {
-    let seconds = i64::try_from(config.lease_ms.div_ceil(1_000)).unwrap_or(i64::MAX);
-    let mut client = store.client.clone();
-    // Before the grant is asked for: etcd's own count begins later.
-    let asked = Instant::now();
-    let lease = store.call("granting a lease", client.lease_grant(seconds, None)).await?.id();
-    let (lost, good_until) = keep_alive(store, lease, asked, config.lease_ms);
-    let mut election = store.client.election_client();
-    let mut gone = lost.clone();
-    // A campaign waits for as long as another leads: no deadline but the life of our own lease.
-    let won = tokio::select! {
-        won = election.campaign(store.keys.election(), address, lease) => won,
-        _ = gone.wait_for(|lost| *lost) => {
-            return Err(EtcdError::Unavailable { endpoints: config.endpoints.join(","), doing: "keeping a lease", source: None });
-        }
-    };
-    let mut answer = won.map_err(|error| EtcdError::Unavailable {
-        endpoints: config.endpoints.join(","),
-        doing: "campaigning",
-        source: Some(error),
-    })?;
-    let Some(leader) = answer.take_leader() else {
-        return Err(EtcdError::Corrupt {
-            key: store.keys.election(),
-            problem: "answers a campaign without a key".into(),
-        });
-    };
-    let epoch = Epoch(u64::try_from(leader.rev()).unwrap_or(0));
-    Ok(Leadership { epoch, key: leader.key().to_vec(), lost, good_until, leader, lease, store: store.clone() })
-}
+    /// Stands without having tried the largest transaction.
+    #[cfg(test)]
+    pub fn untried(mut self) -> Candidate {
+        self.tried = true;
+        self
+    }
 
-/// How a stream of renewals ended.
-enum Renewal {
-    /// The lease is gone, or its time ran out by our own clock.
-    Gone,
-    /// The stream broke; the lease may still be renewed on another.
-    Broken(etcd_client::Error),
-    Unwanted,
-}
+    /// Empty while it stands for election; otherwise why it can't.
+    pub fn trouble(&self) -> watch::Receiver<String> {
+        self.trouble.subscribe()
+    }
 
-/// Renews the lease three times in its life. The receiver turns true when the lease is lost, and at the latest when it
-/// would have run out by our own clock since the last good renewal was sent.
-fn keep_alive(
-    store: &Store,
-    lease: i64,
-    asked: Instant,
-    lease_ms: u64,
-) -> (watch::Receiver<bool>, watch::Receiver<Instant>) {
-    let (tell, lost) = watch::channel(false);
-    let mut client = store.client.clone();
-    let life = Duration::from_millis(lease_ms);
-    let mut tenure = Tenure::new(asked, life);
-    let (good_until, until) = watch::channel(tenure.good_until());
-    tokio::spawn(async move {
+    /// Waits until this scheduler is elected. One whose transactions etcd does not take as large as they may become does
+    /// not stand, and tries again.
+    ///
+    /// # Errors
+    /// When etcd fails in a way that trying again can't mend; passing trouble is waited out.
+    pub async fn win(&mut self) -> Result<Leadership, EtcdError> {
         loop {
-            match renew(&mut client, lease, &mut tenure, &good_until, &tell).await {
-                Renewal::Unwanted => return,
-                Renewal::Gone => break,
-                Renewal::Broken(error) => {
-                    tracing::warn!("renewing the leader's lease: {error}");
-                    tokio::time::sleep_until((Instant::now() + tenure.retry_after()).min(tenure.good_until())).await;
+            let (error, again) = match self.try_to_win().await {
+                Ok(leadership) => {
+                    self.trouble.send_replace(String::new());
+                    return Ok(leadership);
                 }
+                Err(error @ EtcdError::TooLarge { .. }) => (error, TRIAL_AFTER),
+                Err(error) if error.is_passing() => (error, AGAIN_AFTER),
+                Err(error) => return Err(error),
+            };
+            let words = format!("can't stand for election: {error}");
+            if *self.trouble.borrow() != words {
+                tracing::warn!("{words}; trying again");
+                self.trouble.send_replace(words);
             }
+            tokio::time::sleep(again).await;
         }
-        // Nobody listening any more is no loss.
-        _ = tell.send(true);
-    });
-    (lost, until)
-}
+    }
 
-/// Renews on one stream for as long as that works.
-async fn renew(
-    client: &mut etcd_client::Client,
-    lease: i64,
-    tenure: &mut Tenure<Instant>,
-    good_until: &watch::Sender<Instant>,
-    tell: &watch::Sender<bool>,
-) -> Renewal {
-    let Ok(opened) = timeout_at(tenure.good_until(), client.lease_keep_alive(lease)).await else {
-        return Renewal::Gone;
-    };
-    let (mut keeper, mut answers) = match opened {
-        Ok(stream) => stream,
-        Err(error) => return Renewal::Broken(error),
-    };
-    loop {
-        if tell.is_closed() {
-            return Renewal::Unwanted;
+    async fn try_to_win(&mut self) -> Result<Leadership, EtcdError> {
+        if !self.tried {
+            trial(&self.store).await?;
+            self.tried = true;
         }
-        let sent = Instant::now();
-        if let Err(error) = keeper.keep_alive().await {
-            return Renewal::Broken(error);
-        }
-        match timeout_at(tenure.good_until(), answers.message()).await {
-            Ok(Ok(Some(answer))) if tenure.renewed(sent, answer.ttl()) => {
-                _ = good_until.send_replace(tenure.good_until());
+        self.withdraw().await;
+        let seconds = i64::try_from(self.life.as_secs() + u64::from(self.life.subsec_nanos() > 0)).unwrap_or(i64::MAX);
+        let mut client = self.store.client.clone();
+        // Before the grant is asked for: etcd's own count begins later.
+        let asked = Instant::now();
+        let lease = self.store.call("granting a lease", client.lease_grant(seconds, None)).await?.id();
+        self.lease = Some(lease);
+        self.trouble.send_replace(String::new());
+        let Renewal { mut lost, good_until, confirmer } = keep_alive(&self.store, lease, asked, self.life);
+        let mut election = self.store.client.election_client();
+        // A campaign waits for as long as another leads: no deadline but the life of our own lease.
+        let won = tokio::select! {
+            won = election.campaign(self.store.keys.election(), self.address.clone(), lease) => won,
+            _ = lost.wait_for(|lost| *lost) => {
+                let endpoints = self.store.endpoints().to_string();
+                return Err(EtcdError::Unavailable { endpoints, doing: "keeping a candidate's lease", source: None });
             }
-            Ok(Ok(Some(_))) | Err(_) => return Renewal::Gone,
-            Ok(Ok(None)) => return Renewal::Broken(etcd_client::Error::LeaseKeepAliveError("stream closed".into())),
-            Ok(Err(error)) => return Renewal::Broken(error),
+            () = keep_proving(self.store.clone(), lease, self.life, self.leader_waits.clone()) => unreachable!("it never ends"),
+        };
+        let mut answer = won.map_err(|error| match classify(self.store.endpoints(), "campaigning", error) {
+            // A lease that ended meanwhile, a stream that broke: another campaign may go better.
+            EtcdError::Failed { doing, source } => {
+                EtcdError::Unavailable { endpoints: self.store.endpoints().to_string(), doing, source: Some(source) }
+            }
+            error => error,
+        })?;
+        let Some(leader) = answer.take_leader() else {
+            let problem = "answers a campaign without a key".into();
+            return Err(EtcdError::Corrupt { key: self.store.keys.election(), problem });
+        };
+        let epoch = Epoch(u64::try_from(leader.rev()).unwrap_or(0));
+        // From now on it is the leadership's.
+        self.lease = None;
+        let (key, life, store) = (leader.key().to_vec(), self.life, self.store.clone());
+        Ok(Leadership { epoch, key, lost, good_until, confirmer, lease, life, store })
+    }
+
+    /// Stands no more: nobody behind it waits for the end of its lease.
+    pub async fn withdraw(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            // What is not heard ends by itself.
+            let mut client = self.store.client.clone();
+            _ = self.store.call("ending a candidate's lease", client.lease_revoke(lease)).await;
         }
-        tokio::time::sleep(tenure.renew_every()).await;
     }
 }
 
 impl Leadership {
     /// Hands over at once instead of letting the lease run out.
-    pub async fn resign(self) {
-        let mut client = self.store.client.clone();
-        let options = ResignOptions::new().with_leader(self.leader);
-        for result in [
-            self.store.call("resigning", client.resign(Some(options))).await.map(|_| ()),
-            self.store.call("revoking the lease", self.store.client.clone().lease_revoke(self.lease)).await.map(|_| ()),
-        ] {
-            if let Err(error) = result {
-                tracing::warn!("{error}; the lease ends by itself");
+    ///
+    /// # Errors
+    /// When etcd did not take it in time: the lease then ends by itself.
+    pub async fn resign(self) -> Result<(), EtcdError> {
+        let until = Instant::now() + REVOKE_WITHIN;
+        loop {
+            // The election key goes with its lease.
+            let mut client = self.store.client.clone();
+            let revoke = self.store.call("ending the leader's lease", client.lease_revoke(self.lease));
+            match revoke.await {
+                Ok(_) => return Ok(()),
+                // It has ended already.
+                Err(EtcdError::Failed { source: etcd_client::Error::GRpcStatus(status), .. })
+                    if status.code() == tonic::Code::NotFound =>
+                {
+                    return Ok(());
+                }
+                Err(error) if error.is_passing() && Instant::now() + AGAIN_AFTER < until => {
+                    tokio::time::sleep(AGAIN_AFTER).await;
+                }
+                Err(error) => return Err(error),
             }
         }
     }
 }
 
-/// The address of whoever leads now; None when nobody does.
+/// The address of the one that leads now; None when nobody does.
 ///
 /// # Errors
 /// When etcd can't be asked.
@@ -178,11 +203,7 @@ pub async fn leader(store: &Store) -> Result<Option<String>, EtcdError> {
     match store.call("asking who leads", client.leader(store.keys.election())).await {
         Ok(answer) => Ok(answer.kv().map(|kv| String::from_utf8_lossy(kv.value()).into_owned())),
         // etcd 3.4 answers "election: no leader" as an unknown error.
-        Err(EtcdError::Unavailable { source: Some(etcd_client::Error::GRpcStatus(status)), .. })
-            if status.message().contains("no leader") && status.message().contains("election") =>
-        {
-            Ok(None)
-        }
+        Err(EtcdError::Passing { said, .. }) if said.contains("no leader") && said.contains("election") => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use etcd_client::{EventType, WatchOptions, WatchStream};
 
+use super::error::EtcdError;
 use super::keys::end_of;
 use super::load::{Loaded, apply_next, catch_up, load, segment_batches};
-use super::store::{EtcdError, Store};
+use super::store::Store;
 use crate::model::Batch;
 
 /// What a tail brings.

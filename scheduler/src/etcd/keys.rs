@@ -1,6 +1,7 @@
 //! Where everything lies in etcd, under one prefix so that several clusters share a server.
 //!
-//! `P/meta` who owns the prefix · `P/leader/…` election keys · `P/head` index of the last batch ·
+//! `P/meta` who owns the prefix · `P/leader/…` election keys · `P/candidate/<lease>` written by who shows that it can write ·
+//! `P/trial` never there: a transaction of the largest size names it · `P/head` index of the last batch ·
 //! `P/journal/<first index>` packed segments · `P/manifest` the current snapshot · `P/snapshot/<index>/<chunk>` its chunks
 
 /// The keys of one cluster.
@@ -26,6 +27,18 @@ impl Keys {
     /// Name of the election; a candidate's key is this, a slash and its lease.
     pub fn election(&self) -> String {
         format!("{}/leader", self.prefix)
+    }
+
+    pub fn candidates(&self) -> String {
+        format!("{}/candidate/", self.prefix)
+    }
+
+    pub fn candidate(&self, lease: i64) -> String {
+        format!("{}{lease:x}", self.candidates())
+    }
+
+    pub fn trial(&self) -> String {
+        format!("{}/trial", self.prefix)
     }
 
     pub fn head(&self) -> String {

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use etcd_client::{Compare, CompareOp, Txn, TxnOp};
 
+use super::error::EtcdError;
 use super::pack::{unpack, unpack_batches};
 use super::snapshot::Manifest;
-use super::store::{EtcdError, Store};
+use super::store::Store;
 use crate::model::{Batch, State};
 use crate::wire::StateBuilder;
 
@@ -42,7 +43,7 @@ pub async fn claim(store: &Store, fresh_cluster_id: &str, expected: &str) -> Res
         None,
     )]);
     if expected.is_empty() {
-        let mut kv = store.client.kv_client();
+        let mut kv = store.kv();
         store.call("claiming the prefix", kv.txn(txn)).await?;
     }
     let found = store.read("reading who owns the prefix", &key).await?;
@@ -166,7 +167,7 @@ pub async fn first_segment(store: &Store, index: u64) -> Result<u64, EtcdError> 
     let end = store.keys.segment(index.saturating_add(1));
     let options =
         GetOptions::new().with_range(end).with_sort(SortTarget::Key, SortOrder::Descend).with_limit(1).with_keys_only();
-    let mut kv = store.client.kv_client();
+    let mut kv = store.kv();
     let answer = store.call("finding a segment", kv.get(store.keys.segments(), Some(options))).await?;
     Ok(answer.kvs().first().and_then(|kv| store.keys.segment_index(kv.key())).unwrap_or(index))
 }

@@ -3,6 +3,7 @@
 
 mod append;
 mod election;
+mod error;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod follow;
@@ -10,17 +11,21 @@ mod keys;
 mod ledger;
 mod load;
 mod pack;
+mod proof;
 mod read;
+mod renewal;
 mod restore;
 mod snapshot;
 mod store;
 mod tenure;
 #[cfg(test)]
 mod tests;
+mod trial;
 mod witness;
 
-pub use append::EtcdJournal;
-pub use election::{Leadership, MIN_LEASE_MS, campaign, leader};
+pub use append::{EtcdJournal, WAITS};
+pub use election::{Candidate, Leadership, MIN_LEASE_MS, campaign, leader};
+pub use error::EtcdError;
 pub use follow::{Tail, Tailed};
 pub use keys::Keys;
 pub use ledger::{Ask, Guard, Ledger, Outcome, SEGMENT_MUTATIONS};
@@ -29,6 +34,6 @@ pub use pack::{PackError, pack_batches, unpack_batches};
 pub use read::Reader;
 pub use restore::{EtcdRestoreError, restore};
 pub use snapshot::{index as snapshot_index, write as write_snapshot};
-pub use store::{EtcdConfig, EtcdError, EtcdTls, Store};
+pub use store::{EtcdConfig, EtcdTls, Store};
 pub use tenure::Tenure;
 pub use witness::{Seen, Witness, WitnessError};

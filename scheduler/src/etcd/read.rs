@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use etcd_client::GetOptions;
 
+use super::error::EtcdError;
 use super::keys::end_of;
 use super::load::{first_segment, segment_batches, snapshot_state};
-use super::store::{EtcdError, Store};
+use super::store::Store;
 use crate::model::{Batch, State};
 
 /// Segments read at once.

@@ -3,10 +3,11 @@
 
 use etcd_client::{Compare, CompareOp, DeleteOptions, Txn, TxnOp};
 
+use super::error::EtcdError;
 use super::keys::end_of;
 use super::load::first_segment;
 use super::pack::pack;
-use super::store::{EtcdError, Store};
+use super::store::Store;
 use crate::model::State;
 use crate::wire::snapshot_chunks;
 
@@ -59,7 +60,7 @@ pub async fn write(store: &Store, state: &State, writer: u64) -> Result<bool, Et
     let chunks = snapshot_chunks(state);
     let manifest = Manifest { index: state.index, writer, chunks: chunks.len() };
     for (number, chunk) in chunks.iter().enumerate() {
-        let mut kv = store.client.kv_client();
+        let mut kv = store.kv();
         let key = store.keys.chunk(state.index, writer, number);
         store.call("writing a snapshot", kv.put(key, pack(chunk), None)).await?;
     }
@@ -68,7 +69,7 @@ pub async fn write(store: &Store, state: &State, writer: u64) -> Result<bool, Et
     let txn = Txn::new()
         .when([Compare::mod_revision(key.as_str(), CompareOp::Equal, revision)])
         .and_then([TxnOp::put(key.as_str(), manifest.text(), None)]);
-    let mut kv = store.client.kv_client();
+    let mut kv = store.kv();
     let swapped = store.call("naming the new snapshot", kv.txn(txn)).await?;
     if !swapped.succeeded() {
         remove(store, &store.keys.snapshot(state.index, writer)).await?;
@@ -104,7 +105,7 @@ pub async fn remove_range(store: &Store, from: String, to: Vec<u8>) -> Result<()
     if from.as_bytes() >= to.as_slice() {
         return Ok(());
     }
-    let mut kv = store.client.kv_client();
+    let mut kv = store.kv();
     let options = DeleteOptions::new().with_range(to);
     store.call("removing old journal", kv.delete(from, Some(options))).await.map(|_| ())
 }

@@ -1,10 +1,11 @@
-//! etcd as this edge uses it: one client, a deadline on every call, and errors that say what to do.
+//! etcd as this edge uses it: one client, a deadline on every call, answers as large as a writer can make them.
 
 use std::future::Future;
 use std::time::Duration;
 
 use etcd_client::{Certificate, Client, ConnectOptions, GetOptions, Identity, KeyValue, KvClient, TlsOptions};
 
+use super::error::{EtcdError, classify};
 use super::keys::{Keys, end_of};
 
 /// How to reach etcd and what is ours there.
@@ -27,31 +28,6 @@ pub struct EtcdTls {
     /// Certificate and key of this client.
     pub identity: Option<(Vec<u8>, Vec<u8>)>,
     pub domain: Option<String>,
-}
-
-/// Why etcd did not do what was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum EtcdError {
-    #[error("etcd at {endpoints} does not answer while {doing}")]
-    Unavailable { endpoints: String, doing: &'static str, source: Option<etcd_client::Error> },
-    #[error(
-        "etcd is out of space while {doing}; free some: compact and defragment it (etcdctl compact, etcdctl defrag), \
-         then `etcdctl alarm disarm`, or raise --quota-backend-bytes"
-    )]
-    NoSpace { doing: &'static str },
-    #[error("etcd refuses this user while {doing}; check --etcd-user and its role on the prefix")]
-    Denied { doing: &'static str, source: etcd_client::Error },
-    #[error("etcd answers with an error while {doing}")]
-    Failed { doing: &'static str, source: etcd_client::Error },
-    #[error("{key} in etcd {problem}")]
-    Corrupt { key: String, problem: String },
-}
-
-impl EtcdError {
-    /// Trying again later can help.
-    pub fn is_passing(&self) -> bool {
-        matches!(self, EtcdError::Unavailable { .. } | EtcdError::NoSpace { .. })
-    }
 }
 
 /// No call waits longer: half of the shortest lease allowed.
@@ -92,6 +68,11 @@ impl Store {
         let connect = Client::connect(&config.endpoints, Some(options));
         let client = in_time(&endpoints, "connecting", connect).await?;
         Ok(Store { client, keys: Keys::new(&config.prefix), endpoints })
+    }
+
+    /// Where etcd is looked for.
+    pub fn endpoints(&self) -> &str {
+        &self.endpoints
     }
 
     /// Runs one call under the deadline and names what it was for.
@@ -176,32 +157,5 @@ async fn in_time<T>(
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => Err(classify(endpoints, doing, error)),
         Err(_) => Err(EtcdError::Unavailable { endpoints: endpoints.into(), doing, source: None }),
-    }
-}
-
-/// By status code and, where etcd gives no code of its own, by its words (etcd 3.4's `rpctypes`).
-fn classify(endpoints: &str, doing: &'static str, error: etcd_client::Error) -> EtcdError {
-    use etcd_client::Error as E;
-    let unavailable = |error| EtcdError::Unavailable { endpoints: endpoints.into(), doing, source: Some(error) };
-    let E::GRpcStatus(status) = &error else {
-        return match error {
-            E::IoError(_) | E::TransportError(_) => unavailable(error),
-            _ => EtcdError::Failed { doing, source: error },
-        };
-    };
-    let words = status.message();
-    match status.code() {
-        tonic::Code::ResourceExhausted if words.contains("space exceeded") => EtcdError::NoSpace { doing },
-        tonic::Code::Unauthenticated | tonic::Code::PermissionDenied => EtcdError::Denied { doing, source: error },
-        tonic::Code::InvalidArgument if words.contains("authentication failed") => {
-            EtcdError::Denied { doing, source: error }
-        }
-        tonic::Code::Unavailable
-        | tonic::Code::DeadlineExceeded
-        | tonic::Code::Cancelled
-        | tonic::Code::Unknown
-        | tonic::Code::ResourceExhausted
-        | tonic::Code::Internal => unavailable(error),
-        _ => EtcdError::Failed { doing, source: error },
     }
 }

@@ -7,6 +7,7 @@ mod links;
 mod reach;
 mod session;
 mod tunnel;
+mod upward;
 
 use std::sync::Arc;
 

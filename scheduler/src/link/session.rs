@@ -8,9 +8,11 @@ use dawn_proto::v1::scheduler_message::Message as Down;
 use dawn_proto::v1::{self, TaskState};
 use dawn_proto::{SpecId, TaskId, Timestamp};
 use futures_util::{Stream, StreamExt};
+use prost::Message as _;
 use tokio::sync::oneshot;
 use tonic::Status;
 
+use super::upward::Upward;
 use super::{Inspections, Links, dispatch};
 use crate::drive::Follower;
 use crate::drive::Inbox;
@@ -91,44 +93,57 @@ impl Session {
         let registration = wire::registration(first)?;
         tracing::info!(link = %self.link, agent = %registration.id, hostname = registration.hostname, "an agent registers");
         *registered = true;
-        self.event(Event::Registered { link: self.link, registration: Box::new(registration) }).await?;
-        while let Some(message) = incoming.next().await.transpose()? {
-            self.take(message).await?;
+        let mut upward = Upward::new(self.inbox.clone());
+        upward.push(Event::Registered { link: self.link, registration: Box::new(registration) }, 0);
+        loop {
+            let message = tokio::select! {
+                biased;
+                sent = upward.sent() => {
+                    sent.map_err(|_| SessionError::Stopping)?;
+                    continue;
+                }
+                message = incoming.next(), if upward.reads_on() => message.transpose()?,
+            };
+            let Some(message) = message else { break };
+            let bytes = message.encoded_len();
+            if let Some(event) = self.take(message).await? {
+                upward.push(event, bytes);
+            }
         }
-        Ok(())
+        upward.drain().await.map_err(|_| SessionError::Stopping)
     }
 
-    async fn take(&self, message: v1::AgentMessage) -> Result<(), SessionError> {
+    /// What the pulse is to hear of a message, but for heartbeats, which pass all that waits.
+    async fn take(&self, message: v1::AgentMessage) -> Result<Option<Event>, SessionError> {
         let link = self.link;
-        match message.message.ok_or(SessionError::Unknown)? {
-            Up::Register(_) => Err(SessionError::RegisteredTwice),
+        let event = match message.message.ok_or(SessionError::Unknown)? {
+            Up::Register(_) => return Err(SessionError::RegisteredTwice),
             Up::Heartbeat(v1::Heartbeat { sequence, wall_ms }) => {
-                self.event(Event::Heartbeat { link, sequence, wall: Timestamp(wall_ms) }).await
+                let heartbeat = Event::Heartbeat { link, sequence, wall: Timestamp(wall_ms) };
+                self.inbox.heartbeat(heartbeat).await.map_err(|_| SessionError::Stopping)?;
+                return Ok(None);
             }
-            Up::Report(report) => self.event(Event::Reported { link, report: wire::report(report)? }).await,
-            Up::Offer(offer) => self.event(Event::Offered { link, offer: wire::offer(&offer)? }).await,
-            Up::HeldTasks(held) => self.event(Event::TasksTold { link, tasks: wire::held_tasks(held)? }).await,
+            Up::Report(report) => Event::Reported { link, report: wire::report(report)? },
+            Up::Offer(offer) => Event::Offered { link, offer: wire::offer(&offer)? },
+            Up::HeldTasks(held) => Event::TasksTold { link, tasks: wire::held_tasks(held)? },
             Up::Description(description) => match wire::description(description) {
-                Ok(description) => self.event(Event::Described { link, description: Box::new(description) }).await,
+                Ok(description) => Event::Described { link, description: Box::new(description) },
                 Err(error) => {
                     // It runs on where it is, and nobody knows of it.
                     tracing::error!(%link, %error, "a task that the journal has lost can't be adopted");
-                    Ok(())
+                    return Ok(None);
                 }
             },
             Up::Inspection(inspection) => {
                 self.inspections.answered(&inspection);
-                Ok(())
+                return Ok(None);
             }
             Up::NeedSpec(need) => {
                 self.need_spec(&need);
-                Ok(())
+                return Ok(None);
             }
-        }
-    }
-
-    async fn event(&self, event: Event) -> Result<(), SessionError> {
-        self.inbox.link_event(event).await.map_err(|_| SessionError::Stopping)
+        };
+        Ok(Some(event))
     }
 
     /// Sends the spec again, and the launch that named it while its task waits for it.

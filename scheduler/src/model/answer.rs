@@ -41,6 +41,9 @@ pub enum Answer {
 /// Each says what is wrong and what to do instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
+    /// Nothing is decided while the journal takes no appends.
+    #[error("the scheduler takes no writes now: it {trouble}; running tasks run on, try again later")]
+    NoWrites { trouble: String },
     #[error("there is no job {key}")]
     NoSuchJob { key: JobKey },
     #[error("{key} has ended; run it again with `dawn job run`")]

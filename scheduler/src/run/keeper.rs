@@ -3,13 +3,14 @@
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dawn_proto::v1;
 use futures_util::future::BoxFuture;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 
 use super::RunError;
+use super::leaving::{ANSWER_WITHIN, Leaving};
 use super::verify::Verifier;
 use crate::api::{Entries, Keeper};
 use crate::drive::Follower;
@@ -109,7 +110,9 @@ async fn from_etcd(store: Store, from: u64, to: u64, sender: Sender) {
 pub(super) struct HomeKeeper {
     pub follower: Arc<Follower>,
     pub source: Source,
-    pub leave: Arc<Notify>,
+    pub leaving: Arc<Leaving>,
+    /// This scheduler's own, as others are told it.
+    pub address: String,
     pub verifier: Arc<Verifier>,
 }
 
@@ -135,8 +138,36 @@ impl Keeper for HomeKeeper {
         Box::pin(async move { verifier.verify().await })
     }
 
-    fn leave(&self) {
-        self.leave.notify_one();
+    fn leave(&self, led: bool) -> BoxFuture<'static, Result<Option<String>, String>> {
+        let (leaving, source, address) = (self.leaving.clone(), self.source.clone(), self.address.clone());
+        Box::pin(async move {
+            leaving.ask();
+            let left = match (leaving.until_ended().await, source) {
+                (Ok(()), Source::Etcd(store)) if led => next_leader(&store, &address).await.map(Some),
+                (ended, _) => ended.map(|()| None),
+            };
+            leaving.answer();
+            left
+        })
+    }
+}
+
+/// Who is elected after this scheduler has left.
+async fn next_leader(store: &Store, own_address: &str) -> Result<String, String> {
+    let patience = ANSWER_WITHIN - Duration::from_secs(1);
+    let until = tokio::time::Instant::now() + patience;
+    let mut why = String::new();
+    loop {
+        match tokio::time::timeout_at(until, etcd::leader(store)).await {
+            Ok(Ok(Some(leader))) if leader != own_address => return Ok(leader),
+            Ok(Ok(_)) => why = "no other scheduler stands for election".to_string(),
+            Ok(Err(error)) => why = error.to_string(),
+            Err(_) => {
+                let seconds = patience.as_secs();
+                return Err(format!("it handed over, but nobody else was elected within {seconds} s: {why}"));
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 

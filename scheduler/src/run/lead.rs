@@ -72,10 +72,13 @@ impl Lead {
         let runner = Runner::new(pulse, journal, clock, self.inboxes);
         let runner = runner.publish_to(self.signs.live.clone()).count_in(self.signs.gauges.clone()).shown_in(vitals);
         self.signs.role.send_replace(Role::Leading);
-        tokio::select! {
+        let led = tokio::select! {
             biased;
             led = runner.lead(epoch, cluster_id, hands, stop) => led,
             Ok(reason) = stepped_down => Err(DriveError::Outranked { reason }),
-        }
+        };
+        // Whoever asks until the process has ended is not told that it leads.
+        self.signs.role.send_replace(Role::Following { leader: None });
+        led
     }
 }

@@ -5,7 +5,9 @@ mod health;
 mod home;
 mod keeper;
 mod lead;
+mod leaving;
 mod logs;
+mod overhear;
 mod restore;
 mod snapshots;
 mod standby;
@@ -14,6 +16,7 @@ mod verify;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +29,7 @@ use dawn_proto::v1::reach_server::ReachServer;
 use dawn_proto::v1::scheduler_server::SchedulerServer;
 use dawn_proto::v1::updates_server::UpdatesServer;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use tonic::transport::Server;
 use tonic_health::pb::health_server::{Health, HealthServer};
@@ -45,9 +48,11 @@ pub use lead::{Lead, Signs};
 use health::Teller;
 use home::Home;
 use keeper::HomeKeeper;
+use leaving::{ANSWER_WITHIN, HAND_OVER_WITHIN, Leaving};
 use verify::Verifier;
 
 pub use keeper::{Place, Source};
+pub use leaving::STOP_WITHIN;
 pub use restore::{CuttingError, RestoreOutcome, RestoringError, check_backup, cut, restore};
 
 /// A connection that answers no ping within these two is dropped.
@@ -125,6 +130,12 @@ pub enum RunError {
     Witness(#[from] WitnessError),
     #[error("a lease of {lease_ms} ms is too short for etcd; give at least {} ms", etcd::MIN_LEASE_MS)]
     Lease { lease_ms: u64 },
+    #[error(
+        "stopped, and all it decided is durable; but etcd did not end its lease, so that nobody leads for {lease_ms} ms yet"
+    )]
+    NotHandedOver { lease_ms: u64, source: EtcdError },
+    #[error("it could not be ended in order within {} s; what is not durable was told to nobody", HAND_OVER_WITHIN.as_secs())]
+    StopHangs,
     #[error("serving gRPC")]
     Serve(#[source] tonic::transport::Error),
     #[error(transparent)]
@@ -133,12 +144,19 @@ pub enum RunError {
     Panicked,
 }
 
-/// Runs a scheduler until `shutdown` resolves, then finishes what is being written.
+/// Runs a scheduler until `shutdown` resolves, then finishes what is being written; all that within [`STOP_WITHIN`].
 ///
 /// # Errors
 /// When it can't start, or a decision could not be made durable: its memory is void then.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
-    start(config).await?.until(shutdown).await
+    let mut shutdown = pin!(shutdown);
+    let scheduler = tokio::select! {
+        biased;
+        started = start(config) => started?,
+        // It waits for etcd, or reads a long journal: nothing was decided yet.
+        () = &mut shutdown => return Ok(()),
+    };
+    scheduler.until(shutdown).await
 }
 
 /// A scheduler at work.
@@ -152,7 +170,7 @@ pub struct Scheduler {
     server: JoinHandle<Result<(), tonic::transport::Error>>,
     snapshots: JoinHandle<()>,
     teller: Teller,
-    left: Arc<Notify>,
+    leaving: Arc<Leaving>,
 }
 
 /// Opens the journal, replays it and serves; leads at once, or with a journal in etcd when elected.
@@ -188,35 +206,16 @@ pub async fn start(config: Config) -> Result<Scheduler, RunError> {
         streams: Arc::default(),
         facts: Arc::new(facts(&config, &advertised, home.name())),
     };
-    let left = Arc::<Notify>::default();
-    let inspections = Arc::<Inspections>::default();
-    let source = home.source(&config);
-    let verifier = Arc::new(Verifier {
-        follower: follower.clone(),
-        source: source.clone(),
-        inbox: inbox.clone(),
-        links: links.clone(),
-        inspections: inspections.clone(),
-        role: signs.role.subscribe(),
-        live: signs.live.subscribe(),
-    });
-    let keeper = HomeKeeper { follower: follower.clone(), source, leave: left.clone(), verifier };
-    let admin = AdminService {
-        keeper: Arc::new(keeper),
-        reader: Reader::new(follower.clone()),
-        clients: client.clone(),
-        role: signs.role.subscribe(),
-        alone: home.leads_alone(),
-        verifying: Arc::new(Semaphore::new(1)),
-    };
+    let leaving = Arc::<Leaving>::default();
     let agents = LinkService {
         links: links.clone(),
         tunnels,
-        inspections,
+        inspections: Arc::<Inspections>::default(),
         inbox: inbox.clone(),
         follower: follower.clone(),
         role: signs.role.subscribe(),
     };
+    let admin = operators(&home, &config, &client, &agents, &leaving);
     let (stop_pulse, pulse_stopped) = oneshot::channel::<()>();
     let stop = async move { _ = pulse_stopped.await };
     let snapshots = home.keep_snapshots(&follower, &signs);
@@ -226,7 +225,37 @@ pub async fn start(config: Config) -> Result<Scheduler, RunError> {
     let (journal, pulse) = (home.name(), tokio::spawn(home.lead(lead, advertised, stop)));
     let (stop_server, server) = serve(listener, client, admin, agents, teller.service(), bounds);
     tracing::info!(%address, journal, index, jobs, tasks, "dawn scheduler is ready on {address}");
-    Ok(Scheduler { address, links, replies, stop_pulse, stop_server, pulse, server, snapshots, teller, left })
+    Ok(Scheduler { address, links, replies, stop_pulse, stop_server, pulse, server, snapshots, teller, leaving })
+}
+
+/// What operators ask for, of this scheduler and of the agents linked to it.
+fn operators(
+    home: &Home,
+    config: &Config,
+    client: &ClientService,
+    agents: &LinkService,
+    leaving: &Arc<Leaving>,
+) -> AdminService {
+    let (follower, source) = (agents.follower.clone(), home.source(config));
+    let verifier = Arc::new(Verifier {
+        follower: follower.clone(),
+        source: source.clone(),
+        inbox: client.inbox.clone(),
+        links: agents.links.clone(),
+        inspections: agents.inspections.clone(),
+        role: client.role.clone(),
+        live: client.live.clone(),
+    });
+    let address = client.facts.address.clone();
+    let keeper = HomeKeeper { follower: follower.clone(), source, leaving: leaving.clone(), address, verifier };
+    AdminService {
+        keeper: Arc::new(keeper),
+        reader: Reader::new(follower),
+        clients: client.clone(),
+        role: client.role.clone(),
+        alone: home.leads_alone(),
+        verifying: Arc::new(Semaphore::new(1)),
+    }
 }
 
 fn facts(config: &Config, address: &str, journal: &'static str) -> ServerFacts {
@@ -300,7 +329,7 @@ impl Scheduler {
     pub async fn until(mut self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
         let ended = tokio::select! {
             () = shutdown => None,
-            () = self.left.notified() => None,
+            () = self.leaving.asked() => None,
             led = &mut self.pulse => Some(led.map_err(|_| RunError::Panicked).and_then(|led| led)),
             served = &mut self.server => {
                 return served.map_err(|_| RunError::Panicked)?.map_err(RunError::Serve);
@@ -311,9 +340,18 @@ impl Scheduler {
         _ = self.stop_pulse.send(());
         let led = match ended {
             Some(led) => led,
-            None => self.pulse.await.map_err(|_| RunError::Panicked).and_then(|led| led),
+            None => match tokio::time::timeout(HAND_OVER_WITHIN, &mut self.pulse).await {
+                Ok(led) => led.map_err(|_| RunError::Panicked).and_then(|led| led),
+                Err(_) => Err(RunError::StopHangs),
+            },
         };
         self.replies.close();
+        let asked = self.leaving.is_asked();
+        self.leaving.ended(led.as_ref().map(|()| ()).map_err(said));
+        if asked {
+            // One who asked it to leave is told first what came of it.
+            _ = tokio::time::timeout(ANSWER_WITHIN, self.leaving.answered()).await;
+        }
         _ = self.stop_server.send(());
         self.snapshots.abort();
         drop(self.teller);
@@ -325,6 +363,25 @@ impl Scheduler {
             tracing::info!("dawn scheduler stopped; everything decided is durable");
         }
         led
+    }
+}
+
+/// An error with its causes, on one line.
+fn said(error: &RunError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+impl RunError {
+    /// A change of leader, as happens whenever etcd or a scheduler was away for a while: nothing is wrong with this one, and
+    /// started again it follows.
+    pub fn is_deposed(&self) -> bool {
+        matches!(self, RunError::Drive(error) if error.is_deposed())
     }
 }
 

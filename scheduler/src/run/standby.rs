@@ -7,15 +7,19 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::lead::{Lead, Signs};
-use super::{RunError, cluster_id};
-use crate::drive::{AppendError, DriveError, Role, SystemClock};
+use super::{RunError, cluster_id, overhear};
+use crate::drive::{DriveError, Journal, SystemClock};
 use crate::drive::{Follower, Vitals};
-use crate::etcd::{self, EtcdConfig, EtcdError, EtcdJournal, Leadership, Seen, Store, Tail, Tailed, Witness};
+use crate::etcd::{
+    self, Candidate, EtcdConfig, EtcdError, EtcdJournal, Leadership, Seen, Store, Tail, Tailed, Witness,
+};
 use crate::model::State;
 
-/// How often a follower asks who leads.
-const ASK_EVERY: Duration = Duration::from_millis(500);
+/// How often it is looked whether a snapshot is due.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// At most how often what was seen of the journal is noted.
 const NOTE_EVERY: Duration = Duration::from_secs(1);
@@ -81,19 +85,44 @@ impl Standby {
     /// Follows, is elected, leads; Ok when `stop` resolved, after handing over at once if it led.
     ///
     /// # Errors
-    /// When the journal is damaged, or this leader was deposed.
+    /// When the journal is damaged, this leader was deposed, or it could not hand over.
     pub async fn run(mut self, lead: Lead, address: String, stop: impl Future<Output = ()>) -> Result<(), RunError> {
         let mut stop = pin!(stop);
-        let asking = tokio::spawn(watch_leader(self.store.clone(), lead.signs.clone(), lead.config.vitals.clone()));
         if let Some(witness) = self.witness.take() {
             // Ends with the process: it sees what is durable, whoever leads.
             tokio::spawn(bear_witness(witness, lead.follower.clone()));
         }
-        let elected = self.follow(&lead.follower, &lead.config.vitals, &address, stop.as_mut()).await;
-        asking.abort();
-        let Some(leadership) = elected? else { return Ok(()) };
-        pass_on(self.tail.to_end().await?, &lead.follower);
-        let head = etcd::head(&self.store).await?;
+        let leader_waits = watch::Sender::new(false);
+        let mut candidate = Candidate::new(&self.store, &self.etcd, &address, leader_waits.subscribe());
+        let watch = overhear::Watch {
+            store: self.store.clone(),
+            signs: lead.signs.clone(),
+            own_trouble: candidate.trouble(),
+            leader_waits,
+            vitals: lead.config.vitals.clone(),
+        };
+        let watching = tokio::spawn(watch.keep());
+        let elected = self.until_elected(&mut candidate, &lead.follower, &lead.config.vitals, stop.as_mut()).await;
+        watching.abort();
+        lead.signs.trouble.send_replace(String::new());
+        let (leadership, head) = match elected {
+            Ok(Some(elected)) => elected,
+            Ok(None) => {
+                candidate.withdraw().await;
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        self.lead(lead, leadership, head, stop).await
+    }
+
+    async fn lead(
+        self,
+        lead: Lead,
+        leadership: Leadership,
+        head: etcd::Head,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), RunError> {
         let journal = EtcdJournal::start(self.store.clone(), &leadership, head);
         let troubles = tokio::spawn(pass_troubles(journal.trouble(), lead.signs.clone()));
         let epoch = self.tail.state().epoch_of(leadership.epoch.0);
@@ -102,26 +131,80 @@ impl Standby {
         let leading = lead.under(epoch, self.cluster_id, state, journal, SystemClock::default(), stop);
         let led = tokio::select! {
             led = leading => led,
-            _ = lost.wait_for(|lost| *lost) => Err(DriveError::Append(AppendError::NotLeader { index: 0 })),
+            _ = lost.wait_for(|lost| *lost) => Err(DriveError::lease_is_over()),
         };
         troubles.abort();
-        leadership.resign().await;
-        Ok(led?)
+        let resigned = leadership.resign().await;
+        match (led, resigned) {
+            (Err(error), resigned) => {
+                if let Err(kept) = resigned {
+                    tracing::warn!("{kept}; it ends by itself after {} ms", self.etcd.lease_ms);
+                }
+                Err(error.into())
+            }
+            (Ok(()), Err(source)) => Err(RunError::NotHandedOver { lease_ms: self.etcd.lease_ms, source }),
+            (Ok(()), Ok(())) => Ok(()),
+        }
+    }
+
+    /// Keeps the follower at the journal's end until elected and at the end itself, or told to stop (None). One that loses
+    /// its lease on the way, or can't reach etcd just then, goes on as a follower: it has decided nothing yet.
+    async fn until_elected(
+        &mut self,
+        candidate: &mut Candidate,
+        follower: &Follower,
+        vitals: &Vitals,
+        mut stop: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<Option<(Leadership, etcd::Head)>, RunError> {
+        loop {
+            let Some(leadership) = self.follow(candidate, follower, vitals, stop.as_mut()).await? else {
+                return Ok(None);
+            };
+            let mut lost = leadership.lost.clone();
+            let read = async {
+                let news = self.tail.to_end().await?;
+                Ok::<_, EtcdError>((news, etcd::head(&self.store).await?))
+            };
+            let lost = async { _ = lost.wait_for(|lost| *lost).await };
+            let read = tokio::select! {
+                read = read => read,
+                () = lost => {
+                    tracing::info!("elected, but the lease was over before the journal was read: going on as a follower");
+                    continue;
+                }
+                () = stop.as_mut() => {
+                    // Otherwise the lease ends by itself.
+                    _ = leadership.resign().await;
+                    return Ok(None);
+                }
+            };
+            match read {
+                Ok((news, head)) => {
+                    pass_on(news, follower);
+                    return Ok(Some((leadership, head)));
+                }
+                Err(error) if error.is_passing() => {
+                    tracing::warn!("elected, but {error}: going on as a follower");
+                    // Otherwise the lease ends by itself.
+                    _ = leadership.resign().await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     /// Keeps the follower at the journal's end until elected (Some) or told to stop (None).
     async fn follow(
         &mut self,
+        candidate: &mut Candidate,
         follower: &Follower,
         vitals: &Vitals,
-        address: &str,
         mut stop: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<Option<Leadership>, RunError> {
-        let (store, config) = (self.store.clone(), self.etcd.clone());
-        let mut campaign = pin!(etcd::campaign(&store, &config, address));
+        let mut winning = pin!(candidate.win());
         loop {
             tokio::select! {
-                won = &mut campaign => return Ok(Some(won?)),
+                won = &mut winning => return Ok(Some(won?)),
                 news = self.tail.next() => {
                     vitals.follower_turns();
                     pass_on(news?, follower);
@@ -139,24 +222,6 @@ fn pass_on(news: Vec<Tailed>, follower: &Follower) {
             Tailed::Batch(batch) => follower.apply(&[batch]),
             Tailed::Reset(state) => follower.reset(*state),
         }
-    }
-}
-
-/// Tells the services whom to name while this scheduler follows.
-async fn watch_leader(store: Store, signs: Arc<Signs>, vitals: Arc<Vitals>) {
-    loop {
-        let asked = etcd::leader(&store).await;
-        vitals.etcd_answered(asked.as_ref().map(|_| ()).map_err(ToString::to_string));
-        let leader = asked.ok().flatten();
-        signs.role.send_if_modified(|role| {
-            let now = Role::Following { leader };
-            let changed = !role.is_leading() && *role != now;
-            if changed {
-                *role = now;
-            }
-            changed
-        });
-        tokio::time::sleep(ASK_EVERY).await;
     }
 }
 
@@ -185,7 +250,7 @@ async fn bear_witness(witness: Witness, follower: Arc<Follower>) {
     }
 }
 
-async fn pass_troubles(mut trouble: tokio::sync::watch::Receiver<String>, signs: Arc<Signs>) {
+async fn pass_troubles(mut trouble: watch::Receiver<String>, signs: Arc<Signs>) {
     while trouble.changed().await.is_ok() {
         signs.trouble.send_replace(trouble.borrow_and_update().clone());
     }
@@ -206,7 +271,7 @@ pub async fn keep_snapshots(store: Store, follower: Arc<Follower>, signs: Arc<Si
             }
         }
         // Not more often than it makes sense to look.
-        tokio::time::sleep(ASK_EVERY).await;
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 

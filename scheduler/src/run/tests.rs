@@ -4,12 +4,14 @@ mod agent;
 mod clients;
 mod faults;
 mod full;
+mod gate;
 mod health;
 mod life;
 mod logs;
 mod operators;
 mod reach;
 mod standby;
+mod stuck;
 
 use std::net::SocketAddr;
 use std::path::Path;

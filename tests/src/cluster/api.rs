@@ -62,7 +62,21 @@ impl Api {
         self.call(|mut client| async move { client.kill_job(request).await })
     }
 
-    /// Every job that has not been forgotten.
+    /// Every job that has not been forgotten, however many.
+    pub fn all_jobs(&self) -> Result<Vec<v1::JobSummary>, Status> {
+        let (mut jobs, mut page_token) = (Vec::new(), String::new());
+        loop {
+            let request = v1::ListJobsRequest { all: true, page_token, ..Default::default() };
+            let page = self.call(|mut client| async move { client.list_jobs(request).await })?;
+            jobs.extend(page.jobs);
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                return Ok(jobs);
+            }
+        }
+    }
+
+    /// Every job that has not been forgotten, of a page.
     pub fn jobs(&self) -> Result<Vec<v1::JobSummary>, Status> {
         let request = v1::ListJobsRequest { all: true, page_size: 10_000, ..Default::default() };
         self.call(|mut client| async move { client.list_jobs(request).await }).map(|response| response.jobs)

@@ -170,6 +170,11 @@ impl Daemon {
         self.signal(Signal::SIGCONT);
     }
 
+    /// SIGTERM, and no wait.
+    pub fn ask_to_end(&self) {
+        self.signal(Signal::SIGTERM);
+    }
+
     /// SIGTERM; it must end by itself, with success.
     pub fn terminate(&self) {
         self.note_death();

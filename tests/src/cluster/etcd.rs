@@ -23,8 +23,8 @@ impl Member {
     }
 }
 
-/// One daemon a member, not started; data and logs below `folder`.
-pub fn members(members: &[Member], folder: &Path) -> Vec<Daemon> {
+/// One daemon a member with these flags too, not started; data and logs below `folder`.
+pub fn members(members: &[Member], extra: &[String], folder: &Path) -> Vec<Daemon> {
     let name = |number: usize| format!("etcd{number}");
     let peers = members.iter().enumerate().map(|(number, one)| format!("{}={}", name(number), one.peer_url()));
     let peers = peers.collect::<Vec<_>>().join(",");
@@ -45,6 +45,7 @@ pub fn members(members: &[Member], folder: &Path) -> Vec<Daemon> {
         args.extend(
             ["--log-level", "warn", "--heartbeat-interval", "100", "--election-timeout", "1000"].map(String::from),
         );
+        args.extend_from_slice(extra);
         Daemon::new(&name, Path::new("etcd"), args, folder)
     };
     members.iter().enumerate().map(daemon).collect()

@@ -1,6 +1,8 @@
 //! Job specs as scenarios write them: small, and every process marked so that the kernel can be asked about it.
 
 use dawn_proto::{JobKey, v1};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
 
 /// A job to be submitted.
 #[derive(Clone, Debug)]
@@ -62,6 +64,15 @@ impl Spec {
     /// Changes the message itself, for what has no word of its own here.
     pub fn with(mut self, change: impl FnOnce(&mut v1::JobSpec)) -> Spec {
         change(&mut self.0);
+        self
+    }
+
+    /// An environment of so many bytes, which shrink when packed, or don't. Another `seed` is another text.
+    pub fn large(mut self, bytes: usize, shrinks: bool, seed: u64) -> Spec {
+        let mut chance = SmallRng::seed_from_u64(seed);
+        let mut letter = || if shrinks { 'x' } else { char::from(chance.random_range(b'!'..=b'~')) };
+        let text = (0..bytes).map(|_| letter()).collect();
+        self.task().env.insert("LARGE".into(), text);
         self
     }
 

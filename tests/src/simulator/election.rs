@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dawn_scheduler::etcd::{Ask, Head, Ledger, Tenure};
+use tokio::sync::oneshot;
 
 use super::agenda::Happening;
 use super::network::Place;
@@ -14,6 +15,8 @@ use super::settings::LEADER_LEASE_MS;
 use super::{Planted, World};
 
 const CALL_TIMEOUT_MS: u64 = 2_500;
+/// At least between two renewals.
+const APART_MS: u64 = 50;
 
 /// Where a scheduler stands with etcd.
 #[derive(Default)]
@@ -23,6 +26,10 @@ pub(super) struct Candidacy {
     lease: Option<u64>,
     tenure: Option<Tenure<Duration>>,
     renewal: u64,
+    /// A renewal is on its way.
+    renewing: bool,
+    /// Who wants to know that the lease lives, and since when.
+    proofs: Vec<(u64, oneshot::Sender<bool>)>,
     pub epoch: u64,
     good_until_ms: Arc<AtomicU64>,
 }
@@ -65,8 +72,10 @@ pub(super) enum News {
     NotRead {
         lease: u64,
     },
+    /// Unless another one was sent since, or is due sooner.
     RenewalDue {
         lease: u64,
+        renewal: u64,
     },
     Renewed {
         lease: u64,
@@ -176,7 +185,7 @@ impl World {
         let asked_ms = self.mono_ms(node);
         let candidacy = &mut self.nodes[node].candidacy;
         candidacy.number += 1;
-        (candidacy.lease, candidacy.tenure) = (None, None);
+        (candidacy.lease, candidacy.tenure, candidacy.renewing) = (None, None, false);
         let number = candidacy.number;
         self.ask_etcd(node, EtcdAsk::Grant { number, asked_ms });
         self.plan(node, CALL_TIMEOUT_MS + 500, NodeEvent::Election(News::NotGranted { number }));
@@ -192,8 +201,9 @@ impl World {
                     let tenure = Tenure::new(Duration::from_millis(asked_ms), life);
                     candidacy.good_until_ms = Arc::new(AtomicU64::new(ms(tenure.good_until())));
                     (candidacy.lease, candidacy.tenure) = (Some(lease), Some(tenure));
+                    let renewal = candidacy.renewal;
                     self.ask_etcd(node, EtcdAsk::Campaign { lease });
-                    self.plan(node, 0, NodeEvent::Election(News::RenewalDue { lease }));
+                    self.plan(node, 0, NodeEvent::Election(News::RenewalDue { lease, renewal }));
                 }
             }
             News::NotGranted { number } => {
@@ -223,20 +233,21 @@ impl World {
                     self.end_node(node);
                 }
             }
-            News::RenewalDue { lease } if candidacy.lease == Some(lease) => {
+            News::RenewalDue { lease, renewal } if candidacy.lease == Some(lease) && candidacy.renewal == renewal => {
                 let Some(tenure) = candidacy.tenure else { return Ok(()) };
                 if mono_ms >= ms(tenure.good_until()) {
                     self.lease_lost(node);
                     return Ok(());
                 }
                 candidacy.renewal += 1;
+                candidacy.renewing = true;
                 let renewal = candidacy.renewal;
                 self.ask_etcd(node, EtcdAsk::Renew { lease, renewal, sent_ms: mono_ms });
                 let wait_ms = ms(tenure.retry_after());
                 self.plan(node, wait_ms, NodeEvent::Election(News::NotRenewed { lease, renewal }));
             }
             News::NotRenewed { lease, renewal } if candidacy.lease == Some(lease) && candidacy.renewal == renewal => {
-                return self.election(node, News::RenewalDue { lease });
+                return self.election(node, News::RenewalDue { lease, renewal });
             }
             News::Renewed { lease, renewal, sent_ms, ttl } => self.renewed(node, lease, renewal, sent_ms, ttl),
             News::RenewalDue { .. } | News::NotRenewed { .. } => {}
@@ -252,10 +263,39 @@ impl World {
         }
         candidacy.good_until_ms.store(ms(tenure.good_until()), Ordering::Relaxed);
         let every_ms = ms(tenure.renew_every());
+        // Those were asked before it was sent.
+        let proved = candidacy.proofs.extract_if(.., |(asked_ms, _)| *asked_ms <= sent_ms);
+        let proved = proved.map(|(_, proof)| _ = proof.send(true)).count();
+        let wait_ms = if candidacy.proofs.is_empty() { every_ms } else { APART_MS };
         if candidacy.renewal == renewal {
             // The one planned for want of an answer is not wanted any more.
             candidacy.renewal += 1;
-            self.plan(node, every_ms, NodeEvent::Election(News::RenewalDue { lease }));
+            candidacy.renewing = false;
+            let renewal = candidacy.renewal;
+            self.plan(node, wait_ms, NodeEvent::Election(News::RenewalDue { lease, renewal }));
+        }
+        if proved > 0 {
+            self.plan_turn(node, 0);
+        }
+    }
+
+    /// Somebody wants to know that the leader's lease lives now: at once where no lease binds, otherwise by a renewal that is
+    /// sent from now on.
+    pub(super) fn prove(&mut self, node: usize, proofs: Vec<oneshot::Sender<bool>>) {
+        if proofs.is_empty() {
+            return;
+        }
+        let asked_ms = self.mono_ms(node);
+        let candidacy = &mut self.nodes[node].candidacy;
+        let Some(lease) = candidacy.lease else {
+            proofs.into_iter().for_each(|proof| _ = proof.send(true));
+            return self.plan_turn(node, 0);
+        };
+        candidacy.proofs.extend(proofs.into_iter().map(|proof| (asked_ms, proof)));
+        if !candidacy.renewing {
+            candidacy.renewal += 1;
+            let renewal = candidacy.renewal;
+            self.plan(node, APART_MS, NodeEvent::Election(News::RenewalDue { lease, renewal }));
         }
     }
 

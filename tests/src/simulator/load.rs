@@ -68,8 +68,11 @@ impl Load {
     }
 
     pub fn answered(&mut self, number: u64, answer: Option<Result<Answer, Refusal>>) {
-        // Without an answer it is asked again.
+        // Without an answer, or while nothing is written, it is asked again.
         let Some(answer) = answer else { return };
+        if matches!(answer, Err(Refusal::NoWrites { .. })) {
+            return;
+        }
         match (self.asked.remove(&number), answer) {
             (Some(Ask::Run { number }), Ok(_)) => self.jobs[number].acknowledged = true,
             // Ended by itself, or by a try whose answer was lost.

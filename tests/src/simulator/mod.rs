@@ -30,6 +30,7 @@ use rand::{Rng, SeedableRng};
 use agenda::{Agenda, Happening};
 use dawn_scheduler::model::State;
 use etcd::Etcd;
+use faults::Fault;
 use load::Load;
 use machine::Machine;
 use network::Network;
@@ -72,6 +73,8 @@ pub struct Scenario {
     /// Virtual time without faults, within which everything asked for must have come true.
     pub calm_ms: u64,
     pub faults: bool,
+    /// From then until then etcd is out of space, and nothing else is wrong. It renews leases.
+    pub full_ms: Option<(u64, u64)>,
     /// A mistake built in on purpose: the promises must show it.
     pub planted: Option<Planted>,
 }
@@ -122,6 +125,7 @@ impl Scenario {
             busy_ms: 150_000,
             calm_ms: 150_000,
             faults: true,
+            full_ms: None,
             planted: None,
         }
     }
@@ -161,6 +165,8 @@ pub struct Summary {
     pub avoided: u64,
     /// Agents out of reach.
     pub unreachable: u64,
+    /// Running tasks that ended, or were out of reach, for the loss of their agent: by the scheduler's word or by the agent's.
+    pub lapsed: u64,
     /// Executors that died between two deeds.
     pub cut_short: u64,
     /// Cron ticks by overlap and misfire policy.
@@ -180,6 +186,7 @@ impl Summary {
         self.preempted += other.preempted;
         self.avoided += other.avoided;
         self.unreachable += other.unreachable;
+        self.lapsed += other.lapsed;
         self.cut_short += other.cut_short;
         for (policy, counts) in &other.cron {
             let sum = self.cron.entry(policy.clone()).or_default();
@@ -299,6 +306,10 @@ impl World {
         if self.scenario.faults {
             self.set_clocks_apart();
             self.plan_faults();
+        }
+        if let Some((from_ms, until_ms)) = self.scenario.full_ms {
+            let fault = Fault::HomeFull { for_ms: until_ms - from_ms };
+            self.agenda.add(from_ms, Happening::Fault { fault });
         }
         for node in 0..self.nodes.len() {
             self.start_node(node)?;

@@ -292,6 +292,7 @@ impl World {
             self.load.answered(number, answer);
             self.dirty = true;
         }
+        self.prove(node, news.proofs);
         self.nodes[node].writer.queue.extend(news.appended);
         self.write(node)?;
         match ended {

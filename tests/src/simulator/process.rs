@@ -15,7 +15,7 @@ use dawn_scheduler::link::LinkService;
 use dawn_scheduler::model::{Answer, Batch, Command, Reading, Refusal, State};
 use dawn_scheduler::run::{Config, Lead, Signs};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnboundedReceiverStream;
@@ -38,6 +38,8 @@ pub(super) struct News {
     /// None: nobody answered.
     pub answers: Vec<(u64, Option<Result<Answer, Refusal>>)>,
     pub appended: VecDeque<(Arc<Batch>, Done)>,
+    /// Each wants to know that the leader's lease lives now.
+    pub proofs: Vec<oneshot::Sender<bool>>,
 }
 
 #[derive(Clone, Default)]
@@ -67,6 +69,8 @@ pub(super) struct Process {
     lead: Option<Lead>,
     leading: Option<JoinHandle<Result<(), DriveError>>>,
     desk: Desk,
+    /// What holds appends up.
+    trouble: watch::Sender<String>,
     incoming: BTreeMap<u64, mpsc::UnboundedSender<Result<v1::AgentMessage, Status>>>,
 }
 
@@ -107,6 +111,7 @@ impl Process {
             lead: Some(lead),
             leading: None,
             desk: Desk::default(),
+            trouble: watch::Sender::default(),
             incoming: BTreeMap::new(),
         }
     }
@@ -126,7 +131,8 @@ impl Process {
         let Some(lead) = self.lead.take() else { return };
         self.clock.set(now);
         let (desk, clock) = (self.desk.clone(), self.clock.clone());
-        let journal = SimJournal { desk, clock: clock.clone(), good_until_ms, early };
+        let trouble = self.trouble.subscribe();
+        let journal = SimJournal { desk, clock: clock.clone(), good_until_ms, early, trouble };
         let led = lead.under(Epoch(epoch), "simulated".into(), state, journal, clock, pending());
         self.leading = Some(self.runtime.spawn(led));
     }
@@ -169,6 +175,15 @@ impl Process {
         });
     }
 
+    /// Says what holds appends up; empty: nothing does.
+    pub fn waits(&self, trouble: &str) {
+        self.trouble.send_if_modified(|told| {
+            let changed = *told != trouble;
+            *told = trouble.to_string();
+            changed
+        });
+    }
+
     /// Runs everything that is awake, or for fewer rounds a part of it.
     pub fn turn(&mut self, now: Reading, rounds: usize) -> (News, Option<Ended>) {
         self.clock.set(now);
@@ -200,11 +215,22 @@ struct SimJournal {
     good_until_ms: Arc<AtomicU64>,
     /// Planted: durable when decided.
     early: bool,
+    trouble: watch::Receiver<String>,
 }
 
 impl Journal for SimJournal {
     fn is_leading(&self) -> bool {
         self.clock.now().mono_ms < self.good_until_ms.load(Ordering::Relaxed)
+    }
+
+    fn confirm(&mut self) -> impl Future<Output = bool> + Send + 'static {
+        let (proof, proved) = oneshot::channel();
+        self.desk.news().proofs.push(proof);
+        async move { proved.await.unwrap_or(false) }
+    }
+
+    fn trouble(&self) -> watch::Receiver<String> {
+        self.trouble.clone()
     }
 
     fn append(&mut self, batch: Arc<Batch>) -> impl Future<Output = Result<(), AppendError>> + Send + 'static {

@@ -275,8 +275,10 @@ impl World {
 
     /// The true time.
     pub(super) fn true_time(&self) -> TrueTime {
-        let calm = self.now_ms >= self.scenario.busy_ms || !self.scenario.faults;
-        let since = if self.scenario.faults { self.scenario.busy_ms } else { 0 };
+        // What was decided before etcd was full is durable when it is not any more.
+        let full_until_ms = self.scenario.full_ms.map_or(0, |(_, until_ms)| until_ms);
+        let since = if self.scenario.faults { self.scenario.busy_ms } else { full_until_ms };
+        let calm = self.now_ms >= since;
         let at = |ms: u64| Timestamp(WALL_START_MS + i64::try_from(ms).unwrap_or(i64::MAX));
         TrueTime { now: at(self.now_ms), right_since: calm.then(|| at(since)) }
     }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use dawn_proto::v1::{NodeState, TaskState};
+use dawn_proto::v1::{NodeState, Reason, TaskState};
 use dawn_scheduler::drive::{AppendError, Gathered};
 use dawn_scheduler::etcd::{Ask, Ledger, Outcome, SEGMENT_MUTATIONS, pack_batches, unpack_batches};
 use dawn_scheduler::model::{Batch, Mutation};
@@ -112,13 +112,18 @@ impl World {
         }
         let Some(in_flight) = &mut writer.in_flight else { return Ok(()) };
         match news {
-            News::NotAnswered { .. } => self.send_append(node),
+            News::NotAnswered { .. } => {
+                self.waits(node, "waits for etcd: it does not answer");
+                self.send_append(node);
+            }
             News::Answered { answer: Err(()), .. } => {
+                self.waits(node, "waits for etcd: it is full");
                 self.plan(node, RETRY_MS, NodeEvent::Journal(News::NotAnswered { number }));
             }
             News::Answered { answer: Ok((applied, found)), .. } => {
                 let (Some(ledger), Some(ask)) = (&mut writer.ledger, &in_flight.ask) else { return Ok(()) };
                 let written = ledger.answered(ask, applied, found.as_deref()) == Outcome::Written;
+                self.waits(node, "");
                 return self.appended(
                     node,
                     |index| {
@@ -129,6 +134,13 @@ impl World {
             News::Synced { .. } => return self.synced(node),
         }
         Ok(())
+    }
+
+    fn waits(&mut self, node: usize, trouble: &str) {
+        if let Some(process) = &self.nodes[node].process {
+            process.waits(trouble);
+            self.plan_turn(node, 0);
+        }
     }
 
     fn synced(&mut self, node: usize) -> Result<(), String> {
@@ -237,6 +249,7 @@ impl World {
                 let time = self.true_time();
                 self.promises.batch(&self.truth, step, time)?;
             }
+            self.count_lapsed(batch);
             self.truth.apply(batch);
             match step {
                 Some(step) => {
@@ -252,6 +265,16 @@ impl World {
 }
 
 impl World {
+    fn count_lapsed(&mut self, batch: &Batch) {
+        let lapsed = batch.mutations.iter().filter(|mutation| match mutation {
+            Mutation::TaskMoved { task, reason: Reason::AgentLost, .. } => {
+                self.truth.tasks.get(task).is_some_and(|task| task.state() == TaskState::Running)
+            }
+            _ => false,
+        });
+        self.summary.lapsed += lapsed.count() as u64;
+    }
+
     fn count(&mut self, batch: &Batch) {
         self.summary.batches += 1;
         for mutation in &batch.mutations {

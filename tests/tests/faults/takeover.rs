@@ -101,9 +101,14 @@ fn a_leader_paused_beyond_its_lease_acts_no_more() {
         several.tasks_in(&doomed, TaskState::Killed, 2);
         several.schedulers[old].resume();
         let code = several.schedulers[old].exit_code(Patience::STEP);
-        assert!(code.is_some_and(|code| code != 0), "a deposed leader ends: {code:?}");
+        assert_eq!(code, Some(8), "a deposed leader ends, with the code that says so");
         let log = several.schedulers[old].log();
-        assert!(log.contains("not the leader any more"), "it says why:\n{}", several.schedulers[old].last_words());
+        assert!(
+            log.contains("WARN") && log.contains("leads no more"),
+            "it says why:\n{}",
+            several.schedulers[old].last_words()
+        );
+        assert!(!log.contains("ERROR") && !log.contains("dawn: scheduler"), "and that nothing is wrong:\n{log}");
         several.schedulers[old].start();
         assert_eq!(several.leading().map(|(leader, _)| leader), Some(new), "it follows now");
     });

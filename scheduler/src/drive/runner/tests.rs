@@ -1,5 +1,6 @@
 //! The runner over a journal that the test holds back or breaks.
 
+mod held;
 mod wedged;
 
 use std::sync::Mutex;
@@ -14,17 +15,49 @@ use crate::wire::sample::{registered, spec};
 
 type Done = oneshot::Sender<Result<(), AppendError>>;
 
-/// Appends wait until the test says they are durable.
+/// Appends wait until the test says they are durable, proofs until it gives them.
 struct HeldJournal {
     appended: mpsc::UnboundedSender<(Arc<Batch>, Done)>,
+    proofs: mpsc::UnboundedSender<oneshot::Sender<bool>>,
+    trouble: watch::Receiver<String>,
 }
 
 impl Journal for HeldJournal {
+    fn confirm(&mut self) -> impl Future<Output = bool> + Send + 'static {
+        let (proof, proved) = oneshot::channel();
+        self.proofs.send(proof).unwrap();
+        async move { proved.await.unwrap_or(false) }
+    }
+
+    fn trouble(&self) -> watch::Receiver<String> {
+        self.trouble.clone()
+    }
+
     fn append(&mut self, batch: Arc<Batch>) -> impl Future<Output = Result<(), AppendError>> + Send + 'static {
         let (done, answer) = oneshot::channel();
         let index = batch.index;
         self.appended.send((batch, done)).unwrap();
         async move { answer.await.unwrap_or(Err(AppendError::NotLeader { index })) }
+    }
+}
+
+/// One that proves nothing and says nothing.
+fn held_journal(appended: mpsc::UnboundedSender<(Arc<Batch>, Done)>) -> HeldJournal {
+    HeldJournal { appended, proofs: mpsc::unbounded_channel().0, trouble: watch::channel(String::new()).1 }
+}
+
+/// The machine's clocks, but for a stop's patience, which is over when nothing else happens any more.
+#[derive(Default)]
+struct HastyClock(crate::drive::SystemClock);
+
+impl Clock for HastyClock {
+    fn now(&self) -> Reading {
+        self.0.now()
+    }
+
+    fn passed(&self, duration: Duration) -> impl Future<Output = ()> + Send + 'static {
+        let time = if duration == FINISH_WITHIN { duration / 20 } else { duration };
+        self.0.passed(time)
     }
 }
 
@@ -49,6 +82,9 @@ impl Notes {
 struct Led {
     inbox: Inbox,
     appends: mpsc::UnboundedReceiver<(Arc<Batch>, Done)>,
+    proofs: mpsc::UnboundedReceiver<oneshot::Sender<bool>>,
+    trouble: watch::Sender<String>,
+    live: watch::Receiver<Arc<LiveView>>,
     notes: Notes,
     stop: Option<oneshot::Sender<()>>,
     ended: tokio::task::JoinHandle<Result<(), DriveError>>,
@@ -57,13 +93,17 @@ struct Led {
 fn lead() -> Led {
     let (inbox, inboxes) = Inbox::new();
     let (appended, appends) = mpsc::unbounded_channel();
+    let (proofs, proofs_out) = mpsc::unbounded_channel();
+    let trouble = watch::Sender::default();
     let notes = Notes::default();
     let (stop, stopped) = oneshot::channel::<()>();
     let pulse = Pulse::new(State::default(), Settings::default(), PulseSettings::default());
-    let runner = Runner::new(pulse, HeldJournal { appended }, crate::drive::SystemClock::default(), inboxes);
+    let journal = HeldJournal { appended, proofs, trouble: trouble.subscribe() };
+    let runner = Runner::new(pulse, journal, HastyClock::default(), inboxes);
+    let live = runner.live();
     let stop_led = async move { _ = stopped.await };
     let ended = tokio::spawn(runner.lead(Epoch(1), "cluster".into(), notes.clone(), stop_led));
-    Led { inbox, appends, notes, stop: Some(stop), ended }
+    Led { inbox, appends, proofs: proofs_out, trouble, live, notes, stop: Some(stop), ended }
 }
 
 fn submit(inbox: &Inbox, reply: u64, name: &str) -> Result<(), crate::drive::InboxFull> {
@@ -143,7 +183,7 @@ async fn a_refused_append_ends_it_and_nothing_of_it_is_done() {
     let (_, done) = led.append().await;
     done.send(Err(AppendError::NotLeader { index: 3 })).unwrap();
     let ended = tokio::time::timeout(Duration::from_secs(10), led.ended).await.unwrap().unwrap();
-    assert!(matches!(ended, Err(DriveError::Append(AppendError::NotLeader { index: 3 }))), "{ended:?}");
+    assert!(matches!(&ended, Err(DriveError::Deposed { why }) if why.contains("batch 3")), "{ended:?}");
     assert_eq!(led.notes.taken(), ["batch 1", "batch 2", "Welcome"]);
 }
 

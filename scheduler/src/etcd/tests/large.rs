@@ -70,7 +70,7 @@ async fn parts_without_their_last_one_are_void_under_the_next_leader() {
     followed(&mut tail, 3).await;
     assert_eq!(tail.state().jobs.len(), 1);
     assert!(write_snapshot(&store, tail.state(), 1).await.unwrap());
-    leadership.resign().await;
+    leadership.resign().await.unwrap();
     let (second, mut journal) = lead(&etcd.config, &store).await;
     let loaded = load(&store).await.unwrap().state;
     assert_eq!((loaded.index, loaded.jobs.len(), loaded.parts.len()), (3, 1, 2));

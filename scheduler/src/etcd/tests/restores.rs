@@ -44,7 +44,7 @@ async fn a_prefix_with_a_journal_is_replaced_only_when_told_unused_and_by_its_ow
     let (state, first) = backup(epoch);
     let error = async |state: &State, replace| restore(&store, state, &first, replace).await.unwrap_err().to_string();
     assert!(error(&state, true).await.contains("stop every scheduler"));
-    leadership.resign().await;
+    leadership.resign().await.unwrap();
     let occupied = error(&state, false).await;
     assert!(occupied.contains("up to batch 5") && occupied.contains("--replace"), "{occupied}");
     let stranger = State { cluster_id: "two".into(), ..state.clone() };

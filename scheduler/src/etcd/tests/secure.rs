@@ -22,7 +22,7 @@ async fn works(config: &EtcdConfig) {
     let state = load(&store).await.unwrap().state;
     assert_eq!(digest(&state), digest(&replayed(1..=3, leadership.epoch)));
     assert!(write_snapshot(&store, &state, 1).await.unwrap());
-    leadership.resign().await;
+    leadership.resign().await.unwrap();
 }
 
 fn openssl(dir: &Path, args: &str) {

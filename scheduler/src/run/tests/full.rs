@@ -38,7 +38,7 @@ async fn a_full_etcd_is_named_to_clients_and_writes_go_on_after_room_was_made() 
     assert!(info.trouble.contains("out of space") && info.trouble.contains("defrag"), "{}", info.trouble);
     let refused = leader.client.submit_job(request("second")).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable);
-    assert!(refused.message().contains("takes no writes now: etcd is out of space"), "{refused:?}");
+    assert!(refused.message().contains("takes no writes now: it waits for etcd: etcd is out of space"), "{refused:?}");
     assert_eq!(leader.job().await.summary.unwrap().instances, 1, "reads are answered");
 
     let all = Some(DeleteOptions::new().with_prefix());

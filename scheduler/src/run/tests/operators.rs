@@ -96,6 +96,13 @@ async fn a_restored_scheduler_asks_for_what_it_lost_and_takes_it_in() {
         }
     }
     agent.say(described(launch.task_id, &launch, &spec.unwrap())).await;
+    let request = v1::GetJobRequest { key: Some(super::key()), version: 0 };
+    let adopted = async {
+        while cluster.client.get_job(request.clone()).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(super::DEADLINE, adopted).await.expect("the lost job is there again");
     let orders = agent.drain().await;
     let status = cluster.until_states(&[TaskState::Running]).await;
     assert_eq!((status.tasks[0].id, status.summary.unwrap().instances), (launch.task_id, 1));

@@ -26,7 +26,7 @@ impl Etcd {
         let port = |at: u16| ports.first() + at;
         let plan: Vec<Member> =
             (0..count).map(|at| Member { address, client_port: port(2 * at), peer_port: port(2 * at + 1) }).collect();
-        let daemons = members(&plan, folder);
+        let daemons = members(&plan, &[], folder);
         daemons.iter().for_each(Daemon::start);
         let endpoints = plan.iter().map(Member::url).collect();
         let config = EtcdConfig { endpoints, prefix: "/dawn".into(), user: None, tls: None, lease_ms };

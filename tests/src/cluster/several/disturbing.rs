@@ -1,8 +1,11 @@
 //! What is done to them, and how it is undone.
 
 use std::collections::BTreeSet;
+use std::process::Command;
+use std::time::Duration;
 
 use super::{Several, Who};
+use crate::cluster::{Patience, waiting};
 
 impl Several {
     /// The number of a daemon's host.
@@ -38,6 +41,22 @@ impl Several {
             daemon.resume();
         }
         self.start_the_ended();
+    }
+
+    /// Lets a fault work for so long.
+    pub fn pass(&self, time: Duration) {
+        _ = waiting::until::<()>(Patience(time), || Err("it works".into()));
+    }
+
+    /// Has etcd take writes again that was out of space and has got some.
+    ///
+    /// # Errors
+    /// While it does not answer.
+    pub fn disarm(&self) -> Result<(), String> {
+        let mut etcdctl = Command::new("etcdctl");
+        etcdctl.env("ETCDCTL_API", "3").args(["--endpoints", &self.endpoints.join(","), "alarm", "disarm"]);
+        let done = etcdctl.output().map_err(|error| error.to_string())?;
+        if done.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&done.stderr).into_owned()) }
     }
 
     pub fn start_the_ended(&self) {

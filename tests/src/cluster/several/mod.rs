@@ -35,6 +35,7 @@ pub struct SeveralPlan {
     /// Schedulers are given a directory of their own beside etcd.
     pub data_dirs: bool,
     pub scheduler_extra: Vec<String>,
+    pub member_extra: Vec<String>,
 }
 
 impl SeveralPlan {
@@ -49,6 +50,7 @@ impl SeveralPlan {
             lease: "2s".into(),
             data_dirs: false,
             scheduler_extra,
+            member_extra: Vec::new(),
         }
     }
 }
@@ -111,7 +113,7 @@ impl Several {
         let listed: Vec<Member> = (0..plan.members).map(|number| sites.member(number)).collect();
         let endpoints: Vec<String> = listed.iter().map(Member::url).collect();
         let addresses: Vec<SocketAddr> = (0..plan.schedulers).map(|number| sites.scheduler(number)).collect();
-        let members = members(&listed, folder.path()).into_iter().enumerate();
+        let members = members(&listed, &plan.member_extra, folder.path()).into_iter().enumerate();
         let members = members.map(|(number, daemon)| daemon.on(sites.host(number))).collect();
         let schedulers = addresses.iter().enumerate().map(|(number, address)| {
             let args = plan.scheduler(*address, &endpoints, &folder.path().join(format!("scheduler{number}")));

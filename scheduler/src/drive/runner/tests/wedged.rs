@@ -40,7 +40,7 @@ fn lead(hands: impl Hands, clock: impl Clock) -> (Arc<Vitals>, Inbox, mpsc::Unbo
     let (inbox, inboxes) = Inbox::new();
     let (appended, appends) = mpsc::unbounded_channel();
     let pulse = Pulse::new(State::default(), Settings::default(), PulseSettings::default());
-    let runner = Runner::new(pulse, HeldJournal { appended }, clock, inboxes).shown_in(vitals.clone());
+    let runner = Runner::new(pulse, held_journal(appended), clock, inboxes).shown_in(vitals.clone());
     tokio::spawn(runner.lead(Epoch(1), "cluster".into(), hands, std::future::pending()));
     (vitals, inbox, appends)
 }
