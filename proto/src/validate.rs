@@ -1,6 +1,7 @@
 //! What makes a job spec valid: the rules that the client, the scheduler and every agent hold it to.
 //! Not here: whether a cron expression, a time zone or a regular expression parses; that needs parsers, which the doors have.
 
+mod agent;
 mod announce;
 mod defaults;
 mod follow;
@@ -20,6 +21,7 @@ use prost::Message;
 use crate::v1::{JobKind, JobSpec, Tier};
 use crate::{JobKey, JobKeyError};
 
+pub use agent::*;
 pub use defaults::*;
 pub use policy::update_policy;
 

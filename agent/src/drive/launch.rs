@@ -10,8 +10,8 @@ use super::Agent;
 use crate::decide::admit::{self, Room};
 use crate::decide::phase::Step;
 use crate::model::{
-    Effect, HeldTask, Identity, Launch, LaunchRecord, MAX_HELD_TASKS, MAX_SPECS, MAX_WAITING_LAUNCHES, Message, Now,
-    Phase, Refusal, Report, Spec,
+    Effect, HeldTask, Identity, Launch, LaunchRecord, MAX_HELD_TASKS, MAX_SPECS, MAX_SPECS_BYTES, MAX_WAITING_LAUNCHES,
+    Message, Now, Phase, Refusal, Report, Spec,
 };
 
 /// A port that somebody else listens on is left out of the offer for this long.
@@ -48,10 +48,10 @@ impl Agent {
         if self.specs.insert(spec.id, spec.clone()).is_none() {
             self.spec_order.push_back(spec.id);
         }
-        if self.spec_order.len() > MAX_SPECS
-            && let Some(oldest) = self.spec_order.pop_front()
-        {
-            self.specs.remove(&oldest);
+        let mut bytes: usize = self.specs.values().map(|spec| spec.payload.len()).sum();
+        while self.spec_order.len() > MAX_SPECS || bytes > MAX_SPECS_BYTES {
+            let Some(oldest) = self.spec_order.pop_front().and_then(|oldest| self.specs.remove(&oldest)) else { break };
+            bytes -= oldest.payload.len();
         }
         for launch in self.take_waiting(spec.id) {
             self.admit(launch, spec.clone(), now);

@@ -1,10 +1,12 @@
 //! The connection to the leader: dialling among the addresses, one session after the other. Not here: what is said.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use dawn_proto::v1::agent_link_client::AgentLinkClient;
 use dawn_proto::v1::{AgentMessage, SchedulerMessage};
+use dawn_proto::validate::MAX_LINK_MESSAGE_BYTES;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
@@ -20,8 +22,10 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
 /// Messages on their way out; when full, the newest is dropped and said again later.
 const MAX_QUEUED: usize = 1_024;
-/// Largest message either way.
-const MAX_MESSAGE_BYTES: usize = 16 << 20;
+/// The same in bytes; one that is larger has the queue to itself.
+const MAX_QUEUED_BYTES: usize = MAX_LINK_MESSAGE_BYTES;
+/// Messages between the queue and the stream.
+const ON_THE_WAY: usize = 8;
 /// Metadata of a refusal, naming who leads.
 const LEADER_METADATA: &str = "dawn-leader";
 
@@ -43,6 +47,7 @@ struct Hangup {
 #[derive(Clone, Debug)]
 pub struct LinkHandle {
     outgoing: mpsc::Sender<Outgoing>,
+    queued_bytes: Arc<AtomicUsize>,
     hangups: Arc<watch::Sender<Hangup>>,
     address: watch::Receiver<Option<String>>,
 }
@@ -50,7 +55,14 @@ pub struct LinkHandle {
 impl LinkHandle {
     /// False when the queue is full and the message was dropped.
     pub fn send(&self, session: u64, message: Message) -> bool {
-        self.outgoing.try_send(Outgoing { session, message }).is_ok()
+        let bytes = message.bytes();
+        let waiting = self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let has_room = waiting == 0 || waiting + bytes <= MAX_QUEUED_BYTES;
+        let queued = has_room && self.outgoing.try_send(Outgoing { session, message }).is_ok();
+        if !queued {
+            self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        queued
     }
 
     /// Drops a session, however full its queue is, and tries `next` first.
@@ -69,6 +81,7 @@ impl LinkHandle {
 pub struct Link {
     addresses: Vec<String>,
     outgoing: mpsc::Receiver<Outgoing>,
+    queued_bytes: Arc<AtomicUsize>,
     hangups: watch::Receiver<Hangup>,
     events: mpsc::Sender<Event>,
     address: watch::Sender<Option<String>>,
@@ -92,8 +105,10 @@ impl Link {
         let (hang_up, hangups) = watch::channel(Hangup::default());
         let (told, address) = watch::channel(None);
         let seed = u64::from(std::process::id()) | 1;
-        let handle = LinkHandle { outgoing: sender, hangups: Arc::new(hang_up), address };
-        (Link { addresses, outgoing, hangups, events, address: told, version, seed }, handle)
+        let queued_bytes = Arc::<AtomicUsize>::default();
+        let handle =
+            LinkHandle { outgoing: sender, queued_bytes: queued_bytes.clone(), hangups: Arc::new(hang_up), address };
+        (Link { addresses, outgoing, queued_bytes, hangups, events, address: told, version, seed }, handle)
     }
 
     /// Connects, again and again, until the agent is gone.
@@ -121,6 +136,11 @@ impl Link {
         }
     }
 
+    /// It waits in the queue no more.
+    fn taken(&self, message: &Outgoing) {
+        self.queued_bytes.fetch_sub(message.message.bytes(), Ordering::Relaxed);
+    }
+
     /// Between half and the whole of `pause`: thousands of agents must not come back in step.
     fn jittered(&mut self, pause: Duration) -> Duration {
         self.seed ^= self.seed << 13;
@@ -131,16 +151,18 @@ impl Link {
 
     async fn session(&mut self, address: &str, session: u64) -> Ended {
         let mut client = match connect(address).await {
-            Ok(channel) => AgentLinkClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES),
+            Ok(channel) => AgentLinkClient::new(channel).max_decoding_message_size(MAX_LINK_MESSAGE_BYTES),
             Err(error) => return Ended { why: describe(&error), next: None, talked: false },
         };
-        while self.outgoing.try_recv().is_ok() {}
+        while let Ok(left) = self.outgoing.try_recv() {
+            self.taken(&left);
+        }
         info!(address, "connected");
         self.address.send_replace(Some(address.to_string()));
         if self.events.send(Event::Link(LinkEvent::Up { session })).await.is_err() {
             return Ended { why: "the agent stops".into(), next: None, talked: false };
         }
-        let (out, outgoing) = mpsc::channel::<AgentMessage>(64);
+        let (out, outgoing) = mpsc::channel::<AgentMessage>(ON_THE_WAY);
         let answer = client.link(ReceiverStream::new(outgoing));
         let ended = self.converse(session, out, answer).await;
         let down = LinkEvent::Down { session, why: ended.why.clone() };
@@ -191,10 +213,12 @@ impl Link {
                 // A slot in the stream first: a message taken out is never dropped.
                 () = slot(&out), if !room => {}
                 message = self.outgoing.recv(), if room => match message {
-                    Some(Outgoing { session: of, message }) if of == session => {
-                        let _ = out.send(wire::encode_message(message, self.version)).await;
+                    Some(next) => {
+                        self.taken(&next);
+                        if next.session == session {
+                            let _ = out.send(wire::encode_message(next.message, self.version)).await;
+                        }
                     }
-                    Some(_) => {}
                     None => return Ended { why: "the agent stops".into(), next: None, talked: true },
                 },
                 // Looked at at the top of the loop.
@@ -246,4 +270,26 @@ fn describe(error: &dyn std::error::Error) -> String {
         cause = inner.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use dawn_proto::v1::Reason;
+    use dawn_proto::{TaskId, TaskState, Timestamp};
+
+    use super::*;
+    use crate::model::Report;
+
+    #[test]
+    fn what_waits_is_bounded_in_bytes_until_it_is_taken() {
+        let (mut link, handle) = Link::new(Vec::new(), "1", mpsc::channel(1).0);
+        let report = Report::new(TaskId(1), 1, TaskState::Running, Timestamp(1), Reason::None, "");
+        let large = || Message::Description { report: report.clone(), plan: vec![7; 1 << 20] };
+        let queued = (0..MAX_QUEUED).take_while(|_| handle.send(1, large())).count();
+        assert_eq!(queued, MAX_QUEUED_BYTES / ((1 << 20) + 256));
+        assert!(!handle.send(1, large()));
+        let taken = link.outgoing.try_recv().unwrap();
+        link.taken(&taken);
+        assert!(handle.send(1, large()) && !handle.send(1, large()));
+    }
 }

@@ -13,6 +13,7 @@ mod recovered;
 mod report;
 mod tunnel;
 mod usage;
+mod weight;
 
 pub use artifact::{Artifact, last_sequence, step_sequence};
 pub use event::{
@@ -43,6 +44,8 @@ pub const MAX_LIVING_TASKS: u32 = 5_000;
 pub const MAX_WAITING_LAUNCHES: usize = 1_000;
 /// Job specs kept for later launches; the oldest makes room.
 pub const MAX_SPECS: usize = 1_024;
+/// The same in bytes, as they came.
+pub const MAX_SPECS_BYTES: usize = 16 << 20;
 /// Ids of tasks forgotten, so that a late repeat of their launch starts nothing; the oldest makes room.
 pub const MAX_FORGOTTEN_TASKS: usize = 4_096;
 

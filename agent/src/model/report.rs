@@ -1,10 +1,18 @@
 //! A task's state as it is told to the leader.
 
 use dawn_proto::v1::Reason;
+use dawn_proto::validate::MAX_LINK_MESSAGE_BYTES;
 use dawn_proto::{TaskId, TaskState, Timestamp};
+
+use super::MAX_HELD_TASKS;
 
 /// Longest message of a report, bytes.
 const MAX_MESSAGE_BYTES: usize = 512;
+/// Of a report, beside its message.
+const REPORT_BYTES: usize = 64;
+
+// A registration that names every task there may be is received.
+const _: () = assert!(MAX_HELD_TASKS * (MAX_MESSAGE_BYTES + REPORT_BYTES) + (1 << 20) <= MAX_LINK_MESSAGE_BYTES);
 
 /// A task stands at `state`. Repeats are harmless; a higher `sequence` is the newer one.
 #[derive(Clone, Debug, PartialEq, Eq)]

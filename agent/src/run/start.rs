@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dawn_proto::Resources;
+use dawn_proto::{Resources, v1};
 use tracing::{info, warn};
 
 use super::{AgentError, DEFAULT_MAX_PIDS};
@@ -30,6 +30,10 @@ pub(super) fn check(config: &Config) -> Result<(), AgentError> {
     if let Some((first, last)) = config.ports.iter().find(|(first, last)| *first == 0 || first > last) {
         return wrong(format!("{first}-{last} is no port range; write first-last with first <= last, from 1 on"));
     }
+    let said = v1::Register { hostname: config.hostname.clone(), offer: Some(offered(config)), ..Default::default() };
+    if let Err(error) = dawn_proto::validate::registration(&said) {
+        return wrong(format!("no scheduler would take this agent: {error}"));
+    }
     let (gpus, with_files) = (config.offered_gpu_milli() / 1_000, config.gpu_files.len() as u64);
     if with_files > 0 && with_files != gpus {
         return wrong(format!("{gpus} gpus and the files of {with_files}; give --gpu-files once for each gpu"));
@@ -41,6 +45,22 @@ pub(super) fn check(config: &Config) -> Result<(), AgentError> {
         return wrong(format!("the work directory {} is not absolute", config.work_dir.display()));
     }
     Ok(())
+}
+
+/// What of the offer the settings say.
+fn offered(config: &Config) -> v1::Offer {
+    let attribute = |(name, values)| v1::Attribute { name, values };
+    let port = |(first, last): &(u16, u16)| v1::PortRange { first: (*first).into(), last: (*last).into() };
+    let total = v1::Resources {
+        custom_milli: config.custom.iter().map(|(name, amount)| (name.clone(), *amount)).collect(),
+        ..Default::default()
+    };
+    v1::Offer {
+        epoch: 0,
+        total: Some(total),
+        attributes: config.offered_attributes().into_iter().map(attribute).collect(),
+        ports: config.ports.iter().map(port).collect(),
+    }
 }
 
 fn is_address(address: &str) -> bool {
@@ -187,6 +207,11 @@ mod tests {
             (Config { gpu_milli: Some(2_000), gpu_files: vec![vec!["/dev/a".into()]], ..good.clone() }, "--gpu-files"),
             (Config { gpu_common_files: vec!["/dev/a".into()], ..good.clone() }, "--gpu-common-files"),
             (Config { work_dir: "relative".into(), ..good.clone() }, "relative"),
+            (Config { hostname: "h".repeat(254), ..good.clone() }, "hostname: 254 bytes; at most 253"),
+            (
+                Config { attributes: vec![("rack".into(), vec!["v".repeat(257)])], ..good.clone() },
+                "offer.attributes[0].values[0]: 257 bytes; at most 256",
+            ),
         ];
         for (config, named) in cases {
             let text = check(&config).unwrap_err().to_string();

@@ -2,6 +2,9 @@
 
 use super::safe;
 
+/// A column is made at most so wide for one cell; a longer one moves what is behind it in its own row.
+const MAX_WIDTH: usize = 80;
+
 pub struct Table {
     rows: Vec<Vec<String>>,
     right: Vec<bool>,
@@ -30,7 +33,7 @@ impl Table {
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column));
             let empty = self.rows.iter().skip(named).all(|row| row.get(column).is_none_or(String::is_empty));
-            if empty && self.rows.len() > 1 { 0 } else { cells.map(|cell| cell.chars().count()).max().unwrap_or(0) }
+            if empty && self.rows.len() > 1 { 0 } else { widest(cells) }
         };
         let widths: Vec<usize> = (0..self.right.len()).map(width).collect();
         let mut text = String::new();
@@ -48,9 +51,22 @@ impl Table {
     }
 }
 
+/// Cells beyond the bound don't count.
+fn widest<'a>(cells: impl Iterator<Item = &'a String>) -> usize {
+    cells.map(|cell| cell.chars().count()).map(|width| if width > MAX_WIDTH { 1 } else { width }).max().unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_absurdly_long_cell_does_not_pad_the_other_rows() {
+        let mut table = Table::new(&["HOST", "STATE"]);
+        table.row(vec!["h".repeat(1_000), "UP".into()]);
+        table.row(vec!["node-1".into(), "UP".into()]);
+        assert_eq!(table.text(), format!("HOST    STATE\n{}  UP\nnode-1  UP\n", "h".repeat(1_000)));
+    }
 
     #[test]
     fn columns_line_up_and_empty_ones_vanish() {

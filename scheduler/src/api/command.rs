@@ -153,11 +153,44 @@ pub(super) fn check_role(role: &str) -> Result<(), Status> {
     known.then_some(()).ok_or_else(|| Status::invalid_argument(refused()))
 }
 
+/// Most ranges in one request, as they are sent.
+const MAX_RANGES: usize = 100_000;
+
+/// Ascending, and not touching each other: as few as there can be.
 pub(super) fn ranges(wire: &[v1::InstanceRange]) -> Result<Vec<(u32, u32)>, Status> {
+    if wire.len() > MAX_RANGES {
+        let message = format!("instances: {} ranges; at most {MAX_RANGES} are allowed", wire.len());
+        return Err(Status::invalid_argument(message));
+    }
     let range = |(i, range): (usize, &v1::InstanceRange)| {
         let (first, last) = (range.first, range.last);
         let backwards = || Status::invalid_argument(format!("instances[{i}]: {first}-{last} runs backwards"));
         (first <= last).then_some((first, last)).ok_or_else(backwards)
     };
-    wire.iter().enumerate().map(range).collect()
+    let mut ranges = wire.iter().enumerate().map(range).collect::<Result<Vec<_>, _>>()?;
+    ranges.sort_unstable();
+    ranges.dedup_by(|next, before| {
+        let touches = next.0 <= before.1.saturating_add(1);
+        if touches {
+            before.1 = before.1.max(next.1);
+        }
+        touches
+    });
+    Ok(ranges)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_joined_and_more_than_a_bound_is_refused_with_both_numbers() {
+        let range = |(first, last)| v1::InstanceRange { first, last };
+        let sent = [(7, 9), (0, 1), (2, 2), (8, 12), (u32::MAX, u32::MAX), (4, 5)].map(range);
+        assert_eq!(ranges(&sent).unwrap(), [(0, 2), (4, 5), (7, 12), (u32::MAX, u32::MAX)]);
+        let many = vec![range((1, 1)); MAX_RANGES + 1];
+        let refused = ranges(&many).unwrap_err();
+        assert_eq!(refused.message(), "instances: 100001 ranges; at most 100000 are allowed");
+        assert!(ranges(&[range((3, 2))]).unwrap_err().message().contains("runs backwards"));
+    }
 }

@@ -7,6 +7,7 @@ use dawn_proto::{JobKey, TaskState};
 
 use super::settle::{self, Aim};
 use super::step::Step;
+use super::update::is_chosen;
 use crate::model::{Answer, Job, Mutation, Refusal, Spec, Task};
 
 /// Answers with how many tasks this stops; those beyond a slice are told by the next ticks.
@@ -26,8 +27,8 @@ pub(super) fn kill(
     if let Some((_, instance)) = instances.iter().find(|(first, last)| *last >= wanted || first > last) {
         return Err(Refusal::NoSuchInstance { key: key.clone(), instance: *instance, instances: wanted });
     }
-    let chosen = |instance: u32| instances.iter().any(|(first, last)| (*first..=*last).contains(&instance));
-    let stops = |task: &&Task| task.state() != TaskState::Killing && (instances.is_empty() || chosen(task.instance));
+    let chosen = |instance: u32| is_chosen(instances, instance);
+    let stops = |task: &&Task| task.state() != TaskState::Killing && chosen(task.instance);
     let tasks = u32::try_from(step.state.living(job).filter(stops).count()).unwrap_or(u32::MAX);
     if instances.is_empty() {
         step.end_job(job.id, author, message);

@@ -114,7 +114,7 @@ pub(super) fn send_launch(
         tracing::debug!(%task, "not launched: it is not placed there any more");
         return;
     };
-    links.send_with_spec(link, spec.id, || spec_message(&spec), Message::Launch(launch));
+    links.send_with_spec(link, &spec, Message::Launch(launch));
 }
 
 /// The launch of a task that is placed on the agent and was not seen there yet.

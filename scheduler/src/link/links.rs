@@ -1,35 +1,73 @@
-//! Open links and their outgoing queues. A queue that is full closes its link: the agent dials again and reconciles.
+//! Open links and their outgoing queues, bounded in number and in bytes. A queue that is full closes its link: the agent
+//! dials again and reconciles. Specs wait as they are in the state, and are made messages when they go out.
 
 use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use dawn_proto::SpecId;
 use dawn_proto::v1::{self, scheduler_message::Message};
 use futures_util::Stream;
+use prost::Message as _;
 use tokio::sync::{mpsc, oneshot};
 use tonic::Status;
 
-use crate::model::{AgentNo, LinkId};
+use super::dispatch::spec_message;
+use crate::model::{AgentNo, LinkId, Spec};
 
 /// Messages waiting for one agent at most. An agent has up to 5,000 tasks, all of which may be told to stop at once, while
 /// it acknowledges little and what it does not answer is sent again: that must not pass for an agent that is stuck.
 const QUEUE: usize = 65_536;
 
-/// Boxed, because a queue takes room for 32 at once, for each of tens of thousands of agents.
-type Queue = mpsc::Sender<Box<v1::SchedulerMessage>>;
+/// Bytes waiting for one agent at most, specs not counted: a list of all its tasks is far below.
+const QUEUE_BYTES: usize = 16 << 20;
+
+/// What waits in a queue.
+#[derive(Debug)]
+enum Queued {
+    /// Boxed, because a queue takes room for 32 at once, for each of tens of thousands of agents.
+    Message(Box<v1::SchedulerMessage>),
+    Spec(Arc<Spec>),
+}
+
+type Queue = mpsc::Sender<Queued>;
 
 /// What goes out on a link.
 #[derive(Debug)]
-pub struct Outgoing(pub(super) mpsc::Receiver<Box<v1::SchedulerMessage>>);
+pub struct Outgoing {
+    queue: mpsc::Receiver<Queued>,
+    bytes: Arc<AtomicUsize>,
+}
+
+impl Outgoing {
+    /// One message, and no more.
+    pub(super) fn only(message: Message) -> Outgoing {
+        let (say, queue) = mpsc::channel(1);
+        let (message, bytes) =
+            (Box::new(v1::SchedulerMessage { message: Some(message) }), Arc::<AtomicUsize>::default());
+        bytes.store(message.encoded_len(), Ordering::Relaxed);
+        // There is room for one.
+        _ = say.try_send(Queued::Message(message));
+        Outgoing { queue, bytes }
+    }
+}
 
 impl Stream for Outgoing {
     type Item = Result<v1::SchedulerMessage, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_recv(context).map(|message| message.map(|message| Ok(*message)))
+        self.queue.poll_recv(context).map(|queued| match queued? {
+            Queued::Message(message) => {
+                self.bytes.fetch_sub(message.encoded_len(), Ordering::Relaxed);
+                Some(Ok(*message))
+            }
+            Queued::Spec(spec) => {
+                let message = Some(Message::Spec(spec_message(&spec)));
+                Some(Ok(v1::SchedulerMessage { message }))
+            }
+        })
     }
 }
 
@@ -48,6 +86,8 @@ struct Open {
 #[derive(Debug)]
 struct Link {
     queue: Queue,
+    /// Of the messages in it.
+    bytes: Arc<AtomicUsize>,
     agent: Option<AgentNo>,
     /// Sent on this link already.
     specs: HashSet<SpecId>,
@@ -61,8 +101,10 @@ impl Links {
         let link = LinkId(self.next.fetch_add(1, Ordering::Relaxed) + 1);
         let (queue, outgoing) = mpsc::channel(QUEUE);
         let (closed, on_closed) = oneshot::channel();
-        self.lock().links.insert(link, Link { queue, agent: None, specs: HashSet::new(), _closed: closed });
-        (link, Outgoing(outgoing), on_closed)
+        let bytes = Arc::<AtomicUsize>::default();
+        let outgoing = Outgoing { queue: outgoing, bytes: bytes.clone() };
+        self.lock().links.insert(link, Link { queue, bytes, agent: None, specs: HashSet::new(), _closed: closed });
+        (link, outgoing, on_closed)
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
@@ -99,12 +141,17 @@ impl Links {
     }
 
     /// Queues the spec before the message unless it went out on this link before.
-    pub(super) fn send_with_spec(&self, link: LinkId, id: SpecId, spec: impl FnOnce() -> v1::Spec, message: Message) {
+    pub(super) fn send_with_spec(&self, link: LinkId, spec: &Arc<Spec>, message: Message) {
         let mut open = self.lock();
         let Some(found) = open.links.get_mut(&link) else { return };
-        if !found.specs.insert(id) || open.send(link, Message::Spec(spec())) {
+        if !found.specs.insert(spec.id) || open.queue(link, Queued::Spec(spec.clone()), 0) {
             open.send(link, message);
         }
+    }
+
+    /// Queues the spec, whether it went out before or not.
+    pub(super) fn send_spec(&self, link: LinkId, spec: Arc<Spec>) {
+        self.lock().queue(link, Queued::Spec(spec), 0);
     }
 
     /// The agent says it lacks the spec: it is sent again.
@@ -132,13 +179,23 @@ impl Open {
     }
 
     fn send(&mut self, link: LinkId, message: Message) -> bool {
+        let message = Box::new(v1::SchedulerMessage { message: Some(message) });
+        let bytes = message.encoded_len();
+        self.queue(link, Queued::Message(message), bytes)
+    }
+
+    fn queue(&mut self, link: LinkId, queued: Queued, bytes: usize) -> bool {
         let Some(found) = self.links.get(&link) else { return false };
-        let sent = found.queue.try_send(Box::new(v1::SchedulerMessage { message: Some(message) }));
-        if sent.is_err() {
-            let agent = found.agent;
-            tracing::warn!(%link, ?agent, waiting = QUEUE, "an agent does not take its messages; closing its link");
+        let waiting = found.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let has_room = waiting == 0 || waiting + bytes <= QUEUE_BYTES;
+        let sent = has_room && found.queue.try_send(queued).is_ok();
+        if !sent {
+            let (agent, messages) = (found.agent, found.queue.max_capacity() - found.queue.capacity());
+            tracing::warn!(
+                %link, ?agent, messages, bytes = waiting, "an agent does not take its messages; closing its link"
+            );
             self.close(link);
         }
-        sent.is_ok()
+        sent
     }
 }

@@ -26,8 +26,7 @@ pub use links::{Links, Outgoing};
 pub use reach::Pipe;
 pub use tunnel::{LogError, Tunnels};
 
-/// Most bytes of one message: a registration with ten thousand tasks is about 1 MiB.
-pub const MAX_MESSAGE_BYTES: usize = 16 << 20;
+pub use dawn_proto::validate::MAX_LINK_MESSAGE_BYTES as MAX_MESSAGE_BYTES;
 
 /// The gRPC service agents dial.
 #[derive(Clone)]
@@ -42,13 +41,9 @@ pub struct LinkService {
 
 /// A stream that only says who leads.
 fn refusal(leader: Option<String>) -> Outgoing {
-    let (say, said) = tokio::sync::mpsc::channel(1);
     let reason = "this scheduler follows".to_string();
     let refused = v1::Refused { reason, leader_address: leader.unwrap_or_default(), r#final: false };
-    let message = v1::scheduler_message::Message::Refused(refused);
-    // There is room for one.
-    _ = say.try_send(Box::new(v1::SchedulerMessage { message: Some(message) }));
-    Outgoing(said)
+    Outgoing::only(v1::scheduler_message::Message::Refused(refused))
 }
 
 impl LinkService {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use dawn_proto::v1::agent_message::Message as Up;
 use dawn_proto::v1::scheduler_message::Message as Down;
 use dawn_proto::v1::{self, TaskState};
+use dawn_proto::validate::{self, FieldError};
 use dawn_proto::{SpecId, TaskId, Timestamp};
 use futures_util::{Stream, StreamExt};
 use prost::Message as _;
@@ -35,10 +36,19 @@ enum SessionError {
     Unknown,
     #[error("a message is not valid: {0}")]
     Invalid(#[from] WireError),
+    #[error("what the agent says of itself is too large: {0}")]
+    TooLarge(#[from] FieldError),
     #[error("the link broke")]
     Broken(#[from] Status),
     #[error("the scheduler is stopping")]
     Stopping,
+}
+
+impl SessionError {
+    /// Saying the same again is of no use.
+    fn is_final(&self) -> bool {
+        matches!(self, SessionError::TooLarge(_))
+    }
 }
 
 pub(super) struct Session {
@@ -68,8 +78,8 @@ impl Session {
             Err(SessionError::Broken(status)) => tracing::debug!(link = %self.link, %status, "an agent's link broke"),
             Err(error) => {
                 tracing::warn!(link = %self.link, %error, "closing an agent's link");
-                let reason = error.to_string();
-                self.links.send(self.link, Down::Refused(v1::Refused { reason, ..Default::default() }));
+                let (reason, r#final) = (error.to_string(), error.is_final());
+                self.links.send(self.link, Down::Refused(v1::Refused { reason, r#final, ..Default::default() }));
             }
         }
         self.links.close(self.link);
@@ -90,6 +100,7 @@ impl Session {
             Some(_) => return Err(SessionError::NotRegistered),
             None => return Ok(()),
         };
+        validate::registration(&first)?;
         let registration = wire::registration(first)?;
         tracing::info!(link = %self.link, agent = %registration.id, hostname = registration.hostname, "an agent registers");
         *registered = true;
@@ -124,7 +135,10 @@ impl Session {
                 return Ok(None);
             }
             Up::Report(report) => Event::Reported { link, report: wire::report(report)? },
-            Up::Offer(offer) => Event::Offered { link, offer: wire::offer(&offer)? },
+            Up::Offer(offer) => {
+                validate::offer(&offer)?;
+                Event::Offered { link, offer: wire::offer(&offer)? }
+            }
             Up::HeldTasks(held) => Event::TasksTold { link, tasks: wire::held_tasks(held)? },
             Up::Description(description) => match wire::description(description) {
                 Ok(description) => Event::Described { link, description: Box::new(description) },
@@ -155,9 +169,9 @@ impl Session {
             dispatch::launch(state, found.held_on()?, task)
         };
         if let Some((launch, spec)) = self.follower.read(waiting) {
-            self.links.send_with_spec(self.link, spec.id, || dispatch::spec_message(&spec), Down::Launch(launch));
+            self.links.send_with_spec(self.link, &spec, Down::Launch(launch));
         } else if let Some(spec) = self.follower.read(|state| dispatch::spec(state, id)) {
-            self.links.send(self.link, Down::Spec(dispatch::spec_message(&spec)));
+            self.links.send_spec(self.link, spec);
         } else {
             tracing::warn!(link = %self.link, spec = %id, %task, "an agent asks for a spec that is not kept any more");
         }

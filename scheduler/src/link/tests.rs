@@ -1,11 +1,14 @@
 //! Links that are full, replaced or closed.
 
+use std::sync::Arc;
+
 use dawn_proto::SpecId;
 use dawn_proto::v1::{self, scheduler_message::Message};
+use futures_util::StreamExt;
 
-use super::dispatch::launch;
-use super::{Links, Outgoing};
-use crate::model::{AgentNo, Event, LinkId, State};
+use super::Links;
+use super::dispatch::{launch, spec_message};
+use crate::model::{AgentNo, Event, JobSpec, LinkId, Spec, State};
 use crate::wire::{self, sample};
 
 fn ack(task_id: u64) -> Message {
@@ -15,7 +18,7 @@ fn ack(task_id: u64) -> Message {
 #[tokio::test]
 async fn a_full_queue_closes_the_link_and_what_was_queued_is_delivered() {
     let links = Links::default();
-    let (link, Outgoing(mut outgoing), closed) = links.open();
+    let (link, mut outgoing, closed) = links.open();
     links.bind(link, AgentNo(7));
     let mut queued = 0;
     while links.send(link, ack(queued)) {
@@ -26,10 +29,10 @@ async fn a_full_queue_closes_the_link_and_what_was_queued_is_delivered() {
     assert_eq!(links.of(AgentNo(7)), None, "the agent has no link any more");
     closed.await.unwrap_err();
     for number in 0..queued {
-        let message = outgoing.recv().await.unwrap();
+        let message = outgoing.next().await.unwrap().unwrap();
         assert_eq!(message.message, Some(ack(number)));
     }
-    assert!(outgoing.recv().await.is_none());
+    assert!(outgoing.next().await.is_none());
 }
 
 #[tokio::test]
@@ -49,18 +52,48 @@ async fn closing_an_old_link_leaves_the_new_one() {
 #[tokio::test]
 async fn a_spec_goes_out_once_on_each_link() {
     let links = Links::default();
-    let spec = || v1::Spec { spec_id: 5, spec: None, version: 1 };
+    let spec = spec(5, sample::spec("web", v1::JobKind::Service, 1));
     for _ in 0..2 {
-        let (link, Outgoing(mut outgoing), _closed) = links.open();
-        links.send_with_spec(link, SpecId(5), spec, ack(1));
-        links.send_with_spec(link, SpecId(5), spec, ack(2));
+        let (link, outgoing, _closed) = links.open();
+        links.send_with_spec(link, &spec, ack(1));
+        links.send_with_spec(link, &spec, ack(2));
         links.close(link);
-        let mut sent = Vec::new();
-        while let Some(message) = outgoing.recv().await {
-            sent.push(message.message.unwrap());
-        }
-        assert_eq!(sent, [Message::Spec(spec()), ack(1), ack(2)]);
+        let sent: Vec<_> = outgoing.map(|message| message.unwrap().message.unwrap()).collect().await;
+        assert_eq!(sent, [Message::Spec(spec_message(&spec)), ack(1), ack(2)]);
     }
+}
+
+fn spec(id: u64, job: JobSpec) -> Arc<Spec> {
+    Arc::new(Spec { id: SpecId(id), version: 1, job })
+}
+
+#[tokio::test]
+async fn a_queue_is_bounded_in_bytes_and_many_large_specs_wait_in_it_as_they_are_in_the_state() {
+    let links = Links::default();
+    let (link, mut outgoing, closed) = links.open();
+    let job = sample::largest_spec("large", v1::JobKind::Service, 1, |length| "x".repeat(length));
+    let specs: Vec<_> = (0..100).map(|id| spec(id, job.clone())).collect();
+    for spec in &specs {
+        links.send_with_spec(link, spec, ack(spec.id.0));
+    }
+    assert!(
+        specs.iter().all(|spec| Arc::strong_count(spec) == 2),
+        "100 MiB of messages are not made before they go out"
+    );
+    let large = || Message::Reconcile(v1::Reconcile { epoch: 1, task_ids: vec![u64::MAX; 100_000] });
+    let mut queued = 0;
+    while links.send(link, large()) {
+        queued += 1;
+        assert!(queued < 100, "{queued} messages of 1 MB each are queued");
+    }
+    assert!(queued > 10);
+    closed.await.unwrap_err();
+    let mut sent = 0;
+    while let Some(message) = outgoing.next().await {
+        message.unwrap();
+        sent += 1;
+    }
+    assert_eq!(sent, 200 + queued, "what was taken goes out");
 }
 
 /// The launches of a batch job whose tasks take so many thousandths of gpu, on one agent of four.

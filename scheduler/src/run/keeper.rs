@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dawn_proto::v1;
 use futures_util::future::BoxFuture;
+use prost::Message;
 use tokio::sync::mpsc;
 
 use super::RunError;
@@ -18,8 +19,9 @@ use crate::etcd::{self, EtcdConfig, Store};
 use crate::journal;
 use crate::wire;
 
-/// Entries sent at once, and such portions on their way.
+/// Entries sent at once, their bytes without the last one, and such portions on their way.
 const PORTION: usize = 256;
+const PORTION_BYTES: usize = 1 << 20;
 const PORTIONS: usize = 4;
 
 /// Where a journal lies.
@@ -60,24 +62,41 @@ impl Source {
 
 type Sender = mpsc::Sender<Result<v1::JournalEntries, String>>;
 
+/// Entries that are sent together.
+#[derive(Default)]
+struct Portion {
+    entries: v1::JournalEntries,
+    bytes: usize,
+}
+
+impl Portion {
+    /// Answers what is to be sent when it is full with the entry.
+    fn add(&mut self, entry: v1::JournalEntry) -> Option<v1::JournalEntries> {
+        self.bytes += entry.encoded_len();
+        self.entries.entries.push(entry);
+        let is_full = self.entries.entries.len() >= PORTION || self.bytes >= PORTION_BYTES;
+        is_full.then(|| std::mem::take(self).entries)
+    }
+}
+
 fn from_files(dir: &std::path::Path, from: u64, to: u64, sender: &Sender) {
-    let mut portion = v1::JournalEntries::default();
+    let mut portion = Portion::default();
     let read = journal::visit(dir, from, &mut |state, batch| {
         if batch.index > to {
             return ControlFlow::Break(());
         }
         let entries = wire::journal_entries(state, batch);
-        if batch.index >= from {
-            portion.entries.extend(entries);
+        for entry in entries.into_iter().filter(|_| batch.index >= from) {
+            if let Some(full) = portion.add(entry)
+                && sender.blocking_send(Ok(full)).is_err()
+            {
+                return ControlFlow::Break(());
+            }
         }
-        let is_full = portion.entries.len() >= PORTION;
-        match is_full && sender.blocking_send(Ok(std::mem::take(&mut portion))).is_err() {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        }
+        ControlFlow::Continue(())
     });
     // Whoever asked may have gone.
-    _ = sender.blocking_send(Ok(portion));
+    _ = sender.blocking_send(Ok(portion.entries));
     if let Err(error) = read {
         _ = sender.blocking_send(Err(error.to_string()));
     }
@@ -88,15 +107,19 @@ async fn from_etcd(store: Store, from: u64, to: u64, sender: Sender) {
         let (mut reader, mut state) = etcd::Reader::open(&store).await?;
         loop {
             let batches = reader.next().await?;
-            let mut portion = v1::JournalEntries::default();
+            let mut portion = Portion::default();
             let is_over = batches.last().is_none_or(|last| last.index >= to);
             for batch in batches.iter().filter(|batch| batch.index <= to) {
                 let entries = wire::journal_entries(&mut state, batch);
-                if batch.index >= from {
-                    portion.entries.extend(entries);
+                for entry in entries.into_iter().filter(|_| batch.index >= from) {
+                    if let Some(full) = portion.add(entry)
+                        && sender.send(Ok(full)).await.is_err()
+                    {
+                        return Ok(());
+                    }
                 }
             }
-            if sender.send(Ok(portion)).await.is_err() || is_over {
+            if sender.send(Ok(portion.entries)).await.is_err() || is_over {
                 return Ok::<(), etcd::EtcdError>(());
             }
         }

@@ -1,6 +1,7 @@
 //! A whole scheduler in this process, over loopback, with an agent that is a script.
 
 mod agent;
+mod bounds;
 mod clients;
 mod faults;
 mod full;

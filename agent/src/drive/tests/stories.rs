@@ -5,7 +5,7 @@ use dawn_proto::{Epoch, SpecId, TaskId, TaskState, Timestamp};
 
 use super::world::{World, spec};
 use crate::model::{
-    Effect, Event, ExecutorEvent, Kill, Launch, LinkEvent, MAX_WAITING_LAUNCHES, MachineEvent, Message, Port,
+    Effect, Event, ExecutorEvent, Kill, Launch, LinkEvent, MAX_WAITING_LAUNCHES, MachineEvent, Message, Port, Spec,
 };
 
 pub(super) fn connected() -> World {
@@ -294,4 +294,19 @@ fn an_ended_task_is_kept_for_its_log_and_deleted_by_age() {
     world.pass(20_000);
     assert!(world.dirs.is_empty());
     assert!(world.agent.tasks().is_empty());
+}
+
+#[test]
+fn specs_are_kept_within_a_bound_in_bytes_and_asked_for_again_beyond_it() {
+    let mut world = connected();
+    for id in 100..140 {
+        let large = Spec { payload: vec![7; 1 << 20], ..Spec::clone(&spec(id)) };
+        world.agent.step(Event::Link(LinkEvent::Spec(large.into())), world.now);
+    }
+    let mut lacks = |id: u64| {
+        let effects = effects(&mut world, launch(1, id, id, &[]));
+        effects.iter().any(|effect| matches!(effect, Effect::Send { message: Message::NeedSpec { .. }, .. }))
+    };
+    assert!(lacks(100) && lacks(123));
+    assert!(!lacks(124) && !lacks(139), "the newest 16 MiB are there");
 }

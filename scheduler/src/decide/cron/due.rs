@@ -83,6 +83,10 @@ fn decide_due(step: &mut Step, job: &Job, spec: &Spec, cron: &CronPolicy) {
             TickOutcome::Launched => run(step, job, spec, *at),
             outcome => note(step, job, *at, outcome),
         }
+        // A run is whole, but the next tick goes on with the next one.
+        if step.is_full() {
+            return;
+        }
     }
 }
 

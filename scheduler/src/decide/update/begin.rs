@@ -30,9 +30,15 @@ impl Diff {
     }
 }
 
+/// Whether an instance is in one of the ranges, which are ascending and don't touch; none: all are.
+pub(crate) fn is_chosen(chosen: &[(u32, u32)], instance: u32) -> bool {
+    let at = chosen.partition_point(|(_, last)| *last < instance);
+    chosen.is_empty() || chosen.get(at).is_some_and(|(first, _)| *first <= instance)
+}
+
 /// Compares what a job's instances want with a spec, in the chosen ones (inclusive ranges; none: all).
 pub fn diff(state: &State, job: &Job, to: &JobSpec, chosen: &[(u32, u32)]) -> Diff {
-    let is_chosen = |at: u32| chosen.is_empty() || chosen.iter().any(|(first, last)| (*first..=*last).contains(&at));
+    let is_chosen = |at: u32| is_chosen(chosen, at);
     let mut diff = Diff::default();
     for instance in 0..bound(state, job, to) {
         let before = state.wanted_spec(job, instance).filter(|before| is_there(state, &before.job, instance));
@@ -231,7 +237,7 @@ pub(crate) fn restart(
     let job = step.state.job(key).ok_or_else(|| Refusal::NoSuchJob { key: key.clone() })?;
     let current = updatable(step, job)?;
     in_bounds(key, chosen, step.state.wanted_bound(job))?;
-    let is_chosen = |at: &u32| chosen.is_empty() || chosen.iter().any(|(first, last)| (*first..=*last).contains(at));
+    let is_chosen = |at: &u32| is_chosen(chosen, *at);
     let is_wanted = |at: u32| step.state.wanted_spec(job, at).is_some_and(|spec| has(step.state, &spec.job, at));
     let wanted = (0..step.state.wanted_bound(job)).filter(|at| is_wanted(*at));
     let instances: Instances = wanted.filter(is_chosen).collect();

@@ -19,7 +19,7 @@ use super::step::Step;
 use crate::model::{Job, Mutation, Task};
 
 pub use begin::{Diff, diff, has as has_instance};
-pub(super) use begin::{not_updating, restart, scale, start, submit};
+pub(super) use begin::{is_chosen, not_updating, restart, scale, start, submit};
 pub(super) use control::control;
 pub use plan::waits;
 pub(super) use tick::tick;

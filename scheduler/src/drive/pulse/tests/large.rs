@@ -149,3 +149,20 @@ fn what_can_not_be_written_is_refused_with_both_sizes_and_changes_nothing() {
     assert!(words.contains(&bytes.to_string()) && words.contains(&most.to_string()), "{words}");
     assert_eq!(digest(pulse.state()), before);
 }
+
+#[test]
+fn a_catch_up_with_many_large_runs_begins_one_after_the_other() {
+    let mut pulse = leading();
+    let mut wire = wire_spec("save", JobKind::Cron, 6_000);
+    let cron = wire.cron.get_or_insert_default();
+    (cron.misfire, cron.misfire_limit) = (v1::Misfire::All.into(), 5);
+    cron.overlap = v1::Overlap::Allow.into();
+    stepped(&mut pulse, vec![submit(1, parse_job_spec(wire).unwrap())], 2);
+    let mut made = Vec::new();
+    for tick in 0..8 {
+        let steps = stepped(&mut pulse, vec![Event::Tick], 30 * 60_000 + tick * 250);
+        let mutations = steps.iter().flat_map(|(batch, _)| &batch.mutations);
+        made.push(mutations.filter(|mutation| matches!(mutation, Mutation::TaskMade { .. })).count());
+    }
+    assert_eq!(made, [6_000, 6_000, 6_000, 6_000, 6_000, 0, 0, 0]);
+}
