@@ -98,6 +98,18 @@ fn half_of_the_files_are_warned_of_once_and_the_task_runs_on() {
 }
 
 #[test]
+fn files_without_a_name_that_are_held_open_count_too() {
+    let line =
+        "for i in 4 5 6 7; do eval \"exec $i> f\"; rm f; eval \"head -c 33554432 /dev/zero >&$i\"; done; sleep 1000";
+    let mut rig = Rig::new(vec![shell("main", line)]);
+    rig.plan.disk_limit_bytes = 64 * MIB;
+    rig.start();
+    let end = rig.ends();
+    assert_eq!((end.state(), end.reason()), (TaskState::Failed, Reason::DiskLimit), "{end:?}");
+    assert_eq!(used(&rig), 0, "none of it has a name");
+}
+
+#[test]
 fn what_is_allocated_without_being_written_is_noticed() {
     let line = "for i in 1 2 3; do fallocate -l 33554432 f$i || exit 3; done; exec sleep 1000";
     let mut rig = Rig::new(vec![shell("main", line)]);

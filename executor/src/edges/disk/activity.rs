@@ -46,6 +46,11 @@ impl Activity {
         Activity { cpu, cpu_used: None, counter, written: Vec::new() }
     }
 
+    /// Whoever was there at the last look.
+    pub(super) fn pids(&self) -> impl Iterator<Item = i32> {
+        self.written.iter().map(|(pid, _)| *pid)
+    }
+
     /// Since the last look. The first one sees what was written since the processes began.
     pub(super) fn look(&mut self, members: impl FnOnce() -> BTreeSet<i32>) -> Seen {
         let cpu_used = self.cpu.as_deref().and_then(cpu_used_in);

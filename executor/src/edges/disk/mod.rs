@@ -3,6 +3,7 @@
 
 mod activity;
 mod pace;
+mod unnamed;
 mod walk;
 
 use std::collections::BTreeSet;
@@ -44,7 +45,8 @@ impl Disk {
         if self.walk.is_none() && now_ms >= self.pace.due_ms() {
             let seen = self.activity.look(members);
             if self.pace.sampled(now_ms, seen) {
-                self.walk = Some(Walk::over(&self.roots));
+                let unnamed = self.roots.first().map_or(0, |root| unnamed::bytes(root, self.activity.pids()));
+                self.walk = Some(Walk::over(&self.roots, unnamed));
             }
         }
         let found = self.walk.as_mut()?.go_on()?;

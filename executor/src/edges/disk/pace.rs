@@ -1,5 +1,6 @@
 //! When to ask what a task has written, and when to look at what it takes on disk: pure, on the steady clock. What may pass
-//! between two looks is bounded at the rate seen; a task that does nothing is never looked at.
+//! between two looks is bounded at the rate seen; a task that does nothing is looked at only when the disk has
+//! lost what nobody is known to have taken, and then seldom.
 
 use super::activity::Seen;
 
@@ -96,7 +97,7 @@ impl Pace {
         };
         self.ask_every_ms = until_ms.clamp(LEAST_ASK_MS, longest_ms);
         self.ask_at_ms = now_ms + self.ask_every_ms;
-        let look = self.is_active && self.is_look_due(now_ms);
+        let look = if self.is_active { self.is_look_due(now_ms) } else { self.is_idle_look_due(now_ms) };
         self.is_suspect &= self.is_active && !look;
         if look {
             self.look_begun_ms = now_ms;
@@ -114,6 +115,11 @@ impl Pace {
         // Half of the time at most, whatever is written.
         let is_rested = now_ms >= self.look_ended_ms + self.look_took_ms;
         (may_be_over && is_rested) || (self.is_suspect && now_ms >= self.suspect_at_ms()) || now_ms >= self.look_at_ms()
+    }
+
+    /// What an idle task has may have been put there by another, as whoever copies files into its sandbox.
+    fn is_idle_look_due(&self, now_ms: i64) -> bool {
+        self.is_suspect && now_ms >= self.look_ended_ms + LONGEST_LOOK_MS.max(self.look_took_ms.saturating_mul(REST))
     }
 
     /// Not more often than looks for no other reason than time, if they take long.
@@ -197,9 +203,16 @@ mod tests {
         let at_ms = pace.due_ms() - 20_000;
         pace.suspect(at_ms);
         assert_eq!(pace.due_ms(), at_ms);
-        assert!(!pace.sampled(at_ms, Seen::Idle), "it was not this one");
-        pace.suspect(at_ms + 100);
-        assert!(pace.sampled(at_ms + 100, Seen::Active { written: 0 }), "it may have allocated what it did not write");
+        assert!(pace.sampled(at_ms, Seen::Idle), "another may have put something there");
+        pace.looked(at_ms, 0);
+        for (after_ms, seen, look) in [
+            (1_000, Seen::Idle, false),
+            // It may have allocated what it did not write.
+            (2_000, Seen::Active { written: 0 }, true),
+        ] {
+            pace.suspect(at_ms + after_ms);
+            assert_eq!(pace.sampled(at_ms + after_ms, seen), look);
+        }
     }
 
     #[test]

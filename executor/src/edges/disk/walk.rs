@@ -57,9 +57,10 @@ impl Base {
 }
 
 impl Walk {
-    pub(super) fn over(roots: &[PathBuf]) -> Self {
+    /// Beside `bytes` that no walk finds.
+    pub(super) fn over(roots: &[PathBuf], bytes: u64) -> Self {
         let left = roots.iter().map(|path| Directory { path: path.clone(), base: None }).collect();
-        Walk { open: None, left, seen: BTreeSet::new(), device: None, found: Found::default() }
+        Walk { open: None, left, seen: BTreeSet::new(), device: None, found: Found { bytes, files: 0 } }
     }
 
     /// Looks at some more; what there is once that was all.
@@ -118,7 +119,7 @@ mod tests {
     use super::*;
 
     fn found(roots: Vec<PathBuf>) -> Found {
-        let mut walk = Walk::over(&roots);
+        let mut walk = Walk::over(&roots, 0);
         (0..1_000).find_map(|_| walk.go_on()).expect("an end")
     }
 
