@@ -56,10 +56,10 @@ fn offered(config: &Config) -> v1::Offer {
         ..Default::default()
     };
     v1::Offer {
-        epoch: 0,
         total: Some(total),
         attributes: config.offered_attributes().into_iter().map(attribute).collect(),
         ports: config.ports.iter().map(port).collect(),
+        ..Default::default()
     }
 }
 

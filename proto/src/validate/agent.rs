@@ -94,6 +94,7 @@ mod tests {
             total: Some(total),
             attributes: vec![attribute(vec!["v".repeat(MAX_VALUE_BYTES); 200])],
             ports: vec![PortRange { first: 1, last: 1 }; MAX_PORT_RANGES],
+            ..Offer::default()
         };
         Register {
             hostname: "h".repeat(MAX_HOSTNAME_BYTES),

@@ -1,6 +1,7 @@
 //! Between the wire's messages (`dawn.v1`) and the model, both ways. Not here: bytes, streams, and what is answered.
 
 mod agent;
+mod agent_snapshot;
 mod batch;
 mod blame;
 mod chunk;

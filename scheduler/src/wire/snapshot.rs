@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use dawn_proto::v1::{self, NodeState, Reason, TickOutcome};
+use dawn_proto::v1::{self, Reason, TickOutcome};
 use dawn_proto::{Epoch, SpecId, TaskId, TaskState, Timestamp};
 use prost::Message;
 
-use super::batch::{agent_seen, device_numbers, job_key, name, port_numbers, spec_from_wire, spec_to_wire};
+use super::agent_snapshot::{agent_from_wire, agent_to_wire};
 use super::batch::{batch_from_wire, batch_to_wire};
-use super::blame::{blame_from_wire, blame_to_wire, kept_off_from_wire, kept_off_to_wire};
+use super::batch::{device_numbers, job_key, name, port_numbers, spec_from_wire, spec_to_wire};
+use super::blame::{kept_off_from_wire, kept_off_to_wire};
 use super::chunk::{Pieces, chunk, digest_of, in_pieces};
 use super::flow::{flow_from_wire, flow_to_wire};
 use super::loss::{loss_from_snapshot, loss_snapshot};
@@ -16,9 +17,9 @@ use super::restore::{restores_from_wire, restores_to_wire};
 use super::update::{changes_from_wire, pins_to_wire, specs_of_changes, update_snapshot};
 use super::upkeep::{upkeep_from_snapshot, upkeep_snapshot};
 use super::view::transition_to_wire;
-use super::{WireError, attributes_to_wire, ports_to_wire, quota_from_wire, quota_to_wire};
+use super::{WireError, quota_from_wire, quota_to_wire};
 use crate::model::bounds::CHUNK_BYTES;
-use crate::model::{Agent, AgentNo, Avoided, Ended, Job, JobId, Mutation, Place, State, Status, Task, Tick};
+use crate::model::{AgentNo, Ended, Job, JobId, Place, State, Status, Task, Tick};
 use crate::model::{Transition, Version};
 
 /// Newest snapshot format this version reads.
@@ -145,32 +146,6 @@ fn task_to_wire(task: &Task) -> v1::TaskSnapshot {
         nominated: nominated.is_some(),
         nominated_agent_no: nominated.map_or(0, |(agent, _)| agent.0),
         nominated_until_ms: nominated.map_or(0, |(_, until)| until.0),
-    }
-}
-
-fn agent_to_wire(agent: &Agent) -> v1::AgentSnapshot {
-    let avoided = agent.avoided.as_ref();
-    v1::AgentSnapshot {
-        seen: Some(v1::AgentSeen {
-            agent_no: agent.no.0,
-            agent_id: agent.id.to_string(),
-            hostname: agent.hostname.clone(),
-            version: agent.version.clone(),
-            isolation: agent.isolation.clone(),
-            boot_id: agent.boot_id.clone(),
-            total: Some((&agent.total).into()),
-            attributes: attributes_to_wire(&agent.attributes),
-            ports: ports_to_wire(&agent.ports),
-            offer_epoch: agent.offer_epoch,
-            max_tasks: Some(agent.max_tasks),
-        }),
-        state: agent.state.into(),
-        since_ms: agent.since.0,
-        registered_ms: agent.registered_at.0,
-        avoided_until_ms: avoided.map_or(0, |avoided| avoided.until.0),
-        avoided_why: avoided.map(|avoided| avoided.why.clone()).unwrap_or_default(),
-        avoided_times: avoided.map_or(0, |avoided| avoided.times),
-        blames: agent.blames.iter().map(|blame| blame_to_wire(agent.no, blame)).collect(),
     }
 }
 
@@ -358,46 +333,5 @@ fn task_from_wire(wire: v1::TaskSnapshot) -> Result<Task, WireError> {
         run_at: Timestamp(wire.run_at_ms),
         status: status.ok_or_else(|| WireError::new("placed", "is missing for a placed task"))?,
         history: wire.history.into_iter().map(transition).collect::<Result<_, WireError>>()?,
-    })
-}
-
-fn agent_from_wire(wire: v1::AgentSnapshot) -> Result<Agent, WireError> {
-    let seen = wire.seen.ok_or_else(|| WireError::new("seen", "is missing"))?;
-    let Mutation::AgentSeen {
-        agent: no,
-        id,
-        hostname,
-        version,
-        isolation,
-        boot_id,
-        total,
-        attributes,
-        ports,
-        max_tasks,
-        offer_epoch,
-    } = agent_seen(seen)?
-    else {
-        unreachable!("agent_seen makes AgentSeen alone");
-    };
-    let avoided = Avoided { until: Timestamp(wire.avoided_until_ms), why: wire.avoided_why, times: wire.avoided_times };
-    Ok(Agent {
-        no,
-        id,
-        hostname,
-        version,
-        isolation,
-        boot_id,
-        total,
-        attributes,
-        ports,
-        max_tasks,
-        offer_epoch,
-        state: name::<NodeState>("state", wire.state)?,
-        since: Timestamp(wire.since_ms),
-        registered_at: Timestamp(wire.registered_ms),
-        avoided: (wire.avoided_until_ms != 0).then_some(avoided),
-        blames: wire.blames.iter().map(blame_from_wire).collect::<Result<_, _>>()?,
-        declared_down: None,
-        upkeep: None,
     })
 }

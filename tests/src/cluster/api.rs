@@ -82,20 +82,6 @@ impl Api {
         self.call(|mut client| async move { client.list_jobs(request).await }).map(|response| response.jobs)
     }
 
-    /// Every job, page by page.
-    pub fn all_jobs(&self) -> Result<Vec<v1::JobSummary>, Status> {
-        let (mut jobs, mut page_token) = (Vec::new(), String::new());
-        loop {
-            let request = v1::ListJobsRequest { all: true, page_token, ..Default::default() };
-            let page = self.call(|mut client| async move { client.list_jobs(request).await })?;
-            jobs.extend(page.jobs);
-            page_token = page.next_page_token;
-            if page_token.is_empty() {
-                return Ok(jobs);
-            }
-        }
-    }
-
     pub fn job(&self, job: &JobKey) -> Result<v1::JobStatus, Status> {
         let request = v1::GetJobRequest { key: Some(job.into()), version: 0 };
         self.call(|mut client| async move { client.get_job(request).await })

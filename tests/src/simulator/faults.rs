@@ -120,11 +120,9 @@ impl World {
 
     /// Clocks that differ a little, all the time.
     pub(super) fn set_clocks_apart(&mut self) {
-        for number in 0..self.nodes.len() {
-            self.nodes[number].clock.drift_ppm = self.chance.random_range(-4_000..=4_000);
-        }
-        for number in 0..self.machines.len() {
-            self.machines[number].clock.drift_ppm = self.chance.random_range(-4_000..=4_000);
+        let nodes = self.nodes.iter_mut().map(|node| &mut node.clock);
+        for clock in nodes.chain(self.machines.iter_mut().map(|machine| &mut machine.clock)) {
+            clock.drift_ppm = self.chance.random_range(-4_000..=4_000);
         }
     }
 

@@ -1,0 +1,76 @@
+//! One agent of a snapshot, both ways. Not here: what is planned for it (`upkeep`), and what was said of its loss (`loss`).
+
+use dawn_proto::Timestamp;
+use dawn_proto::v1::{self, NodeState};
+
+use super::batch::{agent_seen, name};
+use super::blame::{blame_from_wire, blame_to_wire};
+use super::{WireError, attributes_to_wire, ports_to_wire};
+use crate::model::{Agent, Avoided, Mutation};
+
+pub(super) fn agent_to_wire(agent: &Agent) -> v1::AgentSnapshot {
+    let avoided = agent.avoided.as_ref();
+    v1::AgentSnapshot {
+        seen: Some(v1::AgentSeen {
+            agent_no: agent.no.0,
+            agent_id: agent.id.to_string(),
+            hostname: agent.hostname.clone(),
+            version: agent.version.clone(),
+            isolation: agent.isolation.clone(),
+            boot_id: agent.boot_id.clone(),
+            total: Some((&agent.total).into()),
+            attributes: attributes_to_wire(&agent.attributes),
+            ports: ports_to_wire(&agent.ports),
+            offer_epoch: agent.offer_epoch,
+            max_tasks: Some(agent.max_tasks),
+        }),
+        state: agent.state.into(),
+        since_ms: agent.since.0,
+        registered_ms: agent.registered_at.0,
+        avoided_until_ms: avoided.map_or(0, |avoided| avoided.until.0),
+        avoided_why: avoided.map(|avoided| avoided.why.clone()).unwrap_or_default(),
+        avoided_times: avoided.map_or(0, |avoided| avoided.times),
+        blames: agent.blames.iter().map(|blame| blame_to_wire(agent.no, blame)).collect(),
+    }
+}
+
+pub(super) fn agent_from_wire(wire: v1::AgentSnapshot) -> Result<Agent, WireError> {
+    let seen = wire.seen.ok_or_else(|| WireError::new("seen", "is missing"))?;
+    let Mutation::AgentSeen {
+        agent: no,
+        id,
+        hostname,
+        version,
+        isolation,
+        boot_id,
+        total,
+        attributes,
+        ports,
+        max_tasks,
+        offer_epoch,
+    } = agent_seen(seen)?
+    else {
+        unreachable!("agent_seen makes AgentSeen alone");
+    };
+    let avoided = Avoided { until: Timestamp(wire.avoided_until_ms), why: wire.avoided_why, times: wire.avoided_times };
+    Ok(Agent {
+        no,
+        id,
+        hostname,
+        version,
+        isolation,
+        boot_id,
+        total,
+        attributes,
+        ports,
+        max_tasks,
+        offer_epoch,
+        state: name::<NodeState>("state", wire.state)?,
+        since: Timestamp(wire.since_ms),
+        registered_at: Timestamp(wire.registered_ms),
+        avoided: (wire.avoided_until_ms != 0).then_some(avoided),
+        blames: wire.blames.iter().map(blame_from_wire).collect::<Result<_, _>>()?,
+        declared_down: None,
+        upkeep: None,
+    })
+}
