@@ -93,8 +93,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_500);
 const ELECTION_TIMEOUTS: u32 = 3;
 /// Between two rounds of asking.
 const ELECTION_PAUSE: Duration = Duration::from_millis(200);
-/// A job with a full spec and its tasks.
-const MAX_MESSAGE_BYTES: usize = 256 << 20;
+/// Whatever the scheduler sends: a job of 100,000 instances comes with the histories of all its tasks.
+const MAX_MESSAGE_BYTES: usize = usize::MAX;
 
 /// Whether a request may be sent again when it is unclear if the first one arrived.
 #[derive(Clone, Copy, PartialEq, Eq)]

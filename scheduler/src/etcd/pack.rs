@@ -190,6 +190,12 @@ mod tests {
     }
 
     #[test]
+    fn a_segment_of_a_version_without_bounds_is_read() {
+        let body = vec![b'x'; 40 << 20];
+        assert_eq!(unpack(&pack(&body)).unwrap(), body);
+    }
+
+    #[test]
     fn a_part_of_a_step_is_nothing_that_an_older_version_reads() {
         let part = |number| Some(crate::model::Part { number, of: 2 });
         let parts: Vec<_> = [(4, part(1)), (5, part(2))]

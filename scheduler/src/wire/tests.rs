@@ -1,6 +1,7 @@
 //! What goes through the wire comes back as it was; what can't be is refused by its field.
 
 mod measured;
+mod pieces;
 
 use dawn_proto::v1::{self, JobKind};
 use prost::Message;
