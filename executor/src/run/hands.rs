@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use crate::drive::Hands;
 use crate::edges::check::{Exchange, Verdict};
-use crate::edges::disk::Disk;
+use crate::edges::disk::{Disk, Found};
 use crate::edges::events::EventLog;
 use crate::edges::group::{Group, OomKills, procfs};
 use crate::edges::logs::Logs;
@@ -94,7 +94,7 @@ impl World {
             disk: Disk::new(
                 setting.directories(),
                 setting.cgroup.directories(),
-                plan.disk_limit_bytes,
+                Found { bytes: plan.disk_limit_bytes, files: plan.max_files },
                 clock.steady_ms(),
             ),
             plan,

@@ -24,10 +24,10 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Of these directories together, for a task in these groups.
-    pub fn new(roots: Vec<PathBuf>, groups: Vec<PathBuf>, limit_bytes: u64, now_ms: i64) -> Self {
+    /// Of these directories together, for a task in these groups that may have so much; 0 bytes: anything.
+    pub fn new(roots: Vec<PathBuf>, groups: Vec<PathBuf>, limits: Found, now_ms: i64) -> Self {
         let activity = Activity::new(groups, roots.first().map(PathBuf::as_path));
-        Disk { roots, activity, pace: Pace::new(limit_bytes, now_ms), walk: None }
+        Disk { roots, activity, pace: Pace::new(limits.bytes, limits.files, now_ms), walk: None }
     }
 
     /// When the next turn is due.
@@ -51,7 +51,7 @@ impl Disk {
         }
         let found = self.walk.as_mut()?.go_on()?;
         self.walk = None;
-        self.pace.looked(now_ms, found.bytes);
+        self.pace.looked(now_ms, found);
         Some(found)
     }
 }

@@ -3,6 +3,7 @@
 //! lost what nobody is known to have taken, and then seldom.
 
 use super::activity::Seen;
+use super::walk::Found;
 
 /// At the rate seen, a look begins before more than this was written beyond the limit.
 const PASS_BYTES: u64 = 256 << 20;
@@ -32,6 +33,7 @@ const REST: i64 = 50;
 #[derive(Debug)]
 pub(super) struct Pace {
     limit_bytes: u64,
+    max_files: u64,
     ask_at_ms: i64,
     asked_at_ms: i64,
     ask_every_ms: i64,
@@ -41,6 +43,9 @@ pub(super) struct Pace {
     look_every_ms: i64,
     /// What the last look has found; before the first, the limit: what was there at the start is not known.
     found_bytes: u64,
+    found_files: u64,
+    /// When there are too many files if they go on growing in number as they did up to the last look.
+    files_at_ms: i64,
     /// Since the last look began.
     written_bytes: u64,
     is_active: bool,
@@ -48,10 +53,11 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) fn new(limit_bytes: u64, now_ms: i64) -> Pace {
+    pub(super) fn new(limit_bytes: u64, max_files: u64, now_ms: i64) -> Pace {
         let limit_bytes = if limit_bytes == 0 { u64::MAX } else { limit_bytes };
         Pace {
             limit_bytes,
+            max_files,
             ask_at_ms: now_ms + FIRST_ASK_MS,
             asked_at_ms: now_ms,
             ask_every_ms: FIRST_ASK_MS,
@@ -60,6 +66,8 @@ impl Pace {
             look_took_ms: 0,
             look_every_ms: LOOK_MS,
             found_bytes: limit_bytes,
+            found_files: 0,
+            files_at_ms: i64::MAX,
             written_bytes: 0,
             is_active: false,
             is_suspect: false,
@@ -128,7 +136,8 @@ impl Pace {
     }
 
     fn look_at_ms(&self) -> i64 {
-        self.look_ended_ms + self.look_every_ms.max(self.look_took_ms.saturating_mul(REST))
+        let by_time_ms = self.look_ended_ms + self.look_every_ms.max(self.look_took_ms.saturating_mul(REST));
+        by_time_ms.min(self.files_at_ms)
     }
 
     fn left_bytes(&self) -> u64 {
@@ -136,13 +145,19 @@ impl Pace {
     }
 
     /// A look has ended, and found so much.
-    pub(super) fn looked(&mut self, now_ms: i64, bytes: u64) {
+    pub(super) fn looked(&mut self, now_ms: i64, Found { bytes, files }: Found) {
+        let since_ms = now_ms - self.look_ended_ms;
+        let (grown, left) = (files.saturating_sub(self.found_files), self.max_files.saturating_sub(files));
+        let until_ms = u128::from(left) * since_ms.unsigned_abs() as u128 / u128::from(grown.max(1));
+        // Half of the time at most is spent on looks.
+        let until_ms = i64::try_from(until_ms).unwrap_or(i64::MAX).max(now_ms - self.look_begun_ms).max(LEAST_ASK_MS);
+        self.files_at_ms = if grown > 0 { now_ms.saturating_add(until_ms) } else { i64::MAX };
         self.look_every_ms = match bytes == self.found_bytes {
             true => (self.look_every_ms * 2).min(LONGEST_LOOK_MS),
             false => LOOK_MS,
         };
         self.look_took_ms = now_ms - self.look_begun_ms;
-        (self.look_ended_ms, self.found_bytes) = (now_ms, bytes);
+        (self.look_ended_ms, self.found_bytes, self.found_files) = (now_ms, bytes, files);
     }
 }
 
@@ -151,6 +166,10 @@ mod tests {
     use super::*;
 
     const MIB: u64 = 1 << 20;
+
+    fn with(bytes: u64) -> Found {
+        Found { bytes, files: 3 }
+    }
 
     /// A task that writes `rate` bytes a millisecond from `from_ms` on, watched until `until_ms`: times of looks, and the
     /// number of questions.
@@ -162,7 +181,7 @@ mod tests {
             let written = rate * u64::try_from(now_ms - at_ms).unwrap();
             if pace.sampled(now_ms, Seen::Active { written }) {
                 looks.push(now_ms);
-                pace.looked(now_ms, base + rate * u64::try_from(now_ms - from_ms).unwrap());
+                pace.looked(now_ms, with(base + rate * u64::try_from(now_ms - from_ms).unwrap()));
             }
             at_ms = now_ms;
         }
@@ -172,7 +191,7 @@ mod tests {
     #[test]
     fn a_fast_writer_is_looked_at_before_it_is_far_beyond_its_limit() {
         for rate in [MIB, 2 * MIB, MIB / 10] {
-            let mut pace = Pace::new(64 * MIB, 0);
+            let mut pace = Pace::new(64 * MIB, 1_000, 0);
             let (looks, _) = watched(&mut pace, rate, 0, 5_000, 0);
             let over = |at_ms: &i64| rate * u64::try_from(*at_ms).unwrap() > 64 * MIB;
             let first = *looks.iter().find(|at_ms| over(at_ms)).expect("a look after the limit is reached");
@@ -182,8 +201,8 @@ mod tests {
 
     #[test]
     fn one_that_has_room_for_what_it_writes_is_asked_seldom_and_looked_at_by_time_alone() {
-        let mut pace = Pace::new(1 << 40, 0);
-        pace.looked(0, 0);
+        let mut pace = Pace::new(1 << 40, 1_000, 0);
+        pace.looked(0, with(0));
         let (looks, asked) = watched(&mut pace, MIB / 10, 0, 20_000, 0);
         assert!(looks.windows(2).all(|two| two[1] - two[0] >= LOOK_MS) && looks.len() <= 4, "{looks:?}");
         assert!(asked <= 30, "{asked}");
@@ -191,7 +210,7 @@ mod tests {
 
     #[test]
     fn one_that_does_nothing_is_asked_ever_more_seldom_and_never_looked_at() {
-        let mut pace = Pace::new(64 * MIB, 0);
+        let mut pace = Pace::new(64 * MIB, 1_000, 0);
         let mut asked = 0;
         while pace.due_ms() < 3_600_000 {
             let now_ms = pace.due_ms();
@@ -204,7 +223,7 @@ mod tests {
         pace.suspect(at_ms);
         assert_eq!(pace.due_ms(), at_ms);
         assert!(pace.sampled(at_ms, Seen::Idle), "another may have put something there");
-        pace.looked(at_ms, 0);
+        pace.looked(at_ms, with(0));
         for (after_ms, seen, look) in [
             (1_000, Seen::Idle, false),
             // It may have allocated what it did not write.
@@ -217,7 +236,7 @@ mod tests {
 
     #[test]
     fn what_is_busy_and_writes_nothing_is_looked_at_more_and_more_seldom() {
-        let mut pace = Pace::new(64 * MIB, 0);
+        let mut pace = Pace::new(64 * MIB, 1_000, 0);
         let (looks, _) = watched(&mut pace, 0, 0, 600_000, 7);
         assert_eq!(looks[0], LOOK_MS);
         assert!((10..20).contains(&looks.len()), "{looks:?}");
@@ -225,14 +244,27 @@ mod tests {
 
     #[test]
     fn long_looks_take_no_more_than_their_part_of_the_time() {
-        let mut pace = Pace::new(64 * MIB, 0);
+        let mut pace = Pace::new(64 * MIB, 1_000, 0);
         assert!(pace.sampled(5_000, Seen::Active { written: 1 }));
-        pace.looked(7_000, 0);
+        pace.looked(7_000, with(0));
         assert!(!pace.sampled(7_500, Seen::Active { written: 1 }));
         assert!(!pace.sampled(8_999, Seen::Active { written: PASS_BYTES }), "not again before it has rested as long");
         assert!(pace.sampled(9_000, Seen::Active { written: 0 }));
-        pace.looked(11_000, 0);
+        pace.looked(11_000, with(0));
         assert!(!pace.sampled(11_000 + 99_000, Seen::Active { written: 0 }));
         assert!(pace.sampled(11_000 + 100_000, Seen::Active { written: 0 }));
+    }
+
+    #[test]
+    fn files_that_grow_fast_in_number_are_looked_at_when_they_may_be_too_many() {
+        let mut pace = Pace::new(64 * MIB, 100_000, 0);
+        assert!(pace.sampled(5_000, Seen::Active { written: 0 }));
+        // A long look, after which 50 times as long would be waited.
+        pace.looked(6_000, Found { bytes: 0, files: 60_000 });
+        assert!(!pace.sampled(9_999, Seen::Active { written: 0 }));
+        assert!(pace.due_ms() <= 10_050, "{}", pace.due_ms());
+        assert!(pace.sampled(10_050, Seen::Active { written: 0 }));
+        pace.looked(10_100, Found { bytes: 0, files: 60_000 });
+        assert!(!pace.sampled(15_000, Seen::Active { written: 0 }), "no more have come");
     }
 }
