@@ -33,8 +33,8 @@ fn one_that_writes_two_gibibytes_fast_is_ended_before_much_more_than_it_may_is_w
         let end = rig.ends();
         assert_eq!((end.state(), end.reason()), (TaskState::Failed, Reason::DiskLimit), "{end:?}");
         assert!(end.message.ends_with(" used, 64 MiB allowed"), "{}", end.message);
-        // While it is looked at, and killed, it goes on.
-        assert!(used(&rig) < 64 * MIB + PASS_BYTES + PASS_BYTES / 2, "{} MiB were written", used(&rig) / MIB);
+        // While it is looked at, and killed, it goes on; where other tests keep every cpu busy, a look begins late.
+        assert!(used(&rig) < 64 * MIB + 2 * PASS_BYTES + PASS_BYTES / 2, "{} MiB were written", used(&rig) / MIB);
     }
 }
 
