@@ -20,6 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "dawn/v1/maintenance.proto",
         "dawn/v1/loss.proto",
         "dawn/v1/blame.proto",
+        "dawn/v1/welcome.proto",
         "dawn/v1/journal.proto",
     ];
     for file in files {

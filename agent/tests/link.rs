@@ -4,7 +4,7 @@ mod support;
 
 use std::net::TcpListener;
 
-use dawn_agent::{AgentError, Config};
+use dawn_agent::Config;
 use dawn_proto::v1::scheduler_message::Message;
 use dawn_proto::v1::{self, Reason, TaskState};
 use nix::sys::signal::{Signal, kill};
@@ -233,7 +233,7 @@ async fn a_follower_is_left_for_the_leader_it_names() {
     let refused = v1::Refused {
         reason: "not the leader".into(),
         leader_address: leader.scheduler.address.to_string(),
-        r#final: false,
+        ..Default::default()
     };
     let follower = Bench::new(Manner { refuses: Some(refused), ..Manner::default() }).await;
     let agent = RunningAgent::start(config(leader.work.path(), follower.scheduler.addresses()));
@@ -255,21 +255,26 @@ async fn a_silent_scheduler_is_left_for_another() {
 }
 
 #[tokio::test]
-async fn another_cluster_or_a_final_refusal_ends_the_agent_with_words() {
+async fn another_cluster_or_a_refusal_ends_no_agent_and_it_is_back_when_that_changes() {
     let bench = Bench::new(Manner::default()).await;
     let agent = bench.agent().await;
     until("a heartbeat", || bench.scheduler.heartbeats() > 0).await;
-    agent.stop().await;
+    let before = bench.scheduler.registers().len();
     bench.scheduler.behave(|manner| manner.cluster_id = "cluster-b".into());
-    let error = RunningAgent::start(bench.config()).error().await;
-    let text = error.to_string();
-    assert!(matches!(error, AgentError::Refused(_)));
-    assert!(text.contains("cluster-a") && text.contains("cluster-b") && text.contains("--work-dir"), "{text}");
-
-    let refused = v1::Refused { reason: "agent id in use".into(), leader_address: String::new(), r#final: true };
-    bench.scheduler.behave(|manner| manner.refuses = Some(refused));
-    let text = RunningAgent::start(bench.config()).error().await.to_string();
-    assert_eq!(text, "the scheduler refuses this agent: agent id in use");
+    bench.scheduler.hang_up();
+    until("it asks again and again", || bench.scheduler.registers().len() > before + 2).await;
+    // As schedulers of before say it, and as those of today.
+    for (is_final, dial_slowly) in [(true, false), (false, true)] {
+        let refused =
+            v1::Refused { reason: "agent id in use".into(), r#final: is_final, dial_slowly, ..Default::default() };
+        let before = bench.scheduler.registers().len();
+        bench.scheduler.behave(|manner| manner.refuses = Some(refused));
+        until("it asks again", || bench.scheduler.registers().len() > before).await;
+    }
+    let beats = bench.scheduler.heartbeats();
+    bench.scheduler.behave(|manner| *manner = Manner::default());
+    until("a heartbeat again", || bench.scheduler.heartbeats() > beats).await;
+    agent.stop().await;
 }
 
 #[tokio::test]

@@ -10,11 +10,17 @@ pub enum Fence {
     Obey,
     /// From a leader that is not one any more: ignore it and drop the link.
     Stale,
+    /// Above [`MAX_EPOCH`]: believed, it would leave no number for the leaders after it.
+    Absurd,
 }
+
+/// No cluster counts so far: etcd's revisions and the numbers after a restore stay far below.
+pub const MAX_EPOCH: Epoch = Epoch(1 << 62);
 
 /// Holds a message's epoch against the highest seen.
 pub fn epoch(seen: Epoch, got: Epoch) -> Fence {
     match got.cmp(&seen) {
+        std::cmp::Ordering::Greater if got > MAX_EPOCH => Fence::Absurd,
         std::cmp::Ordering::Greater => Fence::Raise,
         std::cmp::Ordering::Equal => Fence::Obey,
         std::cmp::Ordering::Less => Fence::Stale,
@@ -35,6 +41,8 @@ mod tests {
         assert_eq!(epoch(Epoch(3), Epoch(2)), Fence::Stale);
         assert_eq!(epoch(Epoch(3), Epoch(3)), Fence::Obey);
         assert_eq!(epoch(Epoch(3), Epoch(4)), Fence::Raise);
+        assert_eq!(epoch(Epoch(3), MAX_EPOCH), Fence::Raise);
+        assert_eq!(epoch(Epoch(3), Epoch(u64::MAX)), Fence::Absurd);
     }
 
     #[test]

@@ -5,14 +5,16 @@ use tracing::{info, warn};
 
 use super::Agent;
 use crate::decide::fence::{self, Fence};
-use crate::model::{Effect, InspectedTask, Inspection, Message, Now, Phase, RegisterMessage, Report};
+use crate::model::{Effect, InspectedTask, Inspection, Message, Now, Phase, RegisterMessage, Report, Welcomed};
 
 /// Silence of a scheduler before it has registered us for the first time.
 const REGISTER_TIMEOUT_MS: u64 = 10_000;
 /// Later it gets a third of the lease, but at least this.
 const MIN_REGISTER_TIMEOUT_MS: u64 = 1_000;
-/// Lower bounds of what a leader may tell, so that a bad value can't make a hot loop.
+/// Bounds of what a leader may tell, so that a bad value makes neither a hot loop nor an agent that is never heard.
 const MIN_HEARTBEAT_MS: u64 = 50;
+const MAX_HEARTBEAT_MS: u64 = 3_600_000;
+const MAX_LEASE_MS: u64 = 24 * 3_600_000;
 
 /// Where the link stands. Times are monotonic milliseconds.
 #[derive(Debug)]
@@ -72,7 +74,7 @@ impl Link {
     pub(super) fn beat(&mut self, now_ms: u64) -> Option<u64> {
         match self {
             Link::Registered { interval_ms, beat_at_ms, beats, .. } if now_ms >= *beat_at_ms => {
-                *beat_at_ms = now_ms + *interval_ms;
+                *beat_at_ms = now_ms.saturating_add(*interval_ms);
                 *beats += 1;
                 Some(*beats)
             }
@@ -101,6 +103,7 @@ impl Agent {
             isolation: self.setup.isolation.clone(),
             boot_id: self.setup.boot_id.clone(),
             epoch_seen: self.memory.epoch_seen,
+            welcome: self.memory.welcome,
         };
         self.effects.push(Effect::Send { session, message: Message::Register(Box::new(register)) });
     }
@@ -125,9 +128,10 @@ impl Agent {
         }
     }
 
-    pub(super) fn hang_up(&mut self, next: Option<String>) {
+    /// `slowly`: whoever answers will say the same for a while.
+    pub(super) fn hang_up(&mut self, next: Option<String>, slowly: bool) {
         if let Some(session) = self.link.session() {
-            self.effects.push(Effect::Hangup { session, next });
+            self.effects.push(Effect::Hangup { session, next, slowly });
         }
         self.link = Link::Down;
         self.waiting.clear();
@@ -135,7 +139,8 @@ impl Agent {
 
     /// Holds an order's epoch against the highest seen. False: it must not be obeyed.
     pub(super) fn fence(&mut self, epoch: Epoch, what: &str) -> bool {
-        match fence::epoch(self.memory.epoch_seen, epoch) {
+        let seen = self.memory.epoch_seen;
+        match fence::epoch(seen, epoch) {
             Fence::Obey => true,
             Fence::Raise => {
                 self.memory.epoch_seen = epoch;
@@ -143,63 +148,68 @@ impl Agent {
                 true
             }
             Fence::Stale => {
-                warn!(
-                    what,
-                    epoch = epoch.0,
-                    seen = self.memory.epoch_seen.0,
-                    "ignored: from a scheduler that leads no more"
-                );
-                self.hang_up(None);
+                warn!(what, epoch = epoch.0, seen = seen.0, "ignored: from a scheduler that leads no more");
+                self.hang_up(None, false);
+                false
+            }
+            Fence::Absurd => {
+                warn!(what, epoch = epoch.0, seen = seen.0, "ignored: no scheduler can have led so often");
+                self.hang_up(None, true);
                 false
             }
         }
     }
 
-    pub(super) fn on_registered(
-        &mut self,
-        epoch: Epoch,
-        cluster_id: String,
-        interval_ms: u64,
-        lease_ms: u64,
-        now: Now,
-    ) {
+    pub(super) fn on_registered(&mut self, welcomed: Welcomed, now: Now) {
         let Some(session) = self.link.session() else { return };
+        let Welcomed { epoch, cluster_id, heartbeat_interval_ms, lease_ms, number, without_lease } = welcomed;
         if !fence::cluster(&self.memory.cluster_id, &cluster_id) {
-            self.effects.push(Effect::Fatal {
-                why: format!(
-                    "this agent belongs to cluster {}, the scheduler is of cluster {cluster_id}; \
-                     give it the right --schedulers, or a new --work-dir to make it a new agent",
-                    self.memory.cluster_id
-                ),
-            });
-            return self.hang_up(None);
+            warn!(
+                "this agent belongs to cluster {}, the scheduler is of cluster {cluster_id}; give it the right \
+                 --schedulers, or a new --work-dir to make it a new agent. Its tasks run on",
+                self.memory.cluster_id
+            );
+            return self.hang_up(None, true);
         }
+        let before = self.memory.clone();
         if !self.fence(epoch, "a registration") {
             return;
         }
-        let interval_ms = interval_ms.max(MIN_HEARTBEAT_MS);
-        let lease_ms = lease_ms.max(2 * interval_ms);
-        if self.memory.cluster_id != cluster_id || self.memory.lease_ms != lease_ms {
-            self.memory.cluster_id = cluster_id;
-            self.memory.lease_ms = lease_ms;
+        let interval_ms = heartbeat_interval_ms.clamp(MIN_HEARTBEAT_MS, MAX_HEARTBEAT_MS);
+        let lease_ms = lease_ms.clamp(2 * interval_ms, MAX_LEASE_MS);
+        (self.memory.cluster_id, self.memory.lease_ms) = (cluster_id, lease_ms);
+        if number != 0 {
+            self.memory.welcome = number;
+        }
+        if self.memory != before {
+            // One write for all of it.
+            self.effects.retain(|effect| !matches!(effect, Effect::Remember(_)));
             self.effects.push(Effect::Remember(self.memory.clone()));
         }
-        info!(epoch = epoch.0, lease_ms, "registered");
+        info!(epoch = epoch.0, lease_ms, without_lease, "registered");
         self.compared = true;
-        let (heard_ms, beat_at_ms) = (now.mono_ms, now.mono_ms + interval_ms);
+        let (heard_ms, beat_at_ms) = (now.mono_ms, now.mono_ms.saturating_add(interval_ms));
         let beats = self.lease.beats;
         self.link = Link::Registered { session, heard_ms, interval_ms, lease_ms, beat_at_ms, beats };
-        self.lease_begins(lease_ms, now);
+        match without_lease {
+            false => self.lease_begins(lease_ms, now),
+            true => warn!(
+                "another machine claims to be this agent: tasks that must not live twice end here when their lease is \
+                 over, until an operator chooses (dawn node forgive)"
+            ),
+        }
         self.resend_unacked(now, true);
     }
 
-    pub(super) fn on_refused(&mut self, reason: &str, leader_address: String, is_final: bool) {
-        if is_final {
-            self.effects.push(Effect::Fatal { why: format!("the scheduler refuses this agent: {reason}") });
-            return self.hang_up(None);
+    /// Nothing that a scheduler says ends an agent: its tasks run on, and it dials again.
+    pub(super) fn on_refused(&mut self, reason: &str, leader_address: String, slowly: bool) {
+        match slowly {
+            true => {
+                warn!(reason, "refused by the scheduler; the tasks run on, and it is asked again at growing intervals")
+            }
+            false => info!(reason, leader_address, "refused by the scheduler"),
         }
-        info!(reason, leader_address, "refused by the scheduler");
-        self.hang_up(Some(leader_address).filter(|address| !address.is_empty()));
+        self.hang_up(Some(leader_address).filter(|address| !address.is_empty()), slowly);
     }
 
     pub(super) fn on_ack(&mut self, id: TaskId, sequence: u64) {

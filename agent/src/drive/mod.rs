@@ -116,12 +116,8 @@ impl Agent {
         match event {
             LinkEvent::Up { session } => self.on_up(session, now),
             LinkEvent::Down { session, why } => self.on_down(session, &why),
-            LinkEvent::Registered { epoch, cluster_id, heartbeat_interval_ms, lease_ms } => {
-                self.on_registered(epoch, cluster_id, heartbeat_interval_ms, lease_ms, now)
-            }
-            LinkEvent::Refused { reason, leader_address, is_final } => {
-                self.on_refused(&reason, leader_address, is_final)
-            }
+            LinkEvent::Registered(welcomed) => self.on_registered(welcomed, now),
+            LinkEvent::Refused { reason, leader_address, slowly } => self.on_refused(&reason, leader_address, slowly),
             LinkEvent::Spec(spec) => self.on_spec(spec, now),
             LinkEvent::BadSpec { spec, why } => self.on_bad_spec(spec, &why, now),
             LinkEvent::Launch(launch) => self.on_launch(launch, now),
@@ -139,8 +135,8 @@ impl Agent {
                 let about = task.map_or(Reachable::Agent, |task| self.reachable(task));
                 self.effects.push(Effect::Reach { tunnel, about });
             }
-            LinkEvent::HeartbeatAck { sequence, epoch } => {
-                if self.fence(epoch, "a heartbeat's answer") {
+            LinkEvent::HeartbeatAck { sequence, epoch, without_lease } => {
+                if self.fence(epoch, "a heartbeat's answer") && !without_lease {
                     self.lease_goes_on(sequence, now);
                 }
             }

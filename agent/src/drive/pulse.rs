@@ -15,14 +15,8 @@ const TICK: Duration = Duration::from_millis(200);
 
 /// Carries effects out, without waiting for anything slow.
 pub trait Hands {
-    /// Why the agent can't go on.
-    type Error;
-
-    /// Begins an effect; what becomes of it comes back as an event.
-    ///
-    /// # Errors
-    /// Only what ends the agent.
-    fn act(&mut self, effect: Effect) -> Result<(), Self::Error>;
+    /// Begins an effect; what becomes of it comes back as an event. Nothing that fails ends the agent.
+    fn act(&mut self, effect: Effect);
 }
 
 /// Reads both clocks. The monotonic one is the machine's boot clock, which executors share and which goes on while the
@@ -45,10 +39,7 @@ pub struct Stop<F> {
     pub drain_within: Option<Duration>,
 }
 
-/// Drives the agent until it is to stop, or until an effect ends it.
-///
-/// # Errors
-/// What the hands answer.
+/// Drives the agent until it is to stop.
 pub async fn pulse<H: Hands>(
     mut agent: Agent,
     first: Vec<Effect>,
@@ -57,9 +48,9 @@ pub async fn pulse<H: Hands>(
     clock: Clock,
     stop: Stop<impl Future<Output = ()>>,
     vitals: &Vitals,
-) -> Result<(), H::Error> {
+) {
     for effect in first {
-        hands.act(effect)?;
+        hands.act(effect);
     }
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -76,24 +67,24 @@ pub async fn pulse<H: Hands>(
         let event = tokio::select! {
             biased;
             () = &mut asked, if until.is_none() => match stop.drain_within {
-                None => return Ok(()),
+                None => return,
                 Some(within) => {
                     until = Some(tokio::time::Instant::now() + within);
                     Event::Drain
                 }
             },
-            () = over => return Ok(()),
+            () = over => return,
             _ = tick.tick() => Event::Tick,
             event = events.recv() => match event {
                 Some(event) => event,
-                None => return Ok(()),
+                None => return,
             },
         };
         for effect in agent.step(event, clock.now()) {
-            hands.act(effect)?;
+            hands.act(effect);
         }
         if until.is_some() && agent.is_drained() {
-            return Ok(());
+            return;
         }
     }
 }

@@ -20,10 +20,10 @@ const FOUND_KEPT_MS: u64 = 600_000;
 impl Agent {
     /// An agent with what an earlier life of it left. The effects come before those of any step.
     pub fn new(setup: Setup, memory: Memory, found: Vec<Recovered>, now: Now) -> (Agent, Vec<Effect>) {
-        let rebooted = !memory.boot_id.is_empty() && memory.boot_id != setup.boot_id;
+        let rebooted = memory.is_of_another_boot(&setup.boot_id);
         let wall_ms = u64::try_from(now.wall.0).unwrap_or(0);
-        let offer_epoch = wall_ms.max(memory.offer_epoch + 1);
-        let memory = Memory { offer_epoch, ..memory };
+        let offer_epoch = wall_ms.max(memory.offer_epoch.saturating_add(1));
+        let memory = Memory { agent_id: setup.agent_id.to_string(), offer_epoch, ..memory };
         let resume_within_ms = if memory.lease_ms == 0 { DEFAULT_LEASE_MS } else { memory.lease_ms };
         let mut offer = setup.offer.clone();
         offer.epoch = offer_epoch;
@@ -132,12 +132,14 @@ impl Agent {
 }
 
 fn restored(found: Recovered, now: Now) -> HeldTask {
+    // What can't be read may be what must not live twice.
+    let unreadable = RecoveredRecord { at_most_one: true, ..RecoveredRecord::default() };
     let RecoveredRecord { demand, ports, limits, identity, grace_period_ms, ladder_ms, at_most_one, artifacts } =
-        found.record.unwrap_or_default();
+        found.record.unwrap_or(unreadable);
     let base = last_sequence(artifacts.len());
     let standing = Report::new(found.task, 0, TaskState::Assigned, found.checkpointed_at, Reason::None, "");
     let kill = found.kill_begun.map(|reason| stop::resumed(reason, grace_period_ms, ladder_ms, now.mono_ms));
-    let last = found.last.map(|last| Report { sequence: base + last.sequence, ..last });
+    let last = found.last.map(|last| Report { sequence: base.saturating_add(last.sequence), ..last });
     let told = last.unwrap_or(standing);
     // The verdict on what must not live twice waits until nothing of it is left.
     let (last, withheld) = match found.verdict {

@@ -17,11 +17,11 @@ impl Agent {
     pub(super) fn on_tick(&mut self, now: Now) {
         if self.link.is_silent(now.mono_ms, self.memory.lease_ms) {
             warn!("the scheduler is silent; looking for another");
-            self.hang_up(None);
+            self.hang_up(None, false);
         }
         if let Some(sequence) = self.link.beat(now.mono_ms) {
             self.lease.beating(sequence, now.mono_ms);
-            self.send(Message::Heartbeat { sequence, wall: now.wall });
+            self.send(Message::Heartbeat { sequence, wall: now.wall, welcome: self.memory.welcome });
         }
         if self.offer.readmit(now.mono_ms) {
             self.send(Message::Offer(self.offer.offer()));

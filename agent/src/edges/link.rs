@@ -20,6 +20,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
+/// Pauses grow up to this where a scheduler refuses for a cause that does not end soon.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(60);
 /// Messages on their way out; when full, the newest is dropped and said again later.
 const MAX_QUEUED: usize = 1_024;
 /// The same in bytes; one that is larger has the queue to itself.
@@ -41,6 +43,7 @@ struct Outgoing {
 struct Hangup {
     session: u64,
     next: Option<String>,
+    slowly: bool,
 }
 
 /// The way to tell it.
@@ -66,8 +69,9 @@ impl LinkHandle {
     }
 
     /// Drops a session, however full its queue is, and tries `next` first.
-    pub fn hang_up(&self, session: u64, next: Option<String>) {
-        self.hangups.send_replace(Hangup { session, next });
+    /// `slowly`: pauses grow until a scheduler registers the agent.
+    pub fn hang_up(&self, session: u64, next: Option<String>, slowly: bool) {
+        self.hangups.send_replace(Hangup { session, next, slowly });
     }
 
     /// Of the scheduler connected last; None: there was none yet.
@@ -88,6 +92,8 @@ pub struct Link {
     version: &'static str,
     /// For jitter only.
     seed: u64,
+    /// The pause after the next refusal that does not end soon.
+    patience: Duration,
 }
 
 /// Why a session ended, and whom to try next.
@@ -96,6 +102,14 @@ struct Ended {
     next: Option<String>,
     /// Somebody answered: no reason to wait longer than the shortest time.
     talked: bool,
+    /// The answer stays the same for a while.
+    slowly: bool,
+}
+
+impl Ended {
+    fn new(why: impl Into<String>, talked: bool) -> Ended {
+        Ended { why: why.into(), next: None, talked, slowly: false }
+    }
 }
 
 impl Link {
@@ -108,7 +122,20 @@ impl Link {
         let queued_bytes = Arc::<AtomicUsize>::default();
         let handle =
             LinkHandle { outgoing: sender, queued_bytes: queued_bytes.clone(), hangups: Arc::new(hang_up), address };
-        (Link { addresses, outgoing, queued_bytes, hangups, events, address: told, version, seed }, handle)
+        (
+            Link {
+                addresses,
+                outgoing,
+                queued_bytes,
+                hangups,
+                events,
+                address: told,
+                version,
+                seed,
+                patience: FIRST_BACKOFF,
+            },
+            handle,
+        )
     }
 
     /// Connects, again and again, until the agent is gone.
@@ -132,7 +159,14 @@ impl Link {
             }
             backoff = if ended.talked { FIRST_BACKOFF } else { (backoff * 2).min(LONGEST_BACKOFF) };
             next = ended.next;
-            tokio::time::sleep(self.jittered(backoff)).await;
+            let pause = match ended.slowly {
+                true => {
+                    let longer = (self.patience * 2).min(LONGEST_PATIENCE);
+                    std::mem::replace(&mut self.patience, longer)
+                }
+                false => backoff,
+            };
+            tokio::time::sleep(self.jittered(pause)).await;
         }
     }
 
@@ -152,7 +186,7 @@ impl Link {
     async fn session(&mut self, address: &str, session: u64) -> Ended {
         let mut client = match connect(address).await {
             Ok(channel) => AgentLinkClient::new(channel).max_decoding_message_size(MAX_LINK_MESSAGE_BYTES),
-            Err(error) => return Ended { why: describe(&error), next: None, talked: false },
+            Err(error) => return Ended::new(describe(&error), false),
         };
         while let Ok(left) = self.outgoing.try_recv() {
             self.taken(&left);
@@ -160,7 +194,7 @@ impl Link {
         info!(address, "connected");
         self.address.send_replace(Some(address.to_string()));
         if self.events.send(Event::Link(LinkEvent::Up { session })).await.is_err() {
-            return Ended { why: "the agent stops".into(), next: None, talked: false };
+            return Ended::new("the agent stops", false);
         }
         let (out, outgoing) = mpsc::channel::<AgentMessage>(ON_THE_WAY);
         let answer = client.link(ReceiverStream::new(outgoing));
@@ -179,11 +213,11 @@ impl Link {
         let mut answer = std::pin::pin!(answer);
         let mut incoming: Option<Streaming<SchedulerMessage>> = None;
         // A refusal is the last message: its stream may end before the agent has said to hang up.
-        let mut hint: Option<String> = None;
+        let (mut hint, mut is_slow) = (None, false);
         loop {
             let hangup = self.hangups.borrow_and_update().clone();
             if hangup.session >= session {
-                return Ended { why: "hung up".into(), next: hangup.next, talked: true };
+                return Ended { next: hangup.next, slowly: hangup.slowly, ..Ended::new("hung up", true) };
             }
             let room = out.capacity() > 0;
             tokio::select! {
@@ -197,17 +231,22 @@ impl Link {
                             warn!("a message of the scheduler that this agent does not understand");
                             continue;
                         };
-                        if let LinkEvent::Refused { leader_address, .. } = &event {
-                            hint = Some(leader_address.clone()).filter(|address| !address.is_empty());
+                        match &event {
+                            LinkEvent::Refused { leader_address, slowly, .. } => {
+                                hint = Some(leader_address.clone()).filter(|address| !address.is_empty());
+                                is_slow = *slowly;
+                            }
+                            LinkEvent::Registered(_) => self.patience = FIRST_BACKOFF,
+                            _ => {}
                         }
                         if self.events.send(Event::Link(event)).await.is_err() {
-                            return Ended { why: "the agent stops".into(), next: None, talked: true };
+                            return Ended::new("the agent stops", true);
                         }
                     }
-                    Ok(None) => return Ended { why: "closed by the scheduler".into(), next: hint, talked: true },
+                    Ok(None) => return Ended { next: hint, slowly: is_slow, ..Ended::new("closed by the scheduler", true) },
                     Err(status) => {
                         let ended = refused(&status, true);
-                        return Ended { next: ended.next.or(hint), ..ended };
+                        return Ended { next: ended.next.or(hint), slowly: is_slow, ..ended };
                     }
                 },
                 // A slot in the stream first: a message taken out is never dropped.
@@ -219,7 +258,7 @@ impl Link {
                             let _ = out.send(wire::encode_message(next.message, self.version)).await;
                         }
                     }
-                    None => return Ended { why: "the agent stops".into(), next: None, talked: true },
+                    None => return Ended::new("the agent stops", true),
                 },
                 // Looked at at the top of the loop.
                 Ok(()) = self.hangups.changed() => {}
@@ -243,7 +282,7 @@ async fn receive(incoming: &mut Option<Streaming<SchedulerMessage>>) -> Result<O
 
 fn refused(status: &Status, talked: bool) -> Ended {
     let leader = status.metadata().get(LEADER_METADATA).and_then(|value| value.to_str().ok());
-    Ended { why: status.message().to_string(), next: leader.map(str::to_string), talked }
+    Ended { next: leader.map(str::to_string), ..Ended::new(status.message(), talked) }
 }
 
 /// A channel to `host:port`.

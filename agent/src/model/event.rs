@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use dawn_proto::v1::Reason;
-use dawn_proto::{Epoch, HeldDigest, SpecId, TaskId, TaskState, Timestamp};
+use dawn_proto::{Epoch, SpecId, TaskId, TaskState, Timestamp};
 
 use super::{
     Artifact, Identity, Inspection, Kill, Launch, LaunchRecord, Limits, Memory, Observed, Offer, Port, ProcessIdentity,
-    Refusal, Report, Spec,
+    Refusal, RegisterMessage, Report, Spec, Welcomed,
 };
 
 /// Something happened.
@@ -32,16 +32,12 @@ pub enum LinkEvent {
         session: u64,
         why: String,
     },
-    Registered {
-        epoch: Epoch,
-        cluster_id: String,
-        heartbeat_interval_ms: u64,
-        lease_ms: u64,
-    },
+    Registered(Welcomed),
     Refused {
         reason: String,
         leader_address: String,
-        is_final: bool,
+        /// Nothing changes soon: the pauses between dials grow.
+        slowly: bool,
     },
     Spec(Arc<Spec>),
     /// A spec this agent can't read.
@@ -85,6 +81,8 @@ pub enum LinkEvent {
     HeartbeatAck {
         sequence: u64,
         epoch: Epoch,
+        /// It renews nobody's lease.
+        without_lease: bool,
     },
 }
 
@@ -253,6 +251,8 @@ pub enum Message {
     Heartbeat {
         sequence: u64,
         wall: Timestamp,
+        /// The number of the last welcome, which is durable here.
+        welcome: u64,
     },
     Report(Report),
     Offer(Offer),
@@ -269,22 +269,6 @@ pub enum Message {
     HeldTasks(Vec<Report>),
 }
 
-/// Who this is and what it holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RegisterMessage {
-    pub agent_id: String,
-    pub hostname: String,
-    pub cluster_id: String,
-    pub offer: Offer,
-    /// None are named when `held` is given.
-    pub tasks: Vec<Report>,
-    /// The same in short: this process was registered before.
-    pub held: Option<HeldDigest>,
-    pub isolation: String,
-    pub boot_id: String,
-    pub epoch_seen: Epoch,
-}
-
 /// Asked of the edges, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
@@ -295,14 +279,11 @@ pub enum Effect {
         session: u64,
         message: Message,
     },
-    /// Drop the connection; try `next` first.
+    /// Drop the connection; try `next` first, or dial again with growing pauses.
     Hangup {
         session: u64,
         next: Option<String>,
-    },
-    /// The agent can't go on; `why` is for its operator.
-    Fatal {
-        why: String,
+        slowly: bool,
     },
     Vet {
         task: TaskId,

@@ -10,6 +10,7 @@ mod living;
 mod offer;
 mod order;
 mod recovered;
+mod registration;
 mod report;
 mod tunnel;
 mod usage;
@@ -18,7 +19,7 @@ mod weight;
 pub use artifact::{Artifact, last_sequence, step_sequence};
 pub use event::{
     Effect, Event, ExecutorEvent, Free, LinkEvent, LogRequest, LogStart, MachineEvent, Message, Reachable,
-    ReachableTask, RegisterMessage,
+    ReachableTask,
 };
 pub use gpu::Gpus;
 pub use held::{HeldTask, KillProgress, Phase, ProcessIdentity};
@@ -30,6 +31,7 @@ pub use order::{
     FurtherLimits, GroupPlan, Identity, IoLimits, Kill, Launch, LaunchRecord, Limits, Port, Refusal, RootFs, Spec,
 };
 pub use recovered::{ExecutorProbe, Recovered, RecoveredRecord};
+pub use registration::{RegisterMessage, Welcomed};
 pub use report::Report;
 pub use tunnel::{RefusalKind, TunnelRefusal};
 pub use usage::{GroupUsage, Observed};
@@ -61,6 +63,8 @@ pub struct Now {
 /// What an agent keeps of its cluster over its own restarts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
+    /// Whose it is: the agent knows its id by this when the file that says it can't be read.
+    pub agent_id: String,
     /// Empty until the first registration.
     pub cluster_id: String,
     /// Highest epoch seen: nothing below it is obeyed.
@@ -71,4 +75,14 @@ pub struct Memory {
     pub offer_epoch: u64,
     /// How long the leader waits for a silent agent, as last told; 0: never told.
     pub lease_ms: u64,
+    /// Of the last welcome: it proves that this is the machine that was welcomed, not a copy of it. 0: never welcomed by a
+    /// leader that gives them.
+    pub welcome: u64,
+}
+
+impl Memory {
+    /// Whether the machine was rebooted since; not when nothing is remembered.
+    pub fn is_of_another_boot(&self, boot_id: &str) -> bool {
+        !self.boot_id.is_empty() && self.boot_id != boot_id
+    }
 }

@@ -10,12 +10,12 @@ use super::{Artifact, Identity, Limits, Port, ProcessIdentity, Report};
 /// What is known of a task's executor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExecutorProbe {
-    /// No event and nobody holds its lock: none was ever started, or it died before it could start anything.
+    /// No event, and its lock was never made: none was ever started.
     NeverStarted,
     /// No event yet, but its lock is held: it is coming up.
     Booting,
     Alive,
-    /// It wrote events and is gone.
+    /// It is gone, or what it has left can't be read.
     Dead,
 }
 

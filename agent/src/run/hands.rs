@@ -8,17 +8,18 @@ use dawn_proto::TaskId;
 use tokio::sync::{Semaphore, mpsc};
 use tracing::{debug, error, warn};
 
+use super::DEFAULT_MAX_PIDS;
 use super::fetch::{Fetches, Wish};
 use super::inspect;
 use super::logs;
 use super::reach::{self, Board};
 use super::refusals;
-use super::{AgentError, DEFAULT_MAX_PIDS};
+use super::remembering::Remembering;
 use crate::config::Config;
 use crate::drive::pulse::Hands;
 use crate::edges::artifacts::Fetcher;
 use crate::edges::cgroup::Tree;
-use crate::edges::checkpoint::{self, Tasks};
+use crate::edges::checkpoint::Tasks;
 use crate::edges::executors::{self, Command, Spawned, Starter, Watched};
 use crate::edges::images::Images;
 use crate::edges::link::LinkHandle;
@@ -76,11 +77,20 @@ pub(super) struct Edges {
     watchers: BTreeMap<TaskId, futures_channel::mpsc::Sender<Command>>,
     fetches: Fetches,
     prune_at: usize,
+    remembering: Remembering,
 }
 
 impl Edges {
     pub(super) fn new(shared: Arc<Shared>, link: LinkHandle, events: mpsc::Sender<Event>) -> Self {
-        Edges { shared, link, events, watchers: BTreeMap::new(), fetches: Fetches::default(), prune_at: 64 }
+        Edges {
+            shared,
+            link,
+            events,
+            watchers: BTreeMap::new(),
+            fetches: Fetches::default(),
+            prune_at: 64,
+            remembering: Remembering::default(),
+        }
     }
 
     /// Runs a deed on a thread; its event comes back.
@@ -163,18 +173,17 @@ impl Edges {
 }
 
 impl Hands for Edges {
-    type Error = AgentError;
-
-    fn act(&mut self, effect: Effect) -> Result<(), AgentError> {
+    fn act(&mut self, effect: Effect) {
         match effect {
-            Effect::Remember(memory) => checkpoint::write_memory(&self.shared.config.work_dir, &memory)?,
-            Effect::Fatal { why } => return Err(AgentError::Refused(why)),
+            Effect::Remember(memory) => self.remembering.remember(memory, &self.shared.config.work_dir),
             Effect::Send { session, message } => {
-                if !self.link.send(session, message) {
+                if !self.remembering.is_durable(&self.shared.config.work_dir) {
+                    self.link.hang_up(session, None, true);
+                } else if !self.link.send(session, message) {
                     debug!("the way to the scheduler is full; said again later");
                 }
             }
-            Effect::Hangup { session, next } => self.link.hang_up(session, next),
+            Effect::Hangup { session, next, slowly } => self.link.hang_up(session, next, slowly),
             Effect::Vet { task, user, ports } => {
                 self.launch_job(move |shared| MachineEvent::Vetted { task, result: shared.vetting.vet(&user, &ports) })
             }
@@ -229,7 +238,6 @@ impl Hands for Edges {
             }
             Effect::Observe(observed) => self.shared.observe(*observed),
         }
-        Ok(())
     }
 }
 

@@ -32,7 +32,7 @@ fn look_at(task: &mut InspectedTask, tree: Option<&Tree>, dir: &TaskDir) {
             members.filter_map(|pid| Some(ProcessIdentity { pid, start_ticks: executors::start_ticks(pid)? })).collect()
         }
         None => {
-            let told = executors::probe(dir).map(|found| found.processes).unwrap_or_default();
+            let told = executors::probe(dir, true).processes;
             told.into_values().filter(lives).collect()
         }
     };

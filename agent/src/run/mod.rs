@@ -7,11 +7,11 @@ mod logs;
 mod metrics;
 mod reach;
 mod refusals;
+mod remembering;
 mod start;
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,28 +52,22 @@ pub enum AgentError {
     OwnGroup(#[source] CgroupError),
     #[error("the gpus can't be kept apart; mend --gpu-files, or leave them out")]
     Gpus(#[source] CgroupError),
-    #[error("the artifact cache {} can't be opened", path.display())]
-    Artifacts { path: PathBuf, source: std::io::Error },
     #[error("listening on {address} for {what}")]
     Listen { what: &'static str, address: SocketAddr, source: std::io::Error },
-    #[error("{0}")]
-    Refused(String),
-    #[error("can't look at the executor of task {task}")]
-    Probe { task: dawn_proto::TaskId, source: std::io::Error },
 }
 
 /// Runs an agent until `shutdown`. Its tasks run on after it and are found again by the next run.
 ///
 /// # Errors
-/// When it can't start, or when the scheduler refuses it for good.
+/// When it can't start. Nothing that a scheduler says ends it.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), AgentError> {
     start::check(&config)?;
     let _lock = checkpoint::lock(&config.work_dir)?;
     let tree = start::cgroups(&config)?;
-    let mut setup = start::setup(&config, tree.as_ref())?;
-    let memory = checkpoint::read_memory(&config.work_dir)?;
+    let (id, memory) = checkpoint::recall(&config.work_dir, config.agent_id.as_deref())?;
+    let mut setup = start::setup(&config, tree.as_ref(), id)?;
     let tasks = Tasks::open(&config.work_dir)?;
-    let found = start::find_tasks(&tasks)?;
+    let found = start::find_tasks(&tasks, memory.is_of_another_boot(&setup.boot_id));
     start::count_in(&mut setup, &config, &found);
     let known = found.iter().map(|one| one.task).collect();
     if let Some(tree) = &tree {
@@ -84,7 +78,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let (link, handle) = Link::new(config.schedulers.clone(), env!("CARGO_PKG_VERSION"), sender.clone());
     let clock = Clock;
     let (agent, first) = Agent::new(setup, memory, found, clock.now());
-    let fetcher = start::fetcher(&config)?;
+    let fetcher = start::fetcher(&config);
     let images = Images::open(&config.work_dir, config.image_keep_bytes, &known);
     let drain_within = config.drain_on_stop_ms.map(Duration::from_millis);
     let vitals = config.vitals.clone();
@@ -99,7 +93,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         vitals.stops();
     };
     let stop = Stop { asked, drain_within };
-    let result = pulse(agent, first, events, edges, clock, stop, &vitals).await;
+    pulse(agent, first, events, edges, clock, stop, &vitals).await;
     serving.abort_all();
     // It is in the agent's own group too.
     shared.starter.end();
@@ -107,5 +101,5 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     if let Some(tree) = tree {
         tree.remove_parents();
     }
-    result
+    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dawn_proto::{Resources, v1};
+use dawn_proto::{AgentId, Resources, v1};
 use tracing::{info, warn};
 
 use super::{AgentError, DEFAULT_MAX_PIDS};
@@ -105,18 +105,21 @@ pub(super) fn enter_own_group(config: &Config, tree: Option<&Tree>) -> Result<Op
 }
 
 /// Whoever fetches artifacts, with the cache an earlier life left.
-pub(super) fn fetcher(config: &Config) -> Result<Fetcher, AgentError> {
+pub(super) fn fetcher(config: &Config) -> Fetcher {
     let path = config.work_dir.join("artifacts");
+    if path.symlink_metadata().is_ok_and(|found| !found.is_dir()) {
+        checkpoint::set_aside(&path, "it is no directory");
+    }
     let settings = artifacts::Settings {
         cache_bytes: config.artifact_cache_bytes,
         stall: Duration::from_millis(config.artifact_stall_ms.max(1)),
         peers: config.artifact_peers.clone(),
         roots: artifacts::Roots(config.artifact_roots.clone()),
     };
-    Fetcher::open(&path, settings).map_err(|source| AgentError::Artifacts { path, source })
+    Fetcher::open(&path, settings)
 }
 
-pub(super) fn setup(config: &Config, tree: Option<&Tree>) -> Result<Setup, AgentError> {
+pub(super) fn setup(config: &Config, tree: Option<&Tree>, agent_id: AgentId) -> Result<Setup, AgentError> {
     let machine = discover::machine(&config.work_dir, config.own_memory_bytes)?;
     let total = Resources {
         cpu_milli: config.cpu_milli.unwrap_or(machine.cpu_milli),
@@ -128,7 +131,7 @@ pub(super) fn setup(config: &Config, tree: Option<&Tree>) -> Result<Setup, Agent
     let attributes = config.offered_attributes();
     let ports = config.ports.iter().map(|(first, last)| PortRange { first: *first, last: *last }).collect();
     Ok(Setup {
-        agent_id: checkpoint::agent_id(&config.work_dir, config.agent_id.as_deref())?,
+        agent_id,
         hostname: config.hostname.clone(),
         isolation: isolation(tree),
         boot_id: discover::boot_id()?,
@@ -167,14 +170,13 @@ fn isolation(tree: Option<&Tree>) -> String {
     }
 }
 
-/// Every task of the work directory with its executor as it stands.
-pub(super) fn find_tasks(tasks: &Tasks) -> Result<Vec<Recovered>, AgentError> {
-    let mut recovered = Vec::new();
-    for found in tasks.scan(DEFAULT_MAX_PIDS)? {
-        let task = found.dir.task;
-        let executor = executors::probe(&found.dir).map_err(|source| AgentError::Probe { task, source })?;
-        recovered.push(Recovered {
-            task,
+/// Every task of the work directory with its executor as it stands. Of another boot's tasks nothing can live.
+pub(super) fn find_tasks(tasks: &Tasks, rebooted: bool) -> Vec<Recovered> {
+    let found = tasks.scan(DEFAULT_MAX_PIDS).into_iter();
+    let recovered = found.map(|found| {
+        let executor = executors::probe(&found.dir, !rebooted && !found.released && found.verdict.is_none());
+        Recovered {
+            task: found.dir.task,
             record: found.record,
             checkpointed_at: found.checkpointed_at,
             executor: executor.probe,
@@ -185,9 +187,9 @@ pub(super) fn find_tasks(tasks: &Tasks) -> Result<Vec<Recovered>, AgentError> {
             verdict: found.verdict,
             bytes: if found.released { sandbox::measure(&found.dir) } else { 0 },
             released: found.released,
-        });
-    }
-    Ok(recovered)
+        }
+    });
+    recovered.collect()
 }
 
 #[cfg(test)]

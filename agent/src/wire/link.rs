@@ -11,20 +11,26 @@ use super::inspect::encode_inspection;
 use super::plan::encode_description;
 use crate::model::{
     Kill, Launch, LinkEvent, LogRequest, LogStart, Message, Offer, Port, RefusalKind, RegisterMessage, Report, Spec,
-    TunnelRefusal,
+    TunnelRefusal, Welcomed,
 };
 
 /// What the scheduler said; None for a message this agent does not know.
 pub fn decode_scheduler(message: v1::SchedulerMessage) -> Option<LinkEvent> {
     use scheduler_message::Message as M;
     Some(match message.message? {
-        M::Registered(m) => LinkEvent::Registered {
+        M::Registered(m) => LinkEvent::Registered(Welcomed {
             epoch: Epoch(m.epoch),
             cluster_id: m.cluster_id,
             heartbeat_interval_ms: m.heartbeat_interval_ms,
             lease_ms: m.lease_ms,
+            number: m.welcome,
+            without_lease: m.without_lease,
+        }),
+        M::Refused(m) => LinkEvent::Refused {
+            reason: m.reason,
+            leader_address: m.leader_address,
+            slowly: m.dial_slowly || m.r#final,
         },
-        M::Refused(m) => LinkEvent::Refused { reason: m.reason, leader_address: m.leader_address, is_final: m.r#final },
         M::Spec(m) => decode_spec(m),
         M::Launch(m) => LinkEvent::Launch(decode_launch(m)?),
         M::Kill(m) => LinkEvent::Kill(Kill {
@@ -48,7 +54,9 @@ pub fn decode_scheduler(message: v1::SchedulerMessage) -> Option<LinkEvent> {
             finished: m.finished.iter().map(|range| (TaskId(range.first), TaskId(range.end))).collect(),
         },
         M::OpenTunnel(m) => LinkEvent::OpenTunnel { tunnel: m.tunnel_id, log: decode_log(m.read_log?) },
-        M::HeartbeatAck(m) => LinkEvent::HeartbeatAck { sequence: m.sequence, epoch: Epoch(m.epoch) },
+        M::HeartbeatAck(m) => {
+            LinkEvent::HeartbeatAck { sequence: m.sequence, epoch: Epoch(m.epoch), without_lease: m.without_lease }
+        }
     })
 }
 
@@ -116,7 +124,9 @@ pub fn encode_message(message: Message, version: &str) -> v1::AgentMessage {
     use agent_message::Message as M;
     let message = match message {
         Message::Register(register) => M::Register(encode_register(*register, version)),
-        Message::Heartbeat { sequence, wall } => M::Heartbeat(v1::Heartbeat { sequence, wall_ms: wall.0 }),
+        Message::Heartbeat { sequence, wall, welcome } => {
+            M::Heartbeat(v1::Heartbeat { sequence, wall_ms: wall.0, welcome })
+        }
         Message::Report(report) => M::Report(encode_task_report(report)),
         Message::Offer(offer) => M::Offer(encode_offer(offer)),
         Message::HeldTasks(tasks) => {
@@ -141,6 +151,7 @@ fn encode_register(register: RegisterMessage, version: &str) -> v1::Register {
         boot_id: register.boot_id,
         epoch_seen: register.epoch_seen.0,
         held: register.held.map(v1::HeldDigest::from),
+        welcome: register.welcome,
     }
 }
 

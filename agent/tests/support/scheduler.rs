@@ -179,6 +179,7 @@ fn answer(seen: &Mutex<Seen>, manner: &Manner, message: agent_message::Message) 
                 cluster_id: manner.cluster_id.clone(),
                 heartbeat_interval_ms: manner.heartbeat_interval_ms,
                 lease_ms: manner.lease_ms,
+                ..Default::default()
             });
             if let Some(refused) = &manner.refuses {
                 seen.registers.push(register);
@@ -208,7 +209,7 @@ fn answer(seen: &Mutex<Seen>, manner: &Manner, message: agent_message::Message) 
         }
         A::Heartbeat(beat) => {
             seen.heartbeats += 1;
-            let ack = v1::HeartbeatAck { sequence: beat.sequence, epoch: manner.epoch };
+            let ack = v1::HeartbeatAck { sequence: beat.sequence, epoch: manner.epoch, ..Default::default() };
             manner.answers_heartbeats.then_some(S::HeartbeatAck(ack))
         }
         A::Offer(offer) => {

@@ -290,6 +290,8 @@ fn standard_env(
             ("DAWN_INSTANCE", wire.instance.to_string()),
             ("DAWN_TASK_ID", TaskId(wire.task_id).to_string()),
             ("DAWN_ATTEMPT", wire.attempt.to_string()),
+            // Numbers of tasks are given out once, in their order, over restores too: a later life has a greater one.
+            ("DAWN_FENCE", wire.task_id.saturating_add(1).to_string()),
             ("DAWN_HOSTNAME", wire.hostname.clone()),
         ]
         .map(|(key, value)| (key.to_string(), value)),

@@ -128,6 +128,16 @@ fn references_are_replaced_once_and_unknown_ones_stay() {
 }
 
 #[test]
+fn each_life_has_a_greater_fence_than_the_lives_before_it() {
+    let fence = |task_id| {
+        let plan = executor_plan(|plan, _| plan.task_id = task_id);
+        let (_, setting) = parse_plan(&plan.encode_to_vec()).unwrap();
+        setting.env["DAWN_FENCE"].parse::<u64>().unwrap()
+    };
+    assert!(0 < fence(0) && fence(0) < fence(1) && fence(1) < fence(1 << 53));
+}
+
+#[test]
 fn a_task_knows_the_gpus_it_was_given() {
     let gpus = executor_plan(|plan, _| {
         plan.devices = vec![1, 3];

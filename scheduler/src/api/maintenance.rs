@@ -56,6 +56,15 @@ impl Maintenance for ClientService {
         self.forget_nodes(request.into_inner()).await
     }
 
+    async fn raise_epoch(&self, _: Request<v1::RaiseEpochRequest>) -> Answered<v1::RaiseEpochResponse> {
+        match self.ask(Command::RaiseEpoch).await? {
+            (Answer::EpochRaised { epoch, agents }, index) => {
+                Ok(Response::new(v1::RaiseEpochResponse { index, epoch: epoch.0, agents }))
+            }
+            (other, _) => Err(command::unexpected(&other)),
+        }
+    }
+
     async fn get_sla(&self, request: Request<v1::GetSlaRequest>) -> Answered<v1::SlaReport> {
         let request = request.into_inner();
         let key = request.key.as_ref().map(|wire_key| key(Some(wire_key))).transpose()?;

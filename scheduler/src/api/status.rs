@@ -30,6 +30,7 @@ pub fn of_refusal(refusal: &Refusal) -> Status {
         | Refusal::NotUpdatable { .. }
         | Refusal::NotScalable { .. }
         | Refusal::UpkeepMove { .. }
+        | Refusal::NothingAhead { .. }
         | Refusal::Full { .. } => Status::failed_precondition(message),
         Refusal::Flow(FlowRefusal::Circle { .. })
         | Refusal::GuaranteeAboveLimit { .. }

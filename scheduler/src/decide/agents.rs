@@ -3,34 +3,39 @@
 use std::collections::BTreeSet;
 
 use dawn_proto::v1::{NodeState, Reason};
-use dawn_proto::{AgentId, HeldDigest, TaskId, TaskState};
+use dawn_proto::{HeldDigest, TaskId, TaskState};
 
 use super::avoid;
+use super::copies;
+use super::epochs;
+use super::lease;
 use super::report;
 use super::restore;
 use super::retry;
 use super::step::Step;
-use crate::model::{Agent, AgentNo, Effect, LinkId, Mutation, Offer, Registration, Report, Task};
+use crate::model::{Agent, AgentNo, Effect, LinkId, Mutation, Offer, Registration, Report, Task, WelcomeMutation};
 
 pub(super) fn registered(step: &mut Step, link: LinkId, registration: &Registration) {
-    if outranks(step, registration) {
-        let (id, seen, ours) = (&registration.id, registration.epoch_seen, step.state.epoch);
-        let reason = format!("agent {id} of this cluster has obeyed epoch {seen}, this scheduler leads under {ours}");
-        step.effects.push(Effect::StepDown { reason });
-    }
-    if let Err((reason, is_final)) = admit(step, link, registration) {
-        step.effects.push(Effect::Refuse { link, reason, is_final });
+    let named = registration.tasks.iter().map(|report| report.task).max();
+    let newest = named.max(registration.held.map(|held| held.newest));
+    if is_of_another_cluster(step, link, registration)
+        || epochs::is_ahead(step, link, registration)
+        || epochs::holds_unknown(step, link, registration, newest)
+        || copies::is_copy(step, link, registration)
+        || copies::is_contested(step, link, registration)
+    {
         return;
     }
     let known = step.state.agent(&registration.id);
     let agent = known.map_or(step.state.next_agent, |agent| agent.no);
     let rebooted = known.is_some_and(|agent| agent.boot_id != registration.boot_id);
+    step.rebooted = rebooted.then_some(agent);
     if known.is_none_or(|known| differs(known, registration)) {
         step.mutations.push(seen(agent, registration));
     }
     back_up(step, known);
     avoid::registered(step, agent);
-    step.effects.push(Effect::Welcome { link, agent, epoch: step.state.epoch });
+    welcome(step, link, agent, registration, rebooted);
     restore::ask(step, agent, [], true);
     match &registration.held {
         None => compare(step, link, agent, &registration.tasks, rebooted),
@@ -39,12 +44,38 @@ pub(super) fn registered(step: &mut Step, link: LinkId, registration: &Registrat
     }
 }
 
+fn welcome(step: &mut Step, link: LinkId, agent: AgentNo, registration: &Registration, rebooted: bool) {
+    // 0 stands for none.
+    let (named, number) = (registration.welcome, registration.fresh_number | 1);
+    step.mutations.push(Mutation::Welcome(WelcomeMutation::Issued { agent, named, number }));
+    epochs::welcomed(step, agent);
+    let leased = !copies::is_copied(step, agent);
+    let wait_ms = lease::earlier_boot_ms(step, agent);
+    let epoch = step.state.epoch;
+    step.effects.push(Effect::Welcome { link, agent, epoch, number, leased, rebooted, wait_ms });
+}
+
+fn is_of_another_cluster(step: &mut Step, link: LinkId, registration: &Registration) -> bool {
+    let (its, ours) = (&registration.cluster_id, &step.state.cluster_id);
+    let is_other = !its.is_empty() && its != ours;
+    if is_other {
+        let reason = format!("agent {} belongs to cluster {its}, this is cluster {ours}", registration.id);
+        step.effects.push(Effect::Refuse { link, reason, slowly: true });
+    }
+    is_other
+}
+
 /// The list that a digest stood for. What it does not name may have been launched since: asking once more harms nothing.
 pub(super) fn tasks_told(step: &mut Step, link: LinkId, tasks: &[Report]) {
     let Some(agent) = heard(step, link) else { return };
-    let newest = tasks.iter().map(|report| report.task).max();
-    match step.state.agents.get(&agent).and_then(|known| unknown_task(step, &known.id, newest)) {
-        Some(reason) => step.effects.push(Effect::Refuse { link, reason, is_final: true }),
+    let next = step.state.next_task;
+    let unknown = tasks.iter().map(|report| report.task).max().filter(|task| *task >= next && *task > TaskId(0));
+    let id = step.state.agents.get(&agent).map(|known| known.id.to_string()).unwrap_or_default();
+    match unknown {
+        Some(task) => {
+            let reason = epochs::unknown(&id, task, next);
+            step.effects.push(Effect::Refuse { link, reason, slowly: true });
+        }
         None => compare(step, link, agent, tasks, false),
     }
 }
@@ -62,48 +93,6 @@ fn compare(step: &mut Step, link: LinkId, agent: AgentNo, tasks: &[Report], rebo
     restore::ask(step, agent, tasks, false);
     let held: BTreeSet<TaskId> = tasks.iter().map(|report| report.task).collect();
     ask_for_missing(step, agent, &held, rebooted);
-}
-
-/// An agent of this cluster has obeyed a later leader: this one was deposed, or its journal went back in time.
-fn outranks(step: &Step, registration: &Registration) -> bool {
-    registration.epoch_seen > step.state.epoch && registration.cluster_id == step.state.cluster_id
-}
-
-/// Why an agent is not let in, and whether trying again is useless.
-fn admit(step: &Step, link: LinkId, registration: &Registration) -> Result<(), (String, bool)> {
-    let (state, id) = (step.state, &registration.id);
-    if !registration.cluster_id.is_empty() && registration.cluster_id != state.cluster_id {
-        let (its, ours) = (&registration.cluster_id, &state.cluster_id);
-        return Err((format!("agent {id} belongs to cluster {its}, this is cluster {ours}"), true));
-    }
-    if registration.epoch_seen > state.epoch {
-        let (seen, ours) = (registration.epoch_seen, state.epoch);
-        return Err((format!("agent {id} has seen epoch {seen}; this scheduler's is {ours}, it leads no more"), false));
-    }
-    let named = registration.tasks.iter().map(|report| report.task).max();
-    if let Some(reason) = unknown_task(step, id, named.max(registration.held.map(|held| held.newest))) {
-        return Err((reason, true));
-    }
-    let Some(known) = state.agent(id) else { return Ok(()) };
-    let other_link = step.live.agents.get(&known.no).filter(|live| live.link.is_some_and(|bound| bound != link));
-    let alive = other_link.is_some_and(|live| !is_silent(step, live.heard_ms));
-    if alive && known.hostname != registration.hostname {
-        let (theirs, host) = (&registration.hostname, &known.hostname);
-        return Err((
-            format!("agent id {id} of {theirs} is in use by {host}; give one of them another work directory"),
-            true,
-        ));
-    }
-    Ok(())
-}
-
-/// Why an agent's newest task can't be: its number would be given to another one. Only a journal that lost its end does
-/// not know it.
-fn unknown_task(step: &Step, id: &AgentId, newest: Option<TaskId>) -> Option<String> {
-    let (task, next) = (newest?, step.state.next_task);
-    let why = "was the journal restored from an older backup?";
-    let words = || format!("agent {id} holds {task}, newer than any task of this journal (next {next}); {why}");
-    (task >= next && task > TaskId(0)).then(words)
 }
 
 pub(super) fn is_silent(step: &Step, heard_ms: u64) -> bool {
@@ -146,11 +135,13 @@ fn back_up(step: &mut Step, known: Option<&Agent>) {
 }
 
 /// Tasks the state has there and the agent did not name: launched and stopped again, or asked after by name. Absence
-/// alone ends nothing; another boot does, since nothing outlives one.
+/// alone ends nothing; another boot does, since nothing outlives one. What must not live twice waits all the same until
+/// nothing of it can live: another boot is only what the agent claims.
 fn ask_for_missing(step: &mut Step, agent: AgentNo, held: &BTreeSet<TaskId>, rebooted: bool) {
     let mut asked = Vec::new();
     for task in tasks_on(step, agent).filter(|task| !held.contains(&task.id)) {
         match step.state_of(task) {
+            _ if lease::may_live_under_earlier_boot(step, task, agent) => {}
             TaskState::Assigned => step.effects.push(Effect::Launch { agent, task: task.id }),
             state if state.is_placed() && rebooted => {
                 retry::end(step, task, TaskState::Lost, Reason::AgentRebooted, "its machine was rebooted");
@@ -191,7 +182,7 @@ pub(super) fn heard(step: &mut Step, link: LinkId) -> Option<AgentNo> {
     let known = step.live.links.get(&link).and_then(|agent| step.state.agents.get(agent));
     let Some(known) = known else {
         let reason = "this link is not the agent's; register again".into();
-        step.effects.push(Effect::Refuse { link, reason, is_final: false });
+        step.effects.push(Effect::Refuse { link, reason, slowly: false });
         return None;
     };
     if known.state != NodeState::Up {
@@ -202,9 +193,30 @@ pub(super) fn heard(step: &mut Step, link: LinkId) -> Option<AgentNo> {
     Some(known.no)
 }
 
-pub(super) fn heartbeat(step: &mut Step, link: LinkId, sequence: u64) {
-    if heard(step, link).is_some() {
-        step.effects.push(Effect::HeartbeatAck { link, sequence });
+pub(super) fn heartbeat(step: &mut Step, link: LinkId, sequence: u64, welcome: u64) {
+    let Some(agent) = heard(step, link) else { return };
+    copies::confirm(step, agent, welcome);
+    step.effects.push(match copies::is_copied(step, agent) {
+        false => Effect::HeartbeatAck { link, sequence },
+        true => Effect::HeartbeatHeard { link, sequence },
+    });
+}
+
+/// Where an earlier boot of a machine had its time, its tasks are asked after: by now nothing of it lives.
+pub(super) fn ask_after_boots(step: &mut Step) {
+    let now_ms = step.now.mono_ms;
+    let due = step.live.earlier_boots.iter().filter(|(_, earlier)| !earlier.asked && now_ms > earlier.until_ms);
+    for agent in due.map(|(agent, _)| *agent).filter(|agent| step.is_reachable(*agent)).collect::<Vec<_>>() {
+        let at_most_one = tasks_on(step, agent).filter(|task| step.state.spec_of(task).job.at_most_one);
+        let living: Vec<&Task> = at_most_one.filter(|task| step.is_living(task)).collect();
+        let mut asked = Vec::new();
+        for task in living {
+            match step.state_of(task) {
+                TaskState::Assigned => step.effects.push(Effect::Launch { agent, task: task.id }),
+                _ => asked.push(task.id),
+            }
+        }
+        ask(step, agent, asked);
     }
 }
 

@@ -1,5 +1,6 @@
 //! An operator forgives nodes: what speaks against them is forgotten, and they take tasks again at once.
 
+use super::copies;
 use super::step::Step;
 use crate::model::{Answer, BlameMutation, ForgiveCommand, Mutation, Refusal};
 
@@ -12,6 +13,7 @@ pub(super) fn forgive(step: &mut Step, command: &ForgiveCommand) -> Result<Answe
     }
     agents.sort_unstable();
     agents.dedup();
+    agents.iter().for_each(|agent| copies::forgiven(step, *agent));
     let forgiven = agents.into_iter().map(|agent| {
         let (author, message) = (command.author.clone(), command.message.clone());
         Mutation::Blame(BlameMutation::Forgiven { agent, author, message })

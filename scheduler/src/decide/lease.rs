@@ -19,9 +19,15 @@
 //! anything is decided after its heartbeat, also when nothing could be decided for long. A registration is answered by a
 //! leader whose lease had not run out when it came in. All schedulers of a cluster must be told the same lease. An agent that is
 //! heard before the time is over goes by its reports, which it withholds until nothing of the task is left.
+//!
+//! Another boot of the machine is only what the agent claims: a copy of it would claim the same. What was started before is
+//! taken for living until the time is over that began when the earlier boot was last heard, whatever is reported.
 
+use dawn_proto::TaskState;
+
+use super::agents::tasks_on;
 use super::step::Step;
-use crate::model::{AgentNo, JobSpec, Settings, Task};
+use crate::model::{AgentNo, JobSpec, Report, Settings, Task};
 
 /// An agent kills by itself what its executor should have killed this long ago, and a margin for that.
 const FORCE_MS: u64 = 15_000;
@@ -54,4 +60,41 @@ pub(super) fn left_ms(step: &Step, task: &Task, agent: AgentNo) -> u64 {
 
 fn silent_ms(step: &Step, agent: AgentNo) -> u64 {
     step.now.mono_ms.saturating_sub(step.live.heard_ms(agent))
+}
+
+/// Whether the task may live under an earlier boot of its machine, on another machine that it is a copy of.
+pub(super) fn may_live_under_earlier_boot(step: &Step, task: &Task, agent: AgentNo) -> bool {
+    let job = &step.state.spec_of(task).job;
+    if !job.at_most_one || !is_of_earlier_boot(step, task, agent) {
+        return false;
+    }
+    step.now.mono_ms.saturating_sub(earlier_boot_heard_ms(step, agent)) <= gone_after_ms(step.settings, job)
+}
+
+/// Whether an end that the agent reports is not believed yet.
+pub(super) fn is_doubted(step: &Step, agent: AgentNo, report: &Report) -> bool {
+    let ended = report.state.is_terminal();
+    let task = step.state.tasks.get(&report.task).filter(|task| ended && step.state_of(task) != TaskState::Assigned);
+    task.is_some_and(|task| task.held_on() == Some(agent) && may_live_under_earlier_boot(step, task, agent))
+}
+
+/// How long after the earlier boot was last heard something of it may live; None: nothing of it does.
+pub(super) fn earlier_boot_ms(step: &Step, agent: AgentNo) -> Option<u64> {
+    let earlier = tasks_on(step, agent).filter(|task| is_of_earlier_boot(step, task, agent));
+    let jobs = earlier.map(|task| &step.state.spec_of(task).job).filter(|job| job.at_most_one);
+    jobs.map(|job| gone_after_ms(step.settings, job)).max()
+}
+
+fn is_of_earlier_boot(step: &Step, task: &Task, agent: AgentNo) -> bool {
+    let first = step.state.agents.get(&agent).map(|agent| agent.first_task_of_boot);
+    step.rebooted == Some(agent) || first.is_some_and(|first| task.id < first)
+}
+
+/// A leader that did not see the reboot knows that it came before its election.
+fn earlier_boot_heard_ms(step: &Step, agent: AgentNo) -> u64 {
+    match step.live.earlier_boots.get(&agent) {
+        _ if step.rebooted == Some(agent) => step.live.heard_ms(agent),
+        Some(earlier) => earlier.heard_ms,
+        None => step.live.elected_ms,
+    }
 }

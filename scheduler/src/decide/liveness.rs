@@ -8,7 +8,8 @@ use super::agents::{is_silent, tasks_on};
 use super::brake::{self, JustSilent};
 use super::step::Step;
 use super::{Decision, daemon, lease, loss, retry};
-use crate::model::{Agent, Effect, Event, Live, LossMutation, Mutation, Now, State};
+use crate::model::{Agent, AgentNo, Ahead, EarlierBoot, Effect, Event, Live, LossMutation, Mutation, Now};
+use crate::model::{Registration, RestoreMutation, State};
 
 /// Brings `live` up to date with an event and what was decided about it. To be called after the decision is applied:
 /// an agent's link is bound by the welcome it gets, whose number the decision may just have given.
@@ -16,12 +17,23 @@ pub fn observe(live: &mut Live, event: &Event, decision: &Decision, now: Now) {
     match event {
         Event::Elected { .. } => {
             let (alarms, cron_hold) = (std::mem::take(&mut live.alarms), live.cron_hold);
-            *live = Live { elected_ms: now.mono_ms, ticked: now, alarms, cron_hold, ..Live::default() };
+            *live = Live {
+                elected_ms: now.mono_ms,
+                asked_since_ms: now.mono_ms,
+                ticked: now,
+                alarms,
+                cron_hold,
+                ..Live::default()
+            };
         }
         Event::Tick => {
             live.ticked = now;
             live.fresh.clear();
             live.forget_old_answers(now.mono_ms);
+            live.ahead.retain(|_, ahead| now.mono_ms.saturating_sub(ahead.shown_ms) < Live::AHEAD_KEPT_MS);
+            for earlier in live.earlier_boots.values_mut() {
+                earlier.asked |= now.mono_ms > earlier.until_ms;
+            }
         }
         Event::Heartbeat { link, wall, .. } => {
             live.heard(*link, now.mono_ms);
@@ -35,18 +47,11 @@ pub fn observe(live: &mut Live, event: &Event, decision: &Decision, now: Now) {
         }
         Event::LinkClosed { link } => live.closed(*link),
         Event::Coordinated { task, answer } => live.coordinated(*task, answer, now.mono_ms),
-        Event::Registered { .. } | Event::Command { .. } => {}
+        Event::Registered { .. } | Event::Command { .. } | Event::OwnKeySeen { .. } => {}
     }
-    for effect in &decision.effects {
-        match effect {
-            Effect::Welcome { link, agent, .. } => {
-                live.bind(*link, *agent, now.mono_ms);
-                live.fresh.insert(*agent);
-            }
-            Effect::AskCoordinator { task, .. } => live.asked(*task, now.mono_ms),
-            Effect::Alarm { alarm, words } => live.alarmed(*alarm, words.as_ref()),
-            _ => {}
-        }
+    note(live, &decision.effects, now);
+    if let Event::Registered { registration, .. } = event {
+        registered(live, registration, decision, now);
     }
     for mutation in &decision.mutations {
         match mutation {
@@ -55,10 +60,54 @@ pub fn observe(live: &mut Live, event: &Event, decision: &Decision, now: Now) {
                 live.brake_back_ms = Some(now.mono_ms.saturating_add(*for_ms));
             }
             Mutation::Loss(LossMutation::BrakeBack) => live.brake_back_ms = None,
+            Mutation::Restore(RestoreMutation::Restored(_)) => live.asked_since_ms = now.mono_ms,
             Mutation::AgentSeen { agent, .. } | Mutation::AgentMoved { agent, to: NodeState::Up } => {
                 live.fresh.insert(*agent);
             }
             _ => {}
+        }
+    }
+}
+
+/// Notes what effects say about who is connected, and what was asked.
+fn note(live: &mut Live, effects: &[Effect], now: Now) {
+    for effect in effects {
+        match effect {
+            Effect::Welcome { link, agent, rebooted, wait_ms, .. } => {
+                welcomed(live, *agent, *rebooted, *wait_ms);
+                live.bind(*link, *agent, now.mono_ms);
+                live.fresh.insert(*agent);
+            }
+            Effect::NoteAhead { agent, epoch, holds_tasks } => {
+                let (epoch, holds_tasks) = (*epoch, *holds_tasks);
+                live.note_ahead(agent, Ahead { epoch, holds_tasks, shown_ms: now.mono_ms });
+            }
+            Effect::LookAtOwnKey => live.looked_ms = Some(now.mono_ms),
+            Effect::AskCoordinator { task, .. } => live.asked(*task, now.mono_ms),
+            Effect::Alarm { alarm, words } => live.alarmed(*alarm, words.as_ref()),
+            _ => {}
+        }
+    }
+}
+
+/// When what an earlier boot of the machine has left can live no more.
+fn welcomed(live: &mut Live, agent: AgentNo, rebooted: bool, wait_ms: Option<u64>) {
+    live.contested.remove(&agent);
+    let is_first = !live.agents.contains_key(&agent);
+    let Some(wait_ms) = wait_ms.filter(|_| rebooted || is_first) else { return };
+    let heard_ms = if rebooted { live.heard_ms(agent) } else { live.elected_ms };
+    let earlier = EarlierBoot { heard_ms, until_ms: heard_ms.saturating_add(wait_ms), asked: false };
+    live.earlier_boots.insert(agent, earlier);
+}
+
+/// An agent that is taken in is ahead no more; one whose other boot is still heard contests it.
+fn registered(live: &mut Live, registration: &Registration, decision: &Decision, now: Now) {
+    if decision.effects.iter().any(|effect| matches!(effect, Effect::Welcome { .. })) {
+        live.ahead.remove(&registration.id);
+    }
+    for effect in &decision.effects {
+        if let Effect::NoteContested { agent } = effect {
+            live.contested.entry(*agent).or_insert(now.mono_ms);
         }
     }
 }

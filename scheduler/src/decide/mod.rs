@@ -8,11 +8,13 @@ mod agents;
 mod avoid;
 mod brake;
 pub mod clock;
+mod copies;
 mod cron;
 mod daemon;
 mod depend;
 mod dispatch;
 mod effects;
+mod epochs;
 mod forgive;
 mod kill;
 mod lease;
@@ -39,6 +41,7 @@ pub mod verify;
 
 pub use brake::{Brake, brake};
 pub use effects::effects_of;
+pub use epochs::is_behind;
 pub use liveness::observe;
 pub use quota::{Asked, asked};
 pub use sla::{Heed, heed, standing};
@@ -89,6 +92,7 @@ pub fn decide(state: &State, live: &Live, event: &Event, now: Now, settings: &Se
             }
             step.mutations.push(Mutation::EpochBegun { epoch: *epoch });
             brake::carry_over(&mut step);
+            copies::elected(&mut step);
         }
         Event::Tick => tick(&mut step),
         Event::Command { reply, command } => {
@@ -102,6 +106,7 @@ pub fn decide(state: &State, live: &Live, event: &Event, now: Now, settings: &Se
                 Command::Update(command) => update_command(&mut step, command),
                 Command::Upkeep(command) => upkeep::set(&mut step, command),
                 Command::Forgive(command) => forgive::forgive(&mut step, command),
+                Command::RaiseEpoch => epochs::raise(&mut step),
                 Command::SetQuota { role, guarantee, limit, weight, author } => {
                     quota::set(&mut step, role, (*guarantee, *limit, *weight), author)
                 }
@@ -112,10 +117,13 @@ pub fn decide(state: &State, live: &Live, event: &Event, now: Now, settings: &Se
         }
         Event::Registered { link, registration } => agents::registered(&mut step, *link, registration),
         Event::TasksTold { link, tasks } => agents::tasks_told(&mut step, *link, tasks),
-        Event::Heartbeat { link, sequence, .. } => agents::heartbeat(&mut step, *link, *sequence),
+        Event::Heartbeat { link, sequence, welcome, .. } => {
+            agents::heartbeat(&mut step, *link, *sequence, *welcome);
+        }
         Event::Offered { link, offer } => agents::offered(&mut step, *link, offer),
         Event::Reported { link, report } => report::reported(&mut step, *link, report),
         Event::Described { link, description } => restore::described(&mut step, *link, description),
+        Event::OwnKeySeen { is_there } => epochs::own_key_seen(&mut step, *is_there),
         Event::LinkClosed { .. } | Event::Coordinated { .. } => {}
     }
     step.finish().measured(event)
@@ -138,7 +146,8 @@ fn update_command(step: &mut Step, command: &UpdateCommand) -> Result<Answer, Re
 
 /// What time brings, in the order in which it matters: what is given up frees room, what is due asks for it.
 fn tick(step: &mut Step) {
-    if restore::waits(step) {
+    epochs::tick(step);
+    if restore::waits(step) || step.live.is_behind(step.now.mono_ms) {
         liveness::notice(step);
         return resend::tick(step);
     }

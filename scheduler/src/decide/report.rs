@@ -5,7 +5,7 @@ use dawn_proto::TaskState;
 use dawn_proto::v1::Reason;
 
 use super::step::Step;
-use super::{Rule, agents, avoid, restore, retry, rule};
+use super::{Rule, agents, avoid, lease, restore, retry, rule};
 use crate::model::{AgentNo, Effect, LinkId, Mutation, Report, Task};
 
 /// Longest message kept, in bytes.
@@ -21,6 +21,10 @@ pub(super) fn reported(step: &mut Step, link: LinkId, report: &Report) {
 pub(super) fn take(step: &mut Step, link: LinkId, agent: AgentNo, report: &Report) {
     if restore::is_lost(step, report) {
         // Not acknowledged before it is known what it is.
+        return;
+    }
+    if lease::is_doubted(step, agent, report) {
+        // Not acknowledged either: it is said again, and asked for when the time is over.
         return;
     }
     let task = step.state.tasks.get(&report.task);

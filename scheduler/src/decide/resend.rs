@@ -4,7 +4,7 @@
 use dawn_proto::v1::Reason;
 use dawn_proto::{TaskId, TaskState, Timestamp};
 
-use super::agents::{ask, kill_again, tasks_on};
+use super::agents::{ask, ask_after_boots, kill_again, tasks_on};
 use super::lease;
 use super::retry;
 use super::step::Step;
@@ -12,6 +12,7 @@ use crate::model::{AgentNo, Effect, Task};
 
 pub(super) fn tick(step: &mut Step) {
     resend(step);
+    ask_after_boots(step);
     reconcile(step);
 }
 
@@ -22,6 +23,9 @@ fn resend(step: &mut Step) {
         let Some(task) = step.state.tasks.get(id).filter(|task| step.state_of(task) == task.state()) else { continue };
         let Some(agent) = task.held_on().filter(|agent| step.is_reachable(*agent)) else { continue };
         let assigned = task.state() == TaskState::Assigned;
+        if assigned && lease::may_live_under_earlier_boot(step, task, agent) {
+            continue;
+        }
         // The order may be on its way yet to an agent that obeys it: only silence proves that it does not.
         if assigned && is_overdue(step, task) && !lease::may_live(step, task, agent) {
             retry::end(step, task, TaskState::Lost, Reason::AgentLost, "its agent never said that it has it");

@@ -27,7 +27,7 @@ const ASKED_AT_ONCE: usize = 1_000;
 /// Whether nothing is to be placed, replaced or given up yet. Ends the wait when it is over.
 pub(super) fn waits(step: &mut Step) -> bool {
     let waits = step.state.restores.waiting;
-    let led_ms = step.now.mono_ms.saturating_sub(step.live.elected_ms);
+    let led_ms = step.now.mono_ms.saturating_sub(step.live.asked_since_ms);
     if waits && led_ms > step.settings.agent_lease_ms.saturating_mul(WAIT_LEASES) {
         step.mutations.push(Mutation::Restore(RestoreMutation::Over));
     }

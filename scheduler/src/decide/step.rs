@@ -15,6 +15,8 @@ pub(super) struct Step<'a> {
     pub settings: &'a Settings,
     pub mutations: Vec<Mutation>,
     pub effects: Vec<Effect>,
+    /// The agent that registers in this step under another boot.
+    pub rebooted: Option<AgentNo>,
     next_task: TaskId,
     moved: BTreeMap<TaskId, TaskState>,
     /// Tasks made less tasks ended, by job.
@@ -64,6 +66,7 @@ impl<'a> Step<'a> {
             settings,
             mutations: Vec::new(),
             effects: Vec::new(),
+            rebooted: None,
             next_task: state.next_task,
             moved: BTreeMap::new(),
             living: BTreeMap::new(),

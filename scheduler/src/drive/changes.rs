@@ -104,7 +104,10 @@ fn subject(mutation: &Mutation) -> Subject<'_> {
         | Mutation::Blame(_)
         | Mutation::Loss(_)
         | Mutation::QuotaSet { .. }
-        | Mutation::Restore(RestoreMutation::Restored(_) | RestoreMutation::Over) => Subject::NoJob,
+        | Mutation::Welcome(_)
+        | Mutation::Restore(
+            RestoreMutation::Restored(_) | RestoreMutation::Over | RestoreMutation::EpochRaised { .. },
+        ) => Subject::NoJob,
     }
 }
 

@@ -103,7 +103,7 @@ impl Pulse {
             step.effects.extend(decision.effects.into_iter().filter(|effect| !is_ack(effect)));
         }
         // After a restore agents first say what they hold.
-        let (placed, hungry) = match self.state.restores.waiting {
+        let (placed, hungry) = match self.state.restores.waiting || decide::is_behind(&self.live, now) {
             true => Default::default(),
             false => self.decider.place(&self.state, now),
         };
@@ -265,7 +265,7 @@ impl Pulse {
 }
 
 fn is_ack(effect: &Effect) -> bool {
-    matches!(effect, Effect::HeartbeatAck { .. })
+    matches!(effect, Effect::HeartbeatAck { .. } | Effect::HeartbeatHeard { .. })
 }
 
 #[cfg(test)]

@@ -73,10 +73,7 @@ pub enum DriveError {
          they decide stands", FINISH_WITHIN.as_secs()
     )]
     Unfinished { first: u64, last: u64, trouble: String },
-    #[error(
-        "{reason}: another scheduler leads, or the journal was restored from an older backup; ending, nothing was \
-         launched or stopped. If no other one leads, restore a newer backup"
-    )]
+    #[error("{reason}: another scheduler leads; ending, nothing was launched or stopped since")]
     Outranked { reason: String },
     #[error("the part that carries out decisions has ended unexpectedly")]
     HandsGone,

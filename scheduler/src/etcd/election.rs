@@ -194,6 +194,17 @@ impl Leadership {
     }
 }
 
+/// Whether a leader's key is there with its own create revision, which is what it was elected under. Linearizable: what any
+/// member has agreed to is seen.
+///
+/// # Errors
+/// When etcd can't be asked.
+pub async fn is_there(store: &Store, key: Vec<u8>, epoch: Epoch) -> Result<bool, EtcdError> {
+    let mut client = store.client.clone();
+    let found = store.call("looking at the own leader key", client.get(key, None)).await?;
+    Ok(found.kvs().first().is_some_and(|kv| u64::try_from(kv.create_revision()) == Ok(epoch.0)))
+}
+
 /// The address of the one that leads now; None when nobody does.
 ///
 /// # Errors

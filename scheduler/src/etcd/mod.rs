@@ -24,7 +24,7 @@ mod trial;
 mod witness;
 
 pub use append::{EtcdJournal, WAITS};
-pub use election::{Candidate, Leadership, MIN_LEASE_MS, campaign, leader};
+pub use election::{Candidate, Leadership, MIN_LEASE_MS, campaign, is_there, leader};
 pub use error::EtcdError;
 pub use follow::{Tail, Tailed};
 pub use keys::Keys;

@@ -61,17 +61,27 @@ impl Dispatcher {
                 let finished = finished.into_iter().map(range).collect();
                 self.to_agent(agent, Message::Describe(v1::Describe { epoch: self.epoch.0, task_ids, finished }));
             }
-            Effect::Welcome { link, agent, epoch } => self.welcome(link, agent, epoch),
-            Effect::HeartbeatAck { link, sequence } => {
-                self.links.send(link, Message::HeartbeatAck(v1::HeartbeatAck { sequence, epoch: self.epoch.0 }));
+            Effect::Welcome { link, agent, epoch, number, leased, .. } => {
+                self.welcome(link, agent, (epoch, number, leased));
             }
-            Effect::Refuse { link, reason, is_final } => {
-                tracing::warn!(%link, reason, is_final, "refused an agent");
-                let refused = v1::Refused { reason, leader_address: String::new(), r#final: is_final };
+            Effect::HeartbeatAck { link, sequence } => {
+                self.links.send(
+                    link,
+                    Message::HeartbeatAck(v1::HeartbeatAck { sequence, epoch: self.epoch.0, ..Default::default() }),
+                );
+            }
+            Effect::HeartbeatHeard { link, sequence } => {
+                let ack = v1::HeartbeatAck { sequence, epoch: self.epoch.0, without_lease: true };
+                self.links.send(link, Message::HeartbeatAck(ack));
+            }
+            Effect::Refuse { link, reason, slowly } => {
+                tracing::warn!(%link, reason, slowly, "refused an agent");
+                let refused = v1::Refused { reason, dial_slowly: slowly, ..Default::default() };
                 self.links.send(link, Message::Refused(refused));
                 self.links.close(link);
             }
             Effect::Reply { .. } | Effect::StepDown { .. } | Effect::AskCoordinator { .. } | Effect::Alarm { .. } => {}
+            Effect::NoteAhead { .. } | Effect::NoteContested { .. } | Effect::LookAtOwnKey => {}
         }
     }
 
@@ -81,7 +91,12 @@ impl Dispatcher {
         }
     }
 
-    fn welcome(&self, link: LinkId, agent: AgentNo, epoch: Epoch) {
+    /// The leader goes on under another epoch: an operator raised it.
+    pub fn lead_under(&mut self, epoch: Epoch) {
+        self.epoch = epoch;
+    }
+
+    fn welcome(&self, link: LinkId, agent: AgentNo, (epoch, number, leased): (Epoch, u64, bool)) {
         let cluster_id = self.follower.read(|state| state.cluster_id.clone());
         self.links.bind(link, agent);
         let registered = v1::Registered {
@@ -89,6 +104,8 @@ impl Dispatcher {
             cluster_id,
             heartbeat_interval_ms: self.settings.heartbeat_interval_ms,
             lease_ms: self.settings.lease_ms,
+            welcome: number,
+            without_lease: !leased,
         };
         self.links.send(link, Message::Registered(registered));
     }

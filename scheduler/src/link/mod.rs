@@ -9,7 +9,10 @@ mod session;
 mod tunnel;
 mod upward;
 
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use dawn_proto::v1;
 use dawn_proto::v1::agent_link_server::AgentLink;
@@ -28,6 +31,15 @@ pub use tunnel::{LogError, Tunnels};
 
 pub use dawn_proto::validate::MAX_LINK_MESSAGE_BYTES as MAX_MESSAGE_BYTES;
 
+/// A number by chance, which nobody can guess.
+pub type FreshNumber = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// Numbers that the operating system's chance has made.
+pub fn by_chance() -> FreshNumber {
+    let (keys, count) = (RandomState::new(), AtomicU64::new(0));
+    Arc::new(move || keys.hash_one(count.fetch_add(1, Ordering::Relaxed)))
+}
+
 /// The gRPC service agents dial.
 #[derive(Clone)]
 pub struct LinkService {
@@ -37,12 +49,14 @@ pub struct LinkService {
     pub inbox: Inbox,
     pub follower: Arc<Follower>,
     pub role: tokio::sync::watch::Receiver<Role>,
+    /// For welcomes.
+    pub fresh_number: FreshNumber,
 }
 
 /// A stream that only says who leads.
 fn refusal(leader: Option<String>) -> Outgoing {
     let reason = "this scheduler follows".to_string();
-    let refused = v1::Refused { reason, leader_address: leader.unwrap_or_default(), r#final: false };
+    let refused = v1::Refused { reason, leader_address: leader.unwrap_or_default(), ..Default::default() };
     Outgoing::only(v1::scheduler_message::Message::Refused(refused))
 }
 
@@ -62,6 +76,7 @@ impl LinkService {
             inspections: self.inspections.clone(),
             inbox: self.inbox.clone(),
             follower: self.follower.clone(),
+            fresh_number: self.fresh_number.clone(),
         };
         tracing::debug!(%link, "an agent dialled");
         tokio::spawn(session.serve(incoming, closed));

@@ -14,10 +14,10 @@ use tokio::sync::oneshot;
 use tonic::Status;
 
 use super::upward::Upward;
-use super::{Inspections, Links, dispatch};
+use super::{FreshNumber, Inspections, Links, dispatch};
 use crate::drive::Follower;
 use crate::drive::Inbox;
-use crate::model::{Event, LinkId};
+use crate::model::{Event, LinkId, Registration};
 use crate::wire::{self, WireError};
 
 /// An agent says who it is within this time.
@@ -46,7 +46,7 @@ enum SessionError {
 
 impl SessionError {
     /// Saying the same again is of no use.
-    fn is_final(&self) -> bool {
+    fn stays(&self) -> bool {
         matches!(self, SessionError::TooLarge(_))
     }
 }
@@ -57,6 +57,7 @@ pub(super) struct Session {
     pub inspections: Arc<Inspections>,
     pub inbox: Inbox,
     pub follower: Arc<Follower>,
+    pub fresh_number: FreshNumber,
 }
 
 impl Session {
@@ -78,8 +79,8 @@ impl Session {
             Err(SessionError::Broken(status)) => tracing::debug!(link = %self.link, %status, "an agent's link broke"),
             Err(error) => {
                 tracing::warn!(link = %self.link, %error, "closing an agent's link");
-                let (reason, r#final) = (error.to_string(), error.is_final());
-                self.links.send(self.link, Down::Refused(v1::Refused { reason, r#final, ..Default::default() }));
+                let (reason, dial_slowly) = (error.to_string(), error.stays());
+                self.links.send(self.link, Down::Refused(v1::Refused { reason, dial_slowly, ..Default::default() }));
             }
         }
         self.links.close(self.link);
@@ -101,7 +102,7 @@ impl Session {
             None => return Ok(()),
         };
         validate::registration(&first)?;
-        let registration = wire::registration(first)?;
+        let registration = Registration { fresh_number: (self.fresh_number)(), ..wire::registration(first)? };
         tracing::info!(link = %self.link, agent = %registration.id, hostname = registration.hostname, "an agent registers");
         *registered = true;
         let mut upward = Upward::new(self.inbox.clone());
@@ -129,8 +130,8 @@ impl Session {
         let link = self.link;
         let event = match message.message.ok_or(SessionError::Unknown)? {
             Up::Register(_) => return Err(SessionError::RegisteredTwice),
-            Up::Heartbeat(v1::Heartbeat { sequence, wall_ms }) => {
-                let heartbeat = Event::Heartbeat { link, sequence, wall: Timestamp(wall_ms) };
+            Up::Heartbeat(v1::Heartbeat { sequence, wall_ms, welcome }) => {
+                let heartbeat = Event::Heartbeat { link, sequence, wall: Timestamp(wall_ms), welcome };
                 self.inbox.heartbeat(heartbeat).await.map_err(|_| SessionError::Stopping)?;
                 return Ok(None);
             }

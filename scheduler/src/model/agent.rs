@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use dawn_proto::v1::NodeState;
-use dawn_proto::{AgentId, Resources, Timestamp};
+use dawn_proto::{AgentId, Resources, TaskId, Timestamp};
 
 use super::Blame;
 
@@ -41,6 +41,8 @@ pub struct Agent {
     pub version: String,
     pub isolation: String,
     pub boot_id: String,
+    /// Tasks below may have been started there under an earlier boot of the machine.
+    pub first_task_of_boot: TaskId,
     /// All that may be taken there, taken or not.
     pub total: Resources,
     pub attributes: Attributes,
@@ -60,4 +62,5 @@ pub struct Agent {
     pub upkeep: Option<super::Upkeep>,
     /// An operator says that it is gone. Only while it is DOWN.
     pub declared_down: Option<super::DeclaredDown>,
+    pub welcome: super::Welcome,
 }

@@ -1,7 +1,7 @@
 //! What a command is answered with, and why one is refused.
 
 use dawn_proto::v1::{JobKind, SubmitOutcome, UpdateState};
-use dawn_proto::{JobKey, Timestamp};
+use dawn_proto::{Epoch, JobKey, Timestamp};
 
 use super::{Bound, FlowAnswer, FlowRefusal, LossAnswer, LossRefusal, amount, amount_of};
 
@@ -36,6 +36,11 @@ pub enum Answer {
     UpkeepSet,
     Forgiven,
     Loss(LossAnswer),
+    EpochRaised {
+        epoch: Epoch,
+        /// Agents that showed higher ones.
+        agents: u32,
+    },
 }
 
 /// Each says what is wrong and what to do instead.
@@ -78,6 +83,10 @@ pub enum Refusal {
     NoSuchAgent { agent: String },
     #[error("agent {agent} is {} and can't become {}; uncordon it first", from.as_str_name(), to.as_str_name())]
     UpkeepMove { agent: String, from: dawn_proto::v1::MaintenanceMode, to: dawn_proto::v1::MaintenanceMode },
+    #[error(
+        "no agent shows an epoch above {epoch}, under which this scheduler leads: there is nothing to raise it above"
+    )]
+    NothingAhead { epoch: Epoch },
     #[error("{tasks} tasks of {key} are still to be told to stop; try again in a second")]
     StillEnding { key: JobKey, tasks: u32 },
     #[error("{key} is no cron job")]

@@ -7,6 +7,7 @@ mod loss;
 mod restore;
 mod update;
 mod upkeep;
+mod welcome;
 
 use std::sync::Arc;
 
@@ -96,6 +97,7 @@ impl State {
                 self.avoid_agent(*agent, avoided);
             }
             Mutation::Restore(mutation) => self.apply_restore(mutation, at),
+            Mutation::Welcome(mutation) => self.apply_welcome(mutation, at),
             Mutation::QuotaSet { role, quota, .. } => {
                 match *quota == Quota::default() {
                     true => self.quotas.remove(role),
@@ -316,6 +318,11 @@ impl State {
             unreachable!("see_agent is called for AgentSeen alone");
         };
         let before = self.agents.get(no);
+        let first_task_of_boot = match before {
+            Some(before) if before.boot_id == *boot_id => before.first_task_of_boot,
+            Some(_) => self.next_task,
+            None => TaskId(0),
+        };
         let agent = Agent {
             no: *no,
             id: id.clone(),
@@ -323,6 +330,7 @@ impl State {
             version: version.clone(),
             isolation: isolation.clone(),
             boot_id: boot_id.clone(),
+            first_task_of_boot,
             total: total.clone(),
             attributes: attributes.clone(),
             ports: ports.clone(),
@@ -335,6 +343,7 @@ impl State {
             blames: before.map(|agent| agent.blames.clone()).unwrap_or_default(),
             upkeep: before.and_then(|agent| agent.upkeep.clone()),
             declared_down: before.and_then(|agent| agent.declared_down.clone()),
+            welcome: before.map(|agent| agent.welcome.clone()).unwrap_or_default(),
         };
         self.next_agent = self.next_agent.max(AgentNo(no.0 + 1));
         self.agent_by_id.insert(id.clone(), *no);

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use dawn_proto::v1::Reason;
-use dawn_proto::{Epoch, TaskId};
+use dawn_proto::{AgentId, Epoch, TaskId};
 
 use super::{AgentNo, Alarm, Answer, Refusal};
 
@@ -56,6 +56,14 @@ pub enum Effect {
         link: LinkId,
         agent: AgentNo,
         epoch: Epoch,
+        /// To be on the agent's disk before it says anything else.
+        number: u64,
+        /// It renews the lease of tasks that must not live twice.
+        leased: bool,
+        /// Another boot of the machine than before.
+        rebooted: bool,
+        /// So long after the earlier boot was last heard, what must not live twice may still live under it; None: nothing.
+        wait_ms: Option<u64>,
     },
     /// Ask the agent for every task it holds.
     TellTasks {
@@ -65,12 +73,30 @@ pub enum Effect {
         link: LinkId,
         sequence: u64,
     },
-    /// Say why and close the link.
+    /// The heartbeat was heard, and renews no lease: a copy of the machine was seen.
+    HeartbeatHeard {
+        link: LinkId,
+        sequence: u64,
+    },
+    /// Say why and close the link. The agent runs on and dials again; `slowly`: with growing pauses of up to a minute.
     Refuse {
         link: LinkId,
         reason: String,
-        is_final: bool,
+        slowly: bool,
     },
+    /// An agent has obeyed a higher epoch, or holds tasks that this journal does not know yet: kept in `Live`.
+    NoteAhead {
+        agent: AgentId,
+        epoch: Epoch,
+        holds_tasks: bool,
+    },
+    /// Another boot of the agent's machine was refused because the one before is still heard: kept in `Live`.
+    NoteContested {
+        agent: AgentNo,
+    },
+    /// Ask the journal's home whether this scheduler's own leader key is still there, with its own create revision. The
+    /// answer comes as an event.
+    LookAtOwnKey,
     /// Ask over HTTP whether the task may be stopped; the answer comes as an event.
     AskCoordinator {
         task: TaskId,
@@ -81,7 +107,7 @@ pub enum Effect {
         to: ReplyTo,
         answer: Result<Answer, Refusal>,
     },
-    /// Lead no more: somebody has obeyed a higher epoch.
+    /// Lead no more: another scheduler has been elected.
     StepDown {
         reason: String,
     },

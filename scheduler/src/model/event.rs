@@ -43,6 +43,8 @@ pub enum Event {
         sequence: u64,
         /// What the agent's wall clock shows; zero when it does not tell.
         wall: Timestamp,
+        /// The number of its welcome that the agent has on its disk.
+        welcome: u64,
     },
     Offered {
         link: LinkId,
@@ -59,6 +61,10 @@ pub enum Event {
     Described {
         link: LinkId,
         description: Box<Description>,
+    },
+    /// What the journal's home says of this scheduler's own leader key.
+    OwnKeySeen {
+        is_there: bool,
     },
     /// A coordinator was asked whether a task may be stopped.
     Coordinated {
@@ -93,6 +99,8 @@ pub enum Command {
     Update(UpdateCommand),
     Upkeep(UpkeepCommand),
     Forgive(ForgiveCommand),
+    /// The journal went back in time: go on above every epoch that agents show.
+    RaiseEpoch,
     /// What is None stays as it is.
     SetQuota {
         role: String,
@@ -127,6 +135,10 @@ pub struct Registration {
     pub boot_id: String,
     pub offer: Offer,
     pub epoch_seen: Epoch,
+    /// The number of its last welcome; 0: none.
+    pub welcome: u64,
+    /// A number by chance, to be given to it.
+    pub fresh_number: u64,
     /// Every task it holds; none are named when `held` is given.
     pub tasks: Vec<Report>,
     /// The same in short.

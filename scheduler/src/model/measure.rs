@@ -3,6 +3,7 @@
 
 use dawn_proto::{JobKey, Resources, Timestamp};
 
+use super::WelcomeMutation;
 use super::{
     AgentNo, Attributes, Batch, Blame, BlameMutation, Bounds, FlowMutation, KeptOff, Mutation, Offer, RestoreMutation,
     Restored,
@@ -128,6 +129,7 @@ impl Mutation {
             Mutation::Flow(mutation) => field(of_flow(mutation)),
             Mutation::Loss(mutation) => field(of_loss(mutation)),
             Mutation::Restore(mutation) => field(of_restore(mutation)),
+            Mutation::Welcome(mutation) => field(of_welcome(mutation)),
         }
     }
 
@@ -231,6 +233,16 @@ fn of_loss(mutation: &LossMutation) -> usize {
     }
 }
 
+fn of_welcome(mutation: &WelcomeMutation) -> usize {
+    match mutation {
+        // Its two numbers are of fixed length.
+        WelcomeMutation::Issued { agent, .. } => self::agent(*agent) + 2 * number(u64::MAX),
+        WelcomeMutation::Confirmed { agent }
+        | WelcomeMutation::Copied { agent }
+        | WelcomeMutation::Forgotten { agent } => self::agent(*agent),
+    }
+}
+
 fn of_restore(mutation: &RestoreMutation) -> usize {
     match mutation {
         RestoreMutation::Restored(Restored { at, epoch, first_lost_task, next_task, next_spec }) => {
@@ -238,6 +250,7 @@ fn of_restore(mutation: &RestoreMutation) -> usize {
             time(*at) + number(epoch.0) + counted
         }
         RestoreMutation::Over => 0,
+        RestoreMutation::EpochRaised { floor } => number(floor.0),
         RestoreMutation::SpecAdopted { job, spec, .. } => {
             number(job.0) + number(spec.id.0) + number(spec.version) + field(spec.job.wire.len()) + FLAG
         }

@@ -33,6 +33,7 @@ mod text;
 mod update;
 mod upkeep;
 mod weight;
+mod welcome;
 
 pub use agent::{Agent, AgentNo, Attributes, Avoided, PortRanges};
 pub use alarm::Alarm;
@@ -48,7 +49,7 @@ pub use flow::{Dependency, Dispatch, Flow, FlowAnswer, FlowCommand, FlowMutation
 pub use inspection::{Inspected, Inspection};
 pub use instances::Instances;
 pub use job::{Ended, Job, JobId, Tick, Version, is_manual};
-pub use live::{AgentLive, Coordinated, Live};
+pub use live::{AgentLive, Ahead, Coordinated, EarlierBoot, Live};
 pub use loss::{BrakeRelease, DeclaredDown, LossAnswer, LossCommand, LossMutation, LossRefusal, Replaced};
 pub use measure::{BATCH_BYTES, bytes_of};
 pub use mutation::{Batch, Mutation};
@@ -68,3 +69,4 @@ pub use update::{
     Changes, Scale, Update, UpdateChange, UpdateCommand, UpdateEvent, UpdateMutation, UpdatePolicy, is_back, is_over,
 };
 pub use upkeep::{Upkeep, UpkeepCommand, UpkeepMutation};
+pub use welcome::{Welcome, WelcomeMutation};

@@ -8,7 +8,7 @@ use dawn_proto::{AgentId, Epoch, JobKey, Resources, SpecId, TaskId, TaskState, T
 use super::{
     AgentNo, Attributes, BlameMutation, FlowMutation, JobId, Part, PortRanges, Quota, RestoreMutation, Spec, Text,
 };
-use super::{LossMutation, Shift, UpdateMutation, UpkeepMutation};
+use super::{LossMutation, Shift, UpdateMutation, UpkeepMutation, WelcomeMutation};
 
 /// What one step decided, or a part of it: applied and appended together or not at all.
 #[derive(Clone, Debug)]
@@ -151,4 +151,5 @@ pub enum Mutation {
     Restore(RestoreMutation),
     /// Always the first of its batch, whose time is that of the clock as it goes on.
     ClockShifted(Shift),
+    Welcome(WelcomeMutation),
 }

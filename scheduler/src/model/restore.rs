@@ -25,6 +25,8 @@ pub struct Restores {
     pub kept: Vec<Restored>,
     /// Agents are given time to say what they hold: nothing is placed, replaced or given up.
     pub waiting: bool,
+    /// No epoch at or below it is led under any more: agents may have obeyed it.
+    pub epoch_floor: Epoch,
 }
 
 #[derive(Clone, Debug)]
@@ -32,6 +34,10 @@ pub enum RestoreMutation {
     Restored(Restored),
     /// The agents' time is over.
     Over,
+    /// An operator's word: agents have obeyed epochs up to this one, which this journal has lost.
+    EpochRaised {
+        floor: Epoch,
+    },
     /// The spec of tasks found on an agent; `current`: it becomes the job's version, and the job is made when it isn't
     /// there. Otherwise only its tasks keep it.
     SpecAdopted {
@@ -113,9 +119,26 @@ impl Restores {
     }
 }
 
+impl Restored {
+    /// The same for a journal that goes on where it is: it was put back in time under a scheduler that leads.
+    pub fn in_place(state: &State, at: Timestamp) -> Restored {
+        Restored {
+            at,
+            // A leader's number counts from the same place as before.
+            epoch: state.restores.last().map_or(Epoch(0), |last| last.epoch),
+            first_lost_task: state.next_task,
+            next_task: TaskId(ahead(state.next_task.0, at)),
+            next_spec: SpecId(ahead(state.next_spec.0, at)),
+        }
+    }
+}
+
 impl State {
-    /// A cluster's epoch under a leader of this number, which another home of the journal may count from one again.
+    /// A cluster's epoch under a leader of this number, which another home of the journal may count from one again: above
+    /// the one of the last leader, and above what an operator said that agents have obeyed.
     pub fn epoch_of(&self, number: u64) -> Epoch {
-        Epoch(self.restores.last().map_or(0, |restored| restored.epoch.0).saturating_add(number))
+        let counted = self.restores.last().map_or(0, |restored| restored.epoch.0).saturating_add(number);
+        let least = self.epoch.max(self.restores.epoch_floor).0.saturating_add(1);
+        Epoch(counted.max(least))
     }
 }

@@ -21,7 +21,7 @@ impl Event {
             Event::Described { description, .. } => description.bytes(),
             Event::Coordinated { answer: Err(words), .. } => words.len(),
             Event::Coordinated { .. } | Event::Elected { .. } | Event::Tick => 0,
-            Event::Heartbeat { .. } | Event::LinkClosed { .. } => 0,
+            Event::Heartbeat { .. } | Event::LinkClosed { .. } | Event::OwnKeySeen { .. } => 0,
         };
         EVENT_BYTES + held
     }
@@ -68,7 +68,7 @@ impl Command {
                 of_spec(spec) + author.len() + message.len()
             }
             Command::Flow(FlowCommand::PauseCron { author, .. }) => author.len(),
-            Command::Flow(FlowCommand::ResumeCron { .. }) => 0,
+            Command::Flow(FlowCommand::ResumeCron { .. }) | Command::RaiseEpoch => 0,
             Command::Loss(LossCommand::DeclareDown { agents, author, .. }) => ID_BYTES * agents.len() + author.len(),
             Command::Loss(LossCommand::Forget { agents }) => ID_BYTES * agents.len(),
             Command::Loss(LossCommand::ReleaseBrake { author, .. }) => author.len(),

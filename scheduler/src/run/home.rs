@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use dawn_proto::Epoch;
 use tokio::task::JoinHandle;
 
 use super::keeper::Source;
@@ -80,7 +79,7 @@ impl Home {
     pub async fn lead(self, lead: Lead, address: String, stop: impl Future<Output = ()>) -> Result<(), RunError> {
         match self {
             Home::Embedded { journal, state } => {
-                let epoch = Epoch(state.epoch.0 + 1);
+                let epoch = state.epoch_of(0);
                 let fresh = cluster_id().map_err(RunError::ClusterId)?;
                 Ok(lead.under(epoch, fresh, *state, *journal, SystemClock::default(), stop).await?)
             }

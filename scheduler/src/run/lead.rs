@@ -7,7 +7,7 @@ use dawn_proto::Epoch;
 use tokio::sync::{oneshot, watch};
 
 use super::Config;
-use super::hands::Doer;
+use super::hands::{Doer, OwnKey};
 use crate::api::Replies;
 use crate::coordinator::Coordinators;
 use crate::drive::Follower;
@@ -39,6 +39,12 @@ pub struct Lead {
     pub inbox: Inbox,
     pub inboxes: Inboxes,
     pub signs: Arc<Signs>,
+    pub own_key: OwnKey,
+}
+
+/// The key of a scheduler that nobody else can lead in place of: its journal's lock is its own.
+pub fn always_there() -> OwnKey {
+    Arc::new(|| Box::pin(std::future::ready(Some(true))))
 }
 
 impl Lead {
@@ -64,6 +70,8 @@ impl Lead {
             follower: self.follower.clone(),
             dispatcher: Dispatcher::new(self.links, self.follower, epoch, settings),
             replies: self.replies,
+            own_key: self.own_key,
+            inbox: self.inbox.clone(),
             coordinators: Coordinators { inbox: self.inbox, allowed: self.config.coordinators },
             step_down: Some(step_down),
         };

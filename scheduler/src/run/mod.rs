@@ -43,7 +43,8 @@ use crate::listen::{self, Bounds, Door, Places};
 use crate::metrics;
 use crate::model::{Allowed, Settings};
 
-pub use lead::{Lead, Signs};
+pub use hands::OwnKey;
+pub use lead::{Lead, Signs, always_there};
 
 use health::Teller;
 use home::Home;
@@ -214,6 +215,7 @@ pub async fn start(config: Config) -> Result<Scheduler, RunError> {
         inbox: inbox.clone(),
         follower: follower.clone(),
         role: signs.role.subscribe(),
+        fresh_number: crate::link::by_chance(),
     };
     let admin = operators(&home, &config, &client, &agents, &leaving);
     let (stop_pulse, pulse_stopped) = oneshot::channel::<()>();
@@ -221,7 +223,9 @@ pub async fn start(config: Config) -> Result<Scheduler, RunError> {
     let snapshots = home.keep_snapshots(&follower, &signs);
     teller.serves(metrics_of(&config, &client, &follower, &signs));
     let bounds = config.connections.unwrap_or_else(Bounds::of_this_process);
-    let lead = Lead { config, follower, links: links.clone(), replies: replies.clone(), inbox, inboxes, signs };
+    let own_key = lead::always_there();
+    let lead =
+        Lead { config, follower, links: links.clone(), replies: replies.clone(), inbox, inboxes, signs, own_key };
     let (journal, pulse) = (home.name(), tokio::spawn(home.lead(lead, advertised, stop)));
     let (stop_server, server) = serve(listener, client, admin, agents, teller.service(), bounds);
     tracing::info!(%address, journal, index, jobs, tasks, "dawn scheduler is ready on {address}");

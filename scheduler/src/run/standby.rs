@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::hands::OwnKey;
 use super::lead::{Lead, Signs};
 use super::{RunError, cluster_id, overhear};
 use crate::drive::{DriveError, Journal, SystemClock};
@@ -128,6 +129,7 @@ impl Standby {
         let epoch = self.tail.state().epoch_of(leadership.epoch.0);
         tracing::info!(%epoch, "elected: leading from batch {}", self.tail.state().index);
         let (mut lost, state) = (leadership.lost.clone(), self.tail.into_state());
+        let lead = Lead { own_key: own_key(self.store.clone(), &leadership), ..lead };
         let leading = lead.under(epoch, self.cluster_id, state, journal, SystemClock::default(), stop);
         let led = tokio::select! {
             led = leading => led,
@@ -214,6 +216,18 @@ impl Standby {
             }
         }
     }
+}
+
+/// Reads this leader's own key in etcd, past whatever a member of it may be behind.
+fn own_key(store: Store, leadership: &Leadership) -> OwnKey {
+    let (key, epoch) = (leadership.key.clone(), leadership.epoch);
+    Arc::new(move || {
+        let (store, key) = (store.clone(), key.clone());
+        Box::pin(async move {
+            let looked = etcd::is_there(&store, key, epoch).await;
+            looked.map_err(|error| tracing::warn!("can't look at this leader's own key: {error}")).ok()
+        })
+    })
 }
 
 fn pass_on(news: Vec<Tailed>, follower: &Follower) {

@@ -3,6 +3,7 @@
 mod agent;
 mod bounds;
 mod clients;
+mod epochs;
 mod faults;
 mod full;
 mod gate;
@@ -57,6 +58,13 @@ impl Cluster {
         self.stop.send(()).unwrap();
         tokio::time::timeout(DEADLINE, self.running).await.unwrap().unwrap().unwrap();
         tokio::task::spawn_blocking(move || drop(self.runtime)).await.unwrap();
+    }
+
+    /// Waits for it to end by itself.
+    pub async fn error(self) -> RunError {
+        let ended = tokio::time::timeout(DEADLINE, self.running).await.unwrap().unwrap();
+        tokio::task::spawn_blocking(move || drop(self.runtime)).await.unwrap();
+        ended.expect_err("it ends with an error")
     }
 
     /// Ends it where it is: nothing is said to anybody and nothing finished, but for writes the disk has begun.

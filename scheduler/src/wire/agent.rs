@@ -28,6 +28,8 @@ pub fn registration(wire: v1::Register) -> Result<Registration, WireError> {
         boot_id: wire.boot_id,
         offer: offer(offer_wire).map_err(|error| error.within("offer"))?,
         epoch_seen: Epoch(wire.epoch_seen),
+        welcome: wire.welcome,
+        fresh_number: 0,
         tasks: reports(wire.tasks)?,
         held: wire.held.map(HeldDigest::from),
     })

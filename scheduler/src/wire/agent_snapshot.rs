@@ -1,10 +1,11 @@
 //! One agent of a snapshot, both ways. Not here: what is planned for it (`upkeep`), and what was said of its loss (`loss`).
 
-use dawn_proto::Timestamp;
 use dawn_proto::v1::{self, NodeState};
+use dawn_proto::{TaskId, Timestamp};
 
 use super::batch::{agent_seen, name};
 use super::blame::{blame_from_wire, blame_to_wire};
+use super::welcome::{welcome_from_snapshot, welcome_snapshot};
 use super::{WireError, attributes_to_wire, ports_to_wire};
 use crate::model::{Agent, Avoided, Mutation};
 
@@ -30,6 +31,8 @@ pub(super) fn agent_to_wire(agent: &Agent) -> v1::AgentSnapshot {
         avoided_until_ms: avoided.map_or(0, |avoided| avoided.until.0),
         avoided_why: avoided.map(|avoided| avoided.why.clone()).unwrap_or_default(),
         avoided_times: avoided.map_or(0, |avoided| avoided.times),
+        first_task_of_boot: agent.first_task_of_boot.0,
+        welcome: welcome_snapshot(&agent.welcome),
         blames: agent.blames.iter().map(|blame| blame_to_wire(agent.no, blame)).collect(),
     }
 }
@@ -72,5 +75,7 @@ pub(super) fn agent_from_wire(wire: v1::AgentSnapshot) -> Result<Agent, WireErro
         blames: wire.blames.iter().map(blame_from_wire).collect::<Result<_, _>>()?,
         declared_down: None,
         upkeep: None,
+        first_task_of_boot: TaskId(wire.first_task_of_boot),
+        welcome: wire.welcome.map(welcome_from_snapshot).unwrap_or_default(),
     })
 }

@@ -13,6 +13,7 @@ use super::loss::{loss_mutation, loss_record};
 use super::restore::{restore_from_wire, restore_to_wire};
 use super::update::{update_mutation, update_record};
 use super::upkeep::{upkeep_mutation, upkeep_record};
+use super::welcome::{welcome_mutation, welcome_record};
 use super::{WireError, attributes_from_wire, attributes_to_wire, max_tasks_from_wire, port_number};
 use super::{ports_from_wire, ports_to_wire};
 use super::{quota_from_wire, quota_to_wire, resources_from_wire, stored_job_spec};
@@ -111,6 +112,7 @@ fn record(mutation: &Mutation) -> Wire {
             times: *times,
         }),
         Mutation::Restore(mutation) => Wire::Restore(restore_to_wire(mutation)),
+        Mutation::Welcome(mutation) => Wire::Welcome(welcome_record(mutation)),
         Mutation::Update(mutation) => Wire::Update(update_record(mutation)),
         Mutation::Upkeep(mutation) => Wire::Maintenance(upkeep_record(mutation)),
         Mutation::Blame(mutation) => Wire::Blame(blame_record(mutation)),
@@ -203,8 +205,8 @@ fn mutation(record: v1::Record) -> Result<Mutation, WireError> {
             author: made.author,
             message: made.message,
         },
-        Wire::JobEnded(ended) => {
-            Mutation::JobEnded { job: JobId(ended.job_id), author: ended.author, message: ended.message }
+        Wire::JobEnded(v1::JobEnded { job_id, author, message }) => {
+            Mutation::JobEnded { job: JobId(job_id), author, message }
         }
         Wire::InstancesStopped(stopped) => Mutation::InstancesStopped {
             job: JobId(stopped.job_id),
@@ -216,8 +218,8 @@ fn mutation(record: v1::Record) -> Result<Mutation, WireError> {
         Wire::TaskMoved(moved) => task_moved(moved)?,
         Wire::TaskForgotten(forgotten) => Mutation::TaskForgotten { task: TaskId(forgotten.task_id) },
         Wire::AgentSeen(seen) => agent_seen(*seen)?,
-        Wire::AgentMoved(moved) => {
-            Mutation::AgentMoved { agent: AgentNo(moved.agent_no), to: name::<NodeState>("to", moved.to)? }
+        Wire::AgentMoved(v1::AgentMoved { agent_no, to }) => {
+            Mutation::AgentMoved { agent: AgentNo(agent_no), to: name::<NodeState>("to", to)? }
         }
         Wire::AgentForgotten(forgotten) => Mutation::AgentForgotten { agent: AgentNo(forgotten.agent_no) },
         Wire::Ticked(ticked) => Mutation::Ticked {
@@ -230,13 +232,9 @@ fn mutation(record: v1::Record) -> Result<Mutation, WireError> {
             agent: AgentNo(nominated.agent_no),
             until: Timestamp(nominated.until_ms),
         },
-        Wire::AgentAvoided(avoided) => Mutation::AgentAvoided {
-            agent: AgentNo(avoided.agent_no),
-            until: (avoided.until_ms != 0).then_some(Timestamp(avoided.until_ms)),
-            why: avoided.why,
-            times: avoided.times,
-        },
+        Wire::AgentAvoided(avoided) => agent_avoided(avoided),
         Wire::Restore(restore) => Mutation::Restore(restore_from_wire(restore)?),
+        Wire::Welcome(record) => Mutation::Welcome(welcome_mutation(record)?),
         Wire::Update(record) => Mutation::Update(update_mutation(record)?),
         Wire::Maintenance(set) => Mutation::Upkeep(upkeep_mutation(set)?),
         Wire::Blame(record) => Mutation::Blame(blame_mutation(record)?),
@@ -275,6 +273,15 @@ fn task_moved(moved: v1::TaskMoved) -> Result<Mutation, WireError> {
     }
     let reason = name::<Reason>("reason", moved.reason)?;
     Ok(Mutation::TaskMoved { task, to, reason, message: moved.message.into() })
+}
+
+fn agent_avoided(avoided: v1::AgentAvoided) -> Mutation {
+    Mutation::AgentAvoided {
+        agent: AgentNo(avoided.agent_no),
+        until: (avoided.until_ms != 0).then_some(Timestamp(avoided.until_ms)),
+        why: avoided.why,
+        times: avoided.times,
+    }
 }
 
 pub(super) fn agent_seen(seen: v1::AgentSeen) -> Result<Mutation, WireError> {

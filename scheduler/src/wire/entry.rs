@@ -4,6 +4,7 @@ use dawn_proto::v1;
 use dawn_proto::{AgentId, JobKey, TaskId};
 
 use super::batch_to_wire;
+use crate::model::WelcomeMutation;
 use crate::model::{AgentNo, Batch, BlameMutation, JobId, LossMutation, Mutation, RestoreMutation, State};
 
 /// What a mutation is about.
@@ -63,6 +64,12 @@ fn subject(state: &State, mutation: &Mutation) -> Subject {
         | Mutation::AgentAvoided { agent, .. }
         | Mutation::Blame(BlameMutation::Forgiven { agent, .. })
         | Mutation::Loss(LossMutation::DeclaredDown { agent, .. }) => of_agent(state, *agent),
+        Mutation::Welcome(
+            WelcomeMutation::Issued { agent, .. }
+            | WelcomeMutation::Confirmed { agent }
+            | WelcomeMutation::Copied { agent }
+            | WelcomeMutation::Forgotten { agent },
+        ) => of_agent(state, *agent),
         Mutation::Restore(RestoreMutation::SpecAdopted { spec, .. }) => {
             Subject { job: Some(spec.job.key.clone()), ..Subject::default() }
         }

@@ -18,6 +18,7 @@ mod spec;
 mod update;
 mod upkeep;
 mod view;
+mod welcome;
 
 use dawn_proto::Resources;
 use dawn_proto::v1;

@@ -14,6 +14,7 @@ pub(super) fn restore_to_wire(mutation: &RestoreMutation) -> v1::RestoreRecord {
     let record = match mutation {
         RestoreMutation::Restored(restored) => Wire::Restored(restored_to_wire(restored)),
         RestoreMutation::Over => Wire::Over(v1::RestoreOver {}),
+        RestoreMutation::EpochRaised { floor } => Wire::EpochRaised(v1::EpochRaised { floor: floor.0 }),
         RestoreMutation::SpecAdopted { job, spec, current } => Wire::SpecAdopted(v1::SpecAdopted {
             job_id: job.0,
             spec_id: spec.id.0,
@@ -44,6 +45,7 @@ pub(super) fn restore_from_wire(wire: v1::RestoreRecord) -> Result<RestoreMutati
     Ok(match wire.record.ok_or_else(newer)? {
         Wire::Restored(restored) => RestoreMutation::Restored(restored_from_wire(&restored)),
         Wire::Over(_) => RestoreMutation::Over,
+        Wire::EpochRaised(raised) => RestoreMutation::EpochRaised { floor: Epoch(raised.floor) },
         Wire::SpecAdopted(adopted) => RestoreMutation::SpecAdopted {
             job: JobId(adopted.job_id),
             spec: Arc::new(spec_from_wire(adopted.spec_id, adopted.version, adopted.spec)?),
@@ -87,11 +89,17 @@ fn restored_from_wire(wire: &v1::Restored) -> Restored {
 /// None where nothing was ever restored.
 pub(super) fn restores_to_wire(restores: &Restores) -> Option<v1::RestoreSnapshot> {
     let restored = restores.kept.iter().map(restored_to_wire).collect();
-    (*restores != Restores::default()).then_some(v1::RestoreSnapshot { restored, waiting: restores.waiting })
+    let epoch_floor = restores.epoch_floor.0;
+    (*restores != Restores::default()).then_some(v1::RestoreSnapshot {
+        restored,
+        waiting: restores.waiting,
+        epoch_floor,
+    })
 }
 
 pub(super) fn restores_from_wire(wire: v1::RestoreSnapshot) -> Restores {
-    Restores { kept: wire.restored.iter().map(restored_from_wire).collect(), waiting: wire.waiting }
+    let kept = wire.restored.iter().map(restored_from_wire).collect();
+    Restores { kept, waiting: wire.waiting, epoch_floor: Epoch(wire.epoch_floor) }
 }
 
 /// Reads what an agent says a task is.

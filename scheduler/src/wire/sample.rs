@@ -198,7 +198,7 @@ fn random_event(rng: &mut StdRng, state: &State, number: u64, links: &mut u64, l
             };
             Event::Command { reply: ReplyTo(number), command: Command::Loss(command) }
         }
-        44..60 => Event::Heartbeat { link: LinkId(linked[agent]), sequence: number, wall: Timestamp(0) },
+        44..60 => Event::Heartbeat { link: LinkId(linked[agent]), sequence: number, wall: Timestamp(0), welcome: 0 },
         _ => {
             let placed: Vec<_> = state.tasks_on.values().flatten().copied().collect();
             let Some(task) = placed.choose(rng).and_then(|id| state.tasks.get(id)) else { return Event::Tick };

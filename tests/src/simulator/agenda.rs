@@ -30,6 +30,12 @@ pub(super) enum Happening {
         ask: EtcdAsk,
     },
     EtcdTick,
+    /// An operator looks at the cluster.
+    Operator,
+    ToCopy {
+        link: u64,
+        message: Box<v1::SchedulerMessage>,
+    },
     StartAgent {
         machine: usize,
     },

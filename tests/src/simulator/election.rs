@@ -31,6 +31,8 @@ pub(super) struct Candidacy {
     /// Who wants to know that the lease lives, and since when.
     proofs: Vec<(u64, oneshot::Sender<bool>)>,
     pub epoch: u64,
+    /// The leader key that it was elected with.
+    key: Vec<u8>,
     good_until_ms: Arc<AtomicU64>,
 }
 
@@ -87,6 +89,9 @@ pub(super) enum News {
         lease: u64,
         renewal: u64,
     },
+    OwnKey {
+        is_there: bool,
+    },
 }
 
 /// What etcd is asked.
@@ -96,6 +101,7 @@ pub(super) enum EtcdAsk {
     Campaign { lease: u64 },
     Read { lease: u64, key: Vec<u8> },
     Renew { lease: u64, renewal: u64, sent_ms: u64 },
+    OwnKey { key: Vec<u8>, revision: u64 },
     Append { number: u64, again: bool, ask: Box<Ask> },
 }
 
@@ -151,6 +157,9 @@ impl World {
                 let ttl = self.etcd.renew(lease, self.now_ms);
                 News::Renewed { lease, renewal, sent_ms, ttl }
             }
+            EtcdAsk::OwnKey { key, revision } => {
+                News::OwnKey { is_there: self.etcd.get(&key).is_some_and(|kv| kv.made == revision) }
+            }
             EtcdAsk::Append { number, again, ask } => return self.etcd_appends(node, life, number, again, *ask),
         };
         self.etcd_answers(node, life, NodeEvent::Election(news));
@@ -178,6 +187,21 @@ impl World {
             let elected = News::Elected { lease, key: leader.key, revision: leader.revision };
             self.etcd_answers(node, life, NodeEvent::Election(elected));
         }
+    }
+
+    /// A leader asks whether its own key is there; one that nobody can depose knows.
+    pub(super) fn look_at_own_key(&mut self, node: usize) {
+        if self.scenario.home == super::Home::Embedded {
+            return self.plan(node, 0, NodeEvent::Election(News::OwnKey { is_there: true }));
+        }
+        let candidacy = &self.nodes[node].candidacy;
+        let (key, revision) = (candidacy.key.clone(), candidacy.epoch);
+        self.ask_etcd(node, EtcdAsk::OwnKey { key, revision });
+    }
+
+    pub(super) fn own_key_is_there(&self, node: usize) -> bool {
+        let candidacy = &self.nodes[node].candidacy;
+        self.etcd.get(&candidacy.key).is_some_and(|kv| kv.made == candidacy.epoch)
     }
 
     /// Stands for election, with a new lease.
@@ -250,6 +274,12 @@ impl World {
                 return self.election(node, News::RenewalDue { lease, renewal });
             }
             News::Renewed { lease, renewal, sent_ms, ttl } => self.renewed(node, lease, renewal, sent_ms, ttl),
+            News::OwnKey { is_there } => {
+                if let Some(process) = &self.nodes[node].process {
+                    process.own_key_seen(is_there);
+                    self.plan_turn(node, 0);
+                }
+            }
             News::RenewalDue { .. } | News::NotRenewed { .. } => {}
         }
         Ok(())
@@ -320,6 +350,7 @@ impl World {
         let early = self.scenario.planted == Some(Planted::AckBeforeDurable);
         let found = &mut self.nodes[node];
         let (epoch, good_until_ms) = (found.candidacy.epoch, found.candidacy.good_until_ms.clone());
+        found.candidacy.key.clone_from(&key);
         found.writer.ledger = Some(Ledger::new(names, key, epoch, head));
         if let Some(process) = &mut found.process {
             process.lead(epoch, state, good_until_ms, early, now);

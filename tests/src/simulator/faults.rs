@@ -102,6 +102,18 @@ pub(super) enum Fault {
         pid: i32,
         code: i32,
     },
+    /// Somebody claims an epoch that nobody has led under.
+    Liar,
+    /// A copy of the machine is started beside it.
+    Copied {
+        machine: usize,
+    },
+    CopyTick {
+        link: u64,
+    },
+    CopyStopped {
+        link: u64,
+    },
     /// Nothing fails any more.
     Calm,
 }
@@ -110,6 +122,7 @@ impl World {
     /// A fault every few seconds.
     pub(super) fn plan_faults(&mut self) {
         let mut at = 2_000;
+        self.after(0, Happening::Operator);
         self.agenda.add(self.scenario.busy_ms, Happening::Fault { fault: Fault::Calm });
         while at < self.scenario.busy_ms {
             let fault = self.random_fault();
@@ -129,7 +142,10 @@ impl World {
     fn random_fault(&mut self) -> Fault {
         let (machine, node) =
             (self.chance.random_range(0..self.machines.len()), self.chance.random_range(0..self.nodes.len()));
-        match self.chance.random_range(0..39) {
+        match self.chance.random_range(0..43) {
+            // What they do hides other mistakes.
+            39 | 40 if self.scenario.planted.is_none() => Fault::Liar,
+            41 | 42 if self.scenario.planted.is_none() => Fault::Copied { machine },
             0..4 => Fault::NodeCrash { node },
             4..6 => Fault::AgentCrash { machine },
             6 => Fault::Reboot { machine },
@@ -263,6 +279,10 @@ impl World {
             Fault::HomeGood => self.home_is_good(),
             Fault::WallJump { place, by_ms } => self.wall_jumps(place, by_ms),
             Fault::WallsJump { by_ms } => self.walls_jump(by_ms),
+            Fault::Liar => self.lie(),
+            Fault::Copied { machine } => return self.copy_machine(machine),
+            Fault::CopyTick { link } => return self.copy_ticks(link),
+            Fault::CopyStopped { link } => self.stop_copy(link),
             Fault::Calm => return self.calm_down(),
             fault => return self.machine_fault(fault),
         }
@@ -335,6 +355,9 @@ impl World {
     fn calm_down(&mut self) -> Result<(), String> {
         self.network.heal_all();
         self.home_is_good();
+        while let Some(link) = self.copies.last().map(super::hostile::Copied::link) {
+            self.stop_copy(link);
+        }
         if !self.etcd.up {
             self.etcd.comes_back(self.now_ms);
         }
@@ -352,34 +375,6 @@ impl World {
             self.machines[machine].gone = true;
         }
         Ok(())
-    }
-
-    /// What concerns a stopped process waits for it; anything else happens now.
-    pub(super) fn held_back(&mut self, happening: Happening) -> Option<Happening> {
-        let machine = match &happening {
-            Happening::Node { node, .. } => match &mut self.nodes[*node].paused {
-                Some(waiting) => {
-                    waiting.push(happening);
-                    return None;
-                }
-                None => return Some(happening),
-            },
-            Happening::AgentTick { machine, .. }
-            | Happening::Machine { machine, .. }
-            | Happening::Connect { machine, .. }
-            | Happening::Hear { machine, .. } => *machine,
-            Happening::ToAgent { link, .. } | Happening::LinkLost { link, at_node: false } => {
-                self.network.links.get(link)?.machine
-            }
-            _ => return Some(happening),
-        };
-        match &mut self.machines[machine].paused {
-            Some(waiting) => {
-                waiting.push(happening);
-                None
-            }
-            None => Some(happening),
-        }
     }
 
     pub(super) fn bring_back_agent(&mut self, machine: usize) {

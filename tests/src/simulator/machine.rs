@@ -8,7 +8,7 @@ use dawn_agent::model::{
     Effect, Event, ExecutorProbe, Identity, LaunchRecord, MachineEvent, Memory, Now, OfferState, PortRange, Recovered,
     RecoveredRecord, Refusal, Report,
 };
-use dawn_proto::v1::Reason;
+use dawn_proto::v1::{self, Reason};
 use dawn_proto::{AgentId, Resources, TaskId, Timestamp};
 
 use super::agenda::Happening;
@@ -32,7 +32,7 @@ pub(super) struct Machine {
     number: usize,
     pub life: u64,
     agent: Option<Agent>,
-    memory: Memory,
+    pub memory: Memory,
     files: BTreeMap<TaskId, TaskFiles>,
     pub executors: BTreeMap<TaskId, Executor>,
     /// Tasks whose event log the agent follows, with the last event it took in.
@@ -53,6 +53,9 @@ pub(super) struct Machine {
     boot: u64,
     /// Nothing can be made for a task, for this reason.
     pub unready: Option<Refusal>,
+    /// Grows when it loses its disk.
+    disk: u64,
+    pub last_order: Option<v1::SchedulerMessage>,
 }
 
 impl Machine {
@@ -75,6 +78,8 @@ impl Machine {
             paused: None,
             boot: 0,
             unready: None,
+            disk: 0,
+            last_order: None,
         }
     }
 
@@ -83,7 +88,7 @@ impl Machine {
     }
 
     pub fn agent_id(&self) -> AgentId {
-        AgentId::new(&format!("agent-{}", self.number)).expect("a valid name")
+        AgentId::new(&self.name()).expect("a valid name")
     }
 
     /// The scheduler to dial now, of so many.
@@ -96,7 +101,12 @@ impl Machine {
         self.files.get(&task).map(|files| &files.record)
     }
 
-    fn setup(&self) -> Setup {
+    /// The id of its agent: made at its first start, and kept on its disk.
+    pub fn name(&self) -> String {
+        format!("agent-{}-{}", self.number, self.disk)
+    }
+
+    pub(super) fn setup(&self) -> Setup {
         let total = Resources { cpu_milli: 4_000, memory_bytes: 8 << 30, disk_bytes: 64 << 30, ..Resources::default() };
         let attributes = vec![("rack".to_string(), vec![format!("r{}", self.number % 2)])];
         let ports = vec![PortRange { first: 31_000, last: 31_020 }];
@@ -113,7 +123,7 @@ impl Machine {
     }
 
     /// What a starting agent finds on its disk.
-    fn found(&self, careless: bool) -> Vec<Recovered> {
+    pub(super) fn found(&self, careless: bool) -> Vec<Recovered> {
         let mut found: Vec<Recovered> = self.files.iter().map(|(task, files)| self.found_one(*task, files)).collect();
         for one in found.iter_mut().filter(|_| careless) {
             (one.executor, one.heard, one.last) = (ExecutorProbe::NeverStarted, 0, None);
@@ -158,7 +168,7 @@ impl Machine {
 }
 
 impl World {
-    fn agent_now(&self, machine: usize) -> Now {
+    pub(super) fn agent_now(&self, machine: usize) -> Now {
         let clock = &self.machines[machine].clock;
         Now { wall: clock.wall(self.now_ms), mono_ms: clock.mono_ms(self.now_ms) }
     }
@@ -217,6 +227,7 @@ impl World {
         self.note(|| format!("machine {machine} loses its disk"));
         let node = &mut self.machines[machine];
         (node.memory, node.obeyed) = (Memory::default(), 0);
+        node.disk += 1;
         node.files.clear();
         node.executors.clear();
     }
@@ -283,8 +294,7 @@ impl World {
                     self.send_to_node(session, message);
                 }
             }
-            Effect::Hangup { session, next } => self.hang_up(machine, session, next),
-            Effect::Fatal { why } => return Err(format!("agent {machine} gave up: {why}")),
+            Effect::Hangup { session, next, .. } => self.hang_up(machine, session, next),
             Effect::Vet { task, .. } => {
                 self.answer(machine, MachineEvent::Vetted { task, result: Ok(Identity::default()) });
             }

@@ -8,6 +8,7 @@ mod disk;
 mod election;
 mod etcd;
 mod faults;
+mod hostile;
 mod load;
 mod machine;
 mod network;
@@ -15,6 +16,7 @@ mod nodes;
 mod process;
 mod promises;
 mod settings;
+mod stopped;
 mod task;
 mod unready;
 mod writing;
@@ -23,6 +25,8 @@ use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -216,6 +220,9 @@ pub(crate) struct World {
     promises: Promises,
     /// What is durable: nobody may know anything else.
     truth: State,
+    copies: Vec<hostile::Copied>,
+    /// Numbers that welcomes were given.
+    numbers: Arc<AtomicU64>,
     /// Something changed that the promises look at.
     dirty: bool,
     trace: Option<Trace>,
@@ -295,6 +302,8 @@ impl World {
             load: Load::default(),
             promises: Promises::default(),
             truth: State::default(),
+            numbers: Arc::default(),
+            copies: Vec::new(),
             dirty: false,
             trace: None,
             summary: Summary::default(),
@@ -342,6 +351,11 @@ impl World {
             Happening::Node { node, life, event } => self.node_event(node, life, event),
             Happening::StartNode { node } => self.start_node(node),
             Happening::Etcd { node, life, ask } => self.etcd_hears(node, life, ask),
+            Happening::Operator => {
+                self.operate();
+                Ok(())
+            }
+            Happening::ToCopy { link, message } => self.copy_hears(link, *message),
             Happening::EtcdTick => {
                 self.tick_etcd();
                 Ok(())

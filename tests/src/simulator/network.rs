@@ -46,6 +46,12 @@ pub(super) struct Network {
 }
 
 impl Network {
+    /// A number for a link.
+    pub fn next_link(&mut self) -> u64 {
+        self.count += 1;
+        self.count
+    }
+
     pub fn cut(&mut self, from: Place, to: Place) {
         *self.cuts.entry((from, to)).or_default() += 1;
     }
@@ -100,7 +106,17 @@ impl World {
         self.network.links.insert(link, made);
         self.machines[machine].session = Some(link);
         self.plan(node, delay, NodeEvent::Accept { link });
+        self.repeat_an_order(machine, link);
         self.agent_step(machine, Event::Link(LinkEvent::Up { session: link }))
+    }
+
+    /// Now and then the last order of an earlier link comes again: what a deposed leader said, once another one is obeyed.
+    fn repeat_an_order(&mut self, machine: usize, link: u64) {
+        let Some(order) = self.machines[machine].last_order.clone() else { return };
+        if self.is_busy() && self.chance.random_bool(0.1) {
+            let delay = self.within(200, 4_000);
+            self.after(delay, Happening::ToAgent { link, message: Box::new(order) });
+        }
     }
 
     pub(super) fn reconnect(&mut self, machine: usize) {
@@ -139,7 +155,9 @@ impl World {
             registered.lease_ms *= 30;
         }
         let copies = self.copies();
-        let Some(found) = self.network.links.get_mut(&link) else { return };
+        let Some(found) = self.network.links.get_mut(&link) else {
+            return self.after(delay, Happening::ToCopy { link, message: Box::new(message) });
+        };
         // A link keeps its order.
         found.to_agent_ms = found.to_agent_ms.max(self.now_ms + delay);
         for _ in 0..copies {
@@ -192,6 +210,9 @@ impl World {
             epoch_of(&mut message).into_iter().for_each(|epoch| *epoch = obeyed);
         }
         self.note(|| format!("agent {machine} <- {message:?}"));
+        if matches!(message.message, Some(Message::Launch(_) | Message::Kill(_) | Message::Reconcile(_))) {
+            self.machines[machine].last_order = Some(message.clone());
+        }
         let event = dawn_agent::wire::decode_scheduler(message).ok_or("the agent can't read a scheduler's message")?;
         let effects = self.agent_decides(machine, Event::Link(event));
         if is_stale && !effects.iter().any(|effect| matches!(effect, Effect::Hangup { .. })) {

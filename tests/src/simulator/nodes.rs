@@ -2,9 +2,11 @@
 //! Not here: how they are elected (`election`) and what becomes of their appends (`writing`).
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use dawn_proto::v1;
 use dawn_scheduler::etcd::{apply_next, unpack_batches};
+use dawn_scheduler::link::FreshNumber;
 use dawn_scheduler::model::{Command, State};
 use dawn_scheduler::wire;
 use rand::Rng;
@@ -108,15 +110,21 @@ impl World {
             self.after(500, Happening::StartNode { node });
             return Ok(());
         }
-        let pulse = pulse_settings(self.scenario.seed);
+        let (pulse, fresh_number) = (pulse_settings(self.scenario.seed), self.fresh_number());
         let found = &mut self.nodes[node];
         (found.life, found.tail, found.turn_ms) = (found.life + 1, State::default(), None);
-        found.process = Some(Process::new(State::default(), pulse));
+        found.process = Some(Process::new(State::default(), pulse, fresh_number));
         self.note(|| format!("scheduler {node} starts"));
         self.catch_up(node)?;
         self.plan(node, LOOK_MS, NodeEvent::Look);
         self.stand(node);
         Ok(())
+    }
+
+    /// Numbers for welcomes, none of them twice in a run, as chance would have it.
+    fn fresh_number(&self) -> FreshNumber {
+        let numbers = self.numbers.clone();
+        Arc::new(move || numbers.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15) << 1)
     }
 
     fn start_alone(&mut self, node: usize) -> Result<(), String> {
@@ -133,9 +141,10 @@ impl World {
             }
         }
         self.same_as_truth(node, &state)?;
+        let fresh_number = self.fresh_number();
         let found = &mut self.nodes[node];
         (found.life, found.turn_ms) = (found.life + 1, None);
-        let mut process = Process::new(state.clone(), pulse_settings(self.scenario.seed));
+        let mut process = Process::new(state.clone(), pulse_settings(self.scenario.seed), fresh_number);
         let (epoch, now) = (state.epoch.0 + 1, found.clock.now(self.now_ms));
         let early = self.scenario.planted == Some(Planted::AckBeforeDurable);
         process.lead(epoch, state, super::election::for_ever(), early, now);
@@ -230,7 +239,7 @@ impl World {
             NodeEvent::Hear { link, message } => process.hear(link, *message),
             NodeEvent::LinkLost { link } => process.link_lost(link),
             NodeEvent::Command { number, command } => {
-                if self.load.waits_for(number) {
+                if number == super::hostile::OPERATOR || self.load.waits_for(number) {
                     process.command(number, *command);
                 }
             }
@@ -293,6 +302,9 @@ impl World {
             self.dirty = true;
         }
         self.prove(node, news.proofs);
+        for _ in 0..news.looks {
+            self.look_at_own_key(node);
+        }
         self.nodes[node].writer.queue.extend(news.appended);
         self.write(node)?;
         match ended {
@@ -301,6 +313,9 @@ impl World {
                 self.note(|| format!("scheduler {node} ends: {why}"));
                 if self.scenario.home == Home::Embedded && why.contains("another scheduler leads") {
                     return Err(format!("the only scheduler there is steps down: {why}"));
+                }
+                if why.contains("own leader key is gone") && self.own_key_is_there(node) {
+                    return Err(format!("a scheduler whose key is there steps down: {why}"));
                 }
                 self.summary.deposed += 1;
                 self.end_node(node);

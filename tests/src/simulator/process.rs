@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use dawn_proto::{Epoch, v1};
 use dawn_scheduler::api::Replies;
 use dawn_scheduler::drive::{AppendError, Clock, DriveError, Follower, Inbox, Journal, PulseSettings, Role};
-use dawn_scheduler::link::LinkService;
+use dawn_scheduler::link::{FreshNumber, LinkService};
 use dawn_scheduler::model::{Answer, Batch, Command, Reading, Refusal, State};
-use dawn_scheduler::run::{Config, Lead, Signs};
+use dawn_scheduler::run::{Config, Lead, OwnKey, Signs};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -28,6 +28,9 @@ use super::settings::settings;
 /// on in turn.
 pub(super) const ROUNDS: usize = 12;
 
+/// Looks at the own leader key that have no answer yet.
+type Looking = Arc<Mutex<VecDeque<oneshot::Sender<bool>>>>;
+
 pub(super) type Done = oneshot::Sender<Result<(), AppendError>>;
 
 /// What a scheduler did in a turn, for the world to carry on.
@@ -40,6 +43,8 @@ pub(super) struct News {
     pub appended: VecDeque<(Arc<Batch>, Done)>,
     /// Each wants to know that the leader's lease lives now.
     pub proofs: Vec<oneshot::Sender<bool>>,
+    /// It wants to know whether its own leader key is there.
+    pub looks: usize,
 }
 
 #[derive(Clone, Default)]
@@ -71,11 +76,12 @@ pub(super) struct Process {
     desk: Desk,
     /// What holds appends up.
     trouble: watch::Sender<String>,
+    looking: Looking,
     incoming: BTreeMap<u64, mpsc::UnboundedSender<Result<v1::AgentMessage, Status>>>,
 }
 
 impl Process {
-    pub fn new(state: State, pulse: PulseSettings) -> Process {
+    pub fn new(state: State, pulse: PulseSettings, fresh_number: FreshNumber) -> Process {
         let follower = Follower::new(state);
         let (inbox, inboxes) = Inbox::new();
         let (replies, signs) = (Arc::<Replies>::default(), Arc::<Signs>::default());
@@ -86,7 +92,16 @@ impl Process {
             inbox: inbox.clone(),
             follower: follower.clone(),
             role: signs.role.subscribe(),
+            fresh_number,
         };
+        let (desk, looking) = (Desk::default(), Looking::default());
+        let (asked, waiting) = (desk.clone(), looking.clone());
+        let own_key: OwnKey = Arc::new(move || {
+            let (answer, answered) = oneshot::channel();
+            asked.news().looks += 1;
+            waiting.lock().unwrap_or_else(PoisonError::into_inner).push_back(answer);
+            Box::pin(async move { answered.await.ok() })
+        });
         let mut config = Config::new(SocketAddr::from(([127, 0, 0, 1], 0)), PathBuf::new());
         config.settings = settings();
         config.pulse = pulse;
@@ -98,6 +113,7 @@ impl Process {
             inbox: inbox.clone(),
             inboxes,
             signs: signs.clone(),
+            own_key,
         };
         Process {
             // Time is there for what never runs out in a simulation: no timer of its ever fires.
@@ -110,7 +126,8 @@ impl Process {
             signs,
             lead: Some(lead),
             leading: None,
-            desk: Desk::default(),
+            desk,
+            looking,
             trouble: watch::Sender::default(),
             incoming: BTreeMap::new(),
         }
@@ -182,6 +199,13 @@ impl Process {
             *told = trouble.to_string();
             changed
         });
+    }
+
+    /// What etcd says of its own leader key.
+    pub fn own_key_seen(&self, is_there: bool) {
+        if let Some(answer) = self.looking.lock().unwrap_or_else(PoisonError::into_inner).pop_front() {
+            _ = answer.send(is_there);
+        }
     }
 
     /// Runs everything that is awake, or for fewer rounds a part of it.

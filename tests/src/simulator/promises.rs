@@ -158,7 +158,7 @@ impl World {
         let durable = &self.truth;
         for (number, machine) in self.machines.iter().enumerate() {
             for (task, executor) in machine.executors.iter().filter(|(_, executor)| executor.living() > 0) {
-                let agent = durable.agents.values().find(|agent| agent.hostname == format!("node{number}"));
+                let agent = durable.agents.values().find(|agent| agent.id.as_str() == machine.name());
                 let intended = agent.is_some_and(|agent| self.promises.intents.contains(&(*task, agent.no)));
                 if !intended {
                     return Err(format!("S4: {task} runs on machine {number} without a durable intent"));

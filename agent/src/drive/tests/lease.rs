@@ -61,11 +61,12 @@ fn an_answer_counts_from_when_its_heartbeat_was_sent_and_only_once() {
     });
     let sequence = beat.expect("a heartbeat is due");
     world.now.mono_ms = 30_000;
-    let answer = Event::Link(LinkEvent::HeartbeatAck { sequence, epoch: Epoch(1) });
+    let answer = Event::Link(LinkEvent::HeartbeatAck { sequence, epoch: Epoch(1), without_lease: false });
     let renewal = Effect::Renew { task: TaskId(1), until_ms: 10_000 + LEASE_MS };
     assert_eq!(effects(&mut world, answer.clone()), [renewal]);
     assert_eq!(effects(&mut world, answer), []);
-    let never_sent = Event::Link(LinkEvent::HeartbeatAck { sequence: sequence + 1, epoch: Epoch(1) });
+    let never_sent =
+        Event::Link(LinkEvent::HeartbeatAck { sequence: sequence + 1, epoch: Epoch(1), without_lease: false });
     assert_eq!(effects(&mut world, never_sent), []);
     cut_off(&mut world);
     assert_eq!(kills(&tick_at(&mut world, 10_000 + LEASE_MS - 1)), []);
@@ -92,7 +93,10 @@ fn a_launch_that_comes_after_the_lease_is_refused() {
 fn a_stopped_agent_that_goes_on_stops_it_before_it_hears_anything() {
     let mut world = both_running();
     world.now.mono_ms = LEASE_MS + 1;
-    let told = effects(&mut world, Event::Link(LinkEvent::HeartbeatAck { sequence: 1, epoch: Epoch(1) }));
+    let told = effects(
+        &mut world,
+        Event::Link(LinkEvent::HeartbeatAck { sequence: 1, epoch: Epoch(1), without_lease: false }),
+    );
     assert_eq!(kills(&told), [(TaskId(1), Reason::AgentLost)]);
 }
 

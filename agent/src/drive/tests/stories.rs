@@ -3,9 +3,10 @@
 use dawn_proto::v1::Reason;
 use dawn_proto::{Epoch, SpecId, TaskId, TaskState, Timestamp};
 
-use super::world::{World, spec};
+use super::world::{World, spec, welcome};
 use crate::model::{
     Effect, Event, ExecutorEvent, Kill, Launch, LinkEvent, MAX_WAITING_LAUNCHES, MachineEvent, Message, Port, Spec,
+    Welcomed,
 };
 
 pub(super) fn connected() -> World {
@@ -110,28 +111,23 @@ fn an_agent_offers_how_many_tasks_it_takes_and_refuses_one_more_as_nobodys_fault
 #[test]
 fn a_stale_order_of_any_kind_does_nothing_but_drop_the_link() {
     let kill = Kill { epoch: Epoch(1), task: TaskId(1), reason: Reason::UserRequest, grace_period_ms: Some(0) };
-    let registered = LinkEvent::Registered {
-        epoch: Epoch(1),
-        cluster_id: "c".into(),
-        heartbeat_interval_ms: 1_000,
-        lease_ms: 60_000,
-    };
+    let registered = welcome(Epoch(1), "c", 0);
     let orders = [
         launch(1, 2, 1, &[]),
         Event::Link(LinkEvent::Kill(kill)),
         Event::Link(LinkEvent::Reconcile { epoch: Epoch(1), tasks: vec![TaskId(1)] }),
-        Event::Link(LinkEvent::HeartbeatAck { sequence: 1, epoch: Epoch(1) }),
+        Event::Link(LinkEvent::HeartbeatAck { sequence: 1, epoch: Epoch(1), without_lease: false }),
         Event::Link(registered),
     ];
     for order in orders {
         let mut world = connected();
         world.launch(1);
         world.settle();
-        world.link(LinkEvent::HeartbeatAck { sequence: 1, epoch: Epoch(2) });
+        world.link(LinkEvent::HeartbeatAck { sequence: 1, epoch: Epoch(2), without_lease: false });
         world.settle();
         assert_eq!(world.memory.epoch_seen, Epoch(2), "durable before anything else");
         let case = format!("{order:?}");
-        assert_eq!(effects(&mut world, order), [Effect::Hangup { session: 1, next: None }], "{case}");
+        assert_eq!(effects(&mut world, order), [Effect::Hangup { session: 1, next: None, slowly: false }], "{case}");
         assert_eq!(world.agent.tasks().len(), 1, "{case}");
         assert!(world.dirs[&TaskId(1)].process, "{case}");
     }
@@ -234,7 +230,7 @@ fn tasks_run_on_however_long_the_link_is_down_and_a_silent_scheduler_is_left() {
     world.now.mono_ms += 60_000;
     let mut silent = effects(&mut world, Event::Tick);
     silent.retain(|effect| !matches!(effect, Effect::Observe(_)));
-    assert_eq!(silent, [Effect::Hangup { session: 1, next: None }]);
+    assert_eq!(silent, [Effect::Hangup { session: 1, next: None, slowly: false }]);
     for _ in 0..100 {
         world.now.mono_ms += 3_600_000;
         assert_eq!(effects(&mut world, Event::Tick), []);
@@ -243,16 +239,70 @@ fn tasks_run_on_however_long_the_link_is_down_and_a_silent_scheduler_is_left() {
 }
 
 #[test]
-fn a_refusal_leads_to_the_leader_and_a_final_one_to_the_end() {
-    let refused = |is_final| {
+fn nothing_that_a_scheduler_says_ends_an_agent_or_a_task() {
+    let refused =
+        |address: &str, slowly| LinkEvent::Refused { reason: "no".into(), leader_address: address.into(), slowly };
+    let hangup = |next: Option<&str>, slowly| Effect::Hangup { session: 1, next: next.map(Into::into), slowly };
+    for (said, wanted) in [
+        (refused("b:1", false), hangup(Some("b:1"), false)),
+        (refused("", true), hangup(None, true)),
+        (welcome(Epoch(1), "another", 0), hangup(None, true)),
+        (welcome(Epoch(u64::MAX), "c", 0), hangup(None, true)),
+        (
+            LinkEvent::HeartbeatAck { sequence: u64::MAX, epoch: Epoch(u64::MAX), without_lease: false },
+            hangup(None, true),
+        ),
+    ] {
         let mut world = connected();
-        let leader_address = "b:1".to_string();
-        let refused = LinkEvent::Refused { reason: "no".into(), leader_address, is_final };
-        effects(&mut world, Event::Link(refused))
-    };
-    assert_eq!(refused(false), [Effect::Hangup { session: 1, next: Some("b:1".into()) }]);
-    let last = refused(true);
-    assert!(matches!(&last[..], [Effect::Fatal { why }, Effect::Hangup { .. }] if why.contains("no")), "{last:?}");
+        world.launch(1);
+        world.settle();
+        let case = format!("{said:?}");
+        assert_eq!(effects(&mut world, Event::Link(said)), [wanted], "{case}");
+        assert_eq!(world.agent.memory().epoch_seen, Epoch(1), "{case}");
+        assert!(world.dirs[&TaskId(1)].process, "{case}");
+    }
+}
+
+#[test]
+fn absurd_times_of_a_leader_make_no_agent_that_is_never_heard() {
+    for (interval_ms, lease_ms) in [(u64::MAX, u64::MAX), (u64::MAX, 0), (0, u64::MAX)] {
+        let mut world = connected();
+        let welcomed = Welcomed {
+            epoch: Epoch(1),
+            cluster_id: "c".into(),
+            heartbeat_interval_ms: interval_ms,
+            lease_ms,
+            ..Default::default()
+        };
+        world.link(LinkEvent::Registered(welcomed));
+        world.settle();
+        let beats = (0..40_000).filter(|_| {
+            world.now.mono_ms += 200;
+            let sent = effects(&mut world, Event::Tick);
+            sent.iter().any(|effect| matches!(effect, Effect::Send { message: Message::Heartbeat { .. }, .. }))
+        });
+        assert!(beats.take(2).count() >= 1, "every {interval_ms} ms, lease {lease_ms} ms");
+    }
+}
+
+#[test]
+fn a_welcomes_number_is_durable_before_it_is_named() {
+    let mut world = connected();
+    let told = effects(&mut world, Event::Link(welcome(Epoch(2), "c", 77)));
+    let remembered: Vec<_> = told.iter().filter(|effect| matches!(effect, Effect::Remember(_))).collect();
+    let [Effect::Remember(memory)] = &remembered[..] else { panic!("{told:?}") };
+    assert_eq!((memory.welcome, memory.epoch_seen), (77, Epoch(2)), "one write for both");
+    world.now.mono_ms += 2_000;
+    let beat = effects(&mut world, Event::Tick);
+    assert!(
+        beat.iter()
+            .any(|effect| matches!(effect, Effect::Send { message: Message::Heartbeat { welcome: 77, .. }, .. }))
+    );
+    // A leader that gives none leaves the old one.
+    effects(&mut world, Event::Link(welcome(Epoch(2), "c", 0)));
+    let up = effects(&mut world, Event::Link(LinkEvent::Up { session: 2 }));
+    let [Effect::Send { message: Message::Register(register), .. }] = &up[..] else { panic!("{up:?}") };
+    assert_eq!(register.welcome, 77);
 }
 
 #[test]

@@ -19,11 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 struct StuckHands(Arc<Mutex<()>>);
 
 impl Hands for StuckHands {
-    type Error = std::convert::Infallible;
-
-    fn act(&mut self, _: Effect) -> Result<(), Self::Error> {
+    fn act(&mut self, _: Effect) {
         drop(self.0.lock().unwrap());
-        Ok(())
     }
 }
 
@@ -48,7 +45,7 @@ fn a_loop_that_hangs_is_told_from_one_that_turns() {
         let (agent, first) = Agent::new(setup(1), Memory::default(), Vec::new(), clock.now());
         let stop = Stop { asked: async { _ = stopped.await }, drain_within: None };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        _ = runtime.block_on(pulse(agent, first, inbox, hands, clock, stop, &shown));
+        runtime.block_on(pulse(agent, first, inbox, hands, clock, stop, &shown));
     });
     let idle = Instant::now() + WEDGED_AFTER * 2;
     until(&vitals, "time to pass", |health| {

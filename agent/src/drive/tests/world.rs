@@ -11,7 +11,7 @@ use crate::decide::sweep::Keep;
 use crate::drive::{Agent, Setup};
 use crate::model::{
     Effect, Event, Identity, Kill, Launch, LinkEvent, MachineEvent, Memory, Message, Now, OfferState, PortRange,
-    Refusal, Report, Spec,
+    Refusal, Report, Spec, Welcomed,
 };
 
 /// Everything around the agent, and the agent.
@@ -32,7 +32,6 @@ pub struct World {
     pub acks: bool,
     /// Ports that others listen on.
     pub busy_ports: Vec<u16>,
-    pub fatal: Option<String>,
 }
 
 pub fn demand() -> Resources {
@@ -88,7 +87,6 @@ impl World {
             told: BTreeMap::new(),
             acks: true,
             busy_ports: Vec::new(),
-            fatal: None,
         }
     }
 
@@ -227,7 +225,6 @@ impl World {
             Effect::OpenTunnel { .. } | Effect::Reach { .. } | Effect::StopFetch { .. } => {}
             Effect::Fetch { task, .. } => self.machine(MachineEvent::Fetched { task, result: Ok(()) }),
             Effect::Hangup { .. } => self.connect(),
-            Effect::Fatal { why } => self.fatal = Some(why),
             Effect::Vet { task, ports, .. } => {
                 let busy = ports.into_iter().find(|port| self.busy_ports.contains(&port.number));
                 let refusal = busy.map(|port| Refusal::PortBusy { message: format!("port {}", port.number), port });
@@ -300,7 +297,7 @@ impl World {
                     self.note(report);
                 }
                 let (epoch, cluster_id) = (self.memory.epoch_seen.max(Epoch(1)), "c".to_string());
-                self.link(LinkEvent::Registered { epoch, cluster_id, heartbeat_interval_ms: 1_000, lease_ms: 60_000 });
+                self.link(welcome(epoch, &cluster_id, 0));
                 if register.held.is_some() {
                     self.link(LinkEvent::TellTasks { epoch });
                 }
@@ -318,7 +315,7 @@ impl World {
                 }
             }
             Message::Heartbeat { sequence, .. } => {
-                self.link(LinkEvent::HeartbeatAck { sequence, epoch: self.memory.epoch_seen })
+                self.link(LinkEvent::HeartbeatAck { sequence, epoch: self.memory.epoch_seen, without_lease: false })
             }
             Message::HeldTasks(tasks) => tasks.into_iter().for_each(|report| self.note(report)),
             Message::Offer(_) => {}
@@ -340,4 +337,10 @@ impl World {
         }
         told.push(report);
     }
+}
+
+/// A leader's welcome.
+pub fn welcome(epoch: Epoch, cluster_id: &str, number: u64) -> LinkEvent {
+    let (cluster_id, heartbeat_interval_ms, lease_ms) = (cluster_id.to_string(), 1_000, 60_000);
+    LinkEvent::Registered(Welcomed { epoch, cluster_id, heartbeat_interval_ms, lease_ms, number, without_lease: false })
 }

@@ -1,12 +1,16 @@
 //! The cache of an agent: files named by their checksum, bounded in size, the least lately used thrown out first.
 //! A file is there whole and right, or not at all.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use rustix::fs::OFlags;
 use sha2::{Digest, Sha256};
 
 use super::FetchError;
@@ -15,7 +19,11 @@ pub(super) struct Cache {
     folder: PathBuf,
     limit_bytes: u64,
     next: AtomicU64,
+    /// Files whose content this process has held against their names.
+    checked: Checked,
 }
+
+type Checked = Arc<Mutex<BTreeSet<String>>>;
 
 /// A file on its way into the cache; it vanishes unless it is kept.
 pub(super) struct Coming {
@@ -26,6 +34,7 @@ pub(super) struct Coming {
     hash: Sha256,
     got: u64,
     limit_bytes: u64,
+    checked: Checked,
 }
 
 impl Drop for Coming {
@@ -40,28 +49,73 @@ fn failed(operation: &'static str) -> impl Fn(io::Error) -> FetchError {
 }
 
 impl Cache {
-    pub fn open(folder: &Path, limit_bytes: u64) -> io::Result<Cache> {
-        let coming = folder.join("coming");
-        match fs::remove_dir_all(&coming) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+    /// A cache of this folder. What can't be made now is made when a file comes.
+    pub fn open(folder: &Path, limit_bytes: u64) -> Cache {
+        let (next, checked) = Default::default();
+        let cache = Cache { folder: folder.to_path_buf(), limit_bytes, next, checked };
+        let coming = cache.coming();
+        let emptied = match fs::remove_dir_all(&coming) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            // Something that is no directory is in its place.
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => fs::remove_file(&coming),
+            emptied => emptied,
+        };
+        if let Err(error) = emptied.and_then(|()| fs::create_dir_all(&coming)) {
+            tracing::warn!(path = %coming.display(), %error, "the artifact cache can't be made ready; tried again when a file comes");
         }
-        fs::create_dir_all(&coming)?;
-        let cache = Cache { folder: folder.to_path_buf(), limit_bytes, next: AtomicU64::new(0) };
         cache.make_room(0);
-        Ok(cache)
+        cache
+    }
+
+    fn coming(&self) -> PathBuf {
+        self.folder.join("coming")
     }
 
     /// The file of this checksum, which counts as used now.
     pub fn get(&self, sha256: &str) -> io::Result<Option<File>> {
-        match File::open(self.folder.join(sha256)) {
+        let path = self.folder.join(sha256);
+        // A pipe in its place must not be waited for.
+        let opened = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path);
+        match opened {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             file => {
                 let file = file?;
+                if !file.metadata()?.is_file() {
+                    self.set_aside(sha256, "it is no file")?;
+                    return Ok(None);
+                }
                 file.set_modified(SystemTime::now())?;
                 Ok(Some(file))
             }
         }
+    }
+
+    /// The same, its content held against its name once in this process's life: a disk may have damaged it since.
+    pub fn get_whole(&self, sha256: &str) -> io::Result<Option<File>> {
+        let Some(mut file) = self.get(sha256)? else { return Ok(None) };
+        if self.lock().contains(sha256) {
+            return Ok(Some(file));
+        }
+        let mut hash = Sha256::new();
+        io::copy(&mut file, &mut hash)?;
+        if hex(&hash.finalize()) != sha256 {
+            self.set_aside(sha256, "its content is not what its name says")?;
+            return Ok(None);
+        }
+        file.rewind()?;
+        self.lock().insert(sha256.to_string());
+        Ok(Some(file))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.checked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is not right stays for a person to look at, until it is thrown out for its age.
+    fn set_aside(&self, sha256: &str, why: &str) -> io::Result<()> {
+        let (path, aside) = (self.folder.join(sha256), self.folder.join(format!("{sha256}.unreadable")));
+        tracing::warn!(path = %path.display(), aside = %aside.display(), why, "left aside: a damaged file of the artifact cache");
+        fs::rename(path, aside)
     }
 
     fn listed(&self) -> Vec<(SystemTime, u64, PathBuf)> {
@@ -101,7 +155,8 @@ impl Cache {
             return Err(FetchError::TooBig { bytes, limit: self.limit_bytes });
         }
         self.make_room(bytes.unwrap_or(0));
-        let path = self.folder.join("coming").join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
+        fs::create_dir_all(self.coming()).map_err(failed("write to"))?;
+        let path = self.coming().join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
         let file = File::create_new(&path).map_err(failed("write to"))?;
         Ok(Coming {
             path,
@@ -111,6 +166,7 @@ impl Cache {
             hash: Sha256::new(),
             got: 0,
             limit_bytes: self.limit_bytes,
+            checked: self.checked.clone(),
         })
     }
 }
@@ -132,16 +188,22 @@ impl Coming {
     /// Puts it into its place if it is the right one.
     pub async fn keep(self) -> Result<(), FetchError> {
         blocking(move || {
-            let found: String = self.hash.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+            let found = hex(&self.hash.clone().finalize());
             if found != self.wanted {
                 return Err(FetchError::Mismatch { found, wanted: self.wanted.clone() });
             }
             // A name must never stand for half a file, not even after a power cut.
             self.file.sync_all().map_err(failed("write to"))?;
-            fs::rename(&self.path, &self.place).map_err(failed("write to"))
+            fs::rename(&self.path, &self.place).map_err(failed("write to"))?;
+            self.checked.lock().unwrap_or_else(PoisonError::into_inner).insert(self.wanted.clone());
+            Ok(())
         })
         .await
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 async fn blocking<T: Send + 'static>(

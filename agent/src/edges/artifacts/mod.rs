@@ -57,7 +57,7 @@ enum FetchError {
 
 /// Fetches for all tasks of an agent.
 pub struct Fetcher {
-    cache: Cache,
+    cache: Arc<Cache>,
     settings: Settings,
     /// Files being fetched, by checksum.
     under_way: Mutex<BTreeMap<String, Weak<tokio::sync::Mutex<()>>>>,
@@ -67,13 +67,10 @@ pub struct Fetcher {
 pub type Tell<'a> = &'a (dyn Fn(u64, String) + Send + Sync);
 
 impl Fetcher {
-    /// Opens the cache; what a cut fetch has left is removed.
-    ///
-    /// # Errors
-    /// What the file system answers.
-    pub fn open(folder: &Path, settings: Settings) -> std::io::Result<Fetcher> {
-        let cache = Cache::open(folder, settings.cache_bytes)?;
-        Ok(Fetcher { cache, settings, under_way: Mutex::default() })
+    /// Opens the cache; what a cut fetch has left is removed. What can't be opened is tried again by each fetch.
+    pub fn open(folder: &Path, settings: Settings) -> Fetcher {
+        let cache = Arc::new(Cache::open(folder, settings.cache_bytes));
+        Fetcher { cache, settings, under_way: Mutex::default() }
     }
 
     /// Number of files in the cache and their bytes.
@@ -137,13 +134,11 @@ impl Fetcher {
         let turn = self.turn(&artifact.sha256);
         // The first to come fetches; the others find it in the cache.
         let _turn = pulse.beside(turn.lock()).await;
-        let cached =
-            || self.cache.get(&artifact.sha256).map_err(|source| FetchError::Cache { operation: "read", source });
-        if let Some(file) = cached()? {
+        if let Some(file) = self.whole(&artifact.sha256, pulse).await? {
             return Ok(file);
         }
         if !artifact.uri.starts_with("file:") && self.from_peers(artifact, pulse).await {
-            if let Some(file) = cached()? {
+            if let Some(file) = self.whole(&artifact.sha256, pulse).await? {
                 return Ok(file);
             }
         }
@@ -161,7 +156,15 @@ impl Fetcher {
             }
         }
         let gone = || FetchError::Source("it was thrown out of the cache at once; see --artifact-cache".into());
-        cached()?.ok_or_else(gone)
+        self.whole(&artifact.sha256, pulse).await?.ok_or_else(gone)
+    }
+
+    /// A file of the cache that is what its name says.
+    async fn whole(&self, sha256: &str, pulse: &Pulse<'_>) -> Result<Option<std::fs::File>, FetchError> {
+        let (cache, sha256) = (self.cache.clone(), sha256.to_string());
+        let got = pulse.beside(tokio::task::spawn_blocking(move || cache.get_whole(&sha256))).await;
+        let got = got.map_err(std::io::Error::other).and_then(|got| got);
+        got.map_err(|source| FetchError::Cache { operation: "read", source })
     }
 
     fn turn(&self, sha256: &str) -> Arc<tokio::sync::Mutex<()>> {

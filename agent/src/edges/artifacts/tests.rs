@@ -71,7 +71,7 @@ impl World {
 
     fn told(settings: Settings) -> World {
         let work = tempfile::tempdir().unwrap();
-        let fetcher = Fetcher::open(&work.path().join("artifacts"), settings).unwrap();
+        let fetcher = Fetcher::open(&work.path().join("artifacts"), settings);
         World { work, fetcher }
     }
 

@@ -2,14 +2,14 @@
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use dawn_proto::{TaskId, Timestamp};
 use tracing::warn;
 
-use super::{CheckpointError, framed, io_error, read_framed, replace_file, sync_dir};
+use super::{CheckpointError, O_NONBLOCK, framed, io_error, read_framed, replace_file, set_aside, sync_dir};
 use crate::model::{RecoveredRecord, Report, TaskDir};
 use crate::wire::{self, KeptPlan};
 
@@ -38,11 +38,14 @@ impl Tasks {
     pub fn open(work_dir: &Path) -> Result<Self, CheckpointError> {
         let tasks = Tasks { work_dir: work_dir.to_path_buf() };
         for path in [TaskDir::parent(work_dir), tasks.trash()] {
-            // The tasks' users pass through on the way to their sandboxes.
-            let made = DirBuilder::new().recursive(true).mode(0o711).create(&path);
-            made.map_err(io_error("create", &path))?;
+            if let Err(error) = usable(&path) {
+                set_aside(&path, &error.to_string());
+                usable(&path).map_err(io_error("create", &path))?;
+            }
         }
-        tasks.empty_trash()?;
+        if let Err(error) = tasks.empty_trash() {
+            warn!(%error, "what was discarded is not removed");
+        }
         Ok(tasks)
     }
 
@@ -94,7 +97,9 @@ impl Tasks {
     /// What the file system answers.
     pub fn mark_released(&self, task: TaskId) -> Result<(), CheckpointError> {
         let path = self.dir(task).released();
-        OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(io_error("create", &path))?;
+        let mut options = OpenOptions::new();
+        let opened = options.write(true).create(true).truncate(false).custom_flags(O_NONBLOCK).open(&path);
+        opened.map_err(io_error("create", &path))?;
         Ok(())
     }
 
@@ -127,23 +132,25 @@ impl Tasks {
         Ok(())
     }
 
-    /// Every task directory, in order of id.
-    ///
-    /// # Errors
-    /// When the directory of all can't be read; a task that can't be read is found without its record.
-    pub fn scan(&self, default_pids: u32) -> Result<Vec<FoundTask>, CheckpointError> {
+    /// Every task directory, in order of id. What can't be read is said in the log and left alone: a task that can't be
+    /// read is found without its record.
+    pub fn scan(&self, default_pids: u32) -> Vec<FoundTask> {
         let parent = TaskDir::parent(&self.work_dir);
+        let unreadable =
+            |error: io::Error| warn!(path = %parent.display(), %error, "tasks may be left out: it can't be read");
         let mut found = Vec::new();
-        for entry in fs::read_dir(&parent).map_err(io_error("read", &parent))? {
-            let name = entry.map_err(io_error("read", &parent))?.file_name();
+        for entry in fs::read_dir(&parent).map_err(unreadable).into_iter().flatten() {
+            let Ok(entry) = entry.map_err(unreadable) else { continue };
+            let name = entry.file_name();
             let id = name.to_str().and_then(|name| name.strip_prefix('t')).and_then(|digits| digits.parse().ok());
-            match id {
-                Some(id) if TaskId(id).to_string().as_str() == name => found.push(self.find(TaskId(id), default_pids)),
-                _ => warn!(?name, "not a task's directory; left alone"),
+            let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            match id.filter(|id| is_dir && TaskId(*id).to_string().as_str() == name) {
+                Some(id) => found.push(self.find(TaskId(id), default_pids)),
+                None => warn!(?name, "not a task's directory; left alone"),
             }
         }
         found.sort_by_key(|one| one.dir.task);
-        Ok(found)
+        found
     }
 
     /// What a task's plan says; None when it can't be read.
@@ -165,19 +172,38 @@ impl Tasks {
             record: read_or_warn(&dir.plan(), |body| wire::decode_plan(body, default_pids).ok())
                 .map(|kept| kept.record),
             checkpointed_at: Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX)),
-            verdict: read_or_warn(&dir.verdict(), |body| wire::decode_report(body).ok()),
+            verdict: read_or_warn(&dir.verdict(), |body| {
+                wire::decode_report(body).ok().filter(|report| report.task == task && report.state.is_terminal())
+            }),
             released: dir.released().exists(),
             dir,
         }
     }
 }
 
+/// Makes a directory, or makes one that is there fit for its use.
+fn usable(path: &Path) -> io::Result<()> {
+    // The tasks' users pass through on the way to their sandboxes.
+    DirBuilder::new().recursive(true).mode(0o711).create(path)?;
+    if fs::read_dir(path).is_err() {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o711))?;
+        fs::read_dir(path)?;
+    }
+    Ok(())
+}
+
 fn read_or_warn<T>(path: &Path, decode: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
     match read_framed(path) {
-        Ok(Some(body)) => decode(&body),
+        Ok(Some(body)) => {
+            let decoded = decode(&body);
+            if decoded.is_none() {
+                warn!(path = %path.display(), "left aside: what it says can't be understood");
+            }
+            decoded
+        }
         Ok(None) => None,
         Err(error) => {
-            warn!(path = %path.display(), %error, "unreadable");
+            warn!(path = %path.display(), %error, "left aside: unreadable");
             None
         }
     }
@@ -195,7 +221,6 @@ fn remove_tree(path: &Path) -> io::Result<()> {
 }
 
 fn unlock_tree(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
     for entry in fs::read_dir(path)? {
         let entry = entry?;
@@ -233,7 +258,7 @@ mod tests {
         let report = Report::new(TaskId(10), 4, TaskState::Lost, Timestamp(9), Reason::ExecutorLost, "gone");
         tasks.write_verdict(&report).unwrap();
         tasks.mark_released(TaskId(10)).unwrap();
-        let found = tasks.scan(10).unwrap();
+        let found = tasks.scan(10);
         assert_eq!(found.iter().map(|one| one.dir.task.0).collect::<Vec<_>>(), [2, 10]);
         assert_eq!(found[0].record.as_ref().unwrap().identity.uid, 7);
         assert_eq!((found[0].verdict.clone(), found[0].released), (None, false));
@@ -248,12 +273,12 @@ mod tests {
         let whole = fs::read(&path).unwrap();
         for cut in 0..whole.len() {
             fs::write(&path, &whole[..cut]).unwrap();
-            assert!(tasks.scan(10).unwrap()[0].record.is_none(), "cut at {cut}");
+            assert!(tasks.scan(10)[0].record.is_none(), "cut at {cut}");
         }
         let mut bytes = whole;
         *bytes.last_mut().unwrap() ^= 1;
         fs::write(&path, &bytes).unwrap();
-        assert!(tasks.scan(10).unwrap()[0].record.is_none());
+        assert!(tasks.scan(10)[0].record.is_none());
     }
 
     #[test]
@@ -262,7 +287,7 @@ mod tests {
         for name in ["t", "x1", "t1x", "t01", "1"] {
             fs::create_dir(dir.path().join("tasks").join(name)).unwrap();
         }
-        assert!(tasks.scan(10).unwrap().is_empty());
+        assert!(tasks.scan(10).is_empty());
         assert!(dir.path().join("tasks/t01").exists());
     }
 
@@ -276,7 +301,7 @@ mod tests {
         std::os::unix::fs::symlink(&outside, tasks.dir(TaskId(1)).path().join("link")).unwrap();
         tasks.discard(TaskId(1)).unwrap();
         tasks.discard(TaskId(1)).unwrap();
-        assert!(tasks.scan(10).unwrap().is_empty());
+        assert!(tasks.scan(10).is_empty());
         assert!(dir.path().join("trash/t1/plan").exists());
         tasks.empty_trash().unwrap();
         assert!(!dir.path().join("trash/t1").exists());

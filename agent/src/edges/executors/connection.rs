@@ -9,7 +9,8 @@ use dawn_proto::FrameError;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-use crate::model::{ExecutorEvent, TaskDir};
+use super::start_ticks;
+use crate::model::{ExecutorEvent, ProcessIdentity, TaskDir};
 use crate::wire;
 
 /// An executor that does not read for this long is given up; its log goes on.
@@ -31,6 +32,13 @@ impl Connection {
         let mut connection = Connection { stream, buffer: Vec::new() };
         connection.send(&wire::encode_subscribe(sequence)).await?;
         Ok(connection)
+    }
+
+    /// The process that listens there.
+    pub fn peer(&self) -> io::Result<ProcessIdentity> {
+        let pid = self.stream.peer_cred()?.pid().ok_or(io::ErrorKind::NotFound)?;
+        let start_ticks = start_ticks(pid).ok_or(io::ErrorKind::NotFound)?;
+        Ok(ProcessIdentity { pid, start_ticks })
     }
 
     pub async fn send(&mut self, body: &[u8]) -> io::Result<()> {

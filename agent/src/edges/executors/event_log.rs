@@ -1,14 +1,15 @@
 //! Reading a task's event log as it grows. A torn last frame is one being written; what follows damage is not read.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{self, BufReader, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use dawn_proto::FrameError;
 use tracing::warn;
 
-use super::{FoundExecutor, process, spawn};
+use super::{FoundExecutor, O_NONBLOCK, process, spawn};
 use crate::model::{ExecutorEvent, ExecutorProbe, ProcessIdentity, Report, TaskDir};
 use crate::wire;
 
@@ -18,11 +19,13 @@ pub struct EventLog {
     path: PathBuf,
     offset: u64,
     damaged: bool,
+    /// There are zeroes where an event should be.
+    blank: bool,
 }
 
 impl EventLog {
     pub fn new(dir: &TaskDir) -> Self {
-        EventLog { path: dir.events(), offset: 0, damaged: false }
+        EventLog { path: dir.events(), offset: 0, damaged: false, blank: false }
     }
 
     /// The whole events written since the last call.
@@ -30,17 +33,25 @@ impl EventLog {
     /// # Errors
     /// What the file system answers; a log that is not there yet is empty.
     pub fn read_new(&mut self) -> io::Result<Vec<ExecutorEvent>> {
-        let mut file = match File::open(&self.path) {
+        // A pipe in its place must not be waited for.
+        let opened = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(&self.path);
+        let mut file = match opened {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             file => file?,
         };
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("it is no file"));
+        }
         file.seek(SeekFrom::Start(self.offset))?;
         let mut reader = BufReader::new(file);
         let mut events = Vec::new();
         while !self.damaged {
             match dawn_proto::read_frame(&mut reader) {
                 // No event is empty: a power cut can leave zeroes, and those frame as empty bodies.
-                Ok(body) if body.is_empty() => break,
+                Ok(body) if body.is_empty() => {
+                    self.blank = true;
+                    break;
+                }
                 Ok(body) => {
                     match wire::decode_event(&body) {
                         Ok(event) => events.push(event),
@@ -68,32 +79,62 @@ pub fn is_over(dir: &TaskDir) -> bool {
         || EventLog::new(dir).read_new().is_ok_and(|events| events.last().is_some_and(ExecutorEvent::is_terminal))
 }
 
-/// Finds out how a task's executor stands.
-///
-/// # Errors
-/// When the log can't be read.
-pub fn probe(dir: &TaskDir) -> io::Result<FoundExecutor> {
+/// Finds out how a task's executor stands. Its process is looked for only where it may live: not when the task is over,
+/// and not when it was started under another boot of the machine (`may_live` is false). What can't be read is said in the
+/// log and left where it is.
+pub fn probe(dir: &TaskDir, may_live: bool) -> FoundExecutor {
     let mut log = EventLog::new(dir);
-    let mut events = log.read_new()?;
-    let executor = started(&events);
-    let probe = match executor {
-        Some(identity) if process::open(identity)?.is_some() => ExecutorProbe::Alive,
-        Some(_) => ExecutorProbe::Dead,
-        None if spawn::is_running(dir)? => ExecutorProbe::Booting,
+    let read = |log: &mut EventLog| {
+        log.read_new().unwrap_or_else(|error| {
+            warn!(task = %dir.task, path = %dir.events().display(), %error, "its event log can't be read; left aside");
+            log.damaged = true;
+            Vec::new()
+        })
+    };
+    let mut events = read(&mut log);
+    let is_over = events.last().is_some_and(ExecutorEvent::is_terminal);
+    let probe = match looked_for(dir, &events, may_live && !is_over) {
+        Some(probe) => probe,
         // It may have written its first event and died since the log was read.
         None => {
-            events.extend(log.read_new()?);
-            if events.is_empty() && !log.damaged { ExecutorProbe::NeverStarted } else { ExecutorProbe::Dead }
+            events.extend(read(&mut log));
+            // The lock is made just before a start: with it, and without an event, one may have run, whose log was lost.
+            let never = events.is_empty() && !log.damaged && !log.blank && !dir.executor_lock().exists();
+            if never { ExecutorProbe::NeverStarted } else { ExecutorProbe::Dead }
         }
     };
     if probe == ExecutorProbe::Dead {
-        events.extend(log.read_new()?);
+        events.extend(read(&mut log));
     }
     let mut found = FoundExecutor { probe, heard: 0, last: None, kill_begun: None, processes: BTreeMap::new() };
     for event in events {
         found.take_in(dir, event);
     }
-    Ok(found)
+    found
+}
+
+/// How the executor's process stands; None: nothing of it is there.
+fn looked_for(dir: &TaskDir, events: &[ExecutorEvent], may_live: bool) -> Option<ExecutorProbe> {
+    let executor = started(events);
+    if !may_live {
+        return executor.map(|_| ExecutorProbe::Dead);
+    }
+    match executor.map(process::open) {
+        Some(Ok(Some(_))) => Some(ExecutorProbe::Alive),
+        Some(Ok(None)) => Some(ExecutorProbe::Dead),
+        Some(Err(error)) => {
+            warn!(task = %dir.task, %error, "its executor can't be looked at now; taken for living until it can");
+            Some(ExecutorProbe::Alive)
+        }
+        None => match spawn::is_running(dir) {
+            Ok(is_running) => is_running.then_some(ExecutorProbe::Booting),
+            Err(error) => {
+                let path = dir.executor_lock();
+                warn!(task = %dir.task, path = %path.display(), %error, "its executor's lock can't be looked at; left aside");
+                Some(ExecutorProbe::Dead)
+            }
+        },
+    }
 }
 
 /// Who a task's executor is; None: it has not said so yet.
@@ -196,20 +237,50 @@ mod tests {
     #[test]
     fn executors_are_found_as_they_stand() {
         let (_work, dir) = task_dir();
-        assert_eq!(probe(&dir).unwrap().probe, ExecutorProbe::NeverStarted);
+        assert_eq!(probe(&dir, true).probe, ExecutorProbe::NeverStarted);
         let own = i32::try_from(std::process::id()).unwrap();
         let ticks = process::start_ticks(own).unwrap();
         fs::write(dir.events(), frame(1, start(own, ticks))).unwrap();
-        assert_eq!(probe(&dir).unwrap().probe, ExecutorProbe::Alive);
+        assert_eq!(probe(&dir, true).probe, ExecutorProbe::Alive);
+        assert_eq!(probe(&dir, false).probe, ExecutorProbe::Dead, "nothing outlives a boot");
         let mut bytes = frame(1, start(own, ticks + 1));
         bytes.extend(frame(2, changed(TaskState::Running)));
         fs::write(dir.events(), &bytes).unwrap();
-        let found = probe(&dir).unwrap();
+        let found = probe(&dir, true);
         assert_eq!((found.probe, found.heard), (ExecutorProbe::Dead, 2));
         assert_eq!(found.last.unwrap().state, TaskState::Running);
         assert!(!is_over(&dir));
         bytes.extend(frame(3, changed(TaskState::Finished)));
         fs::write(dir.events(), &bytes).unwrap();
         assert!(is_over(&dir));
+    }
+
+    #[test]
+    fn what_can_not_be_read_is_found_dead_and_left_where_it_is() {
+        let (_work, dir) = task_dir();
+        fs::create_dir(dir.events()).unwrap();
+        assert_eq!(probe(&dir, true).probe, ExecutorProbe::Dead);
+        assert!(dir.events().is_dir());
+        fs::remove_dir(dir.events()).unwrap();
+        fs::write(dir.events(), [0; 64]).unwrap();
+        assert_eq!(probe(&dir, true).probe, ExecutorProbe::Dead, "something was written there");
+        fs::remove_file(dir.events()).unwrap();
+        assert_eq!(probe(&dir, true).probe, ExecutorProbe::NeverStarted);
+        fs::write(dir.executor_lock(), "").unwrap();
+        assert_eq!(probe(&dir, true).probe, ExecutorProbe::Dead, "one may have run");
+        fs::remove_file(dir.executor_lock()).unwrap();
+        fs::create_dir(dir.executor_lock()).unwrap();
+        assert_eq!(probe(&dir, true).probe, ExecutorProbe::Dead);
+    }
+
+    #[test]
+    fn the_process_of_a_task_that_is_over_is_not_looked_for() {
+        let (_work, dir) = task_dir();
+        let own = i32::try_from(std::process::id()).unwrap();
+        let mut bytes = frame(1, start(own, process::start_ticks(own).unwrap()));
+        bytes.extend(frame(2, changed(TaskState::Finished)));
+        fs::write(dir.events(), &bytes).unwrap();
+        let found = probe(&dir, true);
+        assert_eq!((found.probe, found.last.unwrap().state), (ExecutorProbe::Dead, TaskState::Finished));
     }
 }

@@ -13,6 +13,9 @@ pub use process::{kill_processes, start_ticks};
 pub use spawn::{Spawned, Starter};
 pub use watch::{Command, Watched, watch};
 
+/// A pipe in a file's place is opened at once, or not at all.
+const O_NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+
 /// What is found by reading a task's event log and looking for its executor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundExecutor {

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
+use rustix::io::Errno;
 use rustix::process::{PidfdFlags, pidfd_open};
 
 use crate::model::ProcessIdentity;
@@ -30,7 +31,8 @@ pub fn open(identity: ProcessIdentity) -> io::Result<Option<OwnedFd>> {
     let Some(pid) = positive.and_then(rustix::process::Pid::from_raw) else { return Ok(None) };
     // Opened first, compared then: from here on the pid can't be reused unnoticed.
     let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
-        Err(rustix::io::Errno::SRCH) => return Ok(None),
+        // No process has the number, or only a thread of one: kernels say so in three ways.
+        Err(Errno::SRCH | Errno::NOENT | Errno::INVAL) => return Ok(None),
         pidfd => pidfd?,
     };
     let lives = start_ticks(identity.pid) == Some(identity.start_ticks) && !is_zombie(identity.pid);
@@ -78,6 +80,22 @@ mod tests {
             kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
             assert_eq!(child.wait().unwrap().signal(), Some(expected as i32));
         }
+    }
+
+    #[test]
+    fn a_number_that_is_a_threads_now_is_no_process() {
+        let (tell, told) = std::sync::mpsc::channel();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            tell.send(nix::unistd::gettid().as_raw()).unwrap();
+            // Until the test is through.
+            let _ = ended.recv();
+        });
+        let pid = told.recv().unwrap();
+        let start_ticks = start_ticks(pid).unwrap();
+        assert!(open(ProcessIdentity { pid, start_ticks }).unwrap().is_none());
+        drop(end);
+        thread.join().unwrap();
     }
 
     #[test]

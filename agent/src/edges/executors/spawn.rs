@@ -21,6 +21,7 @@ use nix::unistd::Pid;
 use rustix::fs::{FlockOperation, flock};
 use tracing::warn;
 
+use super::O_NONBLOCK;
 use super::event_log::EventLog;
 use super::zygote::Zygote;
 use crate::model::TaskDir;
@@ -171,7 +172,10 @@ pub fn is_running(dir: &TaskDir) -> io::Result<bool> {
 
 /// None: an executor has it.
 fn lock(dir: &TaskDir, create: bool) -> io::Result<Option<File>> {
-    let file = OpenOptions::new().append(true).create(create).mode(0o600).open(dir.executor_lock())?;
+    let file = {
+        let mut options = OpenOptions::new();
+        options.append(true).create(create).mode(0o600).custom_flags(O_NONBLOCK).open(dir.executor_lock())?
+    };
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Some(file)),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),

@@ -134,14 +134,25 @@ impl Watch {
             let Some(pid) = rustix::process::Pid::from_raw(child.as_raw()) else { return Ok(Found::Dead) };
             return Ok(Found::Alive(asynchronous(pidfd_open(pid, PidfdFlags::empty())?)?));
         }
-        let running = spawn::is_running(&self.watched.dir)?;
-        match self.read_log_for_start().await {
+        let running = spawn::is_running(&self.watched.dir);
+        let mut executor = self.read_log_for_start().await;
+        if executor.is_none() && matches!(running, Ok(true)) {
+            // Its log may have been lost or damaged while it lives: whoever listens on its socket is it.
+            let connection = Connection::open(&self.watched.dir, self.watched.heard + 1).await;
+            executor = connection.ok().and_then(|connection| connection.peer().ok());
+        }
+        match executor {
             Some(identity) => match process::open(identity)? {
                 Some(handle) => Ok(Found::Alive(asynchronous(handle)?)),
                 None => Ok(Found::Dead),
             },
-            None if running => Ok(Found::Booting),
-            None => Ok(Found::Dead),
+            None if matches!(running, Ok(true)) => Ok(Found::Booting),
+            None => {
+                if let Err(error) = running {
+                    warn!(task = %self.watched.dir.task, %error, "the executor's lock can't be looked at; left aside");
+                }
+                Ok(Found::Dead)
+            }
         }
     }
 

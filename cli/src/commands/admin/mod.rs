@@ -3,6 +3,7 @@
 mod backup;
 mod brake;
 mod cut;
+mod epoch;
 mod journal;
 mod record;
 mod restore;
@@ -24,6 +25,8 @@ pub enum Admin {
     /// End the wait for silent nodes while so many are silent that no task is replaced
     #[command(subcommand)]
     Brake(brake::Brake),
+    /// Go on above the epochs that agents have obeyed, after the journal went back in time
+    Epoch(epoch::Epoch),
     /// Print the journal, one record a line
     Journal(journal::Journal),
 }
@@ -34,6 +37,7 @@ pub async fn run(admin: Admin, context: &mut Context) -> Result<Exit, Failure> {
         Admin::Restore(restore) => restore::run(restore, context).await,
         Admin::Verify(verify) => verify::run(verify, context).await,
         Admin::Brake(brake) => brake::run(brake, context).await,
+        Admin::Epoch(epoch) => epoch::run(epoch, context).await,
         Admin::Journal(journal) => journal::run(journal, context).await,
     }
 }

@@ -70,6 +70,7 @@ pub(super) const UP: u8 = 1;
 pub(super) const CONNECTED: u8 = 2;
 pub(super) const AVOIDED: u8 = 4;
 pub(super) const CORDONED: u8 = 8;
+pub(super) const COPIED: u8 = 16;
 
 /// What a dimension left wholly free counts in a score.
 pub(super) const FREE: f32 = 1024.0;
@@ -102,7 +103,7 @@ impl Slot {
     }
 
     pub fn is_open(&self) -> bool {
-        self.bits & (UP | CONNECTED | AVOIDED | CORDONED) == UP | CONNECTED
+        self.bits & (UP | CONNECTED | AVOIDED | CORDONED | COPIED) == UP | CONNECTED
     }
 
     /// Whether launches go there, and one more task may.

@@ -5,7 +5,7 @@ use dawn_proto::SpecId;
 
 use crate::model::{JobId, KeptOff, State};
 
-use super::agents::{AVOIDED, CONNECTED, CORDONED, UP, agent_of, slot_of};
+use super::agents::{AVOIDED, CONNECTED, COPIED, CORDONED, UP, agent_of, slot_of};
 use super::work::Work;
 use super::{Placer, Step};
 
@@ -103,6 +103,7 @@ impl Placer {
     /// Nothing is held against the agent any more, by nobody.
     pub(super) fn forgiven(&mut self, state: &State, slot: usize) {
         self.avoid(agent_of(slot), None);
+        self.change_bits(slot, 0, COPIED);
         let works = self.works.numbers().map(|number| self.works.get(number)).filter(|work| work.keeps_off(slot));
         let specs: Vec<_> = works.map(|work| (work.job, work.spec.id)).collect();
         specs.into_iter().for_each(|(job, spec)| self.kept_off_changed(state, job, spec));

@@ -319,6 +319,7 @@ impl Placer {
             Miss::Down => VetoKind::Down,
             Miss::Disconnected => VetoKind::Disconnected,
             Miss::Cordoned => VetoKind::Cordoned,
+            Miss::Copied => VetoKind::Copied,
             Miss::Avoided => VetoKind::Avoided,
             Miss::KeptOff => VetoKind::KeptOff { reason: String::new() },
             Miss::Dedicated => VetoKind::Dedicated { wanted: spec.dedicated.clone() },

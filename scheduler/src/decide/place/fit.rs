@@ -1,7 +1,7 @@
 //! The predicate: whether an agent can take a task, and why not. Decisions and explanations ask the same code.
 
 use super::Placer;
-use super::agents::{AVOIDED, CONNECTED, CORDONED, UP, covers, suffices};
+use super::agents::{AVOIDED, CONNECTED, COPIED, CORDONED, UP, covers, suffices};
 use super::gpu::Devices;
 use super::shape::Shape;
 use super::veto::Miss;
@@ -74,6 +74,7 @@ impl Placer {
             bits if bits & UP == 0 => return Some(Miss::Down),
             bits if bits & CONNECTED == 0 => return Some(Miss::Disconnected),
             bits if bits & CORDONED != 0 => return Some(Miss::Cordoned),
+            bits if bits & COPIED != 0 => return Some(Miss::Copied),
             bits if bits & AVOIDED != 0 => return Some(Miss::Avoided),
             _ => {}
         }

@@ -5,10 +5,11 @@ use dawn_proto::{TaskId, TaskState, Timestamp};
 
 use crate::model::{
     Agent, AgentNo, BlameMutation, Mutation, Place, RestoreMutation, State, Status, Task, UpkeepMutation,
+    WelcomeMutation,
 };
 
 use super::Placer;
-use super::agents::{AVOIDED, CONNECTED, CORDONED, Detail, Slot, UP, have, slot_of, subtract};
+use super::agents::{AVOIDED, CONNECTED, COPIED, CORDONED, Detail, Slot, UP, have, slot_of, subtract};
 use super::gpu::Devices;
 use super::order::band_of;
 use super::ports::Ports;
@@ -62,6 +63,8 @@ impl Placer {
             Mutation::Blame(BlameMutation::Forgiven { agent, .. }) => self.forgiven(state, slot_of(*agent)),
             Mutation::Blame(BlameMutation::KeptOff { job, kept }) => self.kept_off_changed(state, *job, kept.spec),
             Mutation::Blame(BlameMutation::LetIn { job, spec, .. }) => self.kept_off_changed(state, *job, *spec),
+            Mutation::Welcome(WelcomeMutation::Copied { agent }) => self.change_bits(slot_of(*agent), COPIED, 0),
+            Mutation::Welcome(_) => {}
             Mutation::QuotaSet { .. } => {
                 self.order.set_quotas(&state.quotas);
                 self.wake_all();
@@ -279,7 +282,8 @@ impl Placer {
         row.bits = row.bits & CONNECTED
             | if agent.state == NodeState::Up { UP } else { 0 }
             | if agent.avoided.is_some() { AVOIDED } else { 0 }
-            | if agent.upkeep.is_some() { CORDONED } else { 0 };
+            | if agent.upkeep.is_some() { CORDONED } else { 0 }
+            | if agent.welcome.copied.is_some() { COPIED } else { 0 };
         self.avoided.extend(agent.avoided.as_ref().map(|avoided| (avoided.until, agent.no.0)));
         self.agents += 1;
         self.fleet += 1;

@@ -14,6 +14,7 @@ pub(super) enum Miss {
     Down,
     Disconnected,
     Cordoned,
+    Copied,
     Avoided,
     /// The job keeps off it: a task of it did not start there.
     KeptOff,
@@ -62,6 +63,8 @@ pub enum VetoKind {
     Disconnected,
     /// An operator keeps new tasks away, or has it drained.
     Cordoned,
+    /// Two machines claim to be this agent, and an operator has not chosen.
+    Copied,
     /// Failed lately.
     Avoided,
     /// A task of the job did not start there.
@@ -122,6 +125,7 @@ impl VetoKind {
             VetoKind::Down => "down".into(),
             VetoKind::Disconnected => "disconnected".into(),
             VetoKind::Cordoned => "cordoned".into(),
+            VetoKind::Copied => "copied".into(),
             VetoKind::Avoided => "avoided".into(),
             VetoKind::KeptOff { .. } => "kept_off".into(),
             VetoKind::Dedicated { .. } => "dedicated".into(),
@@ -178,6 +182,7 @@ impl fmt::Display for VetoKind {
             VetoKind::Down => f.write_str("down or out of reach"),
             VetoKind::Disconnected => f.write_str("not connected just now"),
             VetoKind::Cordoned => f.write_str("cordoned or being drained"),
+            VetoKind::Copied => f.write_str("claimed by two machines (dawn node forgive)"),
             VetoKind::Avoided => f.write_str("avoided after failures"),
             VetoKind::KeptOff { reason } => {
                 write!(f, "a task of the job did not start there ({reason}), and may elsewhere")

@@ -4,8 +4,8 @@ use dawn_proto::v1::{NodeState, Reason};
 use dawn_proto::{Epoch, TaskId, TaskState::*};
 
 use super::specs::{batch, service};
-use super::world::{World, ack, kill_effect, registration, report};
-use crate::model::{Effect, Event, LinkId, Offer, Registration};
+use super::world::{World, ack, kill_effect, registration, report, welcome};
+use crate::model::{Effect, Event, LinkId, Mutation, Offer, Registration, WelcomeMutation};
 
 fn register(world: &mut World, link: u64, registration: Registration) -> Vec<Effect> {
     world.event(Event::Registered { link: LinkId(link), registration: Box::new(registration) });
@@ -19,11 +19,13 @@ fn a_new_agent_gets_a_number_and_is_welcome() {
     assert_eq!(world.live.links.get(&link), Some(&agent));
     let known = &world.state.agents[&agent];
     assert_eq!((known.id.as_str(), known.state, known.offer_epoch), ("node-1", NodeState::Up, 1));
-    // Again on another link, unchanged: nothing to record.
+    // Again on another link, unchanged: nothing to record but the number it is given.
     let index = world.state.index;
     let told = register(&mut world, 77, registration(1, vec![]));
-    assert_eq!(told, [Effect::Welcome { link: LinkId(77), agent, epoch: Epoch(1) }]);
-    assert_eq!((world.state.index, world.live.links.len()), (index, 1));
+    assert_eq!(told, [welcome(LinkId(77), agent)]);
+    assert_eq!((world.state.index, world.live.links.len()), (index + 1, 1));
+    let recorded = &world.journal.last().unwrap().mutations[..];
+    assert!(matches!(recorded, [Mutation::Welcome(WelcomeMutation::Issued { .. })]), "{recorded:?}");
 }
 
 #[test]
@@ -40,19 +42,6 @@ fn what_changed_is_recorded() {
 }
 
 #[test]
-fn a_leader_outranked_by_what_its_own_agent_has_obeyed_steps_down() {
-    let mut world = World::new();
-    world.agent(1);
-    let index = world.state.index;
-    let cluster_id = world.state.cluster_id.clone();
-    let newer_leader = Registration { cluster_id, epoch_seen: Epoch(2), ..registration(2, vec![]) };
-    let told = register(&mut world, 9, newer_leader);
-    let [Effect::StepDown { reason }, Effect::Refuse { is_final: false, .. }] = &told[..] else { panic!("{told:?}") };
-    assert!(reason.contains("has obeyed epoch 2, this scheduler leads under 1"), "{reason}");
-    assert_eq!(world.state.index, index, "nothing was decided");
-}
-
-#[test]
 fn who_does_not_belong_here_is_refused_and_not_bound() {
     let mut world = World::new();
     world.agent(1);
@@ -61,15 +50,20 @@ fn who_does_not_belong_here_is_refused_and_not_bound() {
     let stranger = Registration { cluster_id: String::new(), epoch_seen: Epoch(2), ..registration(2, vec![]) };
     let same_id = Registration { hostname: "elsewhere".into(), ..registration(1, vec![]) };
     let from_the_future = registration(2, vec![report(TaskId(7), Running, Reason::None)]);
-    for (registration, is_final_wanted, says) in [
-        (stranger, false, "seen epoch 2"),
+    for (registration, slowly_wanted, says) in [
+        (stranger, true, "seen epoch 2"),
         (other_cluster, true, "belongs to cluster c2, this is cluster c1"),
         (same_id, true, "in use by host-1"),
         (from_the_future, true, "holds t7, newer than any task of this journal (next t0)"),
     ] {
         let told = register(&mut world, 9, registration);
-        let [Effect::Refuse { link: LinkId(9), reason, is_final }] = &told[..] else { panic!("{told:?}") };
-        assert!(reason.contains(says) && *is_final == is_final_wanted, "{reason}");
+        let refused = told.iter().find_map(|effect| match effect {
+            Effect::Refuse { link: LinkId(9), reason, slowly } => Some((reason, *slowly)),
+            _ => None,
+        });
+        let (reason, slowly) = refused.unwrap_or_else(|| panic!("{told:?}"));
+        assert!(reason.contains(says) && slowly == slowly_wanted, "{reason}");
+        assert!(!told.iter().any(|effect| matches!(effect, Effect::StepDown { .. } | Effect::Welcome { .. })));
     }
     assert_eq!((world.state.index, world.live.links.len()), (index, 1));
     // The host that had the id is silent: another one may take over the work directory.
@@ -97,7 +91,7 @@ fn an_agent_that_is_back_is_compared_with_the_state_both_ways() {
     let link = LinkId(2);
     let told = register(&mut world, 2, registration(1, named));
     let wanted = [
-        Effect::Welcome { link, agent, epoch: Epoch(1) },
+        welcome(link, agent),
         ack(link, runs, Running),
         ack(link, ended, Finished),
         kill_effect(agent, orphan, Reason::Orphan),
@@ -126,12 +120,13 @@ fn another_boot_is_evidence_for_what_is_not_named() {
     world.submit(&batch("sum", 1)).unwrap();
     world.place_all(agent);
     world.take();
+    world.event(Event::LinkClosed { link: LinkId(1) });
     // Its own word about one of them goes first.
     let named = vec![report(tasks[0], Failed, Reason::AgentRebooted)];
     let told = register(&mut world, 2, Registration { boot_id: "boot-2".into(), ..registration(1, named) });
     let link = LinkId(2);
     let wanted = [
-        Effect::Welcome { link, agent, epoch: Epoch(1) },
+        Effect::Welcome { link, agent, epoch: Epoch(1), number: 1, leased: true, rebooted: true, wait_ms: None },
         ack(link, tasks[0], Failed),
         Effect::Launch { agent, task: TaskId(3) },
     ];
@@ -152,14 +147,14 @@ fn a_digest_that_matches_is_enough_and_one_that_differs_is_asked_for() {
         ..registration(1, vec![])
     };
     let (link, index) = (LinkId(2), world.state.index);
-    let welcome = |link| Effect::Welcome { link, agent, epoch: Epoch(1) };
     let told = register(&mut world, 2, short(&[(tasks[1], Running), (tasks[0], Running)]));
-    assert_eq!((told, world.state.index), (vec![welcome(link)], index));
+    assert_eq!((told, world.state.index), (vec![welcome(link, agent)], index + 1));
 
     // One is not there any more.
     let link = LinkId(3);
+    let index = world.state.index + 1;
     let told = register(&mut world, 3, short(&[(tasks[0], Running)]));
-    assert_eq!(told, [welcome(link), Effect::TellTasks { link }]);
+    assert_eq!(told, [welcome(link, agent), Effect::TellTasks { link }]);
     assert_eq!(world.state.index, index, "a digest changes nothing");
     let named = vec![report(tasks[0], Running, Reason::None)];
     world.event(Event::TasksTold { link, tasks: named });
@@ -169,23 +164,23 @@ fn a_digest_that_matches_is_enough_and_one_that_differs_is_asked_for() {
 }
 
 #[test]
-fn a_digest_or_list_from_a_later_journal_is_refused_for_good() {
+fn a_digest_or_list_from_a_later_journal_is_refused() {
     let mut world = World::new();
     let (_, _, tasks) = world.running(&service("web", 1));
     let next = world.state.next_task;
     world.take();
     let held = Some([(tasks[0], Running), (next, Running)].into_iter().collect());
     let told = register(&mut world, 2, Registration { held, ..registration(1, vec![]) });
-    assert!(matches!(&told[..], [Effect::Refuse { is_final: true, .. }]), "{told:?}");
+    assert!(told.iter().any(|effect| matches!(effect, Effect::Refuse { slowly: true, .. })), "{told:?}");
     let told = register(&mut world, 3, Registration { held: Some(Default::default()), ..registration(1, vec![]) });
-    assert!(matches!(&told[..], [Effect::Welcome { .. }, Effect::TellTasks { .. }]), "{told:?}");
+    assert!(matches!(&told[..], [Effect::Alarm { .. }, Effect::Welcome { .. }, Effect::TellTasks { .. }]), "{told:?}");
     world.event(Event::TasksTold { link: LinkId(3), tasks: vec![report(next, Running, Reason::None)] });
     let told = world.take();
-    assert!(matches!(&told[..], [Effect::Refuse { is_final: true, .. }]), "{told:?}");
+    assert!(matches!(&told[..], [Effect::Refuse { slowly: true, .. }]), "{told:?}");
     // Nor is a stranger's list taken.
     world.event(Event::TasksTold { link: LinkId(9), tasks: vec![report(tasks[0], Failed, Reason::None)] });
     let told = world.take();
-    assert!(matches!(&told[..], [Effect::Refuse { is_final: false, .. }]), "{told:?}");
+    assert!(matches!(&told[..], [Effect::Refuse { slowly: false, .. }]), "{told:?}");
     assert_eq!(world.state_of(tasks[0]), Running);
 }
 
@@ -194,7 +189,7 @@ fn heartbeats_are_answered() {
     let mut world = World::new();
     let (link, _) = world.agent(1);
     let index = world.state.index;
-    world.event(Event::Heartbeat { link, sequence: 5, wall: Default::default() });
+    world.event(Event::Heartbeat { link, sequence: 5, welcome: 0, wall: Default::default() });
     assert_eq!(world.take(), [Effect::HeartbeatAck { link, sequence: 5 }]);
     world.event(Event::LinkClosed { link });
     assert_eq!((world.take(), world.state.index), (vec![], index));

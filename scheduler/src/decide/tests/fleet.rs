@@ -18,6 +18,8 @@ pub struct Held {
 pub struct FakeAgent {
     number: u64,
     boot: u32,
+    /// On its disk.
+    welcome: u64,
     /// Registered before in this boot: it comes back with a digest.
     compared: bool,
     pub link: Option<LinkId>,
@@ -51,7 +53,9 @@ impl Fleet {
             true => (vec![], Some(agent.held.iter().map(|(task, held)| (*task, held.state)).collect())),
         };
         let boot_id = format!("boot-{}", agent.boot);
-        let registration = Registration { boot_id, held, ..registration(agent.number, named) };
+        let (welcome, fresh_number) = (agent.welcome, self.links << 1);
+        let registration = registration(agent.number, named);
+        let registration = Registration { boot_id, held, welcome, fresh_number, ..registration };
         world.event(Event::Registered { link, registration: Box::new(registration) });
         self.route(world);
     }
@@ -91,6 +95,10 @@ impl Fleet {
                 | Effect::Reply { .. }
                 | Effect::StepDown { .. }
                 | Effect::AskCoordinator { .. }
+                | Effect::HeartbeatHeard { .. }
+                | Effect::NoteAhead { .. }
+                | Effect::NoteContested { .. }
+                | Effect::LookAtOwnKey
                 | Effect::Alarm { .. } => None,
             };
             let agent = self.agents.iter_mut().find(|agent| link.is_some() && agent.link == link);
@@ -101,8 +109,9 @@ impl Fleet {
     }
 
     pub fn heartbeats(&mut self, world: &mut World) {
-        for link in self.agents.iter().filter_map(|agent| agent.link).collect::<Vec<_>>() {
-            world.event(Event::Heartbeat { link, sequence: 0, wall: Default::default() });
+        let linked = self.agents.iter().filter_map(|agent| Some((agent.link?, agent.welcome)));
+        for (link, welcome) in linked.collect::<Vec<_>>() {
+            world.event(Event::Heartbeat { link, sequence: 0, welcome, wall: Default::default() });
         }
         self.route(world);
     }
@@ -186,11 +195,13 @@ impl FakeAgent {
                     self.say(agent_report(task, sequence, state, reason));
                 }
             }
-            Effect::Welcome { .. } => self.compared = true,
+            Effect::Welcome { number, .. } => (self.compared, self.welcome) = (true, number),
             Effect::TellTasks { link } => {
                 let tasks = self.reports();
                 self.outbox.push(Event::TasksTold { link, tasks });
             }
+            // It dials again in a moment.
+            Effect::Refuse { slowly: false, .. } => self.link = None,
             Effect::Refuse { reason, .. } => panic!("agent {} is refused: {reason}", self.number),
             _ => {}
         }

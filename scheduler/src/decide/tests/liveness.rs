@@ -58,7 +58,7 @@ fn an_agent_that_is_back_in_time_has_its_tasks_as_they_are() {
 fn a_link_that_wakes_up_is_asked_where_its_tasks_stand() {
     let (mut world, tasks, heard) = three_agents(&service("web", 1));
     world.pass_heard_ms(20_000, &heard);
-    world.event(Event::Heartbeat { link: LinkId(1), sequence: 1, wall: Default::default() });
+    world.event(Event::Heartbeat { link: LinkId(1), sequence: 1, welcome: 0, wall: Default::default() });
     let (link, agent) = (LinkId(1), AgentNo(0));
     let wanted = [Effect::Reconcile { agent, tasks: tasks.clone() }, Effect::HeartbeatAck { link, sequence: 1 }];
     assert_eq!((node(&world, 0), world.take()), (NodeState::Up, wanted.to_vec()));

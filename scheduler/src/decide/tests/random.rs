@@ -151,6 +151,9 @@ impl Run {
             self.fleet.connect(&mut self.world, at);
         }
         for round in 0..400 {
+            for at in (0..AGENTS).filter(|at| self.fleet.agents[*at].link.is_none()).collect::<Vec<_>>() {
+                self.fleet.connect(&mut self.world, at);
+            }
             self.fleet.heartbeats(&mut self.world);
             self.place(round % AGENTS);
             self.fleet.route(&mut self.world);

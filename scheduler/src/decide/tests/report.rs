@@ -115,9 +115,9 @@ fn a_link_that_is_not_the_agents_is_not_listened_to() {
     let (_, _, tasks) = world.running(&service("web", 1));
     let index = world.state.index;
     world.report(LinkId(99), tasks[0], Failed, Reason::Exited);
-    world.event(Event::Heartbeat { link: LinkId(99), sequence: 1, wall: Default::default() });
+    world.event(Event::Heartbeat { link: LinkId(99), sequence: 1, welcome: 0, wall: Default::default() });
     let told = world.take();
-    let refused = |effect: &Effect| matches!(effect, Effect::Refuse { link: LinkId(99), is_final: false, .. });
+    let refused = |effect: &Effect| matches!(effect, Effect::Refuse { link: LinkId(99), slowly: false, .. });
     assert!(told.len() == 2 && told.iter().all(refused), "{told:?}");
     assert_eq!(world.state.index, index);
 }

@@ -242,3 +242,27 @@ fn without_a_restore_an_unknown_task_is_stopped_and_a_description_nobody_asked_f
     assert_eq!(kills(&after.take()), [unknown]);
     let _ = (agent, link);
 }
+
+#[test]
+fn each_life_of_an_instance_has_a_greater_number_than_those_before_it_over_restores_too() {
+    let mut before = World::new();
+    let (link, agent, first) = before.running(&spec("web", JobKind::Service, 1));
+    let backup = before.state.clone();
+    before.report(link, first[0], TaskState::Finished, Reason::None);
+    before.pass_heard_ms(600_000, &[link]);
+    let unknown = before.run_pending(link, agent);
+    // The agent with the life that the backup does not know is gone: another one is made from the backup alone.
+    let mut world = before.restored(&backup, 60_000);
+    let other = world.register(2, vec![]);
+    world.pass_heard_ms(600_000, &[other]);
+    let next = *world.state.pending.first().unwrap();
+    assert!(first[0] < unknown[0] && unknown[0] < next, "{first:?} {unknown:?} {next}");
+    // The same journal once more, put back while it was led.
+    world.event(Event::LinkClosed { link: other });
+    let cluster_id = world.state.cluster_id.clone();
+    let ahead =
+        Registration { cluster_id, epoch_seen: dawn_proto::Epoch(1 << 60), ..super::world::registration(2, vec![]) };
+    world.event(Event::Registered { link: LinkId(77), registration: Box::new(ahead) });
+    world.command(Command::RaiseEpoch).unwrap();
+    assert!(world.state.next_task.0 > next.0 + (1 << 19));
+}

@@ -139,7 +139,7 @@ impl World {
         let end_ms = self.now.mono_ms + ms;
         while self.now.mono_ms < end_ms {
             for link in links {
-                self.event(Event::Heartbeat { link: *link, sequence: 0, wall: Default::default() });
+                self.event(Event::Heartbeat { link: *link, sequence: 0, welcome: 0, wall: Default::default() });
             }
             self.pass_ms(1_000.min(end_ms - self.now.mono_ms));
         }
@@ -229,6 +229,12 @@ pub fn ack(link: LinkId, task: TaskId, state: TaskState) -> Effect {
     Effect::Ack { link, task, sequence: report(task, state, Reason::None).sequence }
 }
 
+/// The welcome of [`registration`].
+pub fn welcome(link: LinkId, agent: AgentNo) -> Effect {
+    let (epoch, number, leased, rebooted, wait_ms) = (Epoch(1), 1, true, false, None);
+    Effect::Welcome { link, agent, epoch, number, leased, rebooted, wait_ms }
+}
+
 pub fn registration(agent: u64, tasks: Vec<Report>) -> Registration {
     let total = Resources { cpu_milli: 64_000, memory_bytes: 64 << 30, ..Default::default() };
     Registration {
@@ -246,6 +252,8 @@ pub fn registration(agent: u64, tasks: Vec<Report>) -> Registration {
             max_tasks: 5_000,
         },
         epoch_seen: Epoch(0),
+        welcome: 0,
+        fresh_number: 0,
         tasks,
         held: None,
     }

@@ -69,7 +69,9 @@ impl State {
 
     fn forgive(&mut self, no: AgentNo) {
         self.avoid_agent(no, None);
-        self.agent_mut(no).blames.clear();
+        let agent = self.agent_mut(no);
+        agent.blames.clear();
+        agent.welcome.copied = None;
         let kept: Vec<_> = self.kept_off_ends.iter().filter(|(_, _, agent, _)| *agent == no).copied().collect();
         kept.into_iter().for_each(|(_, job, agent, spec)| self.let_in(job, agent, spec));
     }

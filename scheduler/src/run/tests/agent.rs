@@ -87,12 +87,24 @@ impl FakeAgent {
     /// Everything that was sent before the answer to a heartbeat of ours: proof that nothing else is on its way.
     pub async fn drain(&mut self) -> Vec<Down> {
         self.sequence += 1;
-        self.say(Up::Heartbeat(v1::Heartbeat { sequence: self.sequence, wall_ms: 0 })).await;
+        self.say(Up::Heartbeat(v1::Heartbeat { sequence: self.sequence, ..Default::default() })).await;
         let mut others = Vec::new();
         loop {
             match self.next().await {
                 Down::HeartbeatAck(ack) if ack.sequence == self.sequence => return others,
                 other => others.push(other),
+            }
+        }
+    }
+
+    /// The answer to a heartbeat; what came before it is not looked at.
+    pub async fn beat(&mut self) -> v1::HeartbeatAck {
+        self.sequence += 1;
+        self.say(Up::Heartbeat(v1::Heartbeat { sequence: self.sequence, ..Default::default() })).await;
+        loop {
+            match self.next().await {
+                Down::HeartbeatAck(ack) if ack.sequence == self.sequence => return ack,
+                _ => {}
             }
         }
     }

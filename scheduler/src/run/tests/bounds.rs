@@ -30,7 +30,9 @@ async fn a_registration_beyond_its_bounds_is_refused_for_good_and_leaves_nothing
     for (first, said) in cases {
         let mut agent = FakeAgent::dial(cluster.address, first).await;
         match agent.next().await {
-            Down::Refused(refused) => assert!(refused.r#final && refused.reason.contains(said), "{refused:?}"),
+            Down::Refused(refused) => {
+                assert!(refused.dial_slowly && !refused.r#final && refused.reason.contains(said), "{refused:?}")
+            }
             other => panic!("expected a refusal, got {other:?}"),
         }
         assert_eq!(agent.maybe_next().await, None, "the link is closed");
@@ -41,7 +43,9 @@ async fn a_registration_beyond_its_bounds_is_refused_for_good_and_leaves_nothing
     let offer = with(vec![attribute("a".repeat(64), 1)]);
     agent.say(dawn_proto::v1::agent_message::Message::Offer(offer)).await;
     match agent.next().await {
-        Down::Refused(refused) => assert!(refused.r#final && refused.reason.contains("at most 63"), "{refused:?}"),
+        Down::Refused(refused) => {
+            assert!(refused.dial_slowly && !refused.r#final && refused.reason.contains("at most 63"), "{refused:?}")
+        }
         other => panic!("expected a refusal, got {other:?}"),
     }
     cluster.stop().await;

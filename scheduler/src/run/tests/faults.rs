@@ -151,13 +151,15 @@ async fn refusals_have_codes_and_words() {
 }
 
 #[tokio::test]
-async fn an_agent_of_another_cluster_is_refused_for_good() {
+async fn an_agent_of_another_cluster_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let cluster = Cluster::start(dir.path()).await;
     let stranger = v1::Register { cluster_id: "another".into(), ..register("node-1") };
     let mut agent = FakeAgent::dial(cluster.address, stranger).await;
     match agent.next().await {
-        Down::Refused(refused) => assert!(refused.r#final && refused.reason.contains("another"), "{refused:?}"),
+        Down::Refused(refused) => {
+            assert!(refused.dial_slowly && !refused.r#final && refused.reason.contains("another"), "{refused:?}")
+        }
         other => panic!("expected a refusal, got {other:?}"),
     }
     assert_eq!(agent.maybe_next().await, None, "the link is closed");

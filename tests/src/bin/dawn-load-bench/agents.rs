@@ -214,7 +214,7 @@ impl Agent {
                         beat_at = now + interval;
                         beats += 1;
                         if !self.silent.is(self.number) {
-                            say(&up, Up::Heartbeat(v1::Heartbeat { sequence: beats, wall_ms: 0 })).await;
+                            say(&up, Up::Heartbeat(v1::Heartbeat { sequence: beats, ..Default::default() })).await;
                         }
                     }
                     self.end_due(&up, now).await;

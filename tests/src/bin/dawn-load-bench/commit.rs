@@ -186,7 +186,12 @@ async fn beat(inbox: Inbox, agents: u32) {
     loop {
         for slice in 0..30 {
             for agent in (slice..agents).step_by(30) {
-                let beat = Event::Heartbeat { link: LinkId(u64::from(agent)), sequence: 1, wall: Timestamp(0) };
+                let beat = Event::Heartbeat {
+                    link: LinkId(u64::from(agent)),
+                    sequence: 1,
+                    welcome: 0,
+                    wall: Default::default(),
+                };
                 if inbox.link_event(beat).await.is_err() {
                     return;
                 }

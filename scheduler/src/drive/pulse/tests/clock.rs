@@ -52,7 +52,7 @@ impl Desk {
         for _ in 0..seconds * 2 {
             self.ms += 500;
             let wall = Timestamp(self.right().wall.0 + self.agent_off);
-            let mut events = vec![Event::Heartbeat { link: LinkId(1), sequence: self.ms, wall }];
+            let mut events = vec![Event::Heartbeat { link: LinkId(1), sequence: self.ms, wall, welcome: 0 }];
             let assigned = self.pulse.state.tasks.values().filter(|task| task.state() == TaskState::Assigned);
             events.extend(assigned.map(|task| reported(1, task.id, 1, TaskState::Running)));
             events.push(Event::Tick);

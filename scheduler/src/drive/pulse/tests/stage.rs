@@ -163,7 +163,7 @@ impl Stage {
         let (ms, mut events, mut started) = (self.ms, Vec::new(), Vec::new());
         for (name, machine) in &mut self.machines {
             let Some(link) = machine.link.filter(|_| !machine.is_cut) else { continue };
-            events.push(Event::Heartbeat { link, sequence: ms, wall: Default::default() });
+            events.push(Event::Heartbeat { link, sequence: ms, welcome: 0, wall: Default::default() });
             for (task, (state, next)) in &mut machine.tasks {
                 while let Some((at, to)) = *next
                     && at <= ms

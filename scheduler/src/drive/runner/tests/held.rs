@@ -6,7 +6,7 @@ use crate::model::LinkId;
 const WORDS: &str = "waits for etcd: etcd says no";
 
 fn heartbeat(sequence: u64) -> Event {
-    Event::Heartbeat { link: LinkId(1), sequence, wall: Timestamp(0) }
+    Event::Heartbeat { link: LinkId(1), sequence, wall: Timestamp(0), welcome: 0 }
 }
 
 impl Led {

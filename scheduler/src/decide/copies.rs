@@ -1,0 +1,112 @@
+//! Two machines that claim to be one agent: a copied work directory or disk image, a machine that is not the one it was.
+//!
+//! | the registration | what becomes of it |
+//! | --- | --- |
+//! | names neither the number confirmed last nor the one given last | a copy: refused, and neither machine is given leases until an operator chooses |
+//! | names the right number, the same boot | taken at once; a link that is still open is half dead and replaced |
+//! | names the right number, another boot | a reboot: taken once the old link is closed, or silent for two heartbeats |
+//! | the same, and the old link is heard again after that | both live: refused, and said |
+
+use super::agents::is_silent;
+use super::step::Step;
+use crate::model::{Agent, AgentNo, Alarm, Effect, LinkId, Mutation, Registration, WelcomeMutation};
+
+/// So many heartbeats may be missing before a link that is open counts as dead.
+const MISSED_HEARTBEATS: u64 = 2;
+
+pub(super) fn is_copied(step: &Step, agent: AgentNo) -> bool {
+    step.state.agents.get(&agent).is_some_and(|agent| agent.welcome.copied.is_some())
+}
+
+/// Whether the agent names a number that the welcomed machine can't have; it is refused then.
+pub(super) fn is_copy(step: &mut Step, link: LinkId, registration: &Registration) -> bool {
+    let Some(known) = step.state.agent(&registration.id) else { return false };
+    if known.welcome.knows(registration.welcome) {
+        return false;
+    }
+    if known.welcome.copied.is_none() {
+        step.mutations.push(Mutation::Welcome(WelcomeMutation::Copied { agent: known.no }));
+    }
+    alarm(step, known, &registration.hostname);
+    let reason = format!(
+        "agent {} of {} was welcomed since by another machine's word: one is a copy of the other. Give the copy another \
+         work directory, or have an operator choose (dawn node forgive)",
+        registration.id, registration.hostname
+    );
+    step.effects.push(Effect::Refuse { link, reason, slowly: true });
+    true
+}
+
+/// Whether another machine, or another boot of it, is still there; the agent is refused then.
+pub(super) fn is_contested(step: &mut Step, link: LinkId, registration: &Registration) -> bool {
+    let Some(known) = step.state.agent(&registration.id) else { return false };
+    let is_old = registration.welcome == 0;
+    let same_boot = known.boot_id == registration.boot_id;
+    let same_host = known.hostname == registration.hostname;
+    // An agent that proves nothing is the one it claims to be by its host alone.
+    if same_boot && (same_host || !is_old) {
+        return false;
+    }
+    let (now_ms, live) = (step.now.mono_ms, step.live.agents.get(&known.no));
+    if live.is_some_and(|live| live.link.is_none_or(|bound| bound == link)) {
+        return false;
+    }
+    // A new leader takes every agent for heard at its election.
+    let heard_ms = step.live.heard_ms(known.no);
+    let is_dead = match is_old && !same_host {
+        true => live.is_none() || is_silent(step, heard_ms),
+        false => now_ms.saturating_sub(heard_ms) > step.settings.heartbeat_interval_ms * MISSED_HEARTBEATS,
+    };
+    if is_dead {
+        return false;
+    }
+    let first_ms = step.live.contested.get(&known.no).copied();
+    let both_live = first_ms.is_some_and(|first_ms| heard_ms > first_ms + step.settings.heartbeat_interval_ms);
+    let (id, theirs, host) = (&registration.id, &registration.hostname, &known.hostname);
+    let reason = match same_host {
+        true => format!("agent {id} of {host} is still heard under its earlier boot; dial again in a moment"),
+        false => format!("agent id {id} of {theirs} is in use by {host}; give one of them another work directory"),
+    };
+    if both_live {
+        alarm(step, known, theirs);
+    }
+    step.effects.push(Effect::NoteContested { agent: known.no });
+    step.effects.push(Effect::Refuse { link, reason, slowly: both_live || !same_host });
+    true
+}
+
+fn alarm(step: &mut Step, known: &Agent, host: &str) {
+    let words = format!(
+        "two machines claim to be agent {}: {} and {host}. Tasks that must not live twice get no lease there, and nothing \
+         is placed there, until an operator has chosen: stop the wrong one, then `dawn node forgive {}`",
+        known.id, known.hostname, known.id
+    );
+    step.effects.push(Effect::Alarm { alarm: Alarm::AgentCopied(known.no), words: Some(words) });
+}
+
+/// The agent says which number is on its disk.
+pub(super) fn confirm(step: &mut Step, agent: AgentNo, named: u64) {
+    let Some(known) = step.state.agents.get(&agent) else { return };
+    let news = named != 0 && named == known.welcome.issued && named != known.welcome.confirmed;
+    if news {
+        step.mutations.push(Mutation::Welcome(WelcomeMutation::Confirmed { agent }));
+    }
+}
+
+/// A leader begins: what was seen before it is said again.
+pub(super) fn elected(step: &mut Step) {
+    for agent in step.state.agents.values().filter(|agent| agent.welcome.copied.is_some()) {
+        alarm(step, agent, "another machine");
+    }
+}
+
+/// An operator has chosen: the agent that is connected is the right one; where none is, whichever comes next.
+pub(super) fn forgiven(step: &mut Step, agent: AgentNo) {
+    let is_connected = step.live.agents.get(&agent).is_some_and(|live| live.link.is_some());
+    if is_copied(step, agent) && !is_connected {
+        step.mutations.push(Mutation::Welcome(WelcomeMutation::Forgotten { agent }));
+    }
+    if is_copied(step, agent) || step.live.alarms.contains_key(&Alarm::AgentCopied(agent)) {
+        step.effects.push(Effect::Alarm { alarm: Alarm::AgentCopied(agent), words: None });
+    }
+}

@@ -1,0 +1,32 @@
+//! Applies welcomes, their confirmations, and that a copy was seen.
+
+use dawn_proto::Timestamp;
+
+use crate::model::{State, WelcomeMutation};
+
+impl State {
+    pub(super) fn apply_welcome(&mut self, mutation: &WelcomeMutation, at: Timestamp) {
+        match mutation {
+            WelcomeMutation::Issued { agent, named, number } => {
+                let welcome = &mut self.agent_mut(*agent).welcome;
+                (welcome.confirmed, welcome.issued) = (*named, *number);
+            }
+            WelcomeMutation::Confirmed { agent } => {
+                let welcome = &mut self.agent_mut(*agent).welcome;
+                welcome.confirmed = welcome.issued;
+            }
+            WelcomeMutation::Forgotten { agent } => {
+                let welcome = &mut self.agent_mut(*agent).welcome;
+                (welcome.confirmed, welcome.issued) = (0, 0);
+            }
+            WelcomeMutation::Copied { agent } => self.agent_mut(*agent).welcome.copied = Some(at),
+        }
+    }
+
+    /// What was given out since the backup is not known: whatever an agent names is taken once.
+    pub(super) fn forget_welcomes(&mut self) {
+        for agent in self.agents.values_mut() {
+            (agent.welcome.confirmed, agent.welcome.issued) = (0, 0);
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! What proves that an agent is the machine that was welcomed, and not a copy of it.
+//!
+//! Each welcome carries a number that the agent has on its disk before it says anything else, and names when it registers
+//! again. A copy of the machine has the number that was there when the copy was made; whichever of the two registers
+//! second with a number that has been replaced since is found out.
+
+use dawn_proto::Timestamp;
+
+use super::AgentNo;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Welcome {
+    /// The number that the agent is known to have on its disk; 0: none.
+    pub confirmed: u64,
+    /// The one it was given last; it may have it or not. 0: none was given, or none is known after a restore.
+    pub issued: u64,
+    /// When another machine named neither; None: none did since an operator chose.
+    pub copied: Option<Timestamp>,
+}
+
+impl Welcome {
+    /// Whether an agent that names this number can be the one that was welcomed. Whatever is named counts where nothing is
+    /// known: of an agent of before, and after a restore.
+    pub fn knows(&self, named: u64) -> bool {
+        (self.confirmed, self.issued) == (0, 0) || named == self.confirmed || named == self.issued
+    }
+}
+
+#[derive(Clone, Debug)]
+pub enum WelcomeMutation {
+    /// The agent named a number that it can have, and is given another one.
+    Issued { agent: AgentNo, named: u64, number: u64 },
+    /// The number given last is on the agent's disk.
+    Confirmed { agent: AgentNo },
+    /// Another machine claims to be this agent.
+    Copied { agent: AgentNo },
+    /// Whichever machine comes next is the right one: an operator has seen to it.
+    Forgotten { agent: AgentNo },
+}
