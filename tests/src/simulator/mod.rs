@@ -25,8 +25,7 @@ use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, atomic::AtomicU64};
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -395,8 +394,7 @@ impl World {
         if trace.lines.len() >= trace.most {
             trace.lines.pop_front();
         }
-        let mut line = line();
-        line.truncate(line.floor_char_boundary(LINE_BYTES));
-        trace.lines.push_back(format!("{:>8} {line}", self.now_ms));
+        let line = line();
+        trace.lines.push_back(format!("{:>8} {}", self.now_ms, &line[..line.floor_char_boundary(LINE_BYTES)]));
     }
 }
