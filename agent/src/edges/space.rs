@@ -2,10 +2,10 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval};
 use tracing::warn;
 
 use crate::model::{Event, Free, MachineEvent};
@@ -27,29 +27,34 @@ pub fn free(work_dir: &Path) -> io::Result<Free> {
     })
 }
 
-/// Tells what is free until the agent is gone. What it has no time for is told the next time.
-pub async fn tell(work_dir: PathBuf, events: mpsc::Sender<Event>) {
-    let mut turns = interval(EVERY);
-    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+/// Tells what is free until the agent is gone, from a thread of its own: a disk that hangs holds up nothing else, and a pool
+/// of threads that is asked ten times a second would never let one of its idle threads go.
+///
+/// # Errors
+/// When there can be no thread.
+pub fn watch(work_dir: PathBuf, events: mpsc::Sender<Event>) -> io::Result<()> {
+    thread::Builder::new().name("free-space".into()).spawn(move || tell(&work_dir, &events)).map(drop)
+}
+
+fn tell(work_dir: &Path, events: &mpsc::Sender<Event>) {
     let mut is_noted = false;
     loop {
-        turns.tick().await;
-        let asked = work_dir.clone();
-        // A disk that hangs holds up nothing else.
-        match tokio::task::spawn_blocking(move || free(&asked)).await {
-            Ok(Ok(free)) => {
+        thread::sleep(EVERY);
+        match free(work_dir) {
+            Ok(free) => {
                 is_noted = false;
-                if let Err(mpsc::error::TrySendError::Closed(_)) =
-                    events.try_send(Event::Machine(MachineEvent::Free(free)))
-                {
+                // What it has no time for is told the next time.
+                let told = events.try_send(Event::Machine(MachineEvent::Free(free)));
+                if matches!(told, Err(mpsc::error::TrySendError::Closed(_))) {
                     return;
                 }
             }
-            Ok(Err(error)) if !is_noted => {
+            Err(_) if events.is_closed() => return,
+            Err(error) if !is_noted => {
                 is_noted = true;
                 warn!(%error, "can't find out what is free on the disk of {}", work_dir.display());
             }
-            Ok(Err(_)) | Err(_) => {}
+            Err(_) => {}
         }
     }
 }

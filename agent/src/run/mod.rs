@@ -52,6 +52,8 @@ pub enum AgentError {
     OwnGroup(#[source] CgroupError),
     #[error("the gpus can't be kept apart; mend --gpu-files, or leave them out")]
     Gpus(#[source] CgroupError),
+    #[error("no thread can be started that watches what is free on the disk")]
+    Watch(#[source] std::io::Error),
     #[error("listening on {address} for {what}")]
     Listen { what: &'static str, address: SocketAddr, source: std::io::Error },
 }
@@ -85,7 +87,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let own = start::enter_own_group(&config, tree.as_ref())?;
     let shared = Arc::new(Shared::new(config, tree.clone(), tasks, images, fetcher));
     let mut serving = metrics::serve(&shared).await?;
-    serving.spawn(space::tell(shared.config.work_dir.clone(), sender.clone()));
+    space::watch(shared.config.work_dir.clone(), sender.clone()).map_err(AgentError::Watch)?;
     let edges = Edges::new(shared.clone(), handle, sender);
     serving.spawn(link.run());
     let asked = async {

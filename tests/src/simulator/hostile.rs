@@ -137,13 +137,14 @@ impl World {
     }
 
     /// An operator chooses the machines that are left, once the copies are stopped. Goes on in the calm.
-    pub(super) fn operate(&mut self) {
+    pub(super) fn operate(&mut self) -> Result<(), String> {
         self.after(OPERATOR_EVERY_MS, Happening::Operator);
         let copied = self.truth.agents.values().filter(|agent| agent.welcome.copied.is_some());
         let agents: Vec<_> = copied.map(|agent| agent.id.clone()).collect();
-        let Some(node) = self.leading().filter(|_| self.copies.is_empty() && !agents.is_empty()) else { return };
+        let Some(node) = self.leading().filter(|_| self.copies.is_empty() && !agents.is_empty()) else { return Ok(()) };
         self.note(|| format!("the operator forgives {agents:?}"));
         let command = ForgiveCommand { agents, author: "operator".into(), message: String::new() };
         self.plan(node, 0, NodeEvent::Command { number: OPERATOR, command: Box::new(Command::Forgive(command)) });
+        Ok(())
     }
 }

@@ -350,10 +350,7 @@ impl World {
             Happening::Node { node, life, event } => self.node_event(node, life, event),
             Happening::StartNode { node } => self.start_node(node),
             Happening::Etcd { node, life, ask } => self.etcd_hears(node, life, ask),
-            Happening::Operator => {
-                self.operate();
-                Ok(())
-            }
+            Happening::Operator => self.operate(),
             Happening::ToCopy { link, message } => self.copy_hears(link, *message),
             Happening::EtcdTick => {
                 self.tick_etcd();
