@@ -97,6 +97,7 @@ fn a_process_finds_its_surroundings_and_nothing_of_the_agents() {
     let expected = [
         "A=agent host-1".to_string(),
         "DAWN_ATTEMPT=2".into(),
+        "DAWN_FENCE=8".into(),
         "DAWN_HOSTNAME=host-1".into(),
         "DAWN_INSTANCE=3".into(),
         "DAWN_JOB=www/test/web".into(),

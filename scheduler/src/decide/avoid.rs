@@ -180,9 +180,9 @@ fn is_avoided(agent: &Agent, now: Timestamp) -> bool {
     agent.avoided.as_ref().is_some_and(|avoided| avoided.until > now)
 }
 
-/// Whether a task of the spec started on another agent within the time for which a job keeps off one.
+/// Whether a task of the spec started on another agent within the time for which that is remembered.
 fn started_lately(step: &Step, job: &Job, spec: &Spec, but: AgentNo) -> bool {
-    let since = Timestamp(step.now.wall.0.saturating_sub_unsigned(step.settings.keep_off_ms));
+    let since = Timestamp(step.now.wall.0.saturating_sub_unsigned(step.settings.blame_kept_ms));
     let tasks = job.tasks.iter().rev().take(LOOKED_AT).filter_map(|id| step.state.tasks.get(id));
     let mut elsewhere =
         tasks.filter(|task| task.spec == spec.id && task.status.place().is_some_and(|place| place.agent != but));
@@ -294,6 +294,15 @@ fn is_decided(step: &Step, no: AgentNo) -> bool {
     step.mutations.iter().any(|mutation| matches!(mutation, Mutation::AgentAvoided { agent, .. } if *agent == no))
 }
 
+/// Whether a task of the spec is about to start on another agent.
+fn is_being_tried(step: &Step, job: JobId, kept: &KeptOff) -> bool {
+    let tasks = step.state.jobs.get(&job).into_iter().flat_map(|job| job.tasks.iter().rev().take(LOOKED_AT));
+    tasks.filter_map(|id| step.state.tasks.get(id)).any(|task| {
+        let elsewhere = task.status.place().is_some_and(|place| place.agent != kept.agent);
+        task.spec == kept.spec && elsewhere && matches!(task.state(), TaskState::Assigned | TaskState::Starting)
+    })
+}
+
 /// What is over, or would last longer than it may: it was written under a clock that was ahead.
 pub(super) fn tick(step: &mut Step) {
     let (state, now, settings) = (step.state, step.now.wall, step.settings);
@@ -304,21 +313,27 @@ pub(super) fn tick(step: &mut Step) {
             return;
         }
         let Some(kept) = state.jobs.get(id).and_then(|job| job.kept_off(*agent, *spec)) else { continue };
-        if kept.fault_of == FaultOf::Unknown {
+        if kept.fault_of == FaultOf::Unknown && is_being_tried(step, *id, kept) {
+            // What comes of it elsewhere says whose fault it was.
+            keep_off(step, *id, KeptOff { until: now.plus_ms(settings.keep_off_ms), ..kept.clone() });
+        } else if kept.fault_of == FaultOf::Unknown {
             // No other agent had room for it all the time. What fails from now on is the job's fault.
-            let until = now.plus_ms(settings.keep_off_ms);
+            let until = now.plus_ms(settings.blame_kept_ms);
             keep_off(step, *id, KeptOff { fault_of: FaultOf::Job, until, ..kept.clone() });
         } else {
             let_in(step, *id, kept);
         }
     }
-    let latest = now.plus_ms(settings.keep_off_ms);
-    for (_, id, agent, spec) in ends.iter().rev().take_while(|(until, ..)| *until > latest) {
+    let soonest = now.plus_ms(settings.keep_off_ms.min(settings.blame_kept_ms));
+    for (until, id, agent, spec) in ends.iter().rev().take_while(|(until, ..)| *until > soonest) {
         if step.is_full() {
             return;
         }
         let Some(kept) = state.jobs.get(id).and_then(|job| job.kept_off(*agent, *spec)) else { continue };
-        keep_off(step, *id, KeptOff { until: latest, ..kept.clone() });
+        let latest = now.plus_ms(if kept.keeps_off() { settings.keep_off_ms } else { settings.blame_kept_ms });
+        if *until > latest {
+            keep_off(step, *id, KeptOff { until: latest, ..kept.clone() });
+        }
     }
     for (agent, avoided) in state.avoided.iter().filter_map(|no| Some((*no, state.agents.get(no)?.avoided.as_ref()?))) {
         let (latest, times) = (now.plus_ms(avoided_ms(settings, avoided.times)), avoided.times);

@@ -28,8 +28,10 @@ pub struct Settings {
     /// Failures to start that are known for the agent's fault, for which it is avoided, and of how many jobs.
     pub failures_to_avoid: usize,
     pub jobs_to_avoid: usize,
-    /// So long a job keeps off an agent on which a task of it did not start.
+    /// So long a job keeps off an agent on which a task of it did not start: short, since there may be no room elsewhere.
     pub keep_off_ms: u64,
+    /// So long what was learnt of a failure to start is remembered.
+    pub blame_kept_ms: u64,
     /// Registrations within `flap_window_ms` for which an agent is avoided; at most [`super::Live::KEPT_TIMES`].
     pub flaps_to_avoid: usize,
     pub flap_window_ms: u64,
@@ -66,7 +68,8 @@ impl Default for Settings {
             forgive_ms: 600_000,
             failures_to_avoid: 3,
             jobs_to_avoid: 2,
-            keep_off_ms: 60_000,
+            keep_off_ms: 10_000,
+            blame_kept_ms: 60_000,
             flaps_to_avoid: 5,
             flap_window_ms: 300_000,
             cron_late_ms: 10_000,
