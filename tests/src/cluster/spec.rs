@@ -9,6 +9,8 @@ use rand::{Rng, SeedableRng};
 pub struct Spec(pub v1::JobSpec);
 
 const MIB: u64 = 1 << 20;
+/// What one variable of an environment may have, about.
+const VARIABLE_BYTES: usize = 100_000;
 
 /// A job of user `nobody` with one small process that sleeps for ever.
 fn job(name: &str, kind: v1::JobKind, tier: v1::Tier) -> Spec {
@@ -71,8 +73,10 @@ impl Spec {
     pub fn large(mut self, bytes: usize, shrinks: bool, seed: u64) -> Spec {
         let mut chance = SmallRng::seed_from_u64(seed);
         let mut letter = || if shrinks { 'x' } else { char::from(chance.random_range(b'!'..=b'~')) };
-        let text = (0..bytes).map(|_| letter()).collect();
-        self.task().env.insert("LARGE".into(), text);
+        for (number, from) in (0..bytes).step_by(VARIABLE_BYTES).enumerate() {
+            let text = (from..bytes.min(from + VARIABLE_BYTES)).map(|_| letter()).collect();
+            self.task().env.insert(format!("LARGE{number}"), text);
+        }
         self
     }
 
