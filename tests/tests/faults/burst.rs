@@ -11,8 +11,8 @@ use dawn_proto::{JobKey, v1};
 use dawn_tests::cluster::{Patience, Several, SeveralPlan, cron, service};
 
 /// Of each processor.
-const SMALL: u64 = 1_000;
-const LARGE: u64 = 30;
+const SMALL: u64 = 200;
+const LARGE: u64 = 10;
 /// Below what a spec may have.
 const LARGE_BYTES: usize = 900 << 10;
 /// Each of those that submit waits for its answers.
@@ -50,8 +50,9 @@ impl<'a> Burst<'a> {
             return None;
         }
         let spec = cron(&format!("burst{number}"), "0 0 1 1 *");
-        let spec = match number % (all / self.large.max(1)) {
-            1 => spec.large(LARGE_BYTES, number.is_multiple_of(2), number),
+        let every = all / self.large.max(1);
+        let spec = match number % every {
+            1 => spec.large(LARGE_BYTES, (number / every).is_multiple_of(2), number),
             _ => spec,
         };
         Some(spec.marked(&self.several.name))
@@ -149,7 +150,7 @@ fn a_burst_loses_nothing_while_etcd_is_slow_and_away() {
 
 #[test]
 fn a_burst_loses_nothing_while_etcd_refuses_what_is_large_or_anything_at_all() {
-    let member_extra = ["--quota-backend-bytes", "24000000", "--max-request-bytes", "1572864"].map(String::from).into();
+    let member_extra = ["--quota-backend-bytes", "6000000", "--max-request-bytes", "1572864"].map(String::from).into();
     let plan = SeveralPlan { members: 1, schedulers: 2, member_extra, ..SeveralPlan::of(0) };
     let Some(several) = Several::start(&plan) else { return };
     let again = |flag: &str, value: &str| {
@@ -157,6 +158,7 @@ fn a_burst_loses_nothing_while_etcd_refuses_what_is_large_or_anything_at_all() {
         several.members[0].set_flag(flag, value);
         several.members[0].start();
     };
+    let (_, probe) = cron("probe", "0 0 1 1 *").large(LARGE_BYTES, false, 0).marked(&several.name);
     let burst = Burst::of(&several, SMALL * times() / 2, LARGE * times());
     let acknowledged = burst.run(|several| {
         // It fills up by itself.
@@ -171,6 +173,10 @@ fn a_burst_loses_nothing_while_etcd_refuses_what_is_large_or_anything_at_all() {
         again("--max-request-bytes", "65536");
         several.eventually("nobody may lead", Patience::LONG, || {
             several.start_the_ended();
+            // Whoever leads still, since what it wrote was small, learns of it.
+            if let Some((leader, _)) = several.leading() {
+                _ = several.api(leader).submit(probe.clone());
+            }
             let troubles: Vec<String> =
                 (0..2).filter_map(|one| several.api(one).server_info().ok()).map(|info| info.trouble).collect();
             let all = troubles.len() == 2 && troubles.iter().all(|words| words.contains("--max-request-bytes"));
