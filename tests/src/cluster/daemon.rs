@@ -75,6 +75,13 @@ impl Daemon {
         self.env.lock().expect("no test thread panicked").push((name.into(), value.into()));
     }
 
+    /// The value of a flag.
+    pub fn flag(&self, flag: &str) -> String {
+        let args = self.args.lock().expect("no test thread panicked");
+        let at = args.iter().position(|arg| arg == flag).unwrap_or_else(|| panic!("{} has no {flag}", self.name));
+        args[at + 1].clone()
+    }
+
     /// Replaces the value of a flag for the next start.
     pub fn set_flag(&self, flag: &str, value: &str) {
         let mut args = self.args.lock().expect("no test thread panicked");
