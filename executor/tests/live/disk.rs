@@ -72,17 +72,17 @@ fn a_lower_limit_of_files_that_was_asked_for_stays_and_one_that_ignores_the_sign
 
 #[test]
 fn too_many_files_end_the_task_with_the_amounts() {
-    let line = "seq 300000 | xargs -n 1000 touch; exec sleep 1000";
+    let line = "seq 100000 | xargs -n 1000 touch; exec sleep 1000";
     // In memory, where no disk that others use decides how fast they come.
     let tasks = tempfile::tempdir_in("/dev/shm").unwrap();
     let mut rig = Rig::among(tasks.path(), vec![shell("main", line)]);
-    rig.task().max_files = 100_000;
+    rig.task().max_files = 20_000;
     rig.start();
     let end = rig.ends();
     assert_eq!((end.state(), end.reason()), (TaskState::Failed, Reason::DiskLimit), "{end:?}");
     let files = end.message.strip_prefix("disk limit: ").and_then(|rest| rest.split(' ').next()).unwrap();
-    assert!(files.parse::<u64>().unwrap() > 100_000, "{}", end.message);
-    assert!(end.message.ends_with(" files, 100000 allowed (max_files)"), "{}", end.message);
+    assert!(files.parse::<u64>().unwrap() > 20_000, "{}", end.message);
+    assert!(end.message.ends_with(" files, 20000 allowed (max_files)"), "{}", end.message);
 }
 
 #[test]

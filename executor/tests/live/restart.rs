@@ -157,7 +157,7 @@ fn two_executors_cannot_have_the_same_task() {
     rig.start();
     rig.until_state(TaskState::Running);
     let mut command = std::process::Command::new(std::env::current_exe().unwrap());
-    let status = command.env(crate::PLAN_VARIABLE, rig.meta("plan")).status().unwrap();
+    let status = command.env(crate::executor_process::PLAN_VARIABLE, rig.meta("plan")).status().unwrap();
     assert_eq!(status.code(), Some(1));
     assert!(rig.notes().contains("another executor runs this task"), "{}", rig.notes());
     assert_eq!(rig.events().len(), 4);

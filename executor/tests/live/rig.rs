@@ -146,7 +146,7 @@ impl Rig {
     /// Starts an executor on the directory as it is.
     pub fn start_again(&mut self) {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.env(crate::PLAN_VARIABLE, self.meta("plan")).env("LEAKED", "by the agent");
+        command.env(crate::executor_process::PLAN_VARIABLE, self.meta("plan")).env("LEAKED", "by the agent");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         self.executor = Some(command.spawn().unwrap());
     }

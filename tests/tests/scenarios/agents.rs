@@ -43,17 +43,19 @@ fn an_agent_is_replaced_by_another_program_under_living_tasks() {
     cluster.end();
 }
 
-/// Makes the agent remember another boot than this one.
+/// Makes the agent remember another boot than this one, in both copies of what it remembers.
 fn forge_boot(cluster: &Cluster) {
-    let path = cluster.folder().join("node0/agent.state");
-    let bytes = std::fs::read(&path).expect("the agent remembers");
-    let mut body = dawn_proto::read_frame(&mut &bytes[..]).expect("a frame");
     let boot = std::fs::read("/proc/sys/kernel/random/boot_id").expect("the kernel has one");
-    let at = body.windows(36).position(|part| part == &boot[..36]).expect("it remembers this boot");
-    body[at] = if body[at] == b'0' { b'1' } else { b'0' };
-    let mut bytes = Vec::new();
-    dawn_proto::write_frame(&mut bytes, &body).expect("memory takes it");
-    std::fs::write(&path, bytes).expect("it can be written");
+    for name in ["agent.state", "agent.state.copy"] {
+        let path = cluster.folder().join("node0").join(name);
+        let bytes = std::fs::read(&path).expect("the agent remembers");
+        let mut body = dawn_proto::read_frame(&mut &bytes[..]).expect("a frame");
+        let at = body.windows(36).position(|part| part == &boot[..36]).expect("it remembers this boot");
+        body[at] = if body[at] == b'0' { b'1' } else { b'0' };
+        let mut bytes = Vec::new();
+        dawn_proto::write_frame(&mut bytes, &body).expect("memory takes it");
+        std::fs::write(&path, bytes).expect("it can be written");
+    }
 }
 
 #[test]

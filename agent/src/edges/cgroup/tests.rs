@@ -199,7 +199,7 @@ fn cpus_are_kept_to_what_was_asked_for() {
     let limits = Limits { further: FurtherLimits { cpuset: "0".into(), ..NOTHING }, ..LIMITS };
     match tree.make(TaskId(1), &limits) {
         Err(CgroupError::Asked(asked)) if matches!(*asked, CgroupError::NoController(_)) => {
-            crate::skip::skip(&format!("this kernel can't: {asked}"));
+            crate::skip::skip(&format!("this kernel has no controller for it: {asked}"));
         }
         made => {
             made.unwrap();
@@ -292,7 +292,7 @@ fn keep_apart(tree: &mut Tree) -> bool {
     let gpus = Gpus { offered_milli: 2_000, files, common_files: vec!["/dev/random".into()], are_kept_apart: true };
     match tree.keep_gpus_apart(&gpus) {
         Err(CgroupError::NoDevices) => {
-            crate::skip::skip("this kernel can't restrict devices");
+            crate::skip::skip("this kernel has no way to restrict devices");
             false
         }
         kept => kept.is_ok(),

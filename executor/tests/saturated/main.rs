@@ -1,8 +1,20 @@
-//! Kills on a machine whose every cpu is taken: bounded spinners beside a task of tiny share.
+//! Kills on a machine whose every cpu is taken: bounded spinners beside a task of tiny share. A program of its own, whose
+//! tests run one after the other, so that nothing else wants the cpus.
+
+#[path = "../live/executor_process.rs"]
+mod executor_process;
+#[path = "../live/groups.rs"]
+mod groups;
+#[path = "../live/rig.rs"]
+#[expect(dead_code, reason = "the live tests use all of it")]
+mod rig;
+#[path = "../../../tests/src/skip.rs"]
+mod skip;
 
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use dawn_proto::v1::{self, Reason, TaskState};
@@ -21,6 +33,12 @@ const SOON: Duration = Duration::from_secs(2);
 
 /// Takes every cpu several times over, for at most a minute of each.
 struct Spinners(Vec<Child>);
+
+/// One test at a time; one that failed is no hindrance.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl Spinners {
     fn start() -> Spinners {
@@ -66,6 +84,7 @@ fn share(cpu: &std::path::Path) -> String {
 
 #[test]
 fn a_killed_task_of_tiny_share_ends_at_once() {
+    let _alone = alone();
     for use_ in USES {
         let line = format!("trap '' TERM; {BUSY}; touch up; while :; do :; done");
         let Some(mut rig) = Rig::grouped(vec![shell("main", &line)], use_, 0, 0) else { return };
@@ -85,6 +104,7 @@ fn a_killed_task_of_tiny_share_ends_at_once() {
 
 #[test]
 fn a_task_that_ends_by_itself_leaves_nothing_dying_and_its_final_process_has_its_own_share() {
+    let _alone = alone();
     for use_ in USES {
         let mut last = shell("last", "");
         last.r#final = true;
@@ -114,6 +134,7 @@ fn a_task_that_ends_by_itself_leaves_nothing_dying_and_its_final_process_has_its
 
 #[test]
 fn a_health_check_out_of_time_is_raised_and_its_task_lowered_again() {
+    let _alone = alone();
     for use_ in USES {
         let Some(mut rig) = Rig::grouped(vec![shell("main", "exec sleep 1000")], use_, 0, 0) else { return };
         rig.task().health = Some(v1::HealthCheck {
