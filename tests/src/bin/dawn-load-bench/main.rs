@@ -1,4 +1,4 @@
-//! `dawn-load-bench append|state|commit|whole|takeover [--flag value]...`: the scheduler under the load of a large
+//! `dawn-load-bench append|state|commit|whole|takeover|watches [--flag value]...`: the scheduler under the load of a large
 //! cluster, in tables. Simulated agents live in this process, schedulers in processes of their own.
 
 mod agents;
@@ -10,6 +10,7 @@ mod mix;
 mod options;
 mod process;
 mod state;
+mod watches;
 mod whole;
 
 use anyhow::Context;
@@ -22,8 +23,10 @@ usage: dawn-load-bench COMMAND [--flag value]...
   commit    placements decided and durable, agents and clients in the same process (--home)
   whole     placements through a whole scheduler to simulated agents over gRPC, reports back (--home)
   takeover  whole in etcd with a standby, then the leader is killed
+  watches   a submission while nobody, 1,000 and 10,000 clients watch jobs that don't change (--home)
 flags: --agents N --tasks N --home embedded|etcd|etcd3 --lifetime-ms N --agents-per-connection N --seconds N
-       --lease-ms N --placements-per-step N";
+       --lease-ms N --placements-per-step N --program PATH (another build of this one, whose
+       schedulers are measured)";
 
 fn main() -> anyhow::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -42,6 +45,7 @@ fn main() -> anyhow::Result<()> {
         "commit" => runtime.block_on(commit::run(&options)),
         "whole" => runtime.block_on(whole::run(&options, false)),
         "takeover" => runtime.block_on(whole::run(&options, true)),
+        "watches" => runtime.block_on(watches::run(&options)),
         _ => anyhow::bail!(USAGE),
     }
 }

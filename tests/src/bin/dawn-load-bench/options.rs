@@ -1,5 +1,7 @@
 //! The flags: sizes, so that a small run is quick.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, bail};
 
 #[derive(Clone, Debug)]
@@ -17,6 +19,8 @@ pub struct Options {
     /// Of the leader in etcd.
     pub lease_ms: u64,
     pub placements_per_step: usize,
+    /// Another build of this program, whose schedulers are measured instead of this one's.
+    pub program: Option<PathBuf>,
 }
 
 impl Options {
@@ -34,11 +38,13 @@ impl Options {
             seconds: 10,
             lease_ms: 5_000,
             placements_per_step: 0,
+            program: None,
         };
         for pair in args.chunks(2) {
             let [flag, value] = pair else { bail!("{} needs a value", pair[0]) };
             let number = || value.replace('_', "").parse::<u64>().with_context(|| format!("{flag} {value}: no number"));
             match flag.as_str() {
+                "--program" => options.program = Some(PathBuf::from(value)),
                 "--home" => options.home = Some(value.clone()),
                 "--agents" => options.agents = u32::try_from(number()?)?,
                 "--tasks" => options.tasks = u32::try_from(number()?)?,

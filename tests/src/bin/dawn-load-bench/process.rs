@@ -31,7 +31,10 @@ pub fn start(
         options.lease_ms.to_string(),
         options.placements_per_step.to_string(),
     ];
-    let program = std::env::current_exe().context("finding this program")?;
+    let program = match &options.program {
+        Some(program) => program.clone(),
+        None => std::env::current_exe().context("finding this program")?,
+    };
     let daemon = Daemon::new(&format!("scheduler{number}"), &program, args.into(), folder);
     daemon.start();
     Ok(daemon)

@@ -25,7 +25,7 @@ const CLIENTS: usize = 64;
 /// Agents that fall silent.
 const SILENT: u64 = 20;
 
-type Client = SchedulerClient<Channel>;
+pub type Client = SchedulerClient<Channel>;
 
 pub async fn run(options: &Options, takeover: bool) -> anyhow::Result<()> {
     let folder = tempfile::tempdir().context("a folder for the run")?;
@@ -62,21 +62,21 @@ pub async fn run(options: &Options, takeover: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn row(what: &str, measured: impl std::fmt::Display) {
+pub fn row(what: &str, measured: impl std::fmt::Display) {
     println!("| {what} | {measured} |");
 }
 
-fn pid(daemon: &Daemon) -> u32 {
+pub fn pid(daemon: &Daemon) -> u32 {
     daemon.pid().and_then(|pid| u32::try_from(pid).ok()).unwrap_or(0)
 }
 
-fn client(address: SocketAddr) -> anyhow::Result<Client> {
+pub fn client(address: SocketAddr) -> anyhow::Result<Client> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"))?.tcp_nodelay(true);
     Ok(SchedulerClient::new(endpoint.connect_lazy()).max_decoding_message_size(usize::MAX))
 }
 
 /// Waits for one that takes commands.
-async fn leader(addresses: &[SocketAddr]) -> anyhow::Result<SocketAddr> {
+pub async fn leader(addresses: &[SocketAddr]) -> anyhow::Result<SocketAddr> {
     let deadline = Instant::now() + Duration::from_secs(120);
     while Instant::now() < deadline {
         for address in addresses {
