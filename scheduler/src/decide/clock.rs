@@ -13,7 +13,7 @@
 
 use dawn_proto::Timestamp;
 
-use crate::model::{CronHold, Live, Now, Reading, Shift, State};
+use crate::model::{AgentsWall, CronHold, Live, Now, Reading, Shift, State};
 
 /// More is a step to be doubted.
 pub const STEP_MS: u64 = 60_000;
@@ -178,7 +178,7 @@ impl Running {
     }
 
     /// Goes after the wall clock, slowly or, when that can be believed, at once.
-    fn follow(&mut self, reading: Reading, agents: Option<(usize, Timestamp)>) -> Option<Shift> {
+    fn follow(&mut self, reading: Reading, agents: Option<AgentsWall>) -> Option<Shift> {
         let boot_ms = reading.boot_ms;
         let wall_ahead_ms = ahead(reading.wall, boot_ms);
         let apart_ms = wall_ahead_ms.saturating_sub(self.ahead_ms);
@@ -227,7 +227,7 @@ impl Running {
         self.ahead_ms += by_ms.cast_signed() * apart_ms.signum();
     }
 
-    fn trouble(&self, reading: Reading, agents: Option<(usize, Timestamp)>) -> Option<String> {
+    fn trouble(&self, reading: Reading, agents: Option<AgentsWall>) -> Option<String> {
         let boot_ms = reading.boot_ms;
         if let Some(step) = self.step {
             let apart_ms = step.wall_ahead_ms.saturating_sub(self.ahead_ms);
@@ -248,7 +248,7 @@ impl Running {
     }
 
     /// What is said while the wall clock is not followed.
-    fn doubt(&self, apart_ms: i64, step: Step, reading: Reading, agents: Option<(usize, Timestamp)>) -> String {
+    fn doubt(&self, apart_ms: i64, step: Step, reading: Reading, agents: Option<AgentsWall>) -> String {
         let why = match self.takeover {
             Some(_) => format!(
                 "this scheduler's wall clock is {} the last record of the journal: nobody led for so long, or one of the \
@@ -261,7 +261,10 @@ impl Running {
             _ if reading.boot_ms.saturating_sub(step.since_ms) < STANDS_MS => {
                 "; Dawn's clock follows when that has stood for a minute and the agents' clocks agree".to_string()
             }
-            Some((count, _)) => format!(
+            Some(AgentsWall { count: 0, .. }) => {
+                "; Dawn's clock follows when an agent has told its own again".to_string()
+            }
+            Some(AgentsWall { count, .. }) => format!(
                 "; Dawn's clock doesn't follow, because the clocks of the agents ({count} told theirs) don't agree: set \
                  this scheduler's clock right, or theirs"
             ),
@@ -271,9 +274,12 @@ impl Running {
     }
 }
 
-/// Whether the agents' clocks say the same; nobody contradicts when none tells.
-fn agree(wall: Timestamp, agents: Option<(usize, Timestamp)>) -> bool {
-    agents.is_none_or(|(_, median)| median.0.abs_diff(wall.0) <= STEP_MS)
+/// Whether the agents' clocks say the same: the median, and of an even number both that are in the middle, so that one of
+/// two can't decide alone. Nobody contradicts where no agent tells at all; agents that have not told lately are waited for.
+fn agree(wall: Timestamp, agents: Option<AgentsWall>) -> bool {
+    let Some(agents) = agents else { return true };
+    let is_near = |told: Timestamp| told.0.abs_diff(wall.0) <= STEP_MS;
+    agents.middle.is_some_and(|(low, high)| is_near(low) && is_near(high))
 }
 
 fn way(by_ms: i64) -> String {

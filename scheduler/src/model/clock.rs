@@ -50,6 +50,15 @@ pub struct AgentWall {
     pub told_ms: u64,
 }
 
+/// What the wall clocks of the connected agents show together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AgentsWall {
+    /// Agents that told theirs lately.
+    pub count: usize,
+    /// The middle of what they told, and of an even number the two in the middle; None: nobody told lately.
+    pub middle: Option<(Timestamp, Timestamp)>,
+}
+
 /// Cron waits from one instant to the other: the time in which a new leader learns whether its clock can be believed.
 /// What was due meanwhile is not late for that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,15 +76,22 @@ impl Live {
         }
     }
 
-    /// What the wall clocks of the connected agents show: how many told theirs within `fresh_ms`, and the median.
-    pub fn agents_wall(&self, mono_ms: u64, fresh_ms: u64) -> Option<(usize, Timestamp)> {
+    /// What the wall clocks of the connected agents show that told theirs within `fresh_ms`. None: no connected agent ever
+    /// told.
+    pub fn agents_wall(&self, mono_ms: u64, fresh_ms: u64) -> Option<AgentsWall> {
         let is_linked = |agent: &AgentNo| self.agents.get(agent).is_some_and(|live| live.link.is_some());
         let fresh = |wall: &AgentWall| mono_ms.saturating_sub(wall.told_ms) <= fresh_ms;
-        let told = self.walls.iter().filter(|(agent, wall)| fresh(wall) && is_linked(agent));
-        let mut ahead: Vec<i64> = told.map(|(_, wall)| wall.ahead_ms).collect();
+        let told: Vec<&AgentWall> =
+            self.walls.iter().filter(|(agent, _)| is_linked(agent)).map(|(_, wall)| wall).collect();
+        if told.is_empty() {
+            return None;
+        }
+        let mut ahead: Vec<i64> = told.into_iter().filter(|wall| fresh(wall)).map(|wall| wall.ahead_ms).collect();
         ahead.sort_unstable();
-        let median = ahead.get(ahead.len() / 2)?;
-        Some((ahead.len(), Timestamp(median.saturating_add(i64::try_from(mono_ms).unwrap_or(i64::MAX)))))
+        let at = |ahead_ms: i64| Timestamp(ahead_ms.saturating_add(i64::try_from(mono_ms).unwrap_or(i64::MAX)));
+        let low = ahead.len().checked_sub(1).map(|last| ahead[last / 2]);
+        let high = ahead.get(ahead.len() / 2).copied();
+        Some(AgentsWall { count: ahead.len(), middle: low.zip(high).map(|(low, high)| (at(low), at(high))) })
     }
 }
 

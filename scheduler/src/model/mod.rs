@@ -41,7 +41,7 @@ pub use allowed::Allowed;
 pub use amount::{amount, amount_of, thousandths};
 pub use answer::{Answer, Refusal};
 pub use blame::{Blame, BlameMutation, FaultOf, ForgiveCommand, KeptOff};
-pub use clock::{AgentWall, CronHold, Reading, Shift};
+pub use clock::{AgentWall, AgentsWall, CronHold, Reading, Shift};
 pub use effect::{Effect, LinkId, ReplyTo};
 pub use event::{Command, Event, Now, Offer, Registration, Report};
 pub use expression::{RegexError, whole_regex};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use dawn_proto::{JobKey, v1};
 use tokio::runtime::{Builder, Runtime};
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
 use v1::scheduler_client::SchedulerClient;
 
 use super::network::{Host, is_set_aside};
@@ -45,7 +45,7 @@ impl Api {
     where
         F: Future<Output = Result<tonic::Response<T>, Status>>,
     {
-        self.runtime.block_on(call(self.client.clone())).map(tonic::Response::into_inner)
+        self.runtime.block_on(call(self.client.clone())).map(tonic::Response::into_inner).inspect_err(no_fault)
     }
 
     pub fn server_info(&self) -> Result<v1::ServerInfo, Status> {
@@ -118,21 +118,22 @@ impl Api {
     pub fn log(&self, task_id: u64, process: &str, stderr: bool) -> Result<Vec<u8>, Status> {
         let request = v1::ReadLogRequest { task_id, process: process.into(), stderr, ..Default::default() };
         let mut client = self.client.clone();
-        self.runtime.block_on(async move {
+        let read = self.runtime.block_on(async move {
             let mut stream = client.read_log(Request::new(request)).await?.into_inner();
             let mut bytes = Vec::new();
             while let Some(chunk) = stream.message().await? {
                 bytes.extend_from_slice(&chunk.data);
             }
             Ok(bytes)
-        })
+        });
+        read.inspect_err(no_fault)
     }
 
     /// Follows the job until `enough` is content with its status.
     pub fn watch(&self, job: &JobKey, enough: impl Fn(&v1::JobStatus) -> bool) -> Result<v1::JobStatus, Status> {
         let request = v1::GetJobRequest { key: Some(job.into()), version: 0 };
         let mut client = self.client.clone();
-        self.runtime.block_on(async move {
+        let watched = self.runtime.block_on(async move {
             let mut stream = client.watch_job(Request::new(request)).await?.into_inner();
             while let Some(status) = stream.message().await? {
                 if enough(&status) {
@@ -140,6 +141,14 @@ impl Api {
                 }
             }
             Err(Status::aborted("the watch ended too early"))
-        })
+        });
+        watched.inspect_err(no_fault)
     }
+}
+
+/// INTERNAL and UNKNOWN are faults of Dawn's and fail the test, unless this client's own transport says so of a connection
+/// that broke.
+fn no_fault(status: &Status) {
+    let is_transport = std::error::Error::source(status).is_some();
+    assert!(is_transport || ![Code::Internal, Code::Unknown].contains(&status.code()), "{status:?}");
 }

@@ -14,6 +14,8 @@ use super::Patience;
 use super::network::Host;
 use super::waiting;
 
+/// How a leader ends that was deposed, since its memory is void: whoever supervises it starts it again.
+const LEADS_NO_MORE: i32 = 8;
 /// Lines of a log that a failure shows.
 const LAST_LINES: usize = 30;
 
@@ -138,7 +140,8 @@ impl Daemon {
             child.as_mut().and_then(|child| child.try_wait().ok().flatten())
         };
         // Swapped, so that each end is noted once.
-        if let Some(status) = ended.filter(|_| !self.may_end.swap(true, Ordering::Relaxed)) {
+        let is_fault = |status: &std::process::ExitStatus| status.code() != Some(LEADS_NO_MORE);
+        if let Some(status) = ended.filter(|_| !self.may_end.swap(true, Ordering::Relaxed)).filter(is_fault) {
             let death = format!("{} ended by itself ({status})\n{}", self.name, self.last_words());
             self.deaths.lock().expect("no test thread panicked").push(death);
         }

@@ -16,13 +16,16 @@ struct Bench {
     /// The scheduler's wall clock is wrong by so much.
     off: i64,
     agents: Vec<i64>,
+    /// The agents tell nothing, and stay connected.
+    are_quiet: bool,
     shifts: Vec<Shift>,
     told: Option<Told>,
 }
 
 fn bench(last: Option<Timestamp>, agents: &[i64]) -> Bench {
     let live = Live::default();
-    Bench { clock: Clock::new(last), live, ms: 5_000_000, off: 0, agents: agents.into(), shifts: vec![], told: None }
+    let (clock, agents) = (Clock::new(last), agents.into());
+    Bench { clock, live, ms: 5_000_000, off: 0, agents, are_quiet: false, shifts: vec![], told: None }
 }
 
 fn fresh(agents: &[i64]) -> Bench {
@@ -42,7 +45,10 @@ impl Bench {
             for (no, off) in self.agents.iter().enumerate() {
                 let (agent, link) = (AgentNo(no as u32), LinkId(no as u64));
                 self.live.bind(link, agent, self.ms);
-                self.live.told_wall(link, Timestamp(self.true_wall() + off), self.ms);
+                let wall = Timestamp(self.true_wall() + off);
+                if !self.are_quiet {
+                    self.live.told_wall(link, wall, self.ms);
+                }
             }
             let wall = Timestamp(self.true_wall() + self.off);
             let reading = Reading { wall, mono_ms: self.ms, boot_ms: self.ms };
@@ -106,6 +112,32 @@ fn agents_that_disagree_keep_a_step_away_and_never_make_one() {
     let mut bench = fresh(&[2 * HOUR, 2 * HOUR, i64::MAX / 2, i64::MIN / 2]);
     bench.pass(600);
     assert_eq!((bench.wrong(), bench.shifts.len()), (0, 0));
+}
+
+#[test]
+fn one_of_two_agents_cannot_decide_alone() {
+    let mut bench = fresh(&[0, 3 * DAY]);
+    bench.off = 3 * DAY;
+    bench.pass(120);
+    assert_eq!((bench.shifts.len(), bench.wrong()), (0, 0));
+    assert!(bench.trouble().contains("(2 told theirs) don't agree"), "{}", bench.trouble());
+    bench.agents = vec![3 * DAY, 3 * DAY];
+    bench.pass(1);
+    assert_eq!(bench.shifts.len(), 1);
+}
+
+#[test]
+fn agents_that_have_not_told_lately_are_no_agreement() {
+    let mut bench = fresh(&[0]);
+    bench.are_quiet = true;
+    bench.off = 3 * DAY;
+    bench.pass(300);
+    assert_eq!((bench.shifts.len(), bench.wrong()), (0, 0));
+    assert!(bench.trouble().contains("follows when an agent has told its own again"), "{}", bench.trouble());
+    bench.agents = vec![3 * DAY];
+    bench.are_quiet = false;
+    bench.pass(1);
+    assert_eq!(bench.shifts.len(), 1);
 }
 
 #[test]

@@ -139,10 +139,8 @@ impl Several {
     }
 }
 
-/// A call that another scheduler, or the same a moment later, may answer.
+/// A call that another scheduler, or the same a moment later, may answer. A full queue says RESOURCE_EXHAUSTED.
 fn may_pass(status: &Status) -> bool {
-    // INTERNAL and UNKNOWN are faults of Dawn's and fail the test, unless this client's own transport says so of a
-    // connection that broke.
     let is_transport = std::error::Error::source(status).is_some();
     let unclear = [Code::Unavailable, Code::DeadlineExceeded, Code::Cancelled, Code::ResourceExhausted];
     is_transport || unclear.contains(&status.code())

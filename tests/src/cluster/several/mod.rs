@@ -238,9 +238,7 @@ impl Several {
 
     /// No daemon has ended unasked or panicked.
     pub fn no_faults(&self) {
-        // A leader that was deposed ends, as its memory is void; whoever supervises it starts it again.
-        let faults = self.everybody().flat_map(Daemon::faults).filter(|fault| !fault.contains("leads no more"));
-        let faults: Vec<String> = faults.collect();
+        let faults: Vec<String> = self.everybody().flat_map(Daemon::faults).collect();
         assert!(faults.is_empty(), "{}:\n{}", self.name, faults.join("\n"));
     }
 
