@@ -67,12 +67,30 @@ impl Errors {
 ///
 /// # Errors
 /// Everything that is wrong, in field order, at most 100.
-pub fn job_spec(mut spec: JobSpec) -> Result<JobSpec, Vec<FieldError>> {
+pub fn job_spec(spec: JobSpec) -> Result<JobSpec, Vec<FieldError>> {
+    of_size(&spec, MAX_SPEC_BYTES)?;
+    checked(spec)
+}
+
+/// The same for a spec that has its defaults already, and may be larger for them: what an agent says that a task of its runs.
+///
+/// # Errors
+/// Everything that is wrong, in field order, at most 100.
+pub fn job_spec_with_defaults(spec: JobSpec) -> Result<JobSpec, Vec<FieldError>> {
+    of_size(&spec, MAX_SPEC_BYTES + MAX_DEFAULTS_BYTES)?;
+    checked(spec)
+}
+
+fn of_size(spec: &JobSpec, most: usize) -> Result<(), Vec<FieldError>> {
     let size = spec.encoded_len();
-    if size > MAX_SPEC_BYTES {
-        let message = format!("the whole spec is {size} bytes; at most {MAX_SPEC_BYTES} are allowed");
-        return Err(vec![FieldError { path: String::new(), message }]);
+    if size <= most {
+        return Ok(());
     }
+    let message = format!("the whole spec is {size} bytes; at most {most} are allowed");
+    Err(vec![FieldError { path: String::new(), message }])
+}
+
+fn checked(mut spec: JobSpec) -> Result<JobSpec, Vec<FieldError>> {
     let mut errors = Errors(Vec::new());
     let role = key(&spec, &mut errors);
     let kind = kind(&spec, &mut errors);

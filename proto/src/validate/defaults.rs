@@ -71,6 +71,8 @@ pub const TOPOLOGY: &str = "host";
 // Bounds.
 
 pub const MAX_SPEC_BYTES: usize = 1 << 20;
+/// What filling in the defaults adds to a spec at most: far more than it does.
+pub const MAX_DEFAULTS_BYTES: usize = 64 << 10;
 pub const MAX_INSTANCES: u32 = 100_000;
 pub const MAX_PRIORITY: u32 = 1_000;
 /// A million cpus.
@@ -80,6 +82,8 @@ pub const MIN_BYTES: u64 = 1 << 20;
 /// A pebibyte.
 pub const MAX_BYTES: u64 = 1 << 50;
 pub const MAX_GPU_MILLI: u64 = 1_000_000;
+/// Gpus of one task.
+pub const MAX_GPUS: usize = 1_000;
 pub const MAX_CUSTOM_MILLI: u64 = 1 << 50;
 pub const MAX_CUSTOM: usize = 64;
 pub const MAX_PROCESSES: usize = 200;

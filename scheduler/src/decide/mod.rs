@@ -49,7 +49,7 @@ pub use transition::{Rule, Then, rule};
 pub use update::{Diff, diff, has_instance, waits};
 
 use crate::model::bounds::{DECISION_BYTES, STEP_BYTES};
-use crate::model::{Answer, BATCH_BYTES, Command, Effect, Event, Live, Mutation, Now, Refusal, Settings, State};
+use crate::model::{Alarm, Answer, BATCH_BYTES, Command, Effect, Event, Live, Mutation, Now, Refusal, Settings, State};
 use crate::model::{UpdateCommand, bytes_of};
 use step::Step;
 
@@ -64,22 +64,45 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// A command whose decision is larger than can be written is refused instead, whole.
-    fn measured(mut self, event: &Event) -> Decision {
+    /// A decision that can't be written is not taken, whole: a command is refused, of anything else an alarm tells. No record
+    /// may be larger than a step, whatever asks for it: nothing could be appended after it.
+    fn measured(mut self, event: &Event, live: &Live, state: &State) -> Decision {
         self.bytes = bytes_of(&self.mutations);
-        let Event::Command { reply, .. } = event else { return self };
-        let largest = || self.mutations.iter().map(Mutation::bytes).max().unwrap_or(0);
         let most = STEP_BYTES - BATCH_BYTES;
-        let refusal = if self.bytes > DECISION_BYTES {
-            Refusal::TooLarge { bytes: self.bytes, most: DECISION_BYTES }
-        } else if self.bytes > most && largest() > most {
-            Refusal::TooLarge { bytes: largest(), most }
-        } else {
-            return self;
+        let largest = || self.mutations.iter().map(Mutation::bytes).max().unwrap_or(0);
+        let (bytes, most) = match event {
+            Event::Command { .. } if self.bytes > DECISION_BYTES => (self.bytes, DECISION_BYTES),
+            _ if self.bytes > most && largest() > most => (largest(), most),
+            _ => return self,
         };
-        let effects = vec![Effect::Reply { to: *reply, answer: Err(refusal) }];
-        Decision { mutations: Vec::new(), effects, bytes: 0 }
+        let effect = match event {
+            Event::Command { reply, .. } => {
+                Effect::Reply { to: *reply, answer: Err(Refusal::TooLarge { bytes, most }) }
+            }
+            other => {
+                let words = format!(
+                    "{} would have made a record of {bytes} bytes; at most {most} can be written, so it was left out",
+                    source_of(other, live, state)
+                );
+                Effect::Alarm { alarm: Alarm::DecisionTooLarge, words: Some(words) }
+            }
+        };
+        Decision { mutations: Vec::new(), effects: vec![effect], bytes: 0 }
     }
+}
+
+/// Where an event that is no command came from, for people.
+fn source_of(event: &Event, live: &Live, state: &State) -> String {
+    let link = match event {
+        Event::Described { link, .. }
+        | Event::Offered { link, .. }
+        | Event::Reported { link, .. }
+        | Event::TasksTold { link, .. } => *link,
+        Event::Registered { registration, .. } => return format!("the registration of agent {}", registration.id),
+        _ => return "what time brought".into(),
+    };
+    let agent = live.links.get(&link).and_then(|agent| state.agents.get(agent));
+    agent.map_or_else(|| "what an agent said".into(), |agent| format!("what agent {} said", agent.id))
 }
 
 /// Decides one event. `live` is as it was before the event; [`observe`] brings it up to date afterwards.
@@ -126,7 +149,7 @@ pub fn decide(state: &State, live: &Live, event: &Event, now: Now, settings: &Se
         Event::OwnKeySeen { is_there } => epochs::own_key_seen(&mut step, *is_there),
         Event::LinkClosed { .. } | Event::Coordinated { .. } => {}
     }
-    step.finish().measured(event)
+    step.finish().measured(event, live, state)
 }
 
 fn update_command(step: &mut Step, command: &UpdateCommand) -> Result<Answer, Refusal> {

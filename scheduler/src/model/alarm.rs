@@ -14,4 +14,6 @@ pub enum Alarm {
     AgentCopied(AgentNo),
     /// The wall clock was stepped, and cron waits until it can be believed.
     ClockStepped,
+    /// What an agent said, or time brought, would have made a record too large for the journal: it was left out.
+    DecisionTooLarge,
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use dawn_proto::v1::record::Record as Wire;
 use dawn_proto::v1::{self, NodeState, Reason, TickOutcome};
+use dawn_proto::validate::FieldError;
 use dawn_proto::{AgentId, Epoch, JobKey, SpecId, TaskId, TaskState, Timestamp};
 use prost::Message;
 
@@ -63,13 +64,15 @@ pub(super) fn spec_to_wire(spec: &Spec) -> v1::JobSpec {
 
 pub(super) fn spec_from_wire(id: u64, version: u32, wire: Option<v1::JobSpec>) -> Result<Spec, WireError> {
     let wire = wire.ok_or_else(|| WireError::new("spec", "is missing"))?;
-    let job = stored_job_spec(&wire).map_err(|errors| {
-        let first = errors.into_iter().next();
-        first.map_or(WireError::new("spec", "is not valid"), |error| {
-            WireError::new(format!("spec.{}", error.path), error.message)
-        })
-    })?;
-    Ok(Spec { id: SpecId(id), version, job })
+    Ok(Spec { id: SpecId(id), version, job: stored_job_spec(&wire).map_err(of_spec)? })
+}
+
+/// The first that is wrong with a spec.
+pub(super) fn of_spec(errors: Vec<FieldError>) -> WireError {
+    let first = errors.into_iter().next();
+    first.map_or(WireError::new("spec", "is not valid"), |error| {
+        WireError::new(format!("spec.{}", error.path), error.message)
+    })
 }
 
 fn record(mutation: &Mutation) -> Wire {

@@ -36,7 +36,7 @@ pub use quota::{bounds_from_wire, quota_from_wire, quota_to_wire};
 pub use restore::description;
 pub use schedule::parse_schedule;
 pub use snapshot::{StateBuilder, digest, snapshot_chunks};
-pub use spec::{parse_job_spec, stored_job_spec};
+pub use spec::{brought_spec, parse_job_spec, stored_job_spec};
 pub use update::{instances_to_wire, update_view};
 pub use upkeep::upkeep_to_wire;
 pub use view::{assigned_devices, assigned_ports, node_view, task_view};

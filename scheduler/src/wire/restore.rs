@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use dawn_proto::v1::restore_record::Record as Wire;
 use dawn_proto::v1::{self, TaskState};
+use dawn_proto::validate::MAX_GPUS;
 use dawn_proto::{Epoch, SpecId, TaskId, Timestamp};
 
-use super::batch::{device_numbers, name, port_numbers, spec_from_wire, spec_to_wire};
-use super::{WireError, port_number, report};
+use super::batch::{device_numbers, name, of_spec, port_numbers, spec_from_wire, spec_to_wire};
+use super::{WireError, brought_spec, port_number, report};
 use crate::model::{AgentNo, Description, JobId, RestoreMutation, Restored, Restores, Spec};
 
 pub(super) fn restore_to_wire(mutation: &RestoreMutation) -> v1::RestoreRecord {
@@ -108,7 +109,13 @@ pub(super) fn restores_from_wire(wire: v1::RestoreSnapshot) -> Restores {
 /// Names the field that can't be right; of a task that an older agent started, its spec.
 pub fn description(wire: v1::TaskDescription) -> Result<Description, WireError> {
     let report = report(wire.report.ok_or_else(|| WireError::new("report", "is missing"))?)?;
-    let spec: Spec = spec_from_wire(wire.spec_id, wire.version, wire.spec)?;
+    let devices = wire.devices.len();
+    if devices > MAX_GPUS {
+        return Err(WireError::new("devices", format!("{devices} are named; at most {MAX_GPUS} are allowed")));
+    }
+    // Whatever an agent brings is held to what a client may bring: it becomes a job.
+    let spec = wire.spec.ok_or_else(|| WireError::new("spec", "is missing"))?;
+    let spec = Spec { id: SpecId(wire.spec_id), version: wire.version, job: brought_spec(spec).map_err(of_spec)? };
     let of_name = |name: &str| wire.ports.iter().find(|port| port.name == name);
     let ports = spec.job.ports.iter().map(|port| {
         let found = of_name(&port.name);

@@ -17,7 +17,20 @@ use crate::model::{RestartPolicy, Rule, Spread, whole_regex};
 /// # Errors
 /// Everything that is wrong, by field.
 pub fn parse_job_spec(spec: v1::JobSpec) -> Result<JobSpec, Vec<FieldError>> {
-    let parsed = stored_job_spec(&validate::job_spec(spec)?)?;
+    at_the_door(&validate::job_spec(spec)?)
+}
+
+/// The same for a spec with its defaults in it, which an agent brings: it is taken as it is.
+///
+/// # Errors
+/// Everything that is wrong, by field.
+pub fn brought_spec(spec: v1::JobSpec) -> Result<JobSpec, Vec<FieldError>> {
+    validate::job_spec_with_defaults(spec.clone())?;
+    at_the_door(&spec)
+}
+
+fn at_the_door(spec: &v1::JobSpec) -> Result<JobSpec, Vec<FieldError>> {
+    let parsed = stored_job_spec(spec)?;
     let mut errors = wrong_expressions(&parsed);
     if parsed.cron.as_ref().is_some_and(|cron| cron.schedule.next_after(ANY_TIME).is_none()) {
         let message = "never fires: there is no such day".to_string();

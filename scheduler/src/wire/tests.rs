@@ -1,5 +1,6 @@
 //! What goes through the wire comes back as it was; what can't be is refused by its field.
 
+mod described;
 mod measured;
 mod pieces;
 
@@ -233,35 +234,4 @@ fn a_snapshot_that_points_to_nothing_is_refused() {
     assert!(error.message.contains("is missing"), "{error}");
     let newer = v1::Snapshot { format: 3, ..Default::default() }.encode_to_vec();
     assert!(StateBuilder::default().add(&newer).unwrap_err().to_string().contains("use a newer dawn"));
-}
-
-#[test]
-fn an_adopted_task_is_written_with_all_that_it_holds() {
-    let wire = v1::TaskDescription {
-        report: Some(v1::TaskReport { task_id: 7, state: v1::TaskState::Running.into(), ..Default::default() }),
-        spec_id: 3,
-        version: 2,
-        spec: Some(dawn_proto::validate::job_spec(wire_spec("train", JobKind::Batch, 1)).unwrap()),
-        ports: vec![v1::AssignedPort { name: "http".into(), port: 31_000 }],
-        devices: vec![0, 2],
-        ..Default::default()
-    };
-    let found = description(wire.clone()).unwrap();
-    assert_eq!((&found.ports[..], &found.devices[..]), (&[31_000][..], &[0, 2][..]));
-    let adopted = crate::model::RestoreMutation::TaskAdopted {
-        task: found.report.task,
-        job: crate::model::JobId(1),
-        spec: found.spec.id,
-        instance: found.instance,
-        attempt: found.attempt,
-        run_at: found.run_at,
-        agent: crate::model::AgentNo(4),
-        ports: found.ports,
-        devices: found.devices,
-        state: found.report.state,
-    };
-    let bytes = restore::restore_to_wire(&adopted).encode_to_vec();
-    let back = restore::restore_from_wire(v1::RestoreRecord::decode(&*bytes).unwrap()).unwrap();
-    assert_eq!(format!("{back:?}"), format!("{adopted:?}"));
-    assert_eq!(description(v1::TaskDescription { devices: vec![70_000], ..wire }).unwrap_err().path, "devices");
 }

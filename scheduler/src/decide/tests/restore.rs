@@ -266,3 +266,29 @@ fn each_life_of_an_instance_has_a_greater_number_than_those_before_it_over_resto
     world.command(Command::RaiseEpoch).unwrap();
     assert!(world.state.next_task.0 > next.0 + (1 << 19));
 }
+
+#[test]
+fn a_record_that_is_too_large_is_left_out_whatever_asks_for_it() {
+    let mut before = World::new();
+    let backup = before.state.clone();
+    let (link, agent) = before.agent(1);
+    before.submit(&spec("web", JobKind::Service, 1)).unwrap();
+    let [task] = before.run_pending(link, agent)[..] else { panic!("one task") };
+
+    let mut world = before.restored(&backup, 60_000);
+    let link = world.register(1, vec![]);
+    world.take();
+    let mut large = described(&before, task, TaskState::Running);
+    let mut job = large.spec.job.clone();
+    job.wire = vec![0; bounds::STEP_BYTES].into();
+    large.spec = Arc::new(Spec { job, ..(*large.spec).clone() });
+    world.describe(link, large);
+    let effects = world.take();
+    let [Effect::Alarm { alarm: Alarm::DecisionTooLarge, words: Some(words) }] = &effects[..] else {
+        panic!("{effects:?}")
+    };
+    assert!(words.contains("what agent node-1 said") && words.contains("at most 1310656"), "{words}");
+    assert!(world.state.jobs.is_empty() && !world.state.tasks.contains_key(&task));
+    world.describe(link, described(&before, task, TaskState::Running));
+    assert_eq!(world.state_of(task), TaskState::Running, "what can be written is");
+}
