@@ -8,6 +8,7 @@ pub mod model;
 mod config;
 mod edges;
 mod packed;
+mod regular;
 mod run;
 pub mod wire;
 

@@ -8,12 +8,12 @@ use dawn_proto::TaskId;
 use tokio::sync::{Semaphore, mpsc};
 use tracing::{debug, error, warn};
 
-use super::DEFAULT_MAX_PIDS;
 use super::fetch::{Fetches, Wish};
+use super::imaging::Imaging;
 use super::inspect;
+use super::launching;
 use super::logs;
 use super::reach::{self, Board};
-use super::refusals;
 use super::remembering::Remembering;
 use crate::config::Config;
 use crate::drive::pulse::Hands;
@@ -25,8 +25,7 @@ use crate::edges::images::Images;
 use crate::edges::link::LinkHandle;
 use crate::edges::sandbox;
 use crate::edges::vet::Vetting;
-use crate::model::{Effect, Event, Gpus, Inspection, LaunchRecord, MachineEvent, Message, Refusal, Report};
-use crate::wire;
+use crate::model::{Effect, Event, Gpus, Inspection, MachineEvent, Message, Refusal, Report};
 
 /// Steps of launches at once: they wait for the disk.
 const MAX_LAUNCH_JOBS: usize = 8;
@@ -57,11 +56,12 @@ pub(super) struct Shared {
     pub fetching: Semaphore,
     pub starter: Starter,
     vetting: Vetting,
-    gpus: Gpus,
+    pub(super) gpus: Gpus,
     /// The file system of the sandboxes keeps limits of disk by itself.
-    has_quotas: bool,
-    images: Images,
-    launching: Semaphore,
+    pub(super) has_quotas: bool,
+    pub(super) images: Images,
+    pub(super) imaging: Imaging,
+    pub(super) launching: Semaphore,
     /// Executors that have not begun yet.
     starting: Arc<Semaphore>,
     cleaning: Semaphore,
@@ -110,6 +110,16 @@ impl Edges {
                 }
                 Ok(None) => {}
                 Err(error) => error!(%error, "a deed of the agent broke down"),
+            }
+        });
+    }
+
+    /// What becomes of a deed in several steps comes back as an event.
+    fn tell(&self, deed: impl Future<Output = Option<MachineEvent>> + Send + 'static) {
+        let events = self.events.clone();
+        tokio::spawn(async move {
+            if let Some(event) = deed.await {
+                let _ = events.send(Event::Machine(event)).await;
             }
         });
     }
@@ -187,11 +197,10 @@ impl Hands for Edges {
             Effect::Vet { task, user, ports } => {
                 self.launch_job(move |shared| MachineEvent::Vetted { task, result: shared.vetting.vet(&user, &ports) })
             }
-            Effect::Checkpoint(record) => self.launch_job(move |shared| shared.checkpoint(&record)),
-            Effect::Prepare { task, limits, identity } => self.launch_job(move |shared| MachineEvent::Prepared {
-                task,
-                result: shared.prepare(task, &limits, &identity),
-            }),
+            Effect::Checkpoint(record) => self.tell(launching::checkpoint(self.shared.clone(), record)),
+            Effect::Prepare { task, limits, identity } => {
+                self.tell(launching::prepare(self.shared.clone(), task, limits, identity))
+            }
             Effect::Fetch { task, identity, artifacts, disk_bytes } => {
                 let wish = Wish { task, identity, artifacts, disk_bytes };
                 self.fetches.begin(&self.shared, &self.events, wish);
@@ -305,6 +314,7 @@ impl Shared {
             tree,
             tasks,
             images,
+            imaging: Imaging::default(),
             fetcher,
             board: Board::default(),
             sessions: Semaphore::new(MAX_SESSIONS),
@@ -313,45 +323,6 @@ impl Shared {
             starting: Arc::new(Semaphore::new(executors_at_once())),
             cleaning: Semaphore::new(MAX_CLEAN_JOBS),
             tunnels: Semaphore::new(MAX_TUNNELS),
-        }
-    }
-
-    fn checkpoint(&self, record: &LaunchRecord) -> MachineEvent {
-        let task = record.launch.task;
-        let limits = record.limits(DEFAULT_MAX_PIDS);
-        let group = self.tree.as_ref().map(|tree| tree.plan(task, &limits)).unwrap_or_default();
-        let dir = self.tasks.dir(task);
-        let layers = match record.spec.root.as_ref().map(|root| self.images.resolve(root)).transpose() {
-            Ok(layers) => layers.unwrap_or_default().into_iter().map(|layer| layer.path).collect::<Vec<_>>(),
-            Err(error) => return MachineEvent::Checkpointed { task, result: Err(refusals::no_root(&error)) },
-        };
-        let result = match wire::encode_plan(record, &group, &dir, &self.config.hostname, &layers, &self.gpus) {
-            Ok(plan) => self.tasks.write_plan(task, &plan).map_err(|error| refusals::not_written(&error)),
-            Err(error) => Err(Refusal::Plan { message: format!("the spec can't be read: {error}") }),
-        };
-        MachineEvent::Checkpointed { task, result }
-    }
-
-    fn prepare(
-        &self,
-        task: TaskId,
-        limits: &crate::model::Limits,
-        identity: &crate::model::Identity,
-    ) -> Result<(), Refusal> {
-        let dir = self.tasks.dir(task);
-        sandbox::make(&dir, identity).map_err(|error| refusals::no_sandbox(&error))?;
-        let plan = self.tasks.kept(task, DEFAULT_MAX_PIDS);
-        if let Some(plan) = plan.as_ref().filter(|_| self.has_quotas) {
-            let limited = sandbox::limit(&dir, plan.record.demand.disk_bytes, plan.max_files);
-            limited.map_err(|error| refusals::no_sandbox(&error))?;
-        }
-        if let Some(root) = plan.and_then(|plan| plan.root) {
-            let provided = self.images.resolve(&root).and_then(|layers| self.images.provide(task, &layers));
-            provided.map_err(|error| refusals::no_root(&error))?;
-        }
-        match &self.tree {
-            Some(tree) => tree.make(task, limits).map_err(|error| refusals::no_groups(&error)),
-            None => Ok(()),
         }
     }
 
@@ -383,6 +354,12 @@ impl Shared {
 /// A start is work for a processor; more at once only wait for each other inside the kernel.
 fn executors_at_once() -> usize {
     std::thread::available_parallelism().map_or(MIN_STARTS, |cpus| cpus.get().max(MIN_STARTS))
+}
+
+/// Runs what blocks on a thread for it. None: it broke down.
+pub(super) async fn blocking<T: Send + 'static>(deed: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let done = tokio::task::spawn_blocking(deed).await;
+    done.inspect_err(|error| error!(%error, "a deed of the agent broke down")).ok()
 }
 
 /// An error with its causes, for a report or a log line.

@@ -2,7 +2,9 @@
 
 mod fetch;
 mod hands;
+mod imaging;
 mod inspect;
+mod launching;
 mod logs;
 mod metrics;
 mod reach;

@@ -21,11 +21,14 @@ pub(super) fn no_sandbox(error: &SandboxError) -> Refusal {
     of_disk(error).unwrap_or_else(|| Refusal::Sandbox { message: chain(error) })
 }
 
-/// An image that is too large for a disk fills it as well: that is not the node's fault alone.
+/// What the job names may be any file of the node, some of which always fail to be read (EIO): only the agent's own files
+/// speak against the disk. An image that is too large for a disk fills it as well: that is not the node's fault alone.
 pub(super) fn no_root(error: &ImageError) -> Refusal {
     let message = format!("root file system: {}", chain(error));
     match disk_reason(error) {
-        Some(reason @ Reason::NodeDiskFailed) => Refusal::Disk { reason, message },
+        Some(reason @ Reason::NodeDiskFailed) if matches!(error, ImageError::Own { .. }) => {
+            Refusal::Disk { reason, message }
+        }
         _ => Refusal::RootFs { message },
     }
 }
@@ -78,15 +81,17 @@ mod tests {
 
     #[test]
     fn an_image_that_is_not_there_or_too_large_may_be_the_jobs_fault() {
-        let met =
-            |errno| no_root(&ImageError::Io { what: "open", path: "/images/tpyo.tgz".into(), source: io_error(errno) });
-        for errno in [Errno::ENOENT, Errno::ENOSPC] {
+        let path = || PathBuf::from("/images/tpyo.tgz");
+        let met = |errno| no_root(&ImageError::Named { what: "open", path: path(), source: io_error(errno) });
+        for errno in [Errno::ENOENT, Errno::ENOSPC, Errno::EIO, Errno::EROFS] {
             assert!(
                 matches!(met(errno), Refusal::RootFs { message } if message.contains("/images/tpyo.tgz")),
                 "{errno}"
             );
         }
-        assert!(matches!(met(Errno::EIO), Refusal::Disk { reason: Reason::NodeDiskFailed, .. }));
+        let own = |errno| no_root(&ImageError::Own { what: "write", path: path(), source: io_error(errno) });
+        assert!(matches!(own(Errno::EIO), Refusal::Disk { reason: Reason::NodeDiskFailed, .. }));
+        assert!(matches!(own(Errno::ENOSPC), Refusal::RootFs { .. }));
         let bad = ImageError::Bad { path: "/images/layout".into(), why: "no image tagged \"v2\"".into() };
         assert!(matches!(no_root(&bad), Refusal::RootFs { .. }));
     }

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use crate::model::LogRules;
@@ -191,7 +191,9 @@ impl Stream {
                 _ => {}
             }
         }
-        let file = File::options().append(true).create(true).open(path(self.offset))?;
+        // A pipe in its place must not be waited for.
+        let mut options = File::options();
+        let file = options.append(true).create(true).custom_flags(nix::libc::O_NONBLOCK).open(path(self.offset))?;
         if self.segments.back() != Some(&self.offset) {
             self.segments.push_back(self.offset);
         }

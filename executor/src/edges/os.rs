@@ -1,6 +1,6 @@
 //! What the executor makes of its own process: session, signals, clocks, standard files.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
@@ -26,13 +26,24 @@ pub fn detach() -> io::Result<()> {
     std::env::set_current_dir("/")
 }
 
+/// Opens a file for reading, and nothing else: a pipe in its place is not waited for.
+///
+/// # Errors
+/// When it can't be opened or is no file.
+pub fn open_file(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no file")) }
+}
+
 /// Gives up the inherited standard files: nothing to read, notes to a file.
 ///
 /// # Errors
 /// When the file can't be opened.
 pub fn redirect_stdio(notes: &Path) -> io::Result<()> {
     let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
-    let notes = OpenOptions::new().append(true).create(true).mode(0o640).open(notes)?;
+    // A pipe in its place must not be waited for.
+    let mut options = OpenOptions::new();
+    let notes = options.append(true).create(true).mode(0o640).custom_flags(nix::libc::O_NONBLOCK).open(notes)?;
     if notes.metadata()?.len() > MAX_NOTES_BYTES {
         notes.set_len(0)?;
     }

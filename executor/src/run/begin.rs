@@ -1,7 +1,7 @@
 //! Taking a task over: plan, event log, what still lives of an earlier executor, socket.
 
 use std::collections::BTreeSet;
-use std::fs::{DirBuilder, File};
+use std::fs::DirBuilder;
 use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -38,7 +38,7 @@ pub fn begin(plan_path: &Path) -> Result<Option<Executor>, Failure> {
     os::redirect_stdio(&meta.join("executor.log"))?;
     os::detach()?;
     let signals = os::take_signals()?;
-    let mut file = File::open(meta.join("plan")).map_err(|error| format!("opening plan: {error}"))?;
+    let mut file = os::open_file(&meta.join("plan")).map_err(|error| format!("opening plan: {error}"))?;
     let body = dawn_proto::read_frame(&mut file)?;
     let (events, bodies) = EventLog::open(&meta.join("events"))?;
     let (plan, mut setting) = match wire::parse_plan(&body) {

@@ -20,6 +20,7 @@ use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::{Failure, chain};
 use crate::edges::group::{Group, procfs};
+use crate::edges::os;
 use crate::wire;
 
 /// Where the agent puts the control socket.
@@ -67,7 +68,7 @@ fn parse(arguments: &[OsString]) -> Option<Entry> {
 fn begin(arguments: &[OsString], control: &mut UnixStream) -> Result<String, Failure> {
     nix::fcntl::fcntl(control.as_fd(), nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))?;
     let entry = parse(arguments).ok_or("`dawn executor --enter` is started by the agent only")?;
-    let mut file = std::fs::File::open(&entry.plan).map_err(|error| format!("the task's plan: {error}"))?;
+    let mut file = os::open_file(&entry.plan).map_err(|error| format!("the task's plan: {error}"))?;
     let (_, setting) = wire::parse_plan(&dawn_proto::read_frame(&mut file)?)?;
     if procfs::start_ticks(entry.pid) != Some(entry.start_ticks) {
         return Err("the task's process has just ended".into());

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use dawn_proto::v1::{RootFs, root_fs::Source};
-use dawn_tests::cluster::{Cluster, Patience, Plan, service};
+use dawn_proto::v1::{Reason, RootFs, TaskState, root_fs::Source};
+use dawn_tests::cluster::{Cluster, Patience, Plan, batch, service};
 
 const NAME: &str = "nobody/test/box";
 
@@ -65,5 +65,45 @@ fn a_task_in_its_own_root_is_reached_into_like_any_other() {
     cluster.dawn(&["task", "cp", &format!("{NAME}:hello"), &here("back")]).succeeded();
     assert_eq!(std::fs::read_to_string(here("back")).expect("it was copied"), "hi\nmore\n");
     assert_eq!(std::fs::read_to_string(root.path().join("etc/motd")).expect("it is there"), "of the image\n");
+    cluster.end();
+}
+
+/// As many as an agent takes steps of launches at once.
+const STEPS_AT_ONCE: u32 = 8;
+const INSTANCES: u32 = 2 * STEPS_AT_ONCE;
+
+#[test]
+fn a_root_that_never_ends_is_the_jobs_fault_and_keeps_nobody_from_starting() {
+    let Some(cluster) = Cluster::start(Plan::of(2)) else { return };
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let pipe = folder.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("it can be made");
+    let layout = folder.path().join("layout");
+    std::fs::create_dir(&layout).expect("it can be made");
+    std::os::unix::fs::symlink(&pipe, layout.join("index.json")).expect("it can be made");
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let sources = [
+        ("zero", Source::Tarball("/dev/zero".into())),
+        ("pipe", Source::Tarball(text(&pipe))),
+        ("memory", Source::Tarball("/proc/self/mem".into())),
+        ("layout", Source::OciLayout(text(&layout))),
+    ];
+    let jobs = sources.map(|(name, source)| {
+        let job = batch(name).instances(INSTANCES).cpu_milli(1).memory_mib(4).argv(&["true"]);
+        cluster.submit(job.with(|spec| {
+            let task = spec.task.get_or_insert_default();
+            task.root_fs = Some(RootFs { source: Some(source), tag: String::new() });
+        }))
+    });
+    let victim = cluster.submit(batch("victim").instances(4).argv(&["true"]));
+    cluster.tasks_in(&victim, TaskState::Finished, 4, Patience::STEP);
+    for job in jobs {
+        let failed = cluster.tasks_in(&job, TaskState::Failed, INSTANCES as usize, Patience::STEP);
+        let last = failed[0].history.last().expect("a history");
+        assert_eq!(last.reason(), Reason::RootFsFailed, "{last:?}");
+        assert!(last.message.contains("it is no regular file") || last.message.contains("is empty"), "{last:?}");
+    }
+    let nodes = cluster.api.nodes().expect("nodes");
+    assert!(nodes.iter().all(|node| node.avoided_until_ms == 0), "{nodes:?}");
     cluster.end();
 }

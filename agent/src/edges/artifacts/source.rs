@@ -2,11 +2,13 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::path::Path;
 use std::time::Duration;
 
 use super::http::{self, Body};
 use super::{FetchError, Settings};
 use crate::model::Identity;
+use crate::regular;
 
 const PIECE_BYTES: usize = 256 << 10;
 
@@ -38,11 +40,7 @@ pub(super) async fn open(uri: &str, identity: &Identity, settings: &Settings) ->
 
 /// Opens a regular file with the rights of a user: on a thread of its own, whose identity for files is changed.
 fn open_as(path: &str, identity: &Identity) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let open = |path: &str| {
-        let file = File::options().read(true).custom_flags(nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY).open(path)?;
-        if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no regular file")) }
-    };
+    let open = |path: &str| regular::open(Path::new(path));
     if !nix::unistd::geteuid().is_root() {
         return open(path);
     }

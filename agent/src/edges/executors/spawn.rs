@@ -93,7 +93,9 @@ impl Starter {
         }
         // Claimed anew each time: if the zygote forked one after all, that one has the lock.
         let Some(lock) = claim(dir)? else { return Ok(Spawned::Already) };
-        let log = OpenOptions::new().append(true).create(true).mode(0o640).open(dir.executor_log());
+        // A pipe in its place must not be waited for.
+        let mut options = OpenOptions::new();
+        let log = options.append(true).create(true).mode(0o640).custom_flags(O_NONBLOCK).open(dir.executor_log());
         let log = log.map_err(|source| SpawnError::File { path: dir.executor_log(), source })?;
         let files = [(log.as_fd(), 1), (log.as_fd(), 2), (lock.as_fd(), LOCK_DESCRIPTOR)];
         run(&self.command, [dir.plan().into_os_string()], &files).map(Spawned::Started)

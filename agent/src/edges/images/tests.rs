@@ -95,7 +95,8 @@ fn nothing_hostile_gets_out_of_its_directory() {
         let layers = images.resolve(&tarball(dir.path(), "a.tar", &archive(entries))).unwrap();
         let refused = images.provide(TaskId(1), &layers);
         assert!(refused.is_err(), "case {number}");
-        assert!(!layers[0].path.exists() && !dir.path().join("images/fresh").exists(), "case {number}");
+        assert!(!layers[0].path.exists(), "case {number}");
+        assert_eq!(fs::read_dir(dir.path().join("images/fresh")).unwrap().count(), 0, "case {number}");
         let left: Vec<_> = fs::read_dir(outside.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, ["victim"], "case {number}");
     }
@@ -135,6 +136,72 @@ fn a_bomb_is_stopped_at_the_bound() {
         let refused = images.provide(TaskId(1), &images.resolve(&root).unwrap()).unwrap_err();
         assert!(refused.to_string().contains("unpacks to more than 65536 bytes"), "{refused}");
     }
+}
+
+#[test]
+fn what_is_no_regular_file_or_too_large_is_refused_and_nothing_is_read_of_it() {
+    let (dir, images) = images(KEEP);
+    let (pipe, sparse) = (dir.path().join("pipe"), dir.path().join("sparse"));
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    fs::File::create(&sparse).unwrap().set_len(1 << 40).unwrap();
+    let refused = |path: &Path| {
+        let error = images.resolve(&RootFs::Tarball(path.to_path_buf())).unwrap_err();
+        let source = std::error::Error::source(&error).map(|source| format!(": {source}"));
+        format!("{error}{}", source.unwrap_or_default())
+    };
+    for path in [pipe.as_path(), Path::new("/dev/zero"), dir.path()] {
+        assert!(refused(path).ends_with("it is no regular file"), "{}", refused(path));
+    }
+    assert!(refused(&sparse).contains("has 1099511627776 bytes; at most"), "{}", refused(&sparse));
+    for path in ["/proc/self/mem", "/proc/kmsg"].map(Path::new).into_iter().filter(|path| path.exists()) {
+        assert!(refused(path).ends_with("is empty") || refused(path).contains("denied"), "{}", refused(path));
+    }
+    // Descriptions and blobs of a layout.
+    let plain = archive(&[("name", EntryType::Regular, "x")]);
+    let path = layout_of(dir.path(), &[("application/vnd.oci.image.layer.v1.tar", &plain)]);
+    let root = RootFs::OciLayout { path: path.clone(), tag: String::new() };
+    let layers = images.resolve(&root).unwrap();
+    let blob = &layers[0].blob.as_ref().unwrap().file;
+    for target in [pipe.as_path(), Path::new("/dev/zero")] {
+        fs::remove_file(blob).unwrap();
+        std::os::unix::fs::symlink(target, blob).unwrap();
+        assert!(images.provide(TaskId(1), &layers).is_err());
+    }
+    for target in [pipe.as_path(), Path::new("/dev/zero"), sparse.as_path()] {
+        fs::remove_file(path.join("index.json")).unwrap();
+        std::os::unix::fs::symlink(target, path.join("index.json")).unwrap();
+        assert!(images.resolve(&root).is_err());
+    }
+}
+
+#[test]
+fn a_layer_that_takes_long_keeps_neither_others_nor_the_end_of_a_task_waiting() {
+    let (dir, images) = images(KEEP);
+    let file = |name: &str| archive(&[("name", EntryType::Regular, name)]);
+    let [slow, other] = ["slow", "other"]
+        .map(|name| images.resolve(&tarball(dir.path(), &format!("{name}.tar"), &file(name))).unwrap());
+    images.provide(TaskId(1), &other).unwrap();
+    std::thread::scope(|scope| {
+        // Somebody unpacks it, and a second task waits for that.
+        let turn = images.turn(super::name(&slow[0]).unwrap());
+        let waits = scope.spawn(|| images.provide(TaskId(2), &slow));
+        images.provide(TaskId(3), &other).unwrap();
+        images.release(TaskId(1));
+        assert!(!slow[0].path.exists() && !waits.is_finished());
+        drop(turn);
+        waits.join().unwrap().unwrap();
+    });
+    assert!(slow[0].path.exists());
+}
+
+#[test]
+fn digests_that_are_remembered_are_bounded() {
+    let (dir, images) = images(KEEP);
+    let digests = dir.path().join("images/digests");
+    fs::create_dir_all(&digests).unwrap();
+    (0..super::MAX_DIGESTS).for_each(|number| fs::write(digests.join(number.to_string()), "x").unwrap());
+    images.resolve(&tarball(dir.path(), "a.tar", b"x")).unwrap();
+    assert_eq!(fs::read_dir(&digests).unwrap().count(), 1);
 }
 
 /// A layout of one image with these layers, the lowest first.

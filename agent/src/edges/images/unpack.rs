@@ -1,7 +1,7 @@
 //! Unpacks one layer: never outside its directory, never more than its bound, and only what its digest promises. What a
 //! layer takes away from those below it is written in overlayfs's own way.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Component, Path, PathBuf};
 
@@ -10,21 +10,22 @@ use rustix::fs::XattrFlags;
 use sha2::{Digest, Sha256};
 use tar::{Entry, EntryType};
 
-use super::{ImageError, bad, failed, hex};
+use super::{Blob, ImageError, bad, failed, hex};
 use crate::packed::Tar;
 
-const MAX_ENTRIES: u64 = 4_000_000;
+pub(super) const MAX_ENTRIES: u64 = 4_000_000;
 const REMOVED: &str = ".wh.";
 const OPAQUE: &str = ".wh..wh..opq";
 
-/// Unpacks `file` into the empty directory `target`; the bytes it has there.
-pub(super) fn unpack(file: &Path, digest: &str, target: &Path, most_bytes: u64) -> Result<u64, ImageError> {
-    let mut reader = Hashed { inner: File::open(file).map_err(failed("open", file))?, hash: Sha256::new() };
+/// Unpacks `archive`, which is the blob's file, into the empty directory `target`; the bytes it has there.
+pub(super) fn unpack(archive: impl Read, blob: &Blob, target: &Path, most_bytes: u64) -> Result<u64, ImageError> {
+    let Blob { file, digest } = blob;
+    let mut reader = Hashed { inner: archive, hash: Sha256::new() };
     let bytes = entries(BufReader::new(&mut reader), file, target, most_bytes)?;
     // What follows the archive's end belongs to the digest too.
     io::copy(&mut reader, &mut io::sink()).map_err(failed("read", file))?;
     let found = hex(&reader.hash.finalize());
-    if found == digest {
+    if found == *digest {
         Ok(bytes)
     } else {
         Err(bad(file, format!("has digest sha256:{found}, expected sha256:{digest}")))

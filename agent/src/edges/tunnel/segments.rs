@@ -2,8 +2,10 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+
+use crate::regular;
 
 /// The segments of one stream of one process.
 #[derive(Debug)]
@@ -80,9 +82,10 @@ impl Segments {
     }
 }
 
-/// Never through a symbolic link: the directory holds one per stream for people, and a task must not plant another.
+/// Never through a symbolic link: the directory holds one per stream for people, and a task must not plant another, nor
+/// a pipe.
 fn open(path: &Path) -> io::Result<File> {
-    fs::OpenOptions::new().read(true).custom_flags(nix::libc::O_NOFOLLOW).open(path)
+    regular::open_no_link(path)
 }
 
 #[cfg(test)]
@@ -140,5 +143,15 @@ mod tests {
         let segments = Segments::new(dir.path(), "web.stdout");
         std::os::unix::fs::symlink("/etc/passwd", dir.path().join(format!("web.stdout.{:020}", 0))).unwrap();
         assert!(segments.read(0, 10).is_err());
+    }
+
+    #[test]
+    fn a_planted_pipe_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let segments = Segments::new(dir.path(), "web.stdout");
+        let pipe = dir.path().join(format!("web.stdout.{:020}", 0));
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(segments.read(0, 10).is_err());
+        assert!(segments.end().is_err());
     }
 }

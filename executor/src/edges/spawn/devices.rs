@@ -2,8 +2,10 @@
 
 use std::fs::{self, File};
 use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use nix::libc;
 use nix::mount::{MsFlags, mount};
 
 use super::mounts::{MountError, bind, failed, open, read_only};
@@ -61,7 +63,10 @@ pub fn place_file(source: impl AsFd, target: &Path) -> Result<(), MountError> {
     if let Some(parent) = target.parent() {
         fs::create_dir_all(parent).map_err(failed("make", parent))?;
     }
-    File::options().append(true).create(true).open(target).map_err(failed("make", target))?;
+    // An image may have a pipe there, which is not waited for.
+    let mut options = File::options();
+    let made = options.append(true).create(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(target);
+    made.map_err(failed("make", target))?;
     bind(source, target)?;
     read_only(target, true)
 }
