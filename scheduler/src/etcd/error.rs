@@ -29,6 +29,8 @@ pub enum EtcdError {
     Failed { doing: &'static str, source: Error },
     #[error("{key} in etcd {problem}")]
     Corrupt { key: String, problem: String },
+    #[error("{what} took the place of the journal in etcd while it was read")]
+    Overtaken { what: &'static str },
 }
 
 /// What `--max-request-bytes` must at least be at each member: etcd's own default.
@@ -37,7 +39,8 @@ pub const LEAST_REQUEST_BYTES: usize = 1_572_864;
 impl EtcdError {
     /// Trying again later can help.
     pub fn is_passing(&self) -> bool {
-        matches!(self, EtcdError::Unavailable { .. } | EtcdError::Passing { .. } | EtcdError::NoSpace { .. })
+        use EtcdError::{NoSpace, Overtaken, Passing, Unavailable};
+        matches!(self, Unavailable { .. } | Passing { .. } | NoSpace { .. } | Overtaken { .. })
     }
 
     /// What etcd itself said of an error that this page has no name for.

@@ -11,6 +11,9 @@ use super::load::{Loaded, apply_next, catch_up, load, segment_batches};
 use super::store::Store;
 use crate::model::Batch;
 
+/// Wait before etcd is asked again.
+const AGAIN_AFTER: Duration = Duration::from_millis(500);
+
 /// What a tail brings.
 #[derive(Debug)]
 pub enum Tailed {
@@ -39,45 +42,52 @@ impl Tail {
         self.loaded.state
     }
 
-    /// Reads to the journal's end as of now, linearizable: what a new leader must do before it decides.
+    /// Reads to the journal's end as of now, linearizable: what a new leader must do before it decides. Each thing is told
+    /// in the moment in which this tail's own state has it, so that nothing is missed where reading fails or is broken off.
     ///
     /// # Errors
     /// When etcd does not answer or the journal is damaged.
-    pub async fn to_end(&mut self) -> Result<Vec<Tailed>, EtcdError> {
-        let mut news = Vec::new();
-        match catch_up(&self.store, &mut self.loaded.state, |batch| news.push(Tailed::Batch(batch))).await {
+    pub async fn to_end(&mut self, tell: &mut impl FnMut(Tailed)) -> Result<(), EtcdError> {
+        self.stream = None;
+        match catch_up(&self.store, &mut self.loaded.state, |batch| tell(Tailed::Batch(batch))).await {
             Ok(revision) => self.loaded.revision = revision,
             Err(EtcdError::Corrupt { .. }) => {
                 // Segments we have not read may have been folded into a snapshot; if not, loading finds the same damage.
                 self.loaded = load(&self.store).await?;
-                news = vec![Tailed::Reset(Box::new(self.loaded.state.clone()))];
+                tell(Tailed::Reset(Box::new(self.loaded.state.clone())));
             }
             Err(error) => return Err(error),
         }
-        self.stream = None;
-        Ok(news)
+        Ok(())
     }
 
-    /// What came next; waits for it. Passing trouble with etcd is waited out.
+    /// Tells what comes next, as [`Tail::to_end`] does; waits for it. Passing trouble with etcd is waited out.
     ///
     /// # Errors
     /// When the journal is damaged.
-    pub async fn next(&mut self) -> Result<Vec<Tailed>, EtcdError> {
+    pub async fn next(&mut self, tell: &mut impl FnMut(Tailed)) -> Result<(), EtcdError> {
+        let mut told = false;
         loop {
-            match self.try_next().await {
-                Ok(news) if news.is_empty() => {}
-                Ok(news) => return Ok(news),
+            let mut tell = |tailed| {
+                told = true;
+                tell(tailed);
+            };
+            match self.try_next(&mut tell).await {
+                Ok(()) => {}
                 Err(error) if error.is_passing() => {
                     tracing::warn!("following the journal: {error}; trying again");
                     self.stream = None;
-                    tokio::time::sleep(Duration::from_millis(500)).await;
+                    tokio::time::sleep(AGAIN_AFTER).await;
                 }
                 Err(error) => return Err(error),
+            }
+            if told {
+                return Ok(());
             }
         }
     }
 
-    async fn try_next(&mut self) -> Result<Vec<Tailed>, EtcdError> {
+    async fn try_next(&mut self, tell: &mut impl FnMut(Tailed)) -> Result<(), EtcdError> {
         let Some(stream) = &mut self.stream else {
             let prefix = self.store.keys.segments();
             let options = WatchOptions::new()
@@ -87,24 +97,23 @@ impl Tail {
             // What comes at once is what was written since, which nobody bounds but by pieces.
             let mut watch = self.store.client.watch_client().max_decoding_message_size(usize::MAX);
             self.stream = Some(self.store.call("watching the journal", watch.watch(prefix, Some(options))).await?);
-            return Ok(Vec::new());
+            return Ok(());
         };
         let message = stream.message().await;
         let answer = match message {
             Ok(Some(answer)) if !answer.canceled() => answer,
             // Compacted, closed or cut: read on from the keys, then watch again.
-            _ => return self.to_end().await,
+            _ => return self.to_end(tell).await,
         };
-        let mut news = Vec::new();
         for event in answer.events() {
             let (EventType::Put, Some(kv)) = (event.event_type(), event.kv()) else { continue };
             for batch in segment_batches(kv)? {
                 if apply_next(&mut self.loaded.state, &batch, kv.key())? {
-                    news.push(Tailed::Batch(batch));
+                    tell(Tailed::Batch(batch));
                 }
             }
             self.loaded.revision = self.loaded.revision.max(kv.mod_revision());
         }
-        Ok(news)
+        Ok(())
     }
 }

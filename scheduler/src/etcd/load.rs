@@ -80,20 +80,62 @@ pub async fn head(store: &Store) -> Result<Head, EtcdError> {
     }
 }
 
-/// The state at the end of the journal as of some revision, from the snapshot on.
+/// The state at the end of the journal as of some revision, from the snapshot on. Begins anew where another snapshot takes
+/// the place of the one it read from.
 ///
 /// # Errors
 /// Also when a chunk or a segment is missing or damaged: nothing is ever skipped.
 pub async fn load(store: &Store) -> Result<Loaded, EtcdError> {
-    let mut state = snapshot_state(store).await?;
+    loop {
+        match try_load(store).await {
+            Err(error @ EtcdError::Overtaken { .. }) => tracing::info!("{error}; reading it again"),
+            loaded => return loaded,
+        }
+    }
+}
+
+async fn try_load(store: &Store) -> Result<Loaded, EtcdError> {
+    let begun = journal_begun(store).await?;
+    let manifest = Manifest::read(store).await?;
+    let loaded = load_from(store, manifest.as_ref()).await;
+    let loaded = unless_overtaken(store, manifest.as_ref(), loaded).await?;
+    if journal_begun(store).await? != begun {
+        return Err(EtcdError::Overtaken { what: "a restored journal" });
+    }
+    Ok(loaded)
+}
+
+async fn load_from(store: &Store, manifest: Option<&(Manifest, i64)>) -> Result<Loaded, EtcdError> {
+    let mut state = snapshot_state(store, manifest).await?;
     let revision = catch_up(store, &mut state, |_| {}).await?;
     Ok(Loaded { state, revision })
 }
 
-/// The state of the current snapshot; the empty one where there is none.
-pub async fn snapshot_state(store: &Store) -> Result<State, EtcdError> {
-    match Manifest::read(store).await? {
-        Some((manifest, _)) => load_snapshot(store, &manifest).await,
+/// The revision at which the prefix was claimed, or a journal restored into it: not both can be read as one.
+async fn journal_begun(store: &Store) -> Result<i64, EtcdError> {
+    let found = store.read("reading who owns the prefix", &store.keys.meta()).await?;
+    Ok(found.map_or(0, |kv| kv.mod_revision()))
+}
+
+/// What was found from a snapshot on; where it looks damaged because another snapshot has replaced that one, and what it
+/// made needless was removed, that is said instead.
+pub async fn unless_overtaken<T>(
+    store: &Store,
+    before: Option<&(Manifest, i64)>,
+    found: Result<T, EtcdError>,
+) -> Result<T, EtcdError> {
+    match found {
+        Err(EtcdError::Corrupt { .. }) if Manifest::read(store).await?.as_ref() != before => {
+            Err(EtcdError::Overtaken { what: "a newer snapshot" })
+        }
+        found => found,
+    }
+}
+
+/// The state of a snapshot; the empty one where there is none.
+pub async fn snapshot_state(store: &Store, manifest: Option<&(Manifest, i64)>) -> Result<State, EtcdError> {
+    match manifest {
+        Some((manifest, _)) => load_snapshot(store, manifest).await,
         None => Ok(State::default()),
     }
 }
@@ -146,11 +188,16 @@ pub fn apply_next(state: &mut State, batch: &Arc<Batch>, key: &[u8]) -> Result<b
         return Ok(false);
     }
     if batch.index != state.index + 1 {
-        let problem = format!("holds batch {} where {} is missing", batch.index, state.index + 1);
-        return Err(EtcdError::Corrupt { key: String::from_utf8_lossy(key).into_owned(), problem });
+        return Err(missing(key, batch, state.index + 1));
     }
     state.apply(batch);
     Ok(true)
+}
+
+/// The key holds a batch where another one was to come.
+pub fn missing(key: &[u8], batch: &Batch, wanted: u64) -> EtcdError {
+    let problem = format!("holds batch {} where {wanted} is missing", batch.index);
+    EtcdError::Corrupt { key: String::from_utf8_lossy(key).into_owned(), problem }
 }
 
 /// The batches of one segment.

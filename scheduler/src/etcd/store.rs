@@ -3,7 +3,9 @@
 use std::future::Future;
 use std::time::Duration;
 
-use etcd_client::{Certificate, Client, ConnectOptions, GetOptions, Identity, KeyValue, KvClient, TlsOptions};
+use etcd_client::{
+    Certificate, Client, ConnectOptions, GetOptions, GetResponse, Identity, KeyValue, KvClient, TlsOptions,
+};
 
 use super::error::{EtcdError, classify};
 use super::keys::{Keys, end_of};
@@ -30,11 +32,14 @@ pub struct EtcdTls {
     pub domain: Option<String>,
 }
 
-/// No call waits longer: half of the shortest lease allowed.
+/// No call waits longer, but for the last try of a page: half of the shortest lease allowed.
 const CALL_TIMEOUT: Duration = Duration::from_millis(2_500);
 
+/// A single key is waited for so long: what was asked for before and did not come in time may still fill the line.
+const LAST_PAGE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Keys read at once when a range is long and they are small, and while it isn't known that they are: each may hold
-/// [`VALUE_BYTES`](crate::model::bounds::VALUE_BYTES).
+/// [`VALUE_BYTES`](crate::model::bounds::VALUE_BYTES). Fewer, down to one, where so many do not come in time.
 const PAGE: i64 = 64;
 const FIRST_PAGE: i64 = 8;
 /// A page of so few bytes has small keys.
@@ -66,7 +71,7 @@ impl Store {
             options = options.with_tls(tls_options(tls));
         }
         let connect = Client::connect(&config.endpoints, Some(options));
-        let client = in_time(&endpoints, "connecting", connect).await?;
+        let client = in_time(&endpoints, "connecting", CALL_TIMEOUT, connect).await?;
         Ok(Store { client, keys: Keys::new(&config.prefix), endpoints })
     }
 
@@ -81,7 +86,7 @@ impl Store {
         doing: &'static str,
         call: impl Future<Output = Result<T, etcd_client::Error>>,
     ) -> Result<T, EtcdError> {
-        in_time(&self.endpoints, doing, call).await
+        in_time(&self.endpoints, doing, CALL_TIMEOUT, call).await
     }
 
     /// For reading: a page holds as much as its keys do, which their writers bound.
@@ -96,7 +101,9 @@ impl Store {
         Ok(answer.take_kvs().pop())
     }
 
-    /// Every key under `prefix` from `start` on, in key order, page by page, as of one revision; with that revision.
+    /// Every key under `prefix` from `start` on, in key order, page by page; with the revision as of which the last page
+    /// was read. Pages may be of different revisions: keys that are written once, in order, are all there as of the last,
+    /// and whatever etcd forgets of its history meanwhile is not missed.
     pub async fn read_from(
         &self,
         doing: &'static str,
@@ -104,21 +111,13 @@ impl Store {
         start: String,
         mut each: impl FnMut(KeyValue) -> Result<(), EtcdError>,
     ) -> Result<i64, EtcdError> {
-        let (mut from, mut revision, mut limit) = (start.into_bytes(), 0, FIRST_PAGE);
+        let (mut from, mut pages) = (start.into_bytes(), Pages::default());
         loop {
-            let options = GetOptions::new().with_range(end_of(prefix)).with_limit(limit).with_revision(revision);
-            let mut kv = self.kv();
-            let mut page = self.call(doing, kv.get(from, Some(options))).await?;
-            if revision == 0 {
-                revision = page.header().map_or(0, |header| header.revision());
-            }
-            let more = page.more();
-            let kvs = page.take_kvs();
-            let Some(last) = kvs.last() else { return Ok(revision) };
-            from = last.key().to_vec();
-            from.push(0);
-            limit = page_after(&kvs);
-            for kv in kvs {
+            let mut page = self.page(doing, prefix, &from, &mut pages).await?;
+            let (more, revision) = (page.more(), page.header().map_or(0, |header| header.revision()));
+            for kv in page.take_kvs() {
+                from = kv.key().to_vec();
+                from.push(0);
                 each(kv)?;
             }
             if !more {
@@ -126,12 +125,59 @@ impl Store {
             }
         }
     }
+
+    /// As many keys under `prefix` from `from` on as come in time; one alone comes wherever it could be written.
+    pub async fn page(
+        &self,
+        doing: &'static str,
+        prefix: &str,
+        from: &[u8],
+        pages: &mut Pages,
+    ) -> Result<GetResponse, EtcdError> {
+        loop {
+            let options = GetOptions::new().with_range(end_of(prefix)).with_limit(pages.limit);
+            let patience = if pages.limit > 1 { CALL_TIMEOUT } else { LAST_PAGE_TIMEOUT };
+            let mut kv = self.kv();
+            match in_time(&self.endpoints, doing, patience, kv.get(from, Some(options))).await {
+                Ok(page) => {
+                    pages.took(page.kvs());
+                    return Ok(page);
+                }
+                Err(error @ EtcdError::Unavailable { .. }) if pages.limit > 1 => {
+                    pages.halve();
+                    tracing::debug!("{error}; asking for {} keys at once", pages.limit);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
 }
 
-/// How many keys the next page may have.
-pub fn page_after(kvs: &[KeyValue]) -> i64 {
-    let bytes: usize = kvs.iter().map(|kv| kv.value().len()).sum();
-    if bytes <= SMALL_PAGE_BYTES { PAGE } else { FIRST_PAGE }
+/// How many keys are asked for at once while a range is read.
+#[derive(Debug)]
+pub struct Pages {
+    limit: i64,
+    /// Never more again: more did not come in time.
+    most: i64,
+}
+
+impl Default for Pages {
+    fn default() -> Self {
+        Pages { limit: FIRST_PAGE, most: PAGE }
+    }
+}
+
+impl Pages {
+    fn halve(&mut self) {
+        self.most = (self.limit / 2).max(1);
+        self.limit = self.most;
+    }
+
+    fn took(&mut self, kvs: &[KeyValue]) {
+        let bytes: usize = kvs.iter().map(|kv| kv.value().len()).sum();
+        let next = if bytes <= SMALL_PAGE_BYTES { PAGE } else { FIRST_PAGE };
+        self.limit = next.min(self.most);
+    }
 }
 
 fn tls_options(tls: &EtcdTls) -> TlsOptions {
@@ -151,9 +197,10 @@ fn tls_options(tls: &EtcdTls) -> TlsOptions {
 async fn in_time<T>(
     endpoints: &str,
     doing: &'static str,
+    patience: Duration,
     call: impl Future<Output = Result<T, etcd_client::Error>>,
 ) -> Result<T, EtcdError> {
-    match tokio::time::timeout(CALL_TIMEOUT, call).await {
+    match tokio::time::timeout(patience, call).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => Err(classify(endpoints, doing, error)),
         Err(_) => Err(EtcdError::Unavailable { endpoints: endpoints.into(), doing, source: None }),

@@ -3,6 +3,7 @@
 mod answers;
 mod faults;
 mod large;
+mod reading;
 mod restores;
 mod secure;
 
@@ -52,7 +53,7 @@ async fn what_is_appended_is_loaded_and_followed() {
     let expected = digest(&replayed(1..=50, epoch));
     assert_eq!(digest(&load(&store).await.unwrap().state), expected);
     while tail.state().index < 50 {
-        tokio::time::timeout(Duration::from_secs(10), tail.next()).await.expect("the tail moves").unwrap();
+        tokio::time::timeout(Duration::from_secs(10), tail.next(&mut |_| {})).await.expect("the tail moves").unwrap();
     }
     assert_eq!(digest(tail.state()), expected);
 }
@@ -112,7 +113,7 @@ async fn a_snapshot_replaces_the_segments_it_covers() {
     let expected = digest(&replayed(1..=11, leadership.epoch));
     assert_eq!(digest(&load(&store).await.unwrap().state), expected);
     // A follower whose segments are gone goes on from the snapshot.
-    tail.to_end().await.unwrap();
+    tail.to_end(&mut |_| {}).await.unwrap();
     assert_eq!(digest(tail.state()), expected);
 }
 

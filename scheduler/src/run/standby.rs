@@ -164,8 +164,8 @@ impl Standby {
             };
             let mut lost = leadership.lost.clone();
             let read = async {
-                let news = self.tail.to_end().await?;
-                Ok::<_, EtcdError>((news, etcd::head(&self.store).await?))
+                self.tail.to_end(&mut |tailed| pass_on(tailed, follower, vitals)).await?;
+                etcd::head(&self.store).await
             };
             let lost = async { _ = lost.wait_for(|lost| *lost).await };
             let read = tokio::select! {
@@ -181,10 +181,7 @@ impl Standby {
                 }
             };
             match read {
-                Ok((news, head)) => {
-                    pass_on(news, follower);
-                    return Ok(Some((leadership, head)));
-                }
+                Ok(head) => return Ok(Some((leadership, head))),
                 Err(error) if error.is_passing() => {
                     tracing::warn!("elected, but {error}: going on as a follower");
                     // Otherwise the lease ends by itself.
@@ -204,14 +201,11 @@ impl Standby {
         mut stop: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<Option<Leadership>, RunError> {
         let mut winning = pin!(candidate.win());
+        let mut tell = |tailed| pass_on(tailed, follower, vitals);
         loop {
             tokio::select! {
                 won = &mut winning => return Ok(Some(won?)),
-                news = self.tail.next() => {
-                    vitals.follower_turns();
-                    pass_on(news?, follower);
-                    vitals.follower_rests();
-                }
+                told = self.tail.next(&mut tell) => told?,
                 () = stop.as_mut() => return Ok(None),
             }
         }
@@ -230,13 +224,14 @@ fn own_key(store: Store, leadership: &Leadership) -> OwnKey {
     })
 }
 
-fn pass_on(news: Vec<Tailed>, follower: &Follower) {
-    for tailed in news {
-        match tailed {
-            Tailed::Batch(batch) => follower.apply(&[batch]),
-            Tailed::Reset(state) => follower.reset(*state),
-        }
+/// One batch at a time: however much there is to catch up with, the sign of life stays fresh.
+fn pass_on(tailed: Tailed, follower: &Follower, vitals: &Vitals) {
+    vitals.follower_turns();
+    match tailed {
+        Tailed::Batch(batch) => follower.apply(&[batch]),
+        Tailed::Reset(state) => follower.reset(*state),
     }
+    vitals.follower_rests();
 }
 
 /// Notes now and then how far the journal was seen.

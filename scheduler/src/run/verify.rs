@@ -201,19 +201,26 @@ async fn replay(source: &Source, marks: Vec<u64>) -> Result<Replayed, String> {
             });
             read.await.map_err(|_| "a batch does not fit the state before it; the scheduler's log says how")?
         }
-        Source::Etcd(store) => {
-            let words = |error: etcd::EtcdError| error.to_string();
-            let (mut reader, mut state) = etcd::Reader::open(&store).await.map_err(words)?;
-            let mut replayed = Replayed::default();
-            loop {
-                let batches = reader.next().await.map_err(words)?;
-                for batch in batches.iter().filter(|batch| batch.index <= end) {
-                    replayed.take(&mut state, batch, &marks);
-                }
-                if batches.last().is_none_or(|last| last.index >= end) {
-                    return Ok(replayed);
-                }
+        Source::Etcd(store) => loop {
+            match replay_etcd(&store, &marks, end).await {
+                // There is another snapshot to begin at.
+                Err(etcd::EtcdError::Overtaken { .. }) => {}
+                replayed => return replayed.map_err(|error| error.to_string()),
             }
+        },
+    }
+}
+
+async fn replay_etcd(store: &etcd::Store, marks: &[u64], end: u64) -> Result<Replayed, etcd::EtcdError> {
+    let (mut reader, mut state) = etcd::Reader::open(store).await?;
+    let mut replayed = Replayed::default();
+    loop {
+        let batches = reader.next().await?;
+        for batch in batches.iter().filter(|batch| batch.index <= end) {
+            replayed.take(&mut state, batch, marks);
+        }
+        if batches.last().is_none_or(|last| last.index >= end) {
+            return Ok(replayed);
         }
     }
 }

@@ -16,7 +16,7 @@ fn noise(seed: u64, digits: usize) -> String {
 }
 
 /// A batch of so many bytes, about half of which are left when it is packed.
-fn large(index: u64, epoch: Epoch, bytes: usize) -> Arc<Batch> {
+pub(super) fn large(index: u64, epoch: Epoch, bytes: usize) -> Arc<Batch> {
     let quota = crate::model::Quota { weight: 2, ..Default::default() };
     let mutations = vec![Mutation::QuotaSet { role: "r".into(), quota, author: noise(index, bytes) }];
     Arc::new(Batch { mutations, ..Batch::clone(&batch(index, epoch)) })
@@ -91,7 +91,7 @@ async fn a_long_journal_of_the_largest_segments_is_loaded_and_followed() {
     let loaded = load(&store).await.unwrap().state;
     assert_eq!(loaded.index, 40);
     while tail.state().index < 40 {
-        in_time("the tail moves", tail.next()).await.unwrap();
+        in_time("the tail moves", tail.next(&mut |_| {})).await.unwrap();
     }
     assert_eq!(digest(tail.state()), digest(&loaded));
 }

@@ -42,7 +42,7 @@ async fn a_journal_that_a_newer_version_wrote_is_refused_with_both_versions() {
     newer[4] = 9;
     let mut kv = store.client.kv_client();
     kv.put(store.keys.segment(2), newer, None).await.unwrap();
-    for error in [load(&store).await.err().unwrap(), tail.to_end().await.err().unwrap()] {
+    for error in [load(&store).await.err().unwrap(), tail.to_end(&mut |_| {}).await.err().unwrap()] {
         let error = error.to_string();
         assert!(error.contains(&store.keys.segment(2)), "{error}");
         assert!(error.contains("format 9") && error.contains("up to 2"), "{error}");
@@ -86,7 +86,7 @@ async fn the_database_stays_bounded_over_thousands_of_batches() {
             index += 1;
             journal.append(quota(index)).await.unwrap();
         }
-        tail.to_end().await.unwrap();
+        tail.to_end(&mut |_| {}).await.unwrap();
         assert!(write_snapshot(&store, tail.state(), round).await.unwrap());
         let mut keys = 0;
         let each = |_| {

@@ -7,7 +7,7 @@ use crate::wire::snapshot_chunks;
 
 async fn followed(tail: &mut Tail, index: u64) {
     while tail.state().index < index {
-        tokio::time::timeout(Duration::from_secs(60), tail.next()).await.expect("the tail moves").unwrap();
+        tokio::time::timeout(Duration::from_secs(60), tail.next(&mut |_| {})).await.expect("the tail moves").unwrap();
     }
 }
 
