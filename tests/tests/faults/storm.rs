@@ -145,7 +145,8 @@ impl Storm<'_> {
     /// Takes a daemon for itself; None: the other lane has it.
     fn take(&self, who: Who) -> Option<Busy<'_>> {
         let name = self.several.daemon(who).name.clone();
-        self.busy.lock().expect("no thread panicked").insert(name.clone()).then_some(Busy { busy: &self.busy, name })
+        let is_free = self.busy.lock().expect("no thread panicked").insert(name.clone());
+        is_free.then(|| Busy { busy: &self.busy, name })
     }
 
     fn one(&self, chance: &mut SmallRng, starts: &mpsc::Sender<Who>, story: &mut Vec<String>) {
