@@ -64,8 +64,15 @@ pub struct Shares {
 struct Held {
     count: usize,
     next: u64,
-    /// By holder, oldest place first; dropping a sender takes the place away.
-    places: HashMap<Holder, BTreeMap<u64, watch::Sender<bool>>>,
+    holders: HashMap<Holder, Holding>,
+}
+
+/// What one address holds.
+#[derive(Debug, Default)]
+struct Holding {
+    count: usize,
+    /// Oldest first, each with how much it counts.
+    places: BTreeMap<u64, (usize, watch::Sender<bool>)>,
 }
 
 /// One place; given back when dropped.
@@ -77,14 +84,57 @@ pub struct Share {
     taken_away: watch::Receiver<bool>,
 }
 
+/// The places that a stream has of its own, in the extensions of its response: whoever listens ends it with them, since its
+/// client may never ask for more.
+#[derive(Clone, Debug)]
+pub struct StreamPlaces(pub Vec<TakenAway>);
+
 /// Tells of a place that it was taken away.
-#[derive(Debug)]
-pub struct TakenAway(watch::Receiver<bool>);
+#[derive(Clone, Debug)]
+pub struct TakenAway {
+    taken: watch::Receiver<bool>,
+    shares: Shares,
+    holder: Holder,
+}
 
 impl TakenAway {
     /// Resolves when the place is given to a client that holds fewer (true) or given back (false).
     pub async fn wait(&mut self) -> bool {
-        self.0.wait_for(|taken| *taken).await.is_ok()
+        self.taken.wait_for(|taken| *taken).await.is_ok()
+    }
+
+    /// Why the place was taken away.
+    pub fn reason(&self) -> Refused {
+        self.shares.refusal(self.holder)
+    }
+}
+
+/// The way in for a connection on which an agent has yet to show that it is one: taken by its registration, or by a tunnel
+/// that somebody waits for. Set by whoever listens, on the requests of agents.
+#[derive(Clone)]
+pub struct Admission {
+    admit: Arc<dyn Fn() -> Result<(), usize> + Send + Sync>,
+    /// Held until it is admitted.
+    _place: Arc<Share>,
+}
+
+impl Admission {
+    pub fn new(place: Share, admit: impl Fn() -> Result<(), usize> + Send + Sync + 'static) -> Admission {
+        Admission { admit: Arc::new(admit), _place: Arc::new(place) }
+    }
+
+    /// The connection is an agent's from now on.
+    ///
+    /// # Errors
+    /// The number of places there are, when all are taken.
+    pub fn admit(self) -> Result<(), usize> {
+        (self.admit)()
+    }
+}
+
+impl fmt::Debug for Admission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Admission")
     }
 }
 
@@ -103,16 +153,30 @@ impl Shares {
         self.held().count
     }
 
+    fn refusal(&self, holder: Holder) -> Refused {
+        let held = self.held().holders.get(&holder).map_or(0, |holding| holding.count);
+        Refused { what: self.what, total: self.total, holder, held }
+    }
+
     /// A place for `holder`.
     ///
     /// # Errors
     /// When all are taken and no other address holds more than `holder`.
     pub fn take(&self, holder: Holder) -> Result<Share, Refused> {
+        self.take_many(holder, 1)
+    }
+
+    /// A place that counts for so many; for all of them when it would count for more.
+    ///
+    /// # Errors
+    /// When there are not so many left and no other address holds more than `holder` would.
+    pub fn take_many(&self, holder: Holder, many: usize) -> Result<Share, Refused> {
+        let many = many.min(self.total);
         let mut held = self.held();
-        if held.count >= self.total {
-            let own = held.places.get(&holder).map_or(0, BTreeMap::len);
-            let most = held.places.iter().max_by_key(|(_, places)| places.len());
-            let most = most.map(|(holder, places)| (*holder, places.len())).filter(|(_, count)| *count > own + 1);
+        while held.count + many > self.total {
+            let own = held.holders.get(&holder).map_or(0, |holding| holding.count);
+            let most = held.holders.iter().max_by_key(|(_, holding)| holding.count);
+            let most = most.map(|(holder, holding)| (*holder, holding.count)).filter(|(_, count)| *count > own + many);
             let Some((most, _)) = most else {
                 return Err(Refused { what: self.what, total: self.total, holder, held: own });
             };
@@ -120,23 +184,32 @@ impl Shares {
         }
         let number = held.next;
         held.next += 1;
-        held.count += 1;
+        held.count += many;
         let (take_away, taken_away) = watch::channel(false);
-        held.places.entry(holder).or_default().insert(number, take_away);
+        let holding = held.holders.entry(holder).or_default();
+        holding.count += many;
+        holding.places.insert(number, (many, take_away));
         Ok(Share { shares: self.clone(), holder, number, taken_away })
     }
 }
 
 impl Held {
     fn take_newest(&mut self, holder: Holder) {
-        let Some(places) = self.places.get_mut(&holder) else { return };
-        if let Some((_, place)) = places.pop_last() {
+        let newest = self.holders.get(&holder).and_then(|holding| holding.places.keys().next_back().copied());
+        if let Some((_, place)) = newest.and_then(|newest| self.remove(holder, newest)) {
             place.send_replace(true);
-            self.count -= 1;
         }
-        if places.is_empty() {
-            self.places.remove(&holder);
+    }
+
+    fn remove(&mut self, holder: Holder, number: u64) -> Option<(usize, watch::Sender<bool>)> {
+        let holding = self.holders.get_mut(&holder)?;
+        let removed = holding.places.remove(&number)?;
+        holding.count -= removed.0;
+        self.count -= removed.0;
+        if holding.places.is_empty() {
+            self.holders.remove(&holder);
         }
+        Some(removed)
     }
 }
 
@@ -149,25 +222,20 @@ impl Share {
 
     /// The same for one who does not hold the place.
     pub fn watch(&self) -> TakenAway {
-        TakenAway(self.taken_away.clone())
+        TakenAway { taken: self.taken_away.clone(), shares: self.shares.clone(), holder: self.holder }
     }
 
     /// Why the place was taken away.
     pub fn reason(&self) -> Refused {
-        let held = self.shares.held().places.get(&self.holder).map_or(0, BTreeMap::len);
-        Refused { what: self.shares.what, total: self.shares.total, holder: self.holder, held }
+        self.shares.refusal(self.holder)
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        let mut held = self.shares.held();
-        let Some(places) = held.places.get_mut(&self.holder) else { return };
-        let was_there = places.remove(&self.number).is_some();
-        if places.is_empty() {
-            held.places.remove(&self.holder);
-        }
-        held.count -= usize::from(was_there);
+        // What was taken away is not there any more.
+        let removed = self.shares.held().remove(self.holder, self.number);
+        drop(removed);
     }
 }
 
@@ -211,7 +279,23 @@ mod tests {
         assert_eq!(shares.count(), 2);
         drop((first, other));
         assert_eq!(shares.count(), 0);
-        assert!(shares.held().places.is_empty());
+        assert!(shares.held().holders.is_empty());
+    }
+
+    #[test]
+    fn places_that_count_for_many_make_room_for_one_who_would_hold_less() {
+        let shares = Shares::new("bytes", 100);
+        let large = [shares.take_many(holder(1), 60).unwrap(), shares.take_many(holder(1), 30).unwrap()];
+        assert_eq!(shares.take_many(holder(1), 20).unwrap_err().held, 90);
+        let other = shares.take_many(holder(2), 20).unwrap();
+        assert_eq!((is_taken(&large[0]), is_taken(&large[1]), shares.count()), (false, true, 80));
+        assert_eq!(large[1].reason().held, 60);
+        shares.take_many(holder(2), 50).unwrap_err();
+        drop((large, other));
+        let whole = shares.take_many(holder(1), 1_000).unwrap();
+        assert_eq!(shares.count(), 100, "what is larger than all has all");
+        drop(whole);
+        assert_eq!(shares.count(), 0);
     }
 
     #[test]

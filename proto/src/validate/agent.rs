@@ -4,7 +4,7 @@
 use prost::Message;
 
 use super::{FieldError, MAX_CUSTOM, MAX_VALUE_BYTES, MAX_VALUES};
-use crate::v1::{Offer, Register};
+use crate::v1::{HeldTasks, Offer, Register};
 
 /// A name in DNS has at most so many bytes, and the kernel's host name has fewer.
 pub const MAX_HOSTNAME_BYTES: usize = 253;
@@ -51,6 +51,14 @@ pub fn registration(register: &Register) -> Result<(), FieldError> {
     bytes("cluster_id", register.cluster_id.len(), MAX_CLUSTER_ID_BYTES)?;
     bounded("tasks", register.tasks.len(), MAX_HELD_TASKS, "tasks")?;
     register.offer.as_ref().map_or(Ok(()), offer)
+}
+
+/// Holds the list of all tasks that an agent holds to its bound.
+///
+/// # Errors
+/// When it is too long, with its length and its bound.
+pub fn held_tasks(held: &HeldTasks) -> Result<(), FieldError> {
+    bounded("tasks", held.tasks.len(), MAX_HELD_TASKS, "tasks")
 }
 
 /// Holds an offer to its bounds.

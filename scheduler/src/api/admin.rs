@@ -19,6 +19,8 @@ use crate::drive::Role;
 
 /// A follower that is behind gets this long to come up with what was asked for.
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(10);
+/// Backups that are read at once.
+const MOST_BACKUPS: usize = 4;
 /// Largest piece of a backup in one message.
 const CHUNK_BYTES: usize = 1 << 20;
 
@@ -48,8 +50,22 @@ pub struct AdminService {
     pub role: watch::Receiver<Role>,
     /// Nobody else can lead.
     pub alone: bool,
-    /// One at a time: it asks every agent.
-    pub verifying: Arc<Semaphore>,
+    pub turns: Turns,
+}
+
+/// What takes much of a scheduler, and is done for few at a time.
+#[derive(Clone, Debug)]
+pub struct Turns {
+    /// Asks every agent.
+    verifying: Arc<Semaphore>,
+    /// Holds all of the state until it is read.
+    backing_up: Arc<Semaphore>,
+}
+
+impl Default for Turns {
+    fn default() -> Turns {
+        Turns { verifying: Arc::new(Semaphore::new(1)), backing_up: Arc::new(Semaphore::new(MOST_BACKUPS)) }
+    }
 }
 
 impl AdminService {
@@ -77,6 +93,9 @@ impl Admin for AdminService {
     type VerifyStream = Streamed<v1::VerifyResponse>;
 
     async fn backup(&self, request: Request<v1::BackupRequest>) -> Result<Response<Self::BackupStream>, Status> {
+        let turn = self.turns.backing_up.clone().try_acquire_owned().map_err(|_| {
+            Status::resource_exhausted(format!("{MOST_BACKUPS} backups are being read already; try again later"))
+        })?;
         self.reach(request.get_ref().least_index).await?;
         let pieces = self.keeper.backup().await.map_err(Status::internal)?;
         let chunks = pieces.into_iter().flat_map(|piece| {
@@ -84,7 +103,8 @@ impl Admin for AdminService {
             chunks.into_iter().map(|data| Ok(v1::BackupChunk { data, end: false }))
         });
         let end = Ok(v1::BackupChunk { data: Vec::new(), end: true });
-        Ok(Response::new(Box::pin(stream::iter(chunks.chain([end])))))
+        let chunks = stream::iter(chunks.chain([end])).inspect(move |_| _ = &turn);
+        Ok(Response::new(Box::pin(chunks)))
     }
 
     async fn read_journal(
@@ -100,7 +120,7 @@ impl Admin for AdminService {
     }
 
     async fn verify(&self, _: Request<v1::VerifyRequest>) -> Result<Response<Self::VerifyStream>, Status> {
-        let turn = self.verifying.clone().try_acquire_owned();
+        let turn = self.turns.verifying.clone().try_acquire_owned();
         let turn = turn.map_err(|_| Status::resource_exhausted("it is being verified already; try again later"))?;
         let verified = self.keeper.verify();
         let answer = stream::once(async move {

@@ -28,7 +28,7 @@ use crate::decide::place::PlaceSettings;
 use crate::drive::{Inbox, LiveView, Role};
 use crate::model::{AgentNo, Allowed, Settings};
 
-pub use admin::{AdminService, Entries, Keeper};
+pub use admin::{AdminService, Entries, Keeper, Turns};
 pub use reach::{ReachPipe, ReachService};
 pub use reader::Reader;
 pub use reads::{job_sla, list_endpoints};

@@ -44,6 +44,7 @@ impl Reach for ReachService {
         let pipe = self.0.logs.reach(agent, open.agent_id.is_empty().then_some(open.task_id)).await;
         let (up, down) = pipe.map_err(|error| status::about("reaching the agent", &error))?;
         let (to_client, downs) = mpsc::channel(MESSAGES);
+        let places = place.watch();
         tokio::spawn(async move {
             tokio::select! {
                 () = forward_up(open, ups, up) => {}
@@ -52,7 +53,9 @@ impl Reach for ReachService {
                 refused = place.taken_away() => { _ = to_client.try_send(Err(status::taken(&refused))); }
             }
         });
-        Ok(Response::new(ReceiverStream::new(downs)))
+        let mut response = Response::new(ReceiverStream::new(downs));
+        response.extensions_mut().insert(places);
+        Ok(response)
     }
 }
 

@@ -43,7 +43,7 @@ impl ClientService {
         self.reader.look(look).await?.map(Response::new).map_err(|error| status::of_read_error(&error))
     }
 
-    async fn log(&self, holder: Holder, request: v1::ReadLogRequest) -> Result<LogStream, Status> {
+    async fn log(&self, holder: Holder, request: v1::ReadLogRequest) -> Answer<LogStream> {
         // Only the leader has the agents' links.
         self.only_leader()?;
         let task = TaskId(request.task_id);
@@ -57,7 +57,10 @@ impl ClientService {
         let place = self.streams.log(agent, holder).map_err(|refused| status::taken(&refused))?;
         let chunks = self.logs.read_log(agent, request).await;
         let chunks = chunks.map_err(|error| status::about(&format!("log of {task}"), &error))?;
-        Ok(streams::until_taken_away(chunks, place))
+        let places = place.watch();
+        let mut response = Response::new(streams::until_taken_away(chunks, place));
+        response.extensions_mut().insert(places);
+        Ok(response)
     }
 }
 
@@ -96,8 +99,11 @@ impl Scheduler for ClientService {
         let holder = Caller::of(request.extensions());
         let request = request.into_inner();
         let key = command::key(request.key.as_ref())?;
-        let shown = self.watches.watch(holder, key, request.version).await?;
-        Ok(Response::new(Box::pin(shown.map(|shown| shown.map(|shown| shown.status.clone())))))
+        let (places, shown) = self.watches.watch(holder, key, request.version).await?;
+        let shown = shown.map(|shown| shown.map(|shown| shown.status.clone()));
+        let mut response = Response::new(Box::pin(shown) as Self::WatchJobStream);
+        response.extensions_mut().insert(places);
+        Ok(response)
     }
 
     async fn list_tasks(&self, request: Request<v1::ListTasksRequest>) -> Answer<v1::ListTasksResponse> {
@@ -152,7 +158,7 @@ impl Scheduler for ClientService {
 
     async fn read_log(&self, request: Request<v1::ReadLogRequest>) -> Answer<Self::ReadLogStream> {
         let holder = Caller::of(request.extensions());
-        self.log(holder, request.into_inner()).await.map(Response::new)
+        self.log(holder, request.into_inner()).await
     }
 
     async fn set_quota(&self, request: Request<v1::SetQuotaRequest>) -> Answer<v1::QuotaStatus> {

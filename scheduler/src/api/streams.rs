@@ -11,7 +11,7 @@ use tonic::Status;
 
 use super::{LogChunks, status};
 use crate::model::AgentNo;
-use crate::shares::{Holder, Refused, Share, Shares};
+use crate::shares::{Holder, Refused, Share, Shares, StreamPlaces};
 
 /// Of each kind, in all.
 const MOST: usize = 4_096;
@@ -82,6 +82,10 @@ impl Places {
 }
 
 impl StreamPlace {
+    pub(super) fn watch(&self) -> StreamPlaces {
+        StreamPlaces(vec![self.all.watch(), self.agent.watch()])
+    }
+
     /// Resolves when the place is given to a client that holds fewer.
     pub(super) async fn taken_away(&mut self) -> Refused {
         tokio::select! {

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tonic::Status;
 
 use super::dispatch::spec_message;
+use super::room::Room;
 use crate::model::{AgentNo, LinkId, Spec};
 
 /// Messages waiting for one agent at most. An agent has up to 5,000 tasks, all of which may be told to stop at once, while
@@ -75,6 +76,7 @@ impl Stream for Outgoing {
 pub struct Links {
     open: Mutex<Open>,
     next: AtomicU64,
+    room: Room,
 }
 
 #[derive(Debug, Default)]
@@ -105,6 +107,15 @@ impl Links {
         let outgoing = Outgoing { queue: outgoing, bytes: bytes.clone() };
         self.lock().links.insert(link, Link { queue, bytes, agent: None, specs: HashSet::new(), _closed: closed });
         (link, outgoing, on_closed)
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_room(room: Room) -> Links {
+        Links { room, ..Links::default() }
+    }
+
+    pub(super) fn room(&self) -> &Room {
+        &self.room
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {

@@ -5,6 +5,7 @@ mod dispatch;
 mod inspect;
 mod links;
 mod reach;
+mod room;
 mod session;
 mod tunnel;
 mod upward;
@@ -22,6 +23,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::drive::{Follower, Inbox, Role};
 use crate::model::LinkId;
+use crate::shares::Admission;
 
 pub use dispatch::{Dispatcher, LinkSettings};
 pub use inspect::{InspectError, Inspections};
@@ -53,6 +55,11 @@ pub struct LinkService {
     pub fresh_number: FreshNumber,
 }
 
+/// Why a connection can't become an agent's.
+fn no_place(most: usize) -> String {
+    format!("all {most} places for connections of agents are taken; try again later")
+}
+
 /// A stream that only says who leads.
 fn refusal(leader: Option<String>) -> Outgoing {
     let reason = "this scheduler follows".to_string();
@@ -65,6 +72,15 @@ impl LinkService {
     pub fn accept(
         &self,
         incoming: impl Stream<Item = Result<v1::AgentMessage, Status>> + Send + Unpin + 'static,
+    ) -> Outgoing {
+        self.accept_from(incoming, None)
+    }
+
+    /// The same over a connection that becomes an agent's when the agent registers.
+    fn accept_from(
+        &self,
+        incoming: impl Stream<Item = Result<v1::AgentMessage, Status>> + Send + Unpin + 'static,
+        admission: Option<Admission>,
     ) -> Outgoing {
         if let Role::Following { leader } = &*self.role.borrow() {
             return refusal(leader.clone());
@@ -79,7 +95,7 @@ impl LinkService {
             fresh_number: self.fresh_number.clone(),
         };
         tracing::debug!(%link, "an agent dialled");
-        tokio::spawn(session.serve(incoming, closed));
+        tokio::spawn(session.serve(incoming, admission, closed));
         outgoing
     }
 }
@@ -89,13 +105,21 @@ impl AgentLink for LinkService {
     type LinkStream = Outgoing;
     type TunnelStream = ReceiverStream<Result<v1::TunnelDown, Status>>;
 
-    async fn link(&self, request: Request<Streaming<v1::AgentMessage>>) -> Result<Response<Self::LinkStream>, Status> {
+    async fn link(
+        &self,
+        mut request: Request<Streaming<v1::AgentMessage>>,
+    ) -> Result<Response<Self::LinkStream>, Status> {
         tracing::debug!(peer = ?request.remote_addr(), "a link is asked for");
-        Ok(Response::new(self.accept(request.into_inner())))
+        let admission = request.extensions_mut().remove();
+        Ok(Response::new(self.accept_from(request.into_inner(), admission)))
     }
 
-    async fn tunnel(&self, request: Request<Streaming<v1::TunnelUp>>) -> Result<Response<Self::TunnelStream>, Status> {
-        let down = self.tunnels.clone().serve(request.into_inner()).await?;
+    async fn tunnel(
+        &self,
+        mut request: Request<Streaming<v1::TunnelUp>>,
+    ) -> Result<Response<Self::TunnelStream>, Status> {
+        let admission = request.extensions_mut().remove();
+        let down = self.tunnels.clone().serve(request.into_inner(), admission).await?;
         Ok(Response::new(ReceiverStream::new(down)))
     }
 }

@@ -10,14 +10,16 @@ use dawn_proto::validate::{self, FieldError};
 use dawn_proto::{SpecId, TaskId, Timestamp};
 use futures_util::{Stream, StreamExt};
 use prost::Message as _;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tonic::Status;
 
+use super::room::{MOST_REGISTERED, NoRoom};
 use super::upward::Upward;
-use super::{FreshNumber, Inspections, Links, dispatch};
+use super::{FreshNumber, Inspections, Links, dispatch, no_place};
 use crate::drive::Follower;
 use crate::drive::Inbox;
 use crate::model::{Event, LinkId, Registration};
+use crate::shares::Admission;
 use crate::wire::{self, WireError};
 
 /// An agent says who it is within this time.
@@ -30,6 +32,12 @@ enum SessionError {
     Silent,
     #[error("the first message is no registration")]
     NotRegistered,
+    #[error("{}", no_place(*.0))]
+    NoPlace(usize),
+    #[error("{MOST_REGISTERED} links are registered, or about to be forgotten, already; try again later")]
+    ManyLinks,
+    #[error("too much of what agents said waits to be decided; try again later")]
+    NoRoom(#[from] NoRoom),
     #[error("it registered twice on one link")]
     RegisteredTwice,
     #[error("a message this version does not know")]
@@ -65,12 +73,14 @@ impl Session {
     pub async fn serve(
         self,
         mut incoming: impl Stream<Item = Result<v1::AgentMessage, Status>> + Unpin,
+        admission: Option<Admission>,
         closed: oneshot::Receiver<()>,
     ) {
-        let mut registered = false;
+        // Held until the pulse has heard that it is closed.
+        let mut registered = None;
         let ended = tokio::select! {
             biased;
-            ended = self.read(&mut incoming, &mut registered) => ended,
+            ended = self.read(&mut incoming, admission, &mut registered) => ended,
             // Closed from this side; whoever did it has said why.
             _ = closed => Ok(()),
         };
@@ -84,7 +94,9 @@ impl Session {
             }
         }
         self.links.close(self.link);
-        if registered {
+        // What it said goes before its place does.
+        drop(incoming);
+        if registered.is_some() {
             // Refused only when the scheduler stops: then nobody asks.
             _ = self.inbox.link_event(Event::LinkClosed { link: self.link }).await;
         }
@@ -93,7 +105,8 @@ impl Session {
     async fn read(
         &self,
         incoming: &mut (impl Stream<Item = Result<v1::AgentMessage, Status>> + Unpin),
-        registered: &mut bool,
+        admission: Option<Admission>,
+        registered: &mut Option<OwnedSemaphorePermit>,
     ) -> Result<(), SessionError> {
         let first = tokio::time::timeout(REGISTER_WITHIN, incoming.next()).await;
         let first = match first.map_err(|_| SessionError::Silent)?.transpose()? {
@@ -102,11 +115,12 @@ impl Session {
             None => return Ok(()),
         };
         validate::registration(&first)?;
+        admission.map_or(Ok(()), Admission::admit).map_err(SessionError::NoPlace)?;
         let registration = Registration { fresh_number: (self.fresh_number)(), ..wire::registration(first)? };
         tracing::info!(link = %self.link, agent = %registration.id, hostname = registration.hostname, "an agent registers");
-        *registered = true;
-        let mut upward = Upward::new(self.inbox.clone());
-        upward.push(Event::Registered { link: self.link, registration: Box::new(registration) }, 0);
+        *registered = Some(self.links.room().place().ok_or(SessionError::ManyLinks)?);
+        let mut upward = Upward::new(self.inbox.clone(), self.links.room().clone());
+        upward.push(Event::Registered { link: self.link, registration: Box::new(registration) }, 0)?;
         loop {
             let message = tokio::select! {
                 biased;
@@ -119,7 +133,7 @@ impl Session {
             let Some(message) = message else { break };
             let bytes = message.encoded_len();
             if let Some(event) = self.take(message).await? {
-                upward.push(event, bytes);
+                upward.push(event, bytes)?;
             }
         }
         upward.drain().await.map_err(|_| SessionError::Stopping)
@@ -140,7 +154,10 @@ impl Session {
                 validate::offer(&offer)?;
                 Event::Offered { link, offer: wire::offer(&offer)? }
             }
-            Up::HeldTasks(held) => Event::TasksTold { link, tasks: wire::held_tasks(held)? },
+            Up::HeldTasks(held) => {
+                validate::held_tasks(&held)?;
+                Event::TasksTold { link, tasks: wire::held_tasks(held)? }
+            }
             Up::Description(description) => match wire::description(description) {
                 Ok(description) => Event::Described { link, description: Box::new(description) },
                 Err(error) => {

@@ -1,5 +1,7 @@
 //! Links that are full, replaced or closed.
 
+mod outage;
+
 use std::sync::Arc;
 
 use dawn_proto::SpecId;

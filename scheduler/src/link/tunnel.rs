@@ -13,8 +13,10 @@ use tokio::sync::mpsc;
 use tonic::{Code, Status, Streaming};
 
 use super::Links;
+use super::no_place;
 use super::reach::Session;
 use crate::model::AgentNo;
+use crate::shares::Admission;
 
 /// The agent dials within this time.
 const DIAL_WITHIN: Duration = Duration::from_secs(10);
@@ -145,10 +147,14 @@ impl Tunnels {
     pub(super) async fn serve(
         self: Arc<Self>,
         mut up: Streaming<v1::TunnelUp>,
+        admission: Option<Admission>,
     ) -> Result<mpsc::Receiver<Result<v1::TunnelDown, Status>>, Status> {
         let first = tokio::time::timeout(DIAL_WITHIN, up.message()).await;
         let first = first.map_err(|_| Status::deadline_exceeded("the tunnel's first message did not come"))??;
         let first = first.ok_or_else(|| Status::invalid_argument("the tunnel ended before it was named"))?;
+        if let Some(admission) = admission.filter(|_| self.waiting().contains_key(&first.tunnel_id)) {
+            admission.admit().map_err(|most| Status::resource_exhausted(no_place(most)))?;
+        }
         let waiting = self.waiting().remove(&first.tunnel_id);
         let (down, receiver) = mpsc::channel(1);
         let chunks = match waiting {

@@ -1,10 +1,14 @@
 //! What an agent said on its way to the pulse. While the pulse takes nothing the link is read on, so that heartbeats are
-//! heard behind whatever waits; bounded, in order, and reports, which the agent says again, make room.
+//! heard behind whatever waits; bounded for the link and for all of them, in order, and reports, which the agent says again,
+//! make room.
 
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::room::{NoRoom, Room};
 use crate::drive::{Inbox, InboxFull};
 use crate::model::Event;
 
@@ -18,26 +22,35 @@ pub(super) struct Upward {
     inbox: Inbox,
     sending: Option<Sending>,
     /// With the size of the message that each came in.
-    waiting: VecDeque<(Event, usize)>,
+    waiting: VecDeque<(Event, usize, OwnedSemaphorePermit)>,
     bytes: usize,
+    room: Room,
 }
 
 impl Upward {
-    pub fn new(inbox: Inbox) -> Upward {
-        Upward { inbox, sending: None, waiting: VecDeque::new(), bytes: 0 }
+    pub fn new(inbox: Inbox, room: Room) -> Upward {
+        Upward { inbox, sending: None, waiting: VecDeque::new(), bytes: 0, room }
     }
 
     /// Hands it on, now or when the pulse has room. A report beyond what may wait is dropped: the agent keeps it until it is
     /// acknowledged.
-    pub fn push(&mut self, event: Event, bytes: usize) {
+    ///
+    /// # Errors
+    /// When so much waits at all links that this can't: the link is to be closed, the agent says it again.
+    pub fn push(&mut self, event: Event, bytes: usize) -> Result<(), NoRoom> {
+        let is_report = matches!(event, Event::Reported { .. });
+        let room = match self.room.bytes(event.bytes()) {
+            Ok(room) => room,
+            Err(_) if is_report => return Ok(()),
+            Err(none) => return Err(none),
+        };
         if self.sending.is_none() {
-            return self.send(event);
+            self.send(event, room);
+        } else if !(is_report && self.is_full()) {
+            self.bytes += bytes;
+            self.waiting.push_back((event, bytes, room));
         }
-        if self.is_full() && matches!(event, Event::Reported { .. }) {
-            return;
-        }
-        self.bytes += bytes;
-        self.waiting.push_back((event, bytes));
+        Ok(())
     }
 
     /// Whether the link should be read on: not while more waits than may, but for what can't be dropped.
@@ -49,9 +62,13 @@ impl Upward {
         self.waiting.len() >= MAX_EVENTS || self.bytes >= MAX_BYTES
     }
 
-    fn send(&mut self, event: Event) {
+    fn send(&mut self, event: Event, room: OwnedSemaphorePermit) {
         let inbox = self.inbox.clone();
-        self.sending = Some(Box::pin(async move { inbox.link_event(event).await }));
+        self.sending = Some(Box::pin(async move {
+            let sent = inbox.link_event(event).await;
+            drop(room);
+            sent
+        }));
     }
 
     /// Waits until the pulse has taken the first that waits; for ever when nothing does. Cancel safe.
@@ -62,9 +79,9 @@ impl Upward {
         let Some(sending) = &mut self.sending else { return std::future::pending().await };
         let sent = sending.await;
         self.sending = None;
-        if let Some((event, bytes)) = self.waiting.pop_front() {
+        if let Some((event, bytes, room)) = self.waiting.pop_front() {
             self.bytes -= bytes;
-            self.send(event);
+            self.send(event, room);
         }
         sent
     }

@@ -96,24 +96,25 @@ async fn receive(
     greet_within: Duration,
 ) {
     // Nothing here keeps the connection: one that its peer closes gives its place back at once.
-    let close = || _ = standing.upgrade().inspect(|standing| standing.close());
+    let close = |why| _ = standing.upgrade().inspect(|standing| standing.close(why));
+    let (silent, for_another) = ("it says nothing", "its place is given to a client that holds fewer");
     tokio::select! {
         greeted = timeout(greet_within, progress.wait_for(|progress| *progress >= Progress::Greeted)) => match greeted {
             Ok(Ok(_)) => {}
             Ok(Err(_)) => return,
-            Err(_) => return close(),
+            Err(_) => return close(silent),
         },
         // Given back: it has become a client's or an agent's, or is gone.
-        taken = taken_away.wait() => return if taken { close() },
+        taken = taken_away.wait() => return if taken { close(for_another) },
     }
     tokio::select! {
         _ = progress.wait_for(|progress| *progress >= Progress::Settled) => {}
         () = tokio::time::sleep(greet_within) => {
             if standing.upgrade().is_some_and(|standing| standing.client().is_err()) {
-                close();
+                close(silent);
             }
         }
-        taken = taken_away.wait() => if taken { close() },
+        taken = taken_away.wait() => if taken { close(for_another) },
     }
 }
 
@@ -122,8 +123,7 @@ async fn yield_place(standing: Weak<Standing>, mut taken_away: TakenAway) {
     if taken_away.wait().await
         && let Some(standing) = standing.upgrade()
     {
-        tracing::debug!(address = %standing.address, "a connection is closed for a client that holds fewer");
-        standing.close();
+        standing.close("its place is given to a client that holds fewer");
     }
 }
 
@@ -133,9 +133,15 @@ impl Standing {
         self.kind.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn close(&self) {
+    /// Whether its peer reads and says anything or not.
+    pub(super) fn close(&self, why: &str) {
+        tracing::debug!(address = %self.address, why, "a connection is closed");
         self.is_closed.store(true, Ordering::Release);
         self.reader.wake();
+    }
+
+    pub(super) fn places(&self) -> &Places {
+        &self.places
     }
 
     fn greeted(&self) {
@@ -171,14 +177,14 @@ impl Standing {
                 let closing = Arc::downgrade(self);
                 tokio::spawn(async move {
                     tokio::time::sleep(CLOSE_AFTER).await;
-                    closing.upgrade().inspect(|standing| standing.close());
+                    closing.upgrade().inspect(|standing| standing.close("there is no place for it"));
                 });
                 Err(refused)
             }
         }
     }
 
-    /// An agent's link or tunnel was asked for: the connection takes one of the agents' places, unless it has one.
+    /// An agent registered, or brings what was asked for: the connection takes one of the agents' places, unless it has one.
     ///
     /// # Errors
     /// The number of places, when all are taken.
@@ -198,6 +204,16 @@ impl Standing {
     /// When all are taken and no other address holds more.
     pub fn request(&self) -> Result<Share, Refused> {
         self.places.requests.take(self.holder)
+    }
+}
+
+impl Connection {
+    /// A peer that reads nothing would hold what is still to be written for ever.
+    fn is_open(&self) -> io::Result<()> {
+        match self.standing.is_closed.load(Ordering::Acquire) {
+            true => Err(io::ErrorKind::BrokenPipe.into()),
+            false => Ok(()),
+        }
     }
 }
 
@@ -233,6 +249,7 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        self.is_open()?;
         Pin::new(&mut self.stream).poll_write(context, data)
     }
 
@@ -241,6 +258,7 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         data: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.is_open()?;
         Pin::new(&mut self.stream).poll_write_vectored(context, data)
     }
 

@@ -1,18 +1,22 @@
-//! What stands in front of every service: whether a request's connection has a place, and the codes of refusals that the
-//! gRPC library makes itself.
+//! What stands in front of every service: whether a request's connection has a place, for how long it has it, and the codes
+//! of refusals that the gRPC library makes itself.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
+use hyper::body::Body as _;
 use tonic::body::Body;
 use tonic::codegen::{Service, http};
 use tonic::server::NamedService;
 use tonic::{Code, Status};
 
+use super::answer::Answer;
 use super::connection::Standing;
-use crate::shares::Caller;
+use super::upload::{Progress, Upload};
+use crate::shares::{Admission, Caller, Holder, Refused, Shares, StreamPlaces};
 
 /// Paths of what agents ask for begin so.
 const AGENTS: &str = "/dawn.v1.AgentLink/";
@@ -21,6 +25,11 @@ const MESSAGE: &str = "grpc-message";
 /// Most bytes of a message as it is sent: some clients take no more than 8 KiB of headers, and lose the message with them.
 const MOST_MESSAGE_BYTES: usize = 7_000;
 const CUT: &str = "%20%E2%80%A6";
+
+/// Clients' sessions, whose requests go on while they are answered.
+const SESSION: &str = "/dawn.v1.Reach/Open";
+
+type Answering = BoxFuture<'static, Result<http::Response<Body>, Infallible>>;
 
 /// A service behind the door.
 #[derive(Clone, Debug)]
@@ -37,47 +46,85 @@ where
 {
     type Response = http::Response<Body>;
     type Error = Infallible;
-    type Future = BoxFuture<'static, Result<http::Response<Body>, Infallible>>;
+    type Future = Answering;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.0.poll_ready(context)
     }
 
-    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
-        let standing = request.extensions().get::<Arc<Standing>>().cloned();
-        let place = match &standing {
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let Some(standing) = request.extensions().get::<Arc<Standing>>().cloned() else {
             // Tests that serve without the listener.
-            None => Ok(None),
-            Some(standing) => enter(standing, request.uri().path()),
+            let answer = self.0.call(request);
+            return Box::pin(async move { answer.await.map(with_true_code) });
         };
-        let place = match place {
-            Ok(place) => place,
-            Err(refused) => return Box::pin(async move { Ok(refused.into_http()) }),
+        let entered = match request.uri().path().starts_with(AGENTS) {
+            true => self.agent(&standing, request),
+            false => self.client(standing, request),
         };
-        if let Some(standing) = standing {
-            request.extensions_mut().insert(Caller(standing.holder));
-        }
-        let answer = self.0.call(request);
-        Box::pin(async move {
-            let answer = answer.await.map(with_true_code);
-            drop(place);
-            answer
+        entered.unwrap_or_else(|refused| {
+            Box::pin(async move { Ok(Status::resource_exhausted(refused.to_string()).into_http()) })
         })
     }
 }
 
-/// The place of a request until it is answered; an agent's needs none.
-fn enter(standing: &Arc<Standing>, path: &str) -> Result<Option<crate::shares::Share>, Status> {
-    if path.starts_with(AGENTS) {
-        return standing.agent().map(|()| None).map_err(|most| {
-            Status::resource_exhausted(format!(
-                "all {most} places for connections of agents are taken; try again later"
-            ))
+impl<S> Door<S>
+where
+    S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    /// A link or tunnel: its connection becomes an agent's once it has shown that it is one.
+    fn agent(&mut self, standing: &Arc<Standing>, request: http::Request<Body>) -> Result<Answering, Refused> {
+        let place = standing.places().strangers.take(standing.holder)?;
+        let (mut request, progress) = received(request, &standing.places().large_registrations, standing.holder);
+        let weak = Arc::downgrade(standing);
+        let admission = Admission::new(place, move || {
+            progress.is_over();
+            // A connection that is gone needs none.
+            weak.upgrade().map_or(Ok(()), |standing| standing.agent())
         });
+        request.extensions_mut().insert(admission);
+        let answer = self.0.call(request);
+        Ok(Box::pin(async move { answer.await.map(with_true_code) }))
     }
-    let refused = |refused: crate::shares::Refused| Status::resource_exhausted(refused.to_string());
-    standing.client().map_err(refused)?;
-    standing.request().map(Some).map_err(refused)
+
+    /// The place of a request stays with it until its answer is sent.
+    fn client(&mut self, standing: Arc<Standing>, request: http::Request<Body>) -> Result<Answering, Refused> {
+        standing.client()?;
+        let place = standing.request()?;
+        // What comes in a session comes as long as it lives.
+        let within = (request.uri().path() != SESSION).then_some(standing.places().move_within);
+        let (mut request, progress) = received(request, &standing.places().large_requests, standing.holder);
+        request.extensions_mut().insert(Caller(standing.holder));
+        let answer = self.0.call(request);
+        Ok(Box::pin(async move {
+            let answer = tokio::select! {
+                biased;
+                answer = answer => answer.map(with_true_code)?,
+                status = progress.overdue(place.watch(), within) => return Ok(status.into_http()),
+            };
+            progress.is_over();
+            let (mut parts, body) = answer.into_parts();
+            if body.is_end_stream() {
+                return Ok(http::Response::from_parts(parts, body));
+            }
+            let stream = parts.extensions.remove::<StreamPlaces>();
+            let mut made = Some((body, place, stream));
+            let answer = poll_fn(|context| {
+                let made = made
+                    .take()
+                    .map(|(body, place, stream)| Answer::begin(body, &standing, Some(place), stream, context));
+                Poll::Ready(made)
+            });
+            Ok(http::Response::from_parts(parts, answer.await.map_or_else(Body::empty, Body::new)))
+        }))
+    }
+}
+
+fn received(request: http::Request<Body>, places: &Shares, holder: Holder) -> (http::Request<Body>, Arc<Progress>) {
+    let (parts, body) = request.into_parts();
+    let (upload, progress) = Upload::new(body, places.clone(), holder);
+    (http::Request::from_parts(parts, Body::new(upload)), progress)
 }
 
 /// A request that can't be read is the caller's mistake, and one that is too large exhausts what there is for it: the

@@ -1,8 +1,11 @@
-//! The listening socket: which connections are taken, and how many. A connection is a newcomer until its first request
-//! says whether it is an agent's or a client's; each kind has places of its own. Not here: what is served on them.
+//! The listening socket: which connections are taken, and how many. A connection is a newcomer until a client's first request
+//! or an agent's registration says whose it is; each kind has places of its own. Requests that come and answers that go are
+//! bounded in number, bytes and time. Not here: what is served.
 
+mod answer;
 mod connection;
 mod door;
+mod upload;
 
 use std::io;
 use std::net::SocketAddr;
@@ -26,8 +29,19 @@ const OTHER_DESCRIPTORS: usize = 64;
 const MOST_CLIENTS: usize = 10_000;
 /// Connections without a request at most.
 const MOST_NEWCOMERS: usize = 1_024;
-/// Requests that are being answered at most, streams not counted once they have begun.
+/// Requests at most whose answers are made or on their way; streams with places of their own are not counted once they have
+/// begun.
 const MOST_REQUESTS: usize = 8_192;
+/// Requests of more than 32 KiB at most that have not come whole.
+const MOST_LARGE_REQUESTS: usize = 128;
+/// The same of agents that have not registered, which may be four times as large.
+const MOST_LARGE_REGISTRATIONS: usize = 32;
+/// Links and tunnels at most that have not shown to be an agent's.
+const MOST_STRANGERS: usize = 32_768;
+/// Bytes at most of answers that clients have not taken yet.
+const MOST_ANSWER_BYTES: usize = 256 << 20;
+/// For a request to come whole, and for a client to read on.
+const MOVE_WITHIN: Duration = Duration::from_secs(60);
 /// Until a connection that says nothing is closed.
 const GREET_WITHIN: Duration = Duration::from_secs(10);
 /// Before another try where the system has no descriptor for a connection.
@@ -44,6 +58,12 @@ pub struct Bounds {
     pub agents: usize,
     /// Requests of clients being answered.
     pub requests: usize,
+    /// Large requests of clients that have not come whole.
+    pub large_requests: usize,
+    /// Bytes of answers that clients have not taken yet.
+    pub answer_bytes: usize,
+    /// A request comes whole, and an answer is read on, within this time.
+    pub move_within: Duration,
     /// A connection greets by HTTP/2 within this time, and asks for something within as long again or counts as a
     /// client's.
     pub greet_within: Duration,
@@ -57,7 +77,16 @@ impl Bounds {
         let newcomers = (descriptors / 8).clamp(2, MOST_NEWCOMERS);
         // Two of each remain: one that is accepted while another is being closed.
         let agents = descriptors.saturating_sub(clients + newcomers + 2).max(2);
-        Bounds { newcomers, clients, agents, requests: MOST_REQUESTS, greet_within: GREET_WITHIN }
+        Bounds {
+            newcomers,
+            clients,
+            agents,
+            requests: MOST_REQUESTS,
+            large_requests: MOST_LARGE_REQUESTS,
+            answer_bytes: MOST_ANSWER_BYTES,
+            move_within: MOVE_WITHIN,
+            greet_within: GREET_WITHIN,
+        }
     }
 
     /// What this process can hold; its limit of open files is raised as far as it may be.
@@ -74,6 +103,11 @@ pub struct Places {
     newcomers: Shares,
     clients: Shares,
     requests: Shares,
+    large_requests: Shares,
+    answer_bytes: Shares,
+    move_within: Duration,
+    strangers: Shares,
+    large_registrations: Shares,
     agents: Arc<Semaphore>,
     most_agents: usize,
     greet_within: Duration,
@@ -87,6 +121,11 @@ impl Places {
             newcomers: Shares::new("connections without a request", bounds.newcomers),
             clients: Shares::new("connections of clients", bounds.clients),
             requests: Shares::new("requests being answered", bounds.requests),
+            large_requests: Shares::new("large requests being received", bounds.large_requests),
+            answer_bytes: Shares::new("bytes of answers that were not read yet", bounds.answer_bytes),
+            move_within: bounds.move_within,
+            strangers: Shares::new("links that have not registered", MOST_STRANGERS),
+            large_registrations: Shares::new("large registrations being received", MOST_LARGE_REGISTRATIONS),
             agents: Arc::new(Semaphore::new(agents)),
             most_agents: agents,
             greet_within: bounds.greet_within,

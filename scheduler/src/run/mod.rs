@@ -29,12 +29,14 @@ use dawn_proto::v1::reach_server::ReachServer;
 use dawn_proto::v1::scheduler_server::SchedulerServer;
 use dawn_proto::v1::updates_server::UpdatesServer;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tonic::transport::Server;
 use tonic_health::pb::health_server::{Health, HealthServer};
 
-use crate::api::{self, AdminService, ClientService, ReachService, Reader, Replies, ServerFacts, WatchFront, Watches};
+use crate::api::{
+    self, AdminService, ClientService, ReachService, Reader, Replies, ServerFacts, Turns, WatchFront, Watches,
+};
 use crate::drive::{DriveError, Follower, Inbox, PulseSettings, Role, Vitals};
 use crate::etcd::{self, EtcdConfig, EtcdError, WitnessError};
 use crate::journal::{JournalSettings, OpenError};
@@ -258,7 +260,7 @@ fn operators(
         clients: client.clone(),
         role: client.role.clone(),
         alone: home.leads_alone(),
-        verifying: Arc::new(Semaphore::new(1)),
+        turns: Turns::default(),
     }
 }
 

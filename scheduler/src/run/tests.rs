@@ -14,6 +14,7 @@ mod operators;
 mod reach;
 mod standby;
 mod stuck;
+mod unread;
 
 use std::net::SocketAddr;
 use std::path::Path;

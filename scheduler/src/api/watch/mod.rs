@@ -17,7 +17,7 @@ use tonic::Status;
 
 use super::reads::job_status;
 use super::{Reader, status};
-use crate::shares::{Holder, Share, Shares};
+use crate::shares::{Holder, Share, Shares, StreamPlaces};
 
 pub use serve::WatchFront;
 
@@ -120,14 +120,16 @@ impl Watches {
         holder: Holder,
         key: JobKey,
         version: u32,
-    ) -> Result<impl Stream<Item = Result<Arc<Shown>, Status>> + Send + 'static, Status> {
+    ) -> Result<(StreamPlaces, impl Stream<Item = Result<Arc<Shown>, Status>> + Send + 'static), Status> {
         let place = self.places.take(holder).map_err(|refused| status::taken(&refused))?;
+        let places = StreamPlaces(vec![place.watch()]);
         let (channel, sent) = self.join(key, version).await?;
         let watch = Watch { place, told: channel.told.clone(), sent, least: 0, state: Stage::First, _channel: channel };
-        Ok(unfold(watch, |mut watch| async move {
+        let stream = unfold(watch, |mut watch| async move {
             let next = watch.next().await?;
             Some((next, watch))
-        }))
+        });
+        Ok((places, stream))
     }
 
     /// The channel of a job, and its status as it is now: not older than what the client may have read before.

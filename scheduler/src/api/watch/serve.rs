@@ -69,9 +69,11 @@ impl ServerStreamingService<v1::GetJobRequest> for WatchJob {
             let holder = Caller::of(request.extensions());
             let request = request.into_inner();
             let key = command::key(request.key.as_ref())?;
-            let shown = client.watches.watch(holder, key, request.version).await?;
+            let (places, shown) = client.watches.watch(holder, key, request.version).await?;
             let encoded = shown.map(|shown| shown.map(|shown| shown.encoded.clone()));
-            Ok(Response::new(Box::pin(encoded) as Self::ResponseStream))
+            let mut response = Response::new(Box::pin(encoded) as Self::ResponseStream);
+            response.extensions_mut().insert(places);
+            Ok(response)
         })
     }
 }

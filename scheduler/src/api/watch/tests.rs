@@ -51,7 +51,7 @@ impl Rig {
     }
 
     async fn watch(&self, client: u8, name: &str) -> Result<Shows, Status> {
-        Ok(Box::pin(self.watches.watch(holder(client), key(name), 0).await?))
+        Ok(Box::pin(self.watches.watch(holder(client), key(name), 0).await?.1))
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use dawn_proto::v1;
 use dawn_proto::v1::agent_link_client::AgentLinkClient;
 use dawn_proto::v1::scheduler_client::SchedulerClient;
+use dawn_proto::v1::scheduler_message::Message as Down;
 use prost::bytes::{Buf, BufMut, Bytes};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpSocket, TcpStream};
@@ -13,15 +14,17 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 
+use super::agent::{FakeAgent, register};
 use super::{Cluster, DEADLINE, config};
 use crate::listen::Bounds;
 
-const FIRST: [u8; 4] = [127, 0, 0, 1];
-const SECOND: [u8; 4] = [127, 0, 0, 2];
+pub(super) const FIRST: [u8; 4] = [127, 0, 0, 1];
+pub(super) const SECOND: [u8; 4] = [127, 0, 0, 2];
 
 /// A scheduler with room for very few connections.
 async fn crowded(dir: &tempfile::TempDir) -> Cluster {
-    let bounds = Bounds { newcomers: 3, clients: 4, agents: 2, requests: 64, greet_within: Duration::from_millis(300) };
+    let greet_within = Duration::from_millis(300);
+    let bounds = Bounds { newcomers: 3, clients: 4, agents: 2, requests: 64, greet_within, ..Bounds::of(1_024) };
     let mut config = config(dir.path());
     config.connections = Some(bounds);
     let mut cluster = Cluster::start_with(config).await;
@@ -41,7 +44,7 @@ async fn socket(to: SocketAddr, from: [u8; 4]) -> TcpStream {
     socket.connect(to).await.unwrap()
 }
 
-async fn info(channel: &Channel) -> Result<v1::ServerInfo, Status> {
+pub(super) async fn info(channel: &Channel) -> Result<v1::ServerInfo, Status> {
     let asked = SchedulerClient::new(channel.clone()).get_server_info(v1::GetServerInfoRequest {}).await;
     asked.map(tonic::Response::into_inner)
 }
@@ -84,15 +87,14 @@ async fn a_client_with_all_connections_is_refused_with_words_and_makes_room_for_
     assert_eq!(refused.code(), Code::ResourceExhausted);
     assert!(refused.message().contains("127.0.0.1 holds most of them (4)"), "{}", refused.message());
     // Agents are never counted by address.
-    let link = async || {
-        let mut agent = AgentLinkClient::new(channel(cluster.address, FIRST).await);
-        let up = tokio_stream::pending::<v1::AgentMessage>();
-        agent.link(up).await.map(|link| (agent, link.into_inner()))
-    };
-    let first = link().await.expect("an agent's link is taken");
-    let second = link().await.expect("and another one");
-    let third = link().await.map(|_| ()).unwrap_err();
-    assert_eq!(third.code(), Code::ResourceExhausted, "{}", third.message());
+    let (first, _) = FakeAgent::join(cluster.address, register("node-1")).await;
+    // One that never says which agent it is takes no place from those that do.
+    let mut silent = AgentLinkClient::new(channel(cluster.address, FIRST).await);
+    let silent_link = silent.link(tokio_stream::pending::<v1::AgentMessage>()).await.unwrap();
+    let (second, _) = FakeAgent::join(cluster.address, register("node-2")).await;
+    let refused = FakeAgent::dial(cluster.address, register("node-3")).await.next().await;
+    assert!(matches!(&refused, Down::Refused(said) if said.reason.contains("all 2 places")), "{refused:?}");
+    drop((silent, silent_link));
     let other = channel(cluster.address, SECOND).await;
     info(&other).await.expect("another client is taken");
     for channel in &held[..2] {
@@ -104,7 +106,7 @@ async fn a_client_with_all_connections_is_refused_with_words_and_makes_room_for_
 
 /// Sends bytes as they are, and reads none.
 #[derive(Clone, Copy, Debug, Default)]
-struct Raw;
+pub(super) struct Raw;
 
 impl Codec for Raw {
     type Encode = Bytes;
