@@ -1,6 +1,7 @@
 //! A small HTTP server: GET of texts and files, for those who measure the agent and for agents that ask for its cache.
 //! Not here: what is served.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fs::File;
 use std::io::Read;
@@ -18,10 +19,11 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
+use tokio::task::AbortHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::{debug, warn};
 
-/// Connections at once; more wait.
+/// Connections at once.
 const MAX_CONNECTIONS: usize = 64;
 /// A request's head comes within this time.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
@@ -39,6 +41,15 @@ pub enum Page {
     Nothing,
 }
 
+/// What becomes of one more connection than there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crowded {
+    /// It waits: the others do work that is worth it.
+    Waits,
+    /// The oldest gives way: one who asks whether the agent lives is answered, whoever else reads nothing.
+    OldestGoes,
+}
+
 type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 
 /// Takes an address.
@@ -50,9 +61,17 @@ pub async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 /// Serves until dropped; `look` runs on a thread where it may block.
-pub async fn serve(listener: TcpListener, look: impl Fn(&str) -> Page + Send + Sync + 'static) {
+pub async fn serve(listener: TcpListener, crowded: Crowded, look: impl Fn(&str) -> Page + Send + Sync + 'static) {
     let (look, room) = (Arc::new(look), Arc::new(Semaphore::new(MAX_CONNECTIONS)));
+    let mut open = VecDeque::<AbortHandle>::new();
     loop {
+        open.retain(|connection| !connection.is_finished());
+        if crowded == Crowded::OldestGoes
+            && room.available_permits() == 0
+            && let Some(oldest) = open.pop_front()
+        {
+            oldest.abort();
+        }
         // Never closed.
         let Ok(place) = room.clone().acquire_owned().await else { return };
         let stream = match listener.accept().await {
@@ -64,7 +83,7 @@ pub async fn serve(listener: TcpListener, look: impl Fn(&str) -> Page + Send + S
             }
         };
         let look = look.clone();
-        tokio::spawn(async move {
+        let serving = tokio::spawn(async move {
             let service = service_fn(move |request| answer(request, look.clone()));
             let mut server = hyper::server::conn::http1::Builder::new();
             server.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
@@ -73,6 +92,7 @@ pub async fn serve(listener: TcpListener, look: impl Fn(&str) -> Page + Send + S
             }
             drop(place);
         });
+        open.push_back(serving.abort_handle());
     }
 }
 
@@ -122,4 +142,39 @@ fn file(mut file: File) -> Response<Body> {
     let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
     response.headers_mut().insert(CONTENT_LENGTH, length.into());
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    async fn ask(address: SocketAddr, path: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
+        stream
+    }
+
+    #[tokio::test]
+    async fn the_oldest_connection_that_reads_nothing_gives_way() {
+        let listener = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let look = |path: &str| match path {
+            "/livez" => Page::Text { kind: "text/plain", text: "ok".into() },
+            _ => Page::Text { kind: "text/plain", text: "x".repeat(16 << 20) },
+        };
+        let serving = tokio::spawn(serve(listener, Crowded::OldestGoes, look));
+        let mut unread = Vec::new();
+        for _ in 0..2 * MAX_CONNECTIONS {
+            unread.push(ask(address, "/metrics").await);
+        }
+        let mut health = ask(address, "/livez").await;
+        let mut told = [0; 15];
+        let read = tokio::time::timeout(Duration::from_secs(20), health.read_exact(&mut told)).await;
+        read.expect("health is told").unwrap();
+        assert_eq!(&told, b"HTTP/1.1 200 OK");
+        serving.abort();
+    }
 }

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use super::AgentError;
 use super::hands::Shared;
 use super::reach::own_memory_bytes;
-use crate::edges::web::{self, Page};
+use crate::edges::web::{self, Crowded, Page};
 
 /// Tasks are not measured more often than this, whoever asks.
 const SAMPLE_EVERY: Duration = Duration::from_secs(5);
@@ -24,7 +24,7 @@ pub(super) async fn serve(shared: &Arc<Shared>) -> Result<JoinSet<()>, AgentErro
     if let Some(address) = shared.config.metrics_listen {
         let listener = listen("metrics", address).await?;
         let (shared, last) = (shared.clone(), Mutex::new(None));
-        serving.spawn(web::serve(listener, move |path| match path {
+        serving.spawn(web::serve(listener, Crowded::OldestGoes, move |path| match path {
             "/metrics" => Page::Text { kind: TEXT, text: page(&shared, &last) },
             "/livez" => health(shared.config.vitals.health().wedged),
             "/readyz" => health(shared.config.vitals.health().waits_for),
@@ -34,7 +34,7 @@ pub(super) async fn serve(shared: &Arc<Shared>) -> Result<JoinSet<()>, AgentErro
     if let Some(address) = shared.config.artifact_listen {
         let listener = listen("artifacts", address).await?;
         let shared = shared.clone();
-        serving.spawn(web::serve(listener, move |path| {
+        serving.spawn(web::serve(listener, Crowded::Waits, move |path| {
             let file = path.strip_prefix("/artifacts/").and_then(|sha256| shared.fetcher.cached(sha256));
             file.map_or(Page::Nothing, Page::File)
         }));

@@ -331,9 +331,11 @@ impl<J: Journal, C: Clock> Runner<J, C> {
         let now = self.clock.now();
         let Some(batch) = self.step(events, now) else { return Ok(None) };
         let (appended, begun) = (self.journal.append(batch.clone()), Instant::now());
-        let gauges = self.gauges.clone();
+        self.vitals.append_begins();
+        let (gauges, vitals) = (self.gauges.clone(), self.vitals.clone());
         Ok(Some(Box::pin(async move {
             appended.await?;
+            vitals.append_ends();
             gauges.appended(begun.elapsed());
             Ok(batch)
         })))

@@ -52,8 +52,11 @@ pub struct Vitals {
     pulse: Beat,
     hands: Beat,
     follower: Beat,
-    /// Since when the journal has taken nothing more; 0: it takes what is decided.
-    journal_full: Moment,
+    /// The journal takes nothing more for now: there is nothing to turn for.
+    journal_full: AtomicBool,
+    /// Appends on their way, and since when none of them has become durable; 0: there is none.
+    appends: AtomicU64,
+    not_durable: Moment,
     etcd: Waiting,
     /// Who acts, and what holds writes up; given once the journal is open.
     signs: OnceLock<(watch::Receiver<Role>, watch::Receiver<String>)>,
@@ -75,7 +78,9 @@ impl Vitals {
             pulse: Beat::default(),
             hands: Beat::default(),
             follower: Beat::default(),
-            journal_full: Moment::default(),
+            journal_full: AtomicBool::new(false),
+            appends: AtomicU64::new(0),
+            not_durable: Moment::default(),
             etcd: Waiting::default(),
             signs: OnceLock::new(),
             stops: AtomicBool::new(false),
@@ -88,18 +93,29 @@ impl Vitals {
 
     /// The pulse turns; with `journal_full` it waits until what is in flight is durable.
     pub(super) fn pulse_turns(&self, journal_full: bool) {
-        let now = self.now();
-        self.pulse.turns(now);
-        let since = self.journal_full.load(Ordering::Relaxed);
-        if journal_full != (since > 0) {
-            self.journal_full.store(if journal_full { now } else { 0 }, Ordering::Relaxed);
+        self.pulse.turns(self.now());
+        self.journal_full.store(journal_full, Ordering::Relaxed);
+    }
+
+    /// Something is to become durable.
+    pub(super) fn append_begins(&self) {
+        if self.appends.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.not_durable.store(self.now(), Ordering::Relaxed);
         }
+    }
+
+    /// Something has become durable.
+    pub(super) fn append_ends(&self) {
+        let others = self.appends.fetch_sub(1, Ordering::Relaxed) > 1;
+        self.not_durable.store(if others { self.now() } else { 0 }, Ordering::Relaxed);
     }
 
     /// It leads no more.
     pub(super) fn pulse_ended(&self) {
+        self.appends.store(0, Ordering::Relaxed);
+        self.not_durable.store(0, Ordering::Relaxed);
         self.pulse.rests();
-        self.journal_full.store(0, Ordering::Relaxed);
+        self.journal_full.store(false, Ordering::Relaxed);
     }
 
     pub(super) fn hands_turn(&self) {
@@ -153,7 +169,7 @@ impl Vitals {
     fn wedged(&self, now: u64) -> Option<String> {
         let parts = [
             ("the part that carries out decisions", &self.hands, false),
-            ("the part that decides", &self.pulse, self.journal_full.load(Ordering::Relaxed) > 0),
+            ("the part that decides", &self.pulse, self.journal_full.load(Ordering::Relaxed)),
             ("the part that follows the journal", &self.follower, false),
         ];
         let stalled = parts.into_iter().filter(|(_, _, excused)| !excused).find_map(|(name, beat, _)| {
@@ -176,9 +192,9 @@ impl Vitals {
         if !trouble.is_empty() {
             return Some(trouble);
         }
-        let full = self.journal_full.load(Ordering::Relaxed);
-        if full > 0 && since(full) >= self.wedged_after / UNREADY_PART {
-            return Some(format!("the journal has taken nothing for {} s", since(full).as_secs()));
+        let waits = self.not_durable.load(Ordering::Relaxed);
+        if waits > 0 && since(waits) >= self.wedged_after / UNREADY_PART {
+            return Some(format!("nothing has become durable for {} s", since(waits).as_secs()));
         }
         if leads {
             let acted = self.hands.turned.load(Ordering::Relaxed) > 0;
