@@ -155,7 +155,11 @@ impl Writer {
             match self.transact(&ask).await {
                 Ok((applied, found)) => {
                     self.say(String::new());
-                    return Ok(self.ledger.answered(&ask, applied, found.as_deref()));
+                    let outcome = self.ledger.answered(&ask, applied, found.as_deref());
+                    if let (Outcome::Written, Some(last)) = (outcome, batches.last()) {
+                        self.store.growth.add(last.index, ask.bytes());
+                    }
+                    return Ok(outcome);
                 }
                 Err(error) if error.is_passing() => self.say(format!("{WAITS}{error}")),
                 Err(error) => return Err(Stopped::Failed(error)),

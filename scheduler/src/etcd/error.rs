@@ -13,8 +13,8 @@ pub enum EtcdError {
     #[error("etcd at {endpoints} can't go on just now while {doing}: it says {said:?}")]
     Passing { endpoints: String, doing: &'static str, said: String },
     #[error(
-        "etcd is out of space while {doing}: it says {said:?}. Make room: compact and defragment it (etcdctl compact, \
-         etcdctl defrag), then `etcdctl alarm disarm`; or raise --quota-backend-bytes"
+        "etcd is out of space while {doing}: it says {said:?}. Remove what others keep there, compact and defragment it \
+         (etcdctl compact, etcdctl defrag); if Dawn alone fills it, raise --quota-backend-bytes. Then `etcdctl alarm disarm`"
     )]
     NoSpace { doing: &'static str, said: String },
     #[error(

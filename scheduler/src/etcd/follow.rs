@@ -107,7 +107,7 @@ impl Tail {
         };
         for event in answer.events() {
             let (EventType::Put, Some(kv)) = (event.event_type(), event.kv()) else { continue };
-            for batch in segment_batches(kv)? {
+            for batch in segment_batches(&self.store, kv)? {
                 if apply_next(&mut self.loaded.state, &batch, kv.key())? {
                     tell(Tailed::Batch(batch));
                 }

@@ -42,6 +42,13 @@ pub struct Ask {
     last: u64,
 }
 
+impl Ask {
+    /// Of what it puts.
+    pub fn bytes(&self) -> usize {
+        self.puts.iter().map(|(_, value)| value.len()).sum()
+    }
+}
+
 /// What a question that was answered came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {

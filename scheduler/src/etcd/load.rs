@@ -95,6 +95,7 @@ pub async fn load(store: &Store) -> Result<Loaded, EtcdError> {
 }
 
 async fn try_load(store: &Store) -> Result<Loaded, EtcdError> {
+    store.growth.begin();
     let begun = journal_begun(store).await?;
     let manifest = Manifest::read(store).await?;
     let loaded = load_from(store, manifest.as_ref()).await;
@@ -171,7 +172,7 @@ pub async fn catch_up(store: &Store, state: &mut State, mut applied: impl FnMut(
     let start = store.keys.segment(first_segment(store, state.index + 1).await?);
     store
         .read_from("reading the journal", &prefix, start, |kv| {
-            for batch in segment_batches(&kv)? {
+            for batch in segment_batches(store, &kv)? {
                 apply_next(state, &batch, kv.key())?.then(|| applied(batch));
             }
             Ok(())
@@ -200,12 +201,16 @@ pub fn missing(key: &[u8], batch: &Batch, wanted: u64) -> EtcdError {
     EtcdError::Corrupt { key: String::from_utf8_lossy(key).into_owned(), problem }
 }
 
-/// The batches of one segment.
-pub fn segment_batches(kv: &etcd_client::KeyValue) -> Result<Vec<Arc<Batch>>, EtcdError> {
-    unpack_batches(kv.value()).map_err(|error| EtcdError::Corrupt {
+/// The batches of one segment; its bytes count as growth.
+pub fn segment_batches(store: &Store, kv: &etcd_client::KeyValue) -> Result<Vec<Arc<Batch>>, EtcdError> {
+    let batches = unpack_batches(kv.value()).map_err(|error| EtcdError::Corrupt {
         key: String::from_utf8_lossy(kv.key()).into_owned(),
         problem: error.to_string(),
-    })
+    })?;
+    if let Some(last) = batches.last() {
+        store.growth.add(last.index, kv.value().len());
+    }
+    Ok(batches)
 }
 
 /// First index of the last segment that starts at or before `index`; `index` itself when there is none.

@@ -7,6 +7,7 @@ mod error;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod follow;
+mod growth;
 mod keys;
 mod ledger;
 mod load;
@@ -33,7 +34,7 @@ pub use load::{Head, Loaded, apply_next, claim, head, load};
 pub use pack::{PackError, pack_batches, unpack_batches};
 pub use read::Reader;
 pub use restore::{EtcdRestoreError, restore};
-pub use snapshot::{index as snapshot_index, write as write_snapshot};
+pub use snapshot::{Manifest, manifest, write as write_snapshot};
 pub use store::{EtcdConfig, EtcdTls, Store};
 pub use tenure::Tenure;
 pub use witness::{Seen, Witness, WitnessError};

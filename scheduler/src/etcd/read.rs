@@ -52,7 +52,7 @@ impl Reader {
             self.next = last.key().to_vec();
             self.next.push(0);
             for kv in page.kvs() {
-                for batch in segment_batches(kv)? {
+                for batch in segment_batches(&self.store, kv)? {
                     if batch.index <= self.index {
                         continue;
                     }

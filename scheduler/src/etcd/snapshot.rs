@@ -43,15 +43,16 @@ impl Manifest {
     }
 }
 
-/// Index of the current snapshot; 0 when there is none.
-pub async fn index(store: &Store) -> Result<u64, EtcdError> {
-    Ok(Manifest::read(store).await?.map_or(0, |(manifest, _)| manifest.index))
+/// Of the current snapshot; None where there is none.
+pub async fn manifest(store: &Store) -> Result<Option<Manifest>, EtcdError> {
+    Ok(Manifest::read(store).await?.map(|(manifest, _)| manifest))
 }
 
 /// Writes a snapshot of `state` and removes what it replaces. False when another one is as new.
 ///
 /// # Errors
-/// When etcd does not take it; chunks left behind are removed by the next one.
+/// When etcd does not take it; what it already had of it is removed again, as is what the current snapshot replaced and was
+/// left behind: to remove needs no space.
 pub async fn write(store: &Store, state: &State, writer: u64) -> Result<bool, EtcdError> {
     let before = Manifest::read(store).await?;
     if before.as_ref().is_some_and(|(manifest, _)| manifest.index >= state.index) {
@@ -59,10 +60,18 @@ pub async fn write(store: &Store, state: &State, writer: u64) -> Result<bool, Et
     }
     let chunks = snapshot_chunks(state);
     let manifest = Manifest { index: state.index, writer, chunks: chunks.len() };
-    for (number, chunk) in chunks.iter().enumerate() {
-        let mut kv = store.kv();
-        let key = store.keys.chunk(state.index, writer, number);
-        store.call("writing a snapshot", kv.put(key, pack(chunk), None)).await?;
+    if let Err(error) = put_chunks(store, &manifest, &chunks).await {
+        let removed = async {
+            remove(store, &store.keys.snapshot(state.index, writer)).await?;
+            match &before {
+                Some((manifest, revision)) => clean(store, manifest, *revision).await,
+                None => Ok(()),
+            }
+        };
+        if let Err(kept) = removed.await {
+            tracing::warn!("part of a snapshot is left in etcd until the next one: {kept}");
+        }
+        return Err(error);
     }
     let key = store.keys.manifest();
     let revision = before.map_or(0, |(_, revision)| revision);
@@ -80,13 +89,24 @@ pub async fn write(store: &Store, state: &State, writer: u64) -> Result<bool, Et
     Ok(true)
 }
 
+async fn put_chunks(store: &Store, manifest: &Manifest, chunks: &[Vec<u8>]) -> Result<(), EtcdError> {
+    for (number, chunk) in chunks.iter().enumerate() {
+        let mut kv = store.kv();
+        let key = store.keys.chunk(manifest.index, manifest.writer, number);
+        store.call("writing a snapshot", kv.put(key, pack(chunk), None)).await?;
+    }
+    Ok(())
+}
+
 /// Removes older snapshots and the segments that this one covers, and lets etcd forget their history.
 async fn clean(store: &Store, manifest: &Manifest, revision: i64) -> Result<(), EtcdError> {
     let kept = store.keys.snapshot(manifest.index, manifest.writer);
-    remove_range(store, store.keys.snapshots(), kept.into_bytes()).await?;
+    let older = remove_range(store, store.keys.snapshots(), kept.into_bytes()).await?;
     // A segment that starts before the next batch may still hold it.
     let first_kept = first_segment(store, manifest.index + 1).await?;
-    remove_range(store, store.keys.segments(), store.keys.segment(first_kept).into_bytes()).await?;
+    let covered = remove_range(store, store.keys.segments(), store.keys.segment(first_kept).into_bytes()).await?;
+    // What is removed takes up space for as long as there is history from before.
+    let revision = [Some(revision), older, covered].into_iter().flatten().max().unwrap_or(revision);
     let mut client = store.client.clone();
     match store.call("compacting", client.compact(revision, None)).await {
         // Another cluster on this etcd compacted further.
@@ -98,14 +118,16 @@ async fn clean(store: &Store, manifest: &Manifest, revision: i64) -> Result<(), 
 }
 
 async fn remove(store: &Store, prefix: &str) -> Result<(), EtcdError> {
-    remove_range(store, prefix.to_string(), end_of(prefix)).await
+    remove_range(store, prefix.to_string(), end_of(prefix)).await.map(|_| ())
 }
 
-pub async fn remove_range(store: &Store, from: String, to: Vec<u8>) -> Result<(), EtcdError> {
+/// Answers the revision that is without them; None: there can be none.
+pub async fn remove_range(store: &Store, from: String, to: Vec<u8>) -> Result<Option<i64>, EtcdError> {
     if from.as_bytes() >= to.as_slice() {
-        return Ok(());
+        return Ok(None);
     }
     let mut kv = store.kv();
     let options = DeleteOptions::new().with_range(to);
-    store.call("removing old journal", kv.delete(from, Some(options))).await.map(|_| ())
+    let removed = store.call("removing old journal", kv.delete(from, Some(options))).await?;
+    Ok(removed.header().map(|header| header.revision()))
 }

@@ -1,6 +1,7 @@
 //! etcd as this edge uses it: one client, a deadline on every call, answers as large as a writer can make them.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_client::{
@@ -8,6 +9,7 @@ use etcd_client::{
 };
 
 use super::error::{EtcdError, classify};
+use super::growth::Growth;
 use super::keys::{Keys, end_of};
 
 /// How to reach etcd and what is ours there.
@@ -50,6 +52,8 @@ const SMALL_PAGE_BYTES: usize = 256 << 10;
 pub struct Store {
     pub client: Client,
     pub keys: Keys,
+    /// Of the journal there, as far as it was read or written here.
+    pub growth: Arc<Growth>,
     endpoints: String,
 }
 
@@ -72,7 +76,7 @@ impl Store {
         }
         let connect = Client::connect(&config.endpoints, Some(options));
         let client = in_time(&endpoints, "connecting", CALL_TIMEOUT, connect).await?;
-        Ok(Store { client, keys: Keys::new(&config.prefix), endpoints })
+        Ok(Store { client, keys: Keys::new(&config.prefix), growth: Arc::default(), endpoints })
     }
 
     /// Where etcd is looked for.

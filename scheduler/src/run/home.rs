@@ -5,16 +5,14 @@ use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 
+use super::folding::Folding;
 use super::keeper::Source;
 use super::lead::{Lead, Signs};
-use super::standby::{self, Standby};
+use super::standby::Standby;
 use super::{Config, RunError, cluster_id, snapshots};
 use crate::drive::{Follower, SystemClock};
 use crate::journal::Embedded;
 use crate::model::State;
-
-/// Batches in etcd between two snapshots.
-const ETCD_SNAPSHOT_EVERY: u64 = 20_000;
 
 pub enum Home {
     Embedded { journal: Box<Embedded>, state: Box<State> },
@@ -70,7 +68,7 @@ impl Home {
             }
             Home::Etcd(standby) => {
                 let writer = u64::from(std::process::id());
-                tokio::spawn(standby::keep_snapshots(standby.store(), follower, signs, ETCD_SNAPSHOT_EVERY, writer))
+                tokio::spawn(Folding { store: standby.store(), follower, signs, writer }.keep())
             }
         }
     }

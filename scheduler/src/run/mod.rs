@@ -1,5 +1,6 @@
 //! The wiring: journal, pulse, followers and services of one scheduler. The only place that names concrete edges.
 
+mod folding;
 mod hands;
 mod health;
 mod home;

@@ -19,9 +19,6 @@ use crate::etcd::{
 };
 use crate::model::State;
 
-/// How often it is looked whether a snapshot is due.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
-
 /// At most how often what was seen of the journal is noted.
 const NOTE_EVERY: Duration = Duration::from_secs(1);
 
@@ -263,40 +260,6 @@ async fn pass_troubles(mut trouble: watch::Receiver<String>, signs: Arc<Signs>) 
     while trouble.changed().await.is_ok() {
         signs.trouble.send_replace(trouble.borrow_and_update().clone());
     }
-}
-
-/// Takes a snapshot whenever the journal has grown by so many batches: followers first, and the leader, which has better
-/// to do, only when nobody else did. It is made of a copy that shares what it holds, so that nobody waits for it.
-pub async fn keep_snapshots(store: Store, follower: Arc<Follower>, signs: Arc<Signs>, every: u64, writer: u64) {
-    let mut index = follower.index();
-    while index.changed().await.is_ok() {
-        let at = *index.borrow_and_update();
-        let due = if signs.role.borrow().is_leading() { every * 2 } else { every };
-        match snapshot_if_due(&store, &follower, at, due, writer).await {
-            Ok(Some(index)) => tracing::info!(index, "saved a snapshot in etcd"),
-            Ok(None) => {}
-            Err(error) => {
-                tracing::warn!("a snapshot could not be saved in etcd: {error}; the journal grows until one can")
-            }
-        }
-        // Not more often than it makes sense to look.
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
-}
-
-async fn snapshot_if_due(
-    store: &Store,
-    follower: &Follower,
-    at: u64,
-    due: u64,
-    writer: u64,
-) -> Result<Option<u64>, EtcdError> {
-    if at.saturating_sub(etcd::snapshot_index(store).await?) < due {
-        return Ok(None);
-    }
-    // What a follower has applied is durable.
-    let state = follower.read(State::frozen);
-    Ok(etcd::write_snapshot(store, &state, writer).await?.then_some(state.index))
 }
 
 impl Standby {

@@ -5,6 +5,7 @@ mod bounds;
 mod clients;
 mod epochs;
 mod faults;
+mod folding;
 mod full;
 mod gate;
 mod health;

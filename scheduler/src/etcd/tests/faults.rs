@@ -102,3 +102,22 @@ async fn the_database_stays_bounded_over_thousands_of_batches() {
     // large at the end as after three rounds.
     assert!(sizes[sizes.len() - 1] < sizes[2] * 3 / 2, "{sizes:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_that_finds_no_room_leaves_nothing_behind() {
+    let Some(etcd) = etcd_with(&["--quota-backend-bytes", "2000000"]) else { return };
+    let store = store(&etcd.config).await;
+    let mut live = State::default();
+    crate::wire::sample::largest_steps(1, Epoch(1)).iter().for_each(|step| live.apply(step));
+    let full = write_snapshot(&store, &live, 1).await.unwrap_err();
+    assert!(matches!(full, EtcdError::NoSpace { .. }), "{full}");
+    let mut keys = Vec::new();
+    let each = |kv: etcd_client::KeyValue| {
+        keys.push(String::from_utf8_lossy(kv.key()).into_owned());
+        Ok(())
+    };
+    let all = store.keys.snapshots();
+    let revision = store.read_from("counting", &all, all.clone(), each).await.unwrap();
+    assert_eq!(keys, Vec::<String>::new());
+    assert!(revision > 2, "some of it was there");
+}
