@@ -10,6 +10,7 @@ mod edges;
 mod packed;
 mod regular;
 mod run;
+mod tree;
 pub mod wire;
 
 #[cfg(test)]

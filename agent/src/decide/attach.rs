@@ -84,7 +84,6 @@ mod tests {
             processes: BTreeMap::new(),
             verdict: None,
             released: false,
-            bytes: 0,
         }
     }
 

@@ -85,6 +85,7 @@ mod tests {
     fn task(grace_period_ms: u64, ladder_ms: u64) -> HeldTask {
         HeldTask {
             id: TaskId(1),
+            job: String::new(),
             phase: Phase::Live,
             demand: Default::default(),
             ports: Vec::new(),

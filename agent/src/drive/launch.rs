@@ -90,13 +90,12 @@ impl Agent {
             let why = "this agent's lease has run out: the order may be older than a replacement";
             return self.refuse(&launch, Reason::LaunchRefused, why, now);
         }
-        self.make_room_for(spec.demand.disk_bytes);
-        let (task, user, ports) = (launch.task, spec.user.clone(), launch.ports.clone());
+        let task = launch.task;
         let record = LaunchRecord { launch, spec, identity: Identity::default(), lease_until_ms: None };
         let held = held_task(record, self.setup.default_max_pids, now);
         self.take_room(&held);
         self.tasks.insert(task, Box::new(held));
-        self.effects.push(Effect::Vet { task, user, ports });
+        self.begin_with_room(task, now);
     }
 
     /// Ends a launch that left nothing on disk; the report is kept in memory until acknowledged.
@@ -202,11 +201,12 @@ impl Agent {
     }
 
     /// A step of the launch failed. Whose fault it was, the scheduler finds out by trying elsewhere.
-    fn fail(&mut self, id: TaskId, refusal: &Refusal, now: Now) {
+    pub(super) fn fail(&mut self, id: TaskId, refusal: &Refusal, now: Now) {
         let stopped = "its launch was given up".to_string();
         let (state, reason, message) = match refusal {
             Refusal::UnknownUser { message } => (TaskState::Failed, Reason::UnknownUser, message),
             Refusal::Plan { message } => (TaskState::Lost, Reason::LaunchRefused, message),
+            Refusal::NoRoom { message } => (TaskState::Lost, Reason::NoRoom, message),
             Refusal::Disk { reason, message } => (TaskState::Lost, *reason, message),
             Refusal::RootFs { message } => (TaskState::Lost, Reason::RootFsFailed, message),
             Refusal::Limit { message } => (TaskState::Lost, Reason::LimitNotPossible, message),
@@ -227,7 +227,14 @@ impl Agent {
         }
     }
 
-    fn end_killed_unstarted(&mut self, id: TaskId, now: Now) {
+    /// The first step: user and ports are looked at.
+    pub(super) fn vet(&mut self, id: TaskId) {
+        let Some(record) = self.tasks.get(&id).and_then(|task| task.record.as_ref()) else { return };
+        let (user, ports) = (record.spec.user.clone(), record.launch.ports.clone());
+        self.effects.push(Effect::Vet { task: id, user, ports });
+    }
+
+    pub(super) fn end_killed_unstarted(&mut self, id: TaskId, now: Now) {
         let reason = self.tasks.get(&id).and_then(|task| task.kill.as_ref()).map_or(Reason::None, |kill| kill.reason);
         self.end(id, TaskState::Killed, reason, "killed before it was started", now);
     }
@@ -237,6 +244,7 @@ impl Agent {
 pub(super) fn bare_task(id: TaskId, now: Now) -> HeldTask {
     HeldTask {
         id,
+        job: String::new(),
         phase: Phase::Vetting,
         demand: Default::default(),
         ports: Vec::new(),
@@ -265,6 +273,7 @@ pub(super) fn bare_task(id: TaskId, now: Now) -> HeldTask {
 
 fn held_task(record: LaunchRecord, default_pids: u32, now: Now) -> HeldTask {
     HeldTask {
+        job: record.spec.job.to_string(),
         demand: record.spec.demand.clone(),
         ports: record.launch.ports.clone(),
         limits: record.limits(default_pids),

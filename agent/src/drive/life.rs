@@ -25,6 +25,7 @@ impl Agent {
             MachineEvent::Gone { task } => self.on_gone(task, now),
             MachineEvent::Recorded { task } => self.on_recorded(task, now),
             MachineEvent::Cleaned { task, bytes } => self.on_cleaned(task, bytes, now),
+            MachineEvent::Deleted { task } => self.on_deleted(task, now),
             MachineEvent::Free(free) => self.on_free(free, now),
         }
     }
@@ -130,9 +131,12 @@ impl Agent {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         task.cleaned = true;
         task.bytes = bytes;
+        self.count_in(id, bytes);
+        let Some(task) = self.tasks.get_mut(&id) else { return };
         if let Some(report) = task.withheld.take() {
             self.publish(report, now);
         }
+        self.begin_waiting(now);
     }
 
     /// Keeps a report until acknowledged, and sends it.

@@ -41,6 +41,8 @@ pub struct Setup {
     /// Where a task's spec names no limit.
     pub default_max_pids: u32,
     pub keep: Keep,
+    /// The disk that is offered is what was free at the start: what ended tasks had left then is added once it is measured.
+    pub adds_what_is_left: bool,
 }
 
 /// The agent.

@@ -125,6 +125,9 @@ impl Agent {
             self.unacked.insert(id);
         }
         // Its end may have come while nobody watched: whatever is left of its group goes now.
+        if self.setup.adds_what_is_left {
+            self.space.found.insert(id);
+        }
         let processes = task.processes.take();
         self.effects.push(Effect::CleanUp { task: id, processes });
         self.tasks.insert(id, Box::new(task));
@@ -134,7 +137,7 @@ impl Agent {
 fn restored(found: Recovered, now: Now) -> HeldTask {
     // What can't be read may be what must not live twice.
     let unreadable = RecoveredRecord { at_most_one: true, ..RecoveredRecord::default() };
-    let RecoveredRecord { demand, ports, limits, identity, grace_period_ms, ladder_ms, at_most_one, artifacts } =
+    let RecoveredRecord { job, demand, ports, limits, identity, grace_period_ms, ladder_ms, at_most_one, artifacts } =
         found.record.unwrap_or(unreadable);
     let base = last_sequence(artifacts.len());
     let standing = Report::new(found.task, 0, TaskState::Assigned, found.checkpointed_at, Reason::None, "");
@@ -147,6 +150,7 @@ fn restored(found: Recovered, now: Now) -> HeldTask {
         verdict => (verdict.unwrap_or(told), None),
     };
     HeldTask {
+        job,
         phase: Phase::Live,
         demand,
         ports,
@@ -163,7 +167,6 @@ fn restored(found: Recovered, now: Now) -> HeldTask {
         kill,
         processes: found.processes.into(),
         released: found.released,
-        bytes: found.bytes,
         ..super::launch::bare_task(found.task, now)
     }
 }

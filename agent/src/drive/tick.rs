@@ -28,6 +28,7 @@ impl Agent {
         }
         self.resend_unacked(now, false);
         self.go_on_killing(now);
+        self.begin_waiting(now);
         if now.mono_ms >= self.sweep_at_ms {
             self.sweep_at_ms = now.mono_ms + SWEEP_EVERY_MS;
             self.sweep(now);

@@ -177,6 +177,10 @@ pub enum MachineEvent {
         task: TaskId,
         bytes: u64,
     },
+    /// Nothing of its directory takes room any more.
+    Deleted {
+        task: TaskId,
+    },
     /// Told some times a second.
     Free(Free),
 }

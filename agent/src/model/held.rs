@@ -71,6 +71,8 @@ pub struct KillProgress {
 #[derive(Clone, Debug)]
 pub struct HeldTask {
     pub id: TaskId,
+    /// "role/env/name"; empty where nobody knows.
+    pub job: String,
     pub phase: Phase,
     pub demand: Resources,
     pub ports: Vec<Port>,
@@ -107,7 +109,7 @@ pub struct HeldTask {
     pub ended_ms: Option<i64>,
     /// Cgroup gone and size known.
     pub cleaned: bool,
-    /// Size of its directory; 0 until it ended.
+    /// Size of its directory; 0 until it is cleaned.
     pub bytes: u64,
 }
 

@@ -169,6 +169,10 @@ pub enum Refusal {
     Checkpoint {
         message: String,
     },
+    /// What ended tasks have left did not go in time.
+    NoRoom {
+        message: String,
+    },
     /// The node's disk: full, or failing.
     Disk {
         reason: Reason,

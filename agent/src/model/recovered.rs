@@ -27,6 +27,8 @@ impl ExecutorProbe {
 /// The part of the plan the agent goes on with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecoveredRecord {
+    /// "role/env/name".
+    pub job: String,
     pub demand: Resources,
     pub ports: Vec<Port>,
     pub limits: Limits,
@@ -58,5 +60,4 @@ pub struct Recovered {
     pub verdict: Option<Report>,
     /// The terminal report was acknowledged.
     pub released: bool,
-    pub bytes: u64,
 }

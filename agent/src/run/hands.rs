@@ -292,11 +292,12 @@ impl Edges {
             sandbox::quota::lift(&self.shared.tasks.dir(task).sandbox());
         }
         match self.shared.tasks.discard(task) {
-            Ok(()) => self.clean_job(|shared| {
+            Ok(()) => self.clean_job(move |shared| {
                 if let Err(error) = shared.tasks.empty_trash() {
                     warn!(error = chain(&error), "can't empty the trash");
                 }
-                None
+                // What can't be removed still takes its room.
+                shared.tasks.is_gone(task).then_some(MachineEvent::Deleted { task })
             }),
             Err(error) => warn!(%task, error = chain(&error), "its directory stays"),
         }

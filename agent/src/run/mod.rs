@@ -69,10 +69,9 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let _lock = checkpoint::lock(&config.work_dir)?;
     let tree = start::cgroups(&config)?;
     let (id, memory) = checkpoint::recall(&config.work_dir, config.agent_id.as_deref())?;
-    let mut setup = start::setup(&config, tree.as_ref(), id)?;
+    let setup = start::setup(&config, tree.as_ref(), id)?;
     let tasks = Tasks::open(&config.work_dir)?;
     let found = start::find_tasks(&tasks, memory.is_of_another_boot(&setup.boot_id));
-    start::count_in(&mut setup, &config, &found);
     let known = found.iter().map(|one| one.task).collect();
     if let Some(tree) = &tree {
         tree.remove_strangers(&known);

@@ -138,6 +138,7 @@ pub(super) fn setup(config: &Config, tree: Option<&Tree>, agent_id: AgentId) -> 
         offer: OfferState { epoch: 0, total, attributes, ports, ..OfferState::default() },
         default_max_pids: DEFAULT_MAX_PIDS,
         keep: Keep { age_ms: config.sandbox_keep_ms, total_bytes: config.sandbox_keep_bytes },
+        adds_what_is_left: config.disk_bytes.is_none(),
     })
 }
 
@@ -147,15 +148,6 @@ pub(super) fn has_quotas(config: &Config) -> bool {
     let by = if has_quotas { "by the file system (quotas of projects)" } else { "by looking at what tasks take" };
     info!("limits of disk are kept {by}");
     has_quotas
-}
-
-/// What ended tasks have left is no longer free, but goes when room is needed: it is offered as if it were gone.
-pub(super) fn count_in(setup: &mut Setup, config: &Config, found: &[Recovered]) {
-    if config.disk_bytes.is_none() {
-        let left = found.iter().map(|one| one.bytes).fold(0, u64::saturating_add);
-        let disk_bytes = &mut setup.offer.total.disk_bytes;
-        *disk_bytes = disk_bytes.saturating_add(left - left / 10);
-    }
 }
 
 /// What tasks are kept apart by, in words; what they lack is also written to the log.
@@ -185,7 +177,6 @@ pub(super) fn find_tasks(tasks: &Tasks, rebooted: bool) -> Vec<Recovered> {
             kill_begun: executor.kill_begun,
             processes: executor.processes,
             verdict: found.verdict,
-            bytes: if found.released { sandbox::measure(&found.dir) } else { 0 },
             released: found.released,
         }
     });

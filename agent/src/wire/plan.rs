@@ -122,7 +122,10 @@ pub fn decode_plan(bytes: &[u8], default_pids: u32) -> Result<KeptPlan, DecodeEr
     let lifecycle = task.http_lifecycle.as_ref();
     let endpoints_ms = lifecycle.map_or(0, |one| one.graceful_wait_ms.saturating_add(one.shutdown_wait_ms));
     let port = |port: v1::AssignedPort| Some(Port { number: u16::try_from(port.port).ok()?, name: port.name });
+    let (key, root) = (plan.job.unwrap_or_default(), root(&task));
+    let job = format!("{}/{}/{}", key.role, key.env, key.name);
     let record = RecoveredRecord {
+        job: job.clone(),
         demand,
         ports: plan.ports.into_iter().filter_map(port).collect(),
         limits,
@@ -132,13 +135,12 @@ pub fn decode_plan(bytes: &[u8], default_pids: u32) -> Result<KeptPlan, DecodeEr
         at_most_one: plan.lease_until_boot_ms.is_some(),
         artifacts: task.artifacts.iter().map(decode_artifact).collect(),
     };
-    let (key, root) = (plan.job.unwrap_or_default(), root(&task));
     Ok(KeptPlan {
         record,
         root,
         max_files: if task.max_files == 0 { DEFAULT_MAX_FILES } else { task.max_files },
         processes: task.processes.into_iter().map(|process| process.name).collect(),
-        job: format!("{}/{}/{}", key.role, key.env, key.name),
+        job,
         instance: plan.instance,
     })
 }

@@ -119,6 +119,7 @@ impl Machine {
             offer,
             default_max_pids: 100,
             keep: Keep { age_ms: 600_000, total_bytes: 1 << 40 },
+            adds_what_is_left: false,
         }
     }
 
@@ -145,6 +146,7 @@ impl Machine {
         Recovered {
             task,
             record: Some(RecoveredRecord {
+                job: files.record.spec.job.to_string(),
                 demand,
                 ports: files.record.launch.ports.clone(),
                 limits: files.record.limits(100),
@@ -162,7 +164,6 @@ impl Machine {
             processes: history.processes,
             verdict: files.verdict.clone(),
             released: files.released,
-            bytes: 1 << 20,
         }
     }
 }
@@ -341,6 +342,7 @@ impl World {
                 node.files.remove(&task);
                 node.executors.remove(&task);
                 node.watched.remove(&task);
+                self.answer(machine, MachineEvent::Deleted { task });
             }
             Effect::Observe(_) | Effect::StopFetch { .. } | Effect::LookAtDisk { .. } => {}
             Effect::Fetch { task, .. } => self.answer(machine, MachineEvent::Fetched { task, result: Ok(()) }),

@@ -20,7 +20,7 @@ const WIRING: [&str; 4] = ["cli/src/daemon.rs", "cli/src/daemon/", "cli/src/dev/
 const FLOOR_PLAN: [&str; 3] = ["scheduler", "agent", "executor"];
 
 /// Floors by top-level module, lowest first. Any other module is an edge. Modules of one floor don't import each other.
-const FLOORS: [(&str, usize); 10] = [
+const FLOORS: [(&str, usize); 11] = [
     ("model", 0),
     ("decide", 1),
     ("packed", 1),
@@ -28,6 +28,7 @@ const FLOORS: [(&str, usize); 10] = [
     ("wire", 1),
     ("drive", 2),
     ("shares", 2),
+    ("tree", 1),
     ("run", 4),
     ("main", 4),
     ("lib", 4),

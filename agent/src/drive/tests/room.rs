@@ -6,6 +6,7 @@ use dawn_proto::v1::Reason;
 use dawn_proto::{Resources, TaskId, TaskState};
 
 use super::world::{World, demand, spec};
+use crate::drive::Agent;
 use crate::model::{Effect, Event, Free, LinkEvent, MachineEvent, Spec};
 
 const MIB: u64 = 1 << 20;
@@ -57,6 +58,76 @@ fn a_launch_takes_the_room_of_those_that_ended_the_oldest_first() {
     assert_eq!(world.state(4), Some(TaskState::Running));
 }
 
+/// What was told of a task last.
+fn standing(world: &World, task: u64) -> Option<(TaskState, Reason)> {
+    world.told.get(&TaskId(task))?.last().map(|last| (last.state, last.reason))
+}
+
+#[test]
+fn nobody_starts_in_the_place_of_what_is_not_measured_or_not_gone_yet() {
+    let mut world = world(60);
+    world.launch(1);
+    world.settle();
+    world.late = Some(Vec::new());
+    world.kill(1);
+    world.settle();
+    world.pass(200);
+    assert_eq!(world.state(1), Some(TaskState::Killed), "the leader knows, and places another");
+    world.launch(2);
+    world.pass(1_000);
+    assert_eq!((standing(&world, 2), kept(&world)), (None, vec![1]), "nobody knows what it left");
+    // It left all it might.
+    let cleaned = MachineEvent::Cleaned { task: TaskId(1), bytes: 60 };
+    world.late = Some(Vec::new());
+    world.step(Event::Machine(cleaned));
+    world.settle();
+    world.pass(1_000);
+    assert_eq!((standing(&world, 2), kept(&world)), (None, vec![]), "it is being removed");
+    world.tell_late();
+    world.settle();
+    assert_eq!(world.state(2), Some(TaskState::Running));
+}
+
+#[test]
+fn a_launch_whose_room_does_not_come_is_refused_for_want_of_it_and_one_that_is_killed_ends() {
+    let mut world = world(60);
+    world.launch(1);
+    world.settle();
+    world.late = Some(Vec::new());
+    world.kill(1);
+    world.settle();
+    world.pass(200);
+    world.launch(2);
+    world.pass(10_000);
+    world.kill(2);
+    world.pass(200);
+    assert_eq!(world.state(2), Some(TaskState::Killed));
+    world.launch(3);
+    world.pass(29_000);
+    assert_eq!(standing(&world, 3), None);
+    world.pass(2_000);
+    assert_eq!(standing(&world, 3), Some((TaskState::Lost, Reason::NoRoom)));
+    world.tell_late();
+    world.launch(4);
+    world.settle();
+    assert_eq!(world.state(4), Some(TaskState::Running));
+}
+
+#[test]
+fn where_there_is_room_beside_what_was_left_nobody_waits() {
+    let mut world = world(20);
+    world.launch(1);
+    world.settle();
+    world.late = Some(Vec::new());
+    world.kill(1);
+    world.settle();
+    world.pass(200);
+    world.launch(2);
+    world.settle();
+    assert_eq!(world.state(2), Some(TaskState::Running), "20 are promised, 20 may be left, of 100");
+    assert_eq!(kept(&world), [1, 2]);
+}
+
 #[test]
 fn what_took_more_than_it_was_allowed_goes_before_the_older() {
     let mut world = world(60);
@@ -99,4 +170,23 @@ fn a_loss_has_every_living_task_looked_at_a_few_at_a_time() {
     assert_eq!(looking(&told_free(&mut world, 830, 50_000)), 5);
     assert_eq!(looking(&told_free(&mut world, 830, 50_000)), 0, "once each");
     assert_eq!(looking(&told_free(&mut world, 900, 39_000)), 20, "files are a loss too");
+}
+
+#[test]
+fn what_was_left_before_the_start_is_offered_once_it_is_measured() {
+    let mut world = world(60);
+    ended(&mut world, &[(1, 60)]);
+    let mut setup = super::world::setup(world.boot);
+    setup.adds_what_is_left = true;
+    setup.offer.total.disk_bytes = 40;
+    let found = world.found();
+    let (agent, _) = Agent::new(setup, world.memory.clone(), found, world.now);
+    world.agent = agent;
+    let before = world.agent.offer.clone();
+    assert_eq!(before.total.disk_bytes, 40);
+    let cleaned = |bytes| Event::Machine(MachineEvent::Cleaned { task: TaskId(1), bytes });
+    world.agent.step(cleaned(60), world.now);
+    assert_eq!((world.agent.offer.total.disk_bytes, world.agent.offer.epoch), (94, before.epoch + 1));
+    world.agent.step(cleaned(60), world.now);
+    assert_eq!(world.agent.offer.total.disk_bytes, 94, "once");
 }

@@ -11,7 +11,7 @@ use crate::decide::sweep::Keep;
 use crate::drive::{Agent, Setup};
 use crate::model::{
     Effect, Event, Identity, Kill, Launch, LinkEvent, MachineEvent, Memory, Message, Now, OfferState, PortRange,
-    Refusal, Report, Spec, Welcomed,
+    Recovered, Refusal, Report, Spec, Welcomed,
 };
 
 /// Everything around the agent, and the agent.
@@ -30,6 +30,8 @@ pub struct World {
     pub wanted: BTreeMap<TaskId, bool>,
     pub told: BTreeMap<TaskId, Vec<Report>>,
     pub acks: bool,
+    /// Some: what the disk has done is told later.
+    pub late: Option<Vec<MachineEvent>>,
     /// Ports that others listen on.
     pub busy_ports: Vec<u16>,
 }
@@ -67,6 +69,7 @@ pub fn setup(boot: u32) -> Setup {
         offer: OfferState { total, ports, ..OfferState::default() },
         default_max_pids: 10,
         keep: Keep { age_ms: 3_600_000, total_bytes: 1 << 30 },
+        adds_what_is_left: false,
     }
 }
 
@@ -86,6 +89,7 @@ impl World {
             wanted: BTreeMap::new(),
             told: BTreeMap::new(),
             acks: true,
+            late: None,
             busy_ports: Vec::new(),
         }
     }
@@ -97,6 +101,21 @@ impl World {
 
     pub fn link(&mut self, event: LinkEvent) {
         self.step(Event::Link(event));
+    }
+
+    /// The disk has done what it was asked for, and from now on is fast.
+    pub fn tell_late(&mut self) {
+        for event in self.late.take().into_iter().flatten() {
+            self.machine(event);
+        }
+    }
+
+    /// Now, or with all else that is late.
+    fn disk(&mut self, event: MachineEvent) {
+        match &mut self.late {
+            Some(late) => late.push(event),
+            None => self.machine(event),
+        }
     }
 
     fn machine(&mut self, event: MachineEvent) {
@@ -151,12 +170,16 @@ impl World {
         for dir in self.dirs.values_mut() {
             dir.watched = None;
         }
-        let found = self.dirs.iter().map(|(task, dir)| found(*task, dir)).collect();
         self.pending.clear();
-        let (agent, first) = Agent::new(setup(self.boot), self.memory.clone(), found, self.now);
+        let (agent, first) = Agent::new(setup(self.boot), self.memory.clone(), self.found(), self.now);
         self.agent = agent;
         self.pending.extend(first);
         self.connect();
+    }
+
+    /// What a starting agent finds.
+    pub fn found(&self) -> Vec<Recovered> {
+        self.dirs.iter().map(|(task, dir)| found(*task, dir)).collect()
     }
 
     pub fn reboot(&mut self) {
@@ -275,12 +298,13 @@ impl World {
             Effect::CleanUp { task, .. } => {
                 let dir = self.dir(task);
                 (dir.process, dir.group) = (false, false);
-                self.machine(MachineEvent::Cleaned { task, bytes: 1 });
+                self.disk(MachineEvent::Cleaned { task, bytes: 1 });
             }
             Effect::Release { task } => self.dir(task).released = true,
             Effect::Delete { task } => {
                 let dir = self.dirs.remove(&task).unwrap();
                 assert!(!dir.executor && !dir.process && !dir.group, "deleted under a living task");
+                self.disk(MachineEvent::Deleted { task });
             }
             other => panic!("{other:?}"),
         }

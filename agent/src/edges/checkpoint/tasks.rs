@@ -11,6 +11,7 @@ use tracing::warn;
 
 use super::{CheckpointError, O_NONBLOCK, framed, io_error, read_framed, replace_file, set_aside, sync_dir};
 use crate::model::{RecoveredRecord, Report, TaskDir};
+use crate::tree;
 use crate::wire::{self, KeptPlan};
 
 /// A task directory as the checkpoint knows it; the executor's side comes from its event log.
@@ -115,6 +116,11 @@ impl Tasks {
         }
     }
 
+    /// Whether nothing of a discarded task takes room any more.
+    pub fn is_gone(&self, task: TaskId) -> bool {
+        matches!(self.trash().join(task.to_string()).symlink_metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound)
+    }
+
     /// Removes what was discarded, symbolic links unfollowed. What can't be removed is left with a warning.
     ///
     /// # Errors
@@ -122,7 +128,7 @@ impl Tasks {
     pub fn empty_trash(&self) -> Result<(), CheckpointError> {
         for entry in fs::read_dir(self.trash()).map_err(io_error("read", &self.trash()))? {
             let path = entry.map_err(io_error("read", &self.trash()))?.path();
-            match remove_tree(&path) {
+            match tree::remove(&path) {
                 Ok(()) => {}
                 // Another pass was faster.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -207,28 +213,6 @@ fn read_or_warn<T>(path: &Path, decode: impl FnOnce(&[u8]) -> Option<T>) -> Opti
             None
         }
     }
-}
-
-/// Removes a tree without following symbolic links. What a task's user locked (mode 0) is opened first.
-fn remove_tree(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            unlock_tree(path)?;
-            fs::remove_dir_all(path)
-        }
-        other => other,
-    }
-}
-
-fn unlock_tree(path: &Path) -> io::Result<()> {
-    fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
-    for entry in fs::read_dir(path)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            unlock_tree(&entry.path())?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

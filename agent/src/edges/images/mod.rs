@@ -22,6 +22,7 @@ use tracing::warn;
 
 use crate::model::RootFs;
 use crate::regular;
+use crate::tree;
 
 /// An archive may be larger than what it unpacks to: each entry has a header and is filled up to a block.
 const MAX_FRAMING_BYTES: u64 = unpack::MAX_ENTRIES << 10;
@@ -191,7 +192,7 @@ impl Images {
         io::copy(&mut file, &mut hash).map_err(failed("read", path))?;
         let digest = hex(&hash.finalize());
         if fs::read_dir(&digests).is_ok_and(|listing| listing.count() >= MAX_DIGESTS) {
-            fs::remove_dir_all(&digests).map_err(own("empty", &digests))?;
+            tree::remove(&digests).map_err(own("empty", &digests))?;
         }
         let noted = make_dir(&digests).and_then(|()| fs::write(&known, &digest));
         noted.map_err(own("write", &known))?;
@@ -250,7 +251,7 @@ impl Images {
             fs::rename(&fresh, target).map_err(own("place", target))
         });
         if unpacked.is_err() {
-            let _ = fs::remove_dir_all(&fresh);
+            let _ = tree::remove(&fresh);
         }
         unpacked
     }
@@ -291,7 +292,7 @@ impl Images {
         // What was large takes its time, and keeps nobody waiting.
         for entry in fs::read_dir(self.root.join("gone")).into_iter().flatten().flatten() {
             // Another thread may be at it.
-            if let Err(error) = fs::remove_dir_all(entry.path())
+            if let Err(error) = tree::remove(&entry.path())
                 && error.kind() != io::ErrorKind::NotFound
             {
                 warn!(path = %entry.path().display(), %error, "can't remove a layer");

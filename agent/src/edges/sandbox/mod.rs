@@ -2,15 +2,16 @@
 
 pub mod quota;
 
-use std::fs::{self, DirBuilder};
+use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::model::{Identity, TaskDir};
+use crate::tree;
 
 /// Entries looked at when a directory is measured; what is beyond counts nothing.
-const MAX_ENTRIES: usize = 1_000_000;
+const MAX_ENTRIES: u64 = 4_000_000;
 
 /// A sandbox can't be made.
 #[derive(Debug, thiserror::Error)]
@@ -60,32 +61,14 @@ pub fn limit(dir: &TaskDir, bytes: u64, files: u64) -> Result<(), SandboxError> 
 
 /// Bytes that a task's directory takes on disk. What vanishes meanwhile or can't be read counts nothing.
 pub fn measure(dir: &TaskDir) -> u64 {
-    let mut bytes = 0u64;
-    let mut entries = 0;
-    let mut left = vec![dir.path().to_path_buf()];
-    while let Some(path) = left.pop() {
-        let Ok(listing) = fs::read_dir(&path) else { continue };
-        for entry in listing.flatten() {
-            entries += 1;
-            if entries > MAX_ENTRIES {
-                return bytes;
-            }
-            bytes = bytes.saturating_add(size_of_entry(&entry, &mut left));
-        }
-    }
-    bytes
-}
-
-fn size_of_entry(entry: &fs::DirEntry, left: &mut Vec<PathBuf>) -> u64 {
-    let Ok(meta) = fs::symlink_metadata::<&Path>(&entry.path()) else { return 0 };
-    if meta.is_dir() {
-        left.push(entry.path());
-    }
-    meta.blocks().saturating_mul(512)
+    tree::measure(dir.path(), MAX_ENTRIES).map_or(0, |size| size.bytes)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::MetadataExt;
+
     use dawn_proto::TaskId;
     use nix::unistd::{getgid, getuid};
 
