@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use dawn_proto::v1::{NodeState, Reason};
-use dawn_proto::{HeldDigest, TaskId, TaskState};
+use dawn_proto::{AgentId, HeldDigest, TaskId, TaskState};
 
 use super::avoid;
 use super::copies;
@@ -13,6 +13,7 @@ use super::report;
 use super::restore;
 use super::retry;
 use super::step::Step;
+use crate::model::bounds::{AGENTS, OFFERED_BYTES};
 use crate::model::{Agent, AgentNo, Effect, LinkId, Mutation, Offer, Registration, Report, Task, WelcomeMutation};
 
 pub(super) fn registered(step: &mut Step, link: LinkId, registration: &Registration) {
@@ -23,6 +24,7 @@ pub(super) fn registered(step: &mut Step, link: LinkId, registration: &Registrat
         || epochs::holds_unknown(step, link, registration, newest)
         || copies::is_copy(step, link, registration)
         || copies::is_contested(step, link, registration)
+        || has_no_room(step, link, &registration.id, &registration.offer)
     {
         return;
     }
@@ -63,6 +65,29 @@ fn is_of_another_cluster(step: &mut Step, link: LinkId, registration: &Registrat
         step.effects.push(Effect::Refuse { link, reason, slowly: true });
     }
     is_other
+}
+
+/// Whether the cluster has as many agents as it takes, or they offer as much as it keeps: the agent is told. One that is known
+/// already and offers no more than before has room.
+fn has_no_room(step: &mut Step, link: LinkId, id: &AgentId, offer: &Offer) -> bool {
+    let known = step.state.agent(id);
+    let before = known.map_or(0, Agent::offered_bytes);
+    let (agents, kept) = (step.state.agents.len(), step.state.offered_bytes - before);
+    let reason = if known.is_none() && agents >= AGENTS {
+        format!(
+            "the cluster has {agents} agents and takes at most {AGENTS}; `dawn node forget` removes those that are gone"
+        )
+    } else if offer.bytes() > before && kept + offer.bytes() > OFFERED_BYTES {
+        format!(
+            "what agent {id} offers (attributes, ports, amounts) has {} bytes; that of all others has {kept}, and at most \
+             {OFFERED_BYTES} are kept. Give agents fewer attributes, or remove those that are gone with `dawn node forget`",
+            offer.bytes()
+        )
+    } else {
+        return false;
+    };
+    step.effects.push(Effect::Refuse { link, reason, slowly: true });
+    true
 }
 
 /// The list that a digest stood for. What it does not name may have been launched since: asking once more harms nothing.
@@ -223,6 +248,9 @@ pub(super) fn ask_after_boots(step: &mut Step) {
 pub(super) fn offered(step: &mut Step, link: LinkId, offer: &Offer) {
     let known = heard(step, link).and_then(|agent| step.state.agents.get(&agent));
     let Some(known) = known.filter(|known| offers_other(known, offer)) else { return };
+    if has_no_room(step, link, &known.id, offer) {
+        return;
+    }
     step.mutations.push(Mutation::AgentSeen {
         agent: known.no,
         id: known.id.clone(),

@@ -347,13 +347,17 @@ impl State {
         };
         self.next_agent = self.next_agent.max(AgentNo(no.0 + 1));
         self.agent_by_id.insert(id.clone(), *no);
-        self.agents.insert(*no, agent);
+        self.offered_bytes += agent.offered_bytes();
+        if let Some(before) = self.agents.insert(*no, agent) {
+            self.offered_bytes -= before.offered_bytes();
+        }
     }
 
     fn forget_agent(&mut self, no: AgentNo) {
         let agent = self.agents.remove(&no).unwrap_or_else(|| panic!("{no} is not in the state"));
         assert!(!self.tasks_on.contains_key(&no), "{no} {} is forgotten with tasks", agent.id);
         self.agent_by_id.remove(&agent.id);
+        self.offered_bytes -= agent.offered_bytes();
         self.agents_not_up.remove(&no);
         self.avoided.remove(&no);
         self.upkept.remove(&no);

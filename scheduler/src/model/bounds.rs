@@ -20,6 +20,13 @@ pub const CHUNK_BYTES: usize = SEGMENT_BYTES;
 /// that forgets one as large has 10 MiB. The leader, its followers and whoever replays hold it in memory as a whole.
 pub const DECISION_BYTES: usize = 32 << 20;
 
+/// Most agents of a cluster, those that are silent and not forgotten included.
+pub const AGENTS: usize = 100_000;
+
+/// Most bytes of what all agents offer together: attributes, ports and amounts, as they are stored. The state, each copy of it
+/// and each snapshot holds them.
+pub const OFFERED_BYTES: usize = 256 << 20;
+
 /// Most bytes of clients' commands that wait to be decided: thirty of the largest.
 pub const COMMAND_QUEUE_BYTES: usize = 32 << 20;
 

@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use dawn_proto::v1::{JobKind, NodeState};
 use dawn_proto::{SpecId, TaskId, TaskState, Timestamp};
 
-use super::{AgentNo, Job, JobId, Spec, State, Status, Task};
+use super::{Agent, AgentNo, Job, JobId, Spec, State, Status, Task};
 
 impl State {
     /// Builds every index anew: for a state read from a snapshot. Tasks must name jobs and specs that are there.
     pub fn reindexed(mut self) -> State {
         self.job_by_key = self.jobs.values().map(|job| (job.key.clone(), job.id)).collect();
         self.agent_by_id = self.agents.values().map(|agent| (agent.id.clone(), agent.no)).collect();
+        self.offered_bytes = self.agents.values().map(Agent::offered_bytes).sum();
         let not_up = self.agents.values().filter(|agent| agent.state != NodeState::Up);
         self.agents_not_up = not_up.map(|agent| agent.no).collect();
         (self.tasks_on, self.pending, self.throttled, self.spec_uses) = Default::default();

@@ -5,8 +5,8 @@ use dawn_proto::{JobKey, Resources, Timestamp};
 
 use super::WelcomeMutation;
 use super::{
-    AgentNo, Attributes, Batch, Blame, BlameMutation, Bounds, FlowMutation, KeptOff, Mutation, Offer, RestoreMutation,
-    Restored,
+    Agent, AgentNo, Attributes, Batch, Blame, BlameMutation, Bounds, FlowMutation, KeptOff, Mutation, Offer,
+    RestoreMutation, Restored,
 };
 use super::{LossMutation, PortRanges, Quota, Shift, Update, UpdateChange, UpdateMutation, UpkeepMutation};
 
@@ -258,6 +258,13 @@ fn of_restore(mutation: &RestoreMutation) -> usize {
             let of = number(task.0) + number(job.0) + number(spec.0) + number(*instance) + number(*attempt);
             of + time(*run_at) + self::agent(*agent) + numbers(ports) + numbers(devices) + CHOICE
         }
+    }
+}
+
+impl Agent {
+    /// About as many as what it offers holds.
+    pub fn offered_bytes(&self) -> usize {
+        resources(&self.total) + attributes(&self.attributes) + ports(&self.ports)
     }
 }
 

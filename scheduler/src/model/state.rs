@@ -37,6 +37,8 @@ pub struct State {
     // Indexes: follow from the above, not part of a snapshot.
     pub job_by_key: BTreeMap<JobKey, JobId>,
     pub agent_by_id: BTreeMap<AgentId, AgentNo>,
+    /// What all agents offer, in bytes.
+    pub offered_bytes: usize,
     /// Agents that are UNREACHABLE or DOWN.
     pub agents_not_up: BTreeSet<AgentNo>,
     /// Tasks that hold resources, by agent.
@@ -95,6 +97,7 @@ impl State {
             parts: self.parts.clone(),
             job_by_key: BTreeMap::new(),
             agent_by_id: BTreeMap::new(),
+            offered_bytes: 0,
             agents_not_up: BTreeSet::new(),
             tasks_on: Numbered::default(),
             pending: BTreeSet::new(),

@@ -5,7 +5,7 @@ use dawn_proto::{Epoch, TaskId, TaskState::*};
 
 use super::specs::{batch, service};
 use super::world::{World, ack, kill_effect, registration, report, welcome};
-use crate::model::{Effect, Event, LinkId, Mutation, Offer, Registration, WelcomeMutation};
+use crate::model::{Effect, Event, LinkId, Mutation, Offer, Registration, WelcomeMutation, bounds};
 
 fn register(world: &mut World, link: u64, registration: Registration) -> Vec<Effect> {
     world.event(Event::Registered { link: LinkId(link), registration: Box::new(registration) });
@@ -194,4 +194,67 @@ fn heartbeats_are_answered() {
     world.event(Event::LinkClosed { link });
     assert_eq!((world.take(), world.state.index), (vec![], index));
     assert!(world.live.links.is_empty());
+}
+
+fn refusal(effects: &[Effect]) -> &str {
+    match effects {
+        [Effect::Refuse { reason, slowly: true, .. }] => reason,
+        other => panic!("expected a refusal, got {other:?}"),
+    }
+}
+
+#[test]
+fn a_cluster_takes_so_many_agents_and_those_that_are_known_come_back() {
+    let mut world = World::new();
+    world.agent(1);
+    let seen = |world: &mut World, number: u64| {
+        let Registration { id, hostname, version, isolation, boot_id, offer, .. } = registration(number, vec![]);
+        let Offer { epoch: offer_epoch, total, attributes, ports, max_tasks } = offer;
+        let agent = world.state.next_agent;
+        let seen = Mutation::AgentSeen {
+            agent,
+            id,
+            hostname,
+            version,
+            isolation,
+            boot_id,
+            total,
+            attributes,
+            ports,
+            max_tasks,
+            offer_epoch,
+        };
+        let at = world.state.at;
+        world.state.apply_one(&seen, at);
+        world.twin.apply_one(&seen, at);
+    };
+    (2..=bounds::AGENTS as u64).for_each(|number| seen(&mut world, number));
+    let told = register(&mut world, 9, registration(bounds::AGENTS as u64 + 1, vec![]));
+    assert!(refusal(&told).contains("has 100000 agents and takes at most 100000; `dawn node forget`"), "{told:?}");
+    assert_eq!(world.state.agents.len(), bounds::AGENTS);
+    let told = register(&mut world, 10, registration(5, vec![]));
+    assert!(matches!(&told[..], [Effect::Welcome { link: LinkId(10), .. }]), "{told:?}");
+    let changed = Registration { version: "2".into(), ..registration(6, vec![]) };
+    let told = register(&mut world, 11, changed);
+    assert!(matches!(&told[..], [Effect::Welcome { link: LinkId(11), .. }]), "{told:?}");
+}
+
+#[test]
+fn what_all_agents_offer_is_bounded_in_bytes() {
+    let mut world = World::new();
+    let (link, agent) = world.agent(1);
+    let own = world.state.agents[&agent].offered_bytes();
+    assert_eq!(world.state.offered_bytes, own);
+    (world.state.offered_bytes, world.twin.offered_bytes) = (bounds::OFFERED_BYTES, bounds::OFFERED_BYTES);
+    let told = register(&mut world, 9, registration(2, vec![]));
+    assert!(refusal(&told).contains("at most 268435456 are kept"), "{told:?}");
+    let mut offer = Offer { epoch: 2, ..registration(1, vec![]).offer };
+    offer.ports = vec![(31_000, 31_005)];
+    world.event(Event::Offered { link, offer: offer.clone() });
+    assert_eq!(world.take(), [], "no more than before");
+    offer.epoch = 3;
+    offer.attributes.insert("rack".into(), vec!["r".repeat(100)]);
+    world.event(Event::Offered { link, offer });
+    let told = world.take();
+    assert!(refusal(&told).contains("what agent node-1 offers"), "{told:?}");
 }

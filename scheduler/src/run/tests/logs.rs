@@ -111,6 +111,29 @@ async fn what_the_agent_says_is_wrong_reaches_the_client() {
 }
 
 #[tokio::test]
+async fn the_code_that_the_agent_gives_its_error_is_the_clients_unless_it_speaks_of_the_scheduler() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut asked = Asked::running(dir.path()).await;
+    for (given, told) in [
+        (Code::NotFound, Code::NotFound),
+        (Code::OutOfRange, Code::OutOfRange),
+        (Code::ResourceExhausted, Code::ResourceExhausted),
+        (Code::FailedPrecondition, Code::FailedPrecondition),
+        (Code::Unauthenticated, Code::Unavailable),
+        (Code::Internal, Code::Unavailable),
+        (Code::Ok, Code::Unavailable),
+    ] {
+        let (mut log, open) = asked.open().await;
+        let (up, _down) = dial(&mut asked.agent.client, open.tunnel_id).await.unwrap();
+        let error_code = i32::from(given).try_into().unwrap();
+        up.send(v1::TunnelUp { error: "in its words".into(), error_code, ..Default::default() }).await.unwrap();
+        let status = log.message().await.unwrap_err();
+        assert_eq!((status.code(), status.message()), (told, "in its words"), "{given:?}");
+    }
+    asked.cluster.stop().await;
+}
+
+#[tokio::test]
 async fn a_client_that_goes_closes_the_tunnel() {
     let dir = tempfile::tempdir().unwrap();
     let mut asked = Asked::running(dir.path()).await;
