@@ -12,7 +12,7 @@ use super::lease;
 use super::report;
 use super::restore;
 use super::retry;
-use super::step::Step;
+use super::step::{Arrival, Step};
 use crate::model::bounds::{AGENTS, OFFERED_BYTES};
 use crate::model::{Agent, AgentNo, Effect, LinkId, Mutation, Offer, Registration, Report, Task, WelcomeMutation};
 
@@ -31,13 +31,17 @@ pub(super) fn registered(step: &mut Step, link: LinkId, registration: &Registrat
     let known = step.state.agent(&registration.id);
     let agent = known.map_or(step.state.next_agent, |agent| agent.no);
     let rebooted = known.is_some_and(|agent| agent.boot_id != registration.boot_id);
-    step.rebooted = rebooted.then_some(agent);
+    let is_doubted = rebooted || known.is_some_and(|known| copies::may_be_one(step, link, known, registration));
+    step.arrival = known.map(|known| Arrival { agent: known.no, is_doubted });
     if known.is_none_or(|known| differs(known, registration)) {
         step.mutations.push(seen(agent, registration));
     }
+    if is_doubted && !rebooted {
+        step.mutations.push(Mutation::Welcome(WelcomeMutation::Replaced { agent }));
+    }
     back_up(step, known);
     avoid::registered(step, agent);
-    welcome(step, link, agent, registration, rebooted);
+    welcome(step, link, agent, registration);
     restore::ask(step, agent, [], true);
     match &registration.held {
         None => compare(step, link, agent, &registration.tasks, rebooted),
@@ -46,15 +50,16 @@ pub(super) fn registered(step: &mut Step, link: LinkId, registration: &Registrat
     }
 }
 
-fn welcome(step: &mut Step, link: LinkId, agent: AgentNo, registration: &Registration, rebooted: bool) {
+fn welcome(step: &mut Step, link: LinkId, agent: AgentNo, registration: &Registration) {
     // 0 stands for none.
     let (named, number) = (registration.welcome, registration.fresh_number | 1);
     step.mutations.push(Mutation::Welcome(WelcomeMutation::Issued { agent, named, number }));
     epochs::welcomed(step, agent);
     let leased = !copies::is_copied(step, agent);
-    let wait_ms = lease::earlier_boot_ms(step, agent);
+    let wait_ms = lease::longest_life_ms(step, agent);
     let epoch = step.state.epoch;
-    step.effects.push(Effect::Welcome { link, agent, epoch, number, leased, rebooted, wait_ms });
+    let is_doubted = step.arrival.is_some_and(|arrival| arrival.is_doubted);
+    step.effects.push(Effect::Welcome { link, agent, epoch, number, leased, is_doubted, wait_ms });
 }
 
 fn is_of_another_cluster(step: &mut Step, link: LinkId, registration: &Registration) -> bool {
@@ -227,11 +232,12 @@ pub(super) fn heartbeat(step: &mut Step, link: LinkId, sequence: u64, welcome: u
     });
 }
 
-/// Where an earlier boot of a machine had its time, its tasks are asked after: by now nothing of it lives.
+/// Where an earlier boot or link of a machine had its time, its tasks are asked after: by now nothing of it lives.
 pub(super) fn ask_after_boots(step: &mut Step) {
     let now_ms = step.now.mono_ms;
-    let due = step.live.earlier_boots.iter().filter(|(_, earlier)| !earlier.asked && now_ms > earlier.until_ms);
-    for agent in due.map(|(agent, _)| *agent).filter(|agent| step.is_reachable(*agent)).collect::<Vec<_>>() {
+    let earlier = step.live.earlier_boots.iter().chain(&step.live.earlier_links);
+    let due = earlier.filter(|(_, earlier)| !earlier.asked && now_ms > earlier.until_ms).map(|(agent, _)| *agent);
+    for agent in due.filter(|agent| step.is_reachable(*agent)).collect::<BTreeSet<_>>() {
         let at_most_one = tasks_on(step, agent).filter(|task| step.state.spec_of(task).job.at_most_one);
         let living: Vec<&Task> = at_most_one.filter(|task| step.is_living(task)).collect();
         let mut asked = Vec::new();

@@ -3,11 +3,12 @@
 //! | the registration | what becomes of it |
 //! | --- | --- |
 //! | names neither the number confirmed last nor the one given last | a copy: refused, and neither machine is given leases until an operator chooses |
-//! | names the right number, the same boot | taken at once; a link that is still open is half dead and replaced |
-//! | names the right number, another boot | a reboot: taken once the old link is closed, or silent for two heartbeats |
+//! | names the right number, the same boot and host | taken at once; a link that is still open is half dead and replaced. Was it heard within a lease, then what must not live twice is treated as after a reboot |
+//! | names the right number, another boot or host | a reboot, or a container made anew: taken once the old link is closed, or silent for two heartbeats |
 //! | the same, and the old link is heard again after that | both live: refused, and said |
 
 use super::agents::is_silent;
+use super::lease;
 use super::step::Step;
 use crate::model::{Agent, AgentNo, Alarm, Effect, LinkId, Mutation, Registration, WelcomeMutation};
 
@@ -40,11 +41,11 @@ pub(super) fn is_copy(step: &mut Step, link: LinkId, registration: &Registration
 /// Whether another machine, or another boot of it, is still there; the agent is refused then.
 pub(super) fn is_contested(step: &mut Step, link: LinkId, registration: &Registration) -> bool {
     let Some(known) = step.state.agent(&registration.id) else { return false };
-    let is_old = registration.welcome == 0;
-    let same_boot = known.boot_id == registration.boot_id;
-    let same_host = known.hostname == registration.hostname;
     // An agent that proves nothing is the one it claims to be by its host alone.
-    if same_boot && (same_host || !is_old) {
+    let is_old = registration.welcome == 0;
+    let same_host = known.hostname == registration.hostname;
+    // Containers of one machine share its boot, and not its name.
+    if same_host && known.boot_id == registration.boot_id {
         return false;
     }
     let (now_ms, live) = (step.now.mono_ms, step.live.agents.get(&known.no));
@@ -73,6 +74,16 @@ pub(super) fn is_contested(step: &mut Step, link: LinkId, registration: &Registr
     step.effects.push(Effect::NoteContested { agent: known.no });
     step.effects.push(Effect::Refuse { link, reason, slowly: both_live || !same_host });
     true
+}
+
+/// Whether an agent of the same boot that is taken in may be a copy of the one before, and that matters, since the one before
+/// has what must not live twice: it comes from another host, or its link replaces one that is still heard.
+pub(super) fn may_be_one(step: &Step, link: LinkId, known: &Agent, registration: &Registration) -> bool {
+    let bound = step.live.agents.get(&known.no).and_then(|live| live.link);
+    let is_linked = bound.is_some_and(|bound| bound != link);
+    let is_another = known.hostname != registration.hostname;
+    (is_another || is_linked && !is_silent(step, step.live.heard_ms(known.no)))
+        && lease::longest_life_ms(step, known.no).is_some()
 }
 
 fn alarm(step: &mut Step, known: &Agent, host: &str) {

@@ -20,10 +20,14 @@
 //! leader whose lease had not run out when it came in. All schedulers of a cluster must be told the same lease. An agent that is
 //! heard before the time is over goes by its reports, which it withholds until nothing of the task is left.
 //!
-//! Another boot of the machine is only what the agent claims: a copy of it would claim the same. What was started before is
-//! taken for living until the time is over that began when the earlier boot was last heard, whatever is reported.
+//! Another boot of the machine is only what the agent claims: a copy of it would claim the same. So would one that comes from
+//! another host, or whose link replaces one that is still heard. What was started before is taken for living until the time is
+//! over that began when the machine before was last heard, whatever is reported; its launch is not repeated either. An end that
+//! nobody saw (the agent has no trace of the task, or no executor) proves as little after any registration: it may come from a
+//! copy of the work directory, or from one that lost a file.
 
 use dawn_proto::TaskState;
+use dawn_proto::v1::Reason;
 
 use super::agents::tasks_on;
 use super::step::Step;
@@ -62,39 +66,59 @@ fn silent_ms(step: &Step, agent: AgentNo) -> u64 {
     step.now.mono_ms.saturating_sub(step.live.heard_ms(agent))
 }
 
-/// Whether the task may live under an earlier boot of its machine, on another machine that it is a copy of.
+/// Whether the task may live under an earlier boot of its machine, or on another machine that it is a copy of.
 pub(super) fn may_live_under_earlier_boot(step: &Step, task: &Task, agent: AgentNo) -> bool {
-    let job = &step.state.spec_of(task).job;
-    if !job.at_most_one || !is_of_earlier_boot(step, task, agent) {
-        return false;
-    }
-    step.now.mono_ms.saturating_sub(earlier_boot_heard_ms(step, agent)) <= gone_after_ms(step.settings, job)
+    may_live_since(step, task, earlier_boot_heard_ms(step, agent)) && is_of_earlier_boot(step, task, agent)
 }
 
 /// Whether an end that the agent reports is not believed yet.
 pub(super) fn is_doubted(step: &Step, agent: AgentNo, report: &Report) -> bool {
-    let ended = report.state.is_terminal();
-    let task = step.state.tasks.get(&report.task).filter(|task| ended && step.state_of(task) != TaskState::Assigned);
-    task.is_some_and(|task| task.held_on() == Some(agent) && may_live_under_earlier_boot(step, task, agent))
+    let task = step.state.tasks.get(&report.task).filter(|task| task.held_on() == Some(agent));
+    let Some(task) = task.filter(|_| report.state.is_terminal()) else { return false };
+    let was_unseen = matches!(report.reason, Reason::NotOnAgent | Reason::ExecutorLost);
+    // A launch on its way is not known to any earlier link; it goes out again.
+    let was_unseen = was_unseen && step.state_of(task) != TaskState::Assigned;
+    may_live_under_earlier_boot(step, task, agent)
+        || was_unseen && earlier_link_heard_ms(step, agent).is_some_and(|heard_ms| may_live_since(step, task, heard_ms))
 }
 
-/// How long after the earlier boot was last heard something of it may live; None: nothing of it does.
-pub(super) fn earlier_boot_ms(step: &Step, agent: AgentNo) -> Option<u64> {
-    let earlier = tasks_on(step, agent).filter(|task| is_of_earlier_boot(step, task, agent));
-    let jobs = earlier.map(|task| &step.state.spec_of(task).job).filter(|job| job.at_most_one);
+fn may_live_since(step: &Step, task: &Task, heard_ms: u64) -> bool {
+    let job = &step.state.spec_of(task).job;
+    job.at_most_one && step.now.mono_ms.saturating_sub(heard_ms) <= gone_after_ms(step.settings, job)
+}
+
+/// How long after it was last heard something on the agent may live that must not live twice; None: there is nothing.
+pub(super) fn longest_life_ms(step: &Step, agent: AgentNo) -> Option<u64> {
+    let jobs = tasks_on(step, agent).map(|task| &step.state.spec_of(task).job).filter(|job| job.at_most_one);
     jobs.map(|job| gone_after_ms(step.settings, job)).max()
 }
 
 fn is_of_earlier_boot(step: &Step, task: &Task, agent: AgentNo) -> bool {
+    if step.arrival.is_some_and(|arrival| arrival.agent == agent && arrival.is_doubted) {
+        return true;
+    }
     let first = step.state.agents.get(&agent).map(|agent| agent.first_task_of_boot);
-    step.rebooted == Some(agent) || first.is_some_and(|first| task.id < first)
+    let welcomed_at = step.live.earlier_boots.get(&agent).map(|earlier| earlier.welcomed_at);
+    let assigned = task.history.iter().rev().find(|one| one.to == TaskState::Assigned);
+    let is_launched_since = welcomed_at.zip(assigned).is_some_and(|(welcomed_at, one)| one.at > welcomed_at);
+    first.is_some_and(|first| task.id < first) && !is_launched_since
 }
 
 /// A leader that did not see the reboot knows that it came before its election.
 fn earlier_boot_heard_ms(step: &Step, agent: AgentNo) -> u64 {
     match step.live.earlier_boots.get(&agent) {
-        _ if step.rebooted == Some(agent) => step.live.heard_ms(agent),
+        _ if step.arrival.is_some_and(|arrival| arrival.agent == agent && arrival.is_doubted) => {
+            step.live.heard_ms(agent)
+        }
         Some(earlier) => earlier.heard_ms,
         None => step.live.elected_ms,
+    }
+}
+
+/// None: the agent has had no link before this one while there was anything that must not live twice.
+fn earlier_link_heard_ms(step: &Step, agent: AgentNo) -> Option<u64> {
+    match step.arrival {
+        Some(arrival) if arrival.agent == agent => Some(step.live.heard_ms(agent)),
+        _ => step.live.earlier_links.get(&agent).map(|earlier| earlier.heard_ms),
     }
 }

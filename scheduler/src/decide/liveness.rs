@@ -8,7 +8,7 @@ use super::agents::{is_silent, tasks_on};
 use super::brake::{self, JustSilent};
 use super::step::Step;
 use super::{Decision, daemon, lease, loss, retry};
-use crate::model::{Agent, AgentNo, Ahead, EarlierBoot, Effect, Event, Live, LossMutation, Mutation, Now};
+use crate::model::{Agent, AgentNo, Ahead, Earlier, Effect, Event, Live, LossMutation, Mutation, Now};
 use crate::model::{Registration, RestoreMutation, State};
 
 /// Brings `live` up to date with an event and what was decided about it. To be called after the decision is applied:
@@ -31,7 +31,7 @@ pub fn observe(live: &mut Live, event: &Event, decision: &Decision, now: Now) {
             live.fresh.clear();
             live.forget_old_answers(now.mono_ms);
             live.ahead.retain(|_, ahead| now.mono_ms.saturating_sub(ahead.shown_ms) < Live::AHEAD_KEPT_MS);
-            for earlier in live.earlier_boots.values_mut() {
+            for earlier in live.earlier_boots.values_mut().chain(live.earlier_links.values_mut()) {
                 earlier.asked |= now.mono_ms > earlier.until_ms;
             }
         }
@@ -73,8 +73,8 @@ pub fn observe(live: &mut Live, event: &Event, decision: &Decision, now: Now) {
 fn note(live: &mut Live, effects: &[Effect], now: Now) {
     for effect in effects {
         match effect {
-            Effect::Welcome { link, agent, rebooted, wait_ms, .. } => {
-                welcomed(live, *agent, *rebooted, *wait_ms);
+            Effect::Welcome { link, agent, is_doubted, wait_ms, .. } => {
+                welcomed(live, *agent, *is_doubted, *wait_ms, now);
                 live.bind(*link, *agent, now.mono_ms);
                 live.fresh.insert(*agent);
             }
@@ -90,14 +90,19 @@ fn note(live: &mut Live, effects: &[Effect], now: Now) {
     }
 }
 
-/// When what an earlier boot of the machine has left can live no more.
-fn welcomed(live: &mut Live, agent: AgentNo, rebooted: bool, wait_ms: Option<u64>) {
+/// When what an earlier boot or link of the machine has left can live no more.
+fn welcomed(live: &mut Live, agent: AgentNo, is_doubted: bool, wait_ms: Option<u64>, now: Now) {
     live.contested.remove(&agent);
     let is_first = !live.agents.contains_key(&agent);
-    let Some(wait_ms) = wait_ms.filter(|_| rebooted || is_first) else { return };
-    let heard_ms = if rebooted { live.heard_ms(agent) } else { live.elected_ms };
-    let earlier = EarlierBoot { heard_ms, until_ms: heard_ms.saturating_add(wait_ms), asked: false };
-    live.earlier_boots.insert(agent, earlier);
+    let Some(wait_ms) = wait_ms else { return };
+    let heard_ms = live.heard_ms(agent);
+    let until_ms = heard_ms.saturating_add(wait_ms);
+    let earlier = Earlier { heard_ms, welcomed_at: now.wall, until_ms, asked: false };
+    live.earlier_links.insert(agent, earlier);
+    // A leader that has just begun does not know whether the boot is the one that was last heard.
+    if is_doubted || is_first {
+        live.earlier_boots.insert(agent, earlier);
+    }
 }
 
 /// An agent that is taken in is ahead no more; one whose other boot is still heard contests it.

@@ -15,8 +15,7 @@ pub(super) struct Step<'a> {
     pub settings: &'a Settings,
     pub mutations: Vec<Mutation>,
     pub effects: Vec<Effect>,
-    /// The agent that registers in this step under another boot.
-    pub rebooted: Option<AgentNo>,
+    pub arrival: Option<Arrival>,
     next_task: TaskId,
     moved: BTreeMap<TaskId, TaskState>,
     /// Tasks made less tasks ended, by job.
@@ -33,6 +32,14 @@ pub(super) struct Step<'a> {
     forgotten: BTreeSet<TaskId>,
     /// Instances that count as up, by jobs that were asked for (`sla`).
     pub up: BTreeMap<JobId, u32>,
+}
+
+/// A known agent registers in this step.
+#[derive(Clone, Copy)]
+pub(super) struct Arrival {
+    pub agent: AgentNo,
+    /// What ran there before may live on: under another boot, or on a machine that this one is a copy of.
+    pub is_doubted: bool,
 }
 
 /// A task to be made.
@@ -66,7 +73,7 @@ impl<'a> Step<'a> {
             settings,
             mutations: Vec::new(),
             effects: Vec::new(),
-            rebooted: None,
+            arrival: None,
             next_task: state.next_task,
             moved: BTreeMap::new(),
             living: BTreeMap::new(),

@@ -41,7 +41,7 @@ pub struct Agent {
     pub version: String,
     pub isolation: String,
     pub boot_id: String,
-    /// Tasks below may have been started there under an earlier boot of the machine.
+    /// Tasks below may have been started there under an earlier boot of the machine, or on one that it is a copy of.
     pub first_task_of_boot: TaskId,
     /// All that may be taken there, taken or not.
     pub total: Resources,

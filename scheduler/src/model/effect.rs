@@ -60,9 +60,9 @@ pub enum Effect {
         number: u64,
         /// It renews the lease of tasks that must not live twice.
         leased: bool,
-        /// Another boot of the machine than before.
-        rebooted: bool,
-        /// So long after the earlier boot was last heard, what must not live twice may still live under it; None: nothing.
+        /// What ran there before may live on: under another boot, or on a machine that this one is a copy of.
+        is_doubted: bool,
+        /// So long after the agent was last heard, what must not live twice may still live there; None: there is nothing.
         wait_ms: Option<u64>,
     },
     /// Ask the agent for every task it holds.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use dawn_proto::{AgentId, Epoch, TaskId};
+use dawn_proto::{AgentId, Epoch, TaskId, Timestamp};
 
 use super::{AgentNo, AgentWall, Alarm, CronHold, LinkId, Now};
 
@@ -50,8 +50,10 @@ pub struct Live {
     pub ahead: BTreeMap<AgentId, Ahead>,
     /// When the own leader key was last looked at.
     pub looked_ms: Option<u64>,
-    /// Where an earlier boot of the machine may still have tasks that must not live twice.
-    pub earlier_boots: BTreeMap<AgentNo, EarlierBoot>,
+    /// Where an earlier boot of the machine, or one that it is a copy of, may still have tasks that must not live twice.
+    pub earlier_boots: BTreeMap<AgentNo, Earlier>,
+    /// The same of the link before the present one, whose tasks the present one may have no trace of.
+    pub earlier_links: BTreeMap<AgentNo, Earlier>,
     /// Monotonic time from which agents are given time to say what they hold, after a restore.
     pub asked_since_ms: u64,
     /// When another boot of a machine was first refused because the one before was still heard.
@@ -67,11 +69,13 @@ pub struct Ahead {
     pub shown_ms: u64,
 }
 
-/// The boot of a machine before the present one.
+/// The boot or link of an agent before the present one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EarlierBoot {
+pub struct Earlier {
     /// Monotonic; it was heard no later.
     pub heard_ms: u64,
+    /// When the present one was taken in.
+    pub welcomed_at: Timestamp,
     /// From then on nothing of it can live.
     pub until_ms: u64,
     /// Its tasks were asked after since.
@@ -114,6 +118,7 @@ impl Live {
     pub fn forget(&mut self, agent: AgentNo) {
         self.agents.remove(&agent);
         self.earlier_boots.remove(&agent);
+        self.earlier_links.remove(&agent);
         self.contested.remove(&agent);
         self.registrations.remove(&agent);
         self.walls.remove(&agent);

@@ -239,6 +239,7 @@ fn of_welcome(mutation: &WelcomeMutation) -> usize {
         WelcomeMutation::Issued { agent, .. } => self::agent(*agent) + 2 * number(u64::MAX),
         WelcomeMutation::Confirmed { agent }
         | WelcomeMutation::Copied { agent }
+        | WelcomeMutation::Replaced { agent }
         | WelcomeMutation::Forgotten { agent } => self::agent(*agent),
     }
 }

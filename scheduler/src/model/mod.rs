@@ -49,7 +49,7 @@ pub use flow::{Dependency, Dispatch, Flow, FlowAnswer, FlowCommand, FlowMutation
 pub use inspection::{Inspected, Inspection};
 pub use instances::Instances;
 pub use job::{Ended, Job, JobId, Tick, Version, is_manual};
-pub use live::{AgentLive, Ahead, Coordinated, EarlierBoot, Live};
+pub use live::{AgentLive, Ahead, Coordinated, Earlier, Live};
 pub use loss::{BrakeRelease, DeclaredDown, LossAnswer, LossCommand, LossMutation, LossRefusal, Replaced};
 pub use measure::{BATCH_BYTES, bytes_of};
 pub use mutation::{Batch, Mutation};

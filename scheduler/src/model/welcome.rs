@@ -34,6 +34,8 @@ pub enum WelcomeMutation {
     Confirmed { agent: AgentNo },
     /// Another machine claims to be this agent.
     Copied { agent: AgentNo },
+    /// It may be a copy of the machine that was taken for it before: what was started until now may live there.
+    Replaced { agent: AgentNo },
     /// Whichever machine comes next is the right one: an operator has seen to it.
     Forgotten { agent: AgentNo },
 }

@@ -68,6 +68,7 @@ fn subject(state: &State, mutation: &Mutation) -> Subject {
             WelcomeMutation::Issued { agent, .. }
             | WelcomeMutation::Confirmed { agent }
             | WelcomeMutation::Copied { agent }
+            | WelcomeMutation::Replaced { agent }
             | WelcomeMutation::Forgotten { agent },
         ) => of_agent(state, *agent),
         Mutation::Restore(RestoreMutation::SpecAdopted { spec, .. }) => {

@@ -14,6 +14,7 @@ pub(super) fn welcome_record(mutation: &WelcomeMutation) -> v1::WelcomeRecord {
         }
         WelcomeMutation::Confirmed { agent } => Wire::Confirmed(v1::WelcomeConfirmed { agent_no: agent.0 }),
         WelcomeMutation::Copied { agent } => Wire::Copied(v1::AgentCopied { agent_no: agent.0 }),
+        WelcomeMutation::Replaced { agent } => Wire::Replaced(v1::AgentReplaced { agent_no: agent.0 }),
         WelcomeMutation::Forgotten { agent } => Wire::Forgotten(v1::WelcomeForgotten { agent_no: agent.0 }),
     };
     v1::WelcomeRecord { record: Some(record) }
@@ -27,6 +28,7 @@ pub(super) fn welcome_mutation(wire: v1::WelcomeRecord) -> Result<WelcomeMutatio
         }
         Wire::Confirmed(confirmed) => WelcomeMutation::Confirmed { agent: AgentNo(confirmed.agent_no) },
         Wire::Copied(copied) => WelcomeMutation::Copied { agent: AgentNo(copied.agent_no) },
+        Wire::Replaced(replaced) => WelcomeMutation::Replaced { agent: AgentNo(replaced.agent_no) },
         Wire::Forgotten(forgotten) => WelcomeMutation::Forgotten { agent: AgentNo(forgotten.agent_no) },
     })
 }

@@ -126,7 +126,7 @@ fn another_boot_is_evidence_for_what_is_not_named() {
     let told = register(&mut world, 2, Registration { boot_id: "boot-2".into(), ..registration(1, named) });
     let link = LinkId(2);
     let wanted = [
-        Effect::Welcome { link, agent, epoch: Epoch(1), number: 1, leased: true, rebooted: true, wait_ms: None },
+        Effect::Welcome { link, agent, epoch: Epoch(1), number: 1, leased: true, is_doubted: true, wait_ms: None },
         ack(link, tasks[0], Failed),
         Effect::Launch { agent, task: TaskId(3) },
     ];

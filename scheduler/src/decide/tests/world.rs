@@ -231,8 +231,8 @@ pub fn ack(link: LinkId, task: TaskId, state: TaskState) -> Effect {
 
 /// The welcome of [`registration`].
 pub fn welcome(link: LinkId, agent: AgentNo) -> Effect {
-    let (epoch, number, leased, rebooted, wait_ms) = (Epoch(1), 1, true, false, None);
-    Effect::Welcome { link, agent, epoch, number, leased, rebooted, wait_ms }
+    let (epoch, number, leased, is_doubted, wait_ms) = (Epoch(1), 1, true, false, None);
+    Effect::Welcome { link, agent, epoch, number, leased, is_doubted, wait_ms }
 }
 
 pub fn registration(agent: u64, tasks: Vec<Report>) -> Registration {

@@ -19,6 +19,10 @@ impl State {
                 let welcome = &mut self.agent_mut(*agent).welcome;
                 (welcome.confirmed, welcome.issued) = (0, 0);
             }
+            WelcomeMutation::Replaced { agent } => {
+                let first_task_of_boot = self.next_task;
+                self.agent_mut(*agent).first_task_of_boot = first_task_of_boot;
+            }
             WelcomeMutation::Copied { agent } => self.agent_mut(*agent).welcome.copied = Some(at),
         }
     }
