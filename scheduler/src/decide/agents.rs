@@ -55,6 +55,7 @@ fn welcome(step: &mut Step, link: LinkId, agent: AgentNo, registration: &Registr
     let (named, number) = (registration.welcome, registration.fresh_number | 1);
     step.mutations.push(Mutation::Welcome(WelcomeMutation::Issued { agent, named, number }));
     epochs::welcomed(step, agent);
+    copies::welcomed(step, agent);
     let leased = !copies::is_copied(step, agent);
     let wait_ms = lease::longest_life_ms(step, agent);
     let epoch = step.state.epoch;

@@ -4,11 +4,9 @@
 //! | a node | counts as |
 //! | --- | --- |
 //! | UP: it was heard within a lease. A new leader takes every node that was UP for heard at its election | heard |
-//! | UNREACHABLE, with tasks | silent |
-//! | UNREACHABLE, without tasks | nothing: what never ran anything says nothing, and nothing is lost with it |
-//! | DOWN: given up before the brake was on, or by an operator's word; forgotten | nothing |
-
-use dawn_proto::v1::NodeState;
+//! | UNREACHABLE or DOWN, with tasks | silent: what was given up before counts until its tasks are settled, since a scheduler that is cut off bit by bit sees its nodes go one after another |
+//! | the same, without tasks | nothing: what never ran anything says nothing, and nothing is lost with it |
+//! | DOWN by an operator's word; forgotten | nothing |
 
 use super::liveness::not_up;
 use super::step::Step;
@@ -47,7 +45,7 @@ pub fn brake(state: &State, settings: &Settings) -> Option<Brake> {
 /// The same, were it not released.
 pub(super) fn brake_but_for_release(state: &State, settings: &Settings, just: JustSilent) -> Option<Brake> {
     let (mut silent, mut tasks) = (just.with_tasks, 0);
-    for agent in not_up(state).filter(|agent| agent.state == NodeState::Unreachable) {
+    for agent in not_up(state).filter(|agent| agent.declared_down.is_none()) {
         let held = held(state, agent);
         silent += usize::from(held > 0);
         tasks += held;

@@ -10,7 +10,7 @@
 use super::agents::is_silent;
 use super::lease;
 use super::step::Step;
-use crate::model::{Agent, AgentNo, Alarm, Effect, LinkId, Mutation, Registration, WelcomeMutation};
+use crate::model::{Agent, AgentNo, Alarm, Contest, Effect, LinkId, Mutation, Registration, WelcomeMutation};
 
 /// So many heartbeats may be missing before a link that is open counts as dead.
 const MISSED_HEARTBEATS: u64 = 2;
@@ -61,17 +61,22 @@ pub(super) fn is_contested(step: &mut Step, link: LinkId, registration: &Registr
     if is_dead {
         return false;
     }
-    let first_ms = step.live.contested.get(&known.no).copied();
+    let contest = step.live.contested.get(&known.no).filter(|contest| !contest.is_over(now_ms));
+    let first_ms = contest.map(|contest| contest.first_ms);
     let both_live = first_ms.is_some_and(|first_ms| heard_ms > first_ms + step.settings.heartbeat_interval_ms);
     let (id, theirs, host) = (&registration.id, &registration.hostname, &known.hostname);
     let reason = match same_host {
         true => format!("agent {id} of {host} is still heard under its earlier boot; dial again in a moment"),
         false => format!("agent id {id} of {theirs} is in use by {host}; give one of them another work directory"),
     };
-    if both_live {
-        alarm(step, known, theirs);
+    if both_live && known.welcome.copied.is_none() {
+        let words = format!(
+            "two machines claim to be agent {id}: {host}, which is heard and goes on as it was, and {theirs}, which is refused. \
+             Stop the wrong one and give it another work directory"
+        );
+        step.effects.push(Effect::Alarm { alarm: Alarm::AgentCopied(known.no), words: Some(words) });
     }
-    step.effects.push(Effect::NoteContested { agent: known.no });
+    step.effects.push(Effect::NoteContested { agent: known.no, contest: Contest::again(contest, now_ms) });
     step.effects.push(Effect::Refuse { link, reason, slowly: both_live || !same_host });
     true
 }
@@ -88,11 +93,41 @@ pub(super) fn may_be_one(step: &Step, link: LinkId, known: &Agent, registration:
 
 fn alarm(step: &mut Step, known: &Agent, host: &str) {
     let words = format!(
-        "two machines claim to be agent {}: {} and {host}. Tasks that must not live twice get no lease there, and nothing \
-         is placed there, until an operator has chosen: stop the wrong one, then `dawn node forgive {}`",
+        "two machines claim to be agent {}: {} and {host}. Tasks that must not live twice get no lease there and are not \
+         placed there, until an operator has chosen: stop the wrong one, then `dawn node forgive {}`",
         known.id, known.hostname, known.id
     );
     step.effects.push(Effect::Alarm { alarm: Alarm::AgentCopied(known.no), words: Some(words) });
+}
+
+/// The agent is taken in: nobody contests it any more.
+pub(super) fn welcomed(step: &mut Step, agent: AgentNo) {
+    if !is_copied(step, agent) {
+        clear(step, Alarm::AgentCopied(agent));
+    }
+}
+
+/// The agent's record goes, and with it what was said of it.
+pub(super) fn forgotten(step: &mut Step, agent: AgentNo) {
+    clear(step, Alarm::AgentCopied(agent));
+    clear(step, Alarm::EpochAhead(agent));
+}
+
+fn clear(step: &mut Step, alarm: Alarm) {
+    if step.live.alarms.contains_key(&alarm) {
+        step.effects.push(Effect::Alarm { alarm, words: None });
+    }
+}
+
+/// An alarm ends when nobody contests the agent any more.
+pub(super) fn tick(step: &mut Step) {
+    let goes_on = |agent: AgentNo| {
+        let contest = step.live.contested.get(&agent);
+        is_copied(step, agent) || contest.is_some_and(|contest| !contest.is_over(step.now.mono_ms))
+    };
+    let over = step.live.alarms.keys().filter(|alarm| matches!(alarm, Alarm::AgentCopied(agent) if !goes_on(*agent)));
+    let over: Vec<Alarm> = over.copied().collect();
+    over.into_iter().for_each(|alarm| clear(step, alarm));
 }
 
 /// The agent says which number is on its disk.
@@ -117,7 +152,5 @@ pub(super) fn forgiven(step: &mut Step, agent: AgentNo) {
     if is_copied(step, agent) && !is_connected {
         step.mutations.push(Mutation::Welcome(WelcomeMutation::Forgotten { agent }));
     }
-    if is_copied(step, agent) || step.live.alarms.contains_key(&Alarm::AgentCopied(agent)) {
-        step.effects.push(Effect::Alarm { alarm: Alarm::AgentCopied(agent), words: None });
-    }
+    clear(step, Alarm::AgentCopied(agent));
 }

@@ -7,18 +7,26 @@
 //! | is gone, or another's | another leads: this one steps down |
 //! | is there | the agent is refused, runs on and dials again; while such agents hold tasks, nothing is placed and nothing is given up, until they are gone or an operator raises the epoch |
 
-use dawn_proto::{Epoch, TaskId};
+use dawn_proto::{AgentId, Epoch, TaskId};
 
 use super::agents::is_silent;
 use super::step::Step;
 use crate::model::{
-    Alarm, Answer, Effect, LinkId, Live, Mutation, Now, Refusal, Registration, RestoreMutation, Restored,
+    Ahead, Alarm, Answer, Effect, LinkId, Live, Mutation, Now, Refusal, Registration, RestoreMutation, Restored, State,
 };
 
 /// How often the own key is looked at, however many claim a higher epoch.
 const LOOK_EVERY_MS: u64 = 1_000;
 /// No cluster counts so far. A claim above it can't be true, and leaves room to raise the epoch above any that can.
-const MAX_EPOCH: Epoch = Epoch(1 << 61);
+const MAX_EPOCH: u64 = 1 << 61;
+/// A million tasks a second are not more by the year 2106; 53 bits hold it twice, which is what a number in JSON has.
+const MAX_TASK: u64 = 1 << 52;
+
+/// Whether a number can have been counted. Agents that the journal knows are believed half as much again: what a stranger
+/// made an operator raise to is still believed of them.
+fn is_possible(number: u64, most: u64, is_known: bool) -> bool {
+    number <= most || is_known && number <= most + most / 2
+}
 
 /// Whether the registration is of an agent that knows more than this leader; it is refused then.
 pub(super) fn is_ahead(step: &mut Step, link: LinkId, registration: &Registration) -> bool {
@@ -33,11 +41,12 @@ pub(super) fn is_ahead(step: &mut Step, link: LinkId, registration: &Registratio
         return true;
     }
     look(step);
-    let reason = match seen > MAX_EPOCH {
-        true => {
+    let is_possible = is_possible(seen.0, MAX_EPOCH, step.state.agent(id).is_some());
+    let reason = match is_possible {
+        false => {
             format!("agent {id} says that it has seen epoch {seen}; no cluster counts so far, its agent.state is wrong")
         }
-        false => format!(
+        true => format!(
             "agent {id} has seen epoch {seen}; this scheduler leads under {ours}. Either another one leads, or the \
              journal went back in time: then see `dawn admin epoch raise`"
         ),
@@ -47,24 +56,38 @@ pub(super) fn is_ahead(step: &mut Step, link: LinkId, registration: &Registratio
          its tasks run on",
         registration.hostname
     );
-    note(step, registration, words, seen.min(MAX_EPOCH), seen <= MAX_EPOCH);
+    note(step, registration, words, Shown { epoch: seen, task: TaskId(0), is_possible });
     refuse(step, link, reason);
     true
 }
 
 /// Whether the newest of an agent's tasks can't be: its number would be given to another one. Only a journal that lost
-/// its end does not know it. The agent is refused then.
+/// its end does not know it, or another cluster's. The agent is refused then.
 pub(super) fn holds_unknown(
     step: &mut Step,
     link: LinkId,
     registration: &Registration,
     newest: Option<TaskId>,
 ) -> bool {
-    let (id, next) = (&registration.id, step.state.next_task);
+    let (id, next, ours) = (&registration.id, step.state.next_task, step.state.epoch);
     let Some(task) = newest.filter(|task| *task >= next && *task > TaskId(0)) else { return false };
+    if registration.cluster_id.is_empty() {
+        // It may be of any cluster: nothing follows from it for this one.
+        let reason = format!(
+            "agent {id} holds {task} of no cluster that it can name, since its agent.state is gone; the newest task of \
+             this one is below {next}. Where its tasks are an earlier cluster's, stop it and move `tasks` out of its work \
+             directory"
+        );
+        refuse(step, link, reason);
+        return true;
+    }
     look(step);
-    let reason = unknown(&id.to_string(), task, next);
-    note(step, registration, reason.clone(), step.state.epoch, true);
+    let is_possible = is_possible(task.0, MAX_TASK, step.state.agent(id).is_some());
+    let reason = match is_possible {
+        true => unknown(&id.to_string(), task, next),
+        false => format!("agent {id} says that it holds {task}; no cluster counts so far, its work directory is wrong"),
+    };
+    note(step, registration, reason.clone(), Shown { epoch: ours, task, is_possible });
     refuse(step, link, reason);
     true
 }
@@ -88,31 +111,81 @@ fn look(step: &mut Step) {
     }
 }
 
-/// Remembers the agent, and says so: once for each that the journal knows, and once for all that hold tasks.
-fn note(step: &mut Step, registration: &Registration, words: String, epoch: Epoch, can_be_true: bool) {
+/// What an agent shows that this leader does not know.
+struct Shown {
+    epoch: Epoch,
+    task: TaskId,
+    is_possible: bool,
+}
+
+/// Remembers the agent, and says so: once for each that the journal knows, once for all strangers, and once for all that
+/// hold tasks.
+fn note(step: &mut Step, registration: &Registration, words: String, shown: Shown) {
     let known = step.state.agent(&registration.id).map(|agent| agent.no);
     let named = registration.tasks.iter().any(|report| !report.state.is_terminal());
     let in_short = registration.held.is_some_and(|held| held.tasks > 0);
     let in_state = known.is_some_and(|agent| step.state.tasks_on.get(&agent).is_some_and(|tasks| !tasks.is_empty()));
-    let holds_tasks = can_be_true && (named || in_short || in_state);
-    let agent = registration.id.clone();
     // The agent itself is heard, and has obeyed this leader: somebody else speaks in its name.
     let is_here = known.is_some_and(|agent| step.live.agents.get(&agent).is_some_and(|live| live.link.is_some()))
         && known.is_some_and(|agent| !is_silent(step, step.live.heard_ms(agent)));
-    let holds_tasks = holds_tasks && !is_here;
-    if !is_here {
-        step.effects.push(Effect::NoteAhead { agent, epoch, holds_tasks });
+    let agent = registration.id.clone();
+    let ahead = Ahead {
+        epoch: shown.epoch,
+        task: shown.task,
+        holds_tasks: named || in_short || in_state,
+        is_known: known.is_some(),
+        is_possible: shown.is_possible,
+        is_dismissed: step.live.ahead.get(&agent).is_some_and(|before| before.is_dismissed),
+        shown_ms: step.now.mono_ms,
+    };
+    let is_said = |alarm| step.live.alarms.contains_key(&alarm);
+    let say = |alarm, words| Effect::Alarm { alarm, words: Some(words) };
+    match known {
+        Some(known) => step.effects.push(say(Alarm::EpochAhead(known), words.clone())),
+        None if !is_said(Alarm::StrangerAhead) => {
+            let words = format!("{words}; the journal does not know this agent");
+            step.effects.push(say(Alarm::StrangerAhead, words));
+        }
+        None => {}
     }
-    if let Some(agent) = known {
-        step.effects.push(Effect::Alarm { alarm: Alarm::EpochAhead(agent), words: Some(words.clone()) });
+    if is_here {
+        return;
     }
-    if holds_tasks && !step.live.is_behind(step.now.mono_ms) {
-        let words = format!(
-            "the journal went back in time: {words}. Nothing is placed and nothing is given up while agents that hold tasks \
-             say so; if no other scheduler leads, `dawn admin epoch raise` goes on from here and asks agents what they hold"
-        );
+    step.effects.push(Effect::NoteAhead { agent, ahead });
+    if !ahead.halts() {
+        return;
+    }
+    if !step.state.restores.behind {
+        step.mutations.push(Mutation::Restore(RestoreMutation::Behind));
+    }
+    if !step.live.is_behind(step.now.mono_ms) {
+        step.effects.push(say(Alarm::JournalBehind, behind(&words, &registration.id.to_string())));
+    }
+}
+
+fn behind(words: &str, id: &str) -> String {
+    format!(
+        "the journal went back in time: {words}. Nothing is placed and nothing is given up while agents that hold tasks say \
+         so; if no other scheduler leads, `dawn admin epoch raise` goes on from here and asks agents what they hold. If what \
+         the agent says is not so, stop it, then `dawn node forget {id}`"
+    )
+}
+
+/// A leader begins: agents that showed the one before that the journal went back in time may come only after a while.
+pub(super) fn elected(step: &mut Step) {
+    if step.state.restores.behind {
+        let words = behind("agents have shown it to the leader before this one", "NODE");
         step.effects.push(Effect::Alarm { alarm: Alarm::JournalBehind, words: Some(words) });
     }
+}
+
+/// An operator says that what the agent shows is not so. Whether there is anything of the kind.
+pub(super) fn dismiss(step: &mut Step, agent: &AgentId) -> bool {
+    let ahead = step.live.still_ahead(step.now.mono_ms).find(|(id, _)| *id == agent);
+    let Some((_, ahead)) = ahead else { return false };
+    let ahead = Ahead { is_dismissed: true, shown_ms: step.now.mono_ms, ..*ahead };
+    step.effects.push(Effect::NoteAhead { agent: agent.clone(), ahead });
+    true
 }
 
 /// The agent is welcome: it knows no more than this leader.
@@ -139,30 +212,41 @@ pub(super) fn tick(step: &mut Step) {
         let id = step.state.agents.get(agent).map(|agent| &agent.id);
         id.is_some_and(|id| step.live.still_ahead(mono_ms).any(|(other, _)| other == id))
     };
+    let is_behind = is_behind(step.state, step.live, step.now);
+    let has_stranger = step.live.still_ahead(mono_ms).any(|(_, ahead)| !ahead.is_known && !ahead.is_dismissed);
     let over = step.live.alarms.keys().filter(|alarm| match alarm {
         Alarm::EpochAhead(agent) => !ahead(agent),
-        Alarm::JournalBehind => !step.live.is_behind(mono_ms),
+        Alarm::StrangerAhead => !has_stranger,
+        Alarm::JournalBehind => !is_behind,
         _ => false,
     });
     let over: Vec<Alarm> = over.copied().collect();
     step.effects.extend(over.into_iter().map(|alarm| Effect::Alarm { alarm, words: None }));
+    if step.state.restores.behind && !is_behind {
+        step.mutations.push(Mutation::Restore(RestoreMutation::BehindOver));
+    }
 }
 
-/// Whether nothing is to be placed or given up: agents that hold tasks know more than the journal.
-pub fn is_behind(live: &Live, now: Now) -> bool {
-    live.is_behind(now.mono_ms)
+/// Whether nothing is to be placed or given up: agents that hold tasks know more than the journal, or did under the leader
+/// before this one, and have not had the time yet to say so again.
+pub fn is_behind(state: &State, live: &Live, now: Now) -> bool {
+    let led_ms = now.mono_ms.saturating_sub(live.elected_ms);
+    live.is_behind(now.mono_ms) || state.restores.behind && led_ms < Ahead::KEPT_MS
 }
 
-/// The operator's word that the journal went back in time: this leader goes on above every epoch shown, and as after a
-/// restore, since what was counted since is not known either.
+/// The operator's word that the journal went back in time: this leader goes on above every number shown that can be, and
+/// as after a restore, since what was counted since is not known either.
 pub(super) fn raise(step: &mut Step) -> Result<Answer, Refusal> {
     let ours = step.state.epoch;
-    let ahead: Vec<Epoch> = step.live.still_ahead(step.now.mono_ms).map(|(_, ahead)| ahead.epoch).collect();
-    let highest = ahead.iter().copied().max().ok_or(Refusal::NothingAhead { epoch: ours })?;
+    let ahead: Vec<Ahead> = step.live.still_ahead(step.now.mono_ms).map(|(_, ahead)| *ahead).collect();
+    let ahead: Vec<Ahead> = ahead.into_iter().filter(Ahead::counts).collect();
+    let highest = ahead.iter().map(|ahead| ahead.epoch).max().ok_or(Refusal::NothingAhead { epoch: ours })?;
+    let newest = ahead.iter().map(|ahead| ahead.task).max().unwrap_or_default();
     let floor = highest.max(ours);
     let epoch = Epoch(floor.0.saturating_add(1));
     step.mutations.push(Mutation::Restore(RestoreMutation::EpochRaised { floor }));
-    let restored = Restored::in_place(step.state, step.now.wall);
+    let mut restored = Restored::in_place(step.state, step.now.wall);
+    restored.next_task = restored.next_task.max(TaskId(newest.0.saturating_add(1)));
     step.mutations.push(Mutation::Restore(RestoreMutation::Restored(restored)));
     step.mutations.push(Mutation::EpochBegun { epoch });
     Ok(Answer::EpochRaised { epoch, agents: u32::try_from(ahead.len()).unwrap_or(u32::MAX) })

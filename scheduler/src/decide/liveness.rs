@@ -30,7 +30,8 @@ pub fn observe(live: &mut Live, event: &Event, decision: &Decision, now: Now) {
             live.ticked = now;
             live.fresh.clear();
             live.forget_old_answers(now.mono_ms);
-            live.ahead.retain(|_, ahead| now.mono_ms.saturating_sub(ahead.shown_ms) < Live::AHEAD_KEPT_MS);
+            live.contested.retain(|_, contest| !contest.is_over(now.mono_ms));
+            live.ahead.retain(|_, ahead| now.mono_ms.saturating_sub(ahead.shown_ms) < Ahead::KEPT_MS);
             for earlier in live.earlier_boots.values_mut().chain(live.earlier_links.values_mut()) {
                 earlier.asked |= now.mono_ms > earlier.until_ms;
             }
@@ -51,7 +52,7 @@ pub fn observe(live: &mut Live, event: &Event, decision: &Decision, now: Now) {
     }
     note(live, &decision.effects, now);
     if let Event::Registered { registration, .. } = event {
-        registered(live, registration, decision, now);
+        registered(live, registration, decision);
     }
     for mutation in &decision.mutations {
         match mutation {
@@ -78,10 +79,7 @@ fn note(live: &mut Live, effects: &[Effect], now: Now) {
                 live.bind(*link, *agent, now.mono_ms);
                 live.fresh.insert(*agent);
             }
-            Effect::NoteAhead { agent, epoch, holds_tasks } => {
-                let (epoch, holds_tasks) = (*epoch, *holds_tasks);
-                live.note_ahead(agent, Ahead { epoch, holds_tasks, shown_ms: now.mono_ms });
-            }
+            Effect::NoteAhead { agent, ahead } => live.note_ahead(agent, *ahead),
             Effect::LookAtOwnKey => live.looked_ms = Some(now.mono_ms),
             Effect::AskCoordinator { task, .. } => live.asked(*task, now.mono_ms),
             Effect::Alarm { alarm, words } => live.alarmed(*alarm, words.as_ref()),
@@ -106,13 +104,13 @@ fn welcomed(live: &mut Live, agent: AgentNo, is_doubted: bool, wait_ms: Option<u
 }
 
 /// An agent that is taken in is ahead no more; one whose other boot is still heard contests it.
-fn registered(live: &mut Live, registration: &Registration, decision: &Decision, now: Now) {
+fn registered(live: &mut Live, registration: &Registration, decision: &Decision) {
     if decision.effects.iter().any(|effect| matches!(effect, Effect::Welcome { .. })) {
         live.ahead.remove(&registration.id);
     }
     for effect in &decision.effects {
-        if let Effect::NoteContested { agent } = effect {
-            live.contested.entry(*agent).or_insert(now.mono_ms);
+        if let Effect::NoteContested { agent, contest } = effect {
+            live.contested.insert(*agent, *contest);
         }
     }
 }

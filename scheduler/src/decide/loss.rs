@@ -8,7 +8,7 @@ use dawn_proto::{AgentId, TaskState};
 
 use super::agents::{is_silent, tasks_on};
 use super::step::Step;
-use super::{brake, lease, liveness, retry};
+use super::{brake, copies, epochs, lease, liveness, retry};
 use crate::model::{
     Agent, Answer, LossAnswer, LossCommand, LossMutation, LossRefusal, Mutation, Refusal, Replaced, Task,
 };
@@ -42,6 +42,11 @@ fn declare_down(step: &mut Step, ids: &[AgentId], author: &str, is_preview: bool
         if is_connected && !is_silent(step, step.live.heard_ms(agent.no)) {
             return Err(LossRefusal::Heard { agent: agent.id.clone(), silent_ms }.into());
         }
+        let may_come = agent.state == NodeState::Up && !step.live.agents.contains_key(&agent.no);
+        let left_ms = step.settings.agent_lease_ms.saturating_sub(silent_ms);
+        if may_come && left_ms > 0 {
+            return Err(LossRefusal::MayCome { agent: agent.id.clone(), left_ms }.into());
+        }
     }
     let replaced = replaced(step, agents.iter().copied(), |_| true);
     for agent in agents.into_iter().filter(|agent| !is_preview && agent.declared_down.is_none()) {
@@ -51,15 +56,18 @@ fn declare_down(step: &mut Step, ids: &[AgentId], author: &str, is_preview: bool
         if agent.state != NodeState::Down {
             liveness::down(step, agent);
         }
+        epochs::dismiss(step, &agent.id);
         let (agent, author) = (agent.no, author.to_string());
         step.mutations.push(Mutation::Loss(LossMutation::DeclaredDown { agent, author }));
     }
     Ok(LossAnswer::Declared(replaced))
 }
 
-/// All agents or none.
+/// All agents or none. One that the journal does not know, and that claims to know more than it, is believed no more.
 fn forget(step: &mut Step, ids: &[AgentId]) -> Result<LossAnswer, Refusal> {
-    let agents = agents(step, ids)?;
+    let claims = |id: &&AgentId| step.state.agent(id).is_none() && step.live.ahead.contains_key(id);
+    let known: Vec<AgentId> = ids.iter().filter(|id| !claims(id)).cloned().collect();
+    let agents = agents(step, &known)?;
     for agent in &agents {
         let held = brake::held(step.state, agent);
         if agent.state == NodeState::Up {
@@ -74,7 +82,9 @@ fn forget(step: &mut Step, ids: &[AgentId]) -> Result<LossAnswer, Refusal> {
             liveness::down(step, agent);
         }
         step.mutations.push(Mutation::AgentForgotten { agent: agent.no });
+        copies::forgotten(step, agent.no);
     }
+    ids.iter().for_each(|id| _ = epochs::dismiss(step, id));
     Ok(LossAnswer::Forgotten)
 }
 

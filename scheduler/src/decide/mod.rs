@@ -116,6 +116,7 @@ pub fn decide(state: &State, live: &Live, event: &Event, now: Now, settings: &Se
             step.mutations.push(Mutation::EpochBegun { epoch: *epoch });
             brake::carry_over(&mut step);
             copies::elected(&mut step);
+            epochs::elected(&mut step);
         }
         Event::Tick => tick(&mut step),
         Event::Command { reply, command } => {
@@ -170,7 +171,8 @@ fn update_command(step: &mut Step, command: &UpdateCommand) -> Result<Answer, Re
 /// What time brings, in the order in which it matters: what is given up frees room, what is due asks for it.
 fn tick(step: &mut Step) {
     epochs::tick(step);
-    if restore::waits(step) || step.live.is_behind(step.now.mono_ms) {
+    copies::tick(step);
+    if restore::waits(step) || is_behind(step.state, step.live, step.now) {
         liveness::notice(step);
         return resend::tick(step);
     }

@@ -4,6 +4,7 @@
 use dawn_proto::Timestamp;
 use dawn_proto::v1::NodeState;
 
+use super::copies;
 use super::liveness::not_up;
 use super::step::Step;
 use crate::model::{Job, JobId, Mutation};
@@ -37,6 +38,7 @@ fn agents(step: &mut Step) {
         let unused = !step.state.tasks_on.contains_key(&agent.no);
         if agent.state == NodeState::Down && unused && down_ms > step.settings.down_agent_kept_ms {
             step.mutations.push(Mutation::AgentForgotten { agent: agent.no });
+            copies::forgotten(step, agent.no);
         }
     }
 }

@@ -19,8 +19,10 @@ use crate::model::{
     AgentNo, Description, Effect, Job, JobId, LinkId, Mutation, Report, RestoreMutation, Spec, Task, is_manual,
 };
 
-/// How many leases agents have to come back within.
+/// How long agents have to come back: so many leases, and longer than the pause between two dials of one that found nobody
+/// for long, which is up to a minute.
 const WAIT_LEASES: u64 = 2;
+const WAIT_MS: u64 = 75_000;
 /// Tasks asked about in one message.
 const ASKED_AT_ONCE: usize = 1_000;
 
@@ -28,7 +30,7 @@ const ASKED_AT_ONCE: usize = 1_000;
 pub(super) fn waits(step: &mut Step) -> bool {
     let waits = step.state.restores.waiting;
     let led_ms = step.now.mono_ms.saturating_sub(step.live.asked_since_ms);
-    if waits && led_ms > step.settings.agent_lease_ms.saturating_mul(WAIT_LEASES) {
+    if waits && led_ms > step.settings.agent_lease_ms.saturating_mul(WAIT_LEASES).max(WAIT_MS) {
         step.mutations.push(Mutation::Restore(RestoreMutation::Over));
     }
     waits

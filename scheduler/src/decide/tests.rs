@@ -7,6 +7,7 @@ mod brake;
 mod copies;
 mod cron;
 mod daemon;
+mod doubts;
 mod epochs;
 mod fleet;
 mod flow;

@@ -106,7 +106,11 @@ fn subject(mutation: &Mutation) -> Subject<'_> {
         | Mutation::QuotaSet { .. }
         | Mutation::Welcome(_)
         | Mutation::Restore(
-            RestoreMutation::Restored(_) | RestoreMutation::Over | RestoreMutation::EpochRaised { .. },
+            RestoreMutation::Restored(_)
+            | RestoreMutation::Over
+            | RestoreMutation::Behind
+            | RestoreMutation::BehindOver
+            | RestoreMutation::EpochRaised { .. },
         ) => Subject::NoJob,
     }
 }

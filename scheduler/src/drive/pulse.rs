@@ -103,7 +103,7 @@ impl Pulse {
             step.effects.extend(decision.effects.into_iter().filter(|effect| !is_ack(effect)));
         }
         // After a restore agents first say what they hold.
-        let (placed, hungry) = match self.state.restores.waiting || decide::is_behind(&self.live, now) {
+        let (placed, hungry) = match self.state.restores.waiting || decide::is_behind(&self.state, &self.live, now) {
             true => Default::default(),
             false => self.decider.place(&self.state, now),
         };

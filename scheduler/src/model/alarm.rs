@@ -8,6 +8,8 @@ use super::AgentNo;
 pub enum Alarm {
     /// The agent has obeyed an epoch above this leader's, although this leader's key is still there.
     EpochAhead(AgentNo),
+    /// The same of an agent that the journal does not know, and that holds no task.
+    StrangerAhead,
     /// Agents that hold tasks show that the journal went back in time: nothing is placed and nothing is given up.
     JournalBehind,
     /// Two machines claim to be this agent.

@@ -5,7 +5,7 @@ use std::fmt;
 use dawn_proto::v1::Reason;
 use dawn_proto::{AgentId, Epoch, TaskId};
 
-use super::{AgentNo, Alarm, Answer, Refusal};
+use super::{AgentNo, Ahead, Alarm, Answer, Contest, Refusal};
 
 /// Names a waiting caller; made by the edge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,12 +87,12 @@ pub enum Effect {
     /// An agent has obeyed a higher epoch, or holds tasks that this journal does not know yet: kept in `Live`.
     NoteAhead {
         agent: AgentId,
-        epoch: Epoch,
-        holds_tasks: bool,
+        ahead: Ahead,
     },
     /// Another boot of the agent's machine was refused because the one before is still heard: kept in `Live`.
     NoteContested {
         agent: AgentNo,
+        contest: Contest,
     },
     /// Ask the journal's home whether this scheduler's own leader key is still there, with its own create revision. The
     /// answer comes as an event.

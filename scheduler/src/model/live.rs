@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use dawn_proto::{AgentId, Epoch, TaskId, Timestamp};
+use dawn_proto::{AgentId, TaskId, Timestamp};
 
-use super::{AgentNo, AgentWall, Alarm, CronHold, LinkId, Now};
+use super::{AgentNo, AgentWall, Ahead, Alarm, Contest, CronHold, LinkId, Now};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AgentLive {
@@ -46,7 +46,7 @@ pub struct Live {
     pub cron_hold: Option<CronHold>,
     /// Monotonic time at which the brake's release is over; None: it is not released.
     pub brake_back_ms: Option<u64>,
-    /// Agents that show that they know more than this journal, at most [`Live::MAX_AHEAD`].
+    /// Agents that show that they know more than this journal, at most [`Ahead::MOST`].
     pub ahead: BTreeMap<AgentId, Ahead>,
     /// When the own leader key was last looked at.
     pub looked_ms: Option<u64>,
@@ -56,17 +56,8 @@ pub struct Live {
     pub earlier_links: BTreeMap<AgentNo, Earlier>,
     /// Monotonic time from which agents are given time to say what they hold, after a restore.
     pub asked_since_ms: u64,
-    /// When another boot of a machine was first refused because the one before was still heard.
-    pub contested: BTreeMap<AgentNo, u64>,
-}
-
-/// An agent shows that it knows more than this journal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ahead {
-    pub epoch: Epoch,
-    pub holds_tasks: bool,
-    /// Monotonic, the last time.
-    pub shown_ms: u64,
+    /// Where another boot of a machine was refused because the one before was still heard.
+    pub contested: BTreeMap<AgentNo, Contest>,
 }
 
 /// The boot or link of an agent before the present one.
@@ -85,9 +76,6 @@ pub struct Earlier {
 impl Live {
     pub const KEPT_TIMES: usize = 8;
     const ANSWERS_KEPT_MS: u64 = 120_000;
-    pub const MAX_AHEAD: usize = 10_000;
-    /// An agent that is ahead dials at least every minute; one that has not for so long is gone.
-    pub const AHEAD_KEPT_MS: u64 = 90_000;
 
     /// A coordinator is asked about a task.
     pub fn asked(&mut self, task: TaskId, mono_ms: u64) {
@@ -144,23 +132,6 @@ impl Live {
         if let Some(agent) = self.links.remove(&link).and_then(|agent| self.agents.get_mut(&agent)) {
             agent.link = None;
         }
-    }
-
-    /// An agent knows more than this journal. More than so many are not told apart.
-    pub fn note_ahead(&mut self, agent: &AgentId, ahead: Ahead) {
-        if self.ahead.len() < Self::MAX_AHEAD || self.ahead.contains_key(agent) {
-            self.ahead.insert(agent.clone(), ahead);
-        }
-    }
-
-    /// The agents that are still ahead.
-    pub fn still_ahead(&self, mono_ms: u64) -> impl Iterator<Item = (&AgentId, &Ahead)> {
-        self.ahead.iter().filter(move |(_, ahead)| mono_ms.saturating_sub(ahead.shown_ms) < Self::AHEAD_KEPT_MS)
-    }
-
-    /// Whether agents that hold tasks show that the journal went back in time.
-    pub fn is_behind(&self, mono_ms: u64) -> bool {
-        self.still_ahead(mono_ms).any(|(_, ahead)| ahead.holds_tasks)
     }
 
     /// When the agent was last heard under this leadership; its start when never.

@@ -77,6 +77,12 @@ pub enum LossRefusal {
     )]
     Heard { agent: AgentId, silent_ms: u64 },
     #[error(
+        "this scheduler leads only since a moment, and node {agent}, which was up, may not have found it yet; if it is gone, \
+         say so again in {} s",
+        left_ms.div_ceil(1000)
+    )]
+    MayCome { agent: AgentId, left_ms: u64 },
+    #[error(
         "node {agent} is UP; drain it (`dawn node drain {agent}`), stop its agent, and forget it once it is not UP"
     )]
     Up { agent: AgentId },

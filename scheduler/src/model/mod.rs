@@ -1,6 +1,7 @@
 //! The nouns: what exists, what can happen, what may be asked for. Nothing here decides or does I/O.
 
 mod agent;
+mod ahead;
 mod alarm;
 mod allowed;
 mod amount;
@@ -36,6 +37,7 @@ mod weight;
 mod welcome;
 
 pub use agent::{Agent, AgentNo, Attributes, Avoided, PortRanges};
+pub use ahead::Ahead;
 pub use alarm::Alarm;
 pub use allowed::Allowed;
 pub use amount::{amount, amount_of, thousandths};
@@ -49,7 +51,7 @@ pub use flow::{Dependency, Dispatch, Flow, FlowAnswer, FlowCommand, FlowMutation
 pub use inspection::{Inspected, Inspection};
 pub use instances::Instances;
 pub use job::{Ended, Job, JobId, Tick, Version, is_manual};
-pub use live::{AgentLive, Ahead, Coordinated, Earlier, Live};
+pub use live::{AgentLive, Coordinated, Earlier, Live};
 pub use loss::{BrakeRelease, DeclaredDown, LossAnswer, LossCommand, LossMutation, LossRefusal, Replaced};
 pub use measure::{BATCH_BYTES, bytes_of};
 pub use mutation::{Batch, Mutation};
@@ -69,4 +71,4 @@ pub use update::{
     Changes, Scale, Update, UpdateChange, UpdateCommand, UpdateEvent, UpdateMutation, UpdatePolicy, is_back, is_over,
 };
 pub use upkeep::{Upkeep, UpkeepCommand, UpkeepMutation};
-pub use welcome::{Welcome, WelcomeMutation};
+pub use welcome::{Contest, Welcome, WelcomeMutation};

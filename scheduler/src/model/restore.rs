@@ -25,6 +25,9 @@ pub struct Restores {
     pub kept: Vec<Restored>,
     /// Agents are given time to say what they hold: nothing is placed, replaced or given up.
     pub waiting: bool,
+    /// Agents that hold tasks have shown that the journal went back in time, and nobody has decided since: every leader goes
+    /// on waiting for them.
+    pub behind: bool,
     /// No epoch at or below it is led under any more: agents may have obeyed it.
     pub epoch_floor: Epoch,
 }
@@ -34,6 +37,10 @@ pub enum RestoreMutation {
     Restored(Restored),
     /// The agents' time is over.
     Over,
+    /// Agents that hold tasks show that the journal went back in time.
+    Behind,
+    /// None does any more.
+    BehindOver,
     /// An operator's word: agents have obeyed epochs up to this one, which this journal has lost.
     EpochRaised {
         floor: Epoch,

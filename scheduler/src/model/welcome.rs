@@ -39,3 +39,24 @@ pub enum WelcomeMutation {
     /// Whichever machine comes next is the right one: an operator has seen to it.
     Forgotten { agent: AgentNo },
 }
+
+/// Another boot or host of an agent dials while the one before is heard. Monotonic times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Contest {
+    pub first_ms: u64,
+    pub last_ms: u64,
+}
+
+impl Contest {
+    /// An agent that is refused dials at least every minute.
+    const KEPT_MS: u64 = 90_000;
+
+    pub fn again(before: Option<&Contest>, mono_ms: u64) -> Contest {
+        Contest { first_ms: before.map_or(mono_ms, |before| before.first_ms), last_ms: mono_ms }
+    }
+
+    /// Whether the other one dials no more: one stray dial says nothing of the next.
+    pub fn is_over(&self, mono_ms: u64) -> bool {
+        mono_ms.saturating_sub(self.last_ms) >= Contest::KEPT_MS
+    }
+}

@@ -15,6 +15,8 @@ pub(super) fn restore_to_wire(mutation: &RestoreMutation) -> v1::RestoreRecord {
     let record = match mutation {
         RestoreMutation::Restored(restored) => Wire::Restored(restored_to_wire(restored)),
         RestoreMutation::Over => Wire::Over(v1::RestoreOver {}),
+        RestoreMutation::Behind => Wire::Behind(v1::JournalBehind {}),
+        RestoreMutation::BehindOver => Wire::BehindOver(v1::JournalBehindOver {}),
         RestoreMutation::EpochRaised { floor } => Wire::EpochRaised(v1::EpochRaised { floor: floor.0 }),
         RestoreMutation::SpecAdopted { job, spec, current } => Wire::SpecAdopted(v1::SpecAdopted {
             job_id: job.0,
@@ -46,6 +48,8 @@ pub(super) fn restore_from_wire(wire: v1::RestoreRecord) -> Result<RestoreMutati
     Ok(match wire.record.ok_or_else(newer)? {
         Wire::Restored(restored) => RestoreMutation::Restored(restored_from_wire(&restored)),
         Wire::Over(_) => RestoreMutation::Over,
+        Wire::Behind(_) => RestoreMutation::Behind,
+        Wire::BehindOver(_) => RestoreMutation::BehindOver,
         Wire::EpochRaised(raised) => RestoreMutation::EpochRaised { floor: Epoch(raised.floor) },
         Wire::SpecAdopted(adopted) => RestoreMutation::SpecAdopted {
             job: JobId(adopted.job_id),
@@ -95,12 +99,13 @@ pub(super) fn restores_to_wire(restores: &Restores) -> Option<v1::RestoreSnapsho
         restored,
         waiting: restores.waiting,
         epoch_floor,
+        behind: restores.behind,
     })
 }
 
 pub(super) fn restores_from_wire(wire: v1::RestoreSnapshot) -> Restores {
     let kept = wire.restored.iter().map(restored_from_wire).collect();
-    Restores { kept, waiting: wire.waiting, epoch_floor: Epoch(wire.epoch_floor) }
+    Restores { kept, waiting: wire.waiting, behind: wire.behind, epoch_floor: Epoch(wire.epoch_floor) }
 }
 
 /// Reads what an agent says a task is.

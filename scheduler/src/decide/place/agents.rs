@@ -70,6 +70,7 @@ pub(super) const UP: u8 = 1;
 pub(super) const CONNECTED: u8 = 2;
 pub(super) const AVOIDED: u8 = 4;
 pub(super) const CORDONED: u8 = 8;
+/// Two machines claim to be it: what must not live twice keeps off, all else goes there.
 pub(super) const COPIED: u8 = 16;
 
 /// What a dimension left wholly free counts in a score.
@@ -103,7 +104,7 @@ impl Slot {
     }
 
     pub fn is_open(&self) -> bool {
-        self.bits & (UP | CONNECTED | AVOIDED | CORDONED | COPIED) == UP | CONNECTED
+        self.bits & (UP | CONNECTED | AVOIDED | CORDONED) == UP | CONNECTED
     }
 
     /// Whether launches go there, and one more task may.

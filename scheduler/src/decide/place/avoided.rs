@@ -19,7 +19,9 @@ impl Placer {
         let work = self.works.get(number);
         let shape = &self.shapes.all[work.shape as usize];
         let could = |slot: usize| {
-            self.slots[slot].is_open() && !work.keeps_off(slot) && self.misses_when_empty(slot, shape).is_none()
+            self.slots[slot].is_open()
+                && self.kept_off_by(slot, work).is_none()
+                && self.misses_when_empty(slot, shape).is_none()
         };
         let is_last = self.is_pinned(number) || !(0..self.slots.len()).any(could);
         self.works.get_mut(number).last_resort = Some((self.fleet, is_last));

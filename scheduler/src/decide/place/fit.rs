@@ -74,7 +74,6 @@ impl Placer {
             bits if bits & UP == 0 => return Some(Miss::Down),
             bits if bits & CONNECTED == 0 => return Some(Miss::Disconnected),
             bits if bits & CORDONED != 0 => return Some(Miss::Cordoned),
-            bits if bits & COPIED != 0 => return Some(Miss::Copied),
             bits if bits & AVOIDED != 0 => return Some(Miss::Avoided),
             _ => {}
         }
@@ -134,11 +133,20 @@ impl Placer {
         suffices(&free, &shape.need)
     }
 
+    /// Why the work keeps off the slot, whatever room there is.
+    #[inline]
+    pub(super) fn kept_off_by(&self, slot: usize, work: &super::work::Work) -> Option<Miss> {
+        if self.slots[slot].bits & COPIED != 0 && work.spec.job.at_most_one {
+            return Some(Miss::Copied);
+        }
+        work.keeps_off(slot).then_some(Miss::KeptOff)
+    }
+
     /// What the job's rules, those of other jobs about it, and what it keeps off say against the slot.
     #[inline]
     pub(super) fn misses_rules(&self, slot: usize, work: &super::work::Work) -> Option<Miss> {
-        if work.keeps_off(slot) {
-            return Some(Miss::KeptOff);
+        if let Some(miss) = self.kept_off_by(slot, work) {
+            return Some(miss);
         }
         for (at, limit) in work.rules.limits.iter().enumerate() {
             if self.counts.all[limit.count as usize].near(&self.attributes, slot) >= limit.most {

@@ -348,7 +348,8 @@ impl Placer {
     pub(super) fn change_bits(&mut self, slot: usize, on: u8, off: u8) {
         self.reserve_slot(slot);
         let row = &mut self.slots[slot];
-        let before = row.is_open();
+        // What must not live twice kept off one that is copied.
+        let before = row.is_open() && row.bits & off & COPIED == 0;
         self.fleet += u64::from(row.bits != row.bits & !off | on);
         row.bits = row.bits & !off | on;
         if row.is_open() && !before {

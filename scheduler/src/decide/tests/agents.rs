@@ -50,10 +50,13 @@ fn who_does_not_belong_here_is_refused_and_not_bound() {
     let stranger = Registration { cluster_id: String::new(), epoch_seen: Epoch(2), ..registration(2, vec![]) };
     let same_id = Registration { hostname: "elsewhere".into(), ..registration(1, vec![]) };
     let from_the_future = registration(2, vec![report(TaskId(7), Running, Reason::None)]);
+    let of_no_cluster = from_the_future.clone();
+    let from_the_future = Registration { cluster_id: "c1".into(), ..from_the_future };
     for (registration, slowly_wanted, says) in [
         (stranger, true, "seen epoch 2"),
         (other_cluster, true, "belongs to cluster c2, this is cluster c1"),
         (same_id, true, "in use by host-1"),
+        (of_no_cluster, true, "holds t7 of no cluster that it can name"),
         (from_the_future, true, "holds t7, newer than any task of this journal (next t0)"),
     ] {
         let told = register(&mut world, 9, registration);
@@ -65,7 +68,10 @@ fn who_does_not_belong_here_is_refused_and_not_bound() {
         assert!(reason.contains(says) && slowly == slowly_wanted, "{reason}");
         assert!(!told.iter().any(|effect| matches!(effect, Effect::StepDown { .. } | Effect::Welcome { .. })));
     }
-    assert_eq!((world.state.index, world.live.links.len()), (index, 1));
+    // The one from the future holds a task of this cluster: that is written down.
+    assert_eq!((world.state.index, world.live.links.len()), (index + 1, 1));
+    world.live.ahead.clear();
+    world.live.alarms.clear();
     // The host that had the id is silent: another one may take over the work directory.
     world.pass_ms(16_000);
     let told = register(&mut world, 9, Registration { hostname: "elsewhere".into(), ..registration(1, vec![]) });
@@ -170,7 +176,7 @@ fn a_digest_or_list_from_a_later_journal_is_refused() {
     let next = world.state.next_task;
     world.take();
     let held = Some([(tasks[0], Running), (next, Running)].into_iter().collect());
-    let told = register(&mut world, 2, Registration { held, ..registration(1, vec![]) });
+    let told = register(&mut world, 2, Registration { held, cluster_id: "c1".into(), ..registration(1, vec![]) });
     assert!(told.iter().any(|effect| matches!(effect, Effect::Refuse { slowly: true, .. })), "{told:?}");
     let told = register(&mut world, 3, Registration { held: Some(Default::default()), ..registration(1, vec![]) });
     assert!(matches!(&told[..], [Effect::Alarm { .. }, Effect::Welcome { .. }, Effect::TellTasks { .. }]), "{told:?}");

@@ -5,7 +5,7 @@ use dawn_proto::v1::{NodeState, Reason};
 
 use super::promises::replay_equals_live;
 use super::specs::{batch, service};
-use super::world::World;
+use super::world::{World, registration};
 use crate::decide::brake;
 use crate::model::*;
 
@@ -76,7 +76,7 @@ fn nodes_that_never_ran_anything_count_only_while_they_are_heard() {
 }
 
 #[test]
-fn nodes_given_up_before_count_no_more() {
+fn nodes_given_up_before_count_until_their_tasks_are_settled_or_an_operator_says_that_they_are_gone() {
     let mut world = cluster(9, 0);
     world.submit(&JobSpec { partition_wait: true, ..service("db", 1) }).unwrap();
     world.place_all(AgentNo(0));
@@ -85,9 +85,13 @@ fn nodes_given_up_before_count_no_more() {
     assert_eq!((down, lost_and_pending(&world).0), (3, 3));
     assert!(world.state.tasks_on.contains_key(&AgentNo(0)), "what waits for its node is there yet");
     world.pass_heard_ms(120_000, &links(7..=9));
-    assert_eq!((silent_of(&world), lost_and_pending(&world).0), (None, 6), "3 of 6");
+    assert_eq!((silent_of(&world), lost_and_pending(&world).0), (Some((4, 7)), 3), "one of before, and three");
+    let agents = vec![registration(1, vec![]).id];
+    world.command(Command::Loss(LossCommand::DeclareDown { agents, author: "ann".into(), is_preview: false })).unwrap();
+    world.pass_heard_ms(120_000, &links(7..=9));
+    assert_eq!((silent_of(&world), lost_and_pending(&world).0), (None, 7), "3 of 6");
     world.pass_heard_ms(120_000, &links([9]));
-    assert_eq!((silent_of(&world), lost_and_pending(&world).0), (Some((2, 3)), 6));
+    assert_eq!((silent_of(&world), lost_and_pending(&world).0), (Some((2, 3)), 7));
 }
 
 #[test]
@@ -146,7 +150,7 @@ fn a_released_brake_replaces_what_is_silent_and_is_back_by_itself() {
     assert!(world.state.brake_release.is_some());
     world.pass_heard_ms(1_000, &links([1]));
     assert_eq!(world.state.brake_release, None);
-    assert_eq!(silent_of(&world), Some((3, 4)));
+    assert_eq!(silent_of(&world), Some((4, 5)), "with the one whose job waits for it");
     world.pass_heard_ms(300_000, &links([1]));
     assert_eq!(lost_and_pending(&world), (5, 0));
     replay_equals_live(&world);

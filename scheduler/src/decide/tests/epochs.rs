@@ -86,7 +86,7 @@ fn an_agent_that_is_ahead_is_named_in_an_alarm_until_it_is_not() {
     // One that never comes again is forgotten.
     let claim = claims(&world, 2, 9, vec![]);
     register(&mut world, claim);
-    world.pass_ms(Live::AHEAD_KEPT_MS + 1_000);
+    world.pass_ms(Ahead::KEPT_MS + 1_000);
     assert!(world.live.alarms.is_empty() && world.live.ahead.is_empty());
 }
 
@@ -106,7 +106,7 @@ fn while_agents_with_tasks_are_ahead_nothing_is_given_up_and_an_operator_is_told
     assert!(words.contains("went back in time") && words.contains("dawn admin epoch raise"), "{words}");
     assert_eq!(world.tasks("web"), [(0, 1, Partitioned)], "not replaced");
     // It is gone for good: the cluster goes on.
-    world.pass_heard_ms(Live::AHEAD_KEPT_MS + 60_000, &[LinkId(2)]);
+    world.pass_heard_ms(Ahead::KEPT_MS + 60_000, &[LinkId(2)]);
     assert_eq!(world.state_of(task), Lost);
     assert!(!world.live.alarms.contains_key(&Alarm::JournalBehind));
 }
@@ -158,4 +158,203 @@ fn a_claim_that_can_not_be_true_leaves_room_to_raise_the_epoch() {
     world.command(Command::RaiseEpoch).unwrap();
     let told = register(&mut world, claim);
     assert!(told.iter().any(|effect| matches!(effect, Effect::Welcome { .. })), "{told:?}");
+}
+
+/// Whether a pending service is placed: what the pulse asks.
+fn is_frozen(world: &World) -> bool {
+    crate::decide::is_behind(&world.state, &world.live, world.now)
+}
+
+fn forget(world: &mut World, agent: u64) -> Result<Answer, Refusal> {
+    let agents = vec![registration(agent, vec![]).id];
+    world.command(Command::Loss(LossCommand::Forget { agents }))
+}
+
+#[test]
+fn a_claim_of_no_cluster_or_of_a_task_that_can_not_be_halts_nothing() {
+    let (mut world, _) = cluster();
+    for (task, cluster_id) in [(1 << 40, ""), (1 << 53, "c1"), (u64::MAX, "c1")] {
+        let tasks = vec![report(TaskId(task), Running, Reason::None)];
+        let claim = Registration { cluster_id: cluster_id.into(), ..registration(77, tasks) };
+        let told = register(&mut world, claim);
+        assert!(is_refused_slowly(&told), "{told:?}");
+        assert!(!is_frozen(&world) && !world.state.restores.behind, "t{task} of {cluster_id:?}");
+    }
+    assert_eq!(world.command(Command::RaiseEpoch), Err(Refusal::NothingAhead { epoch: Epoch(1) }));
+}
+
+#[test]
+fn after_a_raise_no_task_that_was_claimed_halts_anything_again() {
+    let (mut world, _) = cluster();
+    for agent in [77, 78] {
+        let claim = claims(&world, agent, 0, vec![report(TaskId(1 << 52), Running, Reason::None)]);
+        register(&mut world, claim.clone());
+        if agent == 77 {
+            assert!(is_frozen(&world));
+            world.command(Command::RaiseEpoch).unwrap();
+            assert!(world.state.next_task > TaskId(1 << 52));
+            register(&mut world, claim);
+        }
+    }
+    world.pass_ms(250);
+    assert!(!is_frozen(&world), "the second one is asked what it holds");
+}
+
+#[test]
+fn an_operator_dismisses_a_claim_and_it_stays_dismissed_while_it_is_made() {
+    let (mut world, _) = cluster();
+    let claim = claims(&world, 77, 9, vec![report(TaskId(0), Running, Reason::None)]);
+    register(&mut world, claim.clone());
+    world.pass_ms(2 * Ahead::KEPT_MS / 3);
+    register(&mut world, claim.clone());
+    world.pass_ms(Ahead::KEPT_MS / 2);
+    assert!(is_frozen(&world));
+    let words = &world.live.alarms[&Alarm::JournalBehind];
+    assert!(words.contains("`dawn node forget node-77`"), "{words}");
+    assert_eq!(forget(&mut world, 77), Ok(Answer::Loss(LossAnswer::Forgotten)));
+    for _ in 0..5 {
+        world.pass_ms(60_000);
+        register(&mut world, claim.clone());
+        assert!(!is_frozen(&world) && !world.state.restores.behind);
+        assert!(world.live.alarms.is_empty() || world.live.alarms.contains_key(&Alarm::StrangerAhead));
+    }
+    assert_eq!(world.command(Command::RaiseEpoch), Err(Refusal::NothingAhead { epoch: Epoch(1) }));
+    assert_eq!(forget(&mut world, 78), Err(Refusal::NoSuchAgent { agent: "node-78".into() }));
+}
+
+#[test]
+fn a_node_that_is_declared_down_halts_nothing() {
+    let (mut world, task) = cluster();
+    world.event(Event::LinkClosed { link: LinkId(1) });
+    let claim = claims(&world, 1, 9, vec![report(task, Running, Reason::None)]);
+    register(&mut world, claim);
+    // Long enough under this leader for both to be heard, and the freeze with it.
+    for _ in 0..3 {
+        world.pass_heard_ms(60_000, &[LinkId(2)]);
+        let claim = claims(&world, 1, 9, vec![report(task, Running, Reason::None)]);
+        register(&mut world, claim);
+    }
+    assert!(is_frozen(&world));
+    let agents = vec![registration(1, vec![]).id];
+    world.command(Command::Loss(LossCommand::DeclareDown { agents, author: "ann".into(), is_preview: false })).unwrap();
+    world.pass_heard_ms(1_000, &[LinkId(2)]);
+    assert_eq!(world.state_of(task), Lost);
+    assert!(!world.live.alarms.contains_key(&Alarm::JournalBehind));
+}
+
+#[test]
+fn the_freeze_is_kept_over_an_election_until_agents_had_time_to_come() {
+    let (mut world, task) = cluster();
+    world.event(Event::LinkClosed { link: LinkId(1) });
+    let claim = claims(&world, 1, 9, vec![report(task, Running, Reason::None)]);
+    register(&mut world, claim.clone());
+    assert!(world.state.restores.behind);
+    world.elect(2);
+    assert!(is_frozen(&world), "before anybody has come");
+    let words = &world.live.alarms[&Alarm::JournalBehind];
+    assert!(words.contains("dawn admin epoch raise"), "{words}");
+    let link = world.register(2, vec![]);
+    // It dials after a minute, and is seen; then it is gone for good.
+    world.pass_heard_ms(60_000, &[link]);
+    assert!(is_frozen(&world));
+    register(&mut world, claim);
+    world.pass_heard_ms(Ahead::KEPT_MS - 1_000, &[link]);
+    assert!(is_frozen(&world) && world.state_of(task) == Partitioned);
+    world.pass_heard_ms(62_000, &[link]);
+    assert!(!is_frozen(&world) && !world.state.restores.behind && world.state_of(task) == Lost);
+    assert!(!world.live.alarms.contains_key(&Alarm::JournalBehind));
+    // One that begins after that waits for nobody.
+    world.elect(3);
+    assert!(!is_frozen(&world));
+}
+
+#[test]
+fn a_freeze_that_several_agents_gave_cause_for_lasts_until_the_last_of_them_is_content() {
+    let (mut world, _) = cluster();
+    for agent in [77, 78] {
+        let claim = claims(&world, agent, 9, vec![report(TaskId(0), Running, Reason::None)]);
+        register(&mut world, claim);
+    }
+    world.pass_ms(Ahead::KEPT_MS / 2);
+    register(&mut world, registration(77, vec![]));
+    assert!(is_frozen(&world));
+    world.pass_ms(Ahead::KEPT_MS / 4);
+    let claim = claims(&world, 78, 9, vec![report(TaskId(0), Running, Reason::None)]);
+    register(&mut world, claim);
+    world.pass_ms(Ahead::KEPT_MS - 1_000);
+    assert!(is_frozen(&world));
+    world.pass_ms(2_000);
+    assert!(!is_frozen(&world));
+}
+
+#[test]
+fn what_can_not_be_true_or_comes_from_strangers_without_tasks_raises_nothing() {
+    let (mut world, task) = cluster();
+    world.event(Event::LinkClosed { link: LinkId(1) });
+    for (agent, epoch, tasks) in [
+        (77, u64::MAX, vec![report(task, Running, Reason::None)]),
+        (78, 1 << 60, vec![]),
+        (79, (1 << 61) + 1, vec![report(task, Running, Reason::None)]),
+        (1, 9, vec![report(task, Running, Reason::None)]),
+    ] {
+        let claim = claims(&world, agent, epoch, tasks);
+        register(&mut world, claim);
+    }
+    assert_eq!(world.command(Command::RaiseEpoch), Ok(Answer::EpochRaised { epoch: Epoch(10), agents: 1 }));
+    // A stranger with tasks is believed up to a bound; agents that the journal knows are believed beyond it, after that.
+    let claim = claims(&world, 77, 1 << 61, vec![report(task, Running, Reason::None)]);
+    register(&mut world, claim);
+    world.command(Command::RaiseEpoch).unwrap();
+    assert_eq!(world.state.epoch, Epoch((1 << 61) + 1));
+    world.elect((1 << 61) + 2);
+    let mut before = cluster().0;
+    before.event(Event::LinkClosed { link: LinkId(1) });
+    let claim = claims(&before, 1, world.state.epoch.0, vec![report(task, Running, Reason::None)]);
+    register(&mut before, claim);
+    assert!(is_frozen(&before));
+    before.command(Command::RaiseEpoch).unwrap();
+    assert!(before.state.epoch > world.state.epoch);
+}
+
+#[test]
+fn strangers_do_not_crowd_out_agents_that_are_known_or_hold_tasks() {
+    let mut live = Live::default();
+    let id = |number: usize| dawn_proto::AgentId::new(&format!("a{number}")).unwrap();
+    let stranger = Ahead {
+        epoch: Epoch(1 << 60),
+        task: TaskId(0),
+        holds_tasks: false,
+        is_known: false,
+        is_possible: true,
+        is_dismissed: false,
+        shown_ms: 0,
+    };
+    (0..Ahead::MOST + 5).for_each(|number| live.note_ahead(&id(number), stranger));
+    assert_eq!(live.ahead.len(), Ahead::MOST);
+    let of_use = [
+        Ahead { holds_tasks: true, ..stranger },
+        Ahead { is_known: true, epoch: Epoch(9), ..stranger },
+        Ahead { is_known: true, holds_tasks: true, epoch: Epoch(9), ..stranger },
+    ];
+    for (at, ahead) in of_use.iter().enumerate() {
+        live.note_ahead(&id(20_000 + at), *ahead);
+    }
+    (30_000..30_500).for_each(|number| live.note_ahead(&id(number), stranger));
+    assert_eq!(live.ahead.len(), Ahead::MOST);
+    assert_eq!(of_use, [0, 1, 2].map(|at| live.ahead[&id(20_000 + at)]));
+    assert!(live.is_behind(0));
+}
+
+#[test]
+fn a_stranger_without_tasks_that_is_ahead_is_named_in_an_alarm() {
+    let (mut world, _) = cluster();
+    let claim = claims(&world, 77, 9, vec![]);
+    register(&mut world, claim);
+    let words = &world.live.alarms[&Alarm::StrangerAhead];
+    assert!(words.contains("node-77") && words.contains("does not know this agent"), "{words}");
+    // Others add no words of their own.
+    let claim = claims(&world, 78, 9, vec![]);
+    assert!(!register(&mut world, claim).iter().any(|effect| matches!(effect, Effect::Alarm { .. })));
+    world.pass_ms(Ahead::KEPT_MS + 250);
+    assert!(world.live.alarms.is_empty());
 }

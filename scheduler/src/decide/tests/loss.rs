@@ -97,6 +97,15 @@ fn a_node_that_is_connected_and_heard_is_not_gone_and_none_of_those_named_is_dec
     let unknown = down(&mut world, &[1, 9], false).unwrap_err();
     assert_eq!(unknown, Refusal::NoSuchAgent { agent: "node-9".into() });
     assert_eq!(world.state.agents[&AgentNo(0)].declared_down, None);
+    // A leader that has just begun does not know yet who comes.
+    let mut later = World::new();
+    (later.state, later.twin, later.now) = (world.state.clone(), world.state.clone(), world.now);
+    later.elect(2);
+    let refused = down(&mut later, &[2], false).unwrap_err();
+    assert!(matches!(&refused, Refusal::Loss(LossRefusal::MayCome { left_ms: 15_000, .. })), "{refused}");
+    assert_eq!(down(&mut later, &[1], false), declared(1), "it was silent for the one before");
+    later.pass_ms(15_250);
+    assert!(down(&mut later, &[2], true).is_ok());
     // Its link is closed: nobody needs to wait for its lease.
     world.event(Event::LinkClosed { link: LinkId(2) });
     assert_eq!(down(&mut world, &[2], false), declared(1));

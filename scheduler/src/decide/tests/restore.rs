@@ -149,7 +149,8 @@ fn while_agents_come_back_nothing_is_replaced_and_a_replacement_that_waits_gives
     // Its agent comes back with the news first, and with the task it got in its place later.
     let link = world.register(1, vec![report(old[0], TaskState::Failed, Reason::Exited)]);
     assert_eq!(world.state.throttled.len() + world.state.pending.len(), 1);
-    world.pass_heard_ms(10_000, &[link]);
+    // An agent that found no scheduler for long dials every minute.
+    world.pass_heard_ms(65_000, &[link]);
     assert!(world.state.restores.waiting);
     let waiting = world.job("web").newest(backup.at.min(Default::default()), 0).unwrap();
     world.describe(link, described(&before, later, TaskState::Running));

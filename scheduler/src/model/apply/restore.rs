@@ -14,6 +14,8 @@ impl State {
         match mutation {
             RestoreMutation::Restored(restored) => self.restore(restored),
             RestoreMutation::Over => self.restores.waiting = false,
+            RestoreMutation::Behind => self.restores.behind = true,
+            RestoreMutation::BehindOver => self.restores.behind = false,
             RestoreMutation::EpochRaised { floor } => self.restores.epoch_floor = *floor,
             RestoreMutation::SpecAdopted { job, spec, current } => self.adopt_spec(*job, spec, *current, at),
             RestoreMutation::TaskAdopted { .. } => self.adopt_task(mutation, at),
@@ -24,6 +26,7 @@ impl State {
         self.next_task = self.next_task.max(restored.next_task);
         self.next_spec = self.next_spec.max(restored.next_spec);
         self.restores.waiting = true;
+        self.restores.behind = false;
         self.forget_welcomes();
         self.restores.kept.push(restored.clone());
         if self.restores.kept.len() > Restores::KEPT {

@@ -214,6 +214,8 @@ fn of_restores() -> Vec<Mutation> {
     let restores = [
         RestoreMutation::Restored(restored),
         RestoreMutation::Over,
+        RestoreMutation::Behind,
+        RestoreMutation::BehindOver,
         RestoreMutation::SpecAdopted { job: JOB, spec: some_spec(), current: true },
         RestoreMutation::TaskAdopted {
             task: TASK,

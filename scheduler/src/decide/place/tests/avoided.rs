@@ -4,7 +4,7 @@ use dawn_proto::v1::{JobKind, Reason};
 use dawn_proto::{TaskId, TaskState};
 
 use crate::decide::place::another_could_hold;
-use crate::model::{AgentNo, BlameMutation, FaultOf, JobId, KeptOff, Mutation};
+use crate::model::{AgentNo, BlameMutation, FaultOf, JobId, JobSpec, KeptOff, Mutation, WelcomeMutation};
 
 use super::twin;
 use super::world::{World, job, one_of, resources};
@@ -85,6 +85,22 @@ fn a_daemons_task_goes_to_its_own_agent_avoided_or_not() {
     let (_, tasks) = world.submit(daemon);
     assert_eq!(world.place().len(), 4);
     assert_eq!(world.agent_of(tasks[1]), Some(agents[1]));
+}
+
+#[test]
+fn only_what_must_not_live_twice_keeps_off_a_node_that_two_machines_claim() {
+    let (mut world, agents) = racks(1);
+    world.apply(Mutation::Welcome(WelcomeMutation::Copied { agent: agents[0] }));
+    let (id, database) = world.submit(JobSpec { at_most_one: true, ..job("me/test/db", 1, resources(500, 1)) });
+    let (_, web) = world.submit(job("me/test/web", 1, resources(500, 1)));
+    assert_eq!(world.place().len(), 1);
+    assert_eq!((world.agent_of(web[0]), world.agent_of(database[0])), (Some(agents[0]), None));
+    let why = world.placer.explain(&world.state, id).remove(0);
+    assert_eq!(why.vetoes.iter().map(|veto| veto.kind.code()).collect::<Vec<_>>(), ["copied"]);
+    let (author, message) = ("ann".into(), String::new());
+    world.apply(Mutation::Blame(BlameMutation::Forgiven { agent: agents[0], author, message }));
+    assert_eq!(world.place().len(), 1, "an operator has chosen");
+    assert_eq!(world.agent_of(database[0]), Some(agents[0]));
 }
 
 #[test]
