@@ -11,8 +11,8 @@ use crate::decide::space;
 use crate::decide::sweep::{self, Ended};
 use crate::model::{Effect, Free, Message, Now, Phase, Refusal};
 
-/// Executors told to look at each news of the free space, which come ten times a second: a short look takes a tenth of a
-/// millisecond, so that all together take a fiftieth of a cpu.
+/// Executors told to look at each news of the free space, which come ten times a second. How often each looks follows from how
+/// long its looks take and from the number of tasks, so that all together take a fiftieth of a cpu.
 const LOOKS_PER_TURN: usize = 20;
 /// Until what was removed for want of room is surely gone.
 const ROOM_PAUSE_MS: u64 = 1_000;
@@ -63,7 +63,8 @@ impl Agent {
         highest_of(&mut self.space.highest, &free);
         for _ in 0..LOOKS_PER_TURN {
             let Some(task) = self.space.suspects.pop_front() else { break };
-            self.effects.push(Effect::LookAtDisk { task });
+            let tasks = u32::try_from(self.living).unwrap_or(u32::MAX);
+            self.effects.push(Effect::LookAtDisk { task, tasks });
         }
         if now.mono_ms >= self.space.room_at_ms
             && let Some(bytes) = space::wanted(&free)

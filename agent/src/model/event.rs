@@ -338,9 +338,10 @@ pub enum Effect {
     KillExecutor {
         task: TaskId,
     },
-    /// Have its executor look at what it takes on disk.
+    /// Have its executor look at what it takes on disk, one of so many living tasks.
     LookAtDisk {
         task: TaskId,
+        tasks: u32,
     },
     /// Make the agent's verdict durable.
     Record(Report),

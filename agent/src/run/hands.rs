@@ -212,7 +212,7 @@ impl Hands for Edges {
                 self.tell_executor(task, Command::Kill { reason, grace_period_ms })
             }
             Effect::Renew { task, until_ms } => self.tell_executor(task, Command::Renew { until_ms }),
-            Effect::LookAtDisk { task } => self.tell_executor(task, Command::LookAtDisk),
+            Effect::LookAtDisk { task, tasks } => self.tell_executor(task, Command::LookAtDisk { tasks }),
             Effect::KillExecutor { task } => self.tell_executor(task, Command::KillExecutor),
             Effect::ForceKill { task, processes } => self.clean_job(move |shared| {
                 shared.kill(task, &processes);

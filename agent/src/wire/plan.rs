@@ -238,9 +238,9 @@ pub fn encode_renewal(until_ms: u64) -> Vec<u8> {
     encode_request(executor_request::Request::Renew(v1::LeaseRenewal { until_boot_ms: boot_ms(until_ms) }))
 }
 
-/// Have a look at what the task takes on disk.
-pub fn encode_look_at_disk() -> Vec<u8> {
-    encode_request(executor_request::Request::LookAtDisk(v1::LookAtDisk {}))
+/// Have a look at what the task takes on disk, one of so many.
+pub fn encode_look_at_disk(tasks: u32) -> Vec<u8> {
+    encode_request(executor_request::Request::LookAtDisk(v1::LookAtDisk { tasks }))
 }
 
 fn boot_ms(ms: u64) -> i64 {

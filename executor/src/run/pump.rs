@@ -236,9 +236,9 @@ impl Executor {
                     let until_ms = self.world.clock.steady_at(until_ms);
                     self.feed(Input::Renewed { until_ms });
                 }
-                Some(Request::LookAtDisk) => {
+                Some(Request::LookAtDisk { tasks }) => {
                     let now_ms = self.world.clock.steady_ms();
-                    self.world.disk.suspect(now_ms);
+                    self.world.disk.suspect(now_ms, tasks);
                 }
                 None => self.socket.refuse(connection),
             }

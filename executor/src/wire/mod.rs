@@ -126,7 +126,10 @@ pub enum Request {
     Renew {
         until_ms: i64,
     },
-    LookAtDisk,
+    LookAtDisk {
+        /// Tasks on the node.
+        tasks: u32,
+    },
 }
 
 /// Reads the body of a request's frame; None when it is none this executor knows.
@@ -138,7 +141,7 @@ pub fn decode_request(body: &[u8]) -> Option<Request> {
             Some(Request::Kill { reason, grace_period_ms: kill.grace_period_ms })
         }
         v1::executor_request::Request::Renew(renewal) => Some(Request::Renew { until_ms: renewal.until_boot_ms }),
-        v1::executor_request::Request::LookAtDisk(_) => Some(Request::LookAtDisk),
+        v1::executor_request::Request::LookAtDisk(look) => Some(Request::LookAtDisk { tasks: look.tasks }),
     }
 }
 

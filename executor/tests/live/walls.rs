@@ -81,6 +81,21 @@ fn system_settings_and_groups_are_out_of_reach_even_for_root() {
 }
 
 #[test]
+fn a_file_can_not_be_taken_out_of_the_quota_that_holds_its_task() {
+    // FS_IOC_FSSETXATTR, FS_IOC_SETFLAGS, file_setattr; and what only asks: FS_IOC_GETFLAGS.
+    let line = "perl -e 'open(F, \"<\", \".\"); my $b = \"\\0\" x 32; \
+                for my $r (0x401c5820, 0x40086602) { print ioctl(F, $r, $b) ? \"done \" : ($!+0).\" \" } \
+                print syscall(469, -1, $b, $b, 24, 0) == -1 ? ($!+0).\" \" : \"done \"; \
+                print ioctl(F, 0x80086601, $b) || $! != 1 ? \"asked\" : \"refused\"'";
+    let (said, end) = run(line, 54_321, |_| {});
+    if has_seccomp() {
+        assert_eq!(said, "1 1 1 asked", "{end:?}");
+    }
+    let (said, end) = run(line, 54_321, |isolation| isolation.no_seccomp = true);
+    assert!(said.ends_with("asked") && !said.starts_with("1 1 1"), "{said} {end:?}");
+}
+
+#[test]
 fn another_user_has_no_capabilities_and_none_of_the_agents_groups() {
     if !is_root() {
         return;

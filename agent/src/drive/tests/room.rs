@@ -151,7 +151,7 @@ fn a_disk_nearly_full_takes_what_has_ended_and_nothing_that_lives() {
     assert_eq!(effects, [deleted(1), deleted(2)], "up to twice of what is scarce");
     assert!(told_free(&mut world, 40, 50_000).is_empty(), "that takes its time");
     world.pass(1_000);
-    let look = Effect::LookAtDisk { task: TaskId(4) };
+    let look = Effect::LookAtDisk { task: TaskId(4), tasks: 1 };
     assert_eq!(told_free(&mut world, 90, 4_000), [look, deleted(3)], "files are scarce too, and many went at once");
     world.pass(1_000);
     assert_eq!(told_free(&mut world, 0, 0).len(), 1, "only a look: what lives stays");

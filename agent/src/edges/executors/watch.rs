@@ -37,7 +37,7 @@ pub enum Command {
     /// It may live until then on the boot clock.
     Renew { until_ms: u64 },
     /// What the task takes on disk; dropped where there is no connection.
-    LookAtDisk,
+    LookAtDisk { tasks: u32 },
     /// The executor itself, at once.
     KillExecutor,
 }
@@ -200,16 +200,16 @@ impl Watch {
         match command {
             Command::Kill { reason, grace_period_ms } => self.kill = Some(wire::encode_kill(reason, grace_period_ms)),
             Command::Renew { until_ms } => self.renewal = Some(wire::encode_renewal(until_ms)),
-            Command::LookAtDisk | Command::KillExecutor => {}
+            Command::LookAtDisk { .. } | Command::KillExecutor => {}
         }
     }
 
     async fn obey(&mut self, command: Command, handle: &AsyncFd<OwnedFd>) {
         match command {
             Command::Kill { .. } | Command::Renew { .. } => self.say_waiting().await,
-            Command::LookAtDisk => {
+            Command::LookAtDisk { tasks } => {
                 if let Some(connection) = &mut self.connection
-                    && connection.send(&wire::encode_look_at_disk()).await.is_err()
+                    && connection.send(&wire::encode_look_at_disk(tasks)).await.is_err()
                 {
                     self.connection = None;
                 }

@@ -35,9 +35,9 @@ impl Disk {
         if self.walk.is_some() { i64::MIN } else { self.pace.due_ms() }
     }
 
-    /// The machine's disk has lost what nobody is known to have taken: maybe it was this task.
-    pub fn suspect(&mut self, now_ms: i64) {
-        self.pace.suspect(now_ms);
+    /// The machine's disk has lost what nobody is known to have taken: maybe it was this task, one of so many.
+    pub fn suspect(&mut self, now_ms: i64, tasks: u32) {
+        self.pace.suspect(now_ms, tasks);
     }
 
     /// Goes on where a turn is due, for a task with these processes; what there is once all was looked at.

@@ -27,7 +27,8 @@ const LOOK_MS: i64 = 5_000;
 const LONGEST_LOOK_MS: i64 = 60_000;
 /// Between two looks because the machine's disk has lost something.
 const SUSPECT_LOOK_MS: i64 = 200;
-/// Looks for no other reason than time take at most this part of it.
+/// Looks for no other reason than time, or because the machine's disk has lost something, take at most this part of the
+/// time, those of all tasks of the machine together.
 const REST: i64 = 50;
 
 #[derive(Debug)]
@@ -50,6 +51,8 @@ pub(super) struct Pace {
     written_bytes: u64,
     is_active: bool,
     is_suspect: bool,
+    /// On the machine, as far as it was told.
+    tasks: i64,
 }
 
 impl Pace {
@@ -71,6 +74,7 @@ impl Pace {
             written_bytes: 0,
             is_active: false,
             is_suspect: false,
+            tasks: 1,
         }
     }
 
@@ -78,7 +82,9 @@ impl Pace {
         self.ask_at_ms
     }
 
-    pub(super) fn suspect(&mut self, now_ms: i64) {
+    /// It is one of so many tasks that may have taken what the machine's disk has lost.
+    pub(super) fn suspect(&mut self, now_ms: i64, tasks: u32) {
+        self.tasks = i64::from(tasks.max(1));
         self.is_suspect = true;
         self.ask_at_ms = self.ask_at_ms.min(now_ms.max(self.suspect_at_ms()));
     }
@@ -127,17 +133,23 @@ impl Pace {
 
     /// What an idle task has may have been put there by another, as whoever copies files into its sandbox.
     fn is_idle_look_due(&self, now_ms: i64) -> bool {
-        self.is_suspect && now_ms >= self.look_ended_ms + LONGEST_LOOK_MS.max(self.look_took_ms.saturating_mul(REST))
+        self.is_suspect && now_ms >= self.look_ended_ms + LONGEST_LOOK_MS.max(self.rest_ms())
     }
 
     /// Not more often than looks for no other reason than time, if they take long.
     fn suspect_at_ms(&self) -> i64 {
-        self.look_ended_ms + SUSPECT_LOOK_MS.max(self.look_took_ms.saturating_mul(REST))
+        self.look_ended_ms + SUSPECT_LOOK_MS.max(self.rest_ms())
     }
 
     fn look_at_ms(&self) -> i64 {
-        let by_time_ms = self.look_ended_ms + self.look_every_ms.max(self.look_took_ms.saturating_mul(REST));
+        let by_time_ms = self.look_ended_ms + self.look_every_ms.max(self.rest_ms());
         by_time_ms.min(self.files_at_ms)
+    }
+
+    /// After a look. One that takes less than a millisecond counts as one.
+    fn rest_ms(&self) -> i64 {
+        let part_ms = self.look_took_ms.clamp(1, 1 << 20) * REST;
+        part_ms * self.tasks
     }
 
     fn left_bytes(&self) -> u64 {
@@ -220,7 +232,7 @@ mod tests {
         assert!(asked < 3_600 / 30 + 12, "{asked}");
         // And is asked at once when the disk has lost something.
         let at_ms = pace.due_ms() - 20_000;
-        pace.suspect(at_ms);
+        pace.suspect(at_ms, 1);
         assert_eq!(pace.due_ms(), at_ms);
         assert!(pace.sampled(at_ms, Seen::Idle), "another may have put something there");
         pace.looked(at_ms, with(0));
@@ -229,7 +241,7 @@ mod tests {
             // It may have allocated what it did not write.
             (2_000, Seen::Active { written: 0 }, true),
         ] {
-            pace.suspect(at_ms + after_ms);
+            pace.suspect(at_ms + after_ms, 1);
             assert_eq!(pace.sampled(at_ms + after_ms, seen), look);
         }
     }
@@ -253,6 +265,27 @@ mod tests {
         pace.looked(11_000, with(0));
         assert!(!pace.sampled(11_000 + 99_000, Seen::Active { written: 0 }));
         assert!(pace.sampled(11_000 + 100_000, Seen::Active { written: 0 }));
+    }
+
+    #[test]
+    fn looks_of_all_tasks_together_take_a_fiftieth_of_a_cpu_while_the_disk_goes_on_losing() {
+        for (tasks, took_ms) in [(1, 4), (1_000, 50), (1_000, 0), (100, 5)] {
+            let mut pace = Pace::new(64 * MIB, 1_000, 0);
+            assert!(pace.sampled(5_000, Seen::Active { written: 0 }));
+            pace.looked(5_000 + took_ms, with(1));
+            let (mut now_ms, mut looks, until_ms) = (5_000 + took_ms, 0, 3_000_000);
+            while now_ms < until_ms {
+                now_ms += 100;
+                pace.suspect(now_ms, tasks);
+                if now_ms >= pace.due_ms() && pace.sampled(now_ms, Seen::Active { written: 1 }) {
+                    now_ms += took_ms;
+                    looks += 1;
+                    pace.looked(now_ms, with(looks));
+                }
+            }
+            let spent_ms = i64::try_from(looks).unwrap() * i64::from(tasks) * took_ms.max(1);
+            assert!(looks > 0 && spent_ms <= until_ms / REST, "{tasks} tasks, {took_ms} ms: {spent_ms} ms");
+        }
     }
 
     #[test]

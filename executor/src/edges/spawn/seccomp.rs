@@ -75,6 +75,12 @@ const CLONE_NAMESPACES: [i32; 7] = [
     libc::CLONE_NEWNET,
 ];
 
+/// Requests of `ioctl` by which a file's owner changes the project that it counts for, whose quota holds the task:
+/// `FS_IOC_FSSETXATTR` and `FS_IOC_SETFLAGS`, this also as 32-bit programs make it.
+const DENIED_REQUESTS: [u32; 3] = [0x401c_5820, 0x4008_6602, 0x4004_6602];
+/// `file_setattr` of Linux 6.17, which does the same; one number on all machines.
+const FILE_SETATTR: i64 = 469;
+
 // linux/filter.h
 const LOAD_WORD: u16 = 0x20;
 const JUMP_EQUAL: u16 = 0x15;
@@ -98,7 +104,7 @@ pub fn program() -> BpfProgram {
 fn default_filter() -> Option<BpfProgram> {
     let arch = TargetArch::try_from(std::env::consts::ARCH).ok()?;
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
-        DENIED.iter().chain(DENIED_HERE).map(|number| (*number, Vec::new())).collect();
+        DENIED.iter().chain(DENIED_HERE).chain(&[FILE_SETATTR]).map(|number| (*number, Vec::new())).collect();
     let flag = |flag: i32| {
         // The flag's own bit is all that is looked at.
         let bit = flag as u32 as u64;
@@ -106,6 +112,12 @@ fn default_filter() -> Option<BpfProgram> {
         SeccompRule::new(vec![condition]).ok()
     };
     rules.insert(libc::SYS_clone, CLONE_NAMESPACES.iter().map(|one| flag(*one)).collect::<Option<_>>()?);
+    let request = |request: u32| {
+        let wanted = u64::from(request);
+        let condition = SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, wanted).ok()?;
+        SeccompRule::new(vec![condition]).ok()
+    };
+    rules.insert(libc::SYS_ioctl, DENIED_REQUESTS.iter().map(|one| request(*one)).collect::<Option<_>>()?);
     let refuse = SeccompAction::Errno(libc::EPERM as u32);
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch).ok()?;
     let rest = BpfProgram::try_from(filter).ok()?;
