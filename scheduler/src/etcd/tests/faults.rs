@@ -104,13 +104,13 @@ async fn the_database_stays_bounded_over_thousands_of_batches() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_snapshot_that_finds_no_room_leaves_nothing_behind() {
-    let Some(etcd) = etcd_with(&["--quota-backend-bytes", "2000000"]) else { return };
+async fn a_snapshot_of_which_etcd_takes_only_a_part_leaves_nothing_behind() {
+    let Some(etcd) = etcd_with(&["--max-request-bytes", "65536"]) else { return };
     let store = store(&etcd.config).await;
     let mut live = State::default();
     crate::wire::sample::largest_steps(1, Epoch(1)).iter().for_each(|step| live.apply(step));
-    let full = write_snapshot(&store, &live, 1).await.unwrap_err();
-    assert!(matches!(full, EtcdError::NoSpace { .. }), "{full}");
+    let refused = write_snapshot(&store, &live, 1).await.unwrap_err();
+    assert!(matches!(refused, EtcdError::TooLarge { .. }), "{refused}");
     let mut keys = Vec::new();
     let each = |kv: etcd_client::KeyValue| {
         keys.push(String::from_utf8_lossy(kv.key()).into_owned());
