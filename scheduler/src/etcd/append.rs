@@ -5,6 +5,7 @@
 //! only after an expired token, before anything was applied.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use super::election::Leadership;
 use super::error::EtcdError;
 use super::ledger::{Ask, Guard, Ledger, Outcome, SEGMENT_MUTATIONS};
 use super::load::Head;
-use super::proof::{Doubt, find};
+use super::proof::until_another_can;
 use super::renewal::Confirmer;
 use super::store::Store;
 use crate::drive::{AppendError, Gathered, Journal};
@@ -147,12 +148,18 @@ impl Writer {
     /// another one shows that it can write.
     async fn write(&mut self, batches: &[Arc<Batch>]) -> Result<Outcome, Stopped> {
         let Some(ask) = self.ledger.ask(batches) else { return Ok(Outcome::Written) };
-        let (mut doubt, mut look_at) = (Doubt::new(self.life, Instant::now()), Instant::now() + self.life / 2);
+        let store = self.store.clone();
+        let mut another_can = pin!(until_another_can(&store, self.lease, self.life));
         loop {
             if *self.lost.borrow() {
                 return Ok(Outcome::NotLeader);
             }
-            match self.transact(&ask).await {
+            let answered = tokio::select! {
+                biased;
+                answered = self.transact(&ask) => answered,
+                () = &mut another_can => return Err(Stopped::Yields),
+            };
+            match answered {
                 Ok((applied, found)) => {
                     self.say(String::new());
                     let outcome = self.ledger.answered(&ask, applied, found.as_deref());
@@ -164,16 +171,9 @@ impl Writer {
                 Err(error) if error.is_passing() => self.say(format!("{WAITS}{error}")),
                 Err(error) => return Err(Stopped::Failed(error)),
             }
-            if Instant::now() >= look_at {
-                if let Some(found) = find(&self.store, self.lease).await
-                    && doubt.yields(found, Instant::now())
-                {
-                    return Err(Stopped::Yields);
-                }
-                look_at = Instant::now() + self.life / 4;
-            }
             tokio::select! {
                 () = tokio::time::sleep(Duration::from_millis(RETRY_MS)) => {}
+                () = &mut another_can => return Err(Stopped::Yields),
                 _ = self.lost.wait_for(|lost| *lost) => return Ok(Outcome::NotLeader),
             }
         }

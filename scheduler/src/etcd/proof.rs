@@ -1,14 +1,16 @@
-//! Whose fault it is that a leader can't append: a candidate that is asked to shows by writes that etcd takes them, and
-//! the leader looks at them beside its own tries. Not here: who asks a candidate.
+//! Whose fault it is that a leader can't append: a candidate that is asked to shows by writes as large as an append may be
+//! that etcd takes them, and the leader looks at them beside its own tries. Not here: who asks a candidate.
 
 use std::time::Duration;
 
-use etcd_client::{GetOptions, PutOptions};
+use etcd_client::{GetOptions, PutOptions, TxnOp};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::error::EtcdError;
 use super::keys::end_of;
 use super::store::Store;
+use super::trial;
 
 /// Writes the candidate's own key, bound to its lease, for as long as it is wanted. Never ends by itself.
 pub(super) async fn keep_proving(store: Store, lease: i64, life: Duration, mut wanted: watch::Receiver<bool>) {
@@ -23,12 +25,14 @@ pub(super) async fn keep_proving(store: Store, lease: i64, life: Duration, mut w
     }
 }
 
-/// A small write under a lease of one's own.
+/// Writes under a lease of one's own, by a transaction as large as an append may be: where only what is small comes through,
+/// nobody can append. What is stored is small.
 async fn write(store: &Store, lease: i64) -> Result<(), EtcdError> {
     let options = PutOptions::new().with_lease(lease);
+    let shown = TxnOp::put(store.keys.candidate(lease), "writes", Some(options));
     let mut kv = store.kv();
-    let put = kv.put(store.keys.candidate(lease), "writes", Some(options));
-    store.call("writing a candidate's key", put).await.map(|_| ())
+    let txn = trial::never(store).or_else([shown]);
+    store.call("writing a candidate's key", kv.txn(txn)).await.map(|_| ())
 }
 
 /// etcd's revision, and that of the newest write of a candidate with another lease.
@@ -45,48 +49,62 @@ async fn look(store: &Store, lease: i64) -> Result<(i64, i64), EtcdError> {
 
 /// A leader's doubt in itself, while its appends fail. `Moment` is a monotonic time.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Doubt<Moment> {
+struct Doubt<Moment> {
     life: Duration,
-    /// Since then neither an append nor a small write of its own went through.
+    /// Since then neither an append nor another write of its own went through.
     since: Moment,
     /// The last look, and etcd's revision then.
     seen: Option<(Moment, i64)>,
 }
 
-/// What a leader found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Found {
-    /// Its own small write went through just now.
-    pub own_write: bool,
-    pub revision: i64,
-    /// Of the newest write of another candidate.
-    pub newest: i64,
-}
-
 impl<Moment: Copy + Ord + std::ops::Add<Duration, Output = Moment>> Doubt<Moment> {
-    pub fn new(life: Duration, now: Moment) -> Self {
+    fn new(life: Duration, now: Moment) -> Self {
         Doubt { life, since: now, seen: None }
     }
 
-    /// Whether to let another lead: for a whole lease nothing of one's own went through, and another one has written
-    /// within the last one.
-    pub fn yields(&mut self, found: Found, now: Moment) -> bool {
-        if found.own_write {
-            // etcd takes writes of this scheduler: what holds appends up is not its own.
-            (self.since, self.seen) = (now, None);
-            return false;
-        }
-        let others_write = self.seen.is_some_and(|(at, revision)| now <= at + self.life && found.newest > revision);
-        self.seen = Some((now, found.revision));
+    /// etcd takes writes of this scheduler: what holds appends up is not its own.
+    fn wrote(&mut self, now: Moment) {
+        (self.since, self.seen) = (now, None);
+    }
+
+    /// etcd is at `revision`, and the newest write of another candidate is of `newest`. Whether to let another lead: for a
+    /// whole lease nothing of one's own went through, and another one has written within the last one.
+    fn yields(&mut self, revision: i64, newest: i64, now: Moment) -> bool {
+        let others_write = self.seen.is_some_and(|(at, before)| now <= at + self.life && newest > before);
+        self.seen = Some((now, revision));
         others_write && now >= self.since + self.life
     }
 }
 
-/// One look of a leader whose appends fail, at its own way to etcd and at the others'. None: it can't even read.
-pub(super) async fn find(store: &Store, lease: i64) -> Option<Found> {
-    let own_write = write(store, lease).await.is_ok();
-    let (revision, newest) = look(store, lease).await.ok()?;
-    Some(Found { own_write, revision, newest })
+/// Resolves when a leader whose append does not go through is to let another one lead. Its own writes and its looks at the
+/// others' go side by side: a write that hangs keeps nobody from looking.
+pub(super) async fn until_another_can(store: &Store, lease: i64, life: Duration) {
+    let mut doubt = Doubt::new(life, Instant::now());
+    let mut look_at = Instant::now() + life / 2;
+    let write_after = async |pause: Duration| {
+        tokio::time::sleep(pause).await;
+        write(store, lease).await.is_ok()
+    };
+    let mut writing = Box::pin(write_after(life / 2));
+    loop {
+        tokio::select! {
+            written = &mut writing => {
+                if written {
+                    doubt.wrote(Instant::now());
+                }
+                writing.set(write_after(life / 4));
+            }
+            () = tokio::time::sleep_until(look_at) => {
+                // One that can't even read learns nothing.
+                if let Ok((revision, newest)) = look(store, lease).await
+                    && doubt.yields(revision, newest, Instant::now())
+                {
+                    return;
+                }
+                look_at = Instant::now() + life / 4;
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -99,34 +117,30 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    fn found(own_write: bool, revision: i64, newest: i64) -> Found {
-        Found { own_write, revision, newest }
-    }
-
     #[test]
     fn it_yields_only_to_one_that_wrote_within_the_last_lease() {
         let mut doubt = Doubt::new(LIFE, after(0));
-        assert!(!doubt.yields(found(false, 10, 9), after(4)), "one look shows nothing");
-        assert!(!doubt.yields(found(false, 10, 9), after(8)), "nobody has written since");
-        assert!(doubt.yields(found(false, 12, 12), after(10)));
+        assert!(!doubt.yields(10, 9, after(4)), "one look shows nothing");
+        assert!(!doubt.yields(10, 9, after(8)), "nobody has written since");
+        assert!(doubt.yields(12, 12, after(10)));
     }
 
     #[test]
     fn it_does_not_yield_before_a_lease_has_passed_nor_by_an_old_look() {
         let mut doubt = Doubt::new(LIFE, after(0));
-        assert!(!doubt.yields(found(false, 10, 9), after(1)));
-        assert!(!doubt.yields(found(false, 12, 12), after(3)), "too early");
-        assert!(!doubt.yields(found(false, 20, 20), after(9)), "the look before is older than a lease");
-        assert!(doubt.yields(found(false, 21, 21), after(11)));
+        assert!(!doubt.yields(10, 9, after(1)));
+        assert!(!doubt.yields(12, 12, after(3)), "too early");
+        assert!(!doubt.yields(20, 20, after(9)), "the look before is older than a lease");
+        assert!(doubt.yields(21, 21, after(11)));
     }
 
     #[test]
     fn a_write_of_its_own_shows_that_the_cause_is_not_its_own() {
         let mut doubt = Doubt::new(LIFE, after(0));
-        assert!(!doubt.yields(found(false, 10, 10), after(4)));
-        assert!(!doubt.yields(found(true, 12, 11), after(6)));
-        assert!(!doubt.yields(found(false, 13, 13), after(7)), "it begins anew");
-        assert!(!doubt.yields(found(false, 14, 14), after(9)));
-        assert!(doubt.yields(found(false, 15, 15), after(12)));
+        assert!(!doubt.yields(10, 10, after(4)));
+        doubt.wrote(after(6));
+        assert!(!doubt.yields(13, 13, after(7)), "it begins anew");
+        assert!(!doubt.yields(14, 14, after(9)));
+        assert!(doubt.yields(15, 15, after(12)));
     }
 }

@@ -16,10 +16,13 @@ const TRIAL_BYTES: usize = VALUE_BYTES + (4 << 10);
 /// # Errors
 /// What etcd says against it.
 pub async fn trial(store: &Store) -> Result<(), EtcdError> {
+    let mut kv = store.kv();
+    store.call("trying a transaction of the largest size", kv.txn(never(store))).await.map(|_| ())
+}
+
+/// A transaction of the largest size that puts nothing, since its guard never holds.
+pub fn never(store: &Store) -> Txn {
     let key = store.keys.trial();
     let never = Compare::create_revision(key.as_str(), CompareOp::Greater, i64::MAX - 1);
-    let put = TxnOp::put(key.as_str(), vec![0; TRIAL_BYTES], None);
-    let mut kv = store.kv();
-    let txn = Txn::new().when([never]).and_then([put]);
-    store.call("trying a transaction of the largest size", kv.txn(txn)).await.map(|_| ())
+    Txn::new().when([never]).and_then([TxnOp::put(key.as_str(), vec![0; TRIAL_BYTES], None)])
 }

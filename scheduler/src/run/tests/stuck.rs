@@ -15,6 +15,7 @@ use super::{Cluster, DEADLINE, RunError, key, service};
 use crate::etcd::fixture::{Etcd, etcd, etcd_with, store};
 use crate::etcd::{EtcdConfig, WAITS};
 use crate::run::STOP_WITHIN;
+use crate::wire::sample::noise;
 
 fn request(name: &str) -> v1::SubmitJobRequest {
     let spec = v1::JobSpec { key: Some(v1::JobKey { name: name.into(), ..key() }), ..service(1) };
@@ -39,8 +40,12 @@ impl Cluster {
 
     /// Asks for something that no append goes through for, and waits until it says so.
     async fn is_stuck(&mut self) {
+        self.is_stuck_with(request("stuck")).await;
+    }
+
+    async fn is_stuck_with(&mut self, stuck: v1::SubmitJobRequest) {
         let mut client = self.client.clone();
-        tokio::spawn(async move { client.submit_job(request("stuck")).await });
+        tokio::spawn(async move { client.submit_job(stuck).await });
         self.until_info("trouble to be told", |info| info.trouble.contains(WAITS)).await;
     }
 
@@ -157,8 +162,8 @@ async fn one_that_waits_for_etcd_at_its_start_is_stopped_at_once() {
     etcd.resume();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_leader_whose_own_way_to_etcd_takes_no_writes_lets_one_lead_that_shows_it_can_write() {
+/// One leads through the gate, which then does as it is told; another one has a way of its own.
+async fn lets_another_lead(narrow: impl FnOnce(&Gate), stuck: v1::SubmitJobRequest) {
     let Some(etcd) = etcd() else { return };
     let gate = Gate::before(&etcd.config.endpoints[0]).await;
     let through = EtcdConfig { endpoints: vec![format!("http://{}", gate.address)], ..etcd.config.clone() };
@@ -168,13 +173,31 @@ async fn a_leader_whose_own_way_to_etcd_takes_no_writes_lets_one_lead_that_shows
     let mut follower = cluster(&etcd.config).await;
     let address = leader.address.to_string();
     follower.until_info("it to follow", |info| info.leader_address == address).await;
-    gate.close();
-    leader.is_stuck().await;
+    narrow(&gate);
+    leader.is_stuck_with(stuck).await;
     let ended = leader.ended().await.unwrap_err();
     assert!(ended.is_deposed() && ended.to_string().contains("another one shows that it can write"), "{ended}");
     follower.until_info("it to lead", |info| info.leader && info.epoch > epoch).await;
     assert_eq!(follower.job().await.summary.unwrap().instances, 1, "what was acknowledged is there");
     follower.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_whose_own_way_to_etcd_takes_no_writes_lets_one_lead_that_shows_it_can_write() {
+    lets_another_lead(Gate::close, request("stuck")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_whose_writes_are_never_answered_lets_one_lead_that_shows_it_can_write() {
+    lets_another_lead(Gate::swallow, request("stuck")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_whose_large_writes_are_never_answered_lets_one_lead_that_shows_it_can_write() {
+    let mut large = request("stuck");
+    let task = large.spec.as_mut().unwrap().task.as_mut().unwrap();
+    task.env = [("LARGE".to_string(), noise(1, 100_000))].into();
+    lets_another_lead(Gate::narrow, large).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
