@@ -13,6 +13,9 @@ use tar::{Archive, Entry};
 /// Names and attributes before an entry; the library holds them in memory.
 const MAX_BETWEEN_BYTES: u64 = 1 << 20;
 
+/// Folders that an entry may lie within, each in the next: every one costs a look at all above it.
+pub const MAX_DEPTH: usize = 256;
+
 /// How a file is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Packing {

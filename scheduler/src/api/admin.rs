@@ -20,7 +20,7 @@ use crate::drive::Role;
 /// A follower that is behind gets this long to come up with what was asked for.
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(10);
 /// Backups that are read at once.
-const MOST_BACKUPS: usize = 4;
+const MOST_BACKUPS: usize = 2;
 /// Largest piece of a backup in one message.
 const CHUNK_BYTES: usize = 1 << 20;
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nix::mount::{MsFlags, mount};
 
-use super::{Several, skip};
+use super::{Daemon, Several, skip};
 
 pub struct SmallDisk {
     place: PathBuf,
@@ -25,17 +25,16 @@ impl SmallDisk {
         Some(SmallDisk { place: place.into() })
     }
 
-    /// One for the work directory of each agent and the data of each member, by the daemon's name; there for as long as
+    /// One for each of these daemons, in the cluster's directory under the daemon's name, by that name; there for as long as
     /// the cluster is.
-    pub fn of_agents_and_members(several: &Several, mib: u64) -> Option<BTreeMap<String, SmallDisk>> {
-        let daemons = several.agents.iter().chain(&several.members);
+    pub fn of(several: &Several, daemons: &[Daemon], mib: u64) -> Option<BTreeMap<String, SmallDisk>> {
         let disk = |name: &str| {
             let place = several.folder().join(name);
             let disk = SmallDisk::at(&place, mib)?;
             several.unmount_at_end(place);
             Some(disk)
         };
-        daemons.map(|daemon| Some((daemon.name.clone(), disk(&daemon.name)?))).collect()
+        daemons.iter().map(|daemon| Some((daemon.name.clone(), disk(&daemon.name)?))).collect()
     }
 
     fn filler(&self) -> PathBuf {

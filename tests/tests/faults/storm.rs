@@ -29,7 +29,9 @@ const VARIABLE_BYTES: usize = 100 << 10;
 const LARGE_VARIABLES: usize = 5;
 /// Large jobs of the whole storm at most: each is kept for a day.
 const MOST_LARGE: usize = 120;
-const DISK_MIB: u64 = 192;
+const AGENT_DISK_MIB: u64 = 192;
+/// etcd makes files of 64 MiB for its log, and keeps some of them beside its database.
+const MEMBER_DISK_MIB: u64 = 768;
 /// Between two looks at all processes for one that is there twice.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -254,9 +256,12 @@ fn promises_hold_after_a_storm_of_overlapping_faults() {
     let Some(length) = length() else { return };
     let seed = seed();
     println!("DAWN_SEED={seed} DAWN_STORM_SECONDS={}", length.as_secs());
-    let Some(several) = Several::lay_out(&SeveralPlan::of(6)) else { return };
+    let member_extra = ["--max-wals", "2", "--max-snapshots", "2", "--snapshot-count", "5000"].map(String::from).into();
+    let Some(several) = Several::lay_out(&SeveralPlan { member_extra, ..SeveralPlan::of(6) }) else { return };
     let Some(clocks) = FakeClock::of_schedulers(&several) else { return };
-    let Some(disks) = SmallDisk::of_agents_and_members(&several, DISK_MIB) else { return };
+    let Some(mut disks) = SmallDisk::of(&several, &several.agents, AGENT_DISK_MIB) else { return };
+    let Some(of_members) = SmallDisk::of(&several, &several.members, MEMBER_DISK_MIB) else { return };
+    disks.extend(of_members);
     several.start_all();
     several.agents_are_up();
     let quick = |job: &mut v1::JobSpec| job.partition = Some(v1::PartitionPolicy { wait: false, delay_ms: 300 });

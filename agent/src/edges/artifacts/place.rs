@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use super::{FetchError, extract};
 use crate::model::{Artifact, Identity, TaskDir};
+use crate::packed::MAX_DEPTH;
 
 /// A folder below which things are made.
 pub(super) struct Folder {
@@ -58,7 +59,10 @@ pub(super) fn parts(path: &Path) -> io::Result<Vec<&Path>> {
             }
         }
     }
-    Ok(parts)
+    match parts.len() > MAX_DEPTH {
+        true => Err(io::Error::other(format!("a path has more than {MAX_DEPTH} folders within each other"))),
+        false => Ok(parts),
+    }
 }
 
 impl Folder {

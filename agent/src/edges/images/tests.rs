@@ -126,6 +126,23 @@ fn a_sparse_file_is_there_with_its_holes() {
 }
 
 #[test]
+fn an_entry_within_too_many_folders_is_refused_before_any_is_made() {
+    for (folders, is_taken) in [(255, true), (256, false), (20_000, false)] {
+        let (dir, images) = images(KEEP);
+        let mut builder = Builder::new(Vec::new());
+        let mut header = Header::new_gnu();
+        header.set_mode(0o644);
+        header.set_uid(nix::unistd::geteuid().as_raw().into());
+        header.set_gid(nix::unistd::getegid().as_raw().into());
+        header.set_size(1);
+        builder.append_data(&mut header, format!("{}file", "d/".repeat(folders)), &b"x"[..]).unwrap();
+        let layers = images.resolve(&tarball(dir.path(), "a.tar", &builder.into_inner().unwrap())).unwrap();
+        let provided = images.provide(TaskId(1), &layers);
+        assert_eq!(provided.is_ok(), is_taken, "{folders}: {provided:?}");
+    }
+}
+
+#[test]
 fn a_bomb_is_stopped_at_the_bound() {
     let (dir, images) = images(64 << 10);
     let zeroes = "0".repeat(80 << 10);

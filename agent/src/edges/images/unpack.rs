@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use tar::{Entry, EntryType};
 
 use super::{Blob, ImageError, bad, failed, hex};
-use crate::packed::Tar;
+use crate::packed::{MAX_DEPTH, Tar};
 
 pub(super) const MAX_ENTRIES: u64 = 4_000_000;
 const REMOVED: &str = ".wh.";
@@ -68,6 +68,9 @@ fn one<R: Read>(entry: &mut Entry<'_, R>, file: &Path, target: &Path) -> Result<
     let path = entry.path().map_err(failed("read", file))?.into_owned();
     if path.components().any(|part| matches!(part, Component::ParentDir)) {
         return Err(bad(file, format!("has an entry {path:?}, which leads out of it")));
+    }
+    if path.components().count() > MAX_DEPTH {
+        return Err(bad(file, format!("has an entry that lies within more than {MAX_DEPTH} folders")));
     }
     if let Some(name) = path.file_name().and_then(|name| name.to_str()).filter(|name| name.starts_with(REMOVED)) {
         return take_away(&path, name, target).map_err(failed("unpack", file));
