@@ -16,6 +16,9 @@ use crate::model::{
 /// Tasks of a job looked at for one that started elsewhere, the newest first.
 const LOOKED_AT: usize = 200;
 
+/// Jobs named as the cause for which an agent is avoided.
+const NAMED: usize = 3;
+
 /// Whose fault an end is, as far as its reason tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
@@ -90,7 +93,8 @@ pub(super) fn ended(step: &mut Step, agent: AgentNo, task: &Task, to: TaskState,
             {
                 keep_off(step, job.id, first(step, agent, spec, reason, FaultOf::Agent));
             }
-            avoid(step, agent, format!("a task could not be started there ({})", reason.as_str_name()));
+            let (job, reason) = (named(step, [task.job]), reason.as_str_name());
+            avoid(step, agent, format!("a task of {job} could not be started there ({reason})"));
             TaskState::Lost
         }
         Fault::Either => match suspect(step, agent, task, spec, reason) {
@@ -166,12 +170,14 @@ pub(super) fn keeps_off(step: &Step, job: &Job, spec: &Spec, agent: AgentNo) -> 
     decided.or(job.kept_off(agent, spec.id)).is_some_and(KeptOff::keeps_off)
 }
 
-/// Whether another agent could take a task of the spec, if not now: one that is up and in use, and that neither the job
-/// keeps off nor everybody.
+/// Whether another agent could take a task of the spec, if not now: one that is up and in use, that neither the job keeps off
+/// nor everybody, and that has not as many of its tasks as a limit allows.
 fn fits_elsewhere(step: &Step, job: &Job, spec: &Spec, but: AgentNo) -> bool {
+    let at_limit = place::at_limit(step.state, job, &spec.job);
     let is_out = |agent: &Agent| {
         let kept_off = || job.kept_off(agent.no, spec.id).is_some_and(KeptOff::keeps_off);
-        agent.no == but || agent.upkeep.is_some() || is_avoided(agent, step.now.wall) || kept_off()
+        let is_closed = agent.no == but || agent.upkeep.is_some() || is_avoided(agent, step.now.wall);
+        is_closed || kept_off() || at_limit(agent)
     };
     place::another_could_hold(step.state, &spec.job, is_out)
 }
@@ -187,6 +193,20 @@ fn started_lately(step: &Step, job: &Job, spec: &Spec, but: AgentNo) -> bool {
     let mut elsewhere =
         tasks.filter(|task| task.spec == spec.id && task.status.place().is_some_and(|place| place.agent != but));
     elsewhere.any(|task| task.history.iter().any(|one| one.to == TaskState::Running && one.at >= since))
+}
+
+/// Jobs by their names, as people read them; of many the first.
+fn named(step: &Step, jobs: impl IntoIterator<Item = JobId>) -> String {
+    let mut names: Vec<String> = jobs
+        .into_iter()
+        .map(|id| step.state.jobs.get(&id).map_or_else(|| "a job that is gone".into(), |job| job.key.to_string()))
+        .collect();
+    let more = names.len().saturating_sub(NAMED);
+    names.truncate(NAMED);
+    match more {
+        0 => names.join(" and "),
+        more => format!("{} and {more} more jobs", names.join(", ")),
+    }
 }
 
 /// Counts failures against an agent: three of two jobs are enough.
@@ -205,8 +225,8 @@ fn blame(step: &mut Step, agent: AgentNo, blame: Blame) {
     let failures = same().fold(0u32, |sum, one| sum.saturating_add(one.failures));
     step.mutations.push(Mutation::Blame(BlameMutation::Blamed { agent, blame }));
     if jobs.len() >= step.settings.jobs_to_avoid && failures as usize >= step.settings.failures_to_avoid {
-        let (jobs, reason) = (jobs.len(), reason.as_str_name());
-        avoid(step, agent, format!("{failures} tasks of {jobs} jobs did not start there, and do elsewhere ({reason})"));
+        let (names, reason) = (named(step, jobs), reason.as_str_name());
+        avoid(step, agent, format!("{failures} tasks of {names} did not start there, and do elsewhere ({reason})"));
     }
 }
 

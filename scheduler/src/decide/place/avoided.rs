@@ -1,35 +1,49 @@
 //! Agents that everybody avoids, and those that one job keeps off. An avoided agent is used all the same by what fits on no
-//! other: by a daemon's task of its own, and where every other agent that could hold a task is avoided too, gone or kept off.
+//! other: by a daemon's task of its own, and where every other agent that could hold a task is avoided too, gone or kept off,
+//! or closed to it by a limit or an affinity.
 
 use dawn_proto::SpecId;
 
 use crate::model::{JobId, KeptOff, State};
 
 use super::agents::{AVOIDED, CONNECTED, COPIED, CORDONED, UP, agent_of, slot_of};
-use super::work::Work;
+use super::work::{LastResort, Work};
 use super::{Placer, Step};
 
 impl Placer {
     /// Brings up to date what the predicate asks of a work: its shape's answers, and whether it goes to avoided agents.
     pub(super) fn prepare_for(&mut self, number: u32) {
         self.prepare(self.works.get(number).shape);
-        if self.avoided.is_empty() || self.works.get(number).last_resort.is_some_and(|(fleet, _)| fleet == self.fleet) {
+        if self.avoided.is_empty() {
             return;
         }
         let work = self.works.get(number);
+        let by_rules = self.is_ruled(work);
+        let is_known = |known: &LastResort| known.fleet == self.fleet && !known.by_rules && !by_rules;
+        if work.last_resort.as_ref().is_some_and(is_known) {
+            return;
+        }
         let shape = &self.shapes.all[work.shape as usize];
         let could = |slot: usize| {
             self.slots[slot].is_open()
-                && self.kept_off_by(slot, work).is_none()
+                && self.misses_rules(slot, work).is_none()
                 && self.misses_when_empty(slot, shape).is_none()
         };
         let is_last = self.is_pinned(number) || !(0..self.slots.len()).any(could);
-        self.works.get_mut(number).last_resort = Some((self.fleet, is_last));
+        self.works.get_mut(number).last_resort = Some(LastResort { fleet: self.fleet, by_rules, is_last });
+    }
+
+    /// Whether it depends on where other tasks are, which agents a task of the work may go to.
+    fn is_ruled(&self, work: &Work) -> bool {
+        let rules = &work.rules;
+        !rules.limits.is_empty()
+            || rules.neighbours.iter().any(|neighbour| neighbour.required)
+            || self.counts.is_refused(work.name)
     }
 
     /// Whether a task of the work goes to an avoided agent. Prepared first.
     pub(super) fn goes_to_avoided(&self, work: &Work) -> bool {
-        work.last_resort.is_some_and(|(fleet, is_last)| is_last && fleet == self.fleet)
+        work.last_resort.as_ref().is_some_and(|known| known.is_last && known.fleet == self.fleet)
     }
 
     /// Whether launches of the work go to the agent, as far as its state tells. Prepared first.

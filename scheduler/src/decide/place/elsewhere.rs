@@ -1,9 +1,11 @@
 //! Whether an agent could take a task if it were empty, told from the state alone: for decisions that have no placer at hand.
 //! The placer's own answer to the same question is `misses_when_empty`; a test holds the two against each other.
 
+use std::collections::BTreeMap;
+
 use dawn_proto::v1::{JobKind, NodeState};
 
-use crate::model::{Agent, JobSpec, State};
+use crate::model::{Agent, Job, JobSpec, Rule, State};
 
 use super::gpu::Devices;
 use super::rule::TextRule;
@@ -61,4 +63,29 @@ pub fn another_could_hold(state: &State, spec: &JobSpec, is_out: impl Fn(&Agent)
     let wanted = Wanted::of(spec);
     let mut agents = state.agents.values().filter(|agent| agent.state == NodeState::Up && !is_out(agent));
     spec.kind != JobKind::Daemon && agents.any(|agent| wanted.could_be_on(agent))
+}
+
+/// Whether an agent has as many tasks of the job already, or shares a value with as many, as a limit of the spec allows.
+pub fn at_limit<'a>(state: &'a State, job: &'a Job, spec: &'a JobSpec) -> impl Fn(&Agent) -> bool + 'a {
+    let values = |agent: &Agent, attribute: &str| match attribute {
+        "host" => vec![agent.id.to_string()],
+        _ => agent.attributes.get(attribute).cloned().unwrap_or_default(),
+    };
+    let limits = spec.constraints.iter().filter_map(|one| match one.rule {
+        Rule::Limit(most) => Some((one.attribute.as_str(), most)),
+        _ => None,
+    });
+    let counted = limits.map(|(attribute, most)| {
+        let mut counts: BTreeMap<String, u32> = BTreeMap::new();
+        let held = state.living(job).filter_map(|task| state.agents.get(&task.held_on()?));
+        held.flat_map(|agent| values(agent, attribute)).for_each(|value| *counts.entry(value).or_default() += 1);
+        (attribute, most, counts)
+    });
+    let counted: Vec<_> = counted.collect();
+    move |agent| {
+        let is_full = |(attribute, most, counts): &(&str, u32, BTreeMap<String, u32>)| {
+            values(agent, attribute).iter().any(|value| counts.get(value).is_some_and(|count| count >= most))
+        };
+        counted.iter().any(is_full)
+    }
 }

@@ -48,7 +48,7 @@ use rules::Counts;
 use shape::Shapes;
 use work::Works;
 
-pub use elsewhere::another_could_hold;
+pub use elsewhere::{another_could_hold, at_limit};
 pub use explain::{EmptyAgents, Explained, QuotaVeto, could_ever_fit, explain};
 pub use pinned::matches;
 pub use rule::TextRule;

@@ -246,6 +246,11 @@ impl Counts {
             .map(|(count, _)| self.all[*count as usize].key.0)
     }
 
+    /// Whether other jobs refuse to be near tasks of this one.
+    pub fn is_refused(&self, name: u32) -> bool {
+        !self.named[name as usize].refused_by.is_empty()
+    }
+
     /// The jobs whose tasks decide whether one with these rules may be placed.
     pub fn watched_by(&self, rules: &Rules, own: u32) -> BTreeSet<u32> {
         let limits = rules.limits.iter().map(|limit| limit.count);

@@ -11,6 +11,16 @@ use crate::model::{JobId, Spec};
 use super::order::Ticket;
 use super::rules::Rules;
 
+/// Whether avoided agents are all that could hold a task of a work.
+#[derive(Clone, Debug)]
+pub(super) struct LastResort {
+    /// As it was then.
+    pub fleet: u64,
+    /// Rules about other tasks were asked too: true only of where these are now.
+    pub by_rules: bool,
+    pub is_last: bool,
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Work {
     pub spec: Arc<Spec>,
@@ -25,8 +35,7 @@ pub(super) struct Work {
     pub rules: Rules,
     /// Slots that its tasks keep off, ascending.
     pub kept_off: Vec<u32>,
-    /// By the fleet as it was: whether avoided agents are all that could hold a task of it.
-    pub last_resort: Option<(u64, bool)>,
+    pub last_resort: Option<LastResort>,
     /// Pending and without a claim, ascending.
     pub pending: VecDeque<TaskId>,
     /// Tasks of it that hold room, have a claim or are planned; with the pending ones, what keeps it alive.

@@ -133,6 +133,17 @@ fn where_no_other_agent_fits_the_first_failure_is_the_jobs() {
     world.submit(&pinned).unwrap();
     assert_eq!(fails(&mut world, "pinned", agents[2], Reason::SandboxFailed), TaskState::Failed);
     assert_eq!(fails(&mut world, "pinned", agents[2], Reason::SandboxFailed), TaskState::Failed);
+
+    // Two agents, of which the other has all that a limit allows.
+    let (mut world, agents) = self::agents(2);
+    let mut limited = one_life("limited", 3);
+    limited.constraints = vec![Constraint { attribute: "host".into(), rule: Rule::Limit(1) }];
+    world.submit(&limited).unwrap();
+    assert_eq!(fails(&mut world, "limited", agents[0], Reason::UnknownUser), TaskState::Lost);
+    let (mut world, agents) = self::agents(2);
+    world.submit(&limited).unwrap();
+    runs(&mut world, "limited", agents[1]);
+    assert_eq!(fails(&mut world, "limited", agents[0], Reason::UnknownUser), TaskState::Failed);
 }
 
 #[test]

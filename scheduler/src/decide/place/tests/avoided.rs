@@ -4,7 +4,10 @@ use dawn_proto::v1::{JobKind, Reason};
 use dawn_proto::{TaskId, TaskState};
 
 use crate::decide::place::another_could_hold;
-use crate::model::{AgentNo, BlameMutation, FaultOf, JobId, JobSpec, KeptOff, Mutation, WelcomeMutation};
+use crate::model::{
+    Affinity, AgentNo, BlameMutation, Constraint, FaultOf, JobId, JobSpec, KeptOff, Mutation, Near, Rule,
+    WelcomeMutation,
+};
 
 use super::twin;
 use super::world::{World, job, one_of, resources};
@@ -74,6 +77,41 @@ fn what_waits_for_other_agents_goes_to_an_avoided_one_when_they_are_gone() {
     world.connect(agents[1], false);
     assert_eq!(world.place().len(), 1);
     assert_eq!(world.agent_of(tasks[2]), Some(agents[0]));
+}
+
+#[test]
+fn an_avoided_agent_is_used_where_a_limit_or_an_affinity_closes_all_others() {
+    let (mut world, agents) = racks(4);
+    avoid(&mut world, agents[2]);
+    let limited = |name: &str, count, most| {
+        let mut spec = job(name, count, resources(500, 1));
+        spec.constraints = vec![Constraint { attribute: "host".into(), rule: Rule::Limit(most) }];
+        spec
+    };
+    let (_, spread) = world.submit(limited("www/prod/spread", 4, 1));
+    assert_eq!(world.place().len(), 4, "one on each, the avoided one too");
+    assert_eq!(spread.iter().filter(|task| world.agent_of(**task) == Some(agents[2])).count(), 1);
+    // Whoever must be near what is only there goes there too, whoever must not be goes elsewhere.
+    let near = |name: &str, weight| {
+        let mut spec = job(name, 1, resources(500, 1));
+        let near = Near::Job { job: job("www/prod/only", 1, resources(1, 1)).key, topology: String::new() };
+        spec.affinities = vec![Affinity { weight, required: true, near }];
+        spec
+    };
+    let mut only = job("www/prod/only", 1, resources(500, 1));
+    only.constraints = vec![one_of("rack", &["r2"])];
+    let (_, only) = world.submit(only);
+    world.place();
+    assert_eq!(world.agent_of(only[0]), Some(agents[2]));
+    let (_, beside) = world.submit(near("www/prod/beside", 50));
+    let (_, apart) = world.submit(near("www/prod/apart", -50));
+    world.place();
+    assert_eq!(world.agent_of(beside[0]), Some(agents[2]), "it must be near one that is there");
+    assert!(world.agent_of(apart[0]).is_some_and(|agent| agent != agents[2]));
+    // With another place the avoided one is left alone.
+    let (_, more) = world.submit(limited("www/prod/more", 2, 2));
+    assert_eq!(world.place().len(), 2);
+    assert!(more.iter().all(|task| world.agent_of(*task) != Some(agents[2])));
 }
 
 #[test]

@@ -125,6 +125,7 @@ fn is_last_resort(world: &World, task: &Task, spec: &JobSpec) -> bool {
             && !is_avoided(world, agent)
             && !keeps_off(world, task, agent)
             && misses_when_empty(spec, agent).is_none()
+            && misses_rules(world, task, spec, agent).is_none()
     };
     spec.kind == JobKind::Daemon || !world.state.agents.values().any(|agent| could(&agent))
 }
