@@ -159,6 +159,11 @@ impl Pulse {
         commands
     }
 
+    /// A batch that was decided and applied already and waits to be handed out, if there is one.
+    pub fn take_sealed(&mut self) -> Option<Arc<Batch>> {
+        self.sealed.pop_front()
+    }
+
     /// Whether a step should follow at once: placement stopped at its bound, or the last step at its own.
     pub fn is_hungry(&self) -> bool {
         self.hungry || self.is_behind()

@@ -130,7 +130,6 @@ impl<J: Journal, C: Clock> Runner<J, C> {
         let looks = inboxes.looks.take().unwrap_or_else(|| mpsc::channel(1).1);
         let (live, _) = watch::channel(Arc::default());
         let (gauges, vitals, beats, trouble) = (Arc::default(), Arc::default(), Beats::default(), journal.trouble());
-        let (ticked_ms, live_ms, published_changes) = (0, 0, 0);
         Runner {
             pulse,
             journal,
@@ -142,9 +141,9 @@ impl<J: Journal, C: Clock> Runner<J, C> {
             vitals,
             beats,
             trouble,
-            ticked_ms,
-            live_ms,
-            published_changes,
+            ticked_ms: 0,
+            live_ms: 0,
+            published_changes: 0,
         }
     }
 
@@ -246,8 +245,11 @@ impl<J: Journal, C: Clock> Runner<J, C> {
         self.finish(in_flight, acts).await
     }
 
-    /// Waits until what is in flight is durable, but not for ever.
+    /// Waits until what is decided is durable, parts that were not appended yet too, but not for ever.
     async fn finish(&mut self, mut in_flight: InFlight, acts: &mpsc::Sender<Done>) -> Result<(), DriveError> {
+        while let Some(batch) = self.pulse.take_sealed() {
+            in_flight.push_back(self.append(batch));
+        }
         let mut patience = pin!(self.clock.passed(FINISH_WITHIN));
         let mut done = self.pulse.durable_index();
         loop {
@@ -328,17 +330,20 @@ impl<J: Journal, C: Clock> Runner<J, C> {
         if !self.journal.is_leading() {
             return Err(DriveError::lease_is_over());
         }
-        let now = self.clock.now();
-        let Some(batch) = self.step(events, now) else { return Ok(None) };
+        let batch = self.step(events, self.clock.now());
+        Ok(batch.map(|batch| self.append(batch)))
+    }
+
+    fn append(&mut self, batch: Arc<Batch>) -> Appending {
         let (appended, begun) = (self.journal.append(batch.clone()), Instant::now());
         self.vitals.append_begins();
         let (gauges, vitals) = (self.gauges.clone(), self.vitals.clone());
-        Ok(Some(Box::pin(async move {
+        Box::pin(async move {
             appended.await?;
             vitals.append_ends();
             gauges.appended(begun.elapsed());
             Ok(batch)
-        })))
+        })
     }
 
     /// One step with what was gathered, and a tick when one is due: a flood of events must not keep time away.

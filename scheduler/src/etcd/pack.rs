@@ -23,13 +23,14 @@ const PLAIN_FORMAT: u32 = 1;
 const RAW: u8 = 0;
 const COMPRESSED: u8 = 1;
 
-/// Larger than anything that this version, or one before it, writes; keeps a forged length from taking all memory.
-const MAX_UNPACKED_BYTES: usize = 64 << 20;
+/// No packed byte unpacks to more, whatever a version before this one wrote into one segment; keeps a forged length from
+/// taking all memory.
+const MOST_UNPACKED_OF_A_BYTE: usize = 255;
 
 /// Magic, format, checksum, and how the body is stored.
 const HEADER_BYTES: usize = 13;
 
-const _: () = assert!(HEADER_BYTES + SEGMENT_BYTES <= VALUE_BYTES && SEGMENT_BYTES <= MAX_UNPACKED_BYTES);
+const _: () = assert!(HEADER_BYTES + SEGMENT_BYTES <= VALUE_BYTES);
 
 /// Why packed bytes can't be read.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -89,7 +90,7 @@ pub fn unpack(bytes: &[u8]) -> Result<Vec<u8>, PackError> {
         _ => return Err(PackError::Content("it is stored in a way this version does not know".into())),
     };
     let length = packed.first_chunk().map(|length| u32::from_le_bytes(*length) as usize);
-    match length.filter(|length| *length <= MAX_UNPACKED_BYTES) {
+    match length.filter(|length| *length <= packed.len() * MOST_UNPACKED_OF_A_BYTE) {
         Some(_) => lz4_flex::decompress_size_prepended(packed).map_err(|error| PackError::Content(error.to_string())),
         None => Err(PackError::Content("an absurd length".into())),
     }
@@ -191,8 +192,19 @@ mod tests {
 
     #[test]
     fn a_segment_of_a_version_without_bounds_is_read() {
-        let body = vec![b'x'; 40 << 20];
-        assert_eq!(unpack(&pack(&body)).unwrap(), body);
+        // Two hundred large specs were one segment.
+        let body = vec![b'x'; 176 << 20];
+        assert!(unpack(&pack(&body)).unwrap() == body);
+    }
+
+    #[test]
+    fn a_forged_length_takes_no_more_memory_than_its_bytes_could_hold() {
+        let mut bytes = pack(&[b'x'; 1_000]);
+        let most = u32::try_from((bytes.len() - 12) * MOST_UNPACKED_OF_A_BYTE).unwrap();
+        bytes[12..16].copy_from_slice(&(most + 1).to_le_bytes());
+        let checksum = crc32fast::hash(&bytes[12..]);
+        bytes[8..12].copy_from_slice(&checksum.to_le_bytes());
+        assert_eq!(unpack(&bytes), Err(PackError::Content("an absurd length".into())));
     }
 
     #[test]

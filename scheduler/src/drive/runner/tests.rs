@@ -91,13 +91,18 @@ struct Led {
 }
 
 fn lead() -> Led {
+    lead_in_steps_of(PulseSettings::default().step_bytes)
+}
+
+fn lead_in_steps_of(step_bytes: usize) -> Led {
     let (inbox, inboxes) = Inbox::new();
     let (appended, appends) = mpsc::unbounded_channel();
     let (proofs, proofs_out) = mpsc::unbounded_channel();
     let trouble = watch::Sender::default();
     let notes = Notes::default();
     let (stop, stopped) = oneshot::channel::<()>();
-    let pulse = Pulse::new(State::default(), Settings::default(), PulseSettings::default());
+    let bounds = PulseSettings { step_bytes, ..PulseSettings::default() };
+    let pulse = Pulse::new(State::default(), Settings::default(), bounds);
     let journal = HeldJournal { appended, proofs, trouble: trouble.subscribe() };
     let runner = Runner::new(pulse, journal, HastyClock::default(), inboxes);
     let live = runner.live();

@@ -90,6 +90,35 @@ async fn no_proof_ends_it() {
 }
 
 #[tokio::test]
+async fn a_stop_between_two_parts_of_a_step_ends_with_the_last_part() {
+    let mut led = lead_in_steps_of(1);
+    let mut appended = Vec::new();
+    let spec = Box::new(spec("web", JobKind::Service, 60));
+    let command = Command::Submit { spec, author: String::new(), message: String::new() };
+    led.inbox.command(ReplyTo(1), command).unwrap();
+    // Until one step has more parts than may be in flight, and so many of them are.
+    let of = loop {
+        let (batch, done) = led.append().await;
+        match batch.part.filter(|part| part.of as usize > IN_FLIGHT) {
+            Some(part) => {
+                appended.push(done);
+                if appended.len() == IN_FLIGHT {
+                    break part.of as usize;
+                }
+            }
+            None => done.send(Ok(())).unwrap(),
+        }
+    };
+    led.stop.take().unwrap().send(()).unwrap();
+    for _ in IN_FLIGHT..of {
+        appended.push(led.append().await.1);
+    }
+    appended.into_iter().for_each(|done| done.send(Ok(())).unwrap());
+    tokio::time::timeout(Duration::from_secs(10), led.ended).await.unwrap().unwrap().unwrap();
+    assert!(led.notes.taken().iter().any(|note| note == "Reply"), "{:?}", led.notes.taken());
+}
+
+#[tokio::test]
 async fn a_stop_does_not_wait_for_ever_and_says_what_may_be_missing() {
     let (mut led, _done) = Led::hung().await;
     led.stop.take().unwrap().send(()).unwrap();
