@@ -116,7 +116,11 @@ impl Api {
 
     /// What is kept of a task's log, from the oldest byte.
     pub fn log(&self, task_id: u64, process: &str, stderr: bool) -> Result<Vec<u8>, Status> {
-        let request = v1::ReadLogRequest { task_id, process: process.into(), stderr, ..Default::default() };
+        self.read_log(v1::ReadLogRequest { task_id, process: process.into(), stderr, ..Default::default() })
+    }
+
+    /// The part of a log that the request names.
+    pub fn read_log(&self, request: v1::ReadLogRequest) -> Result<Vec<u8>, Status> {
         let mut client = self.client.clone();
         let read = self.runtime.block_on(async move {
             let mut stream = client.read_log(Request::new(request)).await?.into_inner();

@@ -197,3 +197,27 @@ fn production_pushes_the_filler_aside_and_gives_the_room_back() {
     cluster.processes_of(&filler, 4);
     cluster.end();
 }
+
+#[test]
+fn a_log_that_is_not_there_is_told_from_one_that_cannot_be_brought() {
+    let Some(cluster) = Cluster::start(Plan::of(1)) else { return };
+    let job = cluster.submit(service("tells").shell("echo hello; sleep 100000"));
+    let task = cluster.running(&job, 1).remove(0);
+    cluster.eventually("it has spoken", Patience::STEP, || match cluster.log(&task, "main", false).as_str() {
+        "hello\n" => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    let read = |process: &str, offset| {
+        let (task_id, process, offset) = (task.id, process.into(), Some(offset));
+        cluster.api.read_log(v1::ReadLogRequest { task_id, process, offset, ..Default::default() })
+    };
+    assert_eq!(read("main", 2).unwrap(), b"llo\n");
+    assert_eq!(read("main", 6).unwrap(), b"", "its end");
+    let beyond = read("main", 7).unwrap_err();
+    assert_eq!(beyond.code(), tonic::Code::OutOfRange, "{beyond:?}");
+    assert!(beyond.message().contains("ends at byte 6; byte 7 is beyond it"), "{beyond:?}");
+    let missing = read("other", 0).unwrap_err();
+    assert_eq!(missing.code(), tonic::Code::NotFound, "{missing:?}");
+    assert!(missing.message().contains("has no process \"other\"; it has: main"), "{missing:?}");
+    cluster.end();
+}
