@@ -1,7 +1,7 @@
 //! Finding and removing everything a cluster brought into the kernel: processes by pid, control groups, nothing else.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -110,6 +110,20 @@ fn thaw(group: &Path) {
             let _ = std::fs::write(path, value);
         }
     }
+}
+
+/// Panics of executors, as their own logs below the folder tell; those of directories removed meanwhile are gone.
+pub fn panics_of_executors(folder: &Path) -> Vec<String> {
+    // Beside the sandbox, in which a task may have a file of that name.
+    let is_log = |path: &PathBuf| path.ends_with("executor.log") && path.parent().is_some_and(is_of_task);
+    let mut panics = Vec::new();
+    for path in kernel::files_below(folder).into_iter().filter(is_log) {
+        let text = std::fs::read(&path).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines = text.lines().filter(|line| line.contains("panicked at")).take(3);
+        panics.extend(lines.map(|line| format!("an executor panicked: {line} ({})", path.display())));
+    }
+    panics
 }
 
 #[cfg(test)]

@@ -156,7 +156,8 @@ impl Cluster {
         }
         let left = cleanup::leftovers(&self.name, self.folder.path());
         assert!(left.is_empty(), "left behind by {}: {left:#?}\n{}", self.name, self.last_words());
-        let faults: Vec<String> = self.agents.iter().chain([&self.scheduler]).flat_map(Daemon::faults).collect();
+        let mut faults: Vec<String> = self.agents.iter().chain([&self.scheduler]).flat_map(Daemon::faults).collect();
+        faults.extend(cleanup::panics_of_executors(self.folder.path()));
         assert!(faults.is_empty(), "{}:\n{}", self.name, faults.join("\n"));
         self.ended = true;
     }

@@ -1,7 +1,6 @@
 //! The harness itself: it sees what is in a group, what it is limited to, and leaves nothing behind.
 
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
 use std::process::{Child, Command};
 
 use super::*;
@@ -25,6 +24,19 @@ fn planted(name: &str) -> Option<(PathBuf, Child)> {
         command.pre_exec(move || std::fs::write(&procs, "0"));
     }
     Some((group, command.spawn().expect("sleep is there")))
+}
+
+#[test]
+fn a_panic_in_an_executors_log_is_found_and_one_in_a_tasks_own_files_is_not() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let panic = "thread 'main' panicked at executor/src/run/pump.rs:1:1:";
+    for (dir, text) in [("t1", "note: all is well\n"), ("t2", panic), ("t2/sandbox", panic)] {
+        let dir = folder.path().join("node0/tasks").join(dir);
+        std::fs::create_dir_all(&dir).expect("it can be made");
+        std::fs::write(dir.join("executor.log"), text).expect("it can be written");
+    }
+    let panics = panics_of_executors(folder.path());
+    assert!(matches!(&panics[..], [one] if one.contains(panic) && one.contains("/t2/executor.log")), "{panics:?}");
 }
 
 #[test]

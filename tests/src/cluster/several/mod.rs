@@ -217,10 +217,11 @@ impl Several {
             daemon.terminate();
         }
         self.members.iter().for_each(Daemon::kill_9);
+        // While what a test has mounted is still there.
+        self.no_faults();
         self.unmount();
         let left = cleanup::leftovers(&self.name, self.folder.path());
         assert!(left.is_empty(), "left behind by {}: {left:#?}\n{}", self.name, self.last_words());
-        self.no_faults();
     }
 
     /// What a test has mounted in the cluster's directory.
@@ -236,9 +237,10 @@ impl Several {
         }
     }
 
-    /// No daemon has ended unasked or panicked.
+    /// No daemon has ended unasked or panicked, and no executor has panicked.
     pub fn no_faults(&self) {
-        let faults: Vec<String> = self.everybody().flat_map(Daemon::faults).collect();
+        let mut faults: Vec<String> = self.everybody().flat_map(Daemon::faults).collect();
+        faults.extend(cleanup::panics_of_executors(self.folder.path()));
         assert!(faults.is_empty(), "{}:\n{}", self.name, faults.join("\n"));
     }
 
