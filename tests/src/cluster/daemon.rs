@@ -31,6 +31,8 @@ pub struct Daemon {
     child: Mutex<Option<Child>>,
     /// Its end was asked for, or is waited for.
     may_end: AtomicBool,
+    /// It may be told to leave at any time: that it ends with success is no fault.
+    may_leave: AtomicBool,
     /// Ends that nobody asked for: how, with its last words.
     deaths: Mutex<Vec<String>>,
 }
@@ -47,6 +49,7 @@ impl Daemon {
             log: folder.join(format!("{name}.log")),
             child: Mutex::new(None),
             may_end: AtomicBool::new(false),
+            may_leave: AtomicBool::new(false),
             deaths: Mutex::default(),
         }
     }
@@ -140,7 +143,9 @@ impl Daemon {
             child.as_mut().and_then(|child| child.try_wait().ok().flatten())
         };
         // Swapped, so that each end is noted once.
-        let is_fault = |status: &std::process::ExitStatus| status.code() != Some(LEADS_NO_MORE);
+        let has_left = |code| code == Some(0) && self.may_leave.load(Ordering::Relaxed);
+        let is_fault =
+            |status: &std::process::ExitStatus| status.code() != Some(LEADS_NO_MORE) && !has_left(status.code());
         if let Some(status) = ended.filter(|_| !self.may_end.swap(true, Ordering::Relaxed)).filter(is_fault) {
             let death = format!("{} ended by itself ({status})\n{}", self.name, self.last_words());
             self.deaths.lock().expect("no test thread panicked").push(death);
@@ -160,6 +165,11 @@ impl Daemon {
     /// It may end by itself from now on, until it is started again.
     pub fn allow_end(&self) {
         self.may_end.store(true, Ordering::Relaxed);
+    }
+
+    /// Any client may tell it to leave from now on.
+    pub fn allow_leaving(&self) {
+        self.may_leave.store(true, Ordering::Relaxed);
     }
 
     /// SIGKILL, and waits until it is gone. Harmless when it is not running.

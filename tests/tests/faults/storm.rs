@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use dawn_proto::JobKey;
 use dawn_proto::v1::{self, TaskState};
 use dawn_tests::cluster::{
-    Api, Doubles, FakeClock, Patience, Several, SeveralPlan, SmallDisk, Spec, Who, batch, service, skip,
+    Api, Daemon, Doubles, FakeClock, Patience, Several, SeveralPlan, SmallDisk, Spec, Who, batch, service, skip,
 };
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
@@ -214,6 +214,7 @@ impl Storm<'_> {
         let before = self.several.leading();
         let output = self.several.dawn(&["--timeout", "30s", "scheduler", "leave"]);
         let Some((leader, epoch)) = before else { return };
+        // It may fail, and end the leader all the same.
         self.several.schedulers[leader].allow_end();
         if output.code == Some(0) {
             self.several.eventually("another one leads after a leave that said so", Patience::LONG, || {
@@ -262,6 +263,7 @@ fn promises_hold_after_a_storm_of_overlapping_faults() {
     let Some(mut disks) = SmallDisk::of(&several, &several.agents, AGENT_DISK_MIB) else { return };
     let Some(of_members) = SmallDisk::of(&several, &several.members, MEMBER_DISK_MIB) else { return };
     disks.extend(of_members);
+    several.schedulers.iter().for_each(Daemon::allow_leaving);
     several.start_all();
     several.agents_are_up();
     let quick = |job: &mut v1::JobSpec| job.partition = Some(v1::PartitionPolicy { wait: false, delay_ms: 300 });
