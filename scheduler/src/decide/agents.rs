@@ -18,7 +18,8 @@ use crate::model::{Agent, AgentNo, Effect, LinkId, Mutation, Offer, Registration
 
 pub(super) fn registered(step: &mut Step, link: LinkId, registration: &Registration) {
     let named = registration.tasks.iter().map(|report| report.task).max();
-    let newest = named.max(registration.held.map(|held| held.newest));
+    let in_short = registration.held.filter(|held| held.tasks > 0).map(|held| held.newest);
+    let newest = named.max(in_short);
     if is_of_another_cluster(step, link, registration)
         || epochs::is_ahead(step, link, registration)
         || epochs::holds_unknown(step, link, registration, newest)

@@ -70,7 +70,8 @@ pub(super) fn holds_unknown(
     newest: Option<TaskId>,
 ) -> bool {
     let (id, next, ours) = (&registration.id, step.state.next_task, step.state.epoch);
-    let Some(task) = newest.filter(|task| *task >= next && *task > TaskId(0)) else { return false };
+    let is_unknown = |task: &TaskId| *task >= next && *task > TaskId(0) || is_of_another(step.state, id, *task);
+    let Some(task) = newest.filter(is_unknown) else { return false };
     if registration.cluster_id.is_empty() {
         // It may be of any cluster: nothing follows from it for this one.
         let reason = format!(
@@ -84,12 +85,26 @@ pub(super) fn holds_unknown(
     look(step);
     let is_possible = is_possible(task.0, MAX_TASK, step.state.agent(id).is_some());
     let reason = match is_possible {
+        true if task < next => format!(
+            "agent {id} holds {task}, which this journal has never placed there; was the journal restored from an older \
+             backup, and the number given out again? See `dawn admin epoch raise`"
+        ),
         true => unknown(&id.to_string(), task, next),
         false => format!("agent {id} says that it holds {task}; no cluster counts so far, its work directory is wrong"),
     };
     note(step, registration, reason.clone(), Shown { epoch: ours, task, is_possible });
     refuse(step, link, reason);
     true
+}
+
+/// Whether the journal has the task as one that lives and was never placed on the agent. A task is launched only where the
+/// journal says so, and has one place in its life: the number was given out again, since a journal that lost its end was led
+/// on. After a restore numbers go on above all that were lost, and agents are asked.
+fn is_of_another(state: &State, id: &AgentId, task: TaskId) -> bool {
+    let is_told_apart = state.restores.last().is_none_or(|restored| task >= restored.next_task);
+    let known = state.agent(id).map(|agent| agent.no);
+    let task = state.tasks.get(&task).filter(|task| is_told_apart && !task.state().is_terminal());
+    task.is_some_and(|task| task.status.place().is_none_or(|place| Some(place.agent) != known))
 }
 
 /// Why a task can't be taken that an agent names later.

@@ -3,8 +3,8 @@
 
 use dawn_agent::drive::Agent;
 use dawn_agent::model::{Effect, Event, LinkEvent, MachineEvent, Message};
-use dawn_proto::v1;
-use dawn_scheduler::model::{Command, ForgiveCommand};
+use dawn_proto::{AgentId, v1};
+use dawn_scheduler::model::{Command, ForgiveCommand, LossCommand};
 use rand::Rng;
 use rand::seq::IteratorRandom;
 
@@ -43,7 +43,9 @@ impl World {
         };
         let next = self.truth.epoch.0 + 1;
         let epoch_seen = [next, next + 1_000, 1 << 53, 1 << 61, 1 << 63, u64::MAX].into_iter().choose(&mut self.chance);
+        let tasks = self.lied_task().into_iter().collect();
         let register = v1::Register {
+            tasks,
             agent_id: name,
             hostname: format!("node{machine}"),
             cluster_id: self.truth.cluster_id.clone(),
@@ -58,6 +60,15 @@ impl World {
         let message = v1::AgentMessage { message: Some(v1::agent_message::Message::Register(register)) };
         self.plan(node, 1, NodeEvent::Hear { link, message: Box::new(message) });
         self.plan(node, 5_000, NodeEvent::LinkLost { link });
+    }
+
+    /// A task that the liar says it runs: one of those there are, or were never made, or nothing can have counted.
+    fn lied_task(&mut self) -> Option<v1::TaskReport> {
+        let next = self.truth.next_task.0;
+        let ids = [next / 2, next + 3, 1 << 40, 1 << 52, 1 << 60, u64::MAX];
+        let task_id = ids.into_iter().choose(&mut self.chance).filter(|_| self.chance.random_bool(0.3))?;
+        let state = v1::TaskState::Running.into();
+        Some(v1::TaskReport { task_id, sequence: 1, state, ..Default::default() })
     }
 
     /// A machine that was copied as it stands is started beside the one it is a copy of.
@@ -136,9 +147,15 @@ impl World {
         }
     }
 
-    /// An operator chooses the machines that are left, once the copies are stopped. Goes on in the calm.
+    /// An operator chooses the machines that are left, once the copies are stopped, and believes no stranger. Goes on in the
+    /// calm.
     pub(super) fn operate(&mut self) -> Result<(), String> {
         self.after(OPERATOR_EVERY_MS, Happening::Operator);
+        if let Some(node) = self.leading().filter(|_| self.truth.restores.behind) {
+            let agents = AgentId::new("stranger").into_iter().collect();
+            let command = Command::Loss(LossCommand::Forget { agents });
+            self.plan(node, 0, NodeEvent::Command { number: OPERATOR, command: Box::new(command) });
+        }
         let copied = self.truth.agents.values().filter(|agent| agent.welcome.copied.is_some());
         let agents: Vec<_> = copied.map(|agent| agent.id.clone()).collect();
         let Some(node) = self.leading().filter(|_| self.copies.is_empty() && !agents.is_empty()) else { return Ok(()) };

@@ -116,6 +116,12 @@ impl Placer {
         }
     }
 
+    /// No agent is known to be claimed by two machines any more.
+    pub(super) fn no_copies(&mut self) {
+        let copied = (0..self.slots.len()).filter(|slot| self.slots[*slot].bits & COPIED != 0);
+        copied.collect::<Vec<_>>().into_iter().for_each(|slot| self.change_bits(slot, 0, COPIED));
+    }
+
     /// Nothing is held against the agent any more, by nobody.
     pub(super) fn forgiven(&mut self, state: &State, slot: usize) {
         self.avoid(agent_of(slot), None);

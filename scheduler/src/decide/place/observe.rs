@@ -56,6 +56,7 @@ impl Placer {
             Mutation::AgentForgotten { agent } => self.forget_agent(slot_of(*agent)),
             Mutation::AgentAvoided { agent, until, .. } => self.avoid(*agent, *until),
             Mutation::Restore(RestoreMutation::TaskAdopted { task, .. }) => self.see_kept(state, *task),
+            Mutation::Restore(RestoreMutation::Restored(_)) => self.no_copies(),
             Mutation::Upkeep(UpkeepMutation { agent, upkeep }) => {
                 let (on, off) = if upkeep.is_some() { (CORDONED, 0) } else { (0, CORDONED) };
                 self.change_bits(slot_of(*agent), on, off);

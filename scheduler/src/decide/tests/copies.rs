@@ -1,6 +1,9 @@
 //! Two machines that claim to be one agent: which is let in, and what operators are told. Not here: what becomes of tasks
 //! that must not live twice (`doubts`).
 
+use dawn_proto::v1::Reason;
+use dawn_proto::{Epoch, TaskId};
+
 use super::world::{World, registration};
 use crate::model::*;
 
@@ -264,6 +267,31 @@ fn agents_of_before_and_restored_journals_know_no_number_and_are_let_in() {
     let old = agent.clone();
     restored.join(&mut agent);
     assert!(restored.dial(&old, vec![]).is_none(), "once");
+}
+
+#[test]
+fn no_agent_is_a_copy_for_naming_what_a_journal_that_went_back_has_lost() {
+    let mut bench = Bench::new();
+    let mut agent = machine();
+    bench.join(&mut agent);
+    let backup = bench.world.state.clone();
+    bench.join(&mut agent);
+    bench.join(&mut agent);
+    // The snapshot of an earlier hour, led on as if nothing were.
+    (bench.world.state, bench.world.twin) = (backup.clone(), backup);
+    bench.world.elect(2);
+    bench.world.take();
+    assert!(bench.dial(&agent, vec![]).is_none() && bench.is_copied());
+    let claim = Registration { cluster_id: "c1".into(), epoch_seen: Epoch(9), ..registration(2, vec![]) };
+    let held = vec![super::world::report(TaskId(0), dawn_proto::TaskState::Running, Reason::None)];
+    let claim = Registration { tasks: held, ..claim };
+    bench.world.event(Event::Registered { link: LinkId(7), registration: Box::new(claim) });
+    bench.world.command(Command::RaiseEpoch).unwrap();
+    bench.world.take();
+    let link = bench.join(&mut agent);
+    assert!(!bench.is_copied() && bench.beat(link, agent.number));
+    bench.pass_heard(link, 250);
+    assert!(!bench.world.live.alarms.contains_key(&Alarm::AgentCopied(bench.no())));
 }
 
 #[test]

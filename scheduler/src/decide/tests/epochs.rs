@@ -317,6 +317,52 @@ fn what_can_not_be_true_or_comes_from_strangers_without_tasks_raises_nothing() {
 }
 
 #[test]
+fn a_number_that_was_given_out_again_shows_that_the_journal_went_back_in_time() {
+    let (before, _) = cluster();
+    // An agent that holds two tasks that the journal lost, of the same numbers as two that were made since.
+    for (placed_on, digest) in [(None, false), (Some(1), false), (Some(1), true), (None, true)] {
+        let mut world = World::new();
+        (world.state, world.twin) = (before.state.clone(), before.state.clone());
+        world.elect(2);
+        let link = world.register(1, vec![report(TaskId(0), Running, Reason::None)]);
+        world.submit(&service("new", 2)).unwrap();
+        let lost = *world.state.pending.last().unwrap();
+        if placed_on.is_some() {
+            let no = world.state.agent(&registration(1, vec![]).id).unwrap().no;
+            world.place_all(no);
+        }
+        world.take();
+        let held = digest.then(|| [(lost, Running)].into_iter().collect());
+        let tasks = if digest { vec![] } else { vec![report(lost, Running, Reason::None)] };
+        let claim = Registration { held, ..claims(&world, 2, 0, tasks) };
+        let told = register(&mut world, claim.clone());
+        assert!(is_refused_slowly(&told) && is_frozen(&world), "{told:?}");
+        let words = &world.live.alarms[&Alarm::JournalBehind];
+        assert!(words.contains("never placed there"), "{words}");
+        // Goes on as after a restore; the number is the new task's.
+        world.command(Command::RaiseEpoch).unwrap();
+        let told = register(&mut world, claim);
+        assert!(told.iter().any(|effect| matches!(effect, Effect::Welcome { .. })), "{told:?}");
+        world.pass_heard_ms(250, &[link]);
+        assert!(!is_frozen(&world));
+    }
+    // A task that is over here says nothing: its agent was given up, and comes back.
+    let (mut world, task) = cluster();
+    world.pass_heard_ms(600_000, &[LinkId(2)]);
+    world
+        .command(Command::Loss(LossCommand::DeclareDown {
+            agents: vec![registration(1, vec![]).id],
+            author: "ann".into(),
+            is_preview: false,
+        }))
+        .unwrap();
+    world.pass_heard_ms(1_000, &[LinkId(2)]);
+    assert_eq!(world.state_of(task), Lost);
+    world.register(1, vec![report(task, Running, Reason::None)]);
+    assert!(!is_frozen(&world));
+}
+
+#[test]
 fn strangers_do_not_crowd_out_agents_that_are_known_or_hold_tasks() {
     let mut live = Live::default();
     let id = |number: usize| dawn_proto::AgentId::new(&format!("a{number}")).unwrap();

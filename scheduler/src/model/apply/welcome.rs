@@ -2,7 +2,7 @@
 
 use dawn_proto::Timestamp;
 
-use crate::model::{State, WelcomeMutation};
+use crate::model::{State, Welcome, WelcomeMutation};
 
 impl State {
     pub(super) fn apply_welcome(&mut self, mutation: &WelcomeMutation, at: Timestamp) {
@@ -27,10 +27,11 @@ impl State {
         }
     }
 
-    /// What was given out since the backup is not known: whatever an agent names is taken once.
+    /// What was given out since the backup is not known: whatever an agent names is taken once, and none was a copy for
+    /// naming what the journal lost. A copy is found out again.
     pub(super) fn forget_welcomes(&mut self) {
         for agent in self.agents.values_mut() {
-            (agent.welcome.confirmed, agent.welcome.issued) = (0, 0);
+            agent.welcome = Welcome::default();
         }
     }
 }
