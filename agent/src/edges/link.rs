@@ -159,15 +159,15 @@ impl Link {
             }
             backoff = if ended.talked { FIRST_BACKOFF } else { (backoff * 2).min(LONGEST_BACKOFF) };
             next = ended.next;
-            let pause = match ended.slowly {
-                true => {
-                    let longer = (self.patience * 2).min(LONGEST_PATIENCE);
-                    std::mem::replace(&mut self.patience, longer)
-                }
-                false => backoff,
-            };
+            let pause = if ended.slowly { self.grow_patient() } else { backoff };
             tokio::time::sleep(self.jittered(pause)).await;
         }
+    }
+
+    /// How long to wait after being refused; longer the next time.
+    fn grow_patient(&mut self) -> Duration {
+        let longer = (self.patience * 2).min(LONGEST_PATIENCE);
+        std::mem::replace(&mut self.patience, longer)
     }
 
     /// It waits in the queue no more.
@@ -318,6 +318,15 @@ mod tests {
 
     use super::*;
     use crate::model::Report;
+
+    #[test]
+    fn an_agent_that_is_refused_again_and_again_dials_at_least_every_minute() {
+        let (mut link, _handle) = Link::new(Vec::new(), "1", mpsc::channel(1).0);
+        let pauses: Vec<Duration> = (0..20).map(|_| link.grow_patient()).collect();
+        assert!(pauses.is_sorted() && pauses[0] < Duration::from_secs(1), "{pauses:?}");
+        assert_eq!(pauses.last(), Some(&Duration::from_secs(60)));
+        assert!((0..1_000).all(|_| link.jittered(pauses[19]) <= Duration::from_secs(60)));
+    }
 
     #[test]
     fn what_waits_is_bounded_in_bytes_until_it_is_taken() {
