@@ -92,7 +92,7 @@ fn what_must_not_live_twice_waits_where_a_copy_takes_over_a_link_that_is_heard()
     });
     let next = never_twice(&cluster, &job, "its next life is elsewhere", |tasks| is_running(tasks, "node1"));
     assert!(next > task.id);
-    cluster.agents[COPY].kill_9();
+    cluster.agents[COPY].terminate();
     // Each takes more than half of a node.
     let web = cluster.submit(service("web").instances(2).cpu_milli(2_500));
     never_twice(&cluster, &job, "the original is of use again", |_| {
