@@ -70,3 +70,37 @@ impl Live {
         self.still_ahead(mono_ms).any(|(_, ahead)| ahead.halts())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_do_not_crowd_out_agents_that_are_known_or_hold_tasks() {
+        let mut live = Live::default();
+        let id = |number: usize| AgentId::new(&format!("a{number}")).unwrap();
+        let stranger = Ahead {
+            epoch: Epoch(1 << 60),
+            task: TaskId(0),
+            holds_tasks: false,
+            is_known: false,
+            is_possible: true,
+            is_dismissed: false,
+            shown_ms: 0,
+        };
+        (0..Ahead::MOST + 5).for_each(|number| live.note_ahead(&id(number), stranger));
+        assert_eq!(live.ahead.len(), Ahead::MOST);
+        let of_use = [
+            Ahead { holds_tasks: true, ..stranger },
+            Ahead { is_known: true, epoch: Epoch(9), ..stranger },
+            Ahead { is_known: true, holds_tasks: true, epoch: Epoch(9), ..stranger },
+        ];
+        for (at, ahead) in of_use.iter().enumerate() {
+            live.note_ahead(&id(20_000 + at), *ahead);
+        }
+        (30_000..30_500).for_each(|number| live.note_ahead(&id(number), stranger));
+        assert_eq!(live.ahead.len(), Ahead::MOST);
+        assert_eq!(of_use, [0, 1, 2].map(|at| live.ahead[&id(20_000 + at)]));
+        assert!(live.is_behind(0));
+    }
+}

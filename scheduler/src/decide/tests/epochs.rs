@@ -363,35 +363,6 @@ fn a_number_that_was_given_out_again_shows_that_the_journal_went_back_in_time() 
 }
 
 #[test]
-fn strangers_do_not_crowd_out_agents_that_are_known_or_hold_tasks() {
-    let mut live = Live::default();
-    let id = |number: usize| dawn_proto::AgentId::new(&format!("a{number}")).unwrap();
-    let stranger = Ahead {
-        epoch: Epoch(1 << 60),
-        task: TaskId(0),
-        holds_tasks: false,
-        is_known: false,
-        is_possible: true,
-        is_dismissed: false,
-        shown_ms: 0,
-    };
-    (0..Ahead::MOST + 5).for_each(|number| live.note_ahead(&id(number), stranger));
-    assert_eq!(live.ahead.len(), Ahead::MOST);
-    let of_use = [
-        Ahead { holds_tasks: true, ..stranger },
-        Ahead { is_known: true, epoch: Epoch(9), ..stranger },
-        Ahead { is_known: true, holds_tasks: true, epoch: Epoch(9), ..stranger },
-    ];
-    for (at, ahead) in of_use.iter().enumerate() {
-        live.note_ahead(&id(20_000 + at), *ahead);
-    }
-    (30_000..30_500).for_each(|number| live.note_ahead(&id(number), stranger));
-    assert_eq!(live.ahead.len(), Ahead::MOST);
-    assert_eq!(of_use, [0, 1, 2].map(|at| live.ahead[&id(20_000 + at)]));
-    assert!(live.is_behind(0));
-}
-
-#[test]
 fn a_stranger_without_tasks_that_is_ahead_is_named_in_an_alarm() {
     let (mut world, _) = cluster();
     let claim = claims(&world, 77, 9, vec![]);
