@@ -10,13 +10,20 @@ const BYTES_IN_GRACE: u64 = 256 << 20;
 /// The same of files, as a part of what is allowed.
 const FILES_IN_GRACE: u64 = 4;
 
+/// What is told of a task above its limit. `u64::MAX`: its directories can't be measured.
+fn over_limit(bytes: u64, limit: u64) -> String {
+    match bytes {
+        u64::MAX => "disk limit: directories lie too deep within each other to be measured".to_string(),
+        _ => format!("disk limit: {} used, {} allowed", bytes_text(bytes), bytes_text(limit)),
+    }
+}
+
 impl Step<'_> {
     pub(super) fn measured(&mut self, bytes: u64, files: u64) {
         let (limit, max_files) = (self.plan.disk_limit_bytes, self.plan.max_files);
         let is_over = |allowed: u64, used: u64| allowed > 0 && used > allowed;
         if is_over(limit, bytes) {
-            let (used, allowed) = (bytes_text(bytes), bytes_text(limit));
-            self.fail(Reason::DiskLimit, format!("disk limit: {used} used, {allowed} allowed"));
+            self.fail(Reason::DiskLimit, over_limit(bytes, limit));
         }
         if is_over(max_files, files) {
             let message = format!("disk limit: {files} files, {max_files} allowed (max_files)");
@@ -39,5 +46,17 @@ impl Step<'_> {
         self.soft(Soft::WarnedOfFiles);
         let message = format!("{files} files of at most {max_files} (max_files): above that the task is ended");
         self.report(self.state.task, Reason::None, message, None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_measured_is_told_without_an_amount() {
+        assert_eq!(over_limit(3 << 20, 1 << 20), "disk limit: 3 MiB used, 1 MiB allowed");
+        let words = over_limit(u64::MAX, 1 << 20);
+        assert!(words.contains("too deep") && !words.contains(" used"), "{words}");
     }
 }
