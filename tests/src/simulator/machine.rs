@@ -229,6 +229,8 @@ impl World {
         let node = &mut self.machines[machine];
         (node.memory, node.obeyed) = (Memory::default(), 0);
         node.disk += 1;
+        // It is another agent now: no link brings it what was said to the one before.
+        node.last_order = None;
         node.files.clear();
         node.executors.clear();
     }
