@@ -13,9 +13,15 @@ impl State {
     pub(super) fn apply_restore(&mut self, mutation: &RestoreMutation, at: Timestamp) {
         match mutation {
             RestoreMutation::Restored(restored) => self.restore(restored),
-            RestoreMutation::Over => self.restores.waiting = false,
+            RestoreMutation::Over => {
+                self.restores.waiting = false;
+                self.updates_go_on(at);
+            }
             RestoreMutation::Behind => self.restores.behind = true,
-            RestoreMutation::BehindOver => self.restores.behind = false,
+            RestoreMutation::BehindOver => {
+                self.restores.behind = false;
+                self.updates_go_on(at);
+            }
             RestoreMutation::EpochRaised { floor } => self.restores.epoch_floor = *floor,
             RestoreMutation::SpecAdopted { job, spec, current } => self.adopt_spec(*job, spec, *current, at),
             RestoreMutation::TaskAdopted { .. } => self.adopt_task(mutation, at),

@@ -36,6 +36,18 @@ impl State {
         self.index_job(id);
     }
 
+    /// Nothing was placed for a while: no update failed for that, nor did whoever gives it its pulse fall silent.
+    pub(super) fn updates_go_on(&mut self, at: Timestamp) {
+        for id in self.updating.clone() {
+            self.unindex_job(id);
+            let update = self.job_mut(id).changes.updates.back_mut().filter(|update| update.is_active());
+            if let Some(update) = update {
+                (update.progress, update.pulsed) = (at, update.pulsed.max(at));
+            }
+            self.index_job(id);
+        }
+    }
+
     fn update_mut(&mut self, id: JobId) -> &mut Update {
         let update = self.job_mut(id).changes.updates.back_mut().filter(|update| update.is_active());
         update.unwrap_or_else(|| panic!("{id} has no active update"))
