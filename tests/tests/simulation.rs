@@ -5,8 +5,25 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 /// Seeds of every run.
-const SEEDS: [u64; 15] =
-    [0, 1, 2, 3, 4, 5, 6, 7, 14, 232_458_884, 252_891_867, 343_061_445, 420_152_309, 488_261_798, 791_939_558];
+const SEEDS: [u64; 17] = [
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    7,
+    14,
+    232_458_884,
+    252_891_867,
+    343_061_445,
+    420_152_309,
+    488_261_798,
+    791_939_558,
+    878_455_001,
+    992_598_134,
+];
 /// Seeds of every run that nobody has seen before; `DAWN_FRESH` is another number of them.
 const FRESH: u64 = 5;
 /// Seeds with which most machines are lost.

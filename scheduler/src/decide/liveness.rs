@@ -62,6 +62,10 @@ pub fn observe(live: &mut Live, event: &Event, decision: &Decision, now: Now) {
             }
             Mutation::Loss(LossMutation::BrakeBack) => live.brake_back_ms = None,
             Mutation::Restore(RestoreMutation::Restored(_)) => live.asked_since_ms = now.mono_ms,
+            // Ticks in which nothing could be placed have looked at none of the agents that came.
+            Mutation::Restore(RestoreMutation::Over | RestoreMutation::BehindOver) => {
+                live.fresh.extend(live.agents.keys().copied());
+            }
             Mutation::AgentSeen { agent, .. } | Mutation::AgentMoved { agent, to: NodeState::Up } => {
                 live.fresh.insert(*agent);
             }
