@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_keeps_most_gives_way_and_nobody_else() {
+    fn the_role_that_keeps_most_loses_directories_first_and_no_other_does() {
         let mut all: Vec<_> = (0..9).map(|n| of("small/prod/a", ended(n, 0, 1))).collect();
         all.push(of("large/prod/b", ended(9, 30, 1_000)));
         assert_eq!(victims(all.clone(), KEEP, 40), [TaskId(9)], "it is the newest, and alone too much");
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_are_kept_than_may_be_whoever_has_most_of_them_gives_way() {
+    fn above_the_largest_number_of_directories_the_role_with_most_loses_some() {
         let keep = Keep { total_bytes: u64::MAX, ..KEEP };
         let mut all: Vec<_> = (0..MAX_KEPT as u64).map(|n| of("many/prod/a", ended(n, 9, 0))).collect();
         all.push(of("one/prod/a", ended(MAX_KEPT as u64, 0, 20)));

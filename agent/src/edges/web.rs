@@ -46,7 +46,7 @@ pub enum Page {
 pub enum Crowded {
     /// It waits: the others do work that is worth it.
     Waits,
-    /// The oldest gives way: one who asks whether the agent lives is answered, whoever else reads nothing.
+    /// The oldest connection is closed for a new one: a health probe is answered however many clients read nothing.
     OldestGoes,
 }
 

@@ -347,7 +347,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A file that is a text and has at most so many bytes.
+/// Reads a text file; one above this number of bytes is refused.
 fn read_text(path: &Path, most: u64) -> Result<String, ImageError> {
     let file = regular::open(path).map_err(failed("open", path))?;
     let bytes = file.metadata().map_err(failed("read", path))?.len();
