@@ -36,7 +36,7 @@ impl ClientService {
             let made = wire::dispatched_spec(&spec.job, &made, &arguments);
             Ok((spec.id, made.map_err(|errors| status::of_field_errors(&errors))?))
         };
-        let (template_spec, spec) = self.reader.look(read).await??;
+        let (template_spec, spec) = self.reader.find(read).await??;
         let (author, message) = (text(author), text(message));
         let message = if message.is_empty() { format!("dispatched from {template}") } else { message };
         let spec = Box::new(spec);
@@ -75,7 +75,7 @@ impl Batches for ClientService {
         let key = self::key(request.get_ref().key.as_ref())?;
         match self.ask(Command::Flow(FlowCommand::ResumeCron { key: key.clone() })).await? {
             (Answer::Flow(FlowAnswer::CronResumed), index) => {
-                let status = self.reader.look(move |state| reads::job_status(state, &key, 0)).await?;
+                let status = self.reader.find(move |state| reads::job_status(state, &key, 0)).await?;
                 let status = status.map_err(|error| status::of_read_error(&error))?;
                 let next_ms = status.cron.map_or(0, |cron| cron.next_ms);
                 Ok(Response::new(v1::ResumeCronResponse { next_ms, index }))

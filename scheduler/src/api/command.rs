@@ -11,6 +11,7 @@ use super::reads;
 use super::{ClientService, status};
 use crate::drive::Role;
 use crate::model::{Answer, Command, JobSpec, Quota, Sla, State};
+use crate::shares::Holder;
 use crate::wire;
 
 /// How long a caller waits for the journal.
@@ -77,14 +78,14 @@ impl ClientService {
         let spec = self.parsed(request.spec)?;
         let asked = spec.clone();
         let mut warnings = self.reader.submit_warnings(JobSpec::clone(&asked)).await?;
-        warnings.extend(self.reader.look(move |state: &State| reads::submit_notes(state, &asked)).await?);
+        warnings.extend(self.reader.find(move |state: &State| reads::submit_notes(state, &asked)).await?);
         let command = Command::Submit { spec, author: text(request.author), message: text(request.message) };
         match self.ask(command).await? {
             (Answer::Submitted { key, version, outcome }, index) => {
                 let job = v1::JobKey::from(&key);
                 let update = match outcome {
                     v1::SubmitOutcome::Updating => {
-                        self.reader.look(move |state| reads::active_update(state, &key)).await?
+                        self.reader.find(move |state| reads::active_update(state, &key)).await?
                     }
                     _ => 0,
                 };
@@ -125,7 +126,11 @@ impl ClientService {
     }
 
     /// Sets the quota and says what follows for what is in use.
-    pub(super) async fn set_quota(&self, request: v1::SetQuotaRequest) -> Result<v1::QuotaStatus, Status> {
+    pub(super) async fn set_quota(
+        &self,
+        holder: Holder,
+        request: v1::SetQuotaRequest,
+    ) -> Result<v1::QuotaStatus, Status> {
         let v1::SetQuotaRequest { role, guarantee, limit, weight, author } = request;
         check_role(&role)?;
         if weight > Quota::MAX_WEIGHT {
@@ -140,7 +145,10 @@ impl ClientService {
             author: text(author),
         };
         match self.ask(command).await? {
-            (Answer::QuotaSet, _) => self.reader.look(move |state| reads::quota_status(state, &role)).await,
+            (Answer::QuotaSet, _) => {
+                let look = move |state: &State| reads::quota_status(state, &role);
+                self.reader.read(Some(holder), reads::tasks_of_all, look).await
+            }
             (other, _) => Err(unexpected(&other)),
         }
     }

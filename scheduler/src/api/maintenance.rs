@@ -7,7 +7,7 @@ use tonic::{Request, Response, Status};
 
 use super::command::{key, text};
 use super::{ClientService, command, reads};
-use crate::model::{Answer, Command, ForgiveCommand, Upkeep, UpkeepCommand};
+use crate::model::{Answer, Command, ForgiveCommand, State, Upkeep, UpkeepCommand};
 
 pub(super) type Answered<T> = Result<Response<T>, Status>;
 
@@ -66,10 +66,11 @@ impl Maintenance for ClientService {
     }
 
     async fn get_sla(&self, request: Request<v1::GetSlaRequest>) -> Answered<v1::SlaReport> {
-        let request = request.into_inner();
+        let (_, client, request) = request.into_parts();
         let key = request.key.as_ref().map(|wire_key| key(Some(wire_key))).transpose()?;
         let now = self.live.borrow().now.wall;
-        self.look(move |state| reads::sla_report(state, key.as_ref(), &request.role, request.window_ms, now)).await
+        let look = move |state: &State| reads::sla_report(state, key.as_ref(), &request.role, request.window_ms, now);
+        self.read(&client, reads::tasks_of_all, look).await
     }
 }
 

@@ -9,10 +9,12 @@ use futures_util::{Stream, stream};
 use prost::Message;
 use tonic::{Request, Response, Status};
 
+use super::reader::Turn;
 use super::reads;
 use super::{ClientService, status};
 use crate::drive::{Planned, PulseSettings, Role, Trial};
 use crate::model::{AgentNo, JobSpec, Spec, State};
+use crate::shares::Caller;
 use crate::wire;
 
 /// Jobs planned together at most.
@@ -26,6 +28,7 @@ impl Planner for ClientService {
         if let Role::Following { leader } = &*self.role.borrow() {
             return Err(status::not_leader(leader.as_deref()));
         }
+        let holder = Caller::of(request.extensions());
         let specs = request.into_inner().specs;
         if specs.len() > JOBS {
             let words = format!("specs: {} jobs, at most {JOBS} are planned together", specs.len());
@@ -36,8 +39,9 @@ impl Planner for ClientService {
         let service = self.clone();
         let planned = stream::once(async move {
             // Copied under the lock, tried outside of it.
-            match service.reader.look(State::clone).await {
-                Ok(state) => service.plans(state, parsed).await,
+            let turn = service.reader.turn(holder).await;
+            match service.reader.find(State::clone).await {
+                Ok(state) => service.plans(state, parsed, turn).await,
                 Err(error) => vec![Err(error)],
             }
         });
@@ -46,9 +50,8 @@ impl Planner for ClientService {
 }
 
 impl ClientService {
-    async fn plans(&self, state: State, specs: Vec<JobSpec>) -> Vec<Result<v1::JobPlan, Status>> {
+    async fn plans(&self, state: State, specs: Vec<JobSpec>, turn: Turn) -> Vec<Result<v1::JobPlan, Status>> {
         let (live, facts) = (self.live.borrow().clone(), self.facts.clone());
-        let turn = self.reader.turn().await;
         let planned = tokio::task::spawn_blocking(move || {
             let agents = state.agents.keys().copied();
             let connected: BTreeSet<AgentNo> = agents.filter(|agent| live.is_connected(*agent)).collect();

@@ -39,7 +39,7 @@ impl Reach for ReachService {
             return Err(Status::invalid_argument("the first message of a session is `open`"));
         };
         let (task, agent_id) = (TaskId(open.task_id), open.agent_id.clone());
-        let agent = self.0.reader.look(move |state| find(state, task, &agent_id)).await??;
+        let agent = self.0.reader.find(move |state| find(state, task, &agent_id)).await??;
         let mut place = self.0.streams.session(agent, holder).map_err(|refused| status::taken(&refused))?;
         let pipe = self.0.logs.reach(agent, open.agent_id.is_empty().then_some(open.task_id)).await;
         let (up, down) = pipe.map_err(|error| status::about("reaching the agent", &error))?;

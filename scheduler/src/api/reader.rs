@@ -1,7 +1,8 @@
-//! Reads leave the threads that decisions run on: long ones (a page of ten thousand tasks, a `why`) take turns on their
-//! own, a few at a time.
+//! Reads leave the threads that decisions run on. What a command or a stream looks up by key is read beside long reads (a
+//! page of ten thousand tasks, a `why`), which take turns that the clients share.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
@@ -10,17 +11,60 @@ use super::{reads, status};
 use crate::decide::place::EmptyAgents;
 use crate::drive::Follower;
 use crate::model::{JobSpec, State};
+use crate::shares::Holder;
 
-/// Reads at the same time; others wait their turn.
-const AT_ONCE: usize = 4;
+/// Short reads at the same time, and as many long ones; others wait their turn.
+const READS_AT_ONCE: usize = 4;
+/// Long reads of one client at the same time. Its others wait apart from the turns of all, so that no number of them makes
+/// another client wait for more than these.
+const READS_OF_ONE_CLIENT: usize = 2;
+/// A read of more entries than these looks at a copy of the state, so that what becomes durable meanwhile is applied.
+const MOST_ENTRIES_UNDER_LOCK: usize = 2_000;
 /// Kinds of specs after which the agents are read anew, so that what is kept for each does not add up.
 const MAX_ASKED: usize = 10_000;
 
 #[derive(Clone, Debug)]
 pub struct Reader {
     follower: Arc<Follower>,
-    turns: Arc<Semaphore>,
+    short: Arc<Semaphore>,
+    long: Turns,
     fleet: Arc<Mutex<Option<Fleet>>>,
+}
+
+/// Turns that holders share; None is the scheduler itself.
+#[derive(Clone, Debug)]
+struct Turns {
+    of_all: Arc<Semaphore>,
+    of_holders: Arc<Mutex<HashMap<Option<Holder>, Weak<Semaphore>>>>,
+}
+
+/// A turn to read; given back when dropped.
+#[derive(Debug)]
+pub struct Turn {
+    _of_holder: Option<OwnedSemaphorePermit>,
+    _of_all: Option<OwnedSemaphorePermit>,
+}
+
+impl Turns {
+    async fn take(&self, holder: Option<Holder>) -> Turn {
+        let own = self.own(holder);
+        // Neither semaphore is ever closed; without a turn the read would only be less bounded.
+        let of_holder = own.acquire_owned().await.ok();
+        Turn { _of_holder: of_holder, _of_all: self.of_all.clone().acquire_owned().await.ok() }
+    }
+
+    fn own(&self, holder: Option<Holder>) -> Arc<Semaphore> {
+        // Nothing under the lock can panic half way.
+        let mut holders = self.of_holders.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = holders.get(&holder).and_then(Weak::upgrade) {
+            return own;
+        }
+        // Those that read nothing now are forgotten: the map holds no more than wait.
+        holders.retain(|_, own| own.strong_count() > 0);
+        let own = Arc::new(Semaphore::new(READS_OF_ONE_CLIENT));
+        holders.insert(holder, Arc::downgrade(&own));
+        own
+    }
 }
 
 /// The agents as they were at one value of [`Follower::fleet`].
@@ -33,24 +77,54 @@ struct Fleet {
 
 impl Reader {
     pub fn new(follower: Arc<Follower>) -> Self {
-        Reader { follower, turns: Arc::new(Semaphore::new(AT_ONCE)), fleet: Arc::default() }
+        let turns = || Arc::new(Semaphore::new(READS_AT_ONCE));
+        Reader {
+            follower,
+            short: turns(),
+            long: Turns { of_all: turns(), of_holders: Arc::default() },
+            fleet: Arc::default(),
+        }
     }
 
-    /// A turn for work that takes its time without holding the state.
-    pub async fn turn(&self) -> Option<OwnedSemaphorePermit> {
-        self.turns.clone().acquire_owned().await.ok()
+    /// A turn for long work that does not hold the state.
+    pub async fn turn(&self, holder: Holder) -> Turn {
+        self.long.take(Some(holder)).await
     }
 
-    /// Looks at the durable state.
+    /// Looks up a few entries of the durable state by their keys. Never waits for long reads.
     ///
     /// # Errors
     /// INTERNAL when `look` panicked.
-    pub async fn look<T: Send + 'static>(&self, look: impl FnOnce(&State) -> T + Send + 'static) -> Result<T, Status> {
-        // The semaphore is never closed; without a turn the read would only be less bounded.
-        let turn = self.turns.clone().acquire_owned().await.ok();
+    pub async fn find<T: Send + 'static>(&self, look: impl FnOnce(&State) -> T + Send + 'static) -> Result<T, Status> {
+        let turn = self.short.clone().acquire_owned().await.ok();
+        let follower = self.follower.clone();
+        let found = tokio::task::spawn_blocking(move || {
+            let found = follower.read(look);
+            drop(turn);
+            found
+        });
+        found.await.map_err(|_| status::read_failed())
+    }
+
+    /// Looks at as many entries of the durable state as `entries` says, in a turn of the holder's (None: the scheduler's
+    /// own).
+    ///
+    /// # Errors
+    /// INTERNAL when `look` panicked.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        holder: Option<Holder>,
+        entries: impl FnOnce(&State) -> usize + Send + 'static,
+        look: impl FnOnce(&State) -> T + Send + 'static,
+    ) -> Result<T, Status> {
+        let turn = self.long.take(holder).await;
         let follower = self.follower.clone();
         let looked = tokio::task::spawn_blocking(move || {
-            let looked = follower.read(look);
+            let looked = follower.read(|state| match entries(state) > MOST_ENTRIES_UNDER_LOCK {
+                true => Err((state.clone(), look)),
+                false => Ok(look(state)),
+            });
+            let looked = looked.unwrap_or_else(|(copy, look)| look(&copy));
             drop(turn);
             looked
         });
@@ -64,7 +138,7 @@ impl Reader {
     /// INTERNAL when the look panicked.
     pub async fn submit_warnings(&self, spec: JobSpec) -> Result<Vec<String>, Status> {
         let (follower, fleet) = (self.follower.clone(), self.fleet.clone());
-        let turn = self.turns.clone().acquire_owned().await.ok();
+        let turn = self.short.clone().acquire_owned().await.ok();
         let looked = tokio::task::spawn_blocking(move || {
             let mut fleet = fleet.lock().unwrap_or_else(PoisonError::into_inner);
             let kept = fleet_of(&mut fleet, &follower, false);
@@ -104,3 +178,6 @@ fn fleet_of<'a>(kept: &'a mut Option<Fleet>, follower: &Follower, now: bool) -> 
         Fleet { at, count: agents.agents.len(), empty: EmptyAgents::of(&agents) }
     }))
 }
+
+#[cfg(test)]
+mod tests;

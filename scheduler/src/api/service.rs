@@ -36,11 +36,23 @@ fn all_of(troubles: impl Iterator<Item = String>) -> String {
 }
 
 impl ClientService {
-    pub(super) async fn look<T: Send + 'static>(
+    /// Answers with what a few entries say, found by their keys.
+    pub(super) async fn find<T: Send + 'static>(
         &self,
         look: impl FnOnce(&State) -> Result<T, ReadError> + Send + 'static,
     ) -> Answer<T> {
-        self.reader.look(look).await?.map(Response::new).map_err(|error| status::of_read_error(&error))
+        self.reader.find(look).await?.map(Response::new).map_err(|error| status::of_read_error(&error))
+    }
+
+    /// Answers with what a read of as many entries as `entries` says found, in a turn of the client's.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        client: &tonic::Extensions,
+        entries: impl FnOnce(&State) -> usize + Send + 'static,
+        look: impl FnOnce(&State) -> Result<T, ReadError> + Send + 'static,
+    ) -> Answer<T> {
+        let read = self.reader.read(Some(Caller::of(client)), entries, look).await?;
+        read.map(Response::new).map_err(|error| status::of_read_error(&error))
     }
 
     async fn log(&self, holder: Holder, request: v1::ReadLogRequest) -> Answer<LogStream> {
@@ -53,7 +65,7 @@ impl ClientService {
             let never = || Status::failed_precondition(format!("{task} was never started; it has no logs"));
             found.status.place().map(|place| place.agent).ok_or_else(never)
         };
-        let agent = self.reader.look(find).await??;
+        let agent = self.reader.find(find).await??;
         let place = self.streams.log(agent, holder).map_err(|refused| status::taken(&refused))?;
         let chunks = self.logs.read_log(agent, request).await;
         let chunks = chunks.map_err(|error| status::about(&format!("log of {task}"), &error))?;
@@ -86,13 +98,15 @@ impl Scheduler for ClientService {
     }
 
     async fn list_jobs(&self, request: Request<v1::ListJobsRequest>) -> Answer<v1::ListJobsResponse> {
-        self.look(move |state| reads::list_jobs(state, request.get_ref())).await
+        let (_, client, request) = request.into_parts();
+        self.read(&client, reads::tasks_of_all, move |state| reads::list_jobs(state, &request)).await
     }
 
     async fn get_job(&self, request: Request<v1::GetJobRequest>) -> Answer<v1::JobStatus> {
-        let request = request.into_inner();
+        let (_, client, request) = request.into_parts();
         let key = command::key(request.key.as_ref())?;
-        self.look(move |state| reads::job_status(state, &key, request.version)).await
+        let entries = reads::tasks_of(&key);
+        self.read(&client, entries, move |state| reads::job_status(state, &key, request.version)).await
     }
 
     async fn watch_job(&self, request: Request<v1::GetJobRequest>) -> Answer<Self::WatchJobStream> {
@@ -107,7 +121,7 @@ impl Scheduler for ClientService {
     }
 
     async fn list_tasks(&self, request: Request<v1::ListTasksRequest>) -> Answer<v1::ListTasksResponse> {
-        let mut request = request.into_inner();
+        let (_, client, mut request) = request.into_parts();
         let key = request.job.as_ref().map(|key| command::key(Some(key))).transpose()?;
         // In short looks: the state is applied to between them, and nobody's command waits for a page of thousands.
         let wanted = reads::page_size(request.page_size);
@@ -116,7 +130,8 @@ impl Scheduler for ClientService {
             let asked = (wanted - page.tasks.len()).min(TASKS_A_LOOK);
             request.page_size = u32::try_from(asked).unwrap_or(u32::MAX);
             let (key, part) = (key.clone(), request.clone());
-            let part = self.look(move |state| reads::list_tasks(state, key.as_ref(), &part)).await?.into_inner();
+            let look = move |state: &State| reads::list_tasks(state, key.as_ref(), &part);
+            let part = self.read(&client, move |_| asked, look).await?.into_inner();
             let is_short = part.tasks.len() < asked;
             if page.tasks.is_empty() {
                 page.index = part.index;
@@ -132,28 +147,32 @@ impl Scheduler for ClientService {
 
     async fn list_endpoints(&self, request: Request<v1::ListEndpointsRequest>) -> Answer<v1::ListEndpointsResponse> {
         let key = command::key(request.get_ref().key.as_ref())?;
-        self.look(move |state| reads::list_endpoints(state, &key)).await
+        let entries = reads::tasks_of(&key);
+        self.read(request.extensions(), entries, move |state| reads::list_endpoints(state, &key)).await
     }
 
     async fn why(&self, request: Request<v1::WhyRequest>) -> Answer<v1::WhyResponse> {
         let key = command::key(request.get_ref().key.as_ref())?;
         let live = self.live.borrow().clone();
         let facts = Arc::clone(&self.facts);
-        self.look(move |state| reads::why(state, &live, &facts.place, &key)).await
+        let look = move |state: &State| reads::why(state, &live, &facts.place, &key);
+        self.read(request.extensions(), reads::tasks_of_all, look).await
     }
 
     async fn list_nodes(&self, request: Request<v1::ListNodesRequest>) -> Answer<v1::ListNodesResponse> {
         let live = self.live.borrow().clone();
-        self.look(move |state| reads::list_nodes(state, &live, request.get_ref())).await
+        let (_, client, request) = request.into_parts();
+        self.read(&client, |state| state.agents.len(), move |state| reads::list_nodes(state, &live, &request)).await
     }
 
     async fn get_node(&self, request: Request<v1::GetNodeRequest>) -> Answer<v1::NodeStatus> {
         let live = self.live.borrow().clone();
-        self.look(move |state| reads::node_status(state, &live, &request.get_ref().agent_id)).await
+        self.find(move |state| reads::node_status(state, &live, &request.get_ref().agent_id)).await
     }
 
     async fn list_cron(&self, request: Request<v1::ListCronRequest>) -> Answer<v1::ListCronResponse> {
-        self.look(move |state| Ok(reads::list_cron(state, &request.get_ref().role))).await
+        let (_, client, request) = request.into_parts();
+        self.read(&client, |state| state.jobs.len(), move |state| Ok(reads::list_cron(state, &request.role))).await
     }
 
     async fn read_log(&self, request: Request<v1::ReadLogRequest>) -> Answer<Self::ReadLogStream> {
@@ -162,17 +181,19 @@ impl Scheduler for ClientService {
     }
 
     async fn set_quota(&self, request: Request<v1::SetQuotaRequest>) -> Answer<v1::QuotaStatus> {
-        self.set_quota(request.into_inner()).await.map(Response::new)
+        let holder = Caller::of(request.extensions());
+        self.set_quota(holder, request.into_inner()).await.map(Response::new)
     }
 
     async fn get_quota(&self, request: Request<v1::GetQuotaRequest>) -> Answer<v1::QuotaStatus> {
-        let role = request.into_inner().role;
+        let (_, client, v1::GetQuotaRequest { role }) = request.into_parts();
         command::check_role(&role)?;
-        self.look(move |state| Ok(reads::quota_status(state, &role))).await
+        self.read(&client, reads::tasks_of_all, move |state| Ok(reads::quota_status(state, &role))).await
     }
 
-    async fn list_quota(&self, _: Request<v1::ListQuotaRequest>) -> Answer<v1::ListQuotaResponse> {
-        self.look(|state| Ok(reads::list_quotas(state))).await
+    async fn list_quota(&self, request: Request<v1::ListQuotaRequest>) -> Answer<v1::ListQuotaResponse> {
+        let look = |state: &State| Ok(reads::list_quotas(state));
+        self.read(request.extensions(), reads::tasks_of_all, look).await
     }
 
     async fn get_server_info(&self, _: Request<v1::GetServerInfoRequest>) -> Answer<v1::ServerInfo> {
@@ -198,6 +219,6 @@ impl Scheduler for ClientService {
                 tasks: u32::try_from(state.tasks.len()).unwrap_or(u32::MAX),
             })
         };
-        self.look(look).await
+        self.find(look).await
     }
 }

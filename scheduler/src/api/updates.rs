@@ -7,7 +7,8 @@ use tonic::{Request, Response, Status};
 use super::command::{key, ranges, text};
 use super::reads;
 use super::{ClientService, status};
-use crate::model::{Answer, Command, JobSpec, Scale, UpdateCommand};
+use crate::model::{Answer, Command, JobSpec, Scale, State, UpdateCommand};
+use crate::shares::{Caller, Holder};
 use crate::wire;
 
 type Answered<T> = Result<Response<T>, Status>;
@@ -30,18 +31,25 @@ impl ClientService {
         }
     }
 
-    async fn compare(&self, spec: &JobSpec, instances: &[(u32, u32)]) -> Result<v1::UpdateDiff, Status> {
+    async fn compare(
+        &self,
+        client: Holder,
+        spec: &JobSpec,
+        instances: &[(u32, u32)],
+    ) -> Result<v1::UpdateDiff, Status> {
         let (spec, instances) = (spec.clone(), instances.to_vec());
-        self.reader.look(move |state| reads::update_diff(state, &spec, &instances)).await
+        let entries = reads::tasks_of(&spec.key);
+        self.reader.read(Some(client), entries, move |state| reads::update_diff(state, &spec, &instances)).await
     }
 }
 
 #[tonic::async_trait]
 impl Updates for ClientService {
     async fn start_update(&self, request: Request<v1::StartUpdateRequest>) -> Answered<v1::StartUpdateResponse> {
+        let client = Caller::of(request.extensions());
         let v1::StartUpdateRequest { spec, instances, author, message } = request.into_inner();
         let (spec, instances) = (self.parsed(spec)?, ranges(&instances)?);
-        let diff = self.compare(&spec, &instances).await?;
+        let diff = self.compare(client, &spec, &instances).await?;
         let warnings = self.reader.submit_warnings(JobSpec::clone(&spec)).await?;
         let job = v1::JobKey::from(&spec.key);
         let (author, message) = (text(author), text(message));
@@ -49,8 +57,9 @@ impl Updates for ClientService {
     }
 
     async fn diff_update(&self, request: Request<v1::StartUpdateRequest>) -> Answered<v1::UpdateDiff> {
+        let client = Caller::of(request.extensions());
         let v1::StartUpdateRequest { spec, instances, .. } = request.into_inner();
-        self.compare(&*self.parsed(spec)?, &ranges(&instances)?).await.map(Response::new)
+        self.compare(client, &*self.parsed(spec)?, &ranges(&instances)?).await.map(Response::new)
     }
 
     async fn restart_job(&self, request: Request<v1::RestartJobRequest>) -> Answered<v1::StartUpdateResponse> {
@@ -93,7 +102,7 @@ impl Updates for ClientService {
         let command = UpdateCommand::Control { key: key.clone(), action, author, message };
         match self.ask(Command::Update(command)).await? {
             (Answer::UpdateTold { number }, _) => {
-                self.look(move |state| reads::update_status(state, &key, number)).await
+                self.find(move |state| reads::update_status(state, &key, number)).await
             }
             (other, _) => Err(super::command::unexpected(&other)),
         }
@@ -102,12 +111,13 @@ impl Updates for ClientService {
     async fn get_update(&self, request: Request<v1::GetUpdateRequest>) -> Answered<v1::UpdateInfo> {
         let request = request.into_inner();
         let key = key(request.key.as_ref())?;
-        self.look(move |state| reads::update_status(state, &key, request.number)).await
+        self.find(move |state| reads::update_status(state, &key, request.number)).await
     }
 
     async fn list_updates(&self, request: Request<v1::ListUpdatesRequest>) -> Answered<v1::ListUpdatesResponse> {
-        let request = request.into_inner();
+        let (_, client, request) = request.into_parts();
         let key = request.key.as_ref().map(|wire_key| key(Some(wire_key))).transpose()?;
-        self.look(move |state| reads::list_updates(state, &request.role, key.as_ref())).await
+        let look = move |state: &State| reads::list_updates(state, &request.role, key.as_ref());
+        self.read(&client, reads::tasks_of_all, look).await
     }
 }

@@ -51,7 +51,6 @@ impl Default for JournalSettings {
 pub struct Embedded {
     writer: writer::Writer,
     snapshots: Snapshots,
-    _lock: lock::Lock,
 }
 
 impl Embedded {
@@ -74,8 +73,8 @@ impl Embedded {
         // There before the first segment that counts on it.
         head::write(data_dir, durable)
             .map_err(|source| OpenError::io("writing", &data_dir.join(head::NAME), source))?;
-        let writer = writer::Writer::start(data_dir, replayed.tail, replayed.bytes, durable, settings)?;
-        Ok((Embedded { writer, snapshots, _lock: lock }, replayed.state))
+        let writer = writer::Writer::start(data_dir, replayed.tail, replayed.bytes, durable, settings, Some(lock))?;
+        Ok((Embedded { writer, snapshots }, replayed.state))
     }
 
     /// Where snapshots of this journal go.

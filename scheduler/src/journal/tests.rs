@@ -125,7 +125,7 @@ fn a_full_disk_fails_the_append_with_its_cause_and_all_after_it() {
     let dir = tempfile::tempdir().unwrap();
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
     let tail = replay::Tail { file: full, path: "/dev/full".into(), length: 0 };
-    let mut writer = writer::Writer::start(dir.path(), Some(tail), 0, 0, settings()).unwrap();
+    let mut writer = writer::Writer::start(dir.path(), Some(tail), 0, 0, settings(), None).unwrap();
     let batch = |index| {
         Arc::new(Batch { index, epoch: Default::default(), at: Default::default(), part: None, mutations: vec![] })
     };
@@ -137,6 +137,31 @@ fn a_full_disk_fails_the_append_with_its_cause_and_all_after_it() {
     let second = runtime.block_on(writer.append(batch(2))).unwrap_err();
     assert!(matches!(second, AppendError::Failed { index: 2, .. }), "{second:?}");
     _ = &mut writer;
+}
+
+#[test]
+fn a_stop_waits_for_no_disk_that_hangs() {
+    let dir = tempfile::tempdir().unwrap();
+    let lock = lock::Lock::take(dir.path()).unwrap();
+    // Takes 64 KiB, and then no more until somebody reads.
+    let (reader, hangs) = std::io::pipe().unwrap();
+    let tail = replay::Tail { file: std::os::fd::OwnedFd::from(hangs).into(), path: "hangs".into(), length: 0 };
+    let writer = writer::Writer::start(dir.path(), Some(tail), 0, 0, settings(), Some(lock)).unwrap();
+    let kind = Mutation::ClusterMade { cluster_id: "x".repeat(1 << 20) };
+    let batch =
+        Batch { index: 1, epoch: Default::default(), at: Default::default(), part: None, mutations: vec![kind] };
+    let append = writer.append(Arc::new(batch));
+    let (stopped, stops) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        drop(writer);
+        _ = stopped.send(());
+    });
+    stops.recv_timeout(std::time::Duration::from_secs(30)).expect("waits for the disk");
+    // Its last write may still reach the disk: nobody else writes there before.
+    assert!(matches!(lock::Lock::take(dir.path()), Err(OpenError::Locked { .. })));
+    drop(reader);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    assert!(runtime.block_on(append).is_err());
 }
 
 #[tokio::test]

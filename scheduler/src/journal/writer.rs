@@ -7,10 +7,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
-use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 
+use super::lock::Lock;
 use super::replay::Tail;
 use super::{JournalSettings, OpenError, head, segment};
 use crate::drive::{AppendError, Gathered};
@@ -19,6 +20,9 @@ use crate::wire;
 
 /// Most mutations in one group before its last batch; the bound in bytes is reached first where they are not tiny.
 const GROUP_MUTATIONS: usize = 65_536;
+
+/// A stop waits so long for the thread: whatever was acknowledged is synced, and on a disk that hangs it never ends.
+const END_WITHIN: Duration = Duration::from_secs(1);
 
 type Done = oneshot::Sender<Result<(), AppendError>>;
 
@@ -57,7 +61,8 @@ impl Due {
 pub struct Writer {
     /// None only while it is dropped.
     queue: Option<mpsc::Sender<(Arc<Batch>, Done)>>,
-    thread: Option<JoinHandle<()>>,
+    /// Closed when the thread has let go of all its files.
+    ended: mpsc::Receiver<()>,
     due: Arc<Due>,
     place: String,
 }
@@ -69,6 +74,7 @@ impl Writer {
         bytes: u64,
         durable: u64,
         settings: JournalSettings,
+        lock: Option<Lock>,
     ) -> Result<Writer, OpenError> {
         let dir = data_dir.join("journal");
         let due = Arc::new(Due::new(settings.snapshot_after_bytes));
@@ -78,9 +84,16 @@ impl Writer {
         let head = Some(head::Keeper::start(data_dir).map_err(starting)?);
         let mut active = Active { dir, tail, settings, due: due.clone(), durable, head };
         let (queue, inbox) = mpsc::channel();
-        let thread = std::thread::Builder::new().name("journal".into()).spawn(move || active.run(&inbox));
-        let thread = thread.map_err(starting)?;
-        Ok(Writer { queue: Some(queue), thread: Some(thread), due, place })
+        let (ends, ended) = mpsc::channel::<()>();
+        let run = move || {
+            active.run(&inbox);
+            drop(active);
+            // Nobody else may open the journal before its last write is over.
+            drop(lock);
+            drop(ends);
+        };
+        std::thread::Builder::new().name("journal".into()).spawn(run).map_err(starting)?;
+        Ok(Writer { queue: Some(queue), ended, due, place })
     }
 
     pub fn due(&self) -> Arc<Due> {
@@ -105,8 +118,11 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         self.queue = None;
-        if let Some(thread) = self.thread.take() {
-            _ = thread.join();
+        if self.ended.recv_timeout(END_WITHIN) == Err(mpsc::RecvTimeoutError::Timeout) {
+            tracing::warn!(
+                path = self.place,
+                "the disk of the journal does not answer: this process ends without its last write, which nobody was told of"
+            );
         }
     }
 }

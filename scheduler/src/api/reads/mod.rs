@@ -1,5 +1,9 @@
 //! The questions clients may ask of the follower's state, and their answers. Not here: how they travel.
 
+use dawn_proto::JobKey;
+
+use crate::model::State;
+
 mod cron;
 mod endpoints;
 mod flow;
@@ -24,15 +28,26 @@ pub use task::list_tasks;
 pub use update::{active_update, list_updates, update_diff, update_status};
 pub use why::{fit_warnings, instant, pending_class, submit_warnings, why};
 
+/// How many tasks a look at all of them goes through.
+pub fn tasks_of_all(state: &State) -> usize {
+    state.tasks.len()
+}
+
+/// How many tasks a look at one job goes through.
+pub fn tasks_of(key: &JobKey) -> impl FnOnce(&State) -> usize + Send + 'static {
+    let key = key.clone();
+    move |state| state.job(&key).map_or(0, |job| job.tasks.len())
+}
+
 /// Why a question has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
     #[error("there is no job {0}")]
-    NoSuchJob(dawn_proto::JobKey),
+    NoSuchJob(JobKey),
     #[error("{key} has no version {version}; it keeps {first} to {last}")]
-    NoSuchVersion { key: dawn_proto::JobKey, version: u32, first: u32, last: u32 },
+    NoSuchVersion { key: JobKey, version: u32, first: u32, last: u32 },
     #[error("{key} has no update {number} (any more); it keeps its latest, see `dawn update list {key}`")]
-    NoSuchUpdate { key: dawn_proto::JobKey, number: u32 },
+    NoSuchUpdate { key: JobKey, number: u32 },
     #[error("there is no agent {0:?}")]
     NoSuchAgent(String),
     #[error("{0:?} is no page token of this list; leave it empty to begin anew")]

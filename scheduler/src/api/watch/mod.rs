@@ -15,7 +15,7 @@ use prost::bytes::Bytes;
 use tokio::sync::watch;
 use tonic::Status;
 
-use super::reads::job_status;
+use super::reads::{job_status, tasks_of};
 use super::{Reader, status};
 use crate::shares::{Holder, Share, Shares, StreamPlaces};
 
@@ -123,7 +123,7 @@ impl Watches {
     ) -> Result<(StreamPlaces, impl Stream<Item = Result<Arc<Shown>, Status>> + Send + 'static), Status> {
         let place = self.places.take(holder).map_err(|refused| status::taken(&refused))?;
         let places = StreamPlaces(vec![place.watch()]);
-        let (channel, sent) = self.join(key, version).await?;
+        let (channel, sent) = self.join(holder, key, version).await?;
         let watch = Watch { place, told: channel.told.clone(), sent, least: 0, state: Stage::First, _channel: channel };
         let stream = unfold(watch, |mut watch| async move {
             let next = watch.next().await?;
@@ -133,9 +133,9 @@ impl Watches {
     }
 
     /// The channel of a job, and its status as it is now: not older than what the client may have read before.
-    async fn join(&self, key: JobKey, version: u32) -> Result<(Arc<Channel>, Arc<Shown>), Status> {
+    async fn join(&self, holder: Holder, key: JobKey, version: u32) -> Result<(Arc<Channel>, Arc<Shown>), Status> {
         let wanted = key.clone();
-        let look = self.reader.look(move |state| {
+        let look = self.reader.read(Some(holder), tasks_of(&key), move |state| {
             let id = state.job_by_key.get(&wanted).copied();
             job_status(state, &wanted, version).map(|status| (id, status))
         });

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{Shown, Told};
-use crate::api::reads::{ReadError, job_status};
+use crate::api::reads::{ReadError, job_status, tasks_of};
 use crate::api::{Reader, status};
 
 /// Least time between two messages: short at first, so that a small job is seen to run at once, then twice as long each
@@ -64,7 +64,8 @@ impl Renderer {
     /// Tells what is there now. False: nothing more will come.
     async fn look(&mut self) -> bool {
         let (key, version, shown) = (self.key.clone(), self.version, self.shown.clone());
-        let look = self.reader.look(move |state| job_status(state, &key, version)).await;
+        let entries = tasks_of(&key);
+        let look = self.reader.read(None, entries, move |state| job_status(state, &key, version)).await;
         let (told, goes_on) = match look {
             Ok(Ok(status)) if shown.says_the_same(&status) => (Told::Shown(shown, status.index), true),
             Ok(Ok(status)) => {

@@ -48,7 +48,7 @@ async fn it_is_never_ahead_of_what_is_synced() {
     let tail = replay::Tail { file: full, path: "/dev/full".into(), length: 0 };
     let dir = tempfile::tempdir().unwrap();
     head::write(dir.path(), 7).unwrap();
-    let writer = writer::Writer::start(dir.path(), Some(tail), 0, 7, settings()).unwrap();
+    let writer = writer::Writer::start(dir.path(), Some(tail), 0, 7, settings(), None).unwrap();
     assert!(writer.append(batches[0].clone()).await.is_err());
     drop(writer);
     assert_eq!(head_of(dir.path()), Some(7));
