@@ -204,6 +204,17 @@ impl Daemon {
         assert_eq!(code, Some(0), "{} on SIGTERM\n{}", self.name, self.last_words());
     }
 
+    /// SIGTERM while other things go wrong; it must end by itself, and where it did not end with success it must say what
+    /// it could not do.
+    pub fn terminate_amid_faults(&self) {
+        self.note_death();
+        self.allow_end();
+        self.signal(Signal::SIGTERM);
+        let code = self.exit_code(Patience::STEP);
+        let says_why = code == Some(LEADS_NO_MORE) || self.last_words().contains("stopped without batches");
+        assert!(code == Some(0) || says_why, "{} on SIGTERM ended with {code:?}\n{}", self.name, self.last_words());
+    }
+
     /// Waits until it ends by itself. None: a signal ended it.
     pub fn exit_code(&self, patience: Patience) -> Option<i32> {
         self.allow_end();

@@ -178,7 +178,7 @@ impl Storm<'_> {
                 daemon.kill_9();
                 self.is_over_within(lasts);
             }
-            Restart => daemon.terminate(),
+            Restart => daemon.terminate_amid_faults(),
             Stop => {
                 daemon.pause();
                 self.is_over_within(lasts);
