@@ -175,6 +175,7 @@ pub(super) fn encode_task_report(report: Report) -> v1::TaskReport {
         reason: report.reason.into(),
         message: report.message,
         exit_code: report.exit_code,
+        ..Default::default()
     }
 }
 
@@ -185,7 +186,7 @@ pub fn encode_tunnel_first(tunnel: u64) -> v1::TunnelUp {
 
 /// A piece of a log.
 pub fn encode_chunk(offset: u64, data: Vec<u8>, end: bool) -> v1::TunnelUp {
-    v1::TunnelUp { log: Some(v1::LogChunk { data, offset, end }), ..Default::default() }
+    v1::TunnelUp { log: Some(v1::LogChunk { data, offset, end, ..Default::default() }), ..Default::default() }
 }
 
 /// What is said in a client's session.

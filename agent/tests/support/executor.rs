@@ -30,7 +30,7 @@ impl Log {
 
     fn change(&self, state: TaskState, reason: Reason) {
         let message = format!("fake {state:?}");
-        let changed = v1::TaskChanged { state: state.into(), reason: reason.into(), message, exit_code: None };
+        let changed = v1::TaskChanged { state: state.into(), reason: reason.into(), message, ..Default::default() };
         self.append(Event::TaskChanged(changed));
     }
 

@@ -34,6 +34,7 @@ pub struct Script {
     pub cron: Answers<ListCronResponse>,
     pub quota: Answers<QuotaStatus>,
     pub log: Answers<Vec<LogChunk>>,
+    pub last_words: Answers<GetLastWordsResponse>,
     pub info: Answers<ServerInfo>,
     /// Names of the calls, and what matters of them.
     pub asked: Mutex<Vec<String>>,
@@ -123,6 +124,24 @@ impl Service for Script {
         self.next(&asked, &self.submit).await
     }
 
+    async fn submit_jobs(&self, request: Request<SubmitJobsRequest>) -> Result<Response<SubmitJobsResponse>, Status> {
+        let mut jobs = Vec::new();
+        for spec in request.into_inner().specs {
+            let asked = format!("submit {}", key(spec.key.as_ref()));
+            self.submitted.lock().unwrap().push(spec);
+            jobs.push(self.next(&asked, &self.submit).await?.into_inner());
+        }
+        let index = jobs.iter().map(|job| job.index).max().unwrap_or(0);
+        Ok(Response::new(SubmitJobsResponse { jobs, index }))
+    }
+
+    async fn get_last_words(
+        &self,
+        request: Request<GetLastWordsRequest>,
+    ) -> Result<Response<GetLastWordsResponse>, Status> {
+        self.next(&format!("last words {:?}", request.into_inner().task_ids), &self.last_words).await
+    }
+
     async fn kill_job(&self, request: Request<KillJobRequest>) -> Result<Response<KillJobResponse>, Status> {
         let request = request.into_inner();
         let ranges: Vec<String> =
@@ -187,7 +206,7 @@ impl Service for Script {
     type ReadLogStream = Pin<Box<dyn Stream<Item = Result<LogChunk, Status>> + Send>>;
 
     async fn read_log(&self, request: Request<ReadLogRequest>) -> Result<Response<Self::ReadLogStream>, Status> {
-        let ReadLogRequest { task_id, process, stderr, follow, tail_bytes, tail, offset } = request.into_inner();
+        let ReadLogRequest { task_id, process, stderr, follow, tail_bytes, tail, offset, .. } = request.into_inner();
         let stream = if stderr { "stderr" } else { "stdout" };
         let from = match offset {
             Some(offset) => format!(" from {offset}"),

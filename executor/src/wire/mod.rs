@@ -29,6 +29,7 @@ pub fn encode(plan: &Plan, stamped: &Stamped) -> Vec<u8> {
             reason: *reason as i32,
             message: message.clone(),
             exit_code: *exit_code,
+            ..Default::default()
         }),
         Record::KillBegun { reason, grace_period_ms, message } => Event::KillBegun(v1::KillBegun {
             reason: *reason as i32,

@@ -85,6 +85,14 @@ impl Scheduler for ClientService {
         self.submit(request.into_inner()).await.map(Response::new)
     }
 
+    async fn submit_jobs(&self, _: Request<v1::SubmitJobsRequest>) -> Answer<v1::SubmitJobsResponse> {
+        Err(Status::unimplemented("jobs are submitted one by one by this version: SubmitJob"))
+    }
+
+    async fn get_last_words(&self, _: Request<v1::GetLastWordsRequest>) -> Answer<v1::GetLastWordsResponse> {
+        Err(Status::unimplemented("this version keeps no last words; read the log of standard error: ReadLog"))
+    }
+
     async fn kill_job(&self, request: Request<v1::KillJobRequest>) -> Answer<v1::KillJobResponse> {
         self.kill(request.into_inner()).await.map(Response::new)
     }

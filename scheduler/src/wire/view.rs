@@ -41,6 +41,7 @@ pub fn task_view(state: &State, task: &Task) -> v1::Task {
         ready_at_ms: ready_at.0,
         failures: task.failures,
         gpus: place.map(|place| assigned_devices(&spec.job, place)).unwrap_or_default(),
+        last_failure: None,
     }
 }
 
@@ -50,6 +51,7 @@ pub(super) fn transition_to_wire(transition: &crate::model::Transition) -> v1::T
         at_ms: transition.at.0,
         reason: transition.reason.into(),
         message: transition.message.to_string(),
+        ..Default::default()
     }
 }
 

@@ -162,7 +162,7 @@ fn page(tasks: Vec<Task>) -> Result<ListTasksResponse, Status> {
 }
 
 fn chunk(data: &str, end: bool) -> LogChunk {
-    LogChunk { data: data.into(), offset: 0, end }
+    LogChunk { data: data.into(), offset: 0, end, ..Default::default() }
 }
 
 #[tokio::test]

@@ -89,7 +89,7 @@ mod tests {
             state: state.into(),
             reason: reason.into(),
             message: message.into(),
-            at_ms: 0,
+            ..Default::default()
         };
         let history = vec![
             step(v1::TaskState::Running, v1::Reason::None, ""),

@@ -79,7 +79,7 @@ pub async fn run(args: Logs, context: &mut Context) -> Result<Exit, Failure> {
             follow: args.follow,
             tail_bytes: args.tail.unwrap_or(0),
             tail: args.tail.is_some(),
-            offset: None,
+            ..Default::default()
         };
         let reading = Reading {
             scheduler: context.scheduler.again(),

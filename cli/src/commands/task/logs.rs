@@ -36,7 +36,7 @@ pub async fn run(args: Logs, context: &mut Context) -> Result<Exit, Failure> {
         follow: args.follow,
         tail_bytes: args.tail.unwrap_or(0),
         tail: args.tail.is_some(),
-        offset: None,
+        ..Default::default()
     };
     let call = async |client: &mut Client, request| client.read_log(request).await;
     let mut stream = context.scheduler.call(request, Repeat::Harmless, call).await?;

@@ -12,7 +12,7 @@ use super::agent::{FakeAgent, register};
 use super::{Cluster, service};
 
 fn chunk(text: &str, offset: u64, end: bool) -> v1::LogChunk {
-    v1::LogChunk { data: text.as_bytes().to_vec(), offset, end }
+    v1::LogChunk { data: text.as_bytes().to_vec(), offset, end, ..Default::default() }
 }
 
 fn closed() -> v1::TunnelDown {
