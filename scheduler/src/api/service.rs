@@ -107,14 +107,18 @@ impl Scheduler for ClientService {
 
     async fn list_jobs(&self, request: Request<v1::ListJobsRequest>) -> Answer<v1::ListJobsResponse> {
         let (_, client, request) = request.into_parts();
-        self.read(&client, reads::tasks_of_all, move |state| reads::list_jobs(state, &request)).await
+        let now = self.live.borrow().now.wall;
+        let look = move |state: &State| reads::list_jobs(state, &request, now.max(state.at));
+        self.read(&client, |state| state.jobs.len(), look).await
     }
 
     async fn get_job(&self, request: Request<v1::GetJobRequest>) -> Answer<v1::JobStatus> {
         let (_, client, request) = request.into_parts();
         let key = command::key(request.key.as_ref())?;
         let entries = reads::tasks_of(&key);
-        self.read(&client, entries, move |state| reads::job_status(state, &key, request.version)).await
+        let now = self.live.borrow().now.wall;
+        let look = move |state: &State| reads::job_status_at(state, &key, request.version, now.max(state.at));
+        self.read(&client, entries, look).await
     }
 
     async fn watch_job(&self, request: Request<v1::GetJobRequest>) -> Answer<Self::WatchJobStream> {

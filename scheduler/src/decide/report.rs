@@ -46,7 +46,8 @@ pub(super) fn take(step: &mut Step, link: LinkId, agent: AgentNo, report: &Repor
                 // How far a starting task is, or what a running one is warned of: a step of its history, once.
                 Some((to @ (TaskState::Starting | TaskState::Running), Rule::Same)) if is_progress(task, report) => {
                     let message = shortened(&report.message).into();
-                    step.mutations.push(Mutation::TaskMoved { task: task.id, to, reason: report.reason, message });
+                    let moved = Mutation::TaskMoved { task: task.id, to, reason: report.reason, message, exit: None };
+                    step.mutations.push(moved);
                 }
                 Some((_, Rule::IllegalKill)) => disown(step, agent, report, Some(from)),
                 Some((_, Rule::Same | Rule::Illegal)) | None => {}
@@ -101,7 +102,7 @@ fn moved(step: &mut Step, agent: AgentNo, task: &Task, to: TaskState, report: &R
         avoid::started(step, agent, task);
     }
     if to.is_terminal() {
-        retry::end(step, task, to, reason, shortened(&report.message));
+        retry::end_with(step, task, to, reason, shortened(&report.message), report.exit);
     } else {
         step.move_task(task, to, reason, shortened(&report.message));
     }

@@ -6,7 +6,7 @@ use dawn_proto::{TaskId, TaskState};
 use super::daemon;
 use super::step::{Life, Step};
 use super::{Rule, Then, avoid, rule, update};
-use crate::model::{Job, RestartPolicy, Spec, Task};
+use crate::model::{Exit, Job, RestartPolicy, Spec, Task};
 
 /// No restart loop is hotter than this, whatever the policy says.
 const MIN_BACKOFF_MS: u64 = 10;
@@ -32,12 +32,17 @@ pub(super) enum Next {
 
 /// Ends a task and makes the next life of its instance if there is to be one.
 pub(super) fn end(step: &mut Step, task: &Task, to: TaskState, reason: Reason, message: &str) {
+    end_with(step, task, to, reason, message, None);
+}
+
+/// The same of an end that a process decided.
+pub(super) fn end_with(step: &mut Step, task: &Task, to: TaskState, reason: Reason, message: &str, exit: Option<Exit>) {
     let from = step.state_of(task);
     let how = match how(step.state.spec_of(task).job.kind, from, to, reason) {
         End::Taken if goes_back(step, task, reason) => End::Refused,
         how => how,
     };
-    step.move_task(task, to, reason, message);
+    step.move_task_with(task, to, reason, message, exit);
     let Some(job) = step.state.jobs.get(&task.job) else { return };
     let Some(current) = step.state.current_spec(job) else { return };
     if step.is_ended(job) {

@@ -6,7 +6,7 @@ use dawn_proto::v1::{JobKind, NodeState, Reason, TickOutcome};
 use dawn_proto::{TaskId, TaskState, Timestamp};
 
 use super::{Decision, Rule, depend, rule, settle};
-use crate::model::{AgentNo, Effect, Job, JobId, Live, Mutation, Now, Settings, Spec, State, Task};
+use crate::model::{AgentNo, Effect, Exit, Job, JobId, Live, Mutation, Now, Settings, Spec, State, Task};
 
 pub(super) struct Step<'a> {
     pub state: &'a State,
@@ -149,9 +149,17 @@ impl<'a> Step<'a> {
     /// # Panics
     /// When the table doesn't: the caller is wrong.
     pub fn move_task(&mut self, task: &Task, to: TaskState, reason: Reason, message: &str) {
+        self.move_task_with(task, to, reason, message, None);
+    }
+
+    /// The same to an end that a process decided.
+    ///
+    /// # Panics
+    /// As `move_task`.
+    pub fn move_task_with(&mut self, task: &Task, to: TaskState, reason: Reason, message: &str, exit: Option<Exit>) {
         let from = self.state_of(task);
         assert!(matches!(rule(Some(from), to), Rule::Move(_)), "{} would move from {from:?} to {to:?}", task.id);
-        self.mutations.push(Mutation::TaskMoved { task: task.id, to, reason, message: message.into() });
+        self.mutations.push(Mutation::TaskMoved { task: task.id, to, reason, message: message.into(), exit });
         self.moved.insert(task.id, to);
         if to.is_terminal() {
             *self.living.entry(task.job).or_default() -= 1;

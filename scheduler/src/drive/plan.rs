@@ -165,7 +165,7 @@ impl Trial {
     /// Its agent says that it stopped.
     fn end(&mut self, task: TaskId, agent: AgentNo) {
         let (state, reason, at) = (TaskState::Killed, Reason::Preempted, self.now.wall);
-        let report = Report { task, sequence: u64::MAX, state, at, reason, message: String::new() };
+        let report = Report { task, sequence: u64::MAX, state, at, reason, message: String::new(), exit: None };
         self.event(&Event::Reported { link: link_of(agent), report });
     }
 

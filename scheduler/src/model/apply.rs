@@ -17,7 +17,7 @@ use dawn_proto::{SpecId, TaskId, TaskState, Timestamp};
 use super::{
     Agent, AgentNo, Avoided, Batch, Ended, Job, JobId, Mutation, Place, Quota, Spec, State, Status, Task, Tick,
 };
-use super::{Text, Transition, Version, index::Entries};
+use super::{Transition, Version, index::Entries};
 
 impl State {
     /// Applies a batch whose index follows the last one; a part of a step with the last of them.
@@ -64,10 +64,13 @@ impl State {
             Mutation::TaskAssigned { task, agent, ports, devices } => {
                 let place = Place { agent: *agent, ports: ports.clone(), devices: devices.clone() };
                 let status = Status::Assigned(place);
-                self.move_task(*task, at, Reason::None, "".into(), |_| Some(status));
+                let moved =
+                    Transition { to: TaskState::Assigned, at, reason: Reason::None, message: "".into(), exit: None };
+                self.move_task(*task, moved, |_| Some(status));
             }
-            Mutation::TaskMoved { task, to, reason, message } => {
-                self.move_task(*task, at, *reason, message.clone(), |status| status.moved(*to));
+            Mutation::TaskMoved { task, to, reason, message, exit } => {
+                let moved = Transition { to: *to, at, reason: *reason, message: message.clone(), exit: *exit };
+                self.move_task(*task, moved, |status| status.moved(*to));
             }
             Mutation::TaskForgotten { task } => self.forget_task(*task),
             Mutation::AgentSeen { .. } => self.see_agent(mutation, at),
@@ -147,6 +150,7 @@ impl State {
             window,
         };
         self.jobs.insert(id, job);
+        self.tallies.or_default(id);
         self.index_job(id);
     }
 
@@ -204,6 +208,7 @@ impl State {
         if let Some(oldest) = oldest {
             self.drop_spec(oldest.spec);
         }
+        self.recount(id);
     }
 
     pub(super) fn use_spec(&mut self, spec: SpecId) {
@@ -231,6 +236,7 @@ impl State {
             job.key
         );
         self.job_by_key.remove(&job.key);
+        self.tallies.remove(&id);
         for version in &job.versions {
             self.drop_spec(version.spec);
         }
@@ -248,7 +254,7 @@ impl State {
             None => Status::Pending { nominated: None },
             Some(ready_at) => Status::Throttled { ready_at: *ready_at },
         };
-        let first = Transition { to: status.state(), at, reason: *reason, message: "".into() };
+        let first = Transition { to: status.state(), at, reason: *reason, message: "".into(), exit: None };
         let slot = self.job_mut(*job);
         slot.tasks.insert(*id);
         slot.slots.insert((*run_at, *instance, *id));
@@ -265,16 +271,11 @@ impl State {
         };
         self.index_task(&task);
         self.tasks.insert(*id, task);
+        self.tally_made(*id, *job, *run_at, *instance);
     }
 
-    fn move_task(
-        &mut self,
-        id: TaskId,
-        at: Timestamp,
-        reason: Reason,
-        message: Text,
-        to: impl FnOnce(Status) -> Option<Status>,
-    ) {
+    fn move_task(&mut self, id: TaskId, moved: Transition, to: impl FnOnce(Status) -> Option<Status>) {
+        let reason = moved.reason;
         let task = self.tasks.get_mut(&id).unwrap_or_else(|| panic!("{id} is not in the state"));
         let spec = self.specs.get(&task.spec).unwrap_or_else(|| panic!("{} of {id} is gone", task.spec));
         let from = task.state();
@@ -282,21 +283,27 @@ impl State {
         let (before, job) = (Entries::of(task, spec), task.job);
         let status = std::mem::replace(&mut task.status, Status::Pending { nominated: None });
         task.status = to(status).unwrap_or_else(|| panic!("{id} can't move from {from:?} with {reason:?}"));
-        task.history.push(Transition { to: task.state(), at, reason, message });
+        task.history.push(moved);
         if task.history.len() > Task::KEPT_TRANSITIONS {
             task.history.remove(1);
         }
         let after = Entries::of(task, spec);
+        let has_ended = task.state().is_terminal();
         self.reindex_task(id, job, before, after);
+        if has_ended {
+            self.tally_end(id, job);
+        }
         self.count_failure(id, reason);
     }
 
     fn forget_task(&mut self, id: TaskId) {
+        let tallied = self.tallied(id);
         let task = self.tasks.remove(&id).unwrap_or_else(|| panic!("{id} is not in the state"));
         assert!(task.state().is_terminal(), "{id} is forgotten in {:?}", task.state());
         let job = self.job_mut(task.job);
         job.tasks.remove(&id);
         job.slots.remove(&(task.run_at, task.instance, id));
+        self.tally_forgotten(&task, tallied);
         self.drop_spec(task.spec);
     }
 

@@ -3,7 +3,7 @@
 use dawn_proto::v1::Reason;
 use dawn_proto::{AgentId, Epoch, HeldDigest, JobKey, Resources, TaskId, TaskState, Timestamp};
 
-use super::{Attributes, Bounds, Description, FlowCommand, ForgiveCommand, JobSpec, LinkId, PortRanges, ReplyTo};
+use super::{Attributes, Bounds, Description, Exit, FlowCommand, ForgiveCommand, JobSpec, LinkId, PortRanges, ReplyTo};
 use super::{LossCommand, UpdateCommand, UpkeepCommand};
 
 /// The two clocks a decision may look at. `wall` is Dawn's own clock (`decide::clock`): it shows what the wall clock
@@ -155,4 +155,5 @@ pub struct Report {
     pub at: Timestamp,
     pub reason: Reason,
     pub message: String,
+    pub exit: Option<Exit>,
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use dawn_proto::v1::{JobKind, NodeState};
 use dawn_proto::{SpecId, TaskId, TaskState, Timestamp};
 
-use super::{Agent, AgentNo, Job, JobId, Spec, State, Status, Task};
+use super::tally::AfterFailure;
+use super::{Agent, AgentNo, Job, JobId, Spec, Standing, State, Status, Task};
 
 impl State {
     /// Builds every index anew: for a state read from a snapshot. Tasks must name jobs and specs that are there.
@@ -19,7 +20,7 @@ impl State {
         (self.in_transit, self.deadlines, self.unsettled, self.ended_jobs, self.cron_due) = Default::default();
         (self.dependents, self.job_deadlines, self.daemons) = Default::default();
         (self.updating, self.upkept) = Default::default();
-        (self.avoided, self.kept_off_ends) = Default::default();
+        (self.avoided, self.kept_off_ends, self.tallies) = Default::default();
         self.avoided.extend(self.agents.values().filter(|agent| agent.avoided.is_some()).map(|agent| agent.no));
         self.upkept.extend(self.agents.values().filter(|agent| agent.upkeep.is_some()).map(|agent| agent.no));
         let kept: Vec<SpecId> = self.jobs.values().flat_map(held_specs).collect();
@@ -38,6 +39,7 @@ impl State {
         self.tasks = tasks;
         let jobs: Vec<JobId> = self.jobs.keys().copied().collect();
         jobs.iter().for_each(|job| self.index_kept_off(*job, true));
+        jobs.iter().for_each(|job| self.recount(*job));
         jobs.into_iter().for_each(|job| self.index_job(job));
         self
     }
@@ -66,7 +68,12 @@ impl State {
                 self.tasks_on.or_default(agent).insert(id);
             }
         }
-        match (before.living, after.living) {
+        if (before.standing, before.after_failure) != (after.standing, after.after_failure) {
+            let tally = self.tallies.or_default(job);
+            tally.remove(before.standing, before.after_failure, id);
+            tally.add(after.standing, after.after_failure, id);
+        }
+        match (before.standing.is_some(), after.standing.is_some()) {
             (false, true) => self.job_mut(job).living += 1,
             (true, false) => self.job_mut(job).living -= 1,
             _ => return,
@@ -183,7 +190,9 @@ pub(super) struct Entries {
     in_transit: Option<Timestamp>,
     deadline: Option<Timestamp>,
     held_on: Option<AgentNo>,
-    living: bool,
+    /// Of a living task.
+    standing: Option<Standing>,
+    after_failure: Option<AfterFailure>,
 }
 
 impl Entries {
@@ -198,7 +207,8 @@ impl Entries {
             in_transit: is_in_transit(task.state()).then(|| task.since()),
             deadline: deadline(task, spec),
             held_on: task.held_on(),
-            living: !task.state().is_terminal(),
+            standing: task.standing_alive(),
+            after_failure: task.after_failure(),
         }
     }
 }

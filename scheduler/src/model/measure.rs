@@ -142,7 +142,9 @@ impl Mutation {
             Mutation::TaskAssigned { task, agent, ports, devices } => {
                 number(task.0) + CHOICE + self::agent(*agent) + numbers(ports) + numbers(devices)
             }
-            Mutation::TaskMoved { task, message, .. } => number(task.0) + 2 * CHOICE + text(message),
+            Mutation::TaskMoved { task, message, exit, .. } => {
+                number(task.0) + 2 * CHOICE + text(message) + exit.map_or(0, |_| number(u64::MAX))
+            }
             _ => 0,
         }
     }

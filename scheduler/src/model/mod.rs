@@ -29,6 +29,7 @@ mod restore;
 mod settings;
 mod spec;
 mod state;
+mod tally;
 mod task;
 mod text;
 mod update;
@@ -65,7 +66,8 @@ pub use spec::{
     SlaPolicy, Spec, Spread,
 };
 pub use state::State;
-pub use task::{Place, Status, Task, Transition};
+pub use tally::{Standing, Tally};
+pub use task::{Exit, Place, Status, Task, Transition};
 pub use text::Text;
 pub use update::{
     Changes, Scale, Update, UpdateChange, UpdateCommand, UpdateEvent, UpdateMutation, UpdatePolicy, is_back, is_over,

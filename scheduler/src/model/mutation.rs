@@ -6,7 +6,7 @@ use dawn_proto::v1::{NodeState, Reason, TickOutcome};
 use dawn_proto::{AgentId, Epoch, JobKey, Resources, SpecId, TaskId, TaskState, Timestamp};
 
 use super::{
-    AgentNo, Attributes, BlameMutation, FlowMutation, JobId, Part, PortRanges, Quota, RestoreMutation, Spec, Text,
+    AgentNo, Attributes, BlameMutation, Exit, FlowMutation, JobId, Part, PortRanges, Quota, RestoreMutation, Spec, Text,
 };
 use super::{LossMutation, Shift, UpdateMutation, UpkeepMutation, WelcomeMutation};
 
@@ -89,6 +89,8 @@ pub enum Mutation {
         to: TaskState,
         reason: Reason,
         message: Text,
+        /// Only with an end that a process decided.
+        exit: Option<Exit>,
     },
     /// Only for a terminal task.
     TaskForgotten {

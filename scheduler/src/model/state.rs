@@ -6,7 +6,8 @@ use std::sync::Arc;
 use dawn_proto::v1::JobKind;
 use dawn_proto::{AgentId, Epoch, JobKey, SpecId, TaskId, Timestamp};
 
-use super::{Agent, AgentNo, Batch, BrakeRelease, Job, JobId, JobSpec, Numbered, Quota, Restores, Spec, Task, Update};
+use super::Update;
+use super::{Agent, AgentNo, Batch, BrakeRelease, Job, JobId, JobSpec, Numbered, Quota, Restores, Spec, Tally, Task};
 
 #[derive(Clone, Debug, Default)]
 pub struct State {
@@ -70,6 +71,8 @@ pub struct State {
     pub job_deadlines: BTreeSet<(Timestamp, JobId)>,
     /// Active daemon jobs.
     pub daemons: BTreeSet<JobId>,
+    /// What each job's tasks come to in numbers.
+    pub tallies: Numbered<JobId, Tally>,
     /// How many kept versions and tasks point to each spec.
     pub spec_uses: Numbered<SpecId, u32>,
 }
@@ -114,6 +117,7 @@ impl State {
             dependents: BTreeMap::new(),
             job_deadlines: BTreeSet::new(),
             daemons: BTreeSet::new(),
+            tallies: Numbered::default(),
             spec_uses: Numbered::default(),
         }
     }

@@ -120,12 +120,20 @@ impl Status {
     }
 }
 
+/// How the process ended that decided a task's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    Code(i32),
+    Signal(i32),
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transition {
     pub to: TaskState,
     pub at: Timestamp,
     pub reason: Reason,
     pub message: Text,
+    pub exit: Option<Exit>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

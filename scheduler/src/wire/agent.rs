@@ -3,7 +3,9 @@
 use dawn_proto::v1::{self, Reason};
 use dawn_proto::{AgentId, Epoch, HeldDigest, TaskId, TaskState, Timestamp};
 
-use super::{WireError, attributes_from_wire, max_tasks_from_wire, ports_from_wire, resources_from_wire};
+use super::{
+    WireError, attributes_from_wire, exit_from_wire, max_tasks_from_wire, ports_from_wire, resources_from_wire,
+};
 use crate::model::{Offer, Registration, Report};
 
 /// Messages of reports are for people; longer ones are cut.
@@ -81,5 +83,6 @@ pub fn report(wire: v1::TaskReport) -> Result<Report, WireError> {
         // A reason from a newer agent is only words; the state is what counts.
         reason: Reason::try_from(wire.reason).unwrap_or(Reason::None),
         message,
+        exit: exit_from_wire(wire.exit_code, wire.signal),
     })
 }

@@ -15,8 +15,8 @@ use super::restore::{restore_from_wire, restore_to_wire};
 use super::update::{update_mutation, update_record};
 use super::upkeep::{upkeep_mutation, upkeep_record};
 use super::welcome::{welcome_mutation, welcome_record};
-use super::{WireError, attributes_from_wire, attributes_to_wire, max_tasks_from_wire, port_number};
-use super::{ports_from_wire, ports_to_wire};
+use super::{WireError, attributes_from_wire, attributes_to_wire, exit_from_wire, exit_to_wire};
+use super::{max_tasks_from_wire, port_number, ports_from_wire, ports_to_wire};
 use super::{quota_from_wire, quota_to_wire, resources_from_wire, stored_job_spec};
 use crate::model::{AgentNo, Batch, JobId, Mutation, Part, Shift, Spec};
 
@@ -153,13 +153,18 @@ fn task_record(mutation: &Mutation) -> Wire {
             devices: devices.iter().map(|device| u32::from(*device)).collect(),
             ..Default::default()
         }),
-        Mutation::TaskMoved { task, to, reason, message } => Wire::TaskMoved(v1::TaskMoved {
-            task_id: task.0,
-            to: (*to).into(),
-            reason: (*reason).into(),
-            message: message.to_string(),
-            ..Default::default()
-        }),
+        Mutation::TaskMoved { task, to, reason, message, exit } => {
+            let (exit_code, signal) = exit_to_wire(*exit);
+            Wire::TaskMoved(v1::TaskMoved {
+                task_id: task.0,
+                to: (*to).into(),
+                reason: (*reason).into(),
+                message: message.to_string(),
+                exit_code,
+                signal,
+                ..Default::default()
+            })
+        }
         other => unreachable!("{other:?} is no task's"),
     }
 }
@@ -275,7 +280,8 @@ fn task_moved(moved: v1::TaskMoved) -> Result<Mutation, WireError> {
         return Ok(Mutation::TaskAssigned { task, agent: AgentNo(moved.agent_no), ports, devices });
     }
     let reason = name::<Reason>("reason", moved.reason)?;
-    Ok(Mutation::TaskMoved { task, to, reason, message: moved.message.into() })
+    let exit = exit_from_wire(moved.exit_code, moved.signal);
+    Ok(Mutation::TaskMoved { task, to, reason, message: moved.message.into(), exit })
 }
 
 fn agent_avoided(avoided: v1::AgentAvoided) -> Mutation {

@@ -6,6 +6,7 @@ mod batch;
 mod blame;
 mod chunk;
 mod entry;
+mod exit;
 mod flow;
 mod inspect;
 mod loss;
@@ -22,6 +23,8 @@ mod welcome;
 
 use dawn_proto::Resources;
 use dawn_proto::v1;
+
+use exit::{exit_from_wire, exit_to_wire};
 
 use crate::model::{Attributes, PortRanges};
 

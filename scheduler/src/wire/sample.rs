@@ -111,7 +111,8 @@ pub fn registered(link: u64, agent: u64, tasks: Vec<v1::TaskReport>) -> Event {
 }
 
 pub fn reported(link: u64, task: TaskId, sequence: u64, state: TaskState) -> Event {
-    let wire = v1::TaskReport { task_id: task.0, sequence, state: state.into(), ..Default::default() };
+    let exit_code = (state == TaskState::Failed).then_some(3);
+    let wire = v1::TaskReport { task_id: task.0, sequence, state: state.into(), exit_code, ..Default::default() };
     Event::Reported { link: LinkId(link), report: report(wire).unwrap() }
 }
 

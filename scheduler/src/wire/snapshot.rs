@@ -11,6 +11,7 @@ use super::batch::{batch_from_wire, batch_to_wire};
 use super::batch::{device_numbers, job_key, name, port_numbers, spec_from_wire, spec_to_wire};
 use super::blame::{kept_off_from_wire, kept_off_to_wire};
 use super::chunk::{Pieces, chunk, digest_of, in_pieces};
+use super::exit_from_wire;
 use super::flow::{flow_from_wire, flow_to_wire};
 use super::loss::{loss_from_snapshot, loss_snapshot};
 use super::restore::{restores_from_wire, restores_to_wire};
@@ -321,6 +322,7 @@ fn task_from_wire(wire: v1::TaskSnapshot) -> Result<Task, WireError> {
             at: Timestamp(transition.at_ms),
             reason: name::<Reason>("history.reason", transition.reason)?,
             message: transition.message.into(),
+            exit: exit_from_wire(transition.exit_code, transition.signal),
         })
     };
     Ok(Task {

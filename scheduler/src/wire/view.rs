@@ -1,10 +1,10 @@
 //! Tasks and agents as clients see them.
 
 use dawn_proto::v1;
-use dawn_proto::{Resources, Timestamp};
+use dawn_proto::{Resources, TaskState, Timestamp};
 
-use super::{attributes_to_wire, ports_to_wire};
-use crate::model::{Agent, JobSpec, Place, State, Status, Task};
+use super::{attributes_to_wire, exit_to_wire, ports_to_wire};
+use crate::model::{Agent, JobSpec, Place, State, Status, Task, Transition};
 
 /// The task's ports with their names.
 pub fn assigned_ports(spec: &JobSpec, place: &Place) -> Vec<v1::AssignedPort> {
@@ -39,19 +39,40 @@ pub fn task_view(state: &State, task: &Task) -> v1::Task {
         history: task.history.iter().map(transition_to_wire).collect(),
         run_at_ms: task.run_at.0,
         ready_at_ms: ready_at.0,
-        failures: task.failures,
+        failures: state.failures_with_this(task),
         gpus: place.map(|place| assigned_devices(&spec.job, place)).unwrap_or_default(),
-        last_failure: None,
+        last_failure: state.last_failure(task).map(|(life, end)| failure_view(state, life, end)),
     }
 }
 
-pub(super) fn transition_to_wire(transition: &crate::model::Transition) -> v1::Transition {
+fn failure_view(state: &State, life: &Task, end: &Transition) -> v1::TaskFailure {
+    let agent = life.status.place().and_then(|place| state.agents.get(&place.agent));
+    let (exit_code, signal) = exit_to_wire(end.exit);
+    let message = match end.to {
+        TaskState::Finished if end.message.is_empty() => "its process ended, but a service is to go on",
+        _ => &*end.message,
+    };
+    v1::TaskFailure {
+        task_id: life.id.0,
+        attempt: life.attempt,
+        hostname: agent.map(|agent| agent.hostname.clone()).unwrap_or_default(),
+        at_ms: end.at.0,
+        reason: end.reason.into(),
+        message: message.into(),
+        exit_code,
+        signal,
+    }
+}
+
+pub(super) fn transition_to_wire(transition: &Transition) -> v1::Transition {
+    let (exit_code, signal) = exit_to_wire(transition.exit);
     v1::Transition {
         state: transition.to.into(),
         at_ms: transition.at.0,
         reason: transition.reason.into(),
         message: transition.message.to_string(),
-        ..Default::default()
+        exit_code,
+        signal,
     }
 }
 

@@ -1,21 +1,24 @@
 //! Jobs: lists, and one with its tasks.
 
-use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use dawn_proto::v1::{self, JobKind, TaskState};
-use dawn_proto::{JobKey, TaskId};
+use dawn_proto::v1::{self, JobKind};
+use dawn_proto::{JobKey, Timestamp};
 use prost::Message;
 
 use super::{ReadError, cron, flow, page};
-use crate::model::{Job, Spec, State};
+use crate::model::{Job, Spec, Standing, State};
 use crate::wire;
 
 /// A page of jobs in key order.
 ///
 /// # Errors
 /// When the page token is none.
-pub fn list_jobs(state: &State, request: &v1::ListJobsRequest) -> Result<v1::ListJobsResponse, ReadError> {
+pub fn list_jobs(
+    state: &State,
+    request: &v1::ListJobsRequest,
+    now: Timestamp,
+) -> Result<v1::ListJobsResponse, ReadError> {
     let after = match request.page_token.as_str() {
         "" => Bound::Unbounded,
         token => Bound::Excluded(token.parse::<JobKey>().map_err(|_| page::bad_token(token))?),
@@ -26,19 +29,14 @@ pub fn list_jobs(state: &State, request: &v1::ListJobsRequest) -> Result<v1::Lis
     let keys = state.job_by_key.range((after, Bound::Unbounded));
     let keep = |(key, id): (&JobKey, _)| {
         let job = state.jobs.get(id)?;
-        (wanted(key) && (request.all || job.ended.is_none())).then(|| summary(state, job)).flatten()
+        (wanted(key) && (request.all || job.ended.is_none())).then(|| summary(state, job, now)).flatten()
     };
     let (jobs, next_page_token) = page::take(keys, request.page_size, keep, |(key, _)| key.to_string());
     Ok(v1::ListJobsResponse { jobs, next_page_token, index: state.index })
 }
 
-/// The newest task of each instance.
-fn newest(state: &State, job: &Job) -> BTreeMap<u32, TaskId> {
-    job.tasks.iter().filter_map(|id| Some((state.tasks.get(id)?.instance, *id))).collect()
-}
-
-/// Counts every living task, and ended ones that are the newest of their instance.
-pub(super) fn summary(state: &State, job: &Job) -> Option<v1::JobSummary> {
+/// What of a job fits into a line of a list. Looks at no task.
+pub(super) fn summary(state: &State, job: &Job, now: Timestamp) -> Option<v1::JobSummary> {
     let spec = &state.current_spec(job)?.job;
     let mut summary = v1::JobSummary {
         key: Some((&job.key).into()),
@@ -55,19 +53,15 @@ pub(super) fn summary(state: &State, job: &Job) -> Option<v1::JobSummary> {
         template: spec.flow.is_template,
         ..Default::default()
     };
-    let newest = newest(state, job);
-    for task in job.tasks.iter().filter_map(|id| state.tasks.get(id)) {
-        if task.state().is_terminal() && newest.get(&task.instance) != Some(&task.id) {
-            continue;
-        }
-        match task.state() {
-            TaskState::Throttled | TaskState::Pending => summary.pending += 1,
-            TaskState::Assigned | TaskState::Starting => summary.starting += 1,
-            TaskState::Running => summary.running += 1,
-            TaskState::Finished => summary.finished += 1,
-            TaskState::Failed => summary.failed += 1,
-            _ => {}
-        }
+    if let Some(tally) = state.tally(job.id) {
+        let count = |standing| tally.count(standing);
+        (summary.pending, summary.starting) = (count(Standing::Pending), count(Standing::Starting));
+        (summary.running, summary.stopping) = (count(Standing::Running), count(Standing::Stopping));
+        summary.partitioned = count(Standing::Partitioned);
+        (summary.finished, summary.failed) = (count(Standing::Finished), count(Standing::Failed));
+        (summary.killed, summary.lost) = (count(Standing::Killed), count(Standing::Lost));
+        summary.restarts = tally.restarts;
+        summary.failing = tally.failing(now, spec.restart.stable_after_ms);
     }
     Some(summary)
 }
@@ -77,11 +71,16 @@ pub(super) fn summary(state: &State, job: &Job) -> Option<v1::JobSummary> {
 /// # Errors
 /// When there is no such job or version.
 pub fn job_status(state: &State, key: &JobKey, version: u32) -> Result<v1::JobStatus, ReadError> {
+    job_status_at(state, key, version, state.at)
+}
+
+/// The same as of a time after the last commit.
+///
+/// # Errors
+/// As `job_status`.
+pub fn job_status_at(state: &State, key: &JobKey, version: u32, now: Timestamp) -> Result<v1::JobStatus, ReadError> {
     let job = state.job(key).ok_or_else(|| ReadError::NoSuchJob(key.clone()))?;
     let spec = spec(state, job, version)?;
-    let newest = newest(state, job);
-    let shown = job.tasks.iter().filter_map(|id| state.tasks.get(id));
-    let shown = shown.filter(|task| !task.state().is_terminal() || newest.get(&task.instance) == Some(&task.id));
     let versions = job.versions.iter().map(|version| v1::JobVersion {
         version: version.version,
         at_ms: version.at.0,
@@ -91,10 +90,10 @@ pub fn job_status(state: &State, key: &JobKey, version: u32) -> Result<v1::JobSt
     });
     let ended = job.ended.as_ref();
     Ok(v1::JobStatus {
-        summary: summary(state, job),
+        summary: summary(state, job, now),
         // invariant: it was made by encoding this message.
         spec: v1::JobSpec::decode(&*spec.job.wire).ok(),
-        tasks: shown.map(|task| wire::task_view(state, task)).collect(),
+        tasks: state.shown_tasks(job).map(|task| wire::task_view(state, task)).collect(),
         versions: versions.collect(),
         index: state.index,
         cron: cron::status(state, job),

@@ -19,7 +19,7 @@ mod why;
 pub use cron::list_cron;
 pub use endpoints::list_endpoints;
 pub use flow::submit_notes;
-pub use job::{job_status, list_jobs};
+pub use job::{job_status, job_status_at, list_jobs};
 pub use node::{list_nodes, node_status};
 pub use page::size as page_size;
 pub use quota::{list_quotas, quota_status};

@@ -1,5 +1,7 @@
 //! Lists, pages and single views over a state that a story left.
 
+mod failures;
+
 use std::collections::BTreeSet;
 
 use dawn_proto::v1::{self, JobKind, TaskState};
@@ -8,6 +10,10 @@ use super::*;
 use crate::drive::LiveView;
 use crate::model::State;
 use crate::wire::sample::{elected, kill, now, pulse, registered, reported, spec, story, submit};
+
+fn list_jobs(state: &State, request: &v1::ListJobsRequest) -> Result<v1::ListJobsResponse, ReadError> {
+    super::list_jobs(state, request, state.at)
+}
 
 /// Ten services of two on one agent with room for eight tasks; the first job is killed.
 fn ten_jobs() -> State {

@@ -136,7 +136,7 @@ impl Fleet {
 }
 
 fn agent_report(task: TaskId, sequence: u64, state: TaskState, reason: Reason) -> Report {
-    Report { task, sequence, state, at: super::world::START, reason, message: String::new() }
+    Report { task, sequence, state, at: super::world::START, reason, message: String::new(), exit: None }
 }
 
 impl FakeAgent {

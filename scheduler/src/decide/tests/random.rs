@@ -119,7 +119,7 @@ impl Run {
             self.world.state.tasks.values().filter(|task| task.state() == TaskState::Running).collect();
         if let Some(task) = running.get(pick % running.len().max(1)).map(|task| task.id) {
             let (to, reason) = (TaskState::Preempting, Reason::Preempted);
-            self.world.mutate(vec![Mutation::TaskMoved { task, to, reason, message: "".into() }]);
+            self.world.mutate(vec![Mutation::TaskMoved { task, to, reason, message: "".into(), exit: None }]);
         }
     }
 

@@ -221,7 +221,15 @@ impl World {
 }
 
 pub fn report(task: TaskId, state: TaskState, reason: Reason) -> Report {
-    Report { task, sequence: u64::from(state as u32 as u8), state, at: START, reason, message: String::new() }
+    Report {
+        task,
+        sequence: u64::from(state as u32 as u8),
+        state,
+        at: START,
+        reason,
+        message: String::new(),
+        exit: None,
+    }
 }
 
 /// The acknowledgement that [`report`] gets.

@@ -101,6 +101,7 @@ async fn what_waits_at_all_links_is_bounded_and_reports_make_room() {
         at: dawn_proto::Timestamp(0),
         reason: v1::Reason::None,
         message: String::new(),
+        exit: None,
     };
     let told = |tasks| Event::TasksTold { link: LinkId(1), tasks: vec![report.clone(); tasks] };
     let mut ups: Vec<_> = (0..2).map(|_| Upward::new(service.inbox.clone(), room.clone())).collect();

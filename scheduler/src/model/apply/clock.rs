@@ -23,6 +23,7 @@ impl State {
                 strike(job, at);
             });
             self.index_kept_off(id, true);
+            self.recount(id);
         }
         let agents: Vec<_> = self.agents.keys().copied().collect();
         for no in agents {
@@ -70,7 +71,7 @@ fn shift_task(task: &mut Task, shift: Shift, at: Timestamp) {
         Status::Pending { nominated: Some((_, until)) } => *until = shift.moved(*until),
         _ => {}
     }
-    for Transition { to: _, at: moved_at, reason: _, message: _ } in history {
+    for Transition { to: _, at: moved_at, reason: _, message: _, exit: _ } in history {
         *moved_at = noted(*moved_at, shift, at);
     }
 }

@@ -66,6 +66,7 @@ impl State {
         if let Some(oldest) = oldest {
             self.drop_spec(oldest.spec);
         }
+        self.recount(id);
     }
 
     fn adopt_task(&mut self, adopted: &RestoreMutation, at: Timestamp) {
@@ -92,7 +93,7 @@ impl State {
             to => Status::Assigned(place).moved(*to),
         };
         let status = status.unwrap_or_else(|| panic!("{id} can't be adopted in {state:?}"));
-        let first = Transition { to: *state, at, reason: Reason::Restored, message: "".into() };
+        let first = Transition { to: *state, at, reason: Reason::Restored, message: "".into(), exit: None };
         let task = Task {
             id: *id,
             job: *job,
@@ -107,7 +108,9 @@ impl State {
         let job = self.job_mut(*job);
         job.tasks.insert(*id);
         job.slots.insert((*run_at, *instance, *id));
+        let job = task.job;
         self.index_task(&task);
         self.tasks.insert(*id, task);
+        self.recount(job);
     }
 }

@@ -133,6 +133,7 @@ impl State {
         });
         let pins = pins.collect();
         self.set_pins(id, pins);
+        self.recount(id);
     }
 
     /// What the current version has for an instance, pins aside.

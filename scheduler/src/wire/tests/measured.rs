@@ -124,6 +124,7 @@ fn of_tasks() -> Vec<Mutation> {
             to: TaskState::Partitioned,
             reason: Reason::Restored,
             message: text().into(),
+            exit: Some(crate::model::Exit::Signal(i32::MIN)),
         },
         Mutation::TaskForgotten { task: TASK },
         Mutation::Nominated { task: TASK, agent: AGENT, until: AT },

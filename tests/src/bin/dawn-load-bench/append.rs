@@ -95,7 +95,13 @@ fn batch(index: u64, mutations: usize) -> Arc<Batch> {
     let mutation = |at: usize| {
         let task = TaskId(index * 2000 + at as u64);
         match at % 2 {
-            0 => Mutation::TaskMoved { task, to: TaskState::Running, reason: Reason::None, message: "".into() },
+            0 => Mutation::TaskMoved {
+                task,
+                to: TaskState::Running,
+                reason: Reason::None,
+                message: "".into(),
+                exit: None,
+            },
             _ => Mutation::TaskAssigned {
                 task,
                 agent: dawn_scheduler::model::AgentNo(at as u32),

@@ -173,7 +173,7 @@ async fn answer(inbox: Inbox, mut launched: mpsc::UnboundedReceiver<(LinkId, daw
     while let Some((link, task)) = launched.recv().await {
         for (sequence, state) in [(1, TaskState::Starting), (2, TaskState::Running)] {
             let (at, reason, message) = (Timestamp(1), Reason::None, String::new());
-            let report = Report { task, sequence, state, at, reason, message };
+            let report = Report { task, sequence, state, at, reason, message, exit: None };
             if inbox.link_event(Event::Reported { link, report }).await.is_err() {
                 return;
             }

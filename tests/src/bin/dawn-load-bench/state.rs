@@ -102,6 +102,7 @@ fn history(options: &Options) -> Vec<Batch> {
                 to,
                 reason: Reason::None,
                 message: "".into(),
+                exit: None,
             }));
         }
         (job, task) = (job + 1, task + instances);

@@ -169,7 +169,7 @@ impl Cluster {
 
     pub fn finish(&mut self, task: TaskId) {
         let (to, reason) = (TaskState::Finished, Reason::None);
-        self.apply(&Mutation::TaskMoved { task, to, reason, message: "".into() });
+        self.apply(&Mutation::TaskMoved { task, to, reason, message: "".into(), exit: None });
     }
 
     /// Ends a task and forgets it.

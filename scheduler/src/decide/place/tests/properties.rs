@@ -131,7 +131,9 @@ fn preemption_is_right(world: &World, task: &Task, agent: AgentNo, taken: &[Task
         let dying = state.tasks.values().filter(|task| task.held_on() == Some(agent) && task.state().is_stopping());
         for task in dying.map(|task| task.id).filter(|task| Some(*task) != spared) {
             let (to, reason) = (TaskState::Killed, Reason::Preempted);
-            after.state.apply_one(&Mutation::TaskMoved { task, to, reason, message: "".into() }, world.now.wall);
+            after
+                .state
+                .apply_one(&Mutation::TaskMoved { task, to, reason, message: "".into(), exit: None }, world.now.wall);
         }
         twin::misses(&after, task, &state.agents[&agent])
     };

@@ -173,7 +173,7 @@ impl World {
     }
 
     pub fn move_to(&mut self, task: TaskId, to: TaskState) {
-        self.apply(Mutation::TaskMoved { task, to, reason: Reason::None, message: "".into() });
+        self.apply(Mutation::TaskMoved { task, to, reason: Reason::None, message: "".into(), exit: None });
     }
 
     /// Places without bound and applies; what was decided.

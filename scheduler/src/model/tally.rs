@@ -1,0 +1,319 @@
+//! What the tasks of a job come to in numbers, and which of its lives failed: kept as tasks come, move and go, so that a
+//! list of jobs looks at no task.
+//!
+//! Every living task counts, and an ended one that is the last of its instance: of a batch job of the present version, so
+//! that a job that is run again shows its own run alone; of a cron job of its latest run; of other jobs while the job still
+//! has such an instance. So no instance is in no count.
+
+use std::collections::BTreeSet;
+
+use dawn_proto::v1::{JobKind, Reason};
+use dawn_proto::{TaskId, TaskState, Timestamp};
+
+use super::{Job, JobId, State, Task, Transition};
+
+/// What a task counts as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    Pending,
+    Starting,
+    Running,
+    Stopping,
+    Partitioned,
+    Finished,
+    Failed,
+    Killed,
+    Lost,
+}
+
+impl Standing {
+    const COUNT: usize = 9;
+    const FIRST_ENDED: usize = Standing::Finished as usize;
+
+    pub fn of(state: TaskState) -> Option<Standing> {
+        Some(match state {
+            TaskState::Unspecified => return None,
+            TaskState::Throttled | TaskState::Pending => Standing::Pending,
+            TaskState::Assigned | TaskState::Starting => Standing::Starting,
+            TaskState::Running => Standing::Running,
+            TaskState::Preempting | TaskState::Restarting | TaskState::Draining | TaskState::Killing => {
+                Standing::Stopping
+            }
+            TaskState::Partitioned => Standing::Partitioned,
+            TaskState::Finished => Standing::Finished,
+            TaskState::Failed => Standing::Failed,
+            TaskState::Killed => Standing::Killed,
+            TaskState::Lost => Standing::Lost,
+        })
+    }
+}
+
+/// Of a life that follows a failed one, with none between that was healthy for long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AfterFailure {
+    /// It does not run yet.
+    Waits,
+    RunsSince(Timestamp),
+}
+
+/// One job's numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Cron: the latest run that is kept; of earlier ones nothing that has ended counts.
+    run_at: Timestamp,
+    counts: [u32; Standing::COUNT],
+    waits_after_failure: u32,
+    runs_after_failure: BTreeSet<(Timestamp, TaskId)>,
+    /// Lives beyond the first of each instance, of those that are kept and count.
+    pub restarts: u32,
+}
+
+impl Tally {
+    pub fn count(&self, standing: Standing) -> u32 {
+        self.counts[standing as usize]
+    }
+
+    /// Instances that wait or run again after a failed life since which none ran for `stable_ms`.
+    pub fn failing(&self, now: Timestamp, stable_ms: u64) -> u32 {
+        let since = Timestamp(now.0.saturating_sub_unsigned(stable_ms));
+        let runs = self.runs_after_failure.range((since, TaskId(0))..).count();
+        self.waits_after_failure.saturating_add(u32::try_from(runs).unwrap_or(u32::MAX))
+    }
+
+    pub(super) fn add(&mut self, standing: Option<Standing>, after: Option<AfterFailure>, task: TaskId) {
+        if let Some(standing) = standing {
+            self.counts[standing as usize] += 1;
+        }
+        match after {
+            Some(AfterFailure::Waits) => self.waits_after_failure += 1,
+            Some(AfterFailure::RunsSince(at)) => _ = self.runs_after_failure.insert((at, task)),
+            None => {}
+        }
+    }
+
+    pub(super) fn remove(&mut self, standing: Option<Standing>, after: Option<AfterFailure>, task: TaskId) {
+        if let Some(standing) = standing {
+            self.counts[standing as usize] -= 1;
+        }
+        match after {
+            Some(AfterFailure::Waits) => self.waits_after_failure -= 1,
+            Some(AfterFailure::RunsSince(at)) => _ = self.runs_after_failure.remove(&(at, task)),
+            None => {}
+        }
+    }
+}
+
+impl Task {
+    pub(super) fn standing_alive(&self) -> Option<Standing> {
+        Standing::of(self.state()).filter(|_| !self.state().is_terminal())
+    }
+
+    pub(super) fn after_failure(&self) -> Option<AfterFailure> {
+        let first = self.history.first()?;
+        if self.failures == 0 && first.reason != Reason::Backoff {
+            return None;
+        }
+        match self.standing_alive()? {
+            Standing::Pending | Standing::Starting => Some(AfterFailure::Waits),
+            Standing::Running => {
+                let running = self.history.iter().rev().take_while(|one| one.to == TaskState::Running);
+                Some(AfterFailure::RunsSince(running.last().map_or(first.at, |one| one.at)))
+            }
+            _ => None,
+        }
+    }
+
+    /// How it failed; None: it goes on, or ended as it should or was told to.
+    pub fn failure(&self, kind: JobKind) -> Option<&Transition> {
+        let end = self.history.last()?;
+        let was_told = self.history.iter().rev().nth(1).is_some_and(|before| before.to.is_stopping());
+        let failed = match end.to {
+            TaskState::Failed => true,
+            // A service's processes are to go on.
+            TaskState::Finished => kind.runs_for_ever() && !was_told,
+            TaskState::Lost => did_not_start(end.reason),
+            _ => false,
+        };
+        failed.then_some(end)
+    }
+}
+
+/// Whether the reason of a lost task is something that its user can look into: not that a node went away.
+fn did_not_start(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::ExecFailed
+            | Reason::UnknownUser
+            | Reason::SandboxFailed
+            | Reason::CgroupFailed
+            | Reason::PortClash
+            | Reason::LaunchRefused
+            | Reason::ExecutorLost
+            | Reason::ArtifactFailed
+            | Reason::ChecksumMismatch
+            | Reason::NoRoom
+            | Reason::CheckpointFailed
+            | Reason::NodeDiskFull
+            | Reason::NodeDiskFailed
+            | Reason::RootFsFailed
+            | Reason::LimitNotPossible
+    )
+}
+
+impl State {
+    /// The numbers of a job.
+    pub fn tally(&self, job: JobId) -> Option<&Tally> {
+        self.tallies.get(&job)
+    }
+
+    /// Whether a task was made since its job was last submitted. Of a cron job each run is its own: always.
+    pub fn is_of_present(&self, job: &Job, task: &Task) -> bool {
+        let Some(current) = self.current_spec(job) else { return false };
+        match current.job.kind {
+            JobKind::Cron => true,
+            JobKind::Batch => task.spec == current.id,
+            _ => {
+                let submitted = job.versions.back().map(|version| version.at);
+                task.history.first().map(|first| first.at) >= submitted
+            }
+        }
+    }
+
+    /// The latest failed life of the task's instance up to this one.
+    pub fn last_failure<'a>(&'a self, task: &'a Task) -> Option<(&'a Task, &'a Transition)> {
+        let job = self.jobs.get(&task.job)?;
+        let kind = self.current_spec(job)?.job.kind;
+        let lives = job.slots.range((task.run_at, task.instance, TaskId(0))..=(task.run_at, task.instance, task.id));
+        let lives = lives.rev().filter_map(|(_, _, id)| self.tasks.get(id));
+        let lives = lives.take_while(|life| self.is_of_present(job, life));
+        lives.filter_map(|life| Some((life, life.failure(kind)?))).next()
+    }
+
+    /// The failures of the task's instance in a row, with this life's own.
+    pub fn failures_with_this(&self, task: &Task) -> u32 {
+        let spec = &self.spec_of(task).job;
+        let Some(end) = task.failure(spec.kind).filter(|end| end.to != TaskState::Lost) else { return task.failures };
+        let life_ms = task.started_at().map_or(0, |started| end.at.since_ms(started));
+        // As `retry` counts for the next life.
+        let is_stable = spec.kind.runs_for_ever() && life_ms >= spec.restart.stable_after_ms;
+        if is_stable { 1 } else { task.failures.saturating_add(1) }
+    }
+
+    /// The job's tasks as people see it: every living one, and ended ones that count.
+    pub fn shown_tasks<'a>(&'a self, job: &'a Job) -> impl Iterator<Item = &'a Task> {
+        let run_at = job.slots.last().map_or(Timestamp(0), |(run_at, ..)| *run_at);
+        let shown = job.slots.iter().filter_map(move |(at, instance, id)| {
+            let task = self.tasks.get(id)?;
+            let is_shown = !task.state().is_terminal()
+                || job.newest(*at, *instance) == Some(*id) && self.counts_ended(job, run_at, task);
+            is_shown.then_some(task)
+        });
+        let mut shown: Vec<&Task> = shown.collect();
+        shown.sort_unstable_by_key(|task| task.id);
+        shown.into_iter()
+    }
+
+    /// Whether an ended task that is the last of its slot counts.
+    fn counts_ended(&self, job: &Job, run_at: Timestamp, task: &Task) -> bool {
+        let Some(current) = self.current_spec(job) else { return false };
+        match current.job.kind {
+            JobKind::Cron => task.run_at == run_at,
+            JobKind::Batch => task.spec == current.id,
+            // Nothing of it is wanted there any more.
+            JobKind::Daemon => task.history.last().is_none_or(|end| end.reason != Reason::NotMatching),
+            _ => task.instance < self.numbered(&current.job),
+        }
+    }
+
+    /// What an ended task adds to its job's numbers: nothing unless it is the last of its slot.
+    fn standing_ended(&self, id: TaskId) -> Option<Standing> {
+        let task = self.tasks.get(&id).filter(|task| task.state().is_terminal())?;
+        let job = self.jobs.get(&task.job)?;
+        let is_last = job.newest(task.run_at, task.instance) == Some(id);
+        (is_last && self.counts_ended(job, self.tallies.get(&job.id)?.run_at, task))
+            .then(|| Standing::of(task.state()))?
+    }
+
+    /// A task has ended.
+    pub(super) fn tally_end(&mut self, id: TaskId, job: JobId) {
+        let standing = self.standing_ended(id);
+        self.tallies.or_default(job).add(standing, None, id);
+    }
+
+    /// Whether a life of the slot before `id` counts among the restarts.
+    fn has_earlier(&self, job: &Job, run_at: Timestamp, instance: u32, id: TaskId) -> bool {
+        let earlier = job.slots.range((run_at, instance, TaskId(0))..(run_at, instance, id)).next_back();
+        let earlier = earlier.and_then(|(_, _, id)| self.tasks.get(id));
+        earlier.is_some_and(|earlier| self.is_of_present(job, earlier))
+    }
+
+    /// A task was made: the one before it in its slot counts no more, if it has ended.
+    pub(super) fn tally_made(&mut self, id: TaskId, id_of_job: JobId, run_at: Timestamp, instance: u32) {
+        if self.tallies.or_default(id_of_job).run_at < run_at {
+            return self.recount(id_of_job);
+        }
+        let Some(job) = self.jobs.get(&id_of_job) else { return };
+        let run = self.tallies.get(&id_of_job).map_or(run_at, |tally| tally.run_at);
+        let before = job.slots.range((run_at, instance, TaskId(0))..(run_at, instance, id)).next_back();
+        let before = before.and_then(|(_, _, id)| self.tasks.get(id)).filter(|task| task.state().is_terminal());
+        let before = before.filter(|task| self.counts_ended(job, run, task));
+        let standing = before.and_then(|task| Standing::of(task.state()));
+        let restarts = u32::from(run == run_at && self.has_earlier(job, run_at, instance, id));
+        let tally = self.tallies.or_default(id_of_job);
+        tally.remove(standing, None, id);
+        tally.restarts += restarts;
+    }
+
+    /// Whether a task and what it adds are to be taken out of the numbers when it is forgotten.
+    pub(super) fn tallied(&self, id: TaskId) -> Tallied {
+        let standing = self.standing_ended(id);
+        let task = self.tasks.get(&id);
+        let of = task.and_then(|task| Some((task, self.jobs.get(&task.job)?)));
+        let is_restart = of.is_some_and(|(task, job)| {
+            let of_run = self.tallies.get(&job.id).is_some_and(|tally| tally.run_at == task.run_at);
+            of_run && job.slot(task.run_at, task.instance).count() > 1 && self.is_of_present(job, task)
+        });
+        Tallied { standing, is_restart }
+    }
+
+    /// A task was forgotten.
+    pub(super) fn tally_forgotten(&mut self, task: &Task, tallied: Tallied) {
+        let Some(job) = self.jobs.get(&task.job) else { return };
+        let runs_on = job.slots.last().map_or(Timestamp(0), |(run_at, ..)| *run_at);
+        let newest = job.newest(task.run_at, task.instance);
+        let tally = self.tallies.or_default(task.job);
+        if runs_on != tally.run_at || newest.is_some_and(|newest| newest < task.id) {
+            return self.recount(task.job);
+        }
+        tally.remove(tallied.standing, None, task.id);
+        tally.restarts -= u32::from(tallied.is_restart);
+    }
+
+    /// Counts anew what has ended: another version counts, or the clock moved.
+    pub(super) fn recount(&mut self, id: JobId) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        let run_at = job.slots.last().map_or(Timestamp(0), |(run_at, ..)| *run_at);
+        let mut ended = [0; Standing::COUNT];
+        let (mut restarts, mut before) = (0, None);
+        for (at, instance, task) in &job.slots {
+            let Some(task) = self.tasks.get(task) else { continue };
+            let is_last = job.newest(*at, *instance) == Some(task.id);
+            if task.state().is_terminal() && is_last && self.counts_ended(job, run_at, task) {
+                Standing::of(task.state()).into_iter().for_each(|standing| ended[standing as usize] += 1);
+            }
+            if *at == run_at && self.is_of_present(job, task) {
+                restarts += u32::from(before == Some((*at, *instance)));
+                before = Some((*at, *instance));
+            }
+        }
+        let tally = self.tallies.or_default(id);
+        tally.counts[Standing::FIRST_ENDED..].copy_from_slice(&ended[Standing::FIRST_ENDED..]);
+        (tally.run_at, tally.restarts) = (run_at, restarts);
+    }
+}
+
+/// What a task that is to be forgotten had added.
+pub(super) struct Tallied {
+    standing: Option<Standing>,
+    is_restart: bool,
+}
