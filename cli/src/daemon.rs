@@ -6,6 +6,8 @@ mod etcd;
 mod home;
 mod notify;
 mod parts;
+#[cfg(test)]
+mod units;
 
 use std::ffi::OsString;
 use std::future::Future;
@@ -28,8 +30,13 @@ use parts::{amount, attribute, port_ranges};
 /// Tells an agent silent for this many leases down.
 const DOWN_AFTER_LEASES: u64 = 4;
 
+/// An agent that has drained, or run out of the time to, ends within this.
+const STOP_AFTER_DRAIN: Duration = Duration::from_secs(15);
+
+/// A flag that is given again takes the last value, or one more where there may be several: units give some, and what people
+/// set comes after them.
 #[derive(Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, args_override_self = true)]
 pub struct Scheduler {
     #[command(subcommand)]
     pub command: Option<SchedulerCommand>,
@@ -72,6 +79,7 @@ pub enum SchedulerCommand {
 }
 
 #[derive(Args)]
+#[command(args_override_self = true)]
 pub struct Agent {
     /// Holds everything the agent keeps, sandboxes too; made when missing
     #[arg(long, value_name = "DIR")]
@@ -216,7 +224,9 @@ pub fn scheduler(args: Scheduler) -> Result<Exit, Failure> {
         let health = vitals.health();
         Report { started: health.waits_for.is_none(), lives: health.wedged.is_none(), status: health.doing }
     };
-    serve("scheduler", look, async |shutdown| match dawn_scheduler::run::run(config, shutdown).await {
+    // The unit's time to stop is enough.
+    let stop_within = None;
+    serve("scheduler", look, stop_within, async |shutdown| match dawn_scheduler::run::run(config, shutdown).await {
         Err(error) if error.is_deposed() => {
             tracing::warn!("{error}. It ends, to be started again as a follower");
             Ok(Exit::Deposed)
@@ -227,6 +237,7 @@ pub fn scheduler(args: Scheduler) -> Result<Exit, Failure> {
 
 pub fn agent(args: Agent, schedulers: Vec<String>) -> Result<Exit, Failure> {
     args.log.start()?;
+    let stop_within = args.drain_on_stop.map(|drain| drain.saturating_add(STOP_AFTER_DRAIN));
     let config = agent_config(args, schedulers)?;
     let vitals = config.vitals.clone();
     let look = move || {
@@ -234,7 +245,7 @@ pub fn agent(args: Agent, schedulers: Vec<String>) -> Result<Exit, Failure> {
         let status = health.waits_for.map_or("looks after its tasks".into(), |what| format!("waits: {what}"));
         Report { started: health.started, lives: health.wedged.is_none(), status }
     };
-    serve("agent", look, async |shutdown| dawn_agent::run(config, shutdown).await.map(|()| Exit::Done))
+    serve("agent", look, stop_within, async |shutdown| dawn_agent::run(config, shutdown).await.map(|()| Exit::Done))
 }
 
 /// What an agent's command line says.
@@ -275,10 +286,12 @@ pub fn agent_config(args: Agent, schedulers: Vec<String>) -> Result<dawn_agent::
     Ok(config)
 }
 
-/// Runs a daemon until it ends or SIGTERM or SIGINT comes; systemd is told how it does.
+/// Runs a daemon until it ends or SIGTERM or SIGINT comes; systemd is told how it does, and how long it takes to stop if that
+/// may be longer than a unit says.
 fn serve<E>(
     name: &str,
     look: impl Fn() -> Report + Send + 'static,
+    stop_within: Option<Duration>,
     run: impl AsyncFnOnce(Shutdown) -> Result<Exit, E>,
 ) -> Result<Exit, Failure>
 where
@@ -302,7 +315,7 @@ where
                 _ = terminate.recv() => {}
             }
             tracing::info!("asked to stop");
-            stopping.inspect(|notify| notify.stopping("asked to stop"));
+            stopping.inspect(|notify| notify.stopping("asked to stop", stop_within));
         });
         let ran = run(shutdown).await;
         ran.map_err(|error| Failure::new(Exit::Failed, format!("{name}: {}", chain(&error))))
@@ -310,7 +323,7 @@ where
     // Work on a thread of its own that doesn't end must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
     if let Some(notify) = notify {
-        notify.stopping(&done.as_ref().err().map_or("ended".into(), ToString::to_string));
+        notify.stopping(&done.as_ref().err().map_or("ended".into(), ToString::to_string), None);
     }
     done
 }

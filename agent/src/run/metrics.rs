@@ -2,8 +2,9 @@
 
 use std::fmt::{Display, Write};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use dawn_proto::{TaskId, v1};
 use tokio::task::JoinSet;
@@ -11,6 +12,7 @@ use tokio::task::JoinSet;
 use super::AgentError;
 use super::hands::Shared;
 use super::reach::own_memory_bytes;
+use crate::edges::space;
 use crate::edges::web::{self, Crowded, Page};
 
 /// Tasks are not measured more often than this, whoever asks.
@@ -23,9 +25,9 @@ pub(super) async fn serve(shared: &Arc<Shared>) -> Result<JoinSet<()>, AgentErro
     let mut serving = JoinSet::new();
     if let Some(address) = shared.config.metrics_listen {
         let listener = listen("metrics", address).await?;
-        let (shared, last) = (shared.clone(), Mutex::new(None));
+        let (shared, last, started) = (shared.clone(), Mutex::new(None), wall_seconds());
         serving.spawn(web::serve(listener, Crowded::OldestGoes, move |path| match path {
-            "/metrics" => Page::Text { kind: TEXT, text: page(&shared, &last) },
+            "/metrics" => Page::Text { kind: TEXT, text: page(&shared, &last, started) },
             "/livez" => health(shared.config.vitals.health().wedged),
             "/readyz" => health(shared.config.vitals.health().waits_for),
             _ => Page::Nothing,
@@ -60,12 +62,20 @@ async fn listen(what: &'static str, address: SocketAddr) -> Result<tokio::net::T
 
 type Samples = Mutex<Option<(Instant, Vec<v1::Usage>)>>;
 
-fn page(shared: &Shared, last: &Samples) -> String {
+/// What the wall clock shows, seconds since 1970.
+fn wall_seconds() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+fn page(shared: &Shared, last: &Samples, started: f64) -> String {
     let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
     let fresh = last.take().filter(|(at, _)| at.elapsed() < SAMPLE_EVERY);
     let (_, tasks) = last.insert(fresh.unwrap_or_else(|| (Instant::now(), shared.sample(None))));
     let mut text = Text::default();
+    text.one("agent_time_seconds", "gauge", "What the machine's wall clock shows, seconds since 1970.", wall_seconds());
+    text.one("agent_start_time_seconds", "gauge", "When this process began, seconds since 1970.", started);
     agent(shared, &mut text);
+    disk(&shared.config.work_dir, &mut text);
     self::tasks(tasks, &mut text);
     text.0
 }
@@ -113,6 +123,16 @@ fn agent(shared: &Shared, text: &mut Text) {
     text.one("agent_artifact_bytes", "gauge", "The artifact cache.", shared.fetcher.held().1);
     text.one("agent_artifact_limit_bytes", "gauge", "Most of it kept.", shared.config.artifact_cache_bytes);
     text.one("agent_memory_bytes", "gauge", "Private memory of the agent itself.", own_memory_bytes());
+}
+
+/// The disk of the work directory: as an ordinary user may fill it.
+fn disk(work_dir: &Path, text: &mut Text) {
+    // What can't be asked is left out, and the log says why.
+    let Ok(free) = space::free(work_dir) else { return };
+    text.one("agent_disk_free_bytes", "gauge", "Free on the disk of the work directory.", free.bytes);
+    text.one("agent_disk_bytes", "gauge", "Size of the disk of the work directory.", free.total_bytes);
+    text.one("agent_disk_free_files", "gauge", "Files that it can still hold.", free.files);
+    text.one("agent_disk_files", "gauge", "Files that it can hold; 0 where there is no limit.", free.total_files);
 }
 
 /// One of the columns of tasks' metrics.

@@ -64,9 +64,10 @@ impl Notify {
         self.socket.send_to_addr(words.as_bytes(), &self.to).is_ok()
     }
 
-    /// The daemon stops, or has ended with these words.
-    pub fn stopping(&self, why: &str) {
-        self.tell(&format!("STOPPING=1\nSTATUS={}\n", line(why)));
+    /// The daemon stops, or has ended with these words. It is given so long, if that is longer than the unit's time to stop.
+    pub fn stopping(&self, why: &str, within: Option<Duration>) {
+        let extend = within.map(|within| format!("EXTEND_TIMEOUT_USEC={}\n", within.as_micros())).unwrap_or_default();
+        self.tell(&format!("STOPPING=1\nSTATUS={}\n{extend}", line(why)));
     }
 
     /// Tells what `look` sees for as long as the process lives, from a thread of its own: it is to notice when all others
@@ -151,8 +152,10 @@ mod tests {
             assert_eq!(heard(&socket), ["WATCHDOG=1\n"]);
             told.tell(&notify, report(true, false, "leads"));
             assert_eq!(heard(&socket), [""; 0], "a wedged one does not say that it lives");
-            notify.stopping("asked to");
+            notify.stopping("asked to", None);
             assert_eq!(heard(&socket), ["STOPPING=1\nSTATUS=asked to\n"]);
+            notify.stopping("asked to", Some(Duration::from_secs(60)));
+            assert_eq!(heard(&socket), ["STOPPING=1\nSTATUS=asked to\nEXTEND_TIMEOUT_USEC=60000000\n"]);
             let unwatched = Notify::to(&name, None).unwrap();
             Told::default().tell(&unwatched, report(true, true, ""));
             assert_eq!(heard(&socket), ["READY=1\n"]);

@@ -1,5 +1,8 @@
 //! Metrics in Prometheus' text form: what the pulse counts, what waits, what the follower's state holds.
 
+mod alarms;
+mod clock;
+mod cron;
 mod endpoints;
 mod health;
 mod serve;
@@ -15,7 +18,7 @@ use hyper::Uri;
 use tokio::sync::watch;
 
 use crate::decide::brake;
-use crate::drive::{APPEND_CLASSES_USEC, Follower, Gauges, Inbox, Role};
+use crate::drive::{APPEND_CLASSES_USEC, Clock, Follower, Gauges, Inbox, LiveView, Role, SystemClock};
 use crate::model::{Settings, State};
 
 pub use health::health_page;
@@ -23,12 +26,16 @@ pub use serve::{Page, serve};
 
 /// What is looked at.
 pub struct Sources {
+    /// When this process began.
+    pub started: Timestamp,
     pub gauges: Arc<Gauges>,
     pub inbox: Inbox,
     pub follower: Arc<Follower>,
     pub role: watch::Receiver<Role>,
     /// What holds writes up; empty: nothing.
     pub trouble: watch::Receiver<String>,
+    /// Who is connected, and which alarms stand.
+    pub live: watch::Receiver<Arc<LiveView>>,
     pub settings: Settings,
     /// How well a job did up to a moment.
     pub sla: fn(&State, &JobKey, Timestamp) -> Option<v1::JobSla>,
@@ -72,13 +79,18 @@ pub fn page(sources: &Sources) -> String {
     text.one("scheduler_leading", "gauge", "1 on the leader.", u8::from(leading));
     let trouble = !sources.trouble.borrow().is_empty();
     text.one("scheduler_journal_trouble", "gauge", "1 while the journal takes no writes.", u8::from(trouble));
+    let wall = SystemClock::default().now().wall;
+    clock::write(wall, sources.started, &mut text);
+    alarms::write(sources.live.borrow().alarms.keys(), &mut text);
     pulse(&sources.gauges, &mut text);
     let (commands, links) = sources.inbox.depths();
     text.about("scheduler_queue_depth", "gauge", "Events that wait to be decided.");
     text.value("scheduler_queue_depth", "{queue=\"commands\"}", commands);
     text.value("scheduler_queue_depth", "{queue=\"agents\"}", links);
     sources.follower.read(|state| self::state(state, &sources.settings, &mut text));
-    sla::jobs(sources, &mut text);
+    let missed = sources.follower.read(|state| cron::missed(state, sla::time_of(state, wall)));
+    text.one("scheduler_cron_missed", "gauge", cron::HELP, missed);
+    sla::jobs(sources, wall, &mut text);
     text.0
 }
 
@@ -105,6 +117,8 @@ fn state(state: &State, settings: &Settings, text: &mut Text) {
     let held = u8::from(brake(state, settings).is_some());
     let help = "1 while so many agents are silent that their tasks are not replaced.";
     text.one("scheduler_brake", "gauge", help, held);
+    let help = "1 while nothing is placed, since the journal was restored or cut.";
+    text.one("scheduler_restoring", "gauge", help, u8::from(state.restores.waiting));
     text.about("scheduler_agents", "gauge", "Agents by state.");
     for (name, wanted) in [("up", NodeState::Up), ("unreachable", NodeState::Unreachable), ("down", NodeState::Down)] {
         let count = state.agents.values().filter(|agent| agent.state == wanted).count();

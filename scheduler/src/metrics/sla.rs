@@ -5,7 +5,6 @@ use dawn_proto::{JobKey, Timestamp};
 
 use super::{Sources, Text};
 use crate::decide::clock::NOTED_EVERY_MS;
-use crate::drive::{Clock, SystemClock};
 use crate::model::State;
 
 /// Most jobs told of, the first in the order of their keys: more lines than this help no one, and each is read.
@@ -13,8 +12,7 @@ const MAX_JOBS: usize = 500;
 /// Jobs with more tasks have none: reading so many would hold the state for too long, at every scrape.
 const MAX_TASKS: usize = 10_000;
 
-pub(super) fn jobs(sources: &Sources, text: &mut Text) {
-    let wall = SystemClock::default().now().wall;
+pub(super) fn jobs(sources: &Sources, wall: Timestamp, text: &mut Text) {
     let (keys, left_out) = sources.follower.read(|state| {
         let active = |key: &&JobKey| state.job(key).is_some_and(|job| job.ended.is_none());
         let short = |key: &&JobKey| state.job(key).is_some_and(|job| job.tasks.len() <= MAX_TASKS);
@@ -34,7 +32,7 @@ pub(super) fn jobs(sources: &Sources, text: &mut Text) {
 
 /// What Dawn's clock shows by what a scheduler knows that may not lead: it is noted every half minute, whatever the wall
 /// clock shows.
-fn time_of(state: &State, wall: Timestamp) -> Timestamp {
+pub(super) fn time_of(state: &State, wall: Timestamp) -> Timestamp {
     wall.clamp(state.at, state.at.plus_ms(NOTED_EVERY_MS))
 }
 

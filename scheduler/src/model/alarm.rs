@@ -19,3 +19,20 @@ pub enum Alarm {
     /// What an agent said, or time brought, would have made a record too large for the journal: it was left out.
     DecisionTooLarge,
 }
+
+impl Alarm {
+    /// What each is called in figures, and in the runbook.
+    pub const KINDS: [&str; 6] =
+        ["epoch_ahead", "stranger_ahead", "journal_behind", "agent_copied", "clock_stepped", "decision_too_large"];
+
+    pub fn kind(self) -> &'static str {
+        match self {
+            Alarm::EpochAhead(_) => "epoch_ahead",
+            Alarm::StrangerAhead => "stranger_ahead",
+            Alarm::JournalBehind => "journal_behind",
+            Alarm::AgentCopied(_) => "agent_copied",
+            Alarm::ClockStepped => "clock_stepped",
+            Alarm::DecisionTooLarge => "decision_too_large",
+        }
+    }
+}

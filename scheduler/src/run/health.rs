@@ -12,9 +12,10 @@ use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::server::{HealthReporter, health_reporter};
 
+use super::lead::Signs;
 use super::{Config, RunError};
 use crate::api::ClientService;
-use crate::drive::Vitals;
+use crate::drive::{Clock, Follower, SystemClock, Vitals};
 use crate::link::LinkService;
 use crate::metrics::{self, Page, Sources};
 
@@ -61,6 +62,22 @@ impl Teller {
         let (reporter, service) = health_reporter();
         self.serving.spawn(report(self.vitals.clone(), reporter));
         service
+    }
+}
+
+/// What the figures are made of.
+pub(super) fn metrics_of(config: &Config, client: &ClientService, follower: &Arc<Follower>, signs: &Signs) -> Sources {
+    Sources {
+        started: SystemClock::default().now().wall,
+        gauges: signs.gauges.clone(),
+        inbox: client.inbox.clone(),
+        follower: follower.clone(),
+        role: signs.role.subscribe(),
+        trouble: signs.trouble.subscribe(),
+        live: signs.live.subscribe(),
+        settings: config.settings.clone(),
+        sla: crate::api::job_sla,
+        endpoints: |state, key| crate::api::list_endpoints(state, key).ok(),
     }
 }
 

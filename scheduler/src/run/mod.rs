@@ -43,13 +43,12 @@ use crate::etcd::{self, EtcdConfig, EtcdError, WitnessError};
 use crate::journal::{JournalSettings, OpenError};
 use crate::link::{self, Inspections, LinkService, Links, Tunnels};
 use crate::listen::{self, Bounds, Door, Places};
-use crate::metrics;
 use crate::model::{Allowed, Settings};
 
 pub use hands::OwnKey;
 pub use lead::{Lead, Signs, always_there};
 
-use health::Teller;
+use health::{Teller, metrics_of};
 use home::Home;
 use keeper::HomeKeeper;
 use leaving::{ANSWER_WITHIN, HAND_OVER_WITHIN, Leaving};
@@ -269,19 +268,6 @@ fn facts(config: &Config, address: &str, journal: &'static str) -> ServerFacts {
     let (settings, place) = (config.settings.clone(), config.pulse.place.clone());
     let coordinators = config.coordinators.clone();
     ServerFacts { address: address.to_string(), journal, settings, place, coordinators }
-}
-
-fn metrics_of(config: &Config, client: &ClientService, follower: &Arc<Follower>, signs: &Signs) -> metrics::Sources {
-    metrics::Sources {
-        gauges: signs.gauges.clone(),
-        inbox: client.inbox.clone(),
-        follower: follower.clone(),
-        role: signs.role.subscribe(),
-        trouble: signs.trouble.subscribe(),
-        settings: config.settings.clone(),
-        sla: crate::api::job_sla,
-        endpoints: |state, key| crate::api::list_endpoints(state, key).ok(),
-    }
 }
 
 type Serving = JoinHandle<Result<(), tonic::transport::Error>>;
