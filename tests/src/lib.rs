@@ -3,6 +3,7 @@
 
 pub mod bench;
 pub mod cluster;
+pub mod runbook;
 pub mod simulator;
 pub mod skip;
 pub mod tidy;

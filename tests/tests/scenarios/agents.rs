@@ -249,6 +249,9 @@ fn agent_and_scheduler_serve_their_metrics() {
     what_deploy_looks_at_is_there(&[
         get(agent, "/metrics").expect("a page"),
         get(scheduler, "/metrics").expect("a page"),
+        // What each backup leaves for the node exporter.
+        std::fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../deploy/systemd/dawn-backup"))
+            .expect("it is there"),
     ]);
     // Where it listens, for whoever looks for it.
     let target = format!("\"{}:{}\"", task.hostname, task.ports[0].port);
