@@ -9,6 +9,7 @@ pub mod v1 {
 /// What `v1` is made from, an encoded `google.protobuf.FileDescriptorSet`: for showing messages field by field.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/dawn.v1.bin"));
 
+pub mod amounts;
 mod cpu_share;
 mod frame;
 mod held_digest;
@@ -18,6 +19,7 @@ mod resources;
 mod task_state;
 mod time;
 pub mod validate;
+pub mod words;
 
 pub use cpu_share::CpuShare;
 pub use frame::{FrameError, read_frame, write_frame};

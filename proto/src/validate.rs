@@ -19,7 +19,10 @@ use std::fmt;
 use prost::Message;
 
 use crate::v1::{JobKind, JobSpec, Tier};
-use crate::{JobKey, JobKeyError};
+use crate::{JobKey, JobKeyError, amounts};
+
+/// The short form stands in job files only.
+const NO_PROCESS: &str = "a job needs at least one process: give `run`, the one command, or a list of `processes`";
 
 pub use agent::*;
 pub use defaults::*;
@@ -58,7 +61,12 @@ impl Errors {
     /// Refuses a number outside `range`, saying both.
     fn range(&mut self, path: &str, value: u64, range: std::ops::RangeInclusive<u64>, unit: &str) {
         if !range.contains(&value) {
-            self.at(path, format!("{value}{unit} is not between {}{unit} and {}{unit}", range.start(), range.end()));
+            let shown = |value: u64| match unit {
+                " ms" => amounts::duration(value),
+                unit => format!("{value}{unit}"),
+            };
+            let (low, high) = (shown(*range.start()), shown(*range.end()));
+            self.at(path, format!("{} is not between {low} and {high}", shown(value)));
         }
     }
 }
@@ -97,7 +105,7 @@ fn checked(mut spec: JobSpec) -> Result<JobSpec, Vec<FieldError>> {
     errors.range("instances", spec.instances.into(), 1..=MAX_INSTANCES.into(), "");
     match spec.task.as_mut() {
         Some(task) => task::check(task, kind, &role, &mut errors),
-        None => errors.at("task.processes", "a job needs at least one process"),
+        None => errors.at("task.processes", NO_PROCESS),
     }
     importance(&mut spec, kind, &mut errors);
     place::check(&mut spec, &mut errors);

@@ -109,7 +109,8 @@ impl Step<'_> {
                 "" => String::new(),
                 detail => format!(": {detail}"),
             };
-            let message = format!("health check failed {} times in a row{detail}", self.state.health.failures);
+            let times = dawn_proto::amounts::times_in_a_row(self.state.health.failures);
+            let message = format!("health check failed {times}{detail}");
             self.fail(Reason::HealthCheck, message);
         }
     }

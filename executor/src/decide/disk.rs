@@ -3,7 +3,9 @@
 use dawn_proto::v1::Reason;
 
 use super::Step;
-use crate::model::{Soft, bytes_text};
+use dawn_proto::amounts::bytes as shown;
+
+use crate::model::Soft;
 
 /// A task that is being ended for its disk has its grace until it has taken so much more.
 const BYTES_IN_GRACE: u64 = 256 << 20;
@@ -14,7 +16,7 @@ const FILES_IN_GRACE: u64 = 4;
 fn over_limit(bytes: u64, limit: u64) -> String {
     match bytes {
         u64::MAX => "disk limit: directories lie too deep within each other to be measured".to_string(),
-        _ => format!("disk limit: {} used, {} allowed", bytes_text(bytes), bytes_text(limit)),
+        _ => format!("disk limit: {} used, {} allowed", shown(bytes), shown(limit)),
     }
 }
 

@@ -186,7 +186,8 @@ impl Step<'_> {
             Outcome::Killed { reason } => {
                 let message = match (self.state.forced, self.state.kill) {
                     (true, Some(kill)) => {
-                        format!("did not stop within {} ms of SIGTERM: ended by SIGKILL", kill.grace_period_ms)
+                        let grace = dawn_proto::amounts::duration(kill.grace_period_ms);
+                        format!("did not stop within {grace} of SIGTERM: ended by SIGKILL")
                     }
                     _ if reason == Reason::AgentLost => lease::LAPSED.to_string(),
                     _ => String::new(),

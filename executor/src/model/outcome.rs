@@ -95,13 +95,14 @@ fn describe(exit: &Exit, plan: &Plan) -> (Reason, String, Option<i32>) {
     if let Some(oom) = exit.oom {
         let amounts = [("limit", plan.memory_limit_bytes), ("peak", oom.peak_bytes)];
         let known = amounts.iter().filter(|(_, bytes)| *bytes > 0);
-        let known: Vec<String> = known.map(|(what, bytes)| format!("{what} {}", bytes_text(*bytes))).collect();
+        let known: Vec<String> =
+            known.map(|(what, bytes)| format!("{what} {}", dawn_proto::amounts::bytes(*bytes))).collect();
         let known = if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) };
         let whom = if oom.whole_task { ": the whole task was ended" } else { "" };
         return (Reason::OutOfMemory, format!("out of memory{known}{whom}"), code);
     }
     if let Some((reason, how)) = too_large(exit, plan) {
-        let most = bytes_text(plan.max_file_bytes);
+        let most = dawn_proto::amounts::bytes(plan.max_file_bytes);
         return (reason, format!("{how}: a file grew above {most}, which is the most that one file may have"), code);
     }
     match &exit.kind {
@@ -120,15 +121,6 @@ fn too_large(exit: &Exit, plan: &Plan) -> Option<(Reason, String)> {
             Some((Reason::DiskLimit, format!("exit code {code}, a command's end by SIGXFSZ")))
         }
         _ => None,
-    }
-}
-
-/// The largest binary unit that divides the amount.
-pub fn bytes_text(bytes: u64) -> String {
-    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
-    match units.iter().find(|(_, shift)| bytes.trailing_zeros() >= *shift) {
-        Some((unit, shift)) => format!("{} {unit}", bytes >> shift),
-        None => format!("{bytes} B"),
     }
 }
 

@@ -139,7 +139,7 @@ fn a_port_nobody_listens_on_fails_and_one_somebody_does_succeeds() {
     rig.until_state(TaskState::Running);
     drop(listener);
     let end = rig.ends();
-    let expected = format!("health check failed 2 times in a row: connect to port {port}: Connection refused");
+    let expected = format!("health check failed twice in a row: connect to port {port}: Connection refused");
     assert_eq!((end.reason(), end.message), (Reason::HealthCheck, expected));
 }
 
@@ -180,7 +180,7 @@ fn a_grpc_check_believes_the_status_of_its_service() {
     let why = format!("gRPC health check on port {port}: status NOT_SERVING");
     assert_eq!(
         (end.reason(), end.message),
-        (Reason::HealthCheck, format!("health check failed 2 times in a row: {why}"))
+        (Reason::HealthCheck, format!("health check failed twice in a row: {why}"))
     );
     let mut rig = rig_with(grpc("other"), port, 1);
     rig.start();
@@ -212,7 +212,7 @@ fn a_shell_check_runs_in_the_tasks_groups_and_snoozes() {
     assert_eq!(rig.states(), [TaskState::Starting, TaskState::Running]);
     std::fs::remove_file(rig.sandbox(".healthcheck_snooze")).unwrap();
     let end = rig.ends();
-    assert_eq!(end.message, "health check failed 2 times in a row: exit code 4");
+    assert_eq!(end.message, "health check failed twice in a row: exit code 4");
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn a_shell_check_that_hangs_is_ended() {
     rig.in_plain_sight();
     rig.start();
     let end = rig.ends();
-    assert_eq!(end.message, "health check failed 1 times in a row: ended by a signal, or out of time");
+    assert_eq!(end.message, "health check failed once: ended by a signal, or out of time");
     let pid = rig.read_sandbox("check").trim().parse().unwrap();
     assert!(!crate::rig::lives(pid));
 }

@@ -56,7 +56,7 @@ fn one_that_ignores_sigterm_is_ended_after_its_grace() {
         rig.kill(Reason::UserRequest, Some(300));
         let end = rig.ends();
         assert_eq!((end.state(), end.reason()), (TaskState::Killed, Reason::UserRequest));
-        assert_eq!(end.message, "did not stop within 300 ms of SIGTERM: ended by SIGKILL");
+        assert_eq!(end.message, "did not stop within 300ms of SIGTERM: ended by SIGKILL");
         assert_eq!(rig.exit_of("main").signal, Some(9));
         let events = rig.events();
         let at = |wanted: fn(&v1::executor_event::Event) -> bool| {

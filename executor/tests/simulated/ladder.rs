@@ -21,7 +21,11 @@ fn killed(reason: Reason) -> (TaskState, Reason, String) {
 }
 
 fn forced(reason: Reason, grace_ms: u64) -> (TaskState, Reason, String) {
-    (TaskState::Killed, reason, format!("did not stop within {grace_ms} ms of SIGTERM: ended by SIGKILL"))
+    (
+        TaskState::Killed,
+        reason,
+        format!("did not stop within {} of SIGTERM: ended by SIGKILL", dawn_proto::amounts::duration(grace_ms)),
+    )
 }
 
 #[test]

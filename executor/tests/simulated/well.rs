@@ -56,7 +56,7 @@ fn enough_failures_in_a_row_end_the_task() {
     assert_eq!(sim.take_effects(), []);
     sim.pass_ms(1);
     sim.swept();
-    let message = "health check failed 2 times in a row: no".to_string();
+    let message = "health check failed twice in a row: no".to_string();
     assert_eq!(sim.end(), (TaskState::Failed, Reason::HealthCheck, message));
 }
 

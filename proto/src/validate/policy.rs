@@ -1,6 +1,7 @@
 //! Rules for update and SLA policies. Absent ones stay absent: their defaults are the scheduler's.
 
 use super::{Errors, FieldError, defaults::*, text};
+use crate::amounts::duration;
 use crate::v1::{JobKind, JobSpec, SlaPolicy, UpdatePolicy, UpdateStrategy, sla_policy::Policy};
 
 pub(super) fn check(spec: &JobSpec, kind: Option<JobKind>, errors: &mut Errors) {
@@ -74,7 +75,8 @@ fn update(path: &str, policy: &UpdatePolicy, errors: &mut Errors) {
     }
     let (watch_ms, deadline_ms) = (policy.watch_ms.unwrap_or(0), policy.progress_deadline_ms);
     if deadline_ms > 0 && deadline_ms <= watch_ms {
-        let message = format!("{deadline_ms} ms is over before an instance can be healthy for {watch_ms} ms");
+        let message =
+            format!("{} is over before an instance can be healthy for {}", duration(deadline_ms), duration(watch_ms));
         errors.at(format!("{path}.progress_deadline_ms"), message);
     }
 }

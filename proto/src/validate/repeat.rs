@@ -1,6 +1,7 @@
 //! Rules for how a job is repeated: restarts, cron, what happens when an agent is out of reach.
 
 use super::{Errors, defaults::*, text};
+use crate::amounts;
 use crate::v1::{CronPolicy, JobKind, JobSpec, Misfire, Overlap, PartitionPolicy, RestartOn, RestartPolicy};
 
 pub(super) fn check(spec: &mut JobSpec, kind: Option<JobKind>, errors: &mut Errors) {
@@ -61,7 +62,10 @@ fn restart(restart: &mut RestartPolicy, kind: Option<JobKind>, errors: &mut Erro
     errors.range("restart.initial_backoff_ms", initial, MIN_BACKOFF_MS..=MAX_WAIT_MS, " ms");
     errors.range("restart.max_backoff_ms", max, MIN_BACKOFF_MS..=MAX_WAIT_MS, " ms");
     if max < initial {
-        errors.at("restart.max_backoff_ms", format!("{max} ms is below the first backoff of {initial} ms"));
+        errors.at(
+            "restart.max_backoff_ms",
+            format!("{} is below the first backoff of {}", amounts::duration(max), amounts::duration(initial)),
+        );
     }
     errors.range("restart.stable_after_ms", restart.stable_after_ms, 1..=MAX_WAIT_MS, " ms");
 }

@@ -11,6 +11,9 @@ pub(super) fn shown(text: &str) -> String {
     format!("`{}{more}`", cut.escape_debug())
 }
 
+/// Longer names are not part of a path.
+const MAX_SHOWN_NAME: usize = 128;
+
 pub(super) const NAME_RULE: &str = "1-63 characters of a-z A-Z 0-9 _ . -, the first a letter or digit";
 
 pub(super) fn name(path: &str, what: &str, text: &str, errors: &mut Errors) -> bool {
@@ -49,20 +52,26 @@ pub(super) fn env(path: &str, env: &BTreeMap<String, String>, errors: &mut Error
         return;
     }
     for (name, value) in env {
-        if env_name(path, name, errors) {
-            command(&format!("{path}.{name}"), value, errors);
+        let own = own_path(path, name);
+        if env_name(&own, name, errors) {
+            command(&own, value, errors);
         }
     }
 }
 
-/// The name of an environment variable that a user may set; a reserved one is named at its own path.
+/// Of an entry with a free name, which may be any text.
+fn own_path(path: &str, name: &str) -> String {
+    if name.is_empty() || name.len() > MAX_SHOWN_NAME { path.to_string() } else { format!("{path}.{name}") }
+}
+
+/// The name of an environment variable that a user may set.
 pub(super) fn env_name(path: &str, name: &str, errors: &mut Errors) -> bool {
     let first = name.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
     if !first || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') || name.len() > 128 {
         let rule = "letters, digits and _, the first no digit, at most 128";
         errors.at(path, format!("{} is no name of an environment variable: {rule}", shown(name)));
     } else if name.starts_with("DAWN_") {
-        errors.at(format!("{path}.{name}"), "names that start with DAWN_ are set by Dawn itself");
+        errors.at(path, format!("{}: names that start with DAWN_ are set by Dawn itself", shown(name)));
     } else {
         return true;
     }
@@ -77,7 +86,8 @@ pub(super) fn labels(path: &str, labels: &BTreeMap<String, String>, errors: &mut
     for (name, value) in labels {
         let part = |part: &str| crate::ids::is_name(part);
         if name.len() > 128 || !name.split('/').all(part) {
-            errors.at(path, format!("{} is no name of a label: {NAME_RULE}; parts with / between", shown(name)));
+            let message = format!("{} is no name of a label: {NAME_RULE}; parts with / between", shown(name));
+            errors.at(own_path(path, name), message);
         } else if value.len() > MAX_LABEL_VALUE_BYTES || value.chars().any(char::is_control) {
             let rule = format!("at most {MAX_LABEL_VALUE_BYTES} bytes without control characters");
             errors.at(format!("{path}.{name}"), format!("a label's value is {rule}"));

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{ClientService, status};
+use super::{ClientService, reads, status};
 use crate::model::{AgentNo, State};
 use crate::shares::Caller;
 
@@ -39,10 +39,11 @@ impl Reach for ReachService {
             return Err(Status::invalid_argument("the first message of a session is `open`"));
         };
         let (task, agent_id) = (TaskId(open.task_id), open.agent_id.clone());
-        let agent = self.0.reader.find(move |state| find(state, task, &agent_id)).await??;
+        let find = move |state: &State| find(state, task, &agent_id).map(|agent| (agent, reads::host_of(state, agent)));
+        let (agent, host) = self.0.reader.find(find).await??;
         let mut place = self.0.streams.session(agent, holder).map_err(|refused| status::taken(&refused))?;
         let pipe = self.0.logs.reach(agent, open.agent_id.is_empty().then_some(open.task_id)).await;
-        let (up, down) = pipe.map_err(|error| status::about("reaching the agent", &error))?;
+        let (up, down) = pipe.map_err(|error| status::on_node("reaching its agent", &host, &error))?;
         let (to_client, downs) = mpsc::channel(MESSAGES);
         let places = place.watch();
         tokio::spawn(async move {
@@ -63,7 +64,7 @@ impl Reach for ReachService {
 fn find(state: &State, task: TaskId, agent_id: &str) -> Result<AgentNo, Status> {
     if !agent_id.is_empty() {
         let agent = AgentId::new(agent_id).and_then(|id| state.agent(&id));
-        return agent.map(|agent| agent.no).ok_or_else(|| Status::not_found(format!("there is no agent {agent_id:?}")));
+        return agent.map(|agent| agent.no).ok_or_else(|| Status::not_found(format!("there is no node {agent_id:?}")));
     }
     let found = state.tasks.get(&task);
     let found = found.ok_or_else(|| Status::not_found(format!("there is no task {task} (any more)")))?;

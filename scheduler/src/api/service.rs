@@ -63,12 +63,13 @@ impl ClientService {
             let found = state.tasks.get(&task);
             let found = found.ok_or_else(|| Status::not_found(format!("there is no task {task} (any more)")))?;
             let never = || Status::failed_precondition(format!("{task} was never started; it has no logs"));
-            found.status.place().map(|place| place.agent).ok_or_else(never)
+            let agent = found.status.place().map(|place| place.agent).ok_or_else(never)?;
+            Ok::<_, Status>((agent, reads::host_of(state, agent)))
         };
-        let agent = self.reader.find(find).await??;
+        let (agent, host) = self.reader.find(find).await??;
         let place = self.streams.log(agent, holder).map_err(|refused| status::taken(&refused))?;
         let chunks = self.logs.read_log(agent, request).await;
-        let chunks = chunks.map_err(|error| status::about(&format!("log of {task}"), &error))?;
+        let chunks = chunks.map_err(|error| status::on_node(&format!("log of {task}"), &host, &error))?;
         let places = place.watch();
         let mut response = Response::new(streams::until_taken_away(chunks, place));
         response.extensions_mut().insert(places);

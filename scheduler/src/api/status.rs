@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use dawn_proto::JobKeyError;
 use dawn_proto::validate::FieldError;
-use tonic::Status;
+use tonic::metadata::MetadataValue;
+use tonic::{Code, Status};
 
 use super::reads::ReadError;
 use crate::drive::InboxFull;
@@ -95,6 +96,20 @@ pub fn taken(refused: &Refused) -> Status {
 /// The same refusal with what was being done before it.
 pub fn about(doing: &str, refused: &Status) -> Status {
     Status::new(refused.code(), format!("{doing}: {}", refused.message()))
+}
+
+/// Metadata of the refusal of what needs a node that is out of reach, so that it is not taken for a scheduler's own: the
+/// node's host name, or nothing where that can't be metadata.
+pub const NODE: &str = "dawn-node";
+
+/// What could not be done on a node.
+pub fn on_node(doing: &str, host: &str, refused: &Status) -> Status {
+    if refused.code() != Code::Unavailable {
+        return about(doing, refused);
+    }
+    let mut status = Status::unavailable(format!("node {host} is out of reach; {doing}: {}", refused.message()));
+    status.metadata_mut().insert(NODE, host.parse().unwrap_or_else(|_| MetadataValue::from_static("")));
+    status
 }
 
 /// The journal takes nothing now.

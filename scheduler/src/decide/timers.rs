@@ -36,7 +36,8 @@ fn run_times(step: &mut Step) {
         let Some(task) = step.state.tasks.get(id) else { continue };
         if matches!(step.state_of(task), TaskState::Starting | TaskState::Running) {
             let limit_ms = step.state.spec_of(task).job.max_run_time_ms.unwrap_or(0);
-            step.move_task(task, TaskState::Killing, Reason::MaxRunTime, &format!("ran longer than {limit_ms} ms"));
+            let limit = dawn_proto::amounts::duration(limit_ms);
+            step.move_task(task, TaskState::Killing, Reason::MaxRunTime, &format!("ran longer than {limit}"));
         }
     }
 }

@@ -1,4 +1,6 @@
-//! Amounts of resources as people write them.
+//! Amounts of resources, and instants, as people write them.
+
+use dawn_proto::Timestamp;
 
 /// In the dimension's unit: memory and disk in bytes, all others in thousandths. "1.5", "512 MiB".
 pub fn amount(dimension: &str, amount: u64) -> String {
@@ -6,6 +8,12 @@ pub fn amount(dimension: &str, amount: u64) -> String {
         "memory" | "disk" => bytes(amount),
         _ => thousandths(amount),
     }
+}
+
+/// An instant to the second: "2026-11-30T01:30:00Z".
+pub fn utc(at: Timestamp) -> String {
+    let second = jiff::Timestamp::from_second(at.0.div_euclid(1000));
+    second.map_or_else(|_| at.to_string(), |second| second.to_string())
 }
 
 /// With the name of the dimension: "8 cpus", "512 MiB of memory".
@@ -47,6 +55,7 @@ mod tests {
 
     #[test]
     fn amounts_are_exact_where_they_can_be() {
+        assert_eq!(utc(Timestamp(1_795_981_914_093)), "2026-11-29T19:51:54Z");
         assert_eq!(amount("cpu", 1500), "1.5");
         assert_eq!(amount("cpu", 2000), "2");
         assert_eq!(amount("cpu", 10_000), "10");

@@ -1,9 +1,9 @@
 //! What a command is answered with, and why one is refused.
 
-use dawn_proto::v1::{JobKind, SubmitOutcome, UpdateState};
-use dawn_proto::{Epoch, JobKey, Timestamp};
+use dawn_proto::v1::{JobKind, MaintenanceMode, SubmitOutcome, UpdateState};
+use dawn_proto::{Epoch, JobKey, Timestamp, words};
 
-use super::{Bound, FlowAnswer, FlowRefusal, LossAnswer, LossRefusal, amount, amount_of};
+use super::{Bound, FlowAnswer, FlowRefusal, LossAnswer, LossRefusal, amount, amount_of, utc};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
@@ -43,6 +43,15 @@ pub enum Answer {
     },
 }
 
+/// "drained", "cordoned"; of a node that no plan is made for, "in use".
+fn upkeep(mode: MaintenanceMode) -> String {
+    match mode {
+        MaintenanceMode::MaintenanceNone => "in use".to_string(),
+        MaintenanceMode::NodeDraining => "draining".to_string(),
+        mode => words::of(mode.as_str_name()),
+    }
+}
+
 /// Each says what is wrong and what to do instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -60,17 +69,17 @@ pub enum Refusal {
     #[error(
         "update {number} of {key} by {author} is under way ({}); wait for it with `dawn update wait {key}`, or end it \
          with `dawn update abort {key}` or `rollback`",
-        state.as_str_name()
+        words::of(state.as_str_name().trim_start_matches("UPDATE_"))
     )]
     Updating { key: JobKey, number: u32, state: UpdateState, author: String },
     #[error("{key} has no update under way")]
     NotUpdating { key: JobKey },
-    #[error("update {number} of {key} is {} and can't be {what}", state.as_str_name())]
+    #[error("update {number} of {key} is {} and can't be {what}", words::of(state.as_str_name().trim_start_matches("UPDATE_")))]
     UpdateState { key: JobKey, number: u32, state: UpdateState, what: &'static str },
     #[error(
         "{key} is of kind {}; only services and daemon jobs are updated. A cron job's template is replaced by `dawn job run`, a batch \
          job is killed and run again",
-        kind.as_str_name()
+        words::of(kind.as_str_name())
     )]
     NotUpdatable { key: JobKey, kind: JobKind },
     #[error("{key} is of kind daemon: it has one instance on each node that its constraints match")]
@@ -79,10 +88,10 @@ pub enum Refusal {
     SurgeAtMostOne { key: JobKey },
     #[error("a job has 1 to {most} instances, not {instances}")]
     BadCount { instances: u32, most: u32 },
-    #[error("there is no agent {agent:?}; see `dawn node list`")]
+    #[error("there is no node {agent:?}")]
     NoSuchAgent { agent: String },
-    #[error("agent {agent} is {} and can't become {}; uncordon it first", from.as_str_name(), to.as_str_name())]
-    UpkeepMove { agent: String, from: dawn_proto::v1::MaintenanceMode, to: dawn_proto::v1::MaintenanceMode },
+    #[error("node {agent} is {} and can't become {}; uncordon it first", upkeep(*from), upkeep(*to))]
+    UpkeepMove { agent: String, from: MaintenanceMode, to: MaintenanceMode },
     #[error(
         "no agent shows an epoch above {epoch}, under which this scheduler leads: there is nothing to raise it above"
     )]
@@ -91,7 +100,7 @@ pub enum Refusal {
     StillEnding { key: JobKey, tasks: u32 },
     #[error("{key} is no cron job")]
     NotCron { key: JobKey },
-    #[error("{key} still has a live run of {run_at}; its overlap policy allows no second one")]
+    #[error("{key} still has a live run of {}; its overlap policy allows no second one", utc(*run_at))]
     RunAlive { key: JobKey, run_at: Timestamp },
     #[error("{key} has no instance {instance}; it has {instances}, numbered from 0")]
     NoSuchInstance { key: JobKey, instance: u32, instances: u32 },

@@ -112,7 +112,7 @@ pub enum FlowRefusal {
     Changed { key: JobKey },
     #[error("the same id was dispatched before with other arguments, as {made}; give another id")]
     OtherContent { made: JobKey },
-    #[error("{key} is paused since {since}")]
+    #[error("{key} is paused since {}; `dawn cron resume {key}` lets it fire again", super::utc(*since))]
     Paused { key: JobKey, since: Timestamp },
 }
 

@@ -41,7 +41,7 @@ pub use agent::{Agent, AgentNo, Attributes, Avoided, PortRanges};
 pub use ahead::Ahead;
 pub use alarm::Alarm;
 pub use allowed::Allowed;
-pub use amount::{amount, amount_of, thousandths};
+pub use amount::{amount, amount_of, thousandths, utc};
 pub use answer::{Answer, Refusal};
 pub use blame::{Blame, BlameMutation, FaultOf, ForgiveCommand, KeptOff};
 pub use clock::{AgentWall, AgentsWall, CronHold, Reading, Shift};

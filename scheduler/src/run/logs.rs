@@ -34,11 +34,11 @@ impl LogSource for AgentLogs {
     }
 }
 
-/// The error's own code, or else `usual`.
+/// The error's own code; of an agent that is out of reach `usual`.
 fn status(error: LogError, usual: Code) -> Status {
     let code = match &error {
         LogError::Busy => Code::ResourceExhausted,
-        LogError::Agent { code, .. } => code.unwrap_or(usual),
+        LogError::Agent { code, .. } => code.unwrap_or(Code::FailedPrecondition),
         LogError::NotConnected | LogError::Silent | LogError::Broken => usual,
     };
     Status::new(code, error.to_string())

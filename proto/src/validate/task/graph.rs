@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::{Errors, text::shown};
+use super::super::{Errors, NO_PROCESS, text::shown};
 use crate::v1::{JobKind, ProcessSpec};
 
 pub(super) fn check(processes: &[ProcessSpec], kind: Option<JobKind>, errors: &mut Errors) {
     if processes.is_empty() {
-        errors.at("task.processes", "a job needs at least one process");
+        errors.at("task.processes", NO_PROCESS);
         return;
     }
     let mut by_name = BTreeMap::new();

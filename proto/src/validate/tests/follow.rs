@@ -64,7 +64,7 @@ fn only_batch_jobs_are_arrays_gangs_templates_or_due() {
 fn parameters_are_variables_each_once() {
     let with = |change: fn(&mut Parameters)| move |spec: &mut JobSpec| change(spec.parameters.get_or_insert_default());
     batch(with(|p| p.required = vec!["1A".into()]), "parameters.required[0]", "no name of an environment variable");
-    batch(with(|p| p.required = vec!["DAWN_X".into()]), "parameters.required[0].DAWN_X", "by Dawn itself");
+    batch(with(|p| p.required = vec!["DAWN_X".into()]), "parameters.required[0]", "by Dawn itself");
     batch(with(|p| p.required = vec!["A".into(), "A".into()]), "parameters.required[1]", "there twice");
     batch(with(|p| p.required = vec!["PAYLOAD".into()]), "parameters.required[0]", "payload's variable");
     batch(with(|p| p.optional = [("PAYLOAD".into(), "x".into())].into()), "parameters.optional", "payload's variable");

@@ -39,7 +39,7 @@ fn keys_kinds_and_numbers() {
     service(|spec| spec.instances = 100_001, "instances", "100001");
     service(|spec| spec.priority = 1_001, "priority", "1001 is not between 0 and 1000");
     service(|spec| spec.tier = 9, "tier", "no tier");
-    service(|spec| spec.labels = [("a b".into(), "x".into())].into(), "labels", "name of a label");
+    service(|spec| spec.labels = [("a b".into(), "x".into())].into(), "labels.a b", "name of a label");
     service(|spec| spec.labels = [("a".into(), "x\n".into())].into(), "labels.a", "control characters");
     service(|spec| spec.labels = (0..65).map(|i| (format!("l{i}"), String::new())).collect(), "labels", "65 labels");
     service(|spec| spec.dedicated = "x\u{7}".into(), "dedicated", "control");
@@ -74,7 +74,7 @@ fn processes_by_themselves() {
     task(|task| argv(&mut task.processes[0], &[" "]), "task.processes[0].argv[0]", "blank");
     task(|task| argv(&mut task.processes[0], &["a", "b\0"]), "task.processes[0].argv[1]", "NUL");
     task(|task| argv(&mut task.processes[0], &["a"; 1001]), "task.processes[0].argv", "1001 arguments");
-    processes(with(|p| p.env = [("1A".into(), String::new())].into()), "task.processes[0].env", "name of an env");
+    processes(with(|p| p.env = [("1A".into(), String::new())].into()), "task.processes[0].env.1A", "name of an env");
     processes(
         with(|p| p.env = [("DAWN_X".into(), String::new())].into()),
         "task.processes[0].env.DAWN_X",
@@ -148,7 +148,7 @@ fn resources_and_ports() {
 fn the_rest_of_the_task() {
     task(|task| task.user = "a b".into(), "task.user", "unix user");
     task(|task| task.user = "-x".into(), "task.user", "unix user");
-    task(|task| task.grace_period_ms = 86_400_001, "task.grace_period_ms", "86400001 ms is not between 1 ms and");
+    task(|task| task.grace_period_ms = 86_400_001, "task.grace_period_ms", "1d is not between 1ms and 1d");
     task(|task| task.finalization_wait_ms = u64::MAX, "task.finalization_wait_ms", "between");
     task(|task| task.max_pids = u32::MAX, "task.max_pids", "between 0 and 4194304");
     task(|task| task.max_files = 1_000_000_001, "task.max_files", "between 0 and 1000000000");
@@ -290,7 +290,7 @@ fn repetition() {
     restart(JobKind::Batch, three(RestartOn::Never), "max_failures", "contradiction");
     let backoff =
         |initial_backoff_ms, max_backoff_ms| RestartPolicy { initial_backoff_ms, max_backoff_ms, ..Default::default() };
-    restart(JobKind::Service, backoff(1, 0), "initial_backoff_ms", "1 ms is not between 10 ms");
+    restart(JobKind::Service, backoff(1, 0), "initial_backoff_ms", "1ms is not between 10ms");
     restart(JobKind::Service, backoff(2000, 1000), "max_backoff_ms", "below the first");
 
     service(|spec| spec.cron = Some(CronPolicy::default()), "cron", "only for jobs of kind cron");

@@ -2,7 +2,7 @@
 
 use dawn_proto::JobKey;
 
-use crate::model::State;
+use crate::model::{AgentNo, State};
 
 mod cron;
 mod endpoints;
@@ -48,10 +48,15 @@ pub enum ReadError {
     NoSuchVersion { key: JobKey, version: u32, first: u32, last: u32 },
     #[error("{key} has no update {number} (any more); it keeps its latest, see `dawn update list {key}`")]
     NoSuchUpdate { key: JobKey, number: u32 },
-    #[error("there is no agent {0:?}")]
+    #[error("there is no node {0:?}")]
     NoSuchAgent(String),
     #[error("{0:?} is no page token of this list; leave it empty to begin anew")]
     PageToken(String),
+}
+
+/// As people call an agent's machine; empty: it is forgotten.
+pub fn host_of(state: &State, agent: AgentNo) -> String {
+    state.agents.get(&agent).map(|agent| agent.hostname.to_string()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -37,7 +37,8 @@ fn go_on(step: &mut Step, job: &Job, update: &Update) {
     if let Some(interval_ms) = update.policy.pulse_interval_ms
         && silent_ms > interval_ms
     {
-        let why = format!("no pulse for {silent_ms} ms; it must come every {interval_ms} ms");
+        let [silent, interval] = [silent_ms, interval_ms].map(dawn_proto::amounts::duration);
+        let why = format!("no pulse for {silent}; it must come every {interval}");
         return moved(step, job, update, Cause::Silence, &why);
     }
     let (mut passed, mut gave_up, mut healthy, mut waiting) = (Vec::new(), Vec::new(), 0, Vec::new());

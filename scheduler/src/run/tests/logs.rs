@@ -171,6 +171,8 @@ async fn a_log_nobody_can_bring_is_refused_with_words() {
     };
     let status = tokio::time::timeout(super::DEADLINE, gone).await.unwrap();
     assert_eq!(status.code(), Code::Unavailable);
-    assert!(status.message().contains("is not connected"), "{status:?}");
+    let words = format!("is out of reach; log of t{}: its agent is not connected", asked.task);
+    assert!(status.message().starts_with("node ") && status.message().contains(&words), "{status:?}");
+    assert!(status.metadata().contains_key("dawn-node"), "it is no scheduler that does not answer: {status:?}");
     asked.cluster.stop().await;
 }
