@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::address::{address, addresses};
 use crate::client::Scheduler;
 use crate::commands;
 use crate::daemon;
@@ -20,8 +21,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
     version,
     about = "Dawn runs jobs on a cluster of machines",
     after_help = HELP,
-    max_term_width = 110,
-    disable_help_subcommand = true
+    max_term_width = 110
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -35,14 +35,12 @@ const GLOBAL: &str = "Global options";
 
 #[derive(Args)]
 struct Global {
-    /// Schedulers to ask, in any order; the leader is found
+    /// Schedulers to ask, in any order; the leader is found [default: DAWN_SCHEDULER of the environment, or 127.0.0.1:7070]
     #[arg(
         long,
         global = true,
         help_heading = GLOBAL,
         value_name = "HOST:PORT,…",
-        env = "DAWN_SCHEDULER",
-        default_value = "127.0.0.1:7070",
         value_delimiter = ',',
         value_parser = address
     )]
@@ -98,6 +96,13 @@ enum Command {
     Completions { shell: clap_complete::Shell },
 }
 
+impl Command {
+    /// It looks at files and at this machine only.
+    fn asks_nobody(&self) -> bool {
+        matches!(self, Command::Config(_) | Command::Completions { .. } | Command::Dev(_))
+    }
+}
+
 /// What every command has at hand.
 pub struct Context {
     pub scheduler: Scheduler,
@@ -110,28 +115,25 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     spec::duration(text).map(Duration::from_millis)
 }
 
-pub fn address(text: &str) -> Result<String, String> {
-    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
-    match port {
-        Some(Ok(port)) if port > 0 => Ok(text.to_string()),
-        _ => Err("write HOST:PORT, as in 127.0.0.1:7070".to_string()),
-    }
-}
-
 /// Does what the command line asks.
 pub fn run(cli: Cli) -> Exit {
     let Global { scheduler, json, no_color, timeout } = cli.global;
     let command = match cli.command {
         Command::Scheduler(args) if args.command.is_none() => return ended(daemon::scheduler(args)),
-        Command::Agent(args) => return ended(daemon::agent(args, scheduler)),
+        Command::Agent(args) => return ended(addresses(scheduler).and_then(|all| daemon::agent(args, all))),
         command => command,
+    };
+    let scheduler = match addresses(scheduler) {
+        Ok(addresses) => addresses,
+        Err(_) if command.asks_nobody() => Vec::new(),
+        Err(failure) => return ended(Err(failure)),
     };
     let request = timeout.map_or(REQUEST_TIMEOUT, |timeout| timeout.min(REQUEST_TIMEOUT));
     let mut context =
         Context { scheduler: Scheduler::new(scheduler, request), out: Out::stdout(json, no_color), timeout };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let done = match runtime {
-        Ok(runtime) => runtime.block_on(dispatch(command, &mut context)),
+        Ok(runtime) => runtime.block_on(answered(command, &mut context)),
         Err(error) => Err(Failure::new(Exit::Failed, format!("starting the runtime: {error}"))),
     };
     ended(done)
@@ -139,7 +141,7 @@ pub fn run(cli: Cli) -> Exit {
 
 fn ended(done: Result<Exit, Failure>) -> Exit {
     done.unwrap_or_else(|failure| {
-        eprintln!("dawn: {failure}");
+        eprintln!("{}", failure.said());
         failure.exit
     })
 }
@@ -147,7 +149,15 @@ fn ended(done: Result<Exit, Failure>) -> Exit {
 /// What the command line asks, with a context that is there already.
 #[cfg(test)]
 pub async fn run_in(cli: Cli, context: &mut Context) -> Result<Exit, Failure> {
-    dispatch(cli.command, context).await
+    answered(cli.command, context).await
+}
+
+/// With what there is instead of what was not found.
+async fn answered(command: Command, context: &mut Context) -> Result<Exit, Failure> {
+    match dispatch(command, context).await {
+        Err(failure) => Err(commands::similar::named(failure, context).await),
+        done => done,
+    }
 }
 
 async fn dispatch(command: Command, context: &mut Context) -> Result<Exit, Failure> {
@@ -205,14 +215,6 @@ mod tests {
             Exit::Deposed,
         ] {
             assert!(help.contains(&format!("\n  {}  ", exit as i32)), "{exit:?} is not in the help:\n{help}");
-        }
-    }
-
-    #[test]
-    fn addresses_need_a_host_and_a_port() {
-        assert!(address("node-1:7070").is_ok() && address("[::1]:7070").is_ok());
-        for text in ["", "7070", ":7070", "host", "host:0", "host:port", "host:70700"] {
-            assert!(address(text).is_err(), "{text}");
         }
     }
 }

@@ -47,7 +47,7 @@ pub struct Scheduler {
     #[arg(long, value_name = "DIR", required_unless_present = "etcd")]
     data_dir: Option<PathBuf>,
     /// Address that others are told to connect to [default: the listening address]
-    #[arg(long, value_name = "HOST:PORT", value_parser = crate::args::address)]
+    #[arg(long, value_name = "HOST:PORT", value_parser = crate::address::address)]
     advertise: Option<String>,
     /// How often agents say that they are there
     #[arg(long, default_value = "3s", value_name = "DURATION", value_parser = duration)]
@@ -73,7 +73,7 @@ pub enum SchedulerCommand {
     /// Have a scheduler hand over at once and end, within 20 seconds whatever hangs; fails unless another one leads then
     Leave {
         /// Which one [default: the one that leads]
-        #[arg(value_name = "HOST:PORT", value_parser = crate::args::address)]
+        #[arg(value_name = "HOST:PORT", value_parser = crate::address::address)]
         which: Option<String>,
     },
 }
@@ -158,9 +158,9 @@ pub struct PortRanges(Vec<(u16, u16)>);
 
 #[derive(Args)]
 struct Log {
-    /// What is logged to standard error, such as info or dawn_agent=debug,info
-    #[arg(long = "log", env = "DAWN_LOG", default_value = "info", value_name = "FILTER")]
-    filter: String,
+    /// What is logged to standard error, such as info or dawn_agent=debug,info [default: DAWN_LOG of the environment, or info]
+    #[arg(long = "log", value_name = "FILTER")]
+    filter: Option<String>,
     /// Log one JSON object a line
     #[arg(long)]
     log_json: bool,
@@ -168,8 +168,10 @@ struct Log {
 
 impl Log {
     fn start(&self) -> Result<(), Failure> {
-        let wrong = |error| Failure::new(Exit::Usage, format!("--log {:?}: {error}", self.filter));
-        let filter = EnvFilter::try_new(&self.filter).map_err(wrong)?;
+        let of_environment = || std::env::var("DAWN_LOG").ok().filter(|filter| !filter.trim().is_empty());
+        let filter = self.filter.clone().or_else(of_environment).unwrap_or_else(|| "info".to_string());
+        let wrong = |error| Failure::new(Exit::Usage, format!("--log {filter:?}: {error}"));
+        let filter = EnvFilter::try_new(&filter).map_err(wrong)?;
         let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
             && std::io::IsTerminal::is_terminal(&std::io::stderr());
         let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
@@ -202,7 +204,8 @@ pub fn scheduler(args: Scheduler) -> Result<Exit, Failure> {
     let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let (heartbeat, lease) = (milliseconds(args.heartbeat_interval), milliseconds(args.agent_lease));
     if heartbeat == 0 || heartbeat.saturating_mul(2) > lease {
-        let message = format!("a heartbeat each {heartbeat} ms can't keep a lease of {lease} ms: one may be lost");
+        let [every, kept] = [heartbeat, lease].map(dawn_proto::amounts::duration);
+        let message = format!("a heartbeat each {every} can't keep a lease of {kept}: one may be lost");
         return Err(Failure::new(Exit::Usage, message).hint("let --agent-lease be at least twice --heartbeat-interval"));
     }
     if args.etcd.is_given() && args.advertise.is_none() && args.listen.ip().is_unspecified() {

@@ -36,8 +36,9 @@ Exit codes:
   8  a scheduler leads no more: start it again, and it follows
 
 Environment:
-  DAWN_SCHEDULER  as --scheduler        NO_COLOR  no colours
-  DAWN_LOG        as --log
+  DAWN_SCHEDULER  as --scheduler; empty is as if it were not set
+  DAWN_LOG        as --log; empty is as if it were not set
+  NO_COLOR        no colours
 
 Start here: `dawn dev` runs a cluster on this machine.";
 
@@ -48,11 +49,56 @@ pub struct Failure {
     message: String,
     /// What to do next; empty when the message says it.
     hint: String,
+    /// The message's lines begin with places in files, as editors and other programs read them.
+    placed: bool,
+    /// It may be done when a node or a scheduler is back.
+    passing: bool,
+    /// What there is none of, where it can be looked for by a similar name.
+    missing: Option<Missing>,
+}
+
+/// What was asked for and is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// As ROLE/ENV/NAME.
+    Job(String),
+    /// By id or host name.
+    Node(String),
 }
 
 impl Failure {
     pub fn new(exit: Exit, message: impl Into<String>) -> Failure {
-        Failure { exit, message: message.into(), hint: String::new() }
+        Failure { exit, message: message.into(), hint: String::new(), placed: false, passing: false, missing: None }
+    }
+
+    /// It is not there, and may be there by a similar name.
+    pub fn missing(self, missing: Missing) -> Failure {
+        Failure { missing: Some(missing), ..self }
+    }
+
+    /// What is wrong with files: every line of the message is `FILE:LINE:COLUMN: …`.
+    pub fn in_files(message: impl Into<String>) -> Failure {
+        Failure { placed: true, ..Failure::new(Exit::Usage, message) }
+    }
+
+    /// Of a node that is out of reach: asked again it may answer.
+    pub fn passing(self) -> Failure {
+        Failure { passing: true, ..self }
+    }
+
+    /// Whether the same may be done in a while.
+    pub fn may_pass(&self) -> bool {
+        self.passing || self.exit == Exit::Unreachable
+    }
+
+    pub fn is_missing(&self) -> Option<&Missing> {
+        self.missing.as_ref()
+    }
+
+    /// What is printed on standard error. Other programs find `FILE:LINE:COLUMN` at the beginning of each line.
+    pub fn said(&self) -> String {
+        let who = if self.placed { "" } else { "dawn: " };
+        format!("{who}{self}")
     }
 
     pub fn hint(mut self, hint: impl Into<String>) -> Failure {
@@ -89,6 +135,19 @@ pub fn chain(error: &dyn Error) -> String {
 
 impl From<crate::spec::SpecError> for Failure {
     fn from(error: crate::spec::SpecError) -> Failure {
-        Failure::new(Exit::Usage, chain(&error))
+        Failure::in_files(chain(&error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_lines_of_files_begin_with_their_place() {
+        let file =
+            Failure::in_files("a.yaml:1:1: job: is missing\na.yaml:2:1: run: is missing").hint("nothing was done");
+        assert_eq!(file.said(), "a.yaml:1:1: job: is missing\na.yaml:2:1: run: is missing\n  nothing was done");
+        assert_eq!(Failure::new(Exit::Failed, "no").said(), "dawn: no");
     }
 }

@@ -1,5 +1,6 @@
 //! The `dawn` binary: the client, and by its own names the daemons.
 
+mod address;
 mod args;
 mod client;
 mod commands;
@@ -10,6 +11,7 @@ mod exit;
 mod jobfile;
 mod render;
 mod spec;
+mod tips;
 
 #[cfg(test)]
 mod placed;
@@ -46,5 +48,8 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|name| name == config::CHILD_COMMAND) {
         return config::child_main();
     }
-    ExitCode::from(args::run(args::Cli::parse()) as u8)
+    match args::Cli::try_parse() {
+        Ok(cli) => ExitCode::from(args::run(cli) as u8),
+        Err(error) => tips::added(error, std::env::args_os().skip(1).filter_map(|word| word.into_string().ok())).exit(),
+    }
 }

@@ -86,6 +86,8 @@ impl DerefMut for Client {
 
 /// Metadata of a follower's UNAVAILABLE that names who leads; empty while nobody does. And of the answer of one that left.
 pub const LEADER: &str = "dawn-leader";
+/// Metadata of the refusal of what needs a node that is out of reach: the node's host name.
+pub const NODE: &str = "dawn-node";
 /// Of one address; a host that is there answers in a fraction.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// While schedulers answer and only the leader is missing, it is asked for this many times as long as one answer may
@@ -198,6 +200,9 @@ impl Scheduler {
             };
             if status.code() != Code::Unavailable {
                 return Err(status::failure(&status));
+            }
+            if let Some(failure) = status::of_node(&status) {
+                return Err(failure);
             }
             self.connected = None;
             unanswered.by_followers |= status.metadata().contains_key(LEADER);

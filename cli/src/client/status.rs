@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use tonic::{Code, Status};
 
-use crate::exit::{Exit, Failure};
+use super::NODE;
+use crate::exit::{Exit, Failure, Missing};
 use crate::render::{safe, safe_lines};
 
 /// What a scheduler that could be reached answered.
 pub fn failure(status: &Status) -> Failure {
     let message = safe_lines(status.message());
     match status.code() {
-        Code::NotFound => Failure::new(Exit::NotFound, message).hint("see `dawn job list --all` or `dawn node list`"),
+        Code::NotFound => not_found(message),
         Code::InvalidArgument | Code::FailedPrecondition | Code::PermissionDenied | Code::AlreadyExists => {
             Failure::new(Exit::Refused, format!("refused by the scheduler: {message}"))
         }
@@ -22,6 +23,40 @@ pub fn failure(status: &Status) -> Failure {
             .hint("compare `dawn version`"),
         code => Failure::new(Exit::Failed, format!("the scheduler failed ({code}): {message}")),
     }
+}
+
+/// The scheduler answered, and a node that it needs for more does not.
+pub fn of_node(status: &Status) -> Option<Failure> {
+    let host = status.metadata().get(NODE)?.to_str().unwrap_or_default();
+    let hint = match host {
+        "" => "see `dawn node list`".to_string(),
+        host => format!("see `dawn node status {}`", safe(host)),
+    };
+    Some(Failure::new(Exit::Failed, safe_lines(status.message())).hint(hint).passing())
+}
+
+/// What there is none of decides where to look: the scheduler's message begins with it.
+fn not_found(message: String) -> Failure {
+    let word = |text: &str| text.split([' ', ';']).next().unwrap_or_default().trim_matches('"').to_string();
+    let failure = |hint: &str| Failure::new(Exit::NotFound, message.clone()).hint(hint);
+    if let Some(key) = message.strip_prefix("there is no job ") {
+        return failure("see `dawn job list --all`").missing(Missing::Job(word(key)));
+    }
+    let node = message.strip_prefix("there is no node ").or_else(|| message.strip_prefix("there is no agent "));
+    if let Some(node) = node {
+        return failure("see `dawn node list`").missing(Missing::Node(word(node)));
+    }
+    if message.starts_with("there is no task ") {
+        return failure("`dawn job status ROLE/ENV/NAME` names the tasks of a job, and `dawn job history` older ones");
+    }
+    let key = word(&message);
+    if message.contains(" has no version ") {
+        return failure(&format!("see `dawn job history {key}`"));
+    }
+    if message.contains(" has no instance ") {
+        return failure(&format!("see `dawn job status {key}`"));
+    }
+    Failure::new(Exit::NotFound, message)
 }
 
 /// Schedulers answer, and none of them leads.

@@ -107,7 +107,11 @@ async fn schedulers_that_name_each_other_for_ever_are_given_up() {
 #[tokio::test]
 async fn every_refusal_has_its_exit_code() {
     for (status, exit, part) in [
-        (Status::not_found("no job www/prod/web"), Exit::NotFound, "no job www/prod/web\n  see `dawn job list"),
+        (
+            Status::not_found("there is no job www/prod/web"),
+            Exit::NotFound,
+            "no job www/prod/web\n  see `dawn job list --all`",
+        ),
         (Status::invalid_argument("priority: 2000"), Exit::Refused, "refused by the scheduler: priority: 2000"),
         (Status::failed_precondition("it ended"), Exit::Refused, "refused by the scheduler: it ended"),
         (Status::resource_exhausted("queue full"), Exit::Refused, "queue full\n  try again in a moment"),
@@ -121,6 +125,47 @@ async fn every_refusal_has_its_exit_code() {
         assert_eq!(got, exit, "{status:?}");
         assert!(message.contains(part), "{message}");
         assert_eq!(text(&memory), "", "{status:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_found_is_looked_for_by_a_similar_name() {
+    let summary = |name: &str| JobSummary { key: Some(key(name)), ..Default::default() };
+    let node = |host: &str| Node { agent_id: "a1".into(), hostname: host.into(), ..Default::default() };
+    let script = Script {
+        job: answers([Err(Status::not_found("there is no job www/prod/we"))]),
+        jobs: answers([Ok(ListJobsResponse { jobs: vec![summary("web"), summary("api")], ..Default::default() })]),
+        node: answers([Err(Status::not_found("there is no node \"node-l\""))]),
+        nodes: answers([Ok(ListNodesResponse { nodes: vec![node("node-1")], ..Default::default() })]),
+        ..Default::default()
+    };
+    let fake = Fake::start(script).await;
+    let (mut context, _) = fake.context(false);
+    let job = "there is no job www/prod/we\n  did you mean www/prod/web?";
+    assert_eq!(refusal(&mut context, "dawn job status www/prod/we").await, (Exit::NotFound, job.to_string()));
+    let node = "there is no node \"node-l\"\n  did you mean node-1?";
+    assert_eq!(refusal(&mut context, "dawn node status node-l").await, (Exit::NotFound, node.to_string()));
+}
+
+#[tokio::test]
+async fn the_hint_says_where_to_look_by_what_was_not_found() {
+    for (message, hint) in [
+        ("there is no job www/prod/web", "see `dawn job list --all`"),
+        ("there is no node \"n\"", "see `dawn node list`"),
+        ("there is no task t7 (any more)", "`dawn job status ROLE/ENV/NAME` names the tasks"),
+        ("www/prod/web has no version 7; it keeps 1 to 2", "see `dawn job history www/prod/web`"),
+        ("www/prod/web has no instance 9; it has 2, numbered from 0", "see `dawn job status www/prod/web`"),
+        ("something else", ""),
+    ] {
+        let script = Script { job: answers([Err(Status::not_found(message))]), ..Default::default() };
+        let fake = Fake::start(script).await;
+        let (mut context, _) = fake.context(false);
+        let (exit, said) = refusal(&mut context, "dawn job status www/prod/web").await;
+        let said_hint = said.strip_prefix(message).unwrap().trim_start();
+        assert!(
+            exit == Exit::NotFound && said_hint.starts_with(hint) && said_hint.is_empty() == hint.is_empty(),
+            "{said}"
+        );
     }
 }
 
@@ -190,7 +235,7 @@ async fn a_node_is_found_by_its_host_name_where_that_is_unique() {
     let (mut context, memory) = fake.context(false);
     assert_eq!(dawn(&mut context, "dawn node status alpha").await.unwrap(), Exit::Done);
     assert_eq!(fake.asked(), ["node alpha", "nodes", "node id-1"]);
-    assert!(text(&memory).contains("host   alpha\n"), "{}", text(&memory));
+    assert!(text(&memory).starts_with("node   alpha\nid     id-1\n"), "{}", text(&memory));
 
     let fake = Fake::start(script()).await;
     let (mut context, _) = fake.context(false);

@@ -10,6 +10,7 @@ pub mod node;
 pub mod quota;
 pub mod scheduler;
 mod select;
+pub mod similar;
 pub mod task;
 pub mod top;
 pub mod update;

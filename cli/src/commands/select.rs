@@ -21,6 +21,8 @@ impl FromStr for Selection {
         let parts: Vec<&str> = text.split('/').collect();
         let (key, ranges) = match parts[..] {
             [role, env, name] => (JobKey::new(role, env, name), None),
+            [_, role, env, name] if !starts_with_digit(name) => return Err(with_cluster(role, env, name)),
+            [_, role, env, name, _] => return Err(with_cluster(role, env, name)),
             [role, env, name, ranges] => (JobKey::new(role, env, name), Some(ranges)),
             _ => return Err("write ROLE/ENV/NAME, or ROLE/ENV/NAME/0-3,7 for some instances".to_string()),
         };
@@ -31,6 +33,16 @@ impl FromStr for Selection {
         }
         Ok(Selection { key, instances })
     }
+}
+
+fn starts_with_digit(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_digit() || c == '-') || text.is_empty()
+}
+
+/// Aurora's keys begin with a cluster.
+fn with_cluster(role: &str, env: &str, name: &str) -> String {
+    let key = crate::render::safe(&format!("{role}/{env}/{name}"));
+    format!("keys have no cluster here; leave it out: {key}")
 }
 
 fn range(text: &str) -> Result<v1::InstanceRange, String> {
@@ -61,5 +73,10 @@ mod tests {
         for text in ["", "www", "www/prod", "a/b/c/", "a/b/c/x", "a/b/c/3-1", "a/b/c/1,", "a/b/c/-1", "a/b/c/1/2"] {
             assert!(text.parse::<Selection>().is_err(), "{text}");
         }
+        for text in ["devcluster/www/prod/web", "devcluster/www/prod/web/0"] {
+            let said = text.parse::<Selection>().unwrap_err();
+            assert_eq!(said, "keys have no cluster here; leave it out: www/prod/web");
+        }
+        assert!("a/b/c/3-x".parse::<Selection>().unwrap_err().contains("neither an instance nor a range"));
     }
 }

@@ -16,7 +16,7 @@ use super::select::Selection;
 use super::task::{Screen, is_there, usage_json};
 use crate::args::{Context, duration};
 use crate::client::Scheduler;
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, Missing};
 use crate::render::{self, Table, json};
 
 /// Nodes that are asked at the same time.
@@ -143,7 +143,8 @@ async fn nodes(args: &Top, context: &mut Context) -> Result<Vec<v1::Node>, Failu
         |node: &v1::Node| args.node.as_ref().is_none_or(|name| [&node.agent_id, &node.hostname].contains(&name));
     let mut nodes: Vec<v1::Node> = node::all(context).await?.into_iter().filter(named).collect();
     if let (Some(name), true) = (&args.node, nodes.is_empty()) {
-        return Err(Failure::new(Exit::NotFound, format!("there is no node {name:?}")).hint("see `dawn node list`"));
+        let failure = Failure::new(Exit::NotFound, format!("there is no node {name:?}")).hint("see `dawn node list`");
+        return Err(failure.missing(Missing::Node(name.to_string())));
     }
     nodes.retain(|node| node.state() == NodeState::Up && node.tasks > 0);
     if let Some(job) = &args.job {

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::args::{address, duration};
+use crate::address::address;
+use crate::args::duration;
 use crate::spec::size;
 
 #[derive(Args)]

@@ -27,9 +27,9 @@ pub fn key(key: Option<&v1::JobKey>) -> String {
     key.map_or_else(String::new, |key| safe(&format!("{}/{}/{}", key.role, key.env, key.name)))
 }
 
-/// The state as its wire name: "RUNNING".
-pub fn state(state: TaskState) -> &'static str {
-    state.as_str_name()
+/// The state in a lower-case word: "running".
+pub fn state(state: TaskState) -> String {
+    dawn_proto::words::of(state.as_str_name())
 }
 
 pub fn kind(kind: v1::JobKind) -> &'static str {

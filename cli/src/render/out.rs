@@ -64,10 +64,42 @@ impl Out {
                     TaskState::Pending | TaskState::Throttled | TaskState::Partitioned => 33,
                     _ => continue,
                 };
-                let name = state.as_str_name();
-                text = text.replace(&format!("  {name}"), &format!("  \u{1b}[{code}m{name}\u{1b}[0m"));
+                text = coloured_word(&text, &super::state(state), code);
             }
         }
         text
+    }
+}
+
+/// The word in a colour where it is a whole cell: names of columns are in capitals, and words in sentences stay.
+fn coloured_word(text: &str, word: &str, code: u32) -> String {
+    let cell = format!("  {word}");
+    let (mut done, mut rest) = (String::new(), text);
+    while let Some(at) = rest.find(&cell) {
+        let after = &rest[at + cell.len()..];
+        done += &rest[..at];
+        done += &match after.is_empty() || after.starts_with("  ") || after.starts_with('\n') {
+            true => format!("  \u{1b}[{code}m{word}\u{1b}[0m"),
+            false => cell.clone(),
+        };
+        rest = after;
+    }
+    done + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_states_are_coloured_and_no_names_of_columns() {
+        let (mut out, _) = Out::memory(false);
+        out.colour = true;
+        let text = "JOB  RUNNING  FAILED  STATE\na/b  1        0       running  node-1\nc/d  0        1       failed\n\
+            e/f  2        0       a failed check\n";
+        let expected = text
+            .replace("  running  ", "  \u{1b}[32mrunning\u{1b}[0m  ")
+            .replace("  failed\n", "  \u{1b}[31mfailed\u{1b}[0m\n");
+        assert_eq!(out.coloured(text), expected);
     }
 }

@@ -32,14 +32,20 @@ pub fn relative(at_ms: i64, now_ms: i64) -> String {
     }
 }
 
-/// "2026-11-22 14:02:11" in the zone of this machine; with the zone's short name when `zone` is asked for.
+/// "2026-11-22 14:02:11 +01:00" in the zone of this machine.
 pub fn local(at_ms: i64) -> String {
     in_zone(at_ms, jiff::tz::TimeZone::system())
 }
 
+/// The same in a zone by its IANA name: none is UTC, and so is one that is not known here.
+pub fn in_named_zone(at_ms: i64, zone: &str) -> String {
+    let zone = if zone.is_empty() { "UTC" } else { zone };
+    in_zone(at_ms, jiff::tz::TimeZone::get(zone).unwrap_or(jiff::tz::TimeZone::UTC))
+}
+
 fn in_zone(at_ms: i64, zone: jiff::tz::TimeZone) -> String {
     match jiff::Timestamp::from_millisecond(at_ms) {
-        Ok(at) if at_ms != 0 => at.to_zoned(zone).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        Ok(at) if at_ms != 0 => at.to_zoned(zone).strftime("%Y-%m-%d %H:%M:%S %:z").to_string(),
         _ => "-".to_string(),
     }
 }
@@ -78,7 +84,9 @@ mod tests {
     fn instants_are_shown_in_their_zone() {
         let at_ms = 1_795_348_800_250;
         let berlin = jiff::tz::TimeZone::get("Europe/Berlin").unwrap();
-        assert_eq!(in_zone(at_ms, berlin), "2026-11-22 13:00:00");
+        assert_eq!(in_zone(at_ms, berlin), "2026-11-22 13:00:00 +01:00");
+        assert_eq!(in_named_zone(at_ms, "Asia/Kolkata"), "2026-11-22 17:30:00 +05:30");
+        assert_eq!(in_named_zone(at_ms, ""), "2026-11-22 12:00:00 +00:00");
         assert_eq!(rfc3339(at_ms).as_deref(), Some("2026-11-22T12:00:00.250Z"));
         assert_eq!((local(0).as_str(), rfc3339(0)), ("-", None));
     }

@@ -129,14 +129,40 @@ async fn kill_waits_until_the_tasks_are_gone() {
     let script = Script {
         tasks: answers([page(vec![task(1), task(2)]), page(vec![task(2)]), page(vec![task(3)])]),
         kill: answers([Ok(KillJobResponse { tasks: 2, index: 9 })]),
+        job: answers([Ok(status(JobKind::Service, 9, [0, 2, 0, 0]))]),
         ..Default::default()
     };
     let fake = Fake::start(script).await;
     let (mut context, memory) = fake.context(false);
     assert_eq!(dawn(&mut context, "dawn job kill www/prod/web/0-1,7 --yes").await.unwrap(), Exit::Done);
-    assert_eq!(text(&memory), "www/prod/web: 1 task left\nwww/prod/web: killed 2 tasks\n");
+    let expected = "www/prod/web: 1 task left\nwww/prod/web: killed 2 tasks\n\
+        www/prod/web: killed instances stay stopped until the job is submitted again: `dawn job run FILE` starts them, also \
+        with the same file\n";
+    assert_eq!(text(&memory), expected);
     let tasks = "tasks www/prod/web all=false";
-    assert_eq!(fake.asked(), [tasks, "kill www/prod/web 0-1 7-7", tasks, tasks]);
+    assert_eq!(fake.asked(), [tasks, "kill www/prod/web 0-1 7-7", tasks, tasks, "job www/prod/web"]);
+}
+
+#[tokio::test]
+async fn a_job_that_has_ended_is_as_good_as_killed() {
+    let mut ended = status(JobKind::Batch, 8, [0, 0, 2, 0]);
+    ended.summary.as_mut().unwrap().ended = true;
+    let refused = || Err(Status::failed_precondition("www/prod/web has ended; run it again with `dawn job run`"));
+    let living = |tasks: Vec<Task>| Ok(ListTasksResponse { tasks, ..Default::default() });
+    // It had ended before, or ends while it is killed.
+    for (tasks, asks) in [(vec![], 0), (vec![Task { id: 1, ..Default::default() }], 1)] {
+        let script = Script {
+            tasks: answers([living(tasks)]),
+            job: answers([Ok(ended.clone())]),
+            kill: answers([refused()]),
+            ..Default::default()
+        };
+        let fake = Fake::start(script).await;
+        let (mut context, memory) = fake.context(false);
+        assert_eq!(dawn(&mut context, "dawn job kill www/prod/web --yes").await.unwrap(), Exit::Done);
+        assert_eq!(text(&memory), "www/prod/web: has ended already; nothing was to be killed\n");
+        assert_eq!(fake.asked().iter().filter(|asked| asked.starts_with("kill")).count(), asks);
+    }
 }
 
 #[tokio::test]
@@ -151,6 +177,35 @@ async fn kill_gives_up_waiting_when_told_to() {
     let (mut context, _) = fake.context(false);
     context.timeout = Some(Duration::from_millis(300));
     assert_eq!(dawn(&mut context, "dawn job kill www/prod/web --yes").await.unwrap(), Exit::Waited);
+}
+
+#[tokio::test]
+async fn history_shows_as_many_tasks_as_asked_for_and_only_failed_ones() {
+    let ended = |id: u64, state: TaskState| {
+        let step = Transition { state: state.into(), ..Default::default() };
+        Task { history: vec![step], ..placed(id, 0, state) }
+    };
+    let tasks = [(1, TaskState::Failed), (2, TaskState::Finished), (3, TaskState::Lost), (4, TaskState::Running)];
+    let script = Script {
+        job: answers([Ok(JobStatus::default())]),
+        tasks: answers([page(tasks.map(|(id, state)| ended(id, state)).to_vec())]),
+        ..Default::default()
+    };
+    let fake = Fake::start(script).await;
+    for (flags, shown, left_out) in [
+        ("", &["t1", "t2", "t3", "t4"][..], false),
+        (" --limit 1", &["t4"], true),
+        (" --failed", &["t1", "t3"], false),
+        (" --failed --limit 1", &["t3"], true),
+    ] {
+        let (mut context, memory) = fake.context(false);
+        let line = format!("dawn job history www/prod/web{flags}");
+        assert_eq!(dawn(&mut context, &line).await.unwrap(), Exit::Done);
+        let text = text(&memory);
+        let all = ["t1", "t2", "t3", "t4"];
+        let found: Vec<&str> = all.into_iter().filter(|id| text.contains(&format!("\n{id} "))).collect();
+        assert_eq!((found.as_slice(), text.contains("older tasks left out")), (shown, left_out), "{flags}: {text}");
+    }
 }
 
 fn placed(id: u64, instance: u32, state: TaskState) -> Task {
