@@ -8,7 +8,7 @@ use dawn_proto::v1::JobSpec;
 use dawn_proto::validate;
 
 use crate::config::{self, EvaluatedJob, Options};
-use crate::exit::{Exit, Failure, chain};
+use crate::exit::{Failure, chain};
 use crate::render::{self, time};
 use crate::spec;
 
@@ -92,7 +92,7 @@ pub fn load(files: &[PathBuf], reading: &Reading) -> Result<Vec<JobSpec>, Failur
         wrong.push(message);
     }
     if !wrong.is_empty() {
-        return Err(Failure::new(Exit::Usage, wrong.join("\n")));
+        return Err(Failure::in_files(wrong.join("\n")));
     }
     for spec in &specs {
         if spec.cron.as_ref().is_some_and(spec::restricts_both_days) {
@@ -145,7 +145,10 @@ fn evaluate(file: &Path, reading: &Reading) -> Result<Vec<JobSpec>, String> {
     if reading.allow_read {
         options = options.allow_read_beside(file);
     }
-    let evaluated = config::evaluate(file, &options).map_err(|error| error.to_string())?;
+    let evaluated = config::evaluate(file, &options).map_err(|error| match error.position {
+        Some(_) => error.to_string(),
+        None => format!("{}: {error}", file.display()),
+    })?;
     for line in &evaluated.printed {
         eprintln!("{}", render::safe(line));
     }

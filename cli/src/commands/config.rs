@@ -15,7 +15,7 @@ use crate::render::{self, json};
 pub enum Config {
     /// Read job files and say everything that is wrong with them
     Check(Check),
-    /// Write job files the one way: spaces and indents; comments stay
+    /// Rewrite job files in the standard format; comments are kept
     Fmt(fmt::Fmt),
     /// Print the JSON Schema of evaluated jobs, for editors
     Schema,

@@ -65,6 +65,9 @@ fn evaluate_with(mut command: Command, path: &Path, options: &Options) -> Result
         return stopped(position, format!("stopped: this runs longer than {} s", limits.deadline.as_secs_f64()));
     };
     match read_answer(&said) {
+        Some(Err(error)) if error.kind == ErrorKind::Limit && error.position.is_none() => {
+            Err(ConfigError { position: running_statement(&mut errors, path, options).0, ..error })
+        }
         Some(answer) => answer,
         None => {
             let (position, said) = running_statement(&mut errors, path, options);
@@ -209,6 +212,14 @@ mod tests {
         assert_eq!(error.kind, ErrorKind::Limit, "{error}");
         assert!(matches!(error.position.as_ref().map(|position| position.line), Some(2 | 3)), "{error}");
         assert!(error.message.contains("more than 768 MiB"), "{error}");
+    }
+
+    #[test]
+    fn many_values_that_take_too_much_memory_are_a_limit_and_no_fault_of_dawn() {
+        let text = "x = 'a' * 1000000\ny = [x * 1000 for i in range(100)]\njobs = []\n";
+        let error = evaluated(text, |options| options.limits.max_address_space_bytes = 768 << 20).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Limit, "{error}");
+        assert!(error.message.contains("more than 768 MiB") && error.position.is_some(), "{error}");
     }
 
     #[test]

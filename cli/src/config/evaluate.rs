@@ -142,10 +142,21 @@ pub fn evaluate_in_process(path: &Path, options: &Options, progress: Option<&Fil
         let internal = |message: String| ConfigError::new(ErrorKind::Internal, None, message);
         match thread.map(|thread| thread.join()) {
             Ok(Ok(evaluated)) => evaluated,
+            Ok(Err(panic)) if is_out_of_memory(&*panic) => {
+                let most = options.limits.max_address_space_bytes >> 20;
+                let message = format!("stopped: this file needs more than {most} MiB of memory");
+                Err(ConfigError::new(ErrorKind::Limit, None, message))
+            }
             Ok(Err(_)) => Err(internal("the evaluation broke off; this is a fault of Dawn's".into())),
             Err(error) => Err(internal(format!("no thread for the evaluation: {error}"))),
         }
     })
+}
+
+/// The allocator of the language panics where the system's ends the process.
+fn is_out_of_memory(panic: &(dyn std::any::Any + Send)) -> bool {
+    let said = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    said.is_some_and(|said| ["memory", "alloc", "capacity overflow"].iter().any(|word| said.contains(word)))
 }
 
 fn evaluate_here(path: &Path, options: &Options, progress: Option<&File>) -> Result<Evaluated, ConfigError> {

@@ -117,7 +117,7 @@ mod tests {
             ("update: { promote: maybe }", "auto"),
             ("update: { canaries: 2 }", "canary"),
             ("update: { surge: 1 }\nat_most_one: true", "at_most_one"),
-            ("update: { watch: 10s, progress_deadline: 5s }", "5000 ms"),
+            ("update: { watch: 10s, progress_deadline: 5s }", "5s is over before an instance can be healthy for 10s"),
             ("sla: { count: 2, percentage: 5 }", "one is enough"),
             ("sla: { count: 5 }", "5"),
             ("sla: {}", "count, percentage or coordinator"),

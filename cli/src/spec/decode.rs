@@ -85,7 +85,8 @@ impl Reader {
         };
         for (key, _) in fields {
             if !known.contains(&key.text.as_str()) {
-                let message = format!("unknown field `{}`; {}", safe(&key.text), nearest(&key.text, known));
+                let instead = foreign(&key.text).map_or_else(|| nearest(&key.text, known), str::to_string);
+                let message = format!("unknown field `{}`; {instead}", safe(&key.text));
                 self.wrong(key.at, &join(&place.file, &safe(&key.text)), message);
             }
         }
@@ -143,6 +144,28 @@ fn in_file_words(rest: &str) -> String {
     words
 }
 
+/// Container images come by no name yet; what there is instead.
+pub const NO_IMAGES: &str = "Dawn fetches no container images; a task runs in the node's own file system, or in what \
+    `root_fs` names: a directory, a tarball or an OCI layout on the node, as `skopeo copy docker://IMAGE oci:DIRECTORY` makes";
+
+fn foreign(name: &str) -> Option<&'static str> {
+    matches!(name, "image" | "container").then_some(NO_IMAGES)
+}
+
+/// Begins the list of all that there is.
+const THERE_ARE: &str = "there are: ";
+
+/// The list of all fields is said once; after that only what is unknown.
+pub fn without_repetition(problems: &mut [Problem]) {
+    let mut said: std::collections::BTreeSet<String> = std::collections::BTreeSet::new();
+    for problem in problems {
+        let Some((what, list)) = problem.message.split_once(THERE_ARE) else { continue };
+        if !said.insert(list.to_string()) {
+            problem.message = what.trim_end_matches("; ").to_string();
+        }
+    }
+}
+
 /// "did you mean `cpu`?", or all that there is.
 pub fn nearest(text: &str, known: &[&str]) -> String {
     let lower = text.to_lowercase();
@@ -150,7 +173,7 @@ pub fn nearest(text: &str, known: &[&str]) -> String {
     let best = best.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(score, _)| *score > 0.8);
     match best {
         Some((_, name)) => format!("did you mean `{name}`?"),
-        None => format!("there are: {}", known.join(", ")),
+        None => format!("{THERE_ARE}{}", known.join(", ")),
     }
 }
 

@@ -22,13 +22,15 @@ use std::io::Read;
 use std::path::Path;
 
 use dawn_proto::v1::JobSpec;
+use dawn_proto::validate::FieldError;
 use dawn_proto::{JobKey, validate};
 
 use decode::{Problem, Reader};
 use node::{Mark, Node, Value};
 
+pub use decode::NO_IMAGES;
 pub use repeating::{check as check_schedule, restricts_both_days};
-pub use units::{duration, milli, show_duration, show_milli, size};
+pub use units::{duration, milli, show_milli, size};
 pub use write::{to_json, to_yaml};
 
 /// Larger files are refused.
@@ -128,12 +130,13 @@ pub fn parse(file: &str, text: &str, now_ms: i64) -> Result<Vec<JobSpec>, SpecEr
         }
     }
     if problems.is_empty() && jobs.is_empty() {
-        return Err(refused(file, Mark { line: 1, column: 1 }, "has no job in it"));
+        return Err(refused(file, Mark { line: 1, column: 1 }, "contains no job"));
     }
     if problems.is_empty() {
         return Ok(jobs);
     }
     problems.sort_by_key(|problem| problem.at);
+    decode::without_repetition(&mut problems);
     Err(SpecError { file: file.to_string(), problems, cause: None })
 }
 
@@ -158,27 +161,31 @@ fn listed<'a>(document: &'a Node, problems: &mut Vec<Problem>) -> Vec<(&'a Node,
 fn one_job(node: &Node, path: &str, now_ms: i64) -> Result<JobSpec, Vec<Problem>> {
     let mut reader = Reader::default();
     let spec = job::read(&mut reader, node, path);
-    let checked = match spec {
-        Some(spec) => validate::job_spec(spec).and_then(|spec| match repeating::check(&spec, now_ms) {
-            Some(error) => Err(vec![error]),
-            None => Ok(spec),
-        }),
-        None => return Err(reader.problems),
-    };
-    let errors = match checked {
-        Ok(spec) if reader.problems.is_empty() => return Ok(spec),
-        Ok(_) => Vec::new(),
-        Err(errors) => errors,
+    let Some(spec) = spec else { return Err(reader.problems) };
+    let never = repeating::check(&spec, now_ms);
+    let errors = match (validate::job_spec(spec), never) {
+        (Ok(spec), None) if reader.problems.is_empty() => return Ok(spec),
+        (checked, never) => {
+            let mut errors = checked.err().unwrap_or_default();
+            let known = |error: &FieldError| errors.iter().any(|other| other.path == error.path);
+            errors.extend(never.filter(|never| !known(never)));
+            errors
+        }
     };
     let said: Vec<String> = reader.problems.iter().map(|problem| problem.path.clone()).collect();
     for error in errors {
         let (at, path) = reader.locate(&error.path);
         // A field that could not be read is missing in the spec: its own problem says why.
-        if !said.iter().any(|said| said.starts_with(path.as_str()) || path.starts_with(said.as_str())) {
+        if !said.iter().any(|said| is_within(said, &path) || is_within(&path, said)) {
             reader.problems.push(Problem { at, path, message: error.message });
         }
     }
     Err(reader.problems)
+}
+
+/// Whether a path is another one, or leads on from it.
+fn is_within(path: &str, outer: &str) -> bool {
+    path.strip_prefix(outer).is_some_and(|rest| outer.is_empty() || rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
 /// Every field that a job file may have, by the mapping it stands in: what the reference must explain.

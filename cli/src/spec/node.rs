@@ -82,12 +82,26 @@ pub fn documents(text: &str) -> Result<Vec<Node>, SyntaxError> {
     for next in Parser::new_from_str_with_options(text, options) {
         let (event, span) = next.map_err(|error| SyntaxError {
             at: Mark { line: error.marker().line(), column: error.marker().col() + 1 },
-            message: error.info(),
+            message: explained(error.info()),
         })?;
         builder.event(event, mark(&span))?;
     }
     builder.done.retain(|node| !matches!(node.value, Value::Null));
     Ok(builder.done)
+}
+
+/// The parser's words, and what people mostly meant where they meet them.
+fn explained(said: String) -> String {
+    let hint = if said.contains("mapping values are not allowed") {
+        "put quotes around the whole text, or write it below `run: |`"
+    } else if said.contains("unknown anchor") {
+        "a text that begins with * needs quotes around it, as in \"*/5 * * * *\""
+    } else if said.contains("found unexpected end of stream") || said.contains("unclosed") {
+        "a quote or a bracket is opened and never closed"
+    } else {
+        return said;
+    };
+    format!("{said}; {hint}")
 }
 
 fn mark(span: &Span) -> Mark {
@@ -178,7 +192,7 @@ impl Builder {
             Some(key) => fields.push((key, node)),
             None => match node.value {
                 Value::Scalar { text, .. } => *key = Some(Key { text, at: node.at }),
-                _ => return wrong(node.at, "a field's name is a single value"),
+                _ => return wrong(node.at, "a field's name is a single value; a text that begins with { needs quotes"),
             },
         }
         Ok(())
@@ -281,7 +295,10 @@ mod tests {
     fn what_is_no_tree_is_refused_with_its_place() {
         assert_eq!(error("a: 1\na: 2\n"), "2:1: `a` is there twice; first in line 1");
         assert_eq!(error("a: &x [*x]\n"), "1:8: an alias inside of what it stands for");
-        assert_eq!(error("? [a]\n: b\n"), "1:3: a field's name is a single value");
+        assert_eq!(
+            error("? [a]\n: b\n"),
+            "1:3: a field's name is a single value; a text that begins with { needs quotes"
+        );
         assert_eq!(error("a: !env HOME\n"), "1:9: the tag !env has no meaning here; leave it out");
         let deep = "[".repeat(40) + &"]".repeat(40);
         assert!(error(&deep).contains("nested deeper than 32"), "{}", error(&deep));

@@ -6,6 +6,7 @@ use dawn_proto::v1;
 use dawn_proto::validate::FieldError;
 
 use super::decode::{Fields, Reader, whole};
+use super::node::Value;
 use super::units::duration;
 
 pub const RESTART: &[&str] = &["on", "max_failures", "backoff", "max_backoff", "stable_after"];
@@ -36,7 +37,13 @@ pub fn restart(r: &mut Reader, f: &Fields) -> Option<v1::RestartPolicy> {
 }
 
 pub fn cron(r: &mut Reader, f: &Fields) -> Option<v1::CronPolicy> {
-    let f = f.fields(r, "cron", "cron", CRON)?;
+    let (node, place) = f.take(r, "cron", "cron")?;
+    if let Value::Scalar { text, .. } = &node.value {
+        let write = format!("write cron: {{ schedule: \"{}\" }}", crate::render::safe(text));
+        r.wrong(node.at, &place.file, format!("is a single value; a mapping of fields belongs here; {write}"));
+        return None;
+    }
+    let f = r.fields(node, place, CRON)?;
     Some(v1::CronPolicy {
         schedule: f.text(r, "schedule", "schedule").unwrap_or_default(),
         time_zone: f.text(r, "time_zone", "time_zone").unwrap_or_default(),

@@ -163,7 +163,10 @@ web.yaml:18:1: colour: unknown field `colour`; there are: job, kind, instances, 
 fn what_is_missing_is_said_where_it_would_stand() {
     assert_eq!(error("kind: batch\nrun: x\n"), "web.yaml:1:1: job: is missing; a job needs its key: role/env/name");
     assert_eq!(error("\njob: a/b/c\nrun: x\n"), "web.yaml:2:1: kind: missing: service, batch, cron or daemon");
-    assert_eq!(error("job: a/b/c\nkind: batch\n"), "web.yaml:1:1: processes: a job needs at least one process");
+    assert_eq!(
+        error("job: a/b/c\nkind: batch\n"),
+        "web.yaml:1:1: processes: a job needs at least one process: give `run`, the one command, or a list of `processes`"
+    );
     let no_cron = error("job: a/b/c\nkind: cron\nrun: x\n");
     assert_eq!(no_cron, "web.yaml:1:1: cron: a cron job needs its schedule");
     assert_eq!(error(""), "web.yaml:1:1: has no job in it");
@@ -232,6 +235,49 @@ fn files_are_bounded_and_must_be_text() {
     let gone = load(&dir.path().join("gone.yaml"), NOW_MS).unwrap_err();
     assert!(gone.to_string().ends_with("gone.yaml: the job file can't be read"), "{gone}");
     assert!(std::error::Error::source(&gone).is_some());
+}
+
+#[test]
+fn everything_that_is_wrong_is_said_at_once_each_at_its_own_place() {
+    let said = error(
+        "job: a/b/c\nkind: cron\nrun: x\nlabels:\n  a b: x\nenv:\n  OK: x\n  BAD NAME: x\n  DAWN_X: y\n  NIL:\ncron:\n  schedule: 0 0 31 2 *\n",
+    );
+    for part in [
+        "web.yaml:5:8: labels.a b: `a b` is no name of a label",
+        "web.yaml:8:13: env.BAD NAME: `BAD NAME` is no name of an environment variable",
+        "web.yaml:9:11: env.DAWN_X: `DAWN_X`: names that start with DAWN_",
+        "env.NIL: has no value",
+        "web.yaml:12:13: cron.schedule: `0 0 31 2 *` never fires",
+    ] {
+        assert_eq!(said.matches(part).count(), 1, "{part}: {said}");
+    }
+    assert_eq!(said.lines().count(), 5, "{said}");
+}
+
+#[test]
+fn common_slips_say_what_to_write() {
+    let job = |rest: &str| format!("job: a/b/c\nkind: batch\n{rest}\n");
+    for (rest, part) in [
+        ("run: x\ncron: \"*/5 * * * *\"", "write cron: { schedule: \"*/5 * * * *\" }"),
+        ("run: echo \"A: b\"", "put quotes around the whole text, or write it below `run: |`"),
+        ("run: x\ncron: { schedule: */5 * * * * }", "a text that begins with * needs quotes"),
+        ("run: x\nresources: { cpu: 500m }", "write 0.5"),
+        ("run: x\nresources: { memory: 128Mi }", "write 128MiB"),
+        ("image: nginx:1.25", "Dawn fetches no container images"),
+        ("image: nginx:1.25", "`root_fs` names: a directory, a tarball or an OCI layout"),
+        ("image: nginx:1.25", "a job needs at least one process: give `run`"),
+    ] {
+        let said = error(&job(rest));
+        assert!(said.contains(part), "{rest}: {said}");
+    }
+}
+
+#[test]
+fn the_list_of_all_fields_is_said_once() {
+    let said = error("apiVersion: apps/v1\nkind: Deployment\nmetadata: { name: web }\nspec: { replicas: 3 }\n");
+    assert_eq!(said.matches("unknown field").count(), 3, "{said}");
+    assert_eq!(said.matches("there are: ").count(), 1, "{said}");
+    assert!(said.lines().all(|line| line.starts_with("web.yaml:") && !line.ends_with([';', ' '])), "{said}");
 }
 
 #[test]

@@ -29,7 +29,26 @@ pub fn size(text: &str) -> Result<u64, String> {
         unit => SIZES.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor),
     };
     let bytes = factor.and_then(|factor| scaled(number, factor));
-    bytes.ok_or_else(|| "is no size; write 128MiB, 1.5GiB, 500MB or plain bytes".to_string())
+    bytes.ok_or_else(|| match meant(number, unit) {
+        Some(meant) => format!("is no size; write {meant}"),
+        None => "is no size; write 128MiB, 1.5GiB, 500MB or plain bytes".to_string(),
+    })
+}
+
+/// A size as other systems write it, in the unit that is meant: "128Mi", "1G", "128mb".
+fn meant(number: &str, unit: &str) -> Option<String> {
+    let unit = match unit.to_ascii_lowercase().as_str() {
+        "k" | "ki" | "kib" => "KiB",
+        "m" | "mi" | "mib" => "MiB",
+        "g" | "gi" | "gib" => "GiB",
+        "t" | "ti" | "tib" => "TiB",
+        "kb" => "kB",
+        "mb" => "MB",
+        "gb" => "GB",
+        "tb" => "TB",
+        _ => return None,
+    };
+    scaled(number, 1 << 10).map(|_| format!("{number}{unit}"))
 }
 
 /// Milliseconds: "500ms", "10s", "1.5h", "1h30m".
@@ -62,7 +81,12 @@ pub fn duration(text: &str) -> Result<u64, String> {
 /// What would be right.
 pub fn milli(text: &str) -> Result<u64, String> {
     let value = scaled(text.trim(), 1_000);
-    value.ok_or_else(|| "is no number from 0 on with at most three decimals, such as 2 or 0.5".to_string())
+    value.ok_or_else(|| {
+        let thousandths = text.trim().strip_suffix('m').and_then(|number| number.parse().ok());
+        let write =
+            thousandths.map_or_else(|| "such as 2 or 0.5".to_string(), |milli| format!("write {}", show_milli(milli)));
+        format!("is no number from 0 on with at most three decimals; {write}").replace("; such", ", such")
+    })
 }
 
 fn split(text: &str) -> (&str, &str) {
@@ -138,6 +162,18 @@ mod tests {
         for text in ["", "MiB", "-1", "1mib", "1e3", "1.2.3MB", "99999999999999999999", "20000PiB", "0.3B", "1 2MB"] {
             assert!(size(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn amounts_of_other_systems_are_refused_with_what_to_write() {
+        for (text, write) in
+            [("128Mi", "128MiB"), ("1G", "1GiB"), ("128mb", "128MB"), ("64k", "64KiB"), ("2gib", "2GiB")]
+        {
+            assert_eq!(size(text), Err(format!("is no size; write {write}")), "{text}");
+            assert!(size(write).is_ok(), "{write}");
+        }
+        assert!(milli("500m").unwrap_err().ends_with("; write 0.5"), "{:?}", milli("500m"));
+        assert!(milli("many").unwrap_err().ends_with(", such as 2 or 0.5"), "{:?}", milli("many"));
     }
 
     #[test]

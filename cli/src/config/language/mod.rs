@@ -26,7 +26,7 @@ pub use self::faults::FieldFault;
 pub use self::host::Host;
 pub use self::instance::Instance;
 pub use self::locate::field_in_call;
-use super::errors::{ConfigError, ErrorKind};
+use super::errors::{ConfigError, ErrorKind, Position};
 use super::limits::Limits;
 use super::prepass::Source;
 use super::schema::PRELUDE;
@@ -107,7 +107,7 @@ pub fn run(source: &Source, host: &Host, limits: &Limits, progress: Option<&File
         if let Err(error) = eval.eval_module(ast, &globals) {
             return Err(faults::explain_run(&error, source, &eval, limits, last.get()));
         }
-        let jobs = jobs(&module, limits)?;
+        let jobs = jobs(&module, limits).map_err(|error| ConfigError { position: jobs_place(source), ..error })?;
         Ok(Outcome { jobs, has_hooks: module.get("hooks").is_some(), printed: printed.lines.take() })
     })
 }
@@ -137,9 +137,29 @@ fn jobs(module: &Module, limits: &Limits) -> Result<Vec<Obj>, ConfigError> {
         Raw::Object(object) => {
             Err(refuse(ErrorKind::Field, format!("jobs[{index}] is {}", object.class().described())))
         }
-        _ => Err(refuse(ErrorKind::Field, format!("jobs[{index}] is not a Job"))),
+        other => {
+            let message = format!("jobs[{index}] is not a Job but {}; write Job(…) or Service(…)", described(&other));
+            Err(refuse(ErrorKind::Field, message))
+        }
     };
     values.into_iter().enumerate().map(job).collect()
+}
+
+fn described(raw: &Raw) -> String {
+    match raw {
+        Raw::List(_) => "a list".to_string(),
+        Raw::Map(_) => "a dict".to_string(),
+        Raw::Other(kind) => format!("a {kind}"),
+        _ => "a single value".to_string(),
+    }
+}
+
+/// Where the file gives `jobs` its value, the last time it does.
+fn jobs_place(source: &Source) -> Option<Position> {
+    let gives =
+        |line: &str| line.strip_prefix("jobs").is_some_and(|rest| rest.trim_start().starts_with(['=', '+', '.']));
+    let line = source.text.lines().enumerate().filter(|(_, line)| gives(line)).map(|(number, _)| number).last()?;
+    source.position(line, 0)
 }
 
 /// Where the innermost call in the configuration's own files stands.

@@ -34,7 +34,7 @@ fn container(fields: &Fields, found: &mut Found) {
         ("image.name", container.inner("image").text("name")),
     ];
     for (field, image) in images.iter().filter(|(_, image)| !image.is_empty()) {
-        let message = format!("'{image}': Dawn runs no images; tasks run in the agent's file system");
+        let message = format!("'{image}': {}", crate::spec::NO_IMAGES);
         found.refuse(container.path_of(field), message);
     }
     if !container.items("volumes").is_empty() {

@@ -160,7 +160,10 @@ fn what_dawn_lacks_is_named() {
     let text = "jobs = [J(container = Docker(image = 'img'), executor_config = ExecutorConfig(name = 'own'))]";
     let refusals = lowered(text).unwrap_err();
     assert_eq!(refusals.len(), 2);
-    assert!(refusals.iter().any(|r| r.starts_with("container.image: 'img': Dawn runs no images")), "{refusals:?}");
+    assert!(
+        refusals.iter().any(|r| r.starts_with("container.image: 'img': Dawn fetches no container images")),
+        "{refusals:?}"
+    );
     assert!(refusals.iter().any(|r| r.starts_with("executor_config: ")), "{refusals:?}");
     let refusals = lowered(
         "jobs = [J(container = Mesos(volumes = [Volume(container_path = 'a', host_path = 'b', mode = 'RO')]))]",
