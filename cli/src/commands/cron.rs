@@ -24,7 +24,7 @@ pub enum Cron {
     Show { job: Selection },
     /// Let no tick fire until it is resumed; runs that live go on
     Pause { job: Selection },
-    /// Let ticks fire again; those in between are neither run nor missed
+    /// Let ticks fire again; ticks in between are dropped
     Resume { job: Selection },
     /// Run a cron job now, beside its schedule
     Start { job: Selection },
@@ -91,9 +91,27 @@ fn result(cron: &v1::CronStatus, tick: &v1::Tick) -> String {
 /// When the next tick is due, or that none is.
 pub fn next_run(cron: &v1::CronStatus, now_ms: i64) -> String {
     match cron.paused_ms {
-        0 => format!("{} ({})", time::local(cron.next_ms), time::relative(cron.next_ms, now_ms)),
+        0 => at_and_in(cron, cron.next_ms, now_ms),
         at_ms => format!("none: paused {} by {}", time::relative(at_ms, now_ms), cron.paused_by),
     }
+}
+
+/// When the run of a tick begins: its jitter later. Zero stays: there is none.
+fn begins_ms(cron: &v1::CronStatus, tick_ms: i64) -> i64 {
+    match tick_ms {
+        0 => 0,
+        tick_ms => tick_ms.saturating_add(i64::try_from(cron.jitter_ms).unwrap_or(i64::MAX)),
+    }
+}
+
+fn zone(cron: &v1::CronStatus) -> &str {
+    cron.policy.as_ref().map_or("", |policy| policy.time_zone.as_str())
+}
+
+/// "2026-11-30 02:30:00 +01:00 (in 5h)": the run of a tick, in the zone of its job.
+fn at_and_in(cron: &v1::CronStatus, tick_ms: i64, now_ms: i64) -> String {
+    let begins_ms = begins_ms(cron, tick_ms);
+    format!("{} ({})", time::in_named_zone(begins_ms, zone(cron)), time::relative(begins_ms, now_ms))
 }
 
 fn table(jobs: &[v1::CronStatus], now_ms: i64) -> Table {
@@ -104,9 +122,12 @@ fn table(jobs: &[v1::CronStatus], now_ms: i64) -> Table {
         table.row(vec![
             render::key(job.key.as_ref()),
             policy.schedule,
-            policy.time_zone,
-            if job.paused_ms > 0 { "paused".to_string() } else { time::local(job.next_ms) },
-            time::relative(job.next_ms, now_ms),
+            if policy.time_zone.is_empty() { "UTC".to_string() } else { policy.time_zone },
+            match job.paused_ms {
+                0 => time::in_named_zone(begins_ms(job, job.next_ms), zone(job)),
+                _ => "paused".to_string(),
+            },
+            if job.paused_ms > 0 { String::new() } else { time::relative(begins_ms(job, job.next_ms), now_ms) },
             job.running.to_string(),
             last.map_or_else(String::new, |tick| time::relative(tick.scheduled_ms, now_ms)),
             last.map_or_else(String::new, |tick| result(job, tick)),
@@ -120,7 +141,7 @@ pub fn ticks(cron: &v1::CronStatus, now_ms: i64) -> Table {
     let mut table = Table::new(&["TICK", "", "OUTCOME"]);
     for tick in cron.ticks.iter().rev() {
         let relative = time::relative(tick.scheduled_ms, now_ms);
-        table.row(vec![time::local(tick.scheduled_ms), relative, result(cron, tick)]);
+        table.row(vec![time::in_named_zone(tick.scheduled_ms, zone(cron)), relative, result(cron, tick)]);
     }
     table
 }
@@ -150,4 +171,38 @@ async fn deschedule(job: &Selection, context: &mut Context) -> Result<Exit, Fail
         context.out.line(&format!("{0}: off its schedule; `dawn job run FILE` puts it back", job.key));
     }
     Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instants_are_in_the_zone_of_the_job_and_later_by_its_jitter() {
+        let policy =
+            v1::CronPolicy { schedule: "30 2 * * *".into(), time_zone: "Europe/Berlin".into(), ..Default::default() };
+        // 2026-11-30 02:30 in Berlin.
+        let next_ms = 1_796_002_200_000;
+        let tick = v1::Tick { scheduled_ms: next_ms, outcome: TickOutcome::Missed.into(), ..Default::default() };
+        let key = v1::JobKey { role: "www".into(), env: "prod".into(), name: "backup".into() };
+        let jitter_ms = 116_760;
+        let mut cron = v1::CronStatus {
+            key: Some(key),
+            policy: Some(policy),
+            next_ms,
+            jitter_ms,
+            ticks: vec![tick],
+            ..Default::default()
+        };
+        assert_eq!(next_run(&cron, next_ms - 3_600_000), "2026-11-30 02:31:56 +01:00 (in 1h1m)");
+        let text = table(std::slice::from_ref(&cron), next_ms - 3_600_000).text();
+        assert!(text.contains("Europe/Berlin  2026-11-30 02:31:56 +01:00  in 1h1m"), "{text}");
+        assert!(
+            ticks(&cron, next_ms).text().contains("2026-11-30 02:30:00 +01:00"),
+            "{}",
+            ticks(&cron, next_ms).text()
+        );
+        cron.paused_ms = 1;
+        assert!(table(&[cron], next_ms).text().contains("Europe/Berlin  paused"));
+    }
 }

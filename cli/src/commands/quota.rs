@@ -28,7 +28,7 @@ pub enum Quota {
 pub struct Set {
     /// A role of jobs, or * for roles without a quota of their own
     role: String,
-    /// Bounds of its production tasks, such as cpu=8,memory=16GiB; none: unbounded
+    /// Bounds of its production tasks, such as cpu=8,memory=16GiB; `none` bounds nothing
     #[arg(long, value_name = "BOUNDS", value_parser = bounds)]
     guarantee: Option<v1::QuotaBounds>,
     /// Bounds of all its tasks together; dimensions are cpu, memory, disk, gpu
@@ -88,7 +88,8 @@ pub async fn run(quota: Quota, context: &mut Context) -> Result<Exit, Failure> {
 
 async fn list(context: &mut Context) -> Result<(), Failure> {
     let call = async |client: &mut Client, request| client.list_quota(request).await;
-    let answer = context.scheduler.call(v1::ListQuotaRequest {}, Repeat::Harmless, call).await?;
+    let mut answer = context.scheduler.call(v1::ListQuotaRequest {}, Repeat::Harmless, call).await?;
+    answer.quotas.retain(has_something);
     if context.out.json {
         let quotas: Vec<_> = answer.quotas.iter().map(value).collect();
         context.out.value(&json::object(json!({ "quotas": quotas, "index": answer.index })));
@@ -103,6 +104,13 @@ async fn list(context: &mut Context) -> Result<(), Failure> {
         false => context.out.table(&table),
     }
     Ok(())
+}
+
+/// A role whose last job is long gone is not listed: neither bounds of its own nor anything that it holds or asks for.
+fn has_something(status: &v1::QuotaStatus) -> bool {
+    let none = v1::Resources::default();
+    let amounts = [&status.used, &status.used_production, &status.asked, &status.asked_production];
+    status.own || amounts.iter().any(|amounts| amounts.as_ref().is_some_and(|amounts| *amounts != none))
 }
 
 fn show(status: &v1::QuotaStatus, context: &mut Context) {
@@ -192,6 +200,15 @@ mod tests {
         ] {
             assert!(bounds(text).unwrap_err().contains(part), "{text}: {:?}", bounds(text));
         }
+    }
+
+    #[test]
+    fn roles_that_have_nothing_are_not_listed() {
+        let nothing = v1::QuotaStatus { used: Some(v1::Resources::default()), ..Default::default() };
+        assert!(!has_something(&nothing));
+        assert!(has_something(&v1::QuotaStatus { own: true, ..nothing.clone() }));
+        let asked = Some(v1::Resources { cpu_milli: 1, ..Default::default() });
+        assert!(has_something(&v1::QuotaStatus { asked, ..nothing }));
     }
 
     #[test]

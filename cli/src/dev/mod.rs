@@ -230,7 +230,8 @@ fn next_steps(args: &Dev, address: SocketAddr) -> String {
     let export = if usual { String::new() } else { format!("  export DAWN_SCHEDULER={address}\n") };
     let mut steps = vec![
         ("job list", "the jobs"),
-        ("job status demo/prod/web", "where its instances are; then curl a port of it"),
+        ("job status demo/prod/web", "where its instances are; then curl 127.0.0.1:PORT of one"),
+        ("job endpoints demo/prod/web", "the same for scripts; every node-N is this machine, 127.0.0.1"),
         ("job logs demo/test/primes -p report", "what the batch job found"),
         ("cron list", "when the backup runs"),
         ("node list", "the agents and what is taken"),

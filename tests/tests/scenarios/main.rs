@@ -6,6 +6,7 @@ mod backups;
 mod blame;
 mod client;
 mod clocks;
+mod commands;
 mod copies;
 mod crashes;
 mod flow;

@@ -74,7 +74,7 @@ fn drained(cluster: &Cluster, web: &JobKey) {
     let tasks = cluster.running(web, 3);
     assert!(tasks.iter().all(|task| task.agent_id != node), "{tasks:?}");
     let list = cluster.dawn(&["node", "list"]).succeeded();
-    assert!(list.stdout.contains("UP, drained"), "{list:?}");
+    assert!(list.stdout.contains("up, drained"), "{list:?}");
     let host = nodes["nodes"][0]["hostname"].as_str().expect("a name");
     cluster.dawn(&["node", "uncordon", host]).succeeded();
     cluster.eventually("it is in use", Patience::STEP, || {

@@ -1,5 +1,6 @@
 //! `dawn cron show`: one cron job, when it runs next, and what became of its last ticks.
 
+use dawn_proto::amounts;
 use dawn_proto::v1::{self, Misfire, Overlap};
 
 use crate::args::Context;
@@ -7,7 +8,6 @@ use crate::client::{Client, Repeat};
 use crate::commands::select::Selection;
 use crate::exit::{Exit, Failure};
 use crate::render::{self, Table, json, time};
-use crate::spec;
 
 pub async fn run(job: &Selection, context: &mut Context) -> Result<Exit, Failure> {
     let request = v1::GetJobRequest { key: Some((&job.key).into()), version: 0 };
@@ -34,7 +34,8 @@ fn head(cron: &v1::CronStatus, now_ms: i64) -> Table {
     let mut table = Table::bare(2);
     let mut row = |name: &str, value: String| table.row(vec![name.to_string(), value]);
     row("job", render::key(cron.key.as_ref()));
-    row("schedule", format!("{} in {}", policy.schedule, policy.time_zone));
+    let zone = if policy.time_zone.is_empty() { "UTC" } else { &policy.time_zone };
+    row("schedule", format!("{} in {zone}", policy.schedule));
     let overlap = match policy.overlap() {
         Overlap::KillExisting => "the last run is killed",
         Overlap::Allow => "runs beside the last one",
@@ -49,14 +50,14 @@ fn head(cron: &v1::CronStatus, now_ms: i64) -> Table {
     };
     row("missed ticks", misfire);
     if policy.starting_deadline_ms > 0 {
-        row("start within", spec::show_duration(policy.starting_deadline_ms));
+        row("start within", amounts::duration(policy.starting_deadline_ms));
     }
     if cron.jitter_ms > 0 {
-        row("late by", spec::show_duration(cron.jitter_ms));
+        row("jitter", format!("each run begins {} after its tick", amounts::duration(cron.jitter_ms)));
     }
     row("next run", super::next_run(cron, now_ms));
     for at_ms in cron.upcoming_ms.iter().skip(1).filter(|_| cron.paused_ms == 0) {
-        row("", format!("{} ({})", time::local(*at_ms), time::relative(*at_ms, now_ms)));
+        row("", super::at_and_in(cron, *at_ms, now_ms));
     }
     table
 }
@@ -81,7 +82,7 @@ job
 schedule      0 3 * * * in UTC
 overlap       skipped while the last run lives
 missed ticks  the latest 3 are run
-late by       90s
+jitter        each run begins 1m30s after its tick
 next run      none: paused 2m ago by ann
 ";
         assert_eq!(head(&cron, 121_000).text(), expected);

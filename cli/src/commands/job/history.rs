@@ -9,18 +9,28 @@ use crate::commands::select::Selection;
 use crate::exit::{Exit, Failure};
 use crate::render::{self, Table, json, time};
 
-/// Tasks whose steps are shown; the newest.
-const MAX_TASKS: usize = 50;
-
 #[derive(Args)]
 pub struct History {
     /// ROLE/ENV/NAME, or ROLE/ENV/NAME/0-3,7 for some instances
     job: Selection,
+    /// Steps of the newest so many tasks
+    #[arg(long, value_name = "COUNT", default_value = "50", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+    /// Only tasks that failed or were lost
+    #[arg(long)]
+    failed: bool,
+}
+
+fn has_failed(task: &v1::Task) -> bool {
+    matches!(task.state(), v1::TaskState::Failed | v1::TaskState::Lost)
 }
 
 pub async fn run(args: History, context: &mut Context) -> Result<Exit, Failure> {
     let status = status::get(context, &args.job).await?;
-    let tasks = tasks::list(context, &args.job, true).await?;
+    let mut tasks = tasks::list(context, &args.job, true).await?;
+    tasks.retain(|task| !args.failed || has_failed(task));
+    let left_out = tasks.len().saturating_sub(args.limit as usize);
+    tasks.drain(..left_out);
     if context.out.json {
         let versions: Vec<_> = status.versions.iter().map(json::version).collect();
         let fields = serde_json::json!({
@@ -34,12 +44,15 @@ pub async fn run(args: History, context: &mut Context) -> Result<Exit, Failure> 
         context.out.table(&versions(&status.versions, now_ms));
         context.out.line("");
     }
-    let left_out = tasks.len().saturating_sub(MAX_TASKS);
     if left_out > 0 {
         let key = &args.job.key;
-        context.out.line(&format!("… {left_out} older tasks left out; ask for one instance with {key}/0"));
+        let more = "give --limit for more, or ask for one instance with";
+        context.out.line(&format!("… {left_out} older tasks left out; {more} {key}/0"));
     }
-    context.out.table(&steps(&tasks[left_out..]));
+    match tasks.is_empty() && args.failed {
+        true => context.out.line("no task that is kept has failed"),
+        false => context.out.table(&steps(&tasks)),
+    }
     Ok(Exit::Done)
 }
 
@@ -70,7 +83,7 @@ fn steps(tasks: &[v1::Task]) -> Table {
                 first(task.version.to_string()),
                 first(node.clone()),
                 time::local(step.at_ms),
-                render::state(step.state()).to_string(),
+                render::state(step.state()),
                 render::reason(step.reason()),
                 step.message.clone(),
             ]);
@@ -99,8 +112,8 @@ mod tests {
             v1::Task { id: 7, instance: 2, version: 1, hostname: "node-1".into(), history, ..Default::default() };
         let expected = "\
 TASK  INSTANCE  VERSION  NODE    WHEN  STATE    REASON         MESSAGE
-t7           2        1  node-1  -     RUNNING
-                                 -     FAILED   out of memory  limit 64 MiB
+t7           2        1  node-1  -     running
+                                 -     failed   out of memory  limit 64 MiB
 ";
         assert_eq!(steps(&[task]).text(), expected);
     }

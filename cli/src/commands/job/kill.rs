@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use dawn_proto::v1;
+use dawn_proto::v1::{self, JobKind};
 
 use super::tasks;
 use crate::args::Context;
@@ -18,7 +18,7 @@ const POLL: Duration = Duration::from_millis(200);
 
 #[derive(Args)]
 pub struct Kill {
-    /// ROLE/ENV/NAME, or ROLE/ENV/NAME/0-3,7 for some instances
+    /// ROLE/ENV/NAME, or ROLE/ENV/NAME/0-3,7 for some instances; those stay stopped until the job is submitted again
     job: Selection,
     /// Don't ask before killing a whole job; needed where there is no terminal to ask on
     #[arg(long, short)]
@@ -33,6 +33,9 @@ pub struct Kill {
 
 pub async fn run(args: Kill, context: &mut Context) -> Result<Exit, Failure> {
     let living = tasks::list(context, &args.job, false).await?;
+    if living.is_empty() && has_ended(context, &args.job).await {
+        return Ok(ended_already(context, &args.job));
+    }
     if args.job.instances.is_empty() {
         let question = format!("Kill {} ({})?", args.job.key, render::count(living.len() as u64, "task"));
         if !agreed(&question, args.yes)? {
@@ -47,7 +50,13 @@ pub async fn run(args: Kill, context: &mut Context) -> Result<Exit, Failure> {
         message: args.message.clone(),
     };
     let call = async |client: &mut Client, request| client.kill_job(request).await;
-    let killed = context.scheduler.call(request, Repeat::Harmless, call).await?;
+    let killed = match context.scheduler.call(request, Repeat::Harmless, call).await {
+        // It ended meanwhile.
+        Err(failure) if failure.exit == Exit::Refused && has_ended(context, &args.job).await => {
+            return Ok(ended_already(context, &args.job));
+        }
+        done => done?,
+    };
     let mut left: Vec<u64> = living.iter().map(|task| task.id).collect();
     let done = if args.detach { Exit::Done } else { gone(context, &args.job, &mut left).await? };
     if context.out.json {
@@ -62,7 +71,45 @@ pub async fn run(args: Kill, context: &mut Context) -> Result<Exit, Failure> {
     } else {
         eprintln!("dawn: {} are still there; the kill goes on", render::count(left.len() as u64, "task"));
     }
+    if !context.out.json && !args.job.instances.is_empty() {
+        let kind = super::status::get(context, &args.job).await.ok().and_then(|status| status.summary);
+        let words = kind.map_or("", |summary| for_how_long(summary.kind()));
+        if !words.is_empty() {
+            context.out.line(&format!("{}: {words}", args.job.key));
+        }
+    }
     Ok(done)
+}
+
+/// Killing an instance is no restart; what undoes it.
+fn for_how_long(kind: JobKind) -> &'static str {
+    match kind {
+        JobKind::Service | JobKind::Daemon => {
+            "killed instances stay stopped until the job is submitted again: `dawn job run FILE` starts them, also \
+             with the same file"
+        }
+        JobKind::Batch => {
+            "killed instances are not run again; a new run of the job, `dawn job run FILE`, has them again"
+        }
+        JobKind::Cron => "the next run of the job has killed instances again",
+        JobKind::Unspecified => "",
+    }
+}
+
+async fn has_ended(context: &mut Context, job: &Selection) -> bool {
+    let status = super::status::get(context, job).await;
+    status.is_ok_and(|status| status.summary.is_some_and(|summary| summary.ended))
+}
+
+/// What was to be has been: scripts that clean up need no look before.
+fn ended_already(context: &Context, job: &Selection) -> Exit {
+    if context.out.json {
+        let fields = serde_json::json!({ "job": job.key.to_string(), "tasks": 0, "left": 0 });
+        context.out.value(&json::object(fields));
+    } else {
+        context.out.line(&format!("{}: has ended already; nothing was to be killed", job.key));
+    }
+    Exit::Done
 }
 
 /// Waits until none of the tasks in `left` lives; those that still do stay in it.

@@ -157,7 +157,7 @@ async fn read(mut reading: Reading) -> Result<(), Failure> {
 async fn one_task(reading: &mut Reading) -> Result<bool, Failure> {
     let call = async |client: &mut Client, request| client.read_log(request).await;
     let mut stream = match reading.scheduler.call(reading.request.clone(), Repeat::Harmless, call).await {
-        Err(failure) if failure.exit == Exit::Unreachable && reading.request.follow => return Ok(false),
+        Err(failure) if failure.may_pass() && reading.request.follow => return Ok(false),
         other => other?,
     };
     loop {

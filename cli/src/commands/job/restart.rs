@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use dawn_proto::v1;
 
-use super::status;
+use super::{status, tasks};
 use crate::args::{self, Context};
 use crate::client::{Client, Repeat};
 use crate::commands::author;
@@ -59,5 +59,28 @@ pub async fn run(args: Restart, context: &mut Context) -> Result<Exit, Failure> 
     };
     let call = async |client: &mut Client, request| client.updates().restart_job(request).await;
     let response = context.scheduler.call(request, Repeat::Never, call).await?;
+    if response.number == 0
+        && let Some(failure) = killed(context, &args.job).await
+    {
+        return Err(failure);
+    }
     started(context, &response, args.detach).await
+}
+
+/// Nothing was restarted because what was named was killed before, instance by instance; none: that is not why.
+async fn killed(context: &mut Context, job: &Selection) -> Option<Failure> {
+    if job.instances.is_empty() || !tasks::list(context, job, false).await.ok()?.is_empty() {
+        return None;
+    }
+    let named = job.instances.iter().map(|range| match range.first == range.last {
+        true => range.first.to_string(),
+        false => format!("{}-{}", range.first, range.last),
+    });
+    let message = format!(
+        "{}/{} does not run: it was killed by itself (`dawn job kill`) and stays stopped",
+        job.key,
+        named.collect::<Vec<_>>().join(",")
+    );
+    let hint = "`dawn job run FILE` starts it again, also with the same file";
+    Some(Failure::new(Exit::Refused, message).hint(hint))
 }

@@ -92,7 +92,7 @@ pub fn table(tasks: &[&v1::Task], now_ms: i64) -> Table {
             if task.run_at_ms > 0 { time::local(task.run_at_ms) } else { String::new() },
             task.instance.to_string(),
             TaskId(task.id).to_string(),
-            render::state(task.state()).to_string(),
+            render::state(task.state()),
             if since_ms(task) > 0 { time::span(now_ms - since_ms(task)) } else { String::new() },
             node.clone(),
             render::ports(&task.ports),
@@ -137,9 +137,9 @@ mod tests {
             vec![v1::Transition { message: "never \u{1b}fits".into(), at_ms: 999_000, ..Default::default() }];
         let expected = "\
 INSTANCE  TASK  STATE      SINCE  NODE    PORTS       DETAIL
-       0  t3    RUNNING    3m20s  node-1  http=31000
-       1  t4    THROTTLED                             tries again in 8s; 4 failures in a row
-       2  t5    PENDING       1s                      never \\u{1b}fits
+       0  t3    running    3m20s  node-1  http=31000
+       1  t4    throttled                             tries again in 8s; 4 failures in a row
+       2  t5    pending       1s                      never \\u{1b}fits
 ";
         assert_eq!(table(&[&running, &throttled, &pending], now_ms).text(), expected);
     }

@@ -73,7 +73,7 @@ mod tests {
         };
         let why = v1::WhyResponse { classes: vec![class], index: 1 };
         let expected = "\
-instances 0-2, 5: PENDING for 1m: fits no node
+instances 0-2, 5: pending for 1m: fits no node
   312  of 352  lack 512 MiB of memory (nearest: node-3, 384 MiB free)
    40  of 352  lack rack=b
 ";

@@ -3,7 +3,7 @@
 use clap::Args;
 use dawn_proto::v1;
 
-use super::maintain::ids;
+use super::maintain::{ids, named};
 use crate::args::Context;
 use crate::client::{Client, Repeat};
 use crate::commands::asking::agreed;
@@ -13,7 +13,7 @@ use crate::render::{self, json, time};
 
 #[derive(Args)]
 pub struct Down {
-    /// Nodes, by their ids or host names
+    /// Nodes, by their host names or ids
     #[arg(required = true)]
     nodes: Vec<String>,
     /// Don't ask before tasks are replaced; needed where there is no terminal to ask on
@@ -23,7 +23,7 @@ pub struct Down {
 
 #[derive(Args)]
 pub struct Forget {
-    /// Nodes, by their ids or host names
+    /// Nodes, by their host names or ids
     #[arg(required = true)]
     nodes: Vec<String>,
 }
@@ -45,11 +45,12 @@ pub fn will_be_replaced(replaced: &v1::ReplacedTasks) -> String {
 }
 
 pub async fn down(args: Down, context: &mut Context) -> Result<Exit, Failure> {
-    let nodes = ids(context, args.nodes).await?;
+    let found = named(context, args.nodes).await?;
+    let nodes = ids(&found);
     let call = async |client: &mut Client, request| client.maintenance().declare_down(request).await;
     let mut request = v1::DeclareDownRequest { agent_ids: nodes.clone(), author: author(), preview: true };
     let before = context.scheduler.call(request.clone(), Repeat::Harmless, call).await?;
-    let named = nodes.iter().map(|node| render::safe(node)).collect::<Vec<_>>().join(", ");
+    let named = found.iter().map(|node| node.name.as_str()).collect::<Vec<_>>().join(", ");
     let words = will_be_replaced(&before.replaced.unwrap_or_default());
     if !agreed(&format!("Declare {named} gone for good? Then {words}."), args.yes)? {
         eprintln!("dawn: nothing was done");
@@ -65,21 +66,22 @@ pub async fn down(args: Down, context: &mut Context) -> Result<Exit, Failure> {
         });
         context.out.value(&json::object(fields));
     } else {
-        nodes.iter().for_each(|node| context.out.line(&format!("{}: is declared down", render::safe(node))));
+        found.iter().for_each(|node| context.out.line(&format!("{}: is declared down", node.name)));
         context.out.line(&will_be_replaced(&replaced));
     }
     Ok(Exit::Done)
 }
 
 pub async fn forget(args: Forget, context: &mut Context) -> Result<Exit, Failure> {
-    let nodes = ids(context, args.nodes).await?;
+    let found = named(context, args.nodes).await?;
+    let nodes = ids(&found);
     let request = v1::ForgetNodesRequest { agent_ids: nodes.clone() };
     let call = async |client: &mut Client, request| client.maintenance().forget_nodes(request).await;
     let done = context.scheduler.call(request, Repeat::Harmless, call).await?;
     if context.out.json {
         context.out.value(&json::object(serde_json::json!({ "nodes": nodes, "index": done.index })));
     } else {
-        nodes.iter().for_each(|node| context.out.line(&format!("{}: is forgotten", render::safe(node))));
+        found.iter().for_each(|node| context.out.line(&format!("{}: is forgotten", node.name)));
     }
     Ok(Exit::Done)
 }

@@ -17,7 +17,7 @@ const LOOK: Duration = Duration::from_millis(500);
 
 #[derive(Args)]
 pub struct Cordon {
-    /// Nodes, by their ids
+    /// Nodes, by their host names or ids
     #[arg(required = true)]
     nodes: Vec<String>,
     /// Why
@@ -27,7 +27,7 @@ pub struct Cordon {
 
 #[derive(Args)]
 pub struct Drain {
-    /// Nodes, by their ids
+    /// Nodes, by their host names or ids
     #[arg(required = true)]
     nodes: Vec<String>,
     /// How long the jobs' SLA policies are heeded; then everything is stopped
@@ -43,7 +43,7 @@ pub struct Drain {
 
 #[derive(Args)]
 pub struct Maintain {
-    /// Nodes, by their ids
+    /// Nodes, by their host names or ids
     #[arg(required = true)]
     nodes: Vec<String>,
     /// When to begin to drain them; until then they only take nothing new
@@ -74,7 +74,7 @@ pub async fn cordon(args: Cordon, context: &mut Context) -> Result<Exit, Failure
 }
 
 pub async fn uncordon(args: Cordon, context: &mut Context) -> Result<Exit, Failure> {
-    set(context, args.request(MaintenanceMode::MaintenanceNone), "is in use").await
+    set(context, args.request(MaintenanceMode::MaintenanceNone), "takes new tasks again").await
 }
 
 pub async fn maintain(args: Maintain, context: &mut Context) -> Result<Exit, Failure> {
@@ -92,50 +92,63 @@ pub async fn maintain(args: Maintain, context: &mut Context) -> Result<Exit, Fai
 
 /// Forgets what speaks against nodes: they are avoided no longer.
 pub async fn forgive(args: Cordon, context: &mut Context) -> Result<Exit, Failure> {
-    let nodes = ids(context, args.nodes).await?;
-    let request = v1::ForgiveNodesRequest { agent_ids: nodes.clone(), author: author(), message: args.message };
+    let nodes = named(context, args.nodes).await?;
+    let request = v1::ForgiveNodesRequest { agent_ids: ids(&nodes), author: author(), message: args.message };
     let call = async |client: &mut Client, request| client.maintenance().forgive_nodes(request).await;
     let done = context.scheduler.call(request, Repeat::Harmless, call).await?;
     if context.out.json {
-        context.out.value(&json::object(serde_json::json!({ "nodes": nodes, "index": done.index })));
+        context.out.value(&json::object(serde_json::json!({ "nodes": ids(&nodes), "index": done.index })));
     } else {
-        nodes.iter().for_each(|node| context.out.line(&format!("{}: is forgiven", render::safe(node))));
+        nodes.iter().for_each(|node| context.out.line(&format!("{}: is forgiven", node.name)));
     }
     Ok(Exit::Done)
 }
 
-/// The ids of nodes named by id or host name. What is neither stays as it is: the scheduler says so.
-pub(super) async fn ids(context: &mut Context, names: Vec<String>) -> Result<Vec<String>, Failure> {
+/// A node as the scheduler and as people call it.
+pub(super) struct Named {
+    pub id: String,
+    /// Without anything that a terminal would act on.
+    pub name: String,
+}
+
+pub(super) fn ids(nodes: &[Named]) -> Vec<String> {
+    nodes.iter().map(|node| node.id.clone()).collect()
+}
+
+/// Nodes by id or host name. What is neither stays as it is: the scheduler says so.
+pub(super) async fn named(context: &mut Context, names: Vec<String>) -> Result<Vec<Named>, Failure> {
     let nodes = super::all(context).await?;
-    let id = |name: String| {
-        if nodes.iter().any(|node| node.agent_id == name) {
-            return Ok(name);
+    let found = |node: &v1::Node| Named { id: node.agent_id.clone(), name: super::shown(node) };
+    let one = |name: String| {
+        if let Some(node) = nodes.iter().find(|node| node.agent_id == name) {
+            return Ok(found(node));
         }
         let mut named = nodes.iter().filter(|node| node.hostname == name);
         match (named.next(), named.next()) {
-            (Some(node), None) => Ok(node.agent_id.clone()),
+            (Some(node), None) => Ok(found(node)),
             (Some(_), Some(_)) => Err(super::ambiguous(&name)),
-            (None, _) => Ok(name),
+            (None, _) => Ok(Named { name: render::safe(&name), id: name }),
         }
     };
-    names.into_iter().map(id).collect()
+    names.into_iter().map(one).collect()
 }
 
 async fn set(context: &mut Context, mut request: v1::SetMaintenanceRequest, said: &str) -> Result<Exit, Failure> {
-    request.agent_ids = ids(context, request.agent_ids).await?;
-    let nodes = request.agent_ids.clone();
+    let nodes = named(context, request.agent_ids).await?;
+    request.agent_ids = ids(&nodes);
     let call = async |client: &mut Client, request| client.maintenance().set_maintenance(request).await;
     let done = context.scheduler.call(request, Repeat::Harmless, call).await?;
     if context.out.json {
-        context.out.value(&json::object(serde_json::json!({ "nodes": nodes, "index": done.index })));
+        context.out.value(&json::object(serde_json::json!({ "nodes": ids(&nodes), "index": done.index })));
     } else {
-        nodes.iter().for_each(|node| context.out.line(&format!("{}: {said}", render::safe(node))));
+        nodes.iter().for_each(|node| context.out.line(&format!("{}: {said}", node.name)));
     }
     Ok(Exit::Done)
 }
 
 pub async fn drain(args: Drain, context: &mut Context) -> Result<Exit, Failure> {
-    let nodes = ids(context, args.nodes).await?;
+    let named = named(context, args.nodes).await?;
+    let nodes = ids(&named);
     let request = v1::SetMaintenanceRequest {
         agent_ids: nodes.clone(),
         mode: MaintenanceMode::NodeDraining.into(),
@@ -150,6 +163,11 @@ pub async fn drain(args: Drain, context: &mut Context) -> Result<Exit, Failure> 
     if context.out.json {
         let fields = serde_json::json!({ "nodes": nodes, "index": done.index, "exit": exit as i32 });
         context.out.value(&json::object(fields));
+    } else if args.detach {
+        for Named { name, .. } in &named {
+            let by = time::span(args.deadline.as_millis() as i64);
+            context.out.line(&format!("{name}: is being drained, by force in {by}; see `dawn node status {name}`"));
+        }
     }
     Ok(exit)
 }
@@ -200,9 +218,10 @@ fn line(node: &v1::Node, mode: MaintenanceMode) -> String {
     let forbidden = waits.iter().find(|wait| wait.contains("may not") || wait.contains("waits for"));
     let why = forbidden.map_or_else(String::new, |wait| format!("; {}", render::safe(wait)));
     let left = render::count(node.tasks, "task");
+    let name = super::shown(node);
     match mode {
-        MaintenanceMode::Drained => format!("{}: drained", render::safe(&node.agent_id)),
-        MaintenanceMode::NodeDraining => format!("{}: {left} left{why}", render::safe(&node.agent_id)),
-        _ => format!("{}: no longer being drained", render::safe(&node.agent_id)),
+        MaintenanceMode::Drained => format!("{name}: drained"),
+        MaintenanceMode::NodeDraining => format!("{name}: {left} left{why}"),
+        _ => format!("{name}: no longer being drained"),
     }
 }

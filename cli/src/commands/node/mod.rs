@@ -21,7 +21,7 @@ pub enum Node {
     List,
     /// Show one node and the tasks on it
     Status {
-        /// The node's id, or its host name where that is unique
+        /// The node's host name, or its id where the name is not unique
         node: String,
     },
     /// Keep new tasks away from nodes; what runs there stays
@@ -69,7 +69,8 @@ pub async fn all(context: &mut Context) -> Result<Vec<v1::Node>, Failure> {
 }
 
 async fn list(context: &mut Context) -> Result<Exit, Failure> {
-    let nodes = all(context).await?;
+    let mut nodes = all(context).await?;
+    nodes.sort_by(|a, b| by_name(&a.hostname, &b.hostname).then_with(|| a.agent_id.cmp(&b.agent_id)));
     let trouble = trouble(context).await?;
     if context.out.json {
         let nodes: Vec<_> = nodes.iter().map(json::node).collect();
@@ -86,6 +87,29 @@ async fn list(context: &mut Context) -> Result<Exit, Failure> {
         lost_for_good(&nodes).iter().for_each(|hint| context.out.line(hint));
     }
     Ok(Exit::Done)
+}
+
+/// As people call it: its host name, or its id where it has none.
+pub(super) fn shown(node: &v1::Node) -> String {
+    render::safe(if node.hostname.is_empty() { &node.agent_id } else { &node.hostname })
+}
+
+/// "node-2" before "node-10": numbers count as numbers.
+fn by_name(a: &str, b: &str) -> std::cmp::Ordering {
+    let parts = |name: &str| {
+        let is_digit = |c: char| c.is_ascii_digit();
+        let (mut parts, mut rest) = (Vec::new(), name.to_string());
+        while !rest.is_empty() {
+            let digits = rest.starts_with(is_digit);
+            let end = rest.find(|c: char| is_digit(c) != digits).unwrap_or(rest.len());
+            let after = rest.split_off(end);
+            let number = if digits { rest.parse::<u64>().unwrap_or(u64::MAX) } else { 0 };
+            parts.push((number, rest));
+            rest = after;
+        }
+        parts
+    };
+    parts(a).cmp(&parts(b))
 }
 
 /// What can be done about nodes that don't come back.
@@ -109,10 +133,10 @@ async fn trouble(context: &mut Context) -> Result<String, Failure> {
 
 fn state(node: &v1::Node, now_ms: i64) -> String {
     let state = match node.state() {
-        NodeState::Unspecified => "UNKNOWN",
-        NodeState::Up => "UP",
-        NodeState::Unreachable => "UNREACHABLE",
-        NodeState::Down => "DOWN",
+        NodeState::Unspecified => "unknown",
+        NodeState::Up => "up",
+        NodeState::Unreachable => "out of reach",
+        NodeState::Down => "down",
     };
     let planned = node.maintenance.as_ref().map_or("", |planned| match planned.mode() {
         MaintenanceMode::MaintenanceNone => "",
@@ -138,12 +162,12 @@ fn attributes(node: &v1::Node) -> String {
 }
 
 fn table(nodes: &[v1::Node], now_ms: i64) -> Table {
-    let names = ["NODE", "HOST", "STATE", ">TASKS", ">CPU", ">MEMORY", ">DISK", ">GPU", ">HEARD", "ATTRIBUTES"];
+    let names = ["NODE", "ID", "STATE", ">TASKS", ">CPU", ">MEMORY", ">DISK", ">GPU", ">HEARD", "ATTRIBUTES"];
     let mut table = Table::new(&names);
     for node in nodes {
         table.row(vec![
+            shown(node),
             node.agent_id.clone(),
-            node.hostname.clone(),
             state(node, now_ms),
             node.tasks.to_string(),
             share(node, |amounts| amounts.cpu_milli, show_milli),
@@ -206,8 +230,8 @@ fn head(node: &v1::Node, now_ms: i64) -> Table {
             table.row(vec![name.to_string(), value]);
         }
     };
-    row("node", node.agent_id.clone());
-    row("host", node.hostname.clone());
+    row("node", shown(node));
+    row("id", node.agent_id.clone());
     row("state", format!("{}, heard {}", state(node, now_ms), time::relative(node.last_heard_ms, now_ms)));
     if node.avoided_until_ms > now_ms {
         row("avoided", format!("{}, for {}", node.avoided_why, time::span(node.avoided_until_ms - now_ms)));
@@ -248,7 +272,7 @@ fn on_node(tasks: &[v1::Task], now_ms: i64) -> Table {
             render::key(task.job.as_ref()),
             task.instance.to_string(),
             dawn_proto::TaskId(task.id).to_string(),
-            render::state(task.state()).to_string(),
+            render::state(task.state()),
             time::span(now_ms - since_ms),
             render::ports(&task.ports),
         ]);
@@ -259,6 +283,13 @@ fn on_node(tasks: &[v1::Task], now_ms: i64) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nodes_are_sorted_as_people_count() {
+        let mut names = ["node-10", "node-9", "alpha", "node-2b", "node-2"];
+        names.sort_by(|a, b| by_name(a, b));
+        assert_eq!(names, ["alpha", "node-2", "node-2b", "node-9", "node-10"]);
+    }
 
     #[test]
     fn nodes_show_what_is_taken_of_what_they_have() {
@@ -278,8 +309,8 @@ mod tests {
             ..Default::default()
         };
         let expected = "\
-NODE  HOST    STATE        TASKS    CPU         MEMORY   HEARD  ATTRIBUTES
-n1    node-1  UP, avoided      2  1.5/4  128 MiB/8 GiB  1s ago  rack=a,b
+NODE    ID  STATE        TASKS    CPU         MEMORY   HEARD  ATTRIBUTES
+node-1  n1  up, avoided      2  1.5/4  128 MiB/8 GiB  1s ago  rack=a,b
 ";
         assert_eq!(table(std::slice::from_ref(&node), 10_000).text(), expected);
         assert!(head(&node, 10_000).text().contains("avoided     3 launches failed, for 10s\n"));

@@ -1,4 +1,5 @@
 //! `dawn task cp`: files and folders out of a sandbox and into one. A copy cut short leaves no file behind.
+//! `-` is standard output, or standard input.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -26,10 +27,28 @@ pub struct Cp {
     /// With whatever is in folders; links are left out
     #[arg(long, short)]
     recursive: bool,
-    /// A path here, or TASK:PATH in a sandbox, as in www/prod/web/0:data/x or t12:/
+    /// What to copy: a path here (- is standard input), or TASK:PATH in a sandbox, as in www/prod/web/0:data/x or t12:/
     from: String,
-    /// The other kind
+    /// Where to: a local path (- is standard output) if FROM is in a task, else TASK:PATH
     to: String,
+    /// Where to, when one of the two before is a task alone: `TASK PATH` is the same as `TASK:PATH`
+    #[arg(value_name = "TO")]
+    third: Option<String>,
+}
+
+/// Stands for standard input and standard output.
+const STREAM: &str = "-";
+
+impl Cp {
+    /// The two places, one of them as `TASK:PATH`.
+    fn places(&self) -> (String, String) {
+        let is_task = |text: &str| text.parse::<Target>().is_ok();
+        let Some(third) = &self.third else { return (self.from.clone(), self.to.clone()) };
+        match is_task(&self.from) && !(is_task(&self.to) && Path::new(&self.from).exists()) {
+            true => (format!("{}:{}", self.from, self.to), third.clone()),
+            false => (self.from.clone(), format!("{}:{third}", self.to)),
+        }
+    }
 }
 
 /// `TASK:PATH`; None: a path on this machine.
@@ -48,18 +67,23 @@ struct Copying<'a> {
 
 pub async fn run(args: Cp, context: &mut Context) -> Result<Exit, Failure> {
     let usage = |text: &str| Err(Failure::new(Exit::Usage, text).hint("see `dawn task cp --help`"));
-    let (target, path, here, out) = match (in_task(&args.from), in_task(&args.to)) {
-        (Some((target, path)), None) => (target, path, args.to.clone(), true),
-        (None, Some((target, path))) => (target, path, args.from.clone(), false),
+    let (from, to) = args.places();
+    let (target, path, here, out) = match (in_task(&from), in_task(&to)) {
+        (Some((target, path)), None) => (target, path, to, true),
+        (None, Some((target, path))) => (target, path, from, false),
         (Some(_), Some(_)) => return usage("copying from task to task: copy to this machine first"),
         (None, None) => return usage("neither of the two paths is in a task: write one as TASK:PATH"),
     };
     let task = target.find(context).await?;
     let mut copying = Copying { context, task, recursive: args.recursive, files: 0, bytes: 0 };
-    if out {
-        copying.fetch(&path, Path::new(&here)).await?;
-    } else {
-        copying.give(Path::new(&here), &path).await?;
+    match (out, here.as_str()) {
+        (true, STREAM) => {
+            copying.print(&path).await?;
+            return Ok(Exit::Done);
+        }
+        (true, here) => copying.fetch(&path, Path::new(here)).await?,
+        (false, STREAM) => copying.give_input(&path).await?,
+        (false, here) => copying.give(Path::new(here), &path).await?,
     }
     let Copying { context, files, bytes, .. } = copying;
     if context.out.json {
@@ -125,6 +149,35 @@ impl Copying<'_> {
             }
         }
         Ok(())
+    }
+
+    /// A file to standard output, and nothing else with it.
+    async fn print(&mut self, path: &str) -> Result<(), Failure> {
+        if self.context.out.json {
+            let message = "the file goes to standard output, so that there is no room for --json";
+            return Err(Failure::new(Exit::Usage, message));
+        }
+        if self.is_folder(path).await? {
+            return Err(Failure::new(Exit::Usage, format!("{path} is a folder; - takes a file")));
+        }
+        let read = v1::ReadFile { path: path.to_string(), offset: 0, length: 0 };
+        let mut session = self.context.scheduler.reach(about(self.task, What::Read(read))).await?;
+        while let Some(message) = session.next().await? {
+            match message {
+                Down::Data(data) => self.context.out.write(&data),
+                Down::Done(_) => return Ok(()),
+                _ => {}
+            }
+        }
+        Err(Failure::new(Exit::Failed, format!("{path} broke off")))
+    }
+
+    /// Standard input as a file.
+    async fn give_input(&mut self, path: &str) -> Result<(), Failure> {
+        if path.is_empty() || path.ends_with('/') || self.is_folder(path).await? {
+            return Err(Failure::new(Exit::Usage, "standard input has no name; name the file it becomes"));
+        }
+        self.give_bytes(Box::new(std::io::stdin()), Path::new("standard input"), path, 0o644).await
     }
 
     async fn fetch_file(&mut self, path: &str, here: &Path) -> Result<(), Failure> {
@@ -199,7 +252,21 @@ impl Copying<'_> {
     }
 
     async fn give_file(&mut self, here: &Path, path: &str, mode: u32) -> Result<(), Failure> {
-        let mut file = File::open(here).map_err(failed("reading", here))?;
+        let file = File::open(here).map_err(failed("reading", here))?;
+        match self.give_bytes(Box::new(file), here, path, mode).await {
+            // The agent can't tell a missing file from a missing folder before it.
+            Err(failure) if failure.to_string().contains("no such file") => {
+                let parent = path.trim_end_matches('/').rsplit_once('/').map_or("", |(parent, _)| parent);
+                match parent.is_empty() || self.is_folder(parent).await? {
+                    true => Err(failure),
+                    false => Err(no_folder(parent)),
+                }
+            }
+            done => done,
+        }
+    }
+
+    async fn give_bytes(&mut self, mut file: Box<dyn Read>, here: &Path, path: &str, mode: u32) -> Result<(), Failure> {
         let write = v1::WriteFile { path: path.to_string(), mode: mode & 0o777, folder: false };
         let mut session = self.context.scheduler.reach(about(self.task, What::Write(write))).await?;
         let up = session.up.clone();
@@ -241,6 +308,11 @@ impl Copying<'_> {
     }
 }
 
+fn no_folder(path: &str) -> Failure {
+    let message = format!("there is no folder {} in the sandbox", render::safe(path));
+    Failure::new(Exit::Failed, message).hint("make it first, as with `dawn task exec TASK -- mkdir -p FOLDER`")
+}
+
 /// A file being written beside its place; it vanishes unless it is kept.
 struct Beside {
     path: PathBuf,
@@ -269,6 +341,17 @@ impl Drop for Beside {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_task_and_its_path_may_be_two_words() {
+        let places = |words: [&str; 3]| {
+            let [from, to, third] = words.map(str::to_string);
+            Cp { recursive: false, from, to, third: Some(third) }.places()
+        };
+        assert_eq!(places(["t1", "/x", "here"]), ("t1:/x".into(), "here".into()));
+        assert_eq!(places(["www/prod/web/0", "a/b/c", "-"]), ("www/prod/web/0:a/b/c".into(), "-".into()));
+        assert_eq!(places(["./here", "t1", "/x"]), ("./here".into(), "t1:/x".into()));
+    }
 
     #[test]
     fn a_path_in_a_task_is_told_from_one_here() {

@@ -6,26 +6,25 @@ use dawn_proto::v1::reach_down::Message as Down;
 use dawn_proto::v1::reach_open::What;
 use dawn_proto::v1::{self, FileKind};
 
-use super::target::{Target, about};
+use super::target::{about, place};
 use crate::args::Context;
 use crate::exit::{Exit, Failure};
 use crate::render::{self, Table, json, time};
 
 #[derive(Args)]
 pub struct Ls {
-    /// t12, or ROLE/ENV/NAME/INSTANCE
-    task: Target,
-    /// A folder or file in the sandbox
-    #[arg(default_value = "/")]
-    path: String,
+    /// t12, or ROLE/ENV/NAME/INSTANCE; TASK:PATH too
+    task: String,
+    /// A folder or file in the sandbox [default: /]
+    path: Option<String>,
 }
 
 #[derive(Args)]
 pub struct Cat {
-    /// t12, or ROLE/ENV/NAME/INSTANCE
-    task: Target,
+    /// t12, or ROLE/ENV/NAME/INSTANCE; TASK:PATH too
+    task: String,
     /// A file in the sandbox
-    path: String,
+    path: Option<String>,
     /// Begin this far into the file
     #[arg(long, default_value = "0", value_name = "BYTES", value_parser = crate::spec::size)]
     offset: u64,
@@ -55,11 +54,13 @@ pub async fn list(context: &mut Context, task: TaskId, path: &str) -> Result<Vec
 }
 
 pub async fn ls(args: Ls, context: &mut Context) -> Result<Exit, Failure> {
-    let task = args.task.find(context).await?;
-    let files = list(context, task, &args.path).await?;
+    let (target, path) = place(&args.task, args.path.as_deref())?;
+    let path = path.filter(|path| !path.is_empty()).unwrap_or_else(|| "/".to_string());
+    let task = target.find(context).await?;
+    let files = list(context, task, &path).await?;
     if context.out.json {
         let files: Vec<_> = files.iter().map(file_json).collect();
-        let fields = serde_json::json!({ "task": task.to_string(), "path": args.path, "files": files });
+        let fields = serde_json::json!({ "task": task.to_string(), "path": path, "files": files });
         context.out.value(&json::object(fields));
         return Ok(Exit::Done);
     }
@@ -108,11 +109,16 @@ fn file_json(file: &v1::FileEntry) -> serde_json::Value {
 }
 
 pub async fn cat(args: Cat, context: &mut Context) -> Result<Exit, Failure> {
-    let task = args.task.find(context).await?;
+    let (target, path) = place(&args.task, args.path.as_deref())?;
+    let Some(path) = path.filter(|path| !path.is_empty()) else {
+        let message = "no file is named";
+        return Err(Failure::new(Exit::Usage, message).hint("write TASK PATH or TASK:PATH, as in t12:/log.txt"));
+    };
+    let task = target.find(context).await?;
     if args.length == Some(0) {
         return Ok(Exit::Done);
     }
-    let read = v1::ReadFile { path: args.path, offset: args.offset, length: args.length.unwrap_or(0) };
+    let read = v1::ReadFile { path, offset: args.offset, length: args.length.unwrap_or(0) };
     let mut session = context.scheduler.reach(about(task, What::Read(read))).await?;
     while let Some(message) = session.next().await? {
         match message {

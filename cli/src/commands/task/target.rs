@@ -5,9 +5,10 @@ use std::str::FromStr;
 use dawn_proto::{TaskId, v1};
 
 use crate::args::Context;
-use crate::commands::job::tasks;
+use crate::commands::job::{status, tasks};
 use crate::commands::select::Selection;
 use crate::exit::{Exit, Failure};
+use crate::render;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
@@ -22,7 +23,10 @@ impl FromStr for Target {
         if let Ok(task) = text.parse::<TaskId>() {
             return Ok(Target::Task(task));
         }
-        let wrong = |_| "write ROLE/ENV/NAME/INSTANCE, or a task as in t12".to_string();
+        let wrong = |why: String| match text.matches('/').count() {
+            0..2 => "write ROLE/ENV/NAME/INSTANCE, or a task as in t12".to_string(),
+            _ => why,
+        };
         text.parse::<Selection>().map(Target::Instance).map_err(wrong)
     }
 }
@@ -44,13 +48,42 @@ impl Target {
         let key = &selection.key;
         match newest[..] {
             [task] => Ok(TaskId(task.id)),
-            [] => Err(Failure::new(Exit::NotFound, format!("no task of {key} was started yet"))
-                .hint(format!("see `dawn job why {key}`"))),
+            [] => Err(none_started(selection, context).await),
             _ => {
                 let message = format!("{key} has {} such tasks; name one", newest.len());
                 Err(Failure::new(Exit::Usage, message).hint(format!("as in {key}/0, or see `dawn job status {key}`")))
             }
         }
+    }
+}
+
+/// Why there is no task: the job has no such instance, or none of them was started yet.
+async fn none_started(selection: &Selection, context: &mut Context) -> Failure {
+    let key = &selection.key;
+    let summary = status::get(context, selection).await.ok().and_then(|status| status.summary);
+    let instances = summary.filter(|job| job.kind() != v1::JobKind::Daemon && !job.template).map(|job| job.instances);
+    let beyond = |range: &v1::InstanceRange| instances.is_some_and(|instances| range.first >= instances);
+    if let (Some(range), Some(instances)) = (selection.instances.iter().find(|range| beyond(range)), instances) {
+        let message = format!("{key} has no instance {}; it has {instances}, numbered from 0", range.first);
+        return Failure::new(Exit::NotFound, message).hint(format!("see `dawn job status {key}`"));
+    }
+    Failure::new(Exit::NotFound, format!("no task of {key} was started yet")).hint(format!("see `dawn job why {key}`"))
+}
+
+/// A place in a task's sandbox, as `TASK PATH` or as `TASK:PATH`; without a path none is given.
+pub fn place(task: &str, path: Option<&str>) -> Result<(Target, Option<String>), Failure> {
+    let wrong = |why: String| {
+        let message = format!("`{}`: {why}", render::safe(task));
+        Failure::new(Exit::Usage, message).hint("name a file as TASK PATH or as TASK:PATH, as in t12:/log.txt")
+    };
+    let (target, inside) = match task.split_once(':') {
+        Some((target, inside)) => (target, Some(inside)),
+        None => (task, None),
+    };
+    let target = target.parse().map_err(wrong)?;
+    match (inside, path) {
+        (Some(inside), Some(path)) => Err(wrong(format!("names the path {inside}, and `{path}` is there too"))),
+        (inside, path) => Ok((target, inside.or(path).map(str::to_string))),
     }
 }
 
@@ -68,6 +101,11 @@ mod tests {
         assert_eq!("t12".parse(), Ok(Target::Task(TaskId(12))));
         assert!(matches!("www/prod/web/3".parse(), Ok(Target::Instance(_))));
         assert!(matches!("www/prod/web".parse(), Ok(Target::Instance(_))));
+        assert_eq!(place("t12:/x", None).unwrap(), place("t12", Some("/x")).unwrap());
+        assert_eq!(place("t12", None).unwrap().1, None);
+        for (task, path) in [("t12:/x", Some("/y")), ("nothing", None), ("a/b:c", None)] {
+            assert_eq!(place(task, path).unwrap_err().exit, Exit::Usage, "{task}");
+        }
         for text in ["", "t", "web", "a/b", "a/b/c/d"] {
             assert!(text.parse::<Target>().is_err(), "{text}");
         }
