@@ -74,28 +74,6 @@ impl ClientService {
         Ok(spec)
     }
 
-    pub(super) async fn submit(&self, request: v1::SubmitJobRequest) -> Result<v1::SubmitJobResponse, Status> {
-        let spec = self.parsed(request.spec)?;
-        let asked = spec.clone();
-        let mut warnings = self.reader.submit_warnings(JobSpec::clone(&asked)).await?;
-        warnings.extend(self.reader.find(move |state: &State| reads::submit_notes(state, &asked)).await?);
-        let command = Command::Submit { spec, author: text(request.author), message: text(request.message) };
-        match self.ask(command).await? {
-            (Answer::Submitted { key, version, outcome }, index) => {
-                let job = v1::JobKey::from(&key);
-                let update = match outcome {
-                    v1::SubmitOutcome::Updating => {
-                        self.reader.find(move |state| reads::active_update(state, &key)).await?
-                    }
-                    _ => 0,
-                };
-                let outcome = outcome.into();
-                Ok(v1::SubmitJobResponse { key: Some(job), version, outcome, warnings, index, update })
-            }
-            (other, _) => Err(unexpected(&other)),
-        }
-    }
-
     pub(super) async fn kill(&self, request: v1::KillJobRequest) -> Result<v1::KillJobResponse, Status> {
         let key = key(request.key.as_ref())?;
         let instances = ranges(&request.instances)?;

@@ -14,6 +14,7 @@ mod replies;
 mod service;
 mod status;
 mod streams;
+mod submit;
 mod updates;
 mod watch;
 

@@ -86,8 +86,8 @@ impl Scheduler for ClientService {
         self.submit(request.into_inner()).await.map(Response::new)
     }
 
-    async fn submit_jobs(&self, _: Request<v1::SubmitJobsRequest>) -> Answer<v1::SubmitJobsResponse> {
-        Err(Status::unimplemented("jobs are submitted one by one by this version: SubmitJob"))
+    async fn submit_jobs(&self, request: Request<v1::SubmitJobsRequest>) -> Answer<v1::SubmitJobsResponse> {
+        self.submit_all(request.into_inner()).await.map(Response::new)
     }
 
     async fn get_last_words(&self, _: Request<v1::GetLastWordsRequest>) -> Answer<v1::GetLastWordsResponse> {

@@ -15,6 +15,7 @@ use crate::shares::Refused;
 pub fn of_refusal(refusal: &Refusal) -> Status {
     let message = refusal.to_string();
     match refusal {
+        Refusal::OneOfMany { refusal, .. } => Status::new(of_refusal(refusal).code(), message),
         Refusal::NoWrites { .. } => Status::unavailable(message),
         Refusal::NoSuchJob { .. } | Refusal::NoSuchInstance { .. } | Refusal::NoSuchAgent { .. } => {
             Status::not_found(message)

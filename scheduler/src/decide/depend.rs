@@ -15,27 +15,40 @@ use crate::model::{FlowMutation, FlowRefusal, FlowSpec, Job, JobId, JobSpec, Mut
 pub(super) enum Verdict {
     Released,
     Waits,
-    /// Why it can't be released any more.
+    /// Why it can't be released any more: what it was to follow failed.
     Never(String),
+    /// The failure that it was to follow did not come, and why.
+    NotNeeded(String),
 }
 
 /// What the jobs that a spec names have come to.
 pub(super) fn verdict(step: &Step, flow: &FlowSpec) -> Verdict {
-    let mut waits = false;
+    let (mut waits, mut not_needed) = (false, None);
     for dependency in &flow.after {
         let Some(job) = step.state.job(&dependency.job).filter(|job| step.is_ended(job)) else {
             waits = true;
             continue;
         };
-        let succeeded = step.state.succeeded(job, |task| step.state_of(task));
-        let (ended, wanted) = match (succeeded, dependency.on) {
-            (false, DependsOn::OnSuccess) => ("did not succeed", "its success"),
-            (true, DependsOn::OnFailure) => ("succeeded", "its failure"),
-            _ => continue,
-        };
-        return Verdict::Never(format!("{} {ended}, and this was to follow {wanted}", dependency.job));
+        let name = &dependency.job;
+        if dependency.on != DependsOn::OnAnyEnd && step.was_not_needed(job) {
+            not_needed = Some(format!("{name} was not needed, and this was to follow it"));
+            continue;
+        }
+        match (step.state.succeeded(job, |task| step.state_of(task)), dependency.on) {
+            (false, DependsOn::OnSuccess) => {
+                return Verdict::Never(format!("{name} did not succeed, and this was to follow its success"));
+            }
+            (true, DependsOn::OnFailure) => {
+                not_needed = Some(format!("{name} succeeded, and this was to follow its failure"));
+            }
+            _ => {}
+        }
     }
-    if waits { Verdict::Waits } else { Verdict::Released }
+    match not_needed {
+        Some(why) => Verdict::NotNeeded(why),
+        None if waits => Verdict::Waits,
+        None => Verdict::Released,
+    }
 }
 
 /// A job has ended in this step: those that wait for it are released, or end with it.
@@ -50,6 +63,10 @@ pub(super) fn ended(step: &mut Step, id: JobId) {
             Verdict::Released => release(step, waiting, spec),
             Verdict::Never(why) => {
                 step.end_job(*id, "", &why);
+                step.settle(*id, Job::SETTLED);
+            }
+            Verdict::NotNeeded(why) => {
+                step.end_not_needed(*id, &why);
                 step.settle(*id, Job::SETTLED);
             }
         }

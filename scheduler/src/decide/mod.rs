@@ -31,6 +31,7 @@ mod settle;
 mod sla;
 mod step;
 mod submit;
+mod submit_all;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -122,6 +123,9 @@ pub fn decide(state: &State, live: &Live, event: &Event, now: Now, settings: &Se
         Event::Command { reply, command } => {
             let answer = match command {
                 Command::Submit { spec, author, message } => submit::submit(&mut step, spec, author, message),
+                Command::SubmitAll { specs, author, message } => {
+                    submit_all::submit_all(&mut step, specs, author, message)
+                }
                 Command::Kill { key, instances, author, message } => {
                     kill::kill(&mut step, key, instances, author, message)
                 }

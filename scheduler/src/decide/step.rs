@@ -27,6 +27,7 @@ pub(super) struct Step<'a> {
     /// Jobs that ended in this step and are not yet told to those that wait for them; whether by themselves.
     just_ended: Vec<JobId>,
     by_themselves: BTreeSet<JobId>,
+    not_needed: BTreeSet<JobId>,
     /// Jobs released in this step.
     pub released: BTreeSet<JobId>,
     forgotten: BTreeSet<TaskId>,
@@ -82,6 +83,7 @@ impl<'a> Step<'a> {
             settled: BTreeMap::new(),
             just_ended: Vec::new(),
             by_themselves: BTreeSet::new(),
+            not_needed: BTreeSet::new(),
             released: BTreeSet::new(),
             forgotten: BTreeSet::new(),
             up: BTreeMap::new(),
@@ -123,6 +125,11 @@ impl<'a> Step<'a> {
     /// Whether the job has ended, and nobody ended it.
     pub fn ended_by_itself(&self, job: &Job) -> bool {
         self.by_themselves.contains(&job.id) || job.ended.as_ref().is_some_and(|ended| ended.by.is_empty())
+    }
+
+    /// Whether the job has ended because the failure that it was to follow did not come.
+    pub fn was_not_needed(&self, job: &Job) -> bool {
+        self.not_needed.contains(&job.id) || job.ended.as_ref().is_some_and(|ended| ended.not_needed)
     }
 
     pub fn is_ended(&self, job: &Job) -> bool {
@@ -226,11 +233,22 @@ impl<'a> Step<'a> {
 
     /// Ends a job: nothing more is made for it, not even the cron run that waits.
     pub fn end_job(&mut self, job: JobId, author: &str, message: &str) {
+        self.end_job_as(job, author, message, false);
+    }
+
+    /// Ends a job that was to follow a failure which did not come.
+    pub fn end_not_needed(&mut self, job: JobId, message: &str) {
+        self.not_needed.insert(job);
+        self.end_job_as(job, "", message, true);
+    }
+
+    fn end_job_as(&mut self, job: JobId, author: &str, message: &str, not_needed: bool) {
         if let Some(queued) = self.state.jobs.get(&job).and_then(Job::queued) {
             let (scheduled, outcome) = (queued.scheduled, TickOutcome::SkippedOverlap);
             self.mutations.push(Mutation::Ticked { job, scheduled, outcome });
         }
-        self.mutations.push(Mutation::JobEnded { job, author: author.into(), message: message.into() });
+        let (by, words) = (author.into(), message.into());
+        self.mutations.push(Mutation::JobEnded { job, author: by, message: words, not_needed });
         if self.ended.insert(job) {
             self.just_ended.push(job);
         }

@@ -53,7 +53,7 @@ fn is_released(step: &Step, spec: &JobSpec) -> Result<bool, FlowRefusal> {
     match depend::verdict(step, &spec.flow) {
         Verdict::Released => Ok(true),
         Verdict::Waits => Ok(false),
-        Verdict::Never(why) => Err(FlowRefusal::Never { key: spec.key.clone(), why }),
+        Verdict::Never(why) | Verdict::NotNeeded(why) => Err(FlowRefusal::Never { key: spec.key.clone(), why }),
     }
 }
 

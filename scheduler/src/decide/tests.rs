@@ -24,5 +24,6 @@ mod restore;
 mod retry;
 pub mod specs;
 mod submit;
+mod submit_all;
 mod timers;
 pub mod world;

@@ -12,6 +12,8 @@ pub enum Answer {
         version: u32,
         outcome: SubmitOutcome,
     },
+    /// In the order of the specs.
+    AllSubmitted(Vec<(JobKey, u32, SubmitOutcome)>),
     Killed {
         tasks: u32,
     },
@@ -136,6 +138,9 @@ pub enum Refusal {
         amount_of(dimension, *limit)
     )]
     GuaranteeAboveLimit { dimension: &'static str, guarantee: u64, limit: u64 },
+    /// One of many that are submitted together.
+    #[error("{key}: {refusal}. None of the {of} jobs was submitted")]
+    OneOfMany { key: JobKey, of: usize, refusal: Box<Refusal> },
     #[error(transparent)]
     Flow(#[from] FlowRefusal),
     #[error(transparent)]

@@ -53,7 +53,10 @@ impl State {
             Mutation::JobVersioned { job, spec, author, message } => {
                 self.version_job(*job, spec, author.clone(), message.clone(), at);
             }
-            Mutation::JobEnded { job, author, message } => self.finish_job(*job, author, message, at),
+            Mutation::JobEnded { job, author, message, not_needed } => {
+                let (by, message) = (author.clone(), message.clone());
+                self.finish_job(*job, Ended { at, by, message, not_needed: *not_needed });
+            }
             Mutation::Update(mutation) => self.apply_update(mutation, at),
             Mutation::Upkeep(mutation) => self.apply_upkeep(mutation, at),
             Mutation::Blame(mutation) => self.apply_blame(mutation),
@@ -161,15 +164,16 @@ impl State {
         self.index_job(id);
     }
 
-    fn finish_job(&mut self, id: JobId, author: &str, message: &str, at: Timestamp) {
+    fn finish_job(&mut self, id: JobId, ended: Ended) {
+        let (author, message, at) = (&ended.by, &ended.message, ended.at);
         self.unindex_job(id);
         if self.job_mut(id).changes.active().is_some() {
             let why = format!("the job ended{}{message}", if message.is_empty() { "" } else { ": " });
-            self.move_update(id, dawn_proto::v1::UpdateState::Aborted, at, author.into(), why);
+            self.move_update(id, dawn_proto::v1::UpdateState::Aborted, at, author.clone(), why);
         }
         self.set_pins(id, Default::default());
         let job = self.job_mut(id);
-        job.ended = Some(Ended { at, by: author.into(), message: message.into() });
+        job.ended = Some(ended);
         job.settled = 0;
         self.index_job(id);
     }

@@ -81,6 +81,12 @@ pub enum Command {
         author: String,
         message: String,
     },
+    /// All of them, or none.
+    SubmitAll {
+        specs: Vec<JobSpec>,
+        author: String,
+        message: String,
+    },
     /// `instances` empty: the whole job; otherwise inclusive ranges.
     Kill {
         key: JobKey,

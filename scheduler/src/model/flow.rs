@@ -1,7 +1,9 @@
 //! How jobs follow each other, are made of templates, and are paused: what a spec says of it, and what of it is kept.
 //!
 //! - A job whose spec names others is *released* once each of them has ended as it says. What ended before counts as it
-//!   ended last. One that can't be released any more ends; those that wait for it take that for a failure.
+//!   ended last. One that can't be released any more ends. Where what it was to follow failed, those that wait for it take that
+//!   for a failure; where it was to follow a failure that did not come, it was not needed, and so is what follows its success or
+//!   its failure.
 //! - Of a job with `max_running` at most so many instances live; the next is made when one ends for good.
 //! - A template makes nothing itself. Each dispatch of it makes a job, named after the dispatch's id: so an id is one job.
 

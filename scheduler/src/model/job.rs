@@ -34,6 +34,8 @@ pub struct Ended {
     /// Empty: it ended by itself.
     pub by: String,
     pub message: String,
+    /// It was to follow a failure, and there was none: nothing failed.
+    pub not_needed: bool,
 }
 
 /// What was decided about one instant of a cron job's schedule.

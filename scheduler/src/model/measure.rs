@@ -104,7 +104,7 @@ impl Mutation {
                 let numbers = number(job.0) + number(spec.id.0) + number(spec.version);
                 numbers + field(spec.job.wire.len()) + text(author) + text(message)
             }
-            Mutation::JobEnded { job, author, message } => number(job.0) + text(author) + text(message),
+            Mutation::JobEnded { job, author, message, .. } => number(job.0) + text(author) + text(message) + FLAG,
             Mutation::InstancesStopped { job, instances } => number(job.0) + ranges(instances),
             Mutation::JobSettled { job, to } => number(job.0) + number(*to),
             Mutation::JobForgotten { job } => number(job.0),

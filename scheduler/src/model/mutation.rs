@@ -48,6 +48,8 @@ pub enum Mutation {
         job: JobId,
         author: String,
         message: String,
+        /// It was to follow a failure, and there was none.
+        not_needed: bool,
     },
     /// Inclusive ranges. Nothing is made for these instances until the next version.
     InstancesStopped {

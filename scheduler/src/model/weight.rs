@@ -58,6 +58,9 @@ impl Command {
     fn bytes(&self) -> usize {
         match self {
             Command::Submit { spec, author, message } => of_spec(spec) + author.len() + message.len(),
+            Command::SubmitAll { specs, author, message } => {
+                specs.iter().map(of_spec).sum::<usize>() + author.len() + message.len()
+            }
             Command::Kill { instances, author, message, .. } => of_ranges(instances) + author.len() + message.len(),
             Command::StartCron { author, .. } | Command::DescheduleCron { author, .. } => author.len(),
             Command::Update(command) => of_update(command),

@@ -88,8 +88,9 @@ fn record(mutation: &Mutation) -> Wire {
             author: author.clone(),
             message: message.clone(),
         })),
-        Mutation::JobEnded { job, author, message } => {
-            Wire::JobEnded(v1::JobEnded { job_id: job.0, author: author.clone(), message: message.clone() })
+        Mutation::JobEnded { job, author, message, not_needed } => {
+            let (author, message) = (author.clone(), message.clone());
+            Wire::JobEnded(v1::JobEnded { job_id: job.0, author, message, not_needed: *not_needed })
         }
         Mutation::InstancesStopped { job, instances } => Wire::InstancesStopped(v1::InstancesStopped {
             job_id: job.0,
@@ -213,8 +214,8 @@ fn mutation(record: v1::Record) -> Result<Mutation, WireError> {
             author: made.author,
             message: made.message,
         },
-        Wire::JobEnded(v1::JobEnded { job_id, author, message }) => {
-            Mutation::JobEnded { job: JobId(job_id), author, message }
+        Wire::JobEnded(v1::JobEnded { job_id, author, message, not_needed }) => {
+            Mutation::JobEnded { job: JobId(job_id), author, message, not_needed }
         }
         Wire::InstancesStopped(stopped) => Mutation::InstancesStopped {
             job: JobId(stopped.job_id),

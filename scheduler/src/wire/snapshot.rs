@@ -99,6 +99,7 @@ fn job_to_wire(job: &Job) -> v1::JobSnapshot {
         ended_ms: ended.map_or(0, |ended| ended.at.0),
         ended_by: ended.map(|ended| ended.by.clone()).unwrap_or_default(),
         ended_message: ended.map(|ended| ended.message.clone()).unwrap_or_default(),
+        ended_not_needed: ended.is_some_and(|ended| ended.not_needed),
         ticks: job.ticks.iter().map(tick).collect(),
         stopped: ranges(job.stopped.iter().copied()),
         settled: job.settled,
@@ -273,7 +274,12 @@ impl StateBuilder {
 }
 
 fn job_from_wire(wire: v1::JobSnapshot) -> Result<Job, WireError> {
-    let ended = Ended { at: Timestamp(wire.ended_ms), by: wire.ended_by, message: wire.ended_message };
+    let ended = Ended {
+        at: Timestamp(wire.ended_ms),
+        by: wire.ended_by,
+        message: wire.ended_message,
+        not_needed: wire.ended_not_needed,
+    };
     let version = |version: v1::VersionSnapshot| Version {
         version: version.version,
         spec: SpecId(version.spec_id),

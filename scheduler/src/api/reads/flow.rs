@@ -8,6 +8,7 @@ use crate::model::{Dependency, Job, JobSpec, Spec, Standing, State};
 pub(super) fn result(state: &State, job: &Job) -> &'static str {
     match &job.ended {
         None => "",
+        Some(ended) if ended.not_needed => "not_needed",
         Some(_) if has_succeeded(state, job) => "succeeded",
         Some(ended) if ended.by.is_empty() => "failed",
         Some(_) => "killed",

@@ -57,9 +57,39 @@ fn a_job_starts_when_those_it_follows_have_ended_as_it_says() {
         let made = world.tasks("b");
         assert_eq!(made == [(0, 1, Pending)], starts, "{on:?} {end:?}: {made:?}");
         assert_eq!(ended(&world, "b").is_some(), !starts, "{on:?} {end:?}");
+        let not_needed = world.job("b").ended.as_ref().is_some_and(|ended| ended.not_needed);
+        assert_eq!(not_needed, (on, end) == (OnFailure, Finished), "{on:?} {end:?}");
         assert!(world.state.dependents.is_empty());
         replay_equals_live(&world);
     }
+}
+
+#[test]
+fn what_follows_a_failure_that_does_not_come_is_not_needed_and_nothing_failed() {
+    use DependsOn::{OnAnyEnd, OnFailure, OnSuccess};
+    let mut world = World::new();
+    world.agent(1);
+    let load = batch("load", 1);
+    let jobs = [
+        after("alarm", &[("load", OnFailure)]),
+        after("page", &[("alarm", OnSuccess)]),
+        after("mourn", &[("alarm", OnFailure)]),
+        after("tidy", &[("alarm", OnAnyEnd)]),
+    ];
+    for run in 1..=2 {
+        // Run again, all of it waits again: what ended in the run before counts no more.
+        world.submit(&load).unwrap();
+        jobs.iter().for_each(|job| _ = world.submit(job).unwrap());
+        assert!(jobs.iter().all(|job| world.job(job.key.name()).ended.is_none()), "run {run}");
+        end_all(&mut world, Finished);
+        let not_needed = |name| world.job(name).ended.as_ref().is_some_and(|ended| ended.not_needed);
+        assert!(["alarm", "page", "mourn"].into_iter().all(not_needed), "run {run}");
+        assert_eq!(ended(&world, "alarm").unwrap(), "www/prod/load succeeded, and this was to follow its failure");
+        assert_eq!(ended(&world, "page").unwrap(), "www/prod/alarm was not needed, and this was to follow it");
+        assert_eq!((world.tasks("alarm"), world.tasks("tidy").last()), (vec![], Some(&(0, run, Pending))));
+        end_all(&mut world, Finished);
+    }
+    replay_equals_live(&world);
 }
 
 #[test]

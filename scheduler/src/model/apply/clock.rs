@@ -88,7 +88,7 @@ fn shift_job(job: &mut Job, shift: Shift, at: Timestamp) {
     for Version { version: _, spec: _, at, author: _, message: _ } in versions {
         move_(at);
     }
-    if let Some(Ended { at, by: _, message: _ }) = ended {
+    if let Some(Ended { at, by: _, message: _, not_needed: _ }) = ended {
         move_(at);
     }
     let Flow { released: _, paused, resumed_at, dispatches: _ } = flow;
