@@ -34,26 +34,29 @@ fn every_rule_finds_its_agent() {
 #[test]
 fn what_no_agent_satisfies_waits_and_the_rule_is_named() {
     let cases = [
-        ("constraints: [{attribute: rack, in: d}]", "none of 3 agents fits: 3 agents: no match for rack = d"),
+        (
+            "constraints: [{attribute: rack, in: d}]",
+            "none of 3 nodes fits: 3 nodes do not match the constraint rack = d",
+        ),
         (
             "constraints: [{attribute: rack, regex: 'ab'}]",
-            "none of 3 agents fits: 3 agents: no match for rack matches /ab/",
+            "none of 3 nodes fits: 3 nodes do not match the constraint rack matches /ab/",
         ),
         (
             "constraints: [{attribute: kernel, version: '> 7'}]",
-            "none of 3 agents fits: 3 agents: no match for kernel version > 7",
+            "none of 3 nodes fits: 3 nodes do not match the constraint kernel version > 7",
         ),
         (
             "constraints: [{attribute: cores, number: '>= 17'}]",
-            "none of 3 agents fits: 3 agents: no match for cores >= 17",
+            "none of 3 nodes fits: 3 nodes do not match the constraint cores >= 17",
         ),
         (
             "constraints: [{attribute: rack, not_in: [a, c]}, {attribute: zone, in: x}]",
-            "none of 3 agents fits: 2 agents: no match for rack not in [a, c]; 1 agent: no match for zone = x",
+            "none of 3 nodes fits: 2 nodes do not match the constraint rack not in [a, c]; 1 node does not match the constraint zone = x",
         ),
         (
             "constraints: [{attribute: ghost, exists: true}]",
-            "none of 3 agents fits: 3 agents: no match for ghost exists",
+            "none of 3 nodes fits: 3 nodes do not match the constraint ghost exists",
         ),
     ];
     decide(MACHINES, &cases);
@@ -65,11 +68,11 @@ fn limits_leave_the_rest_waiting() {
     let cases = [
         (
             "instances: 4\nconstraints: [{distinct_hosts: true}]",
-            "n1 n2 n3; none of 3 agents fits: 3 agents: 1 task of the job per host already there",
+            "n1 n2 n3; none of 3 nodes fits: 3 nodes have 1 task of the job per host already",
         ),
         (
             "instances: 3\nconstraints: [{attribute: rack, limit: 1}]",
-            "n1 n3; none of 3 agents fits: 3 agents: 1 task of the job per rack already there",
+            "n1 n3; none of 3 nodes fits: 3 nodes have 1 task of the job per rack already",
         ),
         ("instances: 4\nconstraints: [{attribute: rack, limit: 2}, {attribute: host, limit: 2}]", "n1 n2 n3 n3"),
         ("instances: 2\nconstraints: [{attribute: rack, in: a}, {attribute: rack, limit: 1}]", "contradiction"),
@@ -105,8 +108,8 @@ fn auroras_words_mean_the_same() {
         ("instances = 3, constraints = {'host': 'limit:1'}", "n1 n2 n3"),
         (
             "instances = 3, constraints = {'zone': 'limit:1', 'rack': '!c'}",
-            "n1; none of 3 agents fits: 2 agents: 1 task of the job per zone already there; \
-             1 agent: no match for rack not in [c]",
+            "n1; none of 3 nodes fits: 2 nodes have 1 task of the job per zone already; \
+             1 node does not match the constraint rack not in [c]",
         ),
     ];
     decide_aurora(MACHINES, &cases);

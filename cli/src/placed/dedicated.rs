@@ -10,14 +10,14 @@ fn a_dedicated_machine_takes_those_alone_that_ask_for_it() {
         ("dedicated: r/db\ninstances: 2", "n1 n1"),
         ("dedicated: '*/gpu'", "n1"),
         ("instances: 2", "n3 n3"),
-        ("dedicated: r/web", "none of 3 agents fits: 3 agents: not dedicated to \"r/web\""),
+        ("dedicated: r/web", "none of 3 nodes fits: 3 nodes are not dedicated to \"r/web\""),
         (
             "constraints: [{attribute: host, in: [n1, n2]}]",
-            "none of 3 agents fits: 2 agents: dedicated to other jobs; 1 agent: no match for host in [n1, n2]",
+            "none of 3 nodes fits: 2 nodes are dedicated to other jobs; 1 node does not match the constraint host in [n1, n2]",
         ),
         (
             "dedicated: r/db\nconstraints: [{attribute: dedicated, not_in: ['*/gpu']}]",
-            "none of 3 agents fits: 2 agents: not dedicated to \"r/db\"; 1 agent: no match for dedicated not in [*/gpu]",
+            "none of 3 nodes fits: 2 nodes are not dedicated to \"r/db\"; 1 node does not match the constraint dedicated not in [*/gpu]",
         ),
     ];
     decide(MACHINES, &cases);

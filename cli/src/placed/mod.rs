@@ -115,7 +115,7 @@ impl Cluster {
         tasks.into_iter().filter_map(placed).collect()
     }
 
-    /// The agents of a job's tasks, sorted, then why others wait: "n1 n1 n2", "n1; none of 2 agents fits: …".
+    /// The agents of a job's tasks, sorted, then why others wait: "n1 n1 n2", "n1; none of 2 nodes fits: …".
     fn outcome(&self, key: &str) -> String {
         let job = self.follower.job(&key.parse().unwrap()).unwrap().id;
         let mut agents: Vec<String> = self.tasks(key).into_iter().map(|task| task.agent).collect();

@@ -24,11 +24,11 @@ fn other_jobs_attract_and_repel() {
         (
             "affinities: [{job: r/e/cache, weight: -1, required: true, topology: rack}]\n\
              constraints: [{attribute: rack, in: b}]",
-            "none of 4 agents fits: 2 agents: no match for rack = b; 2 agents: tasks of r/e/cache on the same rack",
+            "none of 4 nodes fits: 2 nodes do not match the constraint rack = b; 2 nodes have tasks of r/e/cache on the same rack",
         ),
         (
             "affinities: [{job: r/e/ghost, weight: 1, required: true}]",
-            "none of 4 agents fits: 4 agents: no task of r/e/ghost on the same host",
+            "none of 4 nodes fits: 4 nodes have no task of r/e/ghost on the same host",
         ),
         ("affinities: [{job: r/e/ghost, weight: -1, required: true}]\nconstraints: [{attribute: host, in: n2}]", "n2"),
     ] {
@@ -44,7 +44,7 @@ fn a_job_keeps_its_own_tasks_together_or_apart() {
         ("instances: 4\naffinities: [{job: r/e/n, weight: -100}]", "n1 n2 n3 n4"),
         (
             "instances: 3\naffinities: [{job: r/e/n, weight: -1, required: true, topology: rack}]",
-            "n1 n3; none of 4 agents fits: 4 agents: tasks of r/e/n on the same rack",
+            "n1 n3; none of 4 nodes fits: 4 nodes have tasks of r/e/n on the same rack",
         ),
     ] {
         let mut cluster = Cluster::of(MACHINES);
@@ -59,5 +59,5 @@ fn who_refuses_a_neighbour_is_not_joined_by_it_later() {
     cluster.yaml(&job("affinities: [{job: r/e/noisy, weight: -1, required: true}]"));
     cluster.yaml(&job("").replace("r/e/n", "r/e/noisy"));
     let said = cluster.outcome("r/e/noisy");
-    assert_eq!(said, "none of 1 agents fits: 1 agent: near tasks of r/e/n, which refuses this job");
+    assert_eq!(said, "the only node does not fit: 1 node is near tasks of r/e/n, which refuses this job");
 }

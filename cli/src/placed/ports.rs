@@ -10,18 +10,21 @@ fn fixed_numbers_go_where_they_are_offered_and_free() {
         ("ports: [{name: http, fixed: 8080}]", "n2"),
         (
             "instances: 2\nports: [{name: http, fixed: 8080}]",
-            "n2; none of 2 agents fits: 1 agent: fewer than 1 free ports",
+            "n2; none of 2 nodes fits: 1 node has fewer than 1 free ports",
         ),
-        ("ports: [{name: http, fixed: 9}]", "none of 2 agents fits: 2 agents: port 9 taken or not offered"),
+        ("ports: [{name: http, fixed: 9}]", "none of 2 nodes fits: 2 nodes do not offer port 9"),
         ("ports: [a, b, c]", "n2"),
-        ("ports: [a, b, c, d]", "none of 2 agents fits: 2 agents: fewer than 4 free ports (nearest: n2 with 3 free)"),
+        ("ports: [a, b, c, d]", "none of 2 nodes fits: 2 nodes have fewer than 4 free ports (most: n2 with 3 free)"),
     ];
     decide(MACHINES, &cases[..1]);
     decide(MACHINES, &cases[2..]);
     let mut cluster = Cluster::of(MACHINES);
     cluster.yaml(&super::job(cases[1].0));
     let said = cluster.outcome("r/e/n");
-    assert!(said.starts_with("n2; none of 2 agents fits: 2 agents: port 8080 taken or not offered"), "{said}");
+    assert!(
+        said.starts_with("n2; none of 2 nodes fits: 1 node does not offer port 8080; 1 node has port 8080 in use"),
+        "{said}"
+    );
 }
 
 #[test]

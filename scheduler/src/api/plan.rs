@@ -66,7 +66,8 @@ impl ClientService {
 }
 
 fn plan(trial: &mut Trial, spec: &JobSpec) -> v1::JobPlan {
-    let (warnings, index) = (reads::submit_warnings(trial.state(), spec), trial.state().index);
+    let (mut warnings, index) = (reads::submit_warnings(trial.state(), spec), trial.state().index);
+    warnings.extend(reads::submit_notes(trial.state(), spec));
     let key = Some((&spec.key).into());
     // invariant: it was made by encoding this message.
     let after = v1::JobSpec::decode(&*spec.wire).ok();

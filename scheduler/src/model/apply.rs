@@ -53,10 +53,7 @@ impl State {
             Mutation::JobVersioned { job, spec, author, message } => {
                 self.version_job(*job, spec, author.clone(), message.clone(), at);
             }
-            Mutation::JobEnded { job, author, message, not_needed } => {
-                let (by, message) = (author.clone(), message.clone());
-                self.finish_job(*job, Ended { at, by, message, not_needed: *not_needed });
-            }
+            Mutation::JobEnded { .. } => self.end_job(mutation, at),
             Mutation::Update(mutation) => self.apply_update(mutation, at),
             Mutation::Upkeep(mutation) => self.apply_upkeep(mutation, at),
             Mutation::Blame(mutation) => self.apply_blame(mutation),
@@ -164,8 +161,11 @@ impl State {
         self.index_job(id);
     }
 
-    fn finish_job(&mut self, id: JobId, ended: Ended) {
-        let (author, message, at) = (&ended.by, &ended.message, ended.at);
+    fn end_job(&mut self, ended: &Mutation, at: Timestamp) {
+        let Mutation::JobEnded { job, author, message, not_needed } = ended else {
+            unreachable!("end_job is called for JobEnded alone");
+        };
+        let id = *job;
         self.unindex_job(id);
         if self.job_mut(id).changes.active().is_some() {
             let why = format!("the job ended{}{message}", if message.is_empty() { "" } else { ": " });
@@ -173,7 +173,7 @@ impl State {
         }
         self.set_pins(id, Default::default());
         let job = self.job_mut(id);
-        job.ended = Some(ended);
+        job.ended = Some(Ended { at, by: author.clone(), message: message.clone(), not_needed: *not_needed });
         job.settled = 0;
         self.index_job(id);
     }

@@ -36,6 +36,7 @@ mod update;
 mod upkeep;
 mod weight;
 mod welcome;
+mod words;
 
 pub use agent::{Agent, AgentNo, Attributes, Avoided, PortRanges};
 pub use ahead::Ahead;
@@ -74,3 +75,4 @@ pub use update::{
 };
 pub use upkeep::{Upkeep, UpkeepCommand, UpkeepMutation};
 pub use welcome::{Contest, Welcome, WelcomeMutation};
+pub use words::{end_words, reason_words};

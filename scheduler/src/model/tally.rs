@@ -269,11 +269,14 @@ impl State {
         let standing = self.standing_ended(id);
         let task = self.tasks.get(&id);
         let of = task.and_then(|task| Some((task, self.jobs.get(&task.job)?)));
-        let is_restart = of.is_some_and(|(task, job)| {
-            let of_run = self.tallies.get(&job.id).is_some_and(|tally| tally.run_at == task.run_at);
-            of_run && job.slot(task.run_at, task.instance).count() > 1 && self.is_of_present(job, task)
-        });
-        Tallied { standing, is_restart }
+        let of_run =
+            of.filter(|(task, job)| self.tallies.get(&job.id).is_some_and(|tally| tally.run_at == task.run_at));
+        let slot = of.map(|(task, job)| job.slot(task.run_at, task.instance));
+        let is_first = slot.and_then(|mut slot| slot.next()) == Some(id);
+        let has_next = of_run.is_some_and(|(task, job)| job.newest(task.run_at, task.instance) != Some(id));
+        // The next life no longer follows one.
+        let is_restart = has_next && of_run.is_some_and(|(task, job)| self.is_of_present(job, task));
+        Tallied { standing, is_restart, is_first }
     }
 
     /// A task was forgotten.
@@ -282,7 +285,7 @@ impl State {
         let runs_on = job.slots.last().map_or(Timestamp(0), |(run_at, ..)| *run_at);
         let newest = job.newest(task.run_at, task.instance);
         let tally = self.tallies.or_default(task.job);
-        if runs_on != tally.run_at || newest.is_some_and(|newest| newest < task.id) {
+        if !tallied.is_first || runs_on != tally.run_at || newest.is_some_and(|newest| newest < task.id) {
             return self.recount(task.job);
         }
         tally.remove(tallied.standing, None, task.id);
@@ -294,16 +297,16 @@ impl State {
         let Some(job) = self.jobs.get(&id) else { return };
         let run_at = job.slots.last().map_or(Timestamp(0), |(run_at, ..)| *run_at);
         let mut ended = [0; Standing::COUNT];
-        let (mut restarts, mut before) = (0, None);
+        let (mut restarts, mut before): (u32, Option<(Timestamp, u32, bool)>) = (0, None);
         for (at, instance, task) in &job.slots {
             let Some(task) = self.tasks.get(task) else { continue };
             let is_last = job.newest(*at, *instance) == Some(task.id);
             if task.state().is_terminal() && is_last && self.counts_ended(job, run_at, task) {
                 Standing::of(task.state()).into_iter().for_each(|standing| ended[standing as usize] += 1);
             }
-            if *at == run_at && self.is_of_present(job, task) {
-                restarts += u32::from(before == Some((*at, *instance)));
-                before = Some((*at, *instance));
+            if *at == run_at {
+                restarts += u32::from(before == Some((*at, *instance, true)));
+                before = Some((*at, *instance, self.is_of_present(job, task)));
             }
         }
         let tally = self.tallies.or_default(id);
@@ -316,4 +319,5 @@ impl State {
 pub(super) struct Tallied {
     standing: Option<Standing>,
     is_restart: bool,
+    is_first: bool,
 }

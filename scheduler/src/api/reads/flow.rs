@@ -2,6 +2,7 @@
 
 use dawn_proto::v1::{self, DependsOn, JobKind, TaskState};
 
+use super::why::instant;
 use crate::model::{Dependency, Job, JobSpec, Spec, Standing, State};
 
 /// "succeeded", "failed" or "killed"; empty while the job goes on.
@@ -61,6 +62,18 @@ pub(super) fn explain(state: &State, job: &Job, classes: &mut Vec<v1::PendingCla
     if !open.is_empty() {
         classes.push(waiting(format!("waits for the end of {}", open.join(", ")), since_ms));
     }
+    if let Some(paused) = &job.flow.paused {
+        let by = if paused.by.is_empty() { String::new() } else { format!(" by {}", paused.by) };
+        let since = instant(paused.at);
+        let summary = format!("is paused{by} since {since}; `dawn cron resume {}` lets it run again", job.key);
+        classes.push(waiting(summary, paused.at.0));
+    }
+    if let Some(ended) = &job.ended {
+        let how = result(state, job).replace('_', " ");
+        let why = if ended.message.is_empty() { String::new() } else { format!(": {}", ended.message) };
+        let summary = format!("the job has ended ({how}{why}); `dawn job run` runs it again");
+        classes.push(v1::PendingClass { state: TaskState::Finished.into(), ..waiting(summary, ended.at.0) });
+    }
     let flow = &spec.job.flow;
     if flow.is_template && job.ended.is_none() {
         classes.push(waiting(format!("is a template; `dawn job dispatch {}` runs it", job.key), since_ms));
@@ -71,7 +84,9 @@ pub(super) fn explain(state: &State, job: &Job, classes: &mut Vec<v1::PendingCla
         && open.is_empty()
     {
         let left = spec.job.instances - job.settled;
-        classes.push(waiting(format!("{left} instances wait for others to end: at most {most} run at once"), since_ms));
+        let (instances, wait) = if left == 1 { ("instance", "waits") } else { ("instances", "wait") };
+        let summary = format!("{left} {instances} {wait} for others to end: at most {most} run at once (max_running)");
+        classes.push(waiting(summary, since_ms));
     }
     for class in classes.iter_mut().filter(|class| flow.gang && class.agents_total > 0) {
         let all = class.instances.len();

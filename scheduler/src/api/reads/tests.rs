@@ -132,7 +132,7 @@ fn why_counts_agents_by_reason() {
         assert_eq!(why.classes[0].instances, [0, 1]);
         why.classes[0].vetoes.iter().map(|veto| veto.kind.clone()).collect::<Vec<_>>()
     };
-    assert_eq!(kinds(&live), ["disconnected"]);
+    assert_eq!(kinds(&live), ["disconnected", "cpu"], "all that keeps them out");
     let link = Some(crate::model::LinkId(1));
     let agent = *state.agents.keys().next().unwrap();
     live.agents.insert(agent, crate::model::AgentLive { link, heard_ms: 0 });

@@ -6,7 +6,7 @@ use dawn_proto::{JobKey, TaskState, Timestamp};
 use super::{ReadError, flow};
 use crate::decide::place::{self, Explained, PlaceSettings};
 use crate::drive::LiveView;
-use crate::model::{JobSpec, State};
+use crate::model::{Job, JobSpec, State, Task, end_words};
 
 /// Why a job's tasks wait, by class of equal answers. Takes time for every task there is.
 ///
@@ -21,8 +21,24 @@ pub fn why(
     let job = state.job(key).ok_or_else(|| ReadError::NoSuchJob(key.clone()))?;
     let classes = place::explain(state, settings, &|agent| live.is_connected(agent), job.id, live.now);
     let mut classes: Vec<_> = classes.into_iter().map(pending_class).collect();
+    classes.iter_mut().for_each(|class| tell_last_failure(state, job, class));
     flow::explain(state, job, &mut classes);
     Ok(v1::WhyResponse { classes, index: state.index })
+}
+
+/// Instances that wait after failing say how the life before failed: the first of them that is known to have.
+fn tell_last_failure(state: &State, job: &Job, class: &mut v1::PendingClass) {
+    if class.state() != TaskState::Throttled {
+        return;
+    }
+    let is_one = |task: &&Task| task.state() == TaskState::Throttled && class.instances.contains(&task.instance);
+    let throttled = state.throttled.iter().filter_map(|(_, id)| state.tasks.get(id)).filter(|task| task.job == job.id);
+    let failed = throttled.filter(is_one).filter_map(|task| Some((task, state.last_failure(task)?))).next();
+    if let Some((task, (_, end))) = failed {
+        let row = if task.failures > 1 { format!(" {} times in a row", task.failures) } else { String::new() };
+        let who = if class.instances.len() > 1 { format!(" of instance {}", task.instance) } else { String::new() };
+        class.summary += &format!("{row}; the last failure{who}, at {}: {}", instant(end.at), end_words(end));
+    }
 }
 
 /// One answer as a message.
@@ -50,9 +66,8 @@ pub fn pending_class(explained: Explained) -> v1::PendingClass {
 
 /// The one-line answer, with instants as people write them.
 fn summary(explained: &Explained) -> String {
-    match (explained.state, explained.ready_at, &explained.nominated) {
-        (TaskState::Throttled, Some(ready_at), _) => format!("waits until {} after failing", instant(ready_at)),
-        (_, _, Some((agent, until))) => format!("room is being freed on {agent}, kept until {}", instant(*until)),
+    match (explained.state, explained.ready_at) {
+        (TaskState::Throttled, Some(ready_at)) => format!("waits until {} after failing", instant(ready_at)),
         _ => explained.to_string(),
     }
 }
@@ -71,10 +86,14 @@ pub fn submit_warnings(state: &State, spec: &JobSpec) -> Vec<String> {
 pub fn fit_warnings(fits: Result<(), Vec<place::Veto>>, agents: usize) -> Vec<String> {
     match fits {
         Ok(()) => Vec::new(),
-        Err(_) if agents == 0 => vec!["no agent has registered yet; its tasks wait for one".into()],
+        Err(_) if agents == 0 => vec!["there is no node yet; its tasks wait for one".into()],
         Err(vetoes) => {
             let reasons: Vec<_> = vetoes.iter().map(ToString::to_string).collect();
-            vec![format!("fits none of the {agents} agents there are, even empty ones: {}", reasons.join("; "))]
+            let any = match agents {
+                1 => "the only node even if it were empty".to_string(),
+                agents => format!("any of the {agents} nodes even if they were empty"),
+            };
+            vec![format!("would not fit {any}: {}", reasons.join("; "))]
         }
     }
 }

@@ -1,13 +1,14 @@
-//! Why tasks are pending: each agent counted once, under the first reason that rules it out, by the decision's own
-//! predicate; with the agent that came closest.
+//! Why tasks are pending: each agent counted under every reason that rules it out, by the decision's own predicate; with the
+//! node that came closest. Nodes go by their host names.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use dawn_proto::v1::Comparison;
-use dawn_proto::{AgentId, TaskState, Timestamp};
+use dawn_proto::{TaskState, Timestamp};
 
-use crate::model::{AgentNo, Bound, JobId, JobSpec, Near, Now, Rule, Spec, State, Status, Task, amount, amount_of};
+use crate::model::{Agent, AgentNo, Bound, JobId, JobSpec, Near, Now, Numbered, Rule, Spec, State, Status, Task};
+use crate::model::{amount, amount_of, reason_words};
 
 use super::agents::{DIMENSIONS, agent_of};
 use super::veto::{Ends, Miss, Nearest, Veto, VetoKind, utc};
@@ -27,13 +28,13 @@ pub struct Explained {
     /// THROTTLED: when the first becomes pending.
     pub ready_at: Option<Timestamp>,
     /// Room is being freed for them.
-    pub nominated: Option<(AgentId, Timestamp)>,
+    pub nominated: Option<(String, Timestamp)>,
     /// The role's quota keeps them back.
     pub quota: Option<QuotaVeto>,
     pub agents_total: u32,
     /// Agents that would take a task now.
     pub agents_fit: u32,
-    /// Most agents first; with `agents_fit` they sum up to `agents_total`.
+    /// Most agents first. An agent is in as many of them as rule it out.
     pub vetoes: Vec<Veto>,
 }
 
@@ -42,19 +43,30 @@ impl fmt::Display for Explained {
         if let (TaskState::Throttled, Some(ready_at)) = (self.state, self.ready_at) {
             return write!(f, "waits until {} after failing", utc(ready_at));
         }
-        if let Some((agent, until)) = &self.nominated {
-            return write!(f, "room is being freed on {agent}, kept until {}", utc(*until));
+        if let Some((node, until)) = &self.nominated {
+            return write!(
+                f,
+                "tasks are being stopped on {node} to make room for it, which is kept until {}",
+                utc(*until)
+            );
         }
         if let Some(veto) = &self.quota {
-            return veto.fmt(f);
+            veto.fmt(f)?;
+            if self.agents_fit > 0 || self.agents_total == 0 {
+                return Ok(());
+            }
+            f.write_str(". Besides, ")?;
         }
         if self.agents_fit > 0 {
-            return write!(f, "{} of {} agents would take it; its turn comes", self.agents_fit, self.agents_total);
+            return write!(f, "{} of {} nodes would take it; its turn comes", self.agents_fit, self.agents_total);
         }
         if self.agents_total == 0 {
-            return f.write_str("there is no agent");
+            return f.write_str("there is no node");
         }
-        write!(f, "none of {} agents fits: ", self.agents_total)?;
+        match self.agents_total {
+            1 => f.write_str("the only node does not fit: ")?,
+            total => write!(f, "none of {total} nodes fits: ")?,
+        }
         for (at, veto) in self.vetoes.iter().enumerate() {
             write!(f, "{}{veto}", if at == 0 { "" } else { "; " })?;
         }
@@ -100,48 +112,6 @@ pub fn explain(
     placer.explain(state, job)
 }
 
-/// Whether some agent could take a task of the spec if it were empty and up.
-///
-/// # Errors
-/// The reasons, over all agents, when none could.
-pub fn could_ever_fit(state: &State, spec: &JobSpec) -> Result<(), Vec<Veto>> {
-    EmptyAgents::of(state).could_take(spec)
-}
-
-/// The agents of one moment, empty and up: made once, asked about many specs.
-#[derive(Debug)]
-pub struct EmptyAgents(Placer);
-
-impl EmptyAgents {
-    /// Takes time for every agent there is.
-    pub fn of(state: &State) -> Self {
-        EmptyAgents(Placer::without_tasks(state))
-    }
-
-    /// Whether some agent could take a task of the spec.
-    ///
-    /// # Errors
-    /// The reasons, over all agents, when none could.
-    pub fn could_take(&mut self, spec: &JobSpec) -> Result<(), Vec<Veto>> {
-        let placer = &mut self.0;
-        let shape = placer.shapes.intern(spec, &mut placer.attributes);
-        placer.prepare(shape);
-        let mut tally = Reasons::default();
-        for slot in placer.slots_with_agents() {
-            match placer.misses_when_empty(slot, &placer.shapes.all[shape as usize]) {
-                None => return Ok(()),
-                Some(miss) => tally.count(placer, slot, placer.kind(&miss, spec), &miss, None),
-            }
-        }
-        Err(tally.finish(placer))
-    }
-
-    /// Kinds of specs it was asked about; each takes a little memory.
-    pub fn asked(&self) -> usize {
-        self.0.shapes.all.len()
-    }
-}
-
 /// How many agents a reason rules out, the slot that came closest, and on which it ends first.
 #[derive(Default)]
 struct Counted {
@@ -152,10 +122,10 @@ struct Counted {
 
 /// Agents by reason.
 #[derive(Default)]
-struct Reasons(BTreeMap<VetoKind, Counted>);
+pub(super) struct Reasons(BTreeMap<VetoKind, Counted>);
 
 impl Reasons {
-    fn count(&mut self, _placer: &Placer, slot: usize, kind: VetoKind, miss: &Miss, ends: Option<Ends>) {
+    pub(super) fn count(&mut self, slot: usize, kind: VetoKind, miss: &Miss, ends: Option<Ends>) {
         let have = match miss {
             Miss::Short { have, .. } | Miss::Scalar { have, .. } => Some(*have),
             Miss::Ports { have, .. } | Miss::Devices { have, .. } => Some(*have),
@@ -175,10 +145,10 @@ impl Reasons {
         }
     }
 
-    fn finish(self, placer: &Placer) -> Vec<Veto> {
+    pub(super) fn finish(self, agents: &Numbered<AgentNo, Agent>) -> Vec<Veto> {
         let nearest = |(have, slot): (i64, usize)| {
-            let agent = placer.details[slot].id.clone()?;
-            Some(Nearest { agent, have: have.max(0) as u64 })
+            let node = agents.get(&agent_of(slot))?.hostname.clone();
+            Some(Nearest { node, have: have.max(0) as u64 })
         };
         let mut vetoes: Vec<Veto> = self
             .0
@@ -195,17 +165,16 @@ impl Reasons {
     }
 }
 
+/// Two equal rules of a spec are one reason.
+pub(super) fn each_once(misses: impl Iterator<Item = (VetoKind, Miss)>) -> BTreeMap<VetoKind, Miss> {
+    misses.collect()
+}
+
 /// Tasks that wait alike are explained together.
 type Alike = (dawn_proto::SpecId, bool, Option<(AgentNo, Timestamp)>);
 
 impl Placer {
-    /// Agents and attributes alone.
-    fn without_tasks(state: &State) -> Placer {
-        let agents = State { agents: state.agents.clone(), next_agent: state.next_agent, ..State::default() };
-        Placer::rebuild(&agents, &PlaceSettings::default())
-    }
-
-    fn slots_with_agents(&self) -> impl Iterator<Item = usize> {
+    pub(super) fn slots_with_agents(&self) -> impl Iterator<Item = usize> {
         (0..self.slots.len()).filter(|slot| self.details[*slot].id.is_some())
     }
 
@@ -240,7 +209,7 @@ impl Placer {
             state: tasks[0].state(),
             since: tasks.iter().map(|task| task.since()).min().unwrap_or_default(),
             ready_at: tasks.iter().filter_map(ready).min(),
-            nominated: nominated.and_then(|(agent, until)| Some((state.agents.get(&agent)?.id.clone(), until))),
+            nominated: nominated.and_then(|(agent, until)| Some((state.agents.get(&agent)?.hostname.clone(), until))),
             quota: None,
             agents_total: self.agents as u32,
             agents_fit: 0,
@@ -270,24 +239,24 @@ impl Placer {
         let slots: Vec<usize> = self.slots_with_agents().filter(own).collect();
         explained.agents_total = slots.len() as u32;
         for slot in slots {
-            match self.misses(slot, number) {
-                None => explained.agents_fit += 1,
-                Some(miss) => {
-                    let kind = self.kind_on(&miss, spec, state, slot);
-                    let ends = self.ends(&miss, spec, state, slot);
-                    reasons.count(self, slot, kind, &miss, ends);
-                }
+            if self.misses(slot, number).is_none() {
+                explained.agents_fit += 1;
+                continue;
+            }
+            let misses = self.all_misses(slot, number).into_iter();
+            for (kind, miss) in each_once(misses.map(|miss| (self.kind_on(&miss, spec, state, slot), miss))) {
+                reasons.count(slot, kind, &miss, self.ends(&miss, spec, state, slot));
             }
         }
-        explained.vetoes = reasons.finish(self);
+        explained.vetoes = reasons.finish(&state.agents);
     }
 
     /// A miss in words, where what the state knows of the job and the agent counts too.
-    fn kind_on(&self, miss: &Miss, spec: &Spec, state: &State, slot: usize) -> VetoKind {
+    pub(super) fn kind_on(&self, miss: &Miss, spec: &Spec, state: &State, slot: usize) -> VetoKind {
         match miss {
             Miss::KeptOff => {
                 let kept = state.job(&spec.job.key).and_then(|job| job.kept_off(agent_of(slot), spec.id));
-                VetoKind::KeptOff { reason: kept.map_or("", |kept| kept.reason.as_str_name()).into() }
+                VetoKind::KeptOff { reason: kept.map(|kept| reason_words(kept.reason)).unwrap_or_default() }
             }
             other => self.kind(other, &spec.job),
         }
@@ -299,18 +268,18 @@ impl Placer {
         match miss {
             Miss::Avoided => {
                 let avoided = agent.avoided.as_ref()?;
-                Some(Ends { agent: agent.id.clone(), at: avoided.until, why: avoided.why.clone() })
+                Some(Ends { node: agent.hostname.clone(), at: avoided.until, why: avoided.why.clone() })
             }
             Miss::KeptOff => {
                 let kept = state.job(&spec.job.key)?.kept_off(agent.no, spec.id)?;
-                Some(Ends { agent: agent.id.clone(), at: kept.until, why: String::new() })
+                Some(Ends { node: agent.hostname.clone(), at: kept.until, why: String::new() })
             }
             _ => None,
         }
     }
 
     /// A miss in the words of the spec.
-    fn kind(&self, miss: &Miss, spec: &JobSpec) -> VetoKind {
+    pub(super) fn kind(&self, miss: &Miss, spec: &JobSpec) -> VetoKind {
         let near = |index: u16| match spec.affinities.get(usize::from(index)).map(|affinity| &affinity.near) {
             Some(Near::Job { job, topology }) => (job.clone(), topology.clone()),
             _ => (spec.key.clone(), String::new()),
@@ -330,7 +299,7 @@ impl Placer {
                 VetoKind::Constraint { attribute, rule: rule.map(|rule| rule_text(&rule.rule)).unwrap_or_default() }
             }
             Miss::Tasks { max_tasks } => VetoKind::Tasks { max_tasks },
-            Miss::Port(port) => VetoKind::Port { port },
+            Miss::Port { port, is_offered } => VetoKind::Port { port, is_offered },
             Miss::Ports { need, .. } => VetoKind::Ports { need: need as u64 },
             Miss::Short { dimension, need, .. } => {
                 VetoKind::Short { dimension: DIMENSIONS[usize::from(dimension)], need: need as u64 }

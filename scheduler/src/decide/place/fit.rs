@@ -66,62 +66,117 @@ impl Placer {
             && (!shape.is_special() || self.miss_of_room(slot, shape).is_none())
     }
 
-    /// The slow half: every reason in its order. The first that holds is the answer.
+    /// The slow half: the first reason that holds.
     #[cold]
     fn first_miss(&self, slot: usize, shape: &Shape) -> Option<Miss> {
-        let row = &self.slots[slot];
-        match row.bits {
-            bits if bits & UP == 0 => return Some(Miss::Down),
-            bits if bits & CONNECTED == 0 => return Some(Miss::Disconnected),
-            bits if bits & CORDONED != 0 => return Some(Miss::Cordoned),
-            bits if bits & AVOIDED != 0 => return Some(Miss::Avoided),
-            _ => {}
-        }
-        self.miss_beyond_bits(slot, shape)
+        first(|found| self.each_miss_of_bits(slot, found) || self.each_miss_beyond_bits(slot, shape, found))
     }
 
     /// The reasons that don't lie in whether launches go to the agent at all.
     #[cold]
     pub(super) fn miss_beyond_bits(&self, slot: usize, shape: &Shape) -> Option<Miss> {
-        let row = &self.slots[slot];
-        if !shape.accepts(&self.attributes, slot, row.class) {
-            if !shape.accepts_dedication(&self.attributes, slot) {
-                return Some(Miss::Dedicated);
-            }
-            return Some(Miss::Constraint(shape.refused_by(&self.attributes, slot).unwrap_or(0)));
-        }
-        self.miss_of_room(slot, shape)
+        first(|found| self.each_miss_beyond_bits(slot, shape, found))
     }
 
     /// What is short on a slot.
     pub(super) fn miss_of_room(&self, slot: usize, shape: &Shape) -> Option<Miss> {
+        first(|found| self.each_miss_of_room(slot, shape, found))
+    }
+
+    /// Everything that keeps a task of this work from the slot, the first as `misses` says it.
+    pub(super) fn all_misses(&self, slot: usize, number: u32) -> Vec<Miss> {
+        let work = self.works.get(number);
+        let shape = &self.shapes.all[work.shape as usize];
+        let mut all = Vec::new();
+        let goes_to_avoided = self.goes_to_avoided(work);
+        let mut found = |miss: Miss| {
+            if !(miss == Miss::Avoided && goes_to_avoided) {
+                all.push(miss);
+            }
+            false
+        };
+        self.each_miss_of_bits(slot, &mut found);
+        self.each_miss_beyond_bits(slot, shape, &mut found);
+        self.each_miss_of_rules(slot, work, &mut found);
+        all
+    }
+
+    /// Each in its order, until `found` has heard enough; whether it has.
+    fn each_miss_of_bits(&self, slot: usize, found: &mut Found) -> bool {
+        let bits = self.slots[slot].bits;
+        let is_up = bits & UP != 0;
+        !is_up && found(Miss::Down)
+            // A node that is down is not connected either.
+            || is_up && bits & CONNECTED == 0 && found(Miss::Disconnected)
+            || bits & CORDONED != 0 && found(Miss::Cordoned)
+            || bits & AVOIDED != 0 && found(Miss::Avoided)
+    }
+
+    fn each_miss_beyond_bits(&self, slot: usize, shape: &Shape, found: &mut Found) -> bool {
+        self.each_miss_of_attributes(slot, shape, found) || self.each_miss_of_room(slot, shape, found)
+    }
+
+    fn each_miss_of_attributes(&self, slot: usize, shape: &Shape, found: &mut Found) -> bool {
+        if shape.accepts(&self.attributes, slot, self.slots[slot].class) {
+            return false;
+        }
+        let is_dedicated = !shape.accepts_dedication(&self.attributes, slot);
+        let mut refused = shape.refused_by(&self.attributes, slot).peekable();
+        let unknown = (!is_dedicated && refused.peek().is_none()).then_some(0);
+        is_dedicated && found(Miss::Dedicated)
+            || refused.chain(unknown).any(|constraint| found(Miss::Constraint(constraint)))
+    }
+
+    fn each_miss_of_room(&self, slot: usize, shape: &Shape, found: &mut Found) -> bool {
         let (row, detail) = (&self.slots[slot], &self.details[slot]);
+        let mut is_kept = false;
         if row.tasks_free <= 0 {
-            let is_kept = i64::from(row.tasks_free) + detail.claims.len() as i64 > 0;
-            return Some(if is_kept { Miss::Kept } else { Miss::Tasks { max_tasks: detail.max_tasks } });
+            is_kept = i64::from(row.tasks_free) + detail.claims.len() as i64 > 0;
+            if found(if is_kept { Miss::Kept } else { Miss::Tasks { max_tasks: detail.max_tasks } }) {
+                return true;
+            }
         }
-        let short = shape.need.iter().zip(&row.free).position(|(need, free)| *need > 0 && free < need);
-        if let Some(at) = short {
-            let miss = Miss::Short { dimension: at as u8, need: shape.need[at], have: row.free[at] };
-            let is_kept = !detail.claims.is_empty() && self.fits_without_claims(slot, shape);
-            return Some(if is_kept { Miss::Kept } else { miss });
+        let short = |at: &usize| shape.need[*at] > 0 && row.free[*at] < shape.need[*at];
+        if let Some(first) = (0..4).find(short) {
+            let is_claimed = !detail.claims.is_empty() && self.fits_without_claims(slot, shape);
+            let miss = |at: usize| Miss::Short { dimension: at as u8, need: shape.need[at], have: row.free[at] };
+            let enough = match is_claimed {
+                true => !is_kept && found(Miss::Kept),
+                false => (first..4).filter(short).any(|at| found(miss(at))),
+            };
+            if enough {
+                return true;
+            }
         }
+        self.each_miss_of_things(slot, shape, found)
+    }
+
+    /// What is more than an amount: scalars of the operator's, whole devices, ports.
+    fn each_miss_of_things(&self, slot: usize, shape: &Shape, found: &mut Found) -> bool {
+        let (row, detail) = (&self.slots[slot], &self.details[slot]);
         for (name, need) in &shape.custom {
             let have = detail.custom.get(name).copied().unwrap_or(0);
-            if have < *need {
-                return Some(Miss::Scalar { name: *name, need: *need, have });
+            if have < *need && found(Miss::Scalar { name: *name, need: *need, have }) {
+                return true;
             }
         }
         let gpu = shape.need[super::agents::GPU] as u64;
-        if !detail.devices.fits(gpu) {
+        // Too few in sum is said of the sum.
+        if !detail.devices.fits(gpu) && row.free[super::agents::GPU] >= gpu as i64 {
             let have = if gpu < super::gpu::DEVICE { detail.devices.largest() } else { detail.devices.whole() * 1000 };
-            return Some(Miss::Devices { need: gpu as i64, have: have as i64 });
+            if found(Miss::Devices { need: gpu as i64, have: have as i64 }) {
+                return true;
+            }
         }
-        if shape.ports > 0 && shape.ports > row.ports_free {
-            return Some(Miss::Ports { need: shape.ports.into(), have: row.ports_free.into() });
+        if shape.ports > 0
+            && shape.ports > row.ports_free
+            && found(Miss::Ports { need: shape.ports.into(), have: row.ports_free.into() })
+        {
+            return true;
         }
+        let missing = |port: &u16| Miss::Port { port: *port, is_offered: detail.ports.offers(*port) };
         let taken = |port: &&u16| !detail.ports.offers(**port) || detail.ports.is_used(**port);
-        shape.fixed.iter().find(taken).map(|port| Miss::Port(*port))
+        shape.fixed.iter().filter(taken).any(|port| found(missing(port)))
     }
 
     fn fits_without_claims(&self, slot: usize, shape: &Shape) -> bool {
@@ -145,50 +200,89 @@ impl Placer {
     /// What the job's rules, those of other jobs about it, and what it keeps off say against the slot.
     #[inline]
     pub(super) fn misses_rules(&self, slot: usize, work: &super::work::Work) -> Option<Miss> {
-        if let Some(miss) = self.kept_off_by(slot, work) {
-            return Some(miss);
+        first(|found| self.each_miss_of_rules(slot, work, found))
+    }
+
+    #[inline]
+    fn each_miss_of_rules(&self, slot: usize, work: &super::work::Work, found: &mut Found) -> bool {
+        if self.kept_off_by(slot, work).is_some_and(|miss| found(miss)) {
+            return true;
         }
         for (at, limit) in work.rules.limits.iter().enumerate() {
-            if self.counts.all[limit.count as usize].near(&self.attributes, slot) >= limit.most {
-                return Some(Miss::Limit(at as u16));
+            let near = self.counts.all[limit.count as usize].near(&self.attributes, slot);
+            if near >= limit.most && found(Miss::Limit(at as u16)) {
+                return true;
             }
         }
         for neighbour in work.rules.neighbours.iter().filter(|neighbour| neighbour.required) {
             let count = &self.counts.all[neighbour.count as usize];
             let near = count.near(&self.attributes, slot) > 0;
             let first = neighbour.own && count.tasks == 0;
-            if if neighbour.weight < 0 { near } else { !near && !first } {
-                return Some(Miss::Near(neighbour.index));
+            let is_missed = if neighbour.weight < 0 { near } else { !near && !first };
+            if is_missed && found(Miss::Near(neighbour.index)) {
+                return true;
             }
         }
-        self.counts.refusing(&self.attributes, work.name, slot).map(Miss::Refused)
+        self.counts.refusing(&self.attributes, work.name, slot).is_some_and(|job| found(Miss::Refused(job)))
     }
 
     /// Whether the agent could take the shape if it were empty, up and willing.
     pub(super) fn misses_when_empty(&self, slot: usize, shape: &Shape) -> Option<Miss> {
-        let detail = &self.details[slot];
-        if !shape.accepts(&self.attributes, slot, self.slots[slot].class) {
-            if !shape.accepts_dedication(&self.attributes, slot) {
-                return Some(Miss::Dedicated);
-            }
-            return Some(Miss::Constraint(shape.refused_by(&self.attributes, slot).unwrap_or(0)));
-        }
-        if detail.max_tasks == 0 {
-            return Some(Miss::Tasks { max_tasks: 0 });
-        }
-        if let Some(at) = (0..4).find(|at| detail.total[*at] < shape.need[*at]) {
-            return Some(Miss::Short { dimension: at as u8, need: shape.need[at], have: detail.total[at] });
-        }
-        if let Some((name, need)) = shape.custom.iter().find(|(name, need)| detail.scalar_total(*name) < *need) {
-            return Some(Miss::Scalar { name: *name, need: *need, have: detail.scalar_total(*name) });
-        }
-        let gpu = shape.need[super::agents::GPU];
-        if !Devices::new(detail.total[super::agents::GPU] as u64).fits(gpu as u64) {
-            return Some(Miss::Devices { need: gpu, have: detail.total[super::agents::GPU] });
-        }
-        if i64::from(detail.ports.total()) < i64::from(shape.ports) {
-            return Some(Miss::Ports { need: shape.ports.into(), have: detail.ports.total().into() });
-        }
-        shape.fixed.iter().find(|port| !detail.ports.offers(**port)).map(|port| Miss::Port(*port))
+        first(|found| self.each_miss_when_empty(slot, shape, found))
     }
+
+    /// Everything that keeps the shape from the agent even when it is empty, up and willing.
+    pub(super) fn all_misses_when_empty(&self, slot: usize, shape: &Shape) -> Vec<Miss> {
+        let mut all = Vec::new();
+        self.each_miss_when_empty(slot, shape, &mut |miss| {
+            all.push(miss);
+            false
+        });
+        all
+    }
+
+    fn each_miss_when_empty(&self, slot: usize, shape: &Shape, found: &mut Found) -> bool {
+        let detail = &self.details[slot];
+        if self.each_miss_of_attributes(slot, shape, found)
+            || detail.max_tasks == 0 && found(Miss::Tasks { max_tasks: 0 })
+        {
+            return true;
+        }
+        let short = |at: &usize| detail.total[*at] < shape.need[*at];
+        let miss = |at: usize| Miss::Short { dimension: at as u8, need: shape.need[at], have: detail.total[at] };
+        if (0..4).filter(short).any(|at| found(miss(at))) {
+            return true;
+        }
+        let scalar = |name: u32, need: i64| Miss::Scalar { name, need, have: detail.scalar_total(name) };
+        let mut short = shape.custom.iter().filter(|(name, need)| detail.scalar_total(*name) < *need);
+        if short.any(|(name, need)| found(scalar(*name, *need))) {
+            return true;
+        }
+        let (gpu, gpus) = (shape.need[super::agents::GPU], detail.total[super::agents::GPU]);
+        if gpus >= gpu && !Devices::new(gpus as u64).fits(gpu as u64) && found(Miss::Devices { need: gpu, have: gpus })
+        {
+            return true;
+        }
+        if i64::from(detail.ports.total()) < i64::from(shape.ports)
+            && found(Miss::Ports { need: shape.ports.into(), have: detail.ports.total().into() })
+        {
+            return true;
+        }
+        let missing = |port: &u16| Miss::Port { port: *port, is_offered: false };
+        shape.fixed.iter().filter(|port| !detail.ports.offers(**port)).any(|port| found(missing(port)))
+    }
+}
+
+/// Takes a reason; whether it has heard enough.
+type Found<'a> = dyn FnMut(Miss) -> bool + 'a;
+
+/// The first of the reasons that `each` finds.
+#[inline]
+fn first(each: impl FnOnce(&mut Found) -> bool) -> Option<Miss> {
+    let mut first = None;
+    each(&mut |miss| {
+        first = Some(miss);
+        true
+    });
+    first
 }

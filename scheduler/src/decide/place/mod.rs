@@ -8,6 +8,7 @@ mod batch;
 mod claim;
 mod collect;
 mod elsewhere;
+mod empty;
 mod explain;
 mod fit;
 mod fragment;
@@ -49,7 +50,8 @@ use shape::Shapes;
 use work::Works;
 
 pub use elsewhere::{another_could_hold, at_limit};
-pub use explain::{EmptyAgents, Explained, QuotaVeto, could_ever_fit, explain};
+pub use empty::{EmptyAgents, could_ever_fit};
+pub use explain::{Explained, QuotaVeto, explain};
 pub use pinned::matches;
 pub use rule::TextRule;
 pub use settings::PlaceSettings;

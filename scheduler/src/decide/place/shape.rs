@@ -112,9 +112,9 @@ impl Shape {
         }
     }
 
-    /// The first of the spec's constraints that the agent fails.
-    pub fn refused_by(&self, attributes: &Attributes, slot: usize) -> Option<u16> {
-        let failed = self.matchers.iter().find(|matcher| {
+    /// The spec's constraints that the agent fails, in their order.
+    pub fn refused_by<'a>(&'a self, attributes: &'a Attributes, slot: usize) -> impl Iterator<Item = u16> + 'a {
+        let failed = self.matchers.iter().filter(move |matcher| {
             let column = attributes.get(matcher.attribute);
             !matcher.matches(column, column.cell(slot))
         });

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use dawn_proto::{AgentId, JobKey, Timestamp};
+use dawn_proto::{JobKey, Timestamp};
 
-use crate::model::{amount, thousandths};
+use crate::model::{amount, amount_of, thousandths};
 
 use super::agents::DIMENSIONS;
 
@@ -25,7 +25,11 @@ pub(super) enum Miss {
     Tasks {
         max_tasks: u32,
     },
-    Port(u16),
+    Port {
+        port: u16,
+        /// In use; otherwise it is not in the node's range.
+        is_offered: bool,
+    },
     Ports {
         need: i64,
         have: i64,
@@ -83,9 +87,10 @@ pub enum VetoKind {
     Tasks {
         max_tasks: u32,
     },
-    /// A fixed port that is in use or not offered.
+    /// A fixed port that is in use, or not offered.
     Port {
         port: u16,
+        is_offered: bool,
     },
     Ports {
         need: u64,
@@ -142,15 +147,16 @@ impl VetoKind {
     }
 }
 
-/// The agent that came closest.
+/// The node that came closest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Nearest {
-    pub agent: AgentId,
+    /// Its host name.
+    pub node: String,
     /// In the unit of the veto's `need`.
     pub have: u64,
 }
 
-/// How many agents a reason rules out. Each agent is counted once, under the first reason that holds.
+/// How many agents a reason rules out. Each agent is counted under every reason that holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Veto {
     pub agents: u32,
@@ -161,10 +167,11 @@ pub struct Veto {
     pub ends: Option<Ends>,
 }
 
-/// The agent on which a reason ends first.
+/// The node on which a reason ends first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ends {
-    pub agent: AgentId,
+    /// Its host name.
+    pub node: String,
     pub at: Timestamp,
     /// Why it is so there; empty: the reason says it.
     pub why: String,
@@ -176,71 +183,66 @@ pub(super) fn utc(at: Timestamp) -> String {
     second.map_or_else(|_| at.to_string(), |second| second.to_string())
 }
 
-impl fmt::Display for VetoKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl VetoKind {
+    /// What is said of one node, or of several.
+    fn said_of(&self, is_one: bool) -> String {
+        let (is, has, do_not) = if is_one { ("is", "has", "does not") } else { ("are", "have", "do not") };
         match self {
-            VetoKind::Down => f.write_str("down or out of reach"),
-            VetoKind::Disconnected => f.write_str("not connected just now"),
-            VetoKind::Cordoned => f.write_str("cordoned or being drained"),
-            VetoKind::Copied => f.write_str("claimed by two machines (dawn node forgive)"),
-            VetoKind::Avoided => f.write_str("avoided after failures"),
+            VetoKind::Down => format!("{is} down or out of reach"),
+            VetoKind::Disconnected => format!("{is} not connected just now"),
+            VetoKind::Cordoned => format!("{is} cordoned or being drained"),
+            VetoKind::Copied => format!("{is} claimed by two machines (dawn node forgive)"),
+            VetoKind::Avoided => format!("{is} avoided after failures"),
             VetoKind::KeptOff { reason } => {
-                write!(f, "a task of the job did not start there ({reason}), and may elsewhere")
+                format!("{is} kept off: a task of the job did not start there ({reason}), and may elsewhere")
             }
-            VetoKind::Dedicated { wanted: None } => f.write_str("dedicated to other jobs"),
-            VetoKind::Dedicated { wanted: Some(value) } => write!(f, "not dedicated to {value:?}"),
-            VetoKind::Constraint { attribute, rule } => write!(f, "no match for {attribute} {rule}"),
-            VetoKind::Tasks { max_tasks } => write!(f, "run {max_tasks} tasks, the most each of them takes"),
-            VetoKind::Port { port } => write!(f, "port {port} taken or not offered"),
-            VetoKind::Ports { need } => write!(f, "fewer than {need} free ports"),
-            VetoKind::Short { dimension, need } => write!(f, "lack {} of {dimension}", amount(dimension, *need)),
-            VetoKind::Scalar { name, need_milli } => write!(f, "lack {} of {name}", thousandths(*need_milli)),
+            VetoKind::Dedicated { wanted: None } => format!("{is} dedicated to other jobs"),
+            VetoKind::Dedicated { wanted: Some(value) } => format!("{is} not dedicated to {value:?}"),
+            VetoKind::Constraint { attribute, rule } => format!("{do_not} match the constraint {attribute} {rule}"),
+            VetoKind::Tasks { max_tasks } if is_one => format!("runs {max_tasks} tasks, the most it takes"),
+            VetoKind::Tasks { max_tasks } => format!("run {max_tasks} tasks, the most each of them takes"),
+            VetoKind::Port { port, is_offered: true } => format!("{has} port {port} in use"),
+            VetoKind::Port { port, is_offered: false } => format!("{do_not} offer port {port}"),
+            VetoKind::Ports { need } => format!("{has} fewer than {need} free ports"),
+            VetoKind::Short { dimension, need } => {
+                let fewer = if matches!(*dimension, "cpu" | "gpu") { "fewer" } else { "less" };
+                format!("{has} {fewer} than {}", amount_of(dimension, *need))
+            }
+            VetoKind::Scalar { name, need_milli } => format!("{has} less than {} of {name}", thousandths(*need_milli)),
             VetoKind::Devices { need_milli } if *need_milli < 1000 => {
-                write!(f, "no single gpu with {} free", thousandths(*need_milli))
+                format!("{has} no single gpu with {} free", thousandths(*need_milli))
             }
-            VetoKind::Devices { need_milli } => write!(f, "fewer than {} wholly free gpus", need_milli / 1000),
-            VetoKind::Kept => f.write_str("room kept for tasks that preempted for it"),
+            VetoKind::Devices { need_milli } => format!("{has} fewer than {} wholly free gpus", need_milli / 1000),
+            VetoKind::Kept => format!("{has} room only that is kept for tasks for which others were preempted"),
             VetoKind::Limit { attribute, most } => {
-                write!(f, "{most} task{} of the job per {attribute} already there", if *most == 1 { "" } else { "s" })
+                format!("{has} {most} task{} of the job per {attribute} already", if *most == 1 { "" } else { "s" })
             }
-            VetoKind::Near { job, topology, attracts: true } => write!(f, "no task of {job} on the same {topology}"),
-            VetoKind::Near { job, topology, attracts: false } => write!(f, "tasks of {job} on the same {topology}"),
-            VetoKind::Refused { job } => write!(f, "near tasks of {job}, which refuses this job"),
+            VetoKind::Near { job, topology, attracts: true } => {
+                format!("{has} no task of {job} on the same {topology}")
+            }
+            VetoKind::Near { job, topology, attracts: false } => format!("{has} tasks of {job} on the same {topology}"),
+            VetoKind::Refused { job } => format!("{is} near tasks of {job}, which refuses this job"),
         }
     }
 }
 
 impl fmt::Display for Veto {
-    /// "312 agents lack 512 MiB of memory (nearest: node-3 with 384 MiB)".
+    /// "312 nodes have less than 512 MiB of memory (most: node-3 with 384 MiB free)".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (plural, colon) = match (&self.kind, self.agents) {
-            (VetoKind::Short { .. } | VetoKind::Scalar { .. } | VetoKind::Tasks { .. }, 1) => ("", ""),
-            (VetoKind::Short { .. } | VetoKind::Scalar { .. } | VetoKind::Tasks { .. }, _) => ("s", ""),
-            (_, 1) => ("", ":"),
-            _ => ("s", ":"),
-        };
-        let text = self.kind.to_string();
-        let text = match &self.kind {
-            VetoKind::Tasks { max_tasks } if self.agents == 1 => format!("runs {max_tasks} tasks, the most it takes"),
-            _ => text,
-        };
-        let text = match text.strip_prefix("lack ") {
-            Some(rest) if self.agents == 1 => format!("lacks {rest}"),
-            _ => text,
-        };
-        write!(f, "{} agent{plural}{colon} {text}", self.agents)?;
-        if let Some(Ends { agent, at, why }) = &self.ends {
+        let is_one = self.agents == 1;
+        write!(f, "{} node{} {}", self.agents, if is_one { "" } else { "s" }, self.kind.said_of(is_one))?;
+        if let Some(Ends { node, at, why }) = &self.ends {
             let colon = if why.is_empty() { "" } else { ": " };
-            return write!(f, " ({agent} until {}{colon}{why})", utc(*at));
+            return write!(f, " ({node} until {}{colon}{why})", utc(*at));
         }
-        let Some(Nearest { agent, have }) = &self.nearest else { return Ok(()) };
+        let Some(Nearest { node, have }) = &self.nearest else { return Ok(()) };
         let have = match &self.kind {
             VetoKind::Short { dimension, .. } => amount(dimension, *have),
             VetoKind::Ports { .. } => have.to_string(),
             VetoKind::Devices { need_milli } if *need_milli >= 1000 => (have / 1000).to_string(),
             _ => thousandths(*have),
         };
-        write!(f, " (nearest: {agent} with {have} free)")
+        write!(f, " (most: {node} with {have} free)")
     }
 }
 
@@ -250,23 +252,23 @@ mod tests {
 
     #[test]
     fn a_veto_reads_as_people_speak() {
-        let nearest = Some(Nearest { agent: AgentId::new("node-3").unwrap(), have: 384 << 20 });
+        let nearest = Some(Nearest { node: "node-3".into(), have: 384 << 20 });
         let kind = VetoKind::Short { dimension: "memory", need: 512 << 20 };
         let mut veto = Veto { agents: 312, kind, nearest, ends: None };
-        assert_eq!(veto.to_string(), "312 agents lack 512 MiB of memory (nearest: node-3 with 384 MiB free)");
+        assert_eq!(veto.to_string(), "312 nodes have less than 512 MiB of memory (most: node-3 with 384 MiB free)");
         veto.agents = 1;
-        assert_eq!(veto.to_string(), "1 agent lacks 512 MiB of memory (nearest: node-3 with 384 MiB free)");
+        assert_eq!(veto.to_string(), "1 node has less than 512 MiB of memory (most: node-3 with 384 MiB free)");
         let tasks =
             |agents| Veto { agents, kind: VetoKind::Tasks { max_tasks: 5_000 }, nearest: None, ends: None }.to_string();
-        assert_eq!(tasks(1), "1 agent runs 5000 tasks, the most it takes");
-        assert_eq!(tasks(3), "3 agents run 5000 tasks, the most each of them takes");
+        assert_eq!(tasks(1), "1 node runs 5000 tasks, the most it takes");
+        assert_eq!(tasks(3), "3 nodes run 5000 tasks, the most each of them takes");
         let limit = VetoKind::Limit { attribute: "rack".into(), most: 2 };
         let veto = Veto { agents: 40, kind: limit, nearest: None, ends: None };
-        assert_eq!(veto.to_string(), "40 agents: 2 tasks of the job per rack already there");
-        let (agent, at) = (AgentId::new("node-3").unwrap(), Timestamp(1_767_225_600_000));
-        let ends = Some(Ends { agent, at, why: "a disk is full".into() });
+        assert_eq!(veto.to_string(), "40 nodes have 2 tasks of the job per rack already");
+        let (node, at) = ("node-3".into(), Timestamp(1_767_225_600_000));
+        let ends = Some(Ends { node, at, why: "a disk is full".into() });
         let veto = Veto { agents: 2, kind: VetoKind::Avoided, nearest: None, ends };
-        let said = "2 agents: avoided after failures (node-3 until 2026-01-01T00:00:00Z: a disk is full)";
+        let said = "2 nodes are avoided after failures (node-3 until 2026-01-01T00:00:00Z: a disk is full)";
         assert_eq!(veto.to_string(), said);
     }
 }

@@ -63,7 +63,7 @@ fn what_would_wait_is_said_with_the_reasons_of_why() {
     assert_eq!(planned.places.values().map(Vec::len).sum::<usize>(), 8);
     let [class] = &planned.pending[..] else { panic!("{:?}", planned.pending) };
     assert_eq!(class.instances, [8, 9]);
-    assert!(class.to_string().contains("none of 1 agents fits"), "{class}");
+    assert!(class.to_string().contains("the only node does not fit"), "{class}");
     let none =
         Trial::new(pulse.state().clone(), &BTreeSet::new(), &Settings::default(), &PulseSettings::default(), NOW)
             .submit(&service("web", 1, |_| {}))

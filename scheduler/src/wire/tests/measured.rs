@@ -83,7 +83,7 @@ fn of_jobs() -> Vec<Mutation> {
         Mutation::ClockShifted(Shift { by_ms: i64::MIN, after: AT }),
         Mutation::JobMade { job, key: JobKey::new("role", "env", "name").unwrap() },
         Mutation::JobVersioned { job, spec: some_spec(), author: author.clone(), message: message.clone() },
-        Mutation::JobEnded { job, author, message },
+        Mutation::JobEnded { job, author, message, not_needed: true },
         Mutation::InstancesStopped { job, instances: vec![(u32::MAX, u32::MAX); 300] },
         Mutation::JobSettled { job, to: u32::MAX },
         Mutation::JobForgotten { job },

@@ -22,7 +22,7 @@ fn flows(instances: u32) {
     let (id, tasks) = world.submit(job("www/prod/array", instances, resources(1, 0)));
     assert_eq!(world.place().len(), 5_000);
     let why = world.placer.explain(&world.state, id);
-    assert_eq!(why[0].to_string(), "none of 1 agents fits: 1 agent runs 5000 tasks, the most it takes");
+    assert_eq!(why[0].to_string(), "the only node does not fit: 1 node runs 5000 tasks, the most it takes");
     let mut left = instances as usize - 5_000;
     for ended in tasks.chunks(500) {
         ended.iter().for_each(|task| world.move_to(*task, TaskState::Finished));
@@ -79,5 +79,5 @@ fn an_agent_that_takes_fewer_than_it_runs_gets_none_until_it_has_a_place_again()
 fn an_agent_that_takes_no_task_at_all_could_never_take_one() {
     let world = agent_of(0);
     let vetoes = could_ever_fit(&world.state, &job("www/prod/web", 1, resources(1, 0))).unwrap_err();
-    assert_eq!(vetoes[0].to_string(), "1 agent runs 0 tasks, the most it takes");
+    assert_eq!(vetoes[0].to_string(), "1 node runs 0 tasks, the most it takes");
 }

@@ -15,7 +15,7 @@ fn more_ports_than_any_agent_has_are_named_at_once_and_wait() {
     spec.ports = ["a", "b", "c"].map(|name| PortDemand { name: name.into(), fixed: None }).into();
     let vetoes = could_ever_fit(&world.state, &spec).unwrap_err();
     let texts: Vec<String> = vetoes.iter().map(ToString::to_string).collect();
-    assert_eq!(texts, ["1 agent: fewer than 3 free ports (nearest: node-0 with 2 free)"]);
+    assert_eq!(texts, ["1 node has fewer than 3 free ports (most: node-0 with 2 free)"]);
     let (_, waiting) = world.submit(spec);
     let (_, other) = world.submit(job("www/prod/other", 1, resources(1000, 1)));
     assert_eq!(world.place().len(), 1);

@@ -23,7 +23,7 @@ fn a_limit_per_rack_is_kept_and_the_rest_wait_and_say_why() {
     let why = world.placer.explain(&world.state, id);
     assert_eq!(why.len(), 1);
     assert_eq!(why[0].instances, [4]);
-    assert_eq!(why[0].to_string(), "none of 6 agents fits: 6 agents: 2 tasks of the job per rack already there");
+    assert_eq!(why[0].to_string(), "none of 6 nodes fits: 6 nodes have 2 tasks of the job per rack already");
     assert!(world.place().is_empty());
 }
 
@@ -38,8 +38,8 @@ fn what_fits_no_agent_even_empty_is_named_with_the_nearest_miss() {
     assert_eq!(
         texts,
         [
-            "1 agent lacks 9 of cpu (nearest: node-0 with 8 free)",
-            "1 agent lacks 9 GiB of memory (nearest: node-1 with 8 GiB free)"
+            "1 node has fewer than 9 cpus (most: node-0 with 8 free)",
+            "1 node has less than 9 GiB of memory (most: node-1 with 8 GiB free)"
         ]
     );
     let mut absurd = job("www/prod/web", 1, resources(u64::MAX, 1));

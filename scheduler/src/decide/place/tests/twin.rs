@@ -125,7 +125,7 @@ fn is_last_resort(world: &World, task: &Task, spec: &JobSpec) -> bool {
             && !is_avoided(world, agent)
             && !keeps_off(world, task, agent)
             && misses_when_empty(spec, agent).is_none()
-            && misses_rules(world, task, spec, agent).is_none()
+            && misses_rules(world, task, spec, agent).is_empty()
     };
     spec.kind == JobKind::Daemon || !world.state.agents.values().any(|agent| could(&agent))
 }
@@ -134,72 +134,88 @@ fn is_last_resort(world: &World, task: &Task, spec: &JobSpec) -> bool {
 pub fn misses_when_empty(spec: &JobSpec, agent: &Agent) -> Option<String> {
     let mut empty = World::new(0);
     empty.state.agents.insert(agent.no, agent.clone());
-    misses_attributes(spec, agent).or_else(|| misses_room(spec, &free(&empty, agent, TaskId(0)), agent))
+    let missed = misses_attributes(spec, agent).into_iter();
+    missed.chain(misses_room(spec, &free(&empty, agent, TaskId(0)), agent)).next()
 }
 
-fn misses_attributes(spec: &JobSpec, agent: &Agent) -> Option<String> {
+fn misses_attributes(spec: &JobSpec, agent: &Agent) -> Vec<String> {
     let dedicated = values(agent, "dedicated");
+    let mut missed = Vec::new();
     if !spec.dedicated.as_ref().map_or(dedicated.is_empty(), |wanted| dedicated.contains(&wanted.as_str())) {
-        return Some("dedicated".into());
+        missed.push("dedicated".into());
     }
-    let failed = spec.constraints.iter().find(|constraint| !matches(agent, constraint))?;
-    Some(format!("constraint:{}", failed.attribute))
+    let failed = spec.constraints.iter().filter(|constraint| !matches(agent, constraint));
+    missed.extend(failed.map(|failed| format!("constraint:{}", failed.attribute)));
+    missed
 }
 
 /// Why the task does not fit the agent, as a program reads it; None: it fits.
 pub fn misses(world: &World, task: &Task, agent: &Agent) -> Option<String> {
-    let spec = &world.state.spec_of(task).job;
-    if agent.state != NodeState::Up {
-        return Some("down".into());
-    }
-    if !world.connected.contains(&agent.no) {
-        return Some("disconnected".into());
-    }
-    if is_avoided(world, agent) && !is_last_resort(world, task, spec) {
-        return Some("avoided".into());
-    }
-    if let Some(missed) = misses_attributes(spec, agent) {
-        return Some(missed);
-    }
-    let kept_off = || keeps_off(world, task, agent).then(|| "kept_off".to_string());
-    let missed = misses_room(spec, &free(world, agent, task.id), agent).or_else(kept_off);
-    missed.or_else(|| misses_rules(world, task, spec, agent))
+    all_misses(world, task, agent).into_iter().next()
 }
 
-fn misses_room(spec: &JobSpec, free: &Free, agent: &Agent) -> Option<String> {
+/// Every reason for which the task does not fit the agent.
+pub fn all_misses(world: &World, task: &Task, agent: &Agent) -> Vec<String> {
+    let spec = &world.state.spec_of(task).job;
+    let mut missed = Vec::new();
+    if agent.state != NodeState::Up {
+        missed.push("down".into());
+    } else if !world.connected.contains(&agent.no) {
+        missed.push("disconnected".into());
+    }
+    if is_avoided(world, agent) && !is_last_resort(world, task, spec) {
+        missed.push("avoided".into());
+    }
+    missed.extend(misses_attributes(spec, agent));
+    missed.extend(misses_room(spec, &free(world, agent, task.id), agent));
+    if keeps_off(world, task, agent) {
+        missed.push("kept_off".into());
+    }
+    missed.extend(misses_rules(world, task, spec, agent));
+    missed
+}
+
+fn misses_room(spec: &JobSpec, free: &Free, agent: &Agent) -> Vec<String> {
+    let mut missed: Vec<String> = Vec::new();
     if free.tasks[0] <= 0 {
-        return Some(if free.tasks[1] > 0 { "kept" } else { "tasks" }.into());
+        missed.push(if free.tasks[1] > 0 { "kept" } else { "tasks" }.into());
     }
     let demand = amounts(&spec.demand);
-    let short = |free: &[i64; 4]| (0..4).find(|at| demand[*at] > 0 && free[*at] < demand[*at]);
-    if let Some(at) = short(&free.amounts) {
-        let kept = free.amounts != free.without_claims && short(&free.without_claims).is_none();
-        return Some(if kept { "kept" } else { ["cpu", "memory", "disk", "gpu"][at] }.into());
+    let short =
+        |free: &[i64; 4]| -> Vec<usize> { (0..4).filter(|at| demand[*at] > 0 && free[*at] < demand[*at]).collect() };
+    let all_short = short(&free.amounts);
+    if !all_short.is_empty() {
+        match free.amounts != free.without_claims && short(&free.without_claims).is_empty() {
+            true => missed.push("kept".into()),
+            false => missed.extend(all_short.iter().map(|at| ["cpu", "memory", "disk", "gpu"][*at].to_string())),
+        }
     }
     let scalar = |name: &String| free.custom.get(name).copied().unwrap_or(0);
-    if let Some((name, _)) = spec.demand.custom_milli.iter().find(|(name, need)| scalar(name) < **need as i64) {
-        return Some(name.clone());
-    }
+    let scalars = spec.demand.custom_milli.iter().filter(|(name, need)| scalar(name) < **need as i64);
+    missed.extend(scalars.map(|(name, _)| name.clone()));
     let gpu = spec.demand.gpu_milli;
     let whole = free.devices.iter().filter(|free| **free == 1000).count() as u64;
     let fits =
         gpu == 0 || gpu < 1000 && free.devices.iter().any(|free| *free >= gpu) || gpu >= 1000 && whole >= gpu / 1000;
-    if !fits {
-        return Some("gpu".into());
+    if !fits && !all_short.contains(&3) {
+        missed.push("gpu".into());
     }
     let offered = |port: u16| agent.ports.iter().any(|(first, last)| (*first..=*last).contains(&port));
     let mut fixed = spec.ports.iter().filter_map(|port| port.fixed);
     let taken = fixed.any(|port| !offered(port) || free.used_ports.contains(&port));
-    (free.ports < spec.ports.len() as i64 && !spec.ports.is_empty() || taken).then(|| "ports".into())
+    if free.ports < spec.ports.len() as i64 && !spec.ports.is_empty() || taken {
+        missed.push("ports".into());
+    }
+    missed
 }
 
-fn misses_rules(world: &World, task: &Task, spec: &JobSpec, agent: &Agent) -> Option<String> {
-    let state = &world.state;
+fn misses_rules(world: &World, task: &Task, spec: &JobSpec, agent: &Agent) -> Vec<String> {
+    let (state, mut missed) = (&world.state, Vec::new());
     for constraint in &spec.constraints {
         if let Rule::Limit(most) = constraint.rule
             && neighbours(state, &spec.key, &constraint.attribute, agent) >= most
         {
-            return Some(format!("limit:{}", constraint.attribute));
+            missed.push(format!("limit:{}", constraint.attribute));
         }
     }
     let job = &state.jobs[&task.job];
@@ -209,7 +225,7 @@ fn misses_rules(world: &World, task: &Task, spec: &JobSpec, agent: &Agent) -> Op
             let near = neighbours(state, job, topology, agent) > 0;
             let held = if affinity.weight < 0 { !near } else { near || *job == spec.key && alone };
             if !held {
-                return Some("affinity".into());
+                missed.push("affinity".into());
             }
         }
     }
@@ -223,5 +239,6 @@ fn misses_rules(world: &World, task: &Task, spec: &JobSpec, agent: &Agent) -> Op
                 _ => false,
             })
         });
-    refused.then(|| "affinity".into())
+    missed.extend(refused.then(|| "affinity".into()));
+    missed
 }

@@ -1,0 +1,31 @@
+//! How tasks ended, in words for people: one place, so that the same end reads alike everywhere.
+
+use dawn_proto::v1::Reason;
+
+use super::{Exit, Transition};
+
+/// "health check" for HEALTH_CHECK; empty for none.
+pub fn reason_words(reason: Reason) -> String {
+    match reason {
+        Reason::None => String::new(),
+        reason => reason.as_str_name().to_lowercase().replace('_', " "),
+    }
+}
+
+/// What is known of an end: its reason and message, or else the exit code or signal.
+pub fn end_words(end: &Transition) -> String {
+    let exit = match end.exit {
+        Some(Exit::Code(code)) => format!("exit code {code}"),
+        Some(Exit::Signal(signal)) => format!("ended by signal {signal}"),
+        None => String::new(),
+    };
+    let said = if end.message.is_empty() { exit } else { end.message.to_string() };
+    match (reason_words(end.reason), said.is_empty()) {
+        (reason, true) if reason.is_empty() => end.to.as_str_name().to_lowercase(),
+        (reason, true) => reason,
+        (reason, false) if reason.is_empty() => said,
+        // The message says as much.
+        (_, false) if matches!(end.reason, Reason::Exited | Reason::Signaled) => said,
+        (reason, false) => format!("{reason}: {said}"),
+    }
+}
