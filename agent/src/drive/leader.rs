@@ -244,6 +244,7 @@ impl Agent {
         let living = self.tasks.values().filter(|task| task.is_living());
         let tasks = living.map(|task| InspectedTask {
             task: task.id,
+            job: task.job.clone(),
             state: task.state(),
             stopping: task.kill.is_some(),
             on_disk: task.on_disk,

@@ -11,6 +11,8 @@ pub const MAX_INSPECTED: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InspectedTask {
     pub task: TaskId,
+    /// "role/env/name"; empty where nobody knows.
+    pub job: String,
     pub state: TaskState,
     pub stopping: bool,
     pub on_disk: bool,
@@ -26,6 +28,7 @@ impl Default for InspectedTask {
     fn default() -> Self {
         InspectedTask {
             task: TaskId(0),
+            job: String::new(),
             state: TaskState::Unspecified,
             stopping: false,
             on_disk: false,

@@ -33,5 +33,6 @@ fn encode_task(task: &InspectedTask) -> v1::InspectedTask {
         executor_lives: task.executor_lives,
         processes: task.processes.iter().map(process).collect(),
         processes_total: count(task.processes_total),
+        job: task.job.clone(),
     }
 }

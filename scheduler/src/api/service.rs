@@ -13,7 +13,7 @@ use super::loss::words_of_brake;
 use super::reads::{self, ReadError};
 use super::{ClientService, command, status, streams};
 use crate::drive::Role;
-use crate::model::State;
+use crate::model::{Alarm, State};
 use crate::shares::{Caller, Holder};
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -218,7 +218,9 @@ impl Scheduler for ClientService {
         let trouble = self.trouble.borrow().clone();
         let live = self.live.borrow().clone();
         let look = move |state: &State| {
-            let brake = words_of_brake(state, &facts.settings);
+            // Nothing is given up, brake or not, until agents were asked what the journal has lost.
+            let is_behind = state.restores.behind || live.alarms.contains_key(&Alarm::JournalBehind);
+            let brake = if is_behind { String::new() } else { words_of_brake(state, &facts.settings) };
             Ok(v1::ServerInfo {
                 version: env!("CARGO_PKG_VERSION").into(),
                 cluster_id: state.cluster_id.clone(),

@@ -171,25 +171,38 @@ fn note(step: &mut Step, registration: &Registration, words: String, shown: Show
         return;
     }
     if !step.state.restores.behind {
-        step.mutations.push(Mutation::Restore(RestoreMutation::Behind));
+        let behind = RestoreMutation::behind(step.state, step.now.wall);
+        step.mutations.push(Mutation::Restore(behind));
     }
     if !step.live.is_behind(step.now.mono_ms) {
-        step.effects.push(say(Alarm::JournalBehind, behind(&words, &registration.id.to_string())));
+        let way_out = match known {
+            Some(_) => format!("stop it, and it is waited for no more after {} s", Ahead::KEPT_MS / 1000),
+            None => format!("stop it, then `dawn node forget {}`", registration.id),
+        };
+        step.effects.push(say(Alarm::JournalBehind, behind(&words, &way_out)));
     }
 }
 
-fn behind(words: &str, id: &str) -> String {
+fn behind(words: &str, way_out: &str) -> String {
     format!(
         "the journal went back in time: {words}. Nothing is placed and nothing is given up while agents that hold tasks say \
          so; if no other scheduler leads, `dawn admin epoch raise` goes on from here and asks agents what they hold. If what \
-         the agent says is not so, stop it, then `dawn node forget {id}`"
+         the agent says is not so, {way_out}"
     )
+}
+
+/// How long ago an agent that the journal knows showed that it knows more than the journal, in milliseconds; None: it does
+/// not, or not any more. It is there, then, whatever the journal says of it.
+pub(super) fn shown_ago_ms(step: &Step, agent: &AgentId) -> Option<u64> {
+    let ahead = step.live.still_ahead(step.now.mono_ms).find(|(id, _)| *id == agent)?.1;
+    (ahead.is_known && ahead.halts()).then(|| step.now.mono_ms.saturating_sub(ahead.shown_ms))
 }
 
 /// A leader begins: agents that showed the one before that the journal went back in time may come only after a while.
 pub(super) fn elected(step: &mut Step) {
     if step.state.restores.behind {
-        let words = behind("agents have shown it to the leader before this one", "NODE");
+        let way_out = "stop it, then `dawn node forget NODE`";
+        let words = behind("agents have shown it to the leader before this one", way_out);
         step.effects.push(Effect::Alarm { alarm: Alarm::JournalBehind, words: Some(words) });
     }
 }

@@ -37,6 +37,7 @@ fn agents<'a>(step: &Step<'a>, ids: &[AgentId]) -> Result<Vec<&'a Agent>, Refusa
 fn declare_down(step: &mut Step, ids: &[AgentId], author: &str, is_preview: bool) -> Result<LossAnswer, Refusal> {
     let agents = agents(step, ids)?;
     for agent in &agents {
+        knows_no_more(step, agent)?;
         let is_connected = step.live.agents.get(&agent.no).is_some_and(|live| live.link.is_some());
         let silent_ms = step.now.mono_ms.saturating_sub(step.live.heard_ms(agent.no));
         if is_connected && !is_silent(step, step.live.heard_ms(agent.no)) {
@@ -63,12 +64,21 @@ fn declare_down(step: &mut Step, ids: &[AgentId], author: &str, is_preview: bool
     Ok(LossAnswer::Declared(replaced))
 }
 
+/// An agent that dials and holds more than the journal knows is not gone, and not without tasks.
+fn knows_no_more(step: &Step, agent: &Agent) -> Result<(), LossRefusal> {
+    match epochs::shown_ago_ms(step, &agent.id) {
+        Some(shown_ago_ms) => Err(LossRefusal::KnowsMore { agent: agent.id.clone(), shown_ago_ms }),
+        None => Ok(()),
+    }
+}
+
 /// All agents or none. One that the journal does not know, and that claims to know more than it, is believed no more.
 fn forget(step: &mut Step, ids: &[AgentId]) -> Result<LossAnswer, Refusal> {
     let claims = |id: &&AgentId| step.state.agent(id).is_none() && step.live.ahead.contains_key(id);
     let known: Vec<AgentId> = ids.iter().filter(|id| !claims(id)).cloned().collect();
     let agents = agents(step, &known)?;
     for agent in &agents {
+        knows_no_more(step, agent)?;
         let held = brake::held(step.state, agent);
         if agent.state == NodeState::Up {
             return Err(LossRefusal::Up { agent: agent.id.clone() }.into());
@@ -89,6 +99,9 @@ fn forget(step: &mut Step, ids: &[AgentId]) -> Result<LossAnswer, Refusal> {
 }
 
 fn release(step: &mut Step, for_ms: u64, author: &str, is_preview: bool) -> Result<LossAnswer, Refusal> {
+    if epochs::is_behind(step.state, step.live, step.now) {
+        return Err(LossRefusal::JournalBehind.into());
+    }
     if brake::brake_but_for_release(step.state, step.settings, brake::JustSilent::default()).is_none() {
         return Err(LossRefusal::BrakeIsOff.into());
     }

@@ -10,11 +10,13 @@
 //! | an older life that is placed | the found one proves that it is over: it is stopped, should it live all the same |
 //! | a newer life that is placed | made since: the found one is stopped, as one of an agent that was given up |
 
+use std::sync::Arc;
+
 use dawn_proto::v1::{JobKind, Reason, TickOutcome};
 use dawn_proto::{TaskId, TaskState};
 
 use super::agents;
-use super::step::Step;
+use super::step::{Life, Step};
 use crate::model::{
     AgentNo, Description, Effect, Job, JobId, LinkId, Mutation, Report, RestoreMutation, Spec, Task, is_manual,
 };
@@ -72,7 +74,8 @@ pub(super) fn described(step: &mut Step, link: LinkId, description: &Description
     let Some(agent) = agents::heard(step, link) else { return };
     let report = &description.report;
     match step.state.tasks.get(&report.task) {
-        Some(task) => placed_since(step, agent, task, description),
+        Some(task) if is_of_slot(step, task, description) => placed_since(step, agent, task, description),
+        Some(task) => given_out_again(step, link, agent, task, description),
         None if !step.state.restores.is_lost(report.task) => {}
         None if !is_of_use(description) => {}
         None => adopt(step, link, agent, description),
@@ -87,6 +90,34 @@ fn is_of_use(description: &Description) -> bool {
         TaskState::Finished => once,
         _ => false,
     }
+}
+
+/// Whether the agent's task is a life of the same instance.
+fn is_of_slot(step: &Step, task: &Task, found: &Description) -> bool {
+    let spec = &step.state.spec_of(task).job;
+    (&spec.key, task.instance, task.run_at) == (&found.spec.job.key, found.instance, found.run_at)
+}
+
+/// The journal gave the number of a task that it had lost to another one, which waits: that one gets a new number, and the
+/// found one is taken in under its own.
+fn given_out_again(step: &mut Step, link: LinkId, agent: AgentNo, task: &Task, found: &Description) {
+    if !is_lost(step, &found.report) {
+        return;
+    }
+    step.stop(task, Reason::Restored, "its number is that of a task of another instance, found on an agent");
+    let goes_on = step.state.jobs.get(&task.job).is_some_and(|job| !step.is_ended(job));
+    if goes_on {
+        let spec = step.state.spec_of(task);
+        let again = Life {
+            attempt: task.attempt,
+            failures: task.failures,
+            reason: Reason::Restored,
+            ..Life::first(task.instance, task.run_at)
+        };
+        step.make_task(task.job, spec, again);
+    }
+    step.forget(task);
+    adopt(step, link, agent, found);
 }
 
 /// It waits in the state, and was placed after the backup.
@@ -171,26 +202,23 @@ fn clear_slot(step: &mut Step, job: &Job, found: &Description, lives: bool) -> b
 }
 
 /// The spec's number in the state. None: it can't be a spec that was lost.
-fn adopt_spec(
-    step: &mut Step,
-    id: JobId,
-    job: Option<&Job>,
-    found: &std::sync::Arc<Spec>,
-) -> Option<dawn_proto::SpecId> {
+fn adopt_spec(step: &mut Step, id: JobId, job: Option<&Job>, found: &Arc<Spec>) -> Option<dawn_proto::SpecId> {
     let state = step.state;
-    if let Some(known) = state.specs.get(&found.id) {
-        return known.job.same_as(&found.job).then_some(found.id);
+    let known = state.specs.get(&found.id);
+    if known.is_some_and(|known| known.job.same_as(&found.job)) {
+        return Some(found.id);
     }
     let kept = job.into_iter().flat_map(|job| &job.versions).filter_map(|version| state.specs.get(&version.spec));
     if let Some(same) = kept.rev().find(|kept| kept.job.same_as(&found.job)) {
         return Some(same.id);
     }
-    let was_lost = state.restores.kept.iter().any(|one| found.id < one.next_spec);
-    if !was_lost {
-        return None;
-    }
+    let lost = state.restores.kept.iter().rev().find(|one| found.id < one.next_spec)?;
+    // Its number was given to another spec since: it gets one that was never given out, of those that were left out.
+    let unused = (0..lost.next_spec.0).rev().map(dawn_proto::SpecId).find(|id| !state.specs.contains_key(id))?;
+    let id_of_spec = if known.is_some() { unused } else { found.id };
     let last = job.and_then(Job::current).map_or(0, |version| version.version);
     let current = job.is_none() || found.version > last;
-    step.mutations.push(Mutation::Restore(RestoreMutation::SpecAdopted { job: id, spec: found.clone(), current }));
-    Some(found.id)
+    let spec = Arc::new(Spec { id: id_of_spec, ..Spec::clone(found) });
+    step.mutations.push(Mutation::Restore(RestoreMutation::SpecAdopted { job: id, spec, current }));
+    Some(id_of_spec)
 }

@@ -108,7 +108,7 @@ fn subject(mutation: &Mutation) -> Subject<'_> {
         | Mutation::Restore(
             RestoreMutation::Restored(_)
             | RestoreMutation::Over
-            | RestoreMutation::Behind
+            | RestoreMutation::Behind { .. }
             | RestoreMutation::BehindOver
             | RestoreMutation::EpochRaised { .. },
         ) => Subject::NoJob,

@@ -9,6 +9,7 @@ mod error;
 mod frame;
 mod head;
 mod lock;
+mod owner;
 mod read;
 mod replay;
 mod restore;
@@ -59,8 +60,9 @@ impl Embedded {
     /// # Errors
     /// When another process has it, or anything in it is not as it was written. Nothing is overwritten then.
     pub fn open(data_dir: &Path, settings: JournalSettings) -> Result<(Embedded, State), OpenError> {
-        for folder in [data_dir.to_path_buf(), data_dir.join("journal"), data_dir.join("snapshot")] {
-            std::fs::create_dir_all(&folder).map_err(|source| OpenError::io("creating", &folder, source))?;
+        std::fs::create_dir_all(data_dir).map_err(|source| OpenError::io("creating", data_dir, source))?;
+        for folder in [data_dir.join("journal"), data_dir.join("snapshot")] {
+            owner::make_private(&folder).map_err(|source| OpenError::io("creating", &folder, source))?;
         }
         let lock = lock::Lock::take(data_dir)?;
         restore::finish(data_dir)?;

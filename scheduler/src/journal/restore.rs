@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::lock::Lock;
 use super::writer::{Active, Due};
-use super::{JournalSettings, OpenError, Snapshots, head, is_cut_short, read, segment, sync_dir};
+use super::{JournalSettings, OpenError, Snapshots, head, is_cut_short, owner, read, segment, sync_dir};
 use crate::model::{Batch, State};
 use crate::wire;
 
@@ -70,7 +70,9 @@ pub(super) fn put(data_dir: &Path, state: &State, batch: &Batch) -> Result<Optio
     let whole = data_dir.join(WHOLE);
     let renamed = fs::rename(&fresh, &whole).and_then(|()| sync_dir(data_dir));
     renamed.map_err(|source| OpenError::io("renaming", &fresh, source))?;
-    finish(data_dir)
+    let aside = finish(data_dir)?;
+    owner::give_to_owner(data_dir).map_err(|source| OpenError::io("giving to its owner", data_dir, source))?;
+    Ok(aside)
 }
 
 /// Puts a new journal that is whole in the place of the old one, where that is still to be done: cut short at any point it
@@ -98,7 +100,7 @@ fn is_occupied(data_dir: &Path) -> std::io::Result<bool> {
 
 fn write(fresh: &Path, state: &State, batch: &Batch) -> std::io::Result<()> {
     for folder in ["journal", "snapshot"] {
-        fs::create_dir_all(fresh.join(folder))?;
+        owner::make_private(&fresh.join(folder))?;
     }
     Snapshots::new(fresh).save(state.index, &wire::snapshot_chunks(state))?;
     let due = Arc::new(Due::new(u64::MAX));

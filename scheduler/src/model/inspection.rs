@@ -5,6 +5,8 @@ use dawn_proto::{Epoch, TaskId, TaskState};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inspected {
     pub task: TaskId,
+    /// The key of the job of which it was started; empty: not told.
+    pub job: String,
     pub state: TaskState,
     pub stopping: bool,
     /// Of its executor; None: none was started yet.

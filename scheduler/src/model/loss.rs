@@ -92,6 +92,19 @@ pub enum LossRefusal {
         if *tasks == 1 { "task" } else { "tasks" }
     )]
     HoldsTasks { agent: AgentId, tasks: u64 },
+    #[error(
+        "node {agent} dialled {} s ago and holds tasks of which this journal, which went back in time, does not know all: it is \
+         not gone. `dawn admin epoch raise` asks it what it holds; if it is to be given up all the same, stop its agent, and \
+         say so again {} s later",
+        shown_ago_ms / 1000,
+        super::Ahead::KEPT_MS / 1000
+    )]
+    KnowsMore { agent: AgentId, shown_ago_ms: u64 },
+    #[error(
+        "the journal went back in time, and nothing is given up before its agents were asked what they hold: see \
+         `dawn admin epoch raise`; releasing the brake changes nothing until then"
+    )]
+    JournalBehind,
     #[error("the brake is not on, so there is nothing to release: tasks of silent nodes are replaced as it is")]
     BrakeIsOff,
 }

@@ -252,7 +252,8 @@ fn of_restore(mutation: &RestoreMutation) -> usize {
             let counted = number(first_lost_task.0) + number(next_task.0) + number(next_spec.0);
             time(*at) + number(epoch.0) + counted
         }
-        RestoreMutation::Over | RestoreMutation::Behind | RestoreMutation::BehindOver => 0,
+        RestoreMutation::Behind { next_task, next_spec } => number(next_task.0) + number(next_spec.0),
+        RestoreMutation::Over | RestoreMutation::BehindOver => 0,
         RestoreMutation::EpochRaised { floor } => number(floor.0),
         RestoreMutation::SpecAdopted { job, spec, .. } => {
             number(job.0) + number(spec.id.0) + number(spec.version) + field(spec.job.wire.len()) + FLAG

@@ -28,6 +28,9 @@ pub struct Restores {
     /// Agents that hold tasks have shown that the journal went back in time, and nobody has decided since: every leader goes
     /// on waiting for them.
     pub behind: bool,
+    /// While it is so: tasks from this one on, up to the numbers with which the journal went on, may be known to agents as
+    /// others.
+    pub first_lost_task: Option<TaskId>,
     /// No epoch at or below it is led under any more: agents may have obeyed it.
     pub epoch_floor: Epoch,
 }
@@ -38,7 +41,11 @@ pub enum RestoreMutation {
     /// The agents' time is over.
     Over,
     /// Agents that hold tasks show that the journal went back in time.
-    Behind,
+    Behind {
+        /// What is made from now on has numbers from these on, which were never given out.
+        next_task: TaskId,
+        next_spec: SpecId,
+    },
     /// None does any more.
     BehindOver,
     /// An operator's word: agents have obeyed epochs up to this one, which this journal has lost.
@@ -133,7 +140,17 @@ impl Restored {
             at,
             // A leader's number counts from the same place as before.
             epoch: state.restores.last().map_or(Epoch(0), |last| last.epoch),
-            first_lost_task: state.next_task,
+            first_lost_task: state.restores.first_lost_task.unwrap_or(state.next_task),
+            next_task: TaskId(ahead(state.next_task.0, at)),
+            next_spec: SpecId(ahead(state.next_spec.0, at)),
+        }
+    }
+}
+
+impl RestoreMutation {
+    /// Agents show at this time that the journal went back: what they hold has numbers that would be given out again.
+    pub fn behind(state: &State, at: Timestamp) -> RestoreMutation {
+        RestoreMutation::Behind {
             next_task: TaskId(ahead(state.next_task.0, at)),
             next_spec: SpecId(ahead(state.next_spec.0, at)),
         }

@@ -16,7 +16,7 @@ use crate::drive::{Follower, Inbox, LiveView, Role};
 use crate::etcd;
 use crate::journal;
 use crate::link::{Inspections, Links};
-use crate::model::{AgentNo, Batch, Inspection, Mutation, State};
+use crate::model::{AgentNo, Alarm, Batch, Inspection, Mutation, State};
 use crate::wire;
 
 /// Agents asked at the same time.
@@ -145,7 +145,8 @@ impl Verifier {
             let verified = tokio::task::spawn_blocking(move || follower.read(|state| verify(state, &held))).await;
             let Verified { checked: counts, findings } = verified.map_err(|_| "verifying panicked")?;
             checked = counts;
-            let found: BTreeSet<Finding> = findings.into_iter().collect();
+            let mut found: BTreeSet<Finding> = findings.into_iter().collect();
+            found.extend(self.obeyed_others());
             let still = match lasting {
                 Some(before) => before.intersection(&found).cloned().collect(),
                 None => found,
@@ -158,6 +159,15 @@ impl Verifier {
         }
         response.promises.extend(told(&checked, &lasting.unwrap_or_default()));
         Ok(())
+    }
+
+    /// Agents that are not taken in, since they have obeyed a leader that this journal does not know.
+    fn obeyed_others(&self) -> Vec<Finding> {
+        let live = self.live.borrow().clone();
+        let shows = |alarm: &Alarm| matches!(alarm, Alarm::EpochAhead(_) | Alarm::StrangerAhead | Alarm::JournalBehind);
+        let alarms = live.alarms.iter().filter(|(alarm, _)| shows(alarm));
+        let finding = |text: &String| Finding { promise: Promise::Epoch, text: text.clone(), drifted: false };
+        alarms.map(|(_, words)| finding(words)).collect()
     }
 
     async fn ask_agents(&self) -> (BTreeMap<AgentNo, Inspection>, Vec<String>) {

@@ -9,6 +9,7 @@ use crate::model::{Inspected, Inspection};
 pub fn inspection(wire: &v1::Inspection) -> Inspection {
     let task = |task: &v1::InspectedTask| Inspected {
         task: TaskId(task.task_id),
+        job: task.job.clone(),
         state: TaskState::try_from(task.state).unwrap_or(TaskState::Unspecified),
         stopping: task.stopping,
         executor: (task.executor_pid > 0).then_some(task.executor_pid),

@@ -15,7 +15,9 @@ pub(super) fn restore_to_wire(mutation: &RestoreMutation) -> v1::RestoreRecord {
     let record = match mutation {
         RestoreMutation::Restored(restored) => Wire::Restored(restored_to_wire(restored)),
         RestoreMutation::Over => Wire::Over(v1::RestoreOver {}),
-        RestoreMutation::Behind => Wire::Behind(v1::JournalBehind {}),
+        RestoreMutation::Behind { next_task, next_spec } => {
+            Wire::Behind(v1::JournalBehind { next_task_id: next_task.0, next_spec_id: next_spec.0 })
+        }
         RestoreMutation::BehindOver => Wire::BehindOver(v1::JournalBehindOver {}),
         RestoreMutation::EpochRaised { floor } => Wire::EpochRaised(v1::EpochRaised { floor: floor.0 }),
         RestoreMutation::SpecAdopted { job, spec, current } => Wire::SpecAdopted(v1::SpecAdopted {
@@ -48,7 +50,9 @@ pub(super) fn restore_from_wire(wire: v1::RestoreRecord) -> Result<RestoreMutati
     Ok(match wire.record.ok_or_else(newer)? {
         Wire::Restored(restored) => RestoreMutation::Restored(restored_from_wire(&restored)),
         Wire::Over(_) => RestoreMutation::Over,
-        Wire::Behind(_) => RestoreMutation::Behind,
+        Wire::Behind(behind) => {
+            RestoreMutation::Behind { next_task: TaskId(behind.next_task_id), next_spec: SpecId(behind.next_spec_id) }
+        }
         Wire::BehindOver(_) => RestoreMutation::BehindOver,
         Wire::EpochRaised(raised) => RestoreMutation::EpochRaised { floor: Epoch(raised.floor) },
         Wire::SpecAdopted(adopted) => RestoreMutation::SpecAdopted {
@@ -100,12 +104,19 @@ pub(super) fn restores_to_wire(restores: &Restores) -> Option<v1::RestoreSnapsho
         waiting: restores.waiting,
         epoch_floor,
         behind: restores.behind,
+        first_lost_task_id: restores.first_lost_task.map_or(0, |task| task.0),
     })
 }
 
 pub(super) fn restores_from_wire(wire: v1::RestoreSnapshot) -> Restores {
     let kept = wire.restored.iter().map(restored_from_wire).collect();
-    Restores { kept, waiting: wire.waiting, behind: wire.behind, epoch_floor: Epoch(wire.epoch_floor) }
+    Restores {
+        kept,
+        waiting: wire.waiting,
+        behind: wire.behind,
+        first_lost_task: (wire.first_lost_task_id > 0).then_some(TaskId(wire.first_lost_task_id)),
+        epoch_floor: Epoch(wire.epoch_floor),
+    }
 }
 
 /// Reads what an agent says a task is.

@@ -27,7 +27,7 @@ pub async fn run(_: Verify, context: &mut Context) -> Result<Exit, Failure> {
         }
     }
     let violations: u64 = verified.promises.iter().map(|promise| promise.violations_total).sum();
-    let exit = if violations > 0 { Exit::Findings } else { Exit::Done };
+    let exit = if violations > 0 || is_blind(&verified) { Exit::Findings } else { Exit::Done };
     if context.out.json {
         context.out.value(&json::object(value(&verified, &unasked, violations)));
     } else {
@@ -35,6 +35,11 @@ pub async fn run(_: Verify, context: &mut Context) -> Result<Exit, Failure> {
         context.out.write(rest(&verified, &unasked, violations).as_bytes());
     }
     Ok(exit)
+}
+
+/// Whether there are nodes and none of them could be asked: what they hold is not known then.
+fn is_blind(verified: &v1::VerifyResponse) -> bool {
+    verified.agents == 0 && !verified.unreached.is_empty()
 }
 
 async fn info(scheduler: &mut Scheduler) -> Result<v1::ServerInfo, Failure> {
@@ -119,6 +124,11 @@ fn rest(verified: &v1::VerifyResponse, unasked: &[String], violations: u64) -> S
     }
     let nodes = render::count(verified.agents, "node");
     text + &match violations {
+        0 if is_blind(verified) => format!(
+            "every promise that the journal alone shows holds at index {}; no node could be asked, so that nothing is known \
+             of what runs\n",
+            verified.index
+        ),
         0 => format!("every promise holds at index {}, {nodes} asked\n", verified.index),
         n => format!("{} at index {}, {nodes} asked\n", render::count(n, "violation"), verified.index),
     }

@@ -235,6 +235,8 @@ fn a_node_that_is_declared_down_halts_nothing() {
         register(&mut world, claim);
     }
     assert!(is_frozen(&world));
+    // Once its agent dials no more; until then it is there, and is asked.
+    world.pass_heard_ms(Ahead::KEPT_MS, &[LinkId(2)]);
     let agents = vec![registration(1, vec![]).id];
     world.command(Command::Loss(LossCommand::DeclareDown { agents, author: "ann".into(), is_preview: false })).unwrap();
     world.pass_heard_ms(1_000, &[LinkId(2)]);

@@ -10,7 +10,7 @@ use super::world::{World, ack, report};
 use crate::model::*;
 
 /// What an agent says of a task that `world` knows.
-fn described(world: &World, id: TaskId, state: TaskState) -> Description {
+pub(super) fn described(world: &World, id: TaskId, state: TaskState) -> Description {
     let task = &world.state.tasks[&id];
     Description {
         report: report(id, state, Reason::None),
@@ -24,7 +24,7 @@ fn described(world: &World, id: TaskId, state: TaskState) -> Description {
 }
 
 impl World {
-    fn describe(&mut self, link: LinkId, description: Description) {
+    pub(super) fn describe(&mut self, link: LinkId, description: Description) {
         self.event(Event::Described { link, description: Box::new(description) });
         assert_eq!(format!("{:#?}", self.state), format!("{:#?}", self.twin), "replay differs");
     }

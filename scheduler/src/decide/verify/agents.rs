@@ -45,6 +45,13 @@ fn intent(state: &State, agent: &Agent, inspected: &Inspected, verified: &mut Ve
             let text = format!("{}: {} has processes ({}), {has}", agent.id, inspected.task, pids(inspected));
             verified.find(Promise::Intent, text);
         }
+        let key = task.map(|task| state.spec_of(task).job.key.to_string());
+        if let Some(key) = key.filter(|key| !inspected.job.is_empty() && *key != inspected.job) {
+            let (agent, task) = (&agent.id, inspected.task);
+            let text =
+                format!("{agent}: {task} has processes of {}, and the journal has it as one of {key}", inspected.job);
+            verified.find(Promise::Intent, text);
+        }
     }
     if inspected.stopping {
         verified.count(Promise::Stop);

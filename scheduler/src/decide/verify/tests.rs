@@ -11,8 +11,8 @@ use crate::decide::tests::world::World;
 use crate::model::*;
 
 fn inspected(task: TaskId) -> Inspected {
-    let (executor, state) = (Some(7), TaskState::Running);
-    Inspected { task, state, stopping: false, executor, executor_lives: true, pids: vec![8], processes_total: 1 }
+    let (executor, state, job) = (Some(7), TaskState::Running, String::new());
+    Inspected { task, job, state, stopping: false, executor, executor_lives: true, pids: vec![8], processes_total: 1 }
 }
 
 /// A job that runs on agent 1, which says so; all is well.
@@ -50,6 +50,8 @@ fn agents_that_hold_other_than_the_journal_has_are_found() {
     only(with(&|one| one.epoch_seen = Epoch(9)), Promise::Epoch, "has obeyed epoch 9");
     only(with(&|one| one.strays.push((TaskId(99), 3))), Promise::Intent, "3 processes in the group of t99");
     only(with(&|one| one.tasks.push(inspected(TaskId(99)))), Promise::Intent, "pid 8), the journal does not know it");
+    let of_another = with(&|one| one.tasks[0].job = "www/prod/other".into());
+    only(of_another, Promise::Intent, "processes of www/prod/other, and the journal has it as one of www/prod/web");
     only(with(&|one| _ = one.tasks.remove(0)), Promise::Held, "its agent does not hold it");
     only(with(&|one| one.tasks[0].executor_lives = false), Promise::Held, "its executor, pid 7, is dead");
     only(with(&|one| one.tasks[0].executor = None), Promise::Held, "has no executor");

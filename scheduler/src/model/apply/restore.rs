@@ -17,9 +17,14 @@ impl State {
                 self.restores.waiting = false;
                 self.updates_go_on(at);
             }
-            RestoreMutation::Behind => self.restores.behind = true,
+            RestoreMutation::Behind { next_task, next_spec } => {
+                self.restores.behind = true;
+                self.restores.first_lost_task = (next_task.0 > 0).then_some(self.next_task);
+                self.next_task = self.next_task.max(*next_task);
+                self.next_spec = self.next_spec.max(*next_spec);
+            }
             RestoreMutation::BehindOver => {
-                self.restores.behind = false;
+                (self.restores.behind, self.restores.first_lost_task) = (false, None);
                 self.updates_go_on(at);
             }
             RestoreMutation::EpochRaised { floor } => self.restores.epoch_floor = *floor,
@@ -32,7 +37,7 @@ impl State {
         self.next_task = self.next_task.max(restored.next_task);
         self.next_spec = self.next_spec.max(restored.next_spec);
         self.restores.waiting = true;
-        self.restores.behind = false;
+        (self.restores.behind, self.restores.first_lost_task) = (false, None);
         self.forget_welcomes();
         self.restores.kept.push(restored.clone());
         if self.restores.kept.len() > Restores::KEPT {

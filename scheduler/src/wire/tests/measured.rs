@@ -215,7 +215,7 @@ fn of_restores() -> Vec<Mutation> {
     let restores = [
         RestoreMutation::Restored(restored),
         RestoreMutation::Over,
-        RestoreMutation::Behind,
+        RestoreMutation::Behind { next_task: TASK, next_spec: SpecId(u64::MAX) },
         RestoreMutation::BehindOver,
         RestoreMutation::SpecAdopted { job: JOB, spec: some_spec(), current: true },
         RestoreMutation::TaskAdopted {
