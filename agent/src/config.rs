@@ -94,7 +94,7 @@ impl Config {
             zygote: false,
             run_as_self: false,
             sandbox_keep_ms: 24 * 60 * 60 * 1_000,
-            sandbox_keep_bytes: 20 << 30,
+            sandbox_keep_bytes: 10 << 30,
             image_keep_bytes: 20 << 30,
             artifact_cache_bytes: 10 << 30,
             artifact_stall_ms: 30_000,

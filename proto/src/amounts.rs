@@ -37,6 +37,14 @@ pub fn bytes(bytes: u64) -> String {
     }
 }
 
+/// Thousandths as a number: 500 is "0.5".
+pub fn thousandths(milli: u64) -> String {
+    match (milli / 1_000, milli % 1_000) {
+        (whole, 0) => whole.to_string(),
+        (whole, part) => format!("{whole}.{part:03}").trim_end_matches('0').to_string(),
+    }
+}
+
 /// "once", "twice", "3 times in a row".
 pub fn times_in_a_row(times: u32) -> String {
     match times {
@@ -72,6 +80,11 @@ mod tests {
         assert_eq!(bytes((16 << 20) + 1), "16.1 MiB");
         assert_eq!(bytes(102_436 << 10), "100.1 MiB");
         assert_eq!((bytes(1_023), bytes(0)), ("1023 B".to_string(), "0 B".to_string()));
+    }
+
+    #[test]
+    fn thousandths_are_written_as_numbers() {
+        assert_eq!([0, 500, 1_000, 2_050].map(thousandths), ["0", "0.5", "1", "2.05"]);
     }
 
     #[test]

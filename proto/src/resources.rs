@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::v1;
+use crate::{amounts, v1};
 
 /// Amounts by dimension. Missing custom scalars are zero.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,7 +30,11 @@ pub struct Lack {
 
 impl fmt::Display for Lack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: needs {}, has {}", self.dimension, self.need, self.have)
+        let text = match self.dimension.as_str() {
+            "memory" | "disk" => amounts::bytes,
+            _ => amounts::thousandths,
+        };
+        write!(f, "{}: needs {}, has {}", self.dimension, text(self.need), text(self.have))
     }
 }
 

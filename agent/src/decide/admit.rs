@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(try_admit(&held, 1, &amounts(500, 10), &[]), Ok(()));
         let veto = try_admit(&held, 1, &amounts(501, 10), &[]).unwrap_err();
         assert_eq!(veto.reason(), Reason::NoRoom);
-        assert_eq!(veto.to_string(), "no room on this agent: cpu: needs 501, has 500");
+        assert_eq!(veto.to_string(), "no room on this agent: cpu: needs 0.501, has 0.5");
     }
 
     #[test]

@@ -166,7 +166,7 @@ impl Agent {
         if !fence::cluster(&self.memory.cluster_id, &cluster_id) {
             warn!(
                 "this agent belongs to cluster {}, the scheduler is of cluster {cluster_id}; give it the right \
-                 --schedulers, or a new --work-dir to make it a new agent. Its tasks run on",
+                 --scheduler, or a new --work-dir to make it a new agent. Its tasks run on",
                 self.memory.cluster_id
             );
             return self.hang_up(None, true);

@@ -11,6 +11,8 @@ use crate::model::{Effect, ExecutorEvent, HeldTask, Kill, MachineEvent, Now, Pha
 
 /// A report that is not acknowledged is sent again after this long.
 pub(super) const RESEND_MS: u64 = 5_000;
+/// Beyond so many tasks whose reports wait, which is when no leader takes them, last words stay in the event logs.
+pub(super) const MOST_WITH_WORDS: usize = 512;
 
 impl Agent {
     pub(super) fn on_machine(&mut self, event: MachineEvent, now: Now) {
@@ -48,10 +50,10 @@ impl Agent {
                     kill.begun = true;
                 }
             }
-            ExecutorEvent::Changed { sequence, at, state, reason, message, exit_code } => {
+            ExecutorEvent::Changed { sequence, at, state, reason, message, ended } => {
                 let sequence = task.sequence_base() + sequence;
                 let mut report = Report::new(id, sequence, state, at, reason, &message);
-                report.exit_code = exit_code;
+                report.ended = ended;
                 if state.is_terminal() {
                     self.take_step(id, Step::Ended, now);
                 }
@@ -140,8 +142,11 @@ impl Agent {
     }
 
     /// Keeps a report until acknowledged, and sends it.
-    pub(super) fn publish(&mut self, report: Report, now: Now) {
+    pub(super) fn publish(&mut self, mut report: Report, now: Now) {
         let Some(task) = self.tasks.get_mut(&report.task) else { return };
+        if self.unacked.len() >= MOST_WITH_WORDS {
+            report.forget_words();
+        }
         task.push_report(report.clone());
         task.resend_at_ms = now.mono_ms + RESEND_MS;
         self.unacked.insert(report.task);

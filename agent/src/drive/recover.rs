@@ -6,6 +6,7 @@ use tracing::{info, warn};
 
 use super::leader::Link;
 use super::lease::Lease;
+use super::life::MOST_WITH_WORDS;
 use super::{Agent, Setup};
 use crate::decide::attach::{self, Attach};
 use crate::decide::stop;
@@ -121,9 +122,14 @@ impl Agent {
         let age_ms = now.wall.since_ms(ended_at).min(young_ms);
         task.ended_ms = Some(now.mono_ms.cast_signed().saturating_sub_unsigned(age_ms));
         if !task.released && task.withheld.is_none() {
-            task.unacked.push_back(task.last.clone());
+            let mut report = task.last.clone();
+            if self.unacked.len() >= MOST_WITH_WORDS {
+                report.forget_words();
+            }
+            task.unacked.push_back(report);
             self.unacked.insert(id);
         }
+        task.last.forget_words();
         // Its end may have come while nobody watched: whatever is left of its group goes now.
         if self.setup.adds_what_is_left {
             self.space.found.insert(id);

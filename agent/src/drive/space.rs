@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use dawn_proto::TaskId;
 use dawn_proto::v1::Reason;
+use dawn_proto::{TaskId, amounts};
 use tracing::warn;
 
 use super::Agent;
@@ -107,10 +107,9 @@ impl Agent {
                 self.vet(id);
             } else if now.mono_ms >= until_ms {
                 let left = taken.left.saturating_add(taken.unmeasured).saturating_add(taken.going);
-                let waited_s = MAX_ROOM_WAIT_MS / 1_000;
-                let message = format!(
-                    "no room on this agent: ended tasks have left {left} bytes, which are not gone after {waited_s} s"
-                );
+                let (left, waited) = (amounts::bytes(left), amounts::duration(MAX_ROOM_WAIT_MS));
+                let message =
+                    format!("no room on this agent: ended tasks have left {left}, which are not gone after {waited}");
                 self.fail(id, &Refusal::NoRoom { message }, now);
             } else {
                 self.space.waiting.push_back((id, until_ms));

@@ -6,8 +6,8 @@ use dawn_proto::v1::Reason;
 use dawn_proto::{Epoch, SpecId, TaskId, TaskState, Timestamp};
 
 use super::{
-    Artifact, Identity, Inspection, Kill, Launch, LaunchRecord, Limits, Memory, Observed, Offer, Port, ProcessIdentity,
-    Refusal, RegisterMessage, Report, Spec, Welcomed,
+    Artifact, Ended, Identity, Inspection, Kill, Launch, LaunchRecord, Limits, Memory, Observed, Offer, Port,
+    ProcessIdentity, Refusal, RegisterMessage, Report, Spec, Welcomed,
 };
 
 /// Something happened.
@@ -92,20 +92,32 @@ pub struct LogRequest {
     pub task: TaskId,
     /// Empty: the first process.
     pub process: String,
-    pub stderr: bool,
+    pub streams: LogStreams,
     pub follow: bool,
     pub from: LogStart,
+}
+
+/// Which of a process's two streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogStreams {
+    Stdout,
+    Stderr,
+    /// In the order in which they were written, as far as it is known.
+    Both,
 }
 
 /// Where the reading of a log starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogStart {
-    /// The oldest byte kept.
+    /// At the oldest byte kept.
     Oldest,
     /// So many bytes before the end.
     Tail(u64),
-    /// Bytes since the process's first start; later where these were rotated away.
-    Offset(u64),
+    /// At bytes since the process's first start, later where these were rotated away: of what is asked for, and of standard
+    /// error where that is standard output and both are.
+    Offset { first: u64, stderr: u64 },
+    /// With so many lines, of both streams together, of what was written at this time or later (milliseconds since 1970).
+    Recent { lines: u64, since_ms: i64 },
 }
 
 /// What a session may be about.
@@ -222,7 +234,7 @@ pub enum ExecutorEvent {
         state: TaskState,
         reason: Reason,
         message: String,
-        exit_code: Option<i32>,
+        ended: Option<Box<Ended>>,
     },
     /// Nothing the agent acts on.
     Other {

@@ -133,6 +133,7 @@ impl HeldTask {
             self.unacked.pop_front();
         }
         self.last = report.clone();
+        self.last.forget_words();
         self.unacked.push_back(report);
     }
 

@@ -18,7 +18,7 @@ mod weight;
 
 pub use artifact::{Artifact, last_sequence, step_sequence};
 pub use event::{
-    Effect, Event, ExecutorEvent, Free, LinkEvent, LogRequest, LogStart, MachineEvent, Message, Reachable,
+    Effect, Event, ExecutorEvent, Free, LinkEvent, LogRequest, LogStart, LogStreams, MachineEvent, Message, Reachable,
     ReachableTask,
 };
 pub use gpu::Gpus;
@@ -32,8 +32,8 @@ pub use order::{
 };
 pub use recovered::{ExecutorProbe, Recovered, RecoveredRecord};
 pub use registration::{RegisterMessage, Welcomed};
-pub use report::Report;
-pub use tunnel::{RefusalKind, TunnelRefusal};
+pub use report::{Ended, Report};
+pub use tunnel::{LogChunk, RefusalKind, TunnelRefusal};
 pub use usage::{GroupUsage, Observed};
 
 use dawn_proto::{Epoch, Timestamp};

@@ -14,6 +14,28 @@ const REPORT_BYTES: usize = 64;
 // A registration that names every task there may be is received.
 const _: () = assert!(MAX_HELD_TASKS * (MAX_MESSAGE_BYTES + REPORT_BYTES) + (1 << 20) <= MAX_LINK_MESSAGE_BYTES);
 
+/// Longest last words, bytes.
+const MAX_LAST_WORDS_BYTES: usize = 2 << 10;
+
+/// How the process that decided a task's end ended, and what it wrote last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// At most one of the two is set.
+    pub exit_code: Option<i32>,
+    pub signal: Option<i32>,
+    /// Of standard error; on their way to the leader only, and otherwise in the task's event log.
+    pub last_words: Vec<u8>,
+}
+
+impl Ended {
+    /// None where there is nothing to tell.
+    pub fn told(exit_code: Option<i32>, signal: Option<i32>, mut last_words: Vec<u8>) -> Option<Box<Ended>> {
+        last_words.drain(..last_words.len().saturating_sub(MAX_LAST_WORDS_BYTES));
+        let ended = Ended { exit_code, signal, last_words };
+        (ended != Ended::default()).then(|| Box::new(ended))
+    }
+}
+
 /// A task stands at `state`. Repeats are harmless; a higher `sequence` is the newer one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
@@ -24,7 +46,8 @@ pub struct Report {
     pub reason: Reason,
     /// At most 512 bytes.
     pub message: String,
-    pub exit_code: Option<i32>,
+    /// Of the process that decided the end, where one did.
+    pub ended: Option<Box<Ended>>,
 }
 
 impl Report {
@@ -34,7 +57,13 @@ impl Report {
         while !message.is_char_boundary(end) {
             end -= 1;
         }
-        Report { task, sequence, state, at, reason, message: message[..end].to_string(), exit_code: None }
+        Report { task, sequence, state, at, reason, message: message[..end].to_string(), ended: None }
+    }
+
+    pub fn forget_words(&mut self) {
+        if let Some(ended) = &mut self.ended {
+            ended.last_words = Vec::new();
+        }
     }
 
     /// The answer about a task this agent has never had or has forgotten. Its sequence outranks whatever came before.

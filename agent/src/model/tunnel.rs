@@ -1,4 +1,18 @@
-//! Why a tunnel can't go on.
+//! What a log's tunnel carries, and why one can't go on.
+
+/// A piece of a log, all of it written at one time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogChunk {
+    /// Of the first byte, in its stream.
+    pub offset: u64,
+    pub data: Vec<u8>,
+    /// The task has ended and all was sent.
+    pub end: bool,
+    /// Said where both streams are read.
+    pub is_stderr: bool,
+    /// Milliseconds since 1970; 0: not known.
+    pub at_ms: i64,
+}
 
 /// Told to the client at the tunnel's other end.
 #[derive(Clone, Debug, PartialEq, Eq)]

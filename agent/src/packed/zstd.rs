@@ -4,6 +4,7 @@
 use std::error::Error;
 use std::io::{self, BufRead, Read};
 
+use dawn_proto::amounts;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
@@ -58,7 +59,10 @@ impl<R: BufRead> Read for Frames<R> {
 fn damaged(error: &FrameDecoderError) -> io::Error {
     if let FrameDecoderError::WindowSizeTooBig { requested, max } = error {
         let advice = "pack it without --ultra and --long";
-        return io::Error::other(format!("it is packed with a window of {requested} bytes, above {max}; {advice}"));
+        return io::Error::other({
+            let (window, most) = (amounts::bytes(*requested), amounts::bytes(*max));
+            format!("it is packed with a window of {window}, above {most}; {advice}")
+        });
     }
     let mut cause: Option<&dyn Error> = Some(error);
     while let Some(at) = cause {
@@ -113,7 +117,7 @@ mod tests {
         let frame = |window: u8| [0x28, 0xb5, 0x2f, 0xfd, 0x00, window, 0x01, 0x00, 0x00];
         assert_eq!(read(&frame(13 << 3)).unwrap(), b"", "8 MiB are possible");
         let told = read(&frame(14 << 3)).unwrap_err().to_string();
-        assert!(told.contains("a window of 16777216 bytes, above 8388608; pack it without"), "{told}");
+        assert!(told.contains("a window of 16 MiB, above 8 MiB; pack it without"), "{told}");
     }
 
     #[test]

@@ -10,8 +10,8 @@ use tonic::Code;
 use super::inspect::encode_inspection;
 use super::plan::encode_description;
 use crate::model::{
-    Kill, Launch, LinkEvent, LogRequest, LogStart, Message, Offer, Port, RefusalKind, RegisterMessage, Report, Spec,
-    TunnelRefusal, Welcomed,
+    Ended, Kill, Launch, LinkEvent, LogChunk, LogRequest, LogStart, LogStreams, Message, Offer, Port, RefusalKind,
+    RegisterMessage, Report, Spec, TunnelRefusal, Welcomed,
 };
 
 /// What the scheduler said; None for a message this agent does not know.
@@ -61,14 +61,23 @@ pub fn decode_scheduler(message: v1::SchedulerMessage) -> Option<LinkEvent> {
 }
 
 fn decode_log(request: v1::ReadLogRequest) -> LogRequest {
-    let tail = request.tail.then_some(LogStart::Tail(request.tail_bytes));
-    LogRequest {
-        task: TaskId(request.task_id),
-        process: request.process,
-        stderr: request.stderr,
-        follow: request.follow,
-        from: request.offset.map(LogStart::Offset).or(tail).unwrap_or(LogStart::Oldest),
-    }
+    let streams = match (request.both, request.stderr) {
+        (true, _) => LogStreams::Both,
+        (false, true) => LogStreams::Stderr,
+        (false, false) => LogStreams::Stdout,
+    };
+    let stderr = request.stderr_offset.filter(|_| request.both);
+    let is_recent = request.tail_lines.is_some() || request.since_ms > 0;
+    let from = if request.offset.is_some() || stderr.is_some() {
+        LogStart::Offset { first: request.offset.unwrap_or(0), stderr: stderr.unwrap_or(0) }
+    } else if is_recent {
+        LogStart::Recent { lines: request.tail_lines.unwrap_or(u64::MAX), since_ms: request.since_ms }
+    } else if request.tail {
+        LogStart::Tail(request.tail_bytes)
+    } else {
+        LogStart::Oldest
+    };
+    LogRequest { task: TaskId(request.task_id), process: request.process, streams, follow: request.follow, from }
 }
 
 fn decode_launch(launch: v1::Launch) -> Option<Launch> {
@@ -167,6 +176,7 @@ fn encode_offer(offer: Offer) -> v1::Offer {
 }
 
 pub(super) fn encode_task_report(report: Report) -> v1::TaskReport {
+    let Ended { exit_code, signal, last_words } = report.ended.map_or_else(Ended::default, |ended| *ended);
     v1::TaskReport {
         task_id: report.task.0,
         sequence: report.sequence,
@@ -174,8 +184,9 @@ pub(super) fn encode_task_report(report: Report) -> v1::TaskReport {
         at_ms: report.at.0,
         reason: report.reason.into(),
         message: report.message,
-        exit_code: report.exit_code,
-        ..Default::default()
+        exit_code,
+        signal,
+        last_words,
     }
 }
 
@@ -185,8 +196,9 @@ pub fn encode_tunnel_first(tunnel: u64) -> v1::TunnelUp {
 }
 
 /// A piece of a log.
-pub fn encode_chunk(offset: u64, data: Vec<u8>, end: bool) -> v1::TunnelUp {
-    v1::TunnelUp { log: Some(v1::LogChunk { data, offset, end, ..Default::default() }), ..Default::default() }
+pub fn encode_chunk(chunk: LogChunk) -> v1::TunnelUp {
+    let LogChunk { offset, data, end, is_stderr, at_ms } = chunk;
+    v1::TunnelUp { log: Some(v1::LogChunk { data, offset, end, stderr: is_stderr, at_ms }), ..Default::default() }
 }
 
 /// What is said in a client's session.

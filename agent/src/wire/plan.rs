@@ -7,7 +7,7 @@ use prost::{DecodeError, Message};
 
 use super::link::encode_task_report;
 use crate::model::{
-    Artifact, ExecutorEvent, FurtherLimits, Gpus, GroupPlan, Identity, IoLimits, LaunchRecord, Limits, Port,
+    Artifact, Ended, ExecutorEvent, FurtherLimits, Gpus, GroupPlan, Identity, IoLimits, LaunchRecord, Limits, Port,
     ProcessIdentity, RecoveredRecord, Report, RootFs, TaskDir,
 };
 
@@ -193,7 +193,7 @@ pub fn decode_event(bytes: &[u8]) -> Result<ExecutorEvent, DecodeError> {
             at: Timestamp(event.at_ms),
             state: changed.state(),
             reason: changed.reason(),
-            exit_code: changed.exit_code,
+            ended: Ended::told(changed.exit_code, changed.signal, changed.last_words),
             message: changed.message,
         },
         Some(E::Started(started)) => ExecutorEvent::Started {
@@ -218,7 +218,7 @@ pub fn decode_report(bytes: &[u8]) -> Result<Report, DecodeError> {
     let (state, reason) = (wire.state(), wire.reason());
     let mut report =
         Report::new(TaskId(wire.task_id), wire.sequence, state, Timestamp(wire.at_ms), reason, &wire.message);
-    report.exit_code = wire.exit_code;
+    report.ended = Ended::told(wire.exit_code, wire.signal, wire.last_words);
     Ok(report)
 }
 

@@ -3,7 +3,7 @@
 use dawn_proto::v1::{Reason, TaskState};
 
 use super::Step;
-use crate::model::{Effect, Phase, Plan, Record, Soft, Stage, State};
+use crate::model::{Effect, Ended, Phase, Plan, Record, Soft, Stage, State};
 
 /// Processes of the present stage that wait for nothing but time, with that time.
 fn due(plan: &Plan, state: &State) -> impl Iterator<Item = (usize, i64)> {
@@ -71,7 +71,7 @@ impl Step<'_> {
         }
         match &self.plan.health {
             Some(health) if self.state.health.successes < health.min_successes => {}
-            _ => self.report(TaskState::Running, Reason::None, String::new(), None),
+            _ => self.report(TaskState::Running, Reason::None, String::new(), Ended::default()),
         }
     }
 

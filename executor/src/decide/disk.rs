@@ -1,11 +1,10 @@
 //! What a task takes on disk beside what it may: bytes and files.
 
+use dawn_proto::amounts::bytes as shown;
 use dawn_proto::v1::Reason;
 
 use super::Step;
-use dawn_proto::amounts::bytes as shown;
-
-use crate::model::Soft;
+use crate::model::{Ended, Soft};
 
 /// A task that is being ended for its disk has its grace until it has taken so much more.
 const BYTES_IN_GRACE: u64 = 256 << 20;
@@ -47,7 +46,7 @@ impl Step<'_> {
         }
         self.soft(Soft::WarnedOfFiles);
         let message = format!("{files} files of at most {max_files} (max_files): above that the task is ended");
-        self.report(self.state.task, Reason::None, message, None);
+        self.report(self.state.task, Reason::None, message, Ended::default());
     }
 }
 

@@ -4,11 +4,13 @@
 mod active;
 mod disk;
 mod lease;
+mod memory;
 mod stopping;
 
+use dawn_proto::amounts;
 use dawn_proto::v1::{Reason, TaskState};
 
-use crate::model::{Effect, Input, Mutation, Outcome, Phase, Plan, Record, Soft, Stage, State, Trigger};
+use crate::model::{Effect, Ended, Input, Mutation, Outcome, Phase, Plan, Record, Soft, Stage, State, Trigger};
 
 /// What is to change and what is to be done once the durable part of it is durable.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -88,6 +90,7 @@ impl Step<'_> {
             Input::Probed { healthy, snoozed, detail } => self.probed(*healthy, *snoozed, detail),
             Input::Kill { reason, grace_period_ms } => self.kill(*reason, *grace_period_ms),
             Input::Measured { bytes, files } => self.measured(*bytes, *files),
+            Input::KilledForMemory { processes } => self.killed_for_memory(*processes),
             Input::Renewed { until_ms } => self.soft(Soft::Renewed { until_ms: *until_ms }),
             Input::Tick => {}
         }
@@ -112,7 +115,7 @@ impl Step<'_> {
         let gone: Vec<usize> = self.state.alive().filter(|process| !living.contains(process)).collect();
         self.record(Record::ExecutorStarted { pid, start_ticks, generation });
         if self.state.task == TaskState::Unspecified {
-            self.report(TaskState::Starting, Reason::None, String::new(), None);
+            self.report(TaskState::Starting, Reason::None, String::new(), Ended::default());
         }
         for process in gone {
             self.vanish(process);
@@ -137,8 +140,8 @@ impl Step<'_> {
         }
     }
 
-    fn report(&mut self, state: TaskState, reason: Reason, message: String, exit_code: Option<i32>) {
-        self.record(Record::TaskChanged { state, reason, message, exit_code });
+    fn report(&mut self, state: TaskState, reason: Reason, message: String, exit: Ended) {
+        self.record(Record::TaskChanged { state, reason, message, exit });
     }
 
     fn enter(&mut self, trigger: Trigger) {
@@ -170,6 +173,25 @@ impl Step<'_> {
         }
     }
 
+    /// Why it was killed, where the reason alone does not say it, and how, where it did not stop when asked.
+    fn words_of_kill(&self, reason: Reason) -> String {
+        let why = match reason {
+            Reason::AgentLost => lease::LAPSED,
+            Reason::MaxRunTime => "ran longer than allowed (max_run_time)",
+            Reason::Deadline => "was not done by the job's deadline",
+            _ => "",
+        };
+        let how = match self.state.kill.filter(|_| self.state.forced) {
+            Some(kill) if kill.grace_period_ms == 0 => "ended by SIGKILL".to_string(),
+            Some(kill) => {
+                format!("did not stop within {} of SIGTERM: ended by SIGKILL", amounts::duration(kill.grace_period_ms))
+            }
+            None => String::new(),
+        };
+        let words: Vec<&str> = [why, &how].into_iter().filter(|words| !words.is_empty()).collect();
+        words.join("; ")
+    }
+
     /// Reports the outcome; nothing follows.
     fn end(&mut self) {
         self.enter(Trigger::EmptiedForGood);
@@ -180,19 +202,13 @@ impl Step<'_> {
         };
         let state = outcome.task_state();
         match outcome {
-            Outcome::Finished => self.report(state, Reason::None, String::new(), Some(0)),
-            Outcome::Failed { reason, message, exit_code } => self.report(state, reason, message, exit_code),
-            Outcome::Lost { message } => self.report(state, Reason::ExecutorLost, message, None),
+            Outcome::Finished => {
+                self.report(state, Reason::None, String::new(), Ended { exit_code: Some(0), ..Ended::default() })
+            }
+            Outcome::Failed { reason, message, exit } => self.report(state, reason, message, exit),
+            Outcome::Lost { message } => self.report(state, Reason::ExecutorLost, message, Ended::default()),
             Outcome::Killed { reason } => {
-                let message = match (self.state.forced, self.state.kill) {
-                    (true, Some(kill)) => {
-                        let grace = dawn_proto::amounts::duration(kill.grace_period_ms);
-                        format!("did not stop within {grace} of SIGTERM: ended by SIGKILL")
-                    }
-                    _ if reason == Reason::AgentLost => lease::LAPSED.to_string(),
-                    _ => String::new(),
-                };
-                self.report(state, reason, message, None);
+                self.report(state, reason, self.words_of_kill(reason), Ended::default());
             }
         }
         self.act(Effect::Leave);

@@ -2,7 +2,11 @@
 //!
 //! A stream is `NAME.stdout` or `NAME.stderr`; it goes on when the process is started again. Its segments are files
 //! `STREAM.<offset of the first byte, 20 digits>`, and a link `STREAM` points to the newest. The first segment is made
-//! with the first byte. Lines mean nothing here, so their length doesn't either.
+//! with the first byte. Lines mean nothing here, so their length doesn't either. Beside each segment lies when its bytes
+//! were written (times.rs), and the last of what standard error said is kept in memory (words.rs).
+
+mod times;
+mod words;
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -12,6 +16,8 @@ use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use crate::model::LogRules;
+use times::Times;
+use words::Words;
 
 /// Read from one pipe before the others get their turn: at most this many times the buffer.
 const READS_PER_TURN: usize = 4;
@@ -49,6 +55,9 @@ struct Stream {
     dropped: u64,
     /// Times that was said.
     notes: u32,
+    times: Times,
+    /// Of standard error alone.
+    words: Option<Words>,
 }
 
 impl Logs {
@@ -85,14 +94,14 @@ impl Logs {
         self.pipes.iter().map(|pipe| pipe.end.as_fd())
     }
 
-    /// Gives the pipes at these places one turn each, and forgets those that ended.
-    pub fn turn(&mut self, ready: &[usize]) {
+    /// Gives the pipes at these places one turn each, at this time of the wall clock, and forgets those that ended.
+    pub fn turn(&mut self, ready: &[usize], now_ms: i64) {
         self.buffer.resize(BUFFER_BYTES, 0);
         let mut ended = Vec::new();
         for index in ready {
             let Some(pipe) = self.pipes.get_mut(*index) else { continue };
             let stream = &mut self.streams[pipe.stream];
-            if copy(pipe, &mut self.buffer, |bytes| stream.take(bytes, &self.dir, self.rules)) {
+            if copy(pipe, &mut self.buffer, |bytes| stream.take(bytes, &self.dir, self.rules, now_ms)) {
                 ended.push(*index);
             }
         }
@@ -102,18 +111,25 @@ impl Logs {
     }
 
     /// Takes what is left in all pipes after their writers have ended; bounded, should one have escaped.
-    pub fn drain(&mut self) {
+    pub fn drain(&mut self, now_ms: i64) {
         for _ in 0..64 {
             if self.pipes.is_empty() {
                 return;
             }
             let all: Vec<usize> = (0..self.pipes.len()).collect();
             let before = self.written();
-            self.turn(&all);
+            self.turn(&all, now_ms);
             if self.written() == before {
                 return;
             }
         }
+    }
+
+    /// The last that a stream of this name said, which is one of standard error; all that its writers have left is taken first.
+    pub fn last_words(&mut self, name: &str, now_ms: i64) -> Vec<u8> {
+        self.drain(now_ms);
+        let stream = self.streams.iter().find(|stream| stream.name == name);
+        stream.and_then(|stream| stream.words.as_ref()).map_or_else(Vec::new, |words| words.last().to_vec())
     }
 
     fn written(&self) -> u64 {
@@ -136,19 +152,31 @@ fn copy(pipe: &mut Pipe, buffer: &mut [u8], mut take: impl FnMut(&[u8])) -> bool
 
 impl Stream {
     fn new(name: &str) -> Self {
-        Stream { name: name.to_string(), segment: None, segments: VecDeque::new(), offset: 0, dropped: 0, notes: 0 }
+        Stream {
+            name: name.to_string(),
+            segment: None,
+            segments: VecDeque::new(),
+            offset: 0,
+            dropped: 0,
+            notes: 0,
+            times: Times::default(),
+            words: name.ends_with(".stderr").then(Words::default),
+        }
     }
 
     /// Writes, or drops what the disk refuses: output must never hold up the task.
-    fn take(&mut self, bytes: &[u8], dir: &Path, rules: LogRules) {
+    fn take(&mut self, bytes: &[u8], dir: &Path, rules: LogRules, now_ms: i64) {
+        if let Some(words) = &mut self.words {
+            words.push(bytes);
+        }
         if self.dropped > 0 {
             let note = format!("\n[dawn: {} bytes of output were dropped here: the disk refused them]\n", self.dropped);
-            if self.write(note.as_bytes(), dir, rules).is_ok() {
+            if self.write(note.as_bytes(), dir, rules, now_ms).is_ok() {
                 self.dropped = 0;
             }
         }
         let before = self.offset;
-        if let Err(error) = self.write(bytes, dir, rules) {
+        if let Err(error) = self.write(bytes, dir, rules, now_ms) {
             if self.dropped == 0 && self.notes < MAX_NOTES {
                 self.notes += 1;
                 note!("dropping output of {}: {error}", self.name);
@@ -157,15 +185,17 @@ impl Stream {
         }
     }
 
-    fn write(&mut self, bytes: &[u8], dir: &Path, rules: LogRules) -> io::Result<()> {
+    fn write(&mut self, bytes: &[u8], dir: &Path, rules: LogRules, now_ms: i64) -> io::Result<()> {
         let mut rest = bytes;
         while !rest.is_empty() {
             let begun = self.segments.back().copied().unwrap_or(0);
             let room = rules.file_size_bytes.saturating_sub(self.offset - begun);
-            let Some(file) = self.segment.as_mut().filter(|_| room > 0) else {
+            let is_full = room == 0 || self.times.is_full(rules.file_size_bytes);
+            let Some(file) = self.segment.as_mut().filter(|_| !is_full) else {
                 self.rotate(dir, rules)?;
                 continue;
             };
+            self.times.stamp(self.offset, now_ms);
             let part = rest.len().min(usize::try_from(room).unwrap_or(usize::MAX));
             match file.write(&rest[..part]) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
@@ -186,10 +216,8 @@ impl Stream {
         self.segment = None;
         while self.segments.len() >= rules.files as usize {
             let Some(oldest) = self.segments.pop_front() else { break };
-            match std::fs::remove_file(path(oldest)) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+            remove(&path(oldest))?;
+            remove(&times::path_of(&path(oldest)))?;
         }
         // A pipe in its place must not be waited for.
         let mut options = File::options();
@@ -198,12 +226,17 @@ impl Stream {
             self.segments.push_back(self.offset);
         }
         self.segment = Some(file);
+        self.times = Times::begin(&path(self.offset));
         let (link, fresh) = (dir.join(&self.name), dir.join(format!(".{}.new", self.name)));
-        match std::fs::remove_file(&fresh) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        remove(&fresh)?;
         symlink(format!("{}.{:020}", self.name, self.offset), &fresh)?;
         std::fs::rename(fresh, link)
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }

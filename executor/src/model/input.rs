@@ -25,6 +25,8 @@ pub enum Input {
     Kill { reason: Reason, grace_period_ms: Option<u64> },
     /// The task's directories take so much on disk, in so many files.
     Measured { bytes: u64, files: u64 },
+    /// So many processes of the task were killed by the kernel for want of memory, and not all of it ended.
+    KilledForMemory { processes: u64 },
     /// The agent's lease is good until then.
     Renewed { until_ms: i64 },
     /// A deadline may have passed.

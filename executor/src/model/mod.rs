@@ -11,7 +11,7 @@ mod state;
 pub use input::{Effect, Input, LifecycleStep};
 pub use outcome::{Outcome, failure};
 pub use plan::{Command, Health, Lifecycle, Plan, Probe, Process};
-pub use record::{Exit, ExitKind, Mutation, OutOfMemory, Record, Soft, Stamped};
+pub use record::{Ended, Exit, ExitKind, Mutation, OutOfMemory, Record, Soft, Stamped};
 pub use setting::{CgroupSetting, Isolation, LogRules, MemoryFile, Namespaces, Setting};
 pub use stage::{Rung, Stage, Trigger};
 pub use state::{HealthState, KillState, Phase, ProcessState, State};

@@ -1,8 +1,9 @@
 //! What the ends of processes mean for the task. Not here: what is done about it (decide).
 
+use dawn_proto::amounts;
 use dawn_proto::v1::{Reason, TaskState};
 
-use super::{Exit, ExitKind, Phase, Plan, State};
+use super::{Ended, Exit, ExitKind, Phase, Plan, State};
 
 const SIGXFSZ: i32 = nix::libc::SIGXFSZ;
 /// A shell adds to it the number of the signal that ended its command.
@@ -15,7 +16,7 @@ pub enum Outcome {
     Failed {
         reason: Reason,
         message: String,
-        exit_code: Option<i32>,
+        exit: Ended,
     },
     Killed {
         reason: Reason,
@@ -61,13 +62,14 @@ pub fn failure(plan: &Plan, state: &State, process: usize) -> Outcome {
     let name = &plan.processes[process].name;
     match &state.processes[process].last_failure {
         Some(exit) => {
-            let (reason, what, exit_code) = describe(exit, plan);
-            Outcome::Failed { reason, message: format!("process {name}: {what}"), exit_code }
+            let (reason, what) = describe(exit, plan);
+            let exit = Ended { speaker: Some(process), ..exit.kind.ended() };
+            Outcome::Failed { reason, message: format!("process {name}: {what}"), exit }
         }
         None => Outcome::Failed {
             reason: Reason::Exited,
             message: format!("process {name}: never ran, because a process before it failed"),
-            exit_code: None,
+            exit: Ended::default(),
         },
     }
 }
@@ -87,28 +89,23 @@ fn blocked(plan: &Plan, state: &State) -> Vec<bool> {
     blocked
 }
 
-fn describe(exit: &Exit, plan: &Plan) -> (Reason, String, Option<i32>) {
-    let code = match exit.kind {
-        ExitKind::Code(code) => Some(code),
-        _ => None,
-    };
+fn describe(exit: &Exit, plan: &Plan) -> (Reason, String) {
     if let Some(oom) = exit.oom {
         let amounts = [("limit", plan.memory_limit_bytes), ("peak", oom.peak_bytes)];
         let known = amounts.iter().filter(|(_, bytes)| *bytes > 0);
-        let known: Vec<String> =
-            known.map(|(what, bytes)| format!("{what} {}", dawn_proto::amounts::bytes(*bytes))).collect();
+        let known: Vec<String> = known.map(|(what, bytes)| format!("{what} {}", amounts::bytes(*bytes))).collect();
         let known = if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) };
         let whom = if oom.whole_task { ": the whole task was ended" } else { "" };
-        return (Reason::OutOfMemory, format!("out of memory{known}{whom}"), code);
+        return (Reason::OutOfMemory, format!("out of memory{known}{whom}"));
     }
     if let Some((reason, how)) = too_large(exit, plan) {
-        let most = dawn_proto::amounts::bytes(plan.max_file_bytes);
-        return (reason, format!("{how}: a file grew above {most}, which is the most that one file may have"), code);
+        let most = amounts::bytes(plan.max_file_bytes);
+        return (reason, format!("{how}: a file grew above {most}, which is the most that one file may have"));
     }
     match &exit.kind {
-        ExitKind::Code(code) => (Reason::Exited, format!("exit code {code}"), Some(*code)),
-        ExitKind::Signal(signal) => (Reason::Signaled, format!("killed by {}", signal_text(*signal)), None),
-        ExitKind::NotStarted(error) => (Reason::ExecFailed, error.clone(), None),
+        ExitKind::Code(code) => (Reason::Exited, format!("exit code {code}")),
+        ExitKind::Signal(signal) => (Reason::Signaled, format!("killed by {}", signal_text(*signal))),
+        ExitKind::NotStarted(error) => (Reason::ExecFailed, error.clone()),
     }
 }
 

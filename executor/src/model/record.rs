@@ -32,7 +32,7 @@ pub enum Record {
         state: TaskState,
         reason: Reason,
         message: String,
-        exit_code: Option<i32>,
+        exit: Ended,
     },
     /// With a message the task has failed, in these words; without, it was killed.
     KillBegun {
@@ -51,6 +51,15 @@ impl Record {
     pub fn needs_sync(&self) -> bool {
         matches!(self, Record::ProcessExited { .. } | Record::TaskChanged { .. } | Record::KillBegun { .. })
     }
+}
+
+/// How the process that decided a task's end ended, where one did: at most one of code and signal is set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ended {
+    pub exit_code: Option<i32>,
+    pub signal: Option<i32>,
+    /// The process whose last words go with a failed end. The event log has those words, not whose they are.
+    pub speaker: Option<usize>,
 }
 
 /// How a process ended.
@@ -76,6 +85,17 @@ pub enum ExitKind {
     Signal(i32),
     /// It never ran; why.
     NotStarted(String),
+}
+
+impl ExitKind {
+    /// As it is reported.
+    pub(super) fn ended(&self) -> Ended {
+        match self {
+            ExitKind::Code(code) => Ended { exit_code: Some(*code), ..Ended::default() },
+            ExitKind::Signal(signal) => Ended { signal: Some(*signal), ..Ended::default() },
+            ExitKind::NotStarted(_) => Ended::default(),
+        }
+    }
 }
 
 impl Exit {
@@ -126,6 +146,10 @@ pub enum Soft {
     },
     /// It was said that half of the files that it may have are there.
     WarnedOfFiles,
+    /// It was said that so many processes were killed for want of memory.
+    ToldOfMemoryKills {
+        processes: u64,
+    },
     HealthArmed {
         first_at_ms: i64,
     },

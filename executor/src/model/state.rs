@@ -3,7 +3,7 @@
 use dawn_proto::v1::{Reason, TaskState};
 
 use super::outcome::{Outcome, settled};
-use super::{Exit, ExitKind, Mutation, Plan, Record, Rung, Soft, Stage};
+use super::{Ended, Exit, ExitKind, Mutation, Plan, Record, Rung, Soft, Stage};
 
 /// Everything known about the task; replaying the event log gives its durable part.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,6 +26,7 @@ pub struct State {
     /// The last renewal of the lease; None: what the plan says.
     pub renewed_until_ms: Option<i64>,
     pub is_warned_of_files: bool,
+    pub memory_kills_told: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -119,7 +120,7 @@ impl State {
             Record::KillBegun { reason, grace_period_ms, message } => {
                 let kill = KillState { begun_at_ms: now_ms, grace_period_ms: *grace_period_ms };
                 self.kill = Some(kill);
-                self.outcome.get_or_insert_with(|| outcome_of_kill(*reason, message));
+                self.outcome.get_or_insert_with(|| outcome_of_kill(plan, *reason, message));
             }
             Record::StageEntered { stage } => {
                 self.stage = *stage;
@@ -171,6 +172,7 @@ impl State {
             Soft::Forced => self.forced = true,
             Soft::Renewed { until_ms } => self.renewed_until_ms = self.renewed_until_ms.max(Some(*until_ms)),
             Soft::WarnedOfFiles => self.is_warned_of_files = true,
+            Soft::ToldOfMemoryKills { processes } => self.memory_kills_told = *processes,
             Soft::HealthArmed { first_at_ms } => self.health.next_at_ms = Some(*first_at_ms),
             Soft::ProbeBegun => {
                 self.health.probing = true;
@@ -201,9 +203,14 @@ impl State {
     }
 }
 
-fn outcome_of_kill(reason: Reason, message: &str) -> Outcome {
+/// A failure that no process decided goes with the last words of the first process that counts.
+fn outcome_of_kill(plan: &Plan, reason: Reason, message: &str) -> Outcome {
     match message {
         "" => Outcome::Killed { reason },
-        message => Outcome::Failed { reason, message: message.to_string(), exit_code: None },
+        message => {
+            let speaker = plan.processes.iter().position(|process| !process.is_final && !process.ephemeral);
+            let exit = Ended { speaker, ..Ended::default() };
+            Outcome::Failed { reason, message: message.to_string(), exit }
+        }
     }
 }

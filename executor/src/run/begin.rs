@@ -17,7 +17,7 @@ use crate::edges::events::EventLog;
 use crate::edges::group::procfs;
 use crate::edges::os::{self, Clock};
 use crate::edges::socket::Socket;
-use crate::model::{Input, Phase, Plan, Record, Setting, Stamped};
+use crate::model::{Ended, Input, Phase, Plan, Record, Setting, Stamped};
 use crate::wire;
 
 /// An executor at work.
@@ -125,9 +125,10 @@ fn refuse(mut events: EventLog, bodies: &[Vec<u8>], why: &str) -> Result<(), Fai
         state: TaskState::Failed,
         reason: Reason::LaunchRefused,
         message: why.to_string(),
-        exit_code: None,
+        exit: Ended::default(),
     };
-    let stamp = |(sequence, record)| wire::encode(&plan, &Stamped { sequence, at_ms: os::wall_ms(), record });
+    let stamp =
+        |(sequence, record)| wire::encode(&plan, &Stamped { sequence, at_ms: os::wall_ms(), record }, Vec::new());
     let frames: Vec<Vec<u8>> = (1..).zip([started, changed]).map(stamp).collect();
     events.append(&frames, true)?;
     Ok(events.sync()?)

@@ -4,16 +4,19 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
+use dawn_proto::v1::TaskState;
+
 use crate::drive::Hands;
 use crate::edges::check::{Exchange, Verdict};
 use crate::edges::disk::{Disk, Found};
 use crate::edges::events::EventLog;
 use crate::edges::group::{Group, OomKills, procfs};
 use crate::edges::logs::Logs;
-use crate::edges::os::Clock;
-use crate::edges::spawn::{Program, Space, Walls, kill_group, spawn};
+use crate::edges::os::{self, Clock};
+use crate::edges::spawn::{Program, Space, Walls, end_check, kill_group, spawn, spawn_check};
 use crate::model::{
-    Command, Effect, Exit, ExitKind, Input, LifecycleStep, Namespaces, OutOfMemory, Plan, Probe, Setting, Stamped,
+    Command, Effect, Ended, Exit, ExitKind, Input, LifecycleStep, Namespaces, OutOfMemory, Plan, Probe, Record,
+    Setting, Stamped,
 };
 use crate::wire;
 
@@ -21,6 +24,8 @@ use crate::wire;
 const SNOOZE_FILE: &str = ".healthcheck_snooze";
 /// Longest time for which a task that lives on is raised, for one of its processes that doesn't.
 const RAISED_MS: i64 = 1_000;
+/// For the process that watches a health check's command to end all that it started; then it is killed.
+const CHECK_ENDS_WITHIN_MS: i64 = 10_000;
 const SIGKILL: i32 = 9;
 /// What a shell answers when its child was ended by SIGKILL.
 const EXIT_CODE_OF_SIGKILL: i32 = 128 + SIGKILL;
@@ -59,6 +64,16 @@ impl Sweeping {
     }
 }
 
+/// The command of a health check under way.
+#[derive(Clone, Copy, Debug)]
+pub struct ShellProbe {
+    /// Of the process that watches it.
+    pid: i32,
+    /// When its time is up, or, once it is, when the watching process must have ended all that the command started.
+    pub deadline_ms: i64,
+    is_late: bool,
+}
+
 /// What the executor holds of the world.
 pub struct World {
     pub plan: Plan,
@@ -71,8 +86,7 @@ pub struct World {
     pub running: BTreeMap<i32, (usize, u32)>,
     pub adopted: Vec<Adopted>,
     pub exchange: Option<Exchange>,
-    /// A shell probe: its pid and when its time is up.
-    pub shell_probe: Option<(i32, i64)>,
+    pub shell_probe: Option<ShellProbe>,
     pub post: Option<Exchange>,
     /// The task is raised until then, for a shell probe that is dying.
     pub raised_until_ms: Option<i64>,
@@ -83,6 +97,8 @@ pub struct World {
     /// Measures for the limits of disk and files.
     pub disk: Disk,
     oom_kills: OomKills,
+    /// Processes killed for memory before this executor took the task.
+    oom_kills_before: u64,
 }
 
 impl World {
@@ -90,6 +106,7 @@ impl World {
         let group = Group::new(setting.cgroup.clone());
         World {
             logs: Logs::new(setting.meta.join("logs"), setting.logs),
+            oom_kills_before: group.oom_kills().processes,
             oom_kills: group.oom_kills(),
             disk: Disk::new(
                 setting.directories(),
@@ -124,13 +141,13 @@ impl World {
     /// What the end of child `pid` means; None for strays and what else we only bury.
     pub fn buried(&mut self, pid: i32, kind: ExitKind) -> Option<Input> {
         self.one_less();
-        if self.shell_probe.is_some_and(|(probe, _)| probe == pid) {
-            self.shell_probe = None;
+        if let Some(probe) = self.shell_probe.take_if(|probe| probe.pid == pid) {
             self.lower();
             let verdict = match kind {
                 ExitKind::Code(0) => Ok(()),
                 ExitKind::Code(code) => Err(format!("exit code {code}")),
-                _ => Err("ended by a signal, or out of time".to_string()),
+                _ if probe.is_late => Err("timed out".to_string()),
+                _ => Err("ended by a signal".to_string()),
             };
             return Some(self.probed(verdict));
         }
@@ -166,6 +183,22 @@ impl World {
         Input::Probed { healthy, snoozed, detail }
     }
 
+    /// What goes with a failed end: what its speaker wrote last to standard error.
+    fn last_words(&mut self, record: &Record) -> Vec<u8> {
+        match record {
+            Record::TaskChanged { state: TaskState::Failed, exit: Ended { speaker: Some(process), .. }, .. } => {
+                self.logs.last_words(&format!("{}.stderr", self.plan.processes[*process].name), os::wall_ms())
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Processes that were killed for memory, which the kernel tells nobody of whose children they are not.
+    pub fn killed_for_memory(&self) -> Option<Input> {
+        let processes = self.group.oom_kills().processes.saturating_sub(self.oom_kills_before);
+        (processes > 0).then_some(Input::KilledForMemory { processes })
+    }
+
     /// Goes on with looking at what the task takes on disk; what there is, once all was looked at.
     pub fn measure(&mut self) -> Option<Input> {
         let now_ms = self.clock.steady_ms();
@@ -177,14 +210,22 @@ impl World {
         Some(Input::Measured { bytes: found.bytes, files: found.files })
     }
 
-    /// Ends a shell probe that is out of time. The task it looks at is raised for as long as that takes.
+    /// Ends a shell probe that is out of time, with all that it started. The task is raised for as long as that takes.
     pub fn kill_probe(&mut self) {
-        let Some((pid, _)) = self.shell_probe else { return };
+        let Some(mut probe) = self.shell_probe else { return };
         self.group.raise();
-        kill_group(pid);
+        let now_ms = self.clock.steady_ms();
         // Its end is then taken as any child's.
-        self.shell_probe = Some((pid, i64::MAX));
-        self.raised_until_ms = Some(self.clock.steady_ms().saturating_add(RAISED_MS));
+        if probe.is_late {
+            kill_group(probe.pid);
+            probe.deadline_ms = i64::MAX;
+        } else {
+            end_check(probe.pid);
+            probe.deadline_ms = now_ms.saturating_add(CHECK_ENDS_WITHIN_MS);
+        }
+        probe.is_late = true;
+        self.shell_probe = Some(probe);
+        self.raised_until_ms = Some(now_ms.saturating_add(RAISED_MS));
     }
 
     /// Gives a task that was raised, and lives on, its own limits again.
@@ -197,8 +238,8 @@ impl World {
     /// Goes on sweeping; says so once nothing is left.
     pub fn sweep(&mut self) -> Option<Input> {
         self.group.raise_all();
-        if let Some((pid, _)) = self.shell_probe {
-            kill_group(pid);
+        if let Some(probe) = self.shell_probe {
+            kill_group(probe.pid);
         }
         // Whoever is in no group any more, because somebody took the groups away, is at least our child.
         let first = self.walls.space.as_ref().and_then(|space| space.first_pid);
@@ -235,11 +276,10 @@ impl World {
     fn start(&mut self, process: usize, run: u32) -> Input {
         let rules = &self.plan.processes[process];
         let program = Program::new(&rules.command, &self.setting.env, &rules.env);
-        match spawn(&program, &self.setting, &mut self.walls, true) {
+        match spawn(&program, &self.setting, &mut self.walls) {
             Ok(child) => {
                 self.running.insert(child.pid, (process, run));
-                let streams = child.output.into_iter().flat_map(|(out, err)| [("stdout", out), ("stderr", err)]);
-                for (stream, end) in streams {
+                for (stream, end) in [("stdout", child.stdout), ("stderr", child.stderr)] {
                     if let Err(error) = self.logs.attach(&format!("{}.{stream}", rules.name), end) {
                         note!("attaching {stream} of {}: {error}", rules.name);
                     }
@@ -260,8 +300,8 @@ impl World {
         let deadline_ms = self.clock.steady_ms().saturating_add_unsigned(health.timeout_ms);
         if let Probe::Shell(line) = &health.probe {
             let program = Program::new(&Command::Shell(line.clone()), &self.setting.env, &BTreeMap::new());
-            match spawn(&program, &self.setting, &mut self.walls, false) {
-                Ok(child) => self.shell_probe = Some((child.pid, deadline_ms)),
+            match spawn_check(&program, &self.setting, &mut self.walls) {
+                Ok(pid) => self.shell_probe = Some(ShellProbe { pid, deadline_ms, is_late: false }),
                 Err(error) => return Some(self.probed(Err(error.to_string()))),
             }
             return None;
@@ -291,8 +331,17 @@ impl World {
 
 impl Hands for World {
     fn append(&mut self, records: &[Stamped], sync: bool) -> io::Result<()> {
-        let bodies: Vec<Vec<u8>> = records.iter().map(|stamped| wire::encode(&self.plan, stamped)).collect();
-        self.events.append(&bodies, sync)
+        let mut words: Vec<Vec<u8>> = records.iter().map(|stamped| self.last_words(&stamped.record)).collect();
+        loop {
+            let has_words = words.iter().any(|words| !words.is_empty());
+            let bodies = records.iter().zip(std::mem::take(&mut words));
+            let bodies: Vec<_> = bodies.map(|(stamped, words)| wire::encode(&self.plan, stamped, words)).collect();
+            match self.events.append(&bodies, sync) {
+                // On a disk that is full the end matters more.
+                Err(_) if has_words => words = vec![Vec::new(); records.len()],
+                appended => return appended,
+            }
+        }
     }
 
     fn act(&mut self, effect: &Effect, inputs: &mut VecDeque<Input>) {

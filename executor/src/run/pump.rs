@@ -83,7 +83,7 @@ impl Executor {
     fn timeout(&self) -> PollTimeout {
         let now_ms = self.world.clock.steady_ms();
         let exchanges = self.world.exchange.iter().chain(&self.world.post).map(|exchange| exchange.deadline_ms);
-        let shell = self.world.shell_probe.map(|(_, deadline_ms)| deadline_ms);
+        let shell = self.world.shell_probe.map(|probe| probe.deadline_ms);
         let raised = self.world.raised_until_ms;
         let sweep = self.world.sweeping.as_ref().map(Sweeping::due_ms);
         let decision = match self.progress {
@@ -106,7 +106,7 @@ impl Executor {
         let pipes: Vec<usize> =
             ready.iter().filter_map(|source| if let Source::Pipe(i) = source { Some(*i) } else { None }).collect();
         if !pipes.is_empty() {
-            self.world.logs.turn(&pipes);
+            self.world.logs.turn(&pipes, os::wall_ms());
         }
         if ready.contains(&Source::Signals) {
             self.take_signals();
@@ -160,8 +160,12 @@ impl Executor {
         if self.world.raised_until_ms.is_some_and(|until_ms| until_ms <= now_ms) {
             self.world.lower();
         }
+        let is_look_due = self.world.disk.due_ms() <= now_ms;
         if let Some(measured) = self.world.measure() {
             self.feed(measured);
+        }
+        if is_look_due && let Some(killed) = self.world.killed_for_memory() {
+            self.feed(killed);
         }
         if let Progress::Stuck(_) = self.progress {
             self.progress = self.drive.retry(self.now(), &mut self.world);
@@ -219,7 +223,7 @@ impl Executor {
                 note!("{why}");
             }
         }
-        if self.world.shell_probe.is_some_and(|(_, deadline_ms)| deadline_ms <= now_ms) {
+        if self.world.shell_probe.is_some_and(|probe| probe.deadline_ms <= now_ms) {
             self.world.kill_probe();
         }
     }
@@ -247,7 +251,7 @@ impl Executor {
 
     /// The last output, and no socket that nobody listens on.
     fn leave(mut self) {
-        self.world.logs.drain();
+        self.world.logs.drain(os::wall_ms());
         // Left over, it would only refuse connections.
         let _ = std::fs::remove_file(self.world.setting.meta.join("socket"));
     }

@@ -6,12 +6,12 @@ use dawn_proto::v1::executor_event::Event;
 use dawn_proto::v1::{self, Reason, TaskState};
 use prost::Message;
 
-use crate::model::{Exit, ExitKind, OutOfMemory, Plan, Record, Stage, Stamped};
+use crate::model::{Ended, Exit, ExitKind, OutOfMemory, Plan, Record, Stage, Stamped};
 
 pub use plan::parse_plan;
 
-/// The body of the frame that holds this record.
-pub fn encode(plan: &Plan, stamped: &Stamped) -> Vec<u8> {
+/// The body of the frame that holds this record; `last_words` are those of its speaker.
+pub fn encode(plan: &Plan, stamped: &Stamped, last_words: Vec<u8>) -> Vec<u8> {
     let name = |process: &usize| plan.processes.get(*process).map(|process| process.name.clone()).unwrap_or_default();
     let event = match &stamped.record {
         Record::ExecutorStarted { pid, start_ticks, generation } => {
@@ -24,12 +24,13 @@ pub fn encode(plan: &Plan, stamped: &Stamped) -> Vec<u8> {
             run: *run,
         }),
         Record::ProcessExited { process, run, exit } => Event::ProcessExited(exited(name(process), *run, exit)),
-        Record::TaskChanged { state, reason, message, exit_code } => Event::TaskChanged(v1::TaskChanged {
+        Record::TaskChanged { state, reason, message, exit } => Event::TaskChanged(v1::TaskChanged {
             state: *state as i32,
             reason: *reason as i32,
             message: message.clone(),
-            exit_code: *exit_code,
-            ..Default::default()
+            exit_code: exit.exit_code,
+            signal: exit.signal,
+            last_words,
         }),
         Record::KillBegun { reason, grace_period_ms, message } => Event::KillBegun(v1::KillBegun {
             reason: *reason as i32,
@@ -100,7 +101,7 @@ pub fn decode(plan: &Plan, body: &[u8]) -> Result<Stamped, EventError> {
             state: TaskState::try_from(changed.state).unwrap_or_default(),
             reason: Reason::try_from(changed.reason).unwrap_or_default(),
             message: changed.message,
-            exit_code: changed.exit_code,
+            exit: Ended { exit_code: changed.exit_code, signal: changed.signal, speaker: None },
         },
         Event::KillBegun(kill) => Record::KillBegun {
             reason: Reason::try_from(kill.reason).unwrap_or_default(),

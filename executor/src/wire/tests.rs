@@ -4,7 +4,7 @@ use dawn_proto::v1::{self, Reason, TaskState};
 use prost::Message;
 
 use super::{EventError, Request, decode, decode_request, encode, parse_plan};
-use crate::model::{Exit, ExitKind, OutOfMemory, Plan, Process, Record, Stage, Stamped};
+use crate::model::{Ended, Exit, ExitKind, OutOfMemory, Plan, Process, Record, Stage, Stamped};
 
 fn plan() -> Plan {
     Plan { processes: vec![Process { name: "web".into(), ..Process::default() }], ..Plan::default() }
@@ -23,14 +23,20 @@ fn every_record_reads_back_as_written() {
             state: TaskState::Failed,
             reason: Reason::Exited,
             message: "m".into(),
-            exit_code: Some(0),
+            exit: Ended { exit_code: Some(0), ..Ended::default() },
+        },
+        Record::TaskChanged {
+            state: TaskState::Failed,
+            reason: Reason::Signaled,
+            message: "m".into(),
+            exit: Ended { signal: Some(11), ..Ended::default() },
         },
         Record::KillBegun { reason: Reason::Preempted, grace_period_ms: 3, message: "m".into() },
         Record::StageEntered { stage: Stage::Finalizing },
     ];
     for (sequence, record) in (1..).zip(records) {
         let stamped = Stamped { sequence, at_ms: 1_000, record };
-        assert_eq!(decode(&plan(), &encode(&plan(), &stamped)).unwrap(), stamped);
+        assert_eq!(decode(&plan(), &encode(&plan(), &stamped, Vec::new())).unwrap(), stamped);
     }
 }
 
@@ -41,7 +47,7 @@ fn an_event_of_another_plan_is_refused() {
         at_ms: 0,
         record: Record::ProcessStarted { process: 0, pid: 7, start_ticks: 8, run: 1 },
     };
-    let refusal = decode(&Plan::default(), &encode(&plan(), &stamped)).unwrap_err();
+    let refusal = decode(&Plan::default(), &encode(&plan(), &stamped, Vec::new())).unwrap_err();
     assert_eq!(refusal.to_string(), "event 4 names process \"web\", which the plan does not have");
     assert!(matches!(decode(&plan(), &v1::ExecutorEvent::default().encode_to_vec()), Err(EventError::Unknown(0))));
     assert!(matches!(decode(&plan(), &[0xff]), Err(EventError::Decode(_))));

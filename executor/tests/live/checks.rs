@@ -215,13 +215,61 @@ fn a_shell_check_runs_in_the_tasks_groups_and_snoozes() {
     assert_eq!(end.message, "health check failed twice in a row: exit code 4");
 }
 
+/// What a check leaves behind: in its group, in a session of its own, and orphaned twice over.
+const LEAVES: &str = "sleep 1000 & echo $! >> left; setsid sh -c 'echo $$ >> left; exec sleep 1000' & \
+    setsid sh -c 'setsid sh -c \"echo \\$\\$ >> left; exec sleep 1000\" & exec true'; \
+    while test $(wc -l < left) -lt 3; do sleep 0.01; done; ";
+
+fn left(rig: &Rig) -> Vec<i32> {
+    rig.read_sandbox("left").lines().map(|line| line.parse().unwrap()).collect()
+}
+
 #[test]
-fn a_shell_check_that_hangs_is_ended() {
-    let mut rig = rig_with(Probe::Shell("echo $$ > check; sleep 1000".into()), 1, 1);
+fn a_shell_check_that_hangs_is_ended_with_all_that_it_started() {
+    let mut rig = rig_with(Probe::Shell(format!("{LEAVES} echo $$ >> left; sleep 1000")), 1, 1);
+    rig.task().health.as_mut().unwrap().timeout_ms = 5_000;
     rig.in_plain_sight();
     rig.start();
     let end = rig.ends();
-    assert_eq!(end.message, "health check failed once: ended by a signal, or out of time");
-    let pid = rig.read_sandbox("check").trim().parse().unwrap();
-    assert!(!crate::rig::lives(pid));
+    assert_eq!(end.message, "health check failed once: timed out");
+    assert_eq!(left(&rig).len(), 4);
+    assert!(!left(&rig).into_iter().any(crate::rig::lives));
+}
+
+#[test]
+fn what_a_check_started_ends_with_it_while_the_task_goes_on() {
+    for is_grouped in [false, true] {
+        let mut rig = rig_with(Probe::Shell(format!("test -e done || {{ {LEAVES} touch done; }}")), 1, 1);
+        let grouped = if is_grouped { Rig::grouped(Vec::new(), Use::Usual, 0, 0) } else { None };
+        rig.plan.cgroup = grouped.as_ref().and_then(|grouped| grouped.plan.cgroup.clone());
+        rig.task().health.as_mut().unwrap().timeout_ms = 60_000;
+        rig.in_plain_sight();
+        rig.start();
+        rig.until_state(TaskState::Running);
+        assert_eq!(left(&rig).len(), 3);
+        assert!(!left(&rig).into_iter().any(crate::rig::lives), "the check is over");
+        assert!(crate::rig::lives(rig.pids()[0]), "the task's own process is none of the check's");
+        rig.kill(Reason::UserRequest, None);
+        assert_eq!(rig.ends().state(), TaskState::Killed);
+    }
+}
+
+#[test]
+fn what_a_check_started_ends_with_it_in_namespaces_of_the_tasks_own() {
+    if !crate::walls::is_root() {
+        return;
+    }
+    let count = "ls -d /proc/[0-9]* | wc -l";
+    // The second check finds nobody but the first process of the namespaces, the task's, its own and the one that watches it.
+    let line = format!("if test -e done; then {count} > seen; else {LEAVES} touch done; fi");
+    let mut rig = rig_with(Probe::Shell(line), 1, 1);
+    rig.task().health.as_mut().unwrap().timeout_ms = 60_000;
+    let isolation = rig.task().isolation.get_or_insert_default();
+    isolation.set_namespaces(v1::NamespaceUse::NamespacesRequired);
+    rig.start();
+    rig.until_state(TaskState::Running);
+    let seen: u32 = rig.read_sandbox("seen").trim().parse().unwrap();
+    assert!(seen <= 6, "{seen} processes are there");
+    rig.kill(Reason::UserRequest, None);
+    assert_eq!(rig.ends().state(), TaskState::Killed);
 }

@@ -27,6 +27,23 @@ fn a_memory_hog_is_reported_as_out_of_memory_with_its_limit() {
 }
 
 #[test]
+fn a_child_killed_for_memory_is_told_while_the_task_goes_on() {
+    let line = format!("while :; do sh -c '{HOG}'; sleep 0.2; done");
+    let Some(mut rig) = Rig::grouped(vec![shell("main", &line)], Use::Usual, 32 * MIB, 0) else { return };
+    if rig.plan.cgroup.as_ref().unwrap().memory_version == 2 {
+        // There the kernel ends the whole task.
+        return;
+    }
+    rig.start();
+    let words = "killed for memory (limit 32 MiB); the task goes on";
+    until("it is told", || rig.changes().iter().any(|change| change.message.ends_with(words)));
+    let told = rig.changes().into_iter().find(|change| change.message.ends_with(words)).unwrap();
+    assert_eq!(told.state(), TaskState::Running);
+    rig.kill(Reason::UserRequest, None);
+    assert_eq!(rig.ends().state(), TaskState::Killed);
+}
+
+#[test]
 fn a_sigkill_that_was_no_oom_is_not_called_one() {
     let Some(mut rig) = Rig::grouped(vec![shell("main", "kill -9 $$")], Use::Usual, 32 * MIB, 0) else { return };
     rig.start();

@@ -14,7 +14,7 @@ fn segments(rig: &Rig, stream: &str) -> BTreeMap<u64, Vec<u8>> {
     let entries = std::fs::read_dir(rig.meta("logs")).into_iter().flatten().flatten();
     let parse = |entry: std::fs::DirEntry| {
         let name = entry.file_name().into_string().unwrap();
-        let digits = name.strip_prefix(&prefix)?;
+        let digits = name.strip_prefix(&prefix).filter(|digits| !digits.ends_with(".times"))?;
         assert_eq!(digits.len(), 20, "{name}");
         Some((digits.parse().unwrap(), std::fs::read(entry.path()).ok()?))
     };
@@ -32,6 +32,73 @@ fn a_stream_is_cut_at_exact_offsets_and_its_start_is_forgotten() {
     assert_eq!(segments(&rig, "main.stdout"), BTreeMap::from(expected));
     assert_eq!(rig.read_log("main.stdout").as_bytes(), &whole[4_000..]);
     assert!(segments(&rig, "main.stderr").is_empty());
+}
+
+#[test]
+fn a_failed_end_says_the_exit_and_what_the_process_wrote_last_to_standard_error() {
+    let end_of = |line: &str| {
+        let mut rig = Rig::new(vec![shell("other", "echo no >&2; exec sleep 1000"), shell("main", line)]);
+        rig.task().max_concurrency = 2;
+        rig.task().grace_period_ms = 1_000;
+        rig.start();
+        rig.ends()
+    };
+    let end = end_of("echo out; echo config is missing >&2; exit 3");
+    assert_eq!((end.exit_code, end.signal), (Some(3), None));
+    assert_eq!(end.last_words, b"config is missing\n");
+    let end = end_of("i=1000; while test $i -lt 2000; do echo $i >&2; i=$((i+1)); done; kill -SEGV $$");
+    assert_eq!((end.exit_code, end.signal), (None, Some(11)));
+    let whole: Vec<u8> = (1000..2000).flat_map(|i| format!("{i}\n").into_bytes()).collect();
+    let words = end.last_words;
+    assert!(words.len() <= 2_048 && words.len() > 2_040 && words.starts_with(b"1") && whole.ends_with(&words));
+    let end = end_of("exec /usr/bin/nosuchprogram");
+    assert_eq!(end.exit_code, Some(127));
+    assert!(String::from_utf8(end.last_words).unwrap().contains("nosuchprogram"));
+}
+
+#[test]
+fn a_good_end_and_a_kill_say_no_last_words() {
+    let mut rig = Rig::new(vec![shell("main", "echo all is well >&2")]);
+    rig.start();
+    let end = rig.ends();
+    assert_eq!((end.state(), end.exit_code, end.last_words.len()), (TaskState::Finished, Some(0), 0));
+    let mut rig = Rig::new(vec![shell("main", "echo well >&2; exec sleep 1000")]);
+    rig.start();
+    until("it spoke", || !rig.read_log("main.stderr").is_empty());
+    rig.kill(Reason::UserRequest, None);
+    let end = rig.ends();
+    assert_eq!((end.state(), end.exit_code, end.signal, end.last_words.len()), (TaskState::Killed, None, None, 0));
+}
+
+#[test]
+fn when_bytes_were_written_lies_beside_them_and_goes_with_them() {
+    let now_ms = || std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as u64;
+    let mut rig = Rig::new(vec![shell(
+        "main",
+        "read -r line < go; i=1000; while test $i -lt 2000; do echo $i; i=$((i+1)); done",
+    )]);
+    rig.task().logs = Some(v1::LogPolicy { file_size_bytes: 1_000, files: 2 });
+    nix::unistd::mkfifo(&rig.sandbox("go"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let before = now_ms();
+    rig.start();
+    std::fs::write(rig.sandbox("go"), "\n").unwrap();
+    assert_eq!(rig.ends().state(), TaskState::Finished);
+    let mut names: Vec<_> = std::fs::read_dir(rig.meta("logs"))
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    let segment = |offset: u64| format!("main.stdout.{offset:020}");
+    let expected =
+        ["main.stdout".into(), segment(3_000), segment(3_000) + ".times", segment(4_000), segment(4_000) + ".times"];
+    assert_eq!(names, expected);
+    for offset in [3_000, 4_000] {
+        let times = std::fs::read(rig.meta("logs").join(segment(offset) + ".times")).unwrap();
+        let words: Vec<u64> = times.chunks(8).map(|word| u64::from_le_bytes(word.try_into().unwrap())).collect();
+        assert_eq!(words[0], offset);
+        assert!((before..=now_ms()).contains(&words[1]), "{words:?}");
+    }
 }
 
 #[test]

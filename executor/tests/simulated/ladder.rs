@@ -83,6 +83,29 @@ fn a_second_kill_wins_only_with_a_shorter_grace() {
 }
 
 #[test]
+fn the_reason_of_a_kill_is_said_before_how_it_ended() {
+    let end = |reason, grace_ms, is_deaf: bool| {
+        let mut sim = Sim::begin(plan(vec![process("sum")]));
+        sim.kill(reason, Some(grace_ms));
+        if is_deaf {
+            sim.pass_ms(grace_ms.cast_signed());
+        } else {
+            sim.exit(0, ExitKind::Signal(15));
+        }
+        sim.swept();
+        sim.end().2
+    };
+    assert_eq!(end(Reason::MaxRunTime, 1_000, false), "ran longer than allowed (max_run_time)");
+    let both = "ran longer than allowed (max_run_time); did not stop within 1s of SIGTERM: ended by SIGKILL";
+    assert_eq!(end(Reason::MaxRunTime, 1_000, true), both);
+    assert_eq!(end(Reason::MaxRunTime, 0, true), "ran longer than allowed (max_run_time); ended by SIGKILL");
+    assert!(
+        end(Reason::Deadline, 2_000, true).starts_with("was not done by the job's deadline; did not stop within 2s")
+    );
+    assert!(end(Reason::AgentLost, 2_000, true).contains("out of reach of the scheduler for too long; did not stop"));
+}
+
+#[test]
 fn no_grace_goes_from_sigterm_to_sigkill_at_once() {
     let mut sim = Sim::begin(plan(vec![process("web")]));
     sim.kill(Reason::UserRequest, Some(0));

@@ -1,6 +1,6 @@
 //! Health verdicts by the clock.
 
-use dawn_executor::model::{Effect, Health, Input, Plan, Probe};
+use dawn_executor::model::{Effect, Health, Input, Plan, Probe, Record};
 use dawn_proto::v1::{Reason, TaskState};
 
 use crate::sim::{Sim, plan, process};
@@ -79,4 +79,40 @@ fn an_answer_nobody_waits_for_is_ignored() {
     sim.feed(Input::Probed { healthy: false, snoozed: false, detail: "no".into() });
     assert_eq!(sim.take_effects(), []);
     assert_eq!(sim.states(), [TaskState::Starting]);
+}
+
+#[test]
+fn one_failure_is_told_as_one() {
+    let mut sim = begin(1, 1);
+    probe(&mut sim, 50, false, false);
+    sim.pass_ms(1_000);
+    sim.swept();
+    assert_eq!(sim.end().2, "health check failed once: no");
+}
+
+#[test]
+fn processes_killed_for_memory_are_told_while_the_task_goes_on_and_ever_more_seldom() {
+    let plan = Plan { memory_limit_bytes: 64 << 20, ..plan(vec![process("web")]) };
+    let mut sim = Sim::begin(plan);
+    let told = |sim: &Sim| -> Vec<String> {
+        let messages = sim.machine.log.iter().filter_map(|stamped| match &stamped.record {
+            Record::TaskChanged { state: TaskState::Running, message, .. } if !message.is_empty() => {
+                Some(message.clone())
+            }
+            _ => None,
+        });
+        messages.collect()
+    };
+    for processes in [1, 1, 2, 3, 3, 5] {
+        sim.feed(Input::KilledForMemory { processes });
+    }
+    let expected = [
+        "a process was killed for memory (limit 64 MiB); the task goes on",
+        "2 processes were killed for memory (limit 64 MiB); the task goes on",
+        "5 processes were killed for memory (limit 64 MiB); the task goes on",
+    ];
+    assert_eq!(told(&sim), expected);
+    sim.kill(Reason::UserRequest, None);
+    sim.feed(Input::KilledForMemory { processes: 100 });
+    assert_eq!(told(&sim).len(), 3, "a task that ends does not go on");
 }

@@ -4,6 +4,7 @@
 mod admin;
 mod batches;
 mod command;
+mod logs;
 mod loss;
 mod maintenance;
 mod plan;
@@ -17,10 +18,11 @@ mod streams;
 mod submit;
 mod updates;
 mod watch;
+mod words;
 
 use std::sync::Arc;
 
-use dawn_proto::v1;
+use dawn_proto::{TaskId, v1};
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 use tonic::Status;
@@ -47,6 +49,9 @@ pub type LogChunks = mpsc::Receiver<Result<v1::LogChunk, Status>>;
 pub trait LogSource: Send + Sync + 'static {
     /// Begins to read.
     fn read_log(&self, agent: AgentNo, request: v1::ReadLogRequest) -> BoxFuture<'static, Result<LogChunks, Status>>;
+
+    /// What a failed task wrote last to standard error, where its agent has said so to this leader.
+    fn last_words(&self, agent: AgentNo, task: TaskId) -> Option<Vec<u8>>;
 
     /// Begins a session about a task, or (None) about the agent itself.
     fn reach(&self, agent: AgentNo, task_id: Option<u64>) -> BoxFuture<'static, Result<ReachPipe, Status>>;

@@ -49,7 +49,7 @@ impl Reach for ReachService {
         tokio::spawn(async move {
             tokio::select! {
                 () = forward_up(open, ups, up) => {}
-                () = forward_down(down, &to_client) => {}
+                () = forward_down(down, &to_client, &host) => {}
                 () = to_client.closed() => {}
                 refused = place.taken_away() => { _ = to_client.try_send(Err(status::taken(&refused))); }
             }
@@ -87,9 +87,10 @@ async fn forward_up(open: v1::ReachOpen, mut ups: Streaming<v1::ReachUp>, up: mp
 async fn forward_down(
     mut down: mpsc::Receiver<Result<v1::ReachDown, Status>>,
     to_client: &mpsc::Sender<Result<v1::ReachDown, Status>>,
+    host: &str,
 ) {
     while let Some(message) = down.recv().await {
-        if to_client.send(message).await.is_err() {
+        if to_client.send(message.map_err(|error| status::on_node("reaching its agent", host, &error))).await.is_err() {
             return;
         }
     }

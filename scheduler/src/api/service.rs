@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 
 use super::loss::words_of_brake;
 use super::reads::{self, ReadError};
-use super::{ClientService, command, status, streams};
+use super::{ClientService, command, logs, status, streams};
 use crate::drive::Role;
 use crate::model::{Alarm, State};
 use crate::shares::{Caller, Holder};
@@ -59,19 +59,12 @@ impl ClientService {
         // Only the leader has the agents' links.
         self.only_leader()?;
         let task = TaskId(request.task_id);
-        let find = move |state: &State| {
-            let found = state.tasks.get(&task);
-            let found = found.ok_or_else(|| Status::not_found(format!("there is no task {task} (any more)")))?;
-            let never = || Status::failed_precondition(format!("{task} was never started; it has no logs"));
-            let agent = found.status.place().map(|place| place.agent).ok_or_else(never)?;
-            Ok::<_, Status>((agent, reads::host_of(state, agent)))
-        };
-        let (agent, host) = self.reader.find(find).await??;
+        let (agent, host) = self.reader.find(move |state: &State| logs::find(state, task)).await??;
         let place = self.streams.log(agent, holder).map_err(|refused| status::taken(&refused))?;
         let chunks = self.logs.read_log(agent, request).await;
         let chunks = chunks.map_err(|error| status::on_node(&format!("log of {task}"), &host, &error))?;
         let places = place.watch();
-        let mut response = Response::new(streams::until_taken_away(chunks, place));
+        let mut response = Response::new(streams::until_taken_away(chunks, place, host));
         response.extensions_mut().insert(places);
         Ok(response)
     }
@@ -90,8 +83,9 @@ impl Scheduler for ClientService {
         self.submit_all(request.into_inner()).await.map(Response::new)
     }
 
-    async fn get_last_words(&self, _: Request<v1::GetLastWordsRequest>) -> Answer<v1::GetLastWordsResponse> {
-        Err(Status::unimplemented("this version keeps no last words; read the log of standard error: ReadLog"))
+    async fn get_last_words(&self, request: Request<v1::GetLastWordsRequest>) -> Answer<v1::GetLastWordsResponse> {
+        let holder = Caller::of(request.extensions());
+        self.last_words(holder, &request.into_inner().task_ids).await.map(Response::new)
     }
 
     async fn kill_job(&self, request: Request<v1::KillJobRequest>) -> Answer<v1::KillJobResponse> {

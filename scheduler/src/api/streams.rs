@@ -95,18 +95,20 @@ impl StreamPlace {
     }
 }
 
-/// The chunks, for as long as the place is not taken away.
+/// The chunks of a log on this node, for as long as the place is not taken away.
 pub(super) fn until_taken_away(
     chunks: LogChunks,
     place: StreamPlace,
+    host: String,
 ) -> Pin<Box<dyn Stream<Item = Result<v1::LogChunk, Status>> + Send>> {
-    Box::pin(unfold(Some((chunks, place)), |open| async move {
-        let (mut chunks, mut place) = open?;
+    Box::pin(unfold(Some((chunks, place, host)), |open| async move {
+        let (mut chunks, mut place, host) = open?;
         let chunk = tokio::select! {
             refused = place.taken_away() => return Some((Err(status::taken(&refused)), None)),
             chunk = chunks.recv() => chunk?,
         };
-        Some((chunk, Some((chunks, place))))
+        let chunk = chunk.map_err(|refused| status::on_node("reading its log", &host, &refused));
+        Some((chunk, Some((chunks, place, host))))
     }))
 }
 

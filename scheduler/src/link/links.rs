@@ -146,6 +146,11 @@ impl Links {
         self.lock().agents.get(&agent).copied()
     }
 
+    /// Whose link it is, once the agent is registered.
+    pub(super) fn agent_of(&self, link: LinkId) -> Option<AgentNo> {
+        self.lock().links.get(&link)?.agent
+    }
+
     /// Queues a message; false when the link is gone. A full queue closes the link.
     pub(super) fn send(&self, link: LinkId, message: Message) -> bool {
         self.lock().send(link, message)

@@ -9,6 +9,7 @@ mod room;
 mod session;
 mod tunnel;
 mod upward;
+mod words;
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -30,6 +31,7 @@ pub use inspect::{InspectError, Inspections};
 pub use links::{Links, Outgoing};
 pub use reach::Pipe;
 pub use tunnel::{LogError, Tunnels};
+pub use words::{LastWords, MOST_OF_TASK_BYTES};
 
 pub use dawn_proto::validate::MAX_LINK_MESSAGE_BYTES as MAX_MESSAGE_BYTES;
 
@@ -48,6 +50,7 @@ pub struct LinkService {
     pub links: Arc<Links>,
     pub tunnels: Arc<Tunnels>,
     pub inspections: Arc<Inspections>,
+    pub words: Arc<LastWords>,
     pub inbox: Inbox,
     pub follower: Arc<Follower>,
     pub role: tokio::sync::watch::Receiver<Role>,
@@ -90,6 +93,7 @@ impl LinkService {
             link,
             links: self.links.clone(),
             inspections: self.inspections.clone(),
+            words: self.words.clone(),
             inbox: self.inbox.clone(),
             follower: self.follower.clone(),
             fresh_number: self.fresh_number.clone(),

@@ -15,7 +15,7 @@ use tonic::Status;
 
 use super::room::{MOST_REGISTERED, NoRoom};
 use super::upward::Upward;
-use super::{FreshNumber, Inspections, Links, dispatch, no_place};
+use super::{FreshNumber, Inspections, LastWords, Links, dispatch, no_place};
 use crate::drive::Follower;
 use crate::drive::Inbox;
 use crate::model::{Event, LinkId, Registration};
@@ -63,6 +63,7 @@ pub(super) struct Session {
     pub link: LinkId,
     pub links: Arc<Links>,
     pub inspections: Arc<Inspections>,
+    pub words: Arc<LastWords>,
     pub inbox: Inbox,
     pub follower: Arc<Follower>,
     pub fresh_number: FreshNumber,
@@ -149,7 +150,10 @@ impl Session {
                 self.inbox.heartbeat(heartbeat).await.map_err(|_| SessionError::Stopping)?;
                 return Ok(None);
             }
-            Up::Report(report) => Event::Reported { link, report: wire::report(report)? },
+            Up::Report(report) => {
+                self.keep_words(&report);
+                Event::Reported { link, report: wire::report(report)? }
+            }
             Up::Offer(offer) => {
                 validate::offer(&offer)?;
                 Event::Offered { link, offer: wire::offer(&offer)? }
@@ -176,6 +180,21 @@ impl Session {
             }
         };
         Ok(Some(event))
+    }
+
+    /// Keeps the last words that come with a failed end, where the task is the agent's: no agent takes the room of others.
+    fn keep_words(&self, report: &v1::TaskReport) {
+        if report.last_words.is_empty() || report.state() != TaskState::Failed {
+            return;
+        }
+        let (Some(agent), task) = (self.links.agent_of(self.link), TaskId(report.task_id)) else { return };
+        let is_its = |state: &crate::model::State| {
+            let place = state.tasks.get(&task)?.status.place()?;
+            (place.agent == agent).then_some(())
+        };
+        if self.follower.read(is_its).is_some() {
+            self.words.keep(agent, task, &report.last_words);
+        }
     }
 
     /// Sends the spec again, and the launch that named it while its task waits for it.

@@ -2,44 +2,46 @@
 
 use std::sync::Arc;
 
-use dawn_proto::v1;
+use dawn_proto::{TaskId, v1};
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 use tonic::{Code, Status};
 
 use crate::api::{LogChunks, LogSource, ReachPipe};
-use crate::link::{Links, LogError, Tunnels};
+use crate::link::{LastWords, Links, LogError, Tunnels};
 use crate::model::AgentNo;
 
 pub struct AgentLogs {
     pub links: Arc<Links>,
     pub tunnels: Arc<Tunnels>,
+    pub words: Arc<LastWords>,
 }
 
 impl LogSource for AgentLogs {
     fn read_log(&self, agent: AgentNo, request: v1::ReadLogRequest) -> BoxFuture<'static, Result<LogChunks, Status>> {
         let begun = self.tunnels.read_log(&self.links, agent, request);
-        Box::pin(async move {
-            let unavailable = |error| status(error, Code::Unavailable);
-            Ok(with_statuses(begun.map_err(unavailable)?, unavailable))
-        })
+        Box::pin(async move { Ok(with_statuses(begun.map_err(status)?)) })
+    }
+
+    fn last_words(&self, agent: AgentNo, task: TaskId) -> Option<Vec<u8>> {
+        self.words.of(agent, task)
     }
 
     fn reach(&self, agent: AgentNo, task_id: Option<u64>) -> BoxFuture<'static, Result<ReachPipe, Status>> {
         let begun = self.tunnels.reach(&self.links, agent, task_id);
         Box::pin(async move {
-            let (up, down) = begun.map_err(|error| status(error, Code::Unavailable))?;
-            Ok((up, with_statuses(down, |error| status(error, Code::FailedPrecondition))))
+            let (up, down) = begun.map_err(status)?;
+            Ok((up, with_statuses(down)))
         })
     }
 }
 
-/// The error's own code; of an agent that is out of reach `usual`.
-fn status(error: LogError, usual: Code) -> Status {
+/// The error's own code; UNAVAILABLE alone is that of an agent that is out of reach.
+fn status(error: LogError) -> Status {
     let code = match &error {
         LogError::Busy => Code::ResourceExhausted,
         LogError::Agent { code, .. } => code.unwrap_or(Code::FailedPrecondition),
-        LogError::NotConnected | LogError::Silent | LogError::Broken => usual,
+        LogError::NotConnected | LogError::Silent | LogError::Broken => Code::Unavailable,
     };
     Status::new(code, error.to_string())
 }
@@ -47,7 +49,6 @@ fn status(error: LogError, usual: Code) -> Status {
 /// The same messages, with errors as statuses. Ends with either side.
 fn with_statuses<T: Send + 'static>(
     mut from: mpsc::Receiver<Result<T, LogError>>,
-    status: impl Fn(LogError) -> Status + Send + 'static,
 ) -> mpsc::Receiver<Result<T, Status>> {
     let (to, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
@@ -57,7 +58,7 @@ fn with_statuses<T: Send + 'static>(
                 () = to.closed() => return,
             };
             let Some(message) = message else { return };
-            if to.send(message.map_err(&status)).await.is_err() {
+            if to.send(message.map_err(status)).await.is_err() {
                 return;
             }
         }

@@ -41,7 +41,7 @@ use crate::api::{
 use crate::drive::{DriveError, Follower, Inbox, PulseSettings, Role, Vitals};
 use crate::etcd::{self, EtcdConfig, EtcdError, WitnessError};
 use crate::journal::{JournalSettings, OpenError};
-use crate::link::{self, Inspections, LinkService, Links, Tunnels};
+use crate::link::{self, Inspections, LastWords, LinkService, Links, Tunnels};
 use crate::listen::{self, Bounds, Door, Places};
 use crate::model::{Allowed, Settings};
 
@@ -196,6 +196,7 @@ pub async fn start(config: Config) -> Result<Scheduler, RunError> {
         signs.role.send_replace(Role::Leading);
     }
     let (links, replies, tunnels) = (Arc::<Links>::default(), Arc::<Replies>::default(), Arc::<Tunnels>::default());
+    let (words, leaving) = (Arc::<LastWords>::default(), Arc::<Leaving>::default());
     let (inbox, inboxes) = Inbox::new();
     let client = ClientService {
         inbox: inbox.clone(),
@@ -204,16 +205,16 @@ pub async fn start(config: Config) -> Result<Scheduler, RunError> {
         live: signs.live.subscribe(),
         role: signs.role.subscribe(),
         trouble: signs.trouble.subscribe(),
-        logs: Arc::new(logs::AgentLogs { links: links.clone(), tunnels: tunnels.clone() }),
+        logs: Arc::new(logs::AgentLogs { links: links.clone(), tunnels: tunnels.clone(), words: words.clone() }),
         watches: Watches::new(Reader::new(follower.clone()), MOST_WATCHES),
         streams: Arc::default(),
         facts: Arc::new(facts(&config, &advertised, home.name())),
     };
-    let leaving = Arc::<Leaving>::default();
     let agents = LinkService {
         links: links.clone(),
         tunnels,
         inspections: Arc::<Inspections>::default(),
+        words,
         inbox: inbox.clone(),
         follower: follower.clone(),
         role: signs.role.subscribe(),
@@ -221,14 +222,13 @@ pub async fn start(config: Config) -> Result<Scheduler, RunError> {
     };
     let admin = operators(&home, &config, &client, &agents, &leaving);
     let (stop_pulse, pulse_stopped) = oneshot::channel::<()>();
-    let stop = async move { _ = pulse_stopped.await };
     let snapshots = home.keep_snapshots(&follower, &signs);
     teller.serves(metrics_of(&config, &client, &follower, &signs));
     let bounds = config.connections.unwrap_or_else(Bounds::of_this_process);
-    let own_key = lead::always_there();
+    let (journal, own_key) = (home.name(), lead::always_there());
     let lead =
         Lead { config, follower, links: links.clone(), replies: replies.clone(), inbox, inboxes, signs, own_key };
-    let (journal, pulse) = (home.name(), tokio::spawn(home.lead(lead, advertised, stop)));
+    let pulse = tokio::spawn(home.lead(lead, advertised, async move { _ = pulse_stopped.await }));
     let (stop_server, server) = serve(listener, client, admin, agents, teller.service(), bounds);
     tracing::info!(%address, journal, index, jobs, tasks, "dawn scheduler is ready on {address}");
     Ok(Scheduler { address, links, replies, stop_pulse, stop_server, pulse, server, snapshots, teller, leaving })

@@ -16,6 +16,7 @@ mod reach;
 mod standby;
 mod stuck;
 mod unread;
+mod words;
 
 use std::net::SocketAddr;
 use std::path::Path;

@@ -121,16 +121,28 @@ impl Api {
 
     /// The part of a log that the request names.
     pub fn read_log(&self, request: v1::ReadLogRequest) -> Result<Vec<u8>, Status> {
+        self.log_chunks(request).map(|chunks| chunks.into_iter().flat_map(|chunk| chunk.data).collect())
+    }
+
+    /// The same in the pieces in which it comes.
+    pub fn log_chunks(&self, request: v1::ReadLogRequest) -> Result<Vec<v1::LogChunk>, Status> {
         let mut client = self.client.clone();
         let read = self.runtime.block_on(async move {
             let mut stream = client.read_log(Request::new(request)).await?.into_inner();
-            let mut bytes = Vec::new();
+            let mut chunks = Vec::new();
             while let Some(chunk) = stream.message().await? {
-                bytes.extend_from_slice(&chunk.data);
+                chunks.push(chunk);
             }
-            Ok(bytes)
+            Ok(chunks)
         });
         read.inspect_err(no_fault)
+    }
+
+    /// What these tasks wrote last to standard error, in their order.
+    pub fn last_words(&self, task_ids: &[u64]) -> Result<Vec<Vec<u8>>, Status> {
+        let request = v1::GetLastWordsRequest { task_ids: task_ids.to_vec() };
+        let words = self.call(|mut client| async move { client.get_last_words(request).await })?;
+        Ok(words.tasks.into_iter().map(|task| task.data).collect())
     }
 
     /// Follows the job until `enough` is content with its status.

@@ -89,6 +89,7 @@ impl Process {
             links: Arc::default(),
             tunnels: Arc::default(),
             inspections: Arc::default(),
+            words: Arc::default(),
             inbox: inbox.clone(),
             follower: follower.clone(),
             role: signs.role.subscribe(),

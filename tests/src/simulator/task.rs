@@ -64,9 +64,9 @@ impl Executor {
                 ExecutorEvent::KillBegun { reason, .. } => history.kill_begun = Some(reason),
                 ExecutorEvent::ProcessStarted { name, identity, .. } => _ = history.processes.insert(name, identity),
                 ExecutorEvent::ProcessExited { name, .. } => _ = history.processes.remove(&name),
-                ExecutorEvent::Changed { sequence, at, state, reason, message, exit_code } => {
+                ExecutorEvent::Changed { sequence, at, state, reason, message, ended } => {
                     let mut report = Report::new(task, sequence, state, at, reason, &message);
-                    report.exit_code = exit_code;
+                    report.ended = ended;
                     history.last = Some(report);
                 }
                 ExecutorEvent::Started { .. } | ExecutorEvent::Other { .. } => {}
@@ -86,7 +86,7 @@ struct Notes<'a> {
 
 impl Hands for Notes<'_> {
     fn append(&mut self, records: &[Stamped], sync: bool) -> io::Result<()> {
-        self.log.extend(records.iter().map(|stamped| dawn_executor::wire::encode(&self.plan, stamped)));
+        self.log.extend(records.iter().map(|stamped| dawn_executor::wire::encode(&self.plan, stamped, Vec::new())));
         if sync {
             *self.synced = self.log.len();
         }

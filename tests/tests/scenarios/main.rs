@@ -17,6 +17,7 @@ mod journal;
 mod leaks;
 mod life;
 mod limits;
+mod logs;
 mod loss;
 mod misbehaving;
 mod operating;

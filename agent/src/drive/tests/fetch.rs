@@ -72,7 +72,7 @@ fn progress_is_told_once_in_order_and_below_whatever_the_executor_says() {
         state: TaskState::Running,
         reason: Reason::None,
         message: String::new(),
-        exit_code: None,
+        ended: None,
     };
     let told = effects(&mut world, machine(MachineEvent::Heard { task: TaskId(1), event: running }));
     assert_eq!(reported(&told).map(|report| report.sequence), Some(last_sequence(1) + 1));

@@ -38,7 +38,7 @@ impl Dir {
         self.events.push(match (state, sequence) {
             (Some(state), _) => {
                 let message = String::new();
-                ExecutorEvent::Changed { sequence, at: Timestamp(1), state, reason, message, exit_code: None }
+                ExecutorEvent::Changed { sequence, at: Timestamp(1), state, reason, message, ended: None }
             }
             (None, 1) => ExecutorEvent::Started { sequence, identity: ProcessIdentity { pid: 9, start_ticks: 9 } },
             (None, _) => ExecutorEvent::KillBegun { sequence, reason },

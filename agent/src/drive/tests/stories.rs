@@ -5,8 +5,8 @@ use dawn_proto::{Epoch, SpecId, TaskId, TaskState, Timestamp};
 
 use super::world::{World, spec, welcome};
 use crate::model::{
-    Effect, Event, ExecutorEvent, Kill, Launch, LinkEvent, MAX_WAITING_LAUNCHES, MachineEvent, Message, Port, Spec,
-    Welcomed,
+    Effect, Ended, Event, ExecutorEvent, Kill, Launch, LinkEvent, MAX_WAITING_LAUNCHES, MachineEvent, Message, Port,
+    Spec, Welcomed,
 };
 
 pub(super) fn connected() -> World {
@@ -69,7 +69,7 @@ fn a_third_task_does_not_fit_and_fits_once_another_has_ended() {
     assert_eq!(world.state(3), Some(TaskState::Lost));
     let report = world.told[&TaskId(3)].last().unwrap().clone();
     assert_eq!(report.reason, Reason::NoRoom);
-    assert_eq!(report.message, "no room on this agent: cpu: needs 500, has 0");
+    assert_eq!(report.message, "no room on this agent: cpu: needs 0.5, has 0");
     assert!(!world.dirs.contains_key(&TaskId(3)));
     world.kill(1);
     world.settle();
@@ -319,12 +319,39 @@ fn what_an_executor_says_out_of_order_twice_or_after_the_end_changes_nothing() {
             state: TaskState::Running,
             reason: Reason::None,
             message: String::new(),
-            exit_code: None,
+            ended: None,
         };
         let said = Event::Machine(MachineEvent::Heard { task: TaskId(1), event });
         assert_eq!(effects(&mut world, said), [], "sequence {sequence}");
     }
     assert_eq!(world.state(1), Some(TaskState::Killed));
+}
+
+#[test]
+fn last_words_go_up_with_the_report_until_it_is_acknowledged_and_stay_out_of_lists() {
+    let mut world = connected();
+    world.launch(1);
+    world.settle();
+    let ended = Ended::told(Some(3), None, b"config is missing".to_vec());
+    let event = ExecutorEvent::Changed {
+        sequence: 99,
+        at: Timestamp(0),
+        state: TaskState::Failed,
+        reason: Reason::Exited,
+        message: "process main: exit code 3".into(),
+        ended: ended.clone(),
+    };
+    let said = effects(&mut world, Event::Machine(MachineEvent::Heard { task: TaskId(1), event }));
+    let told = said.iter().find_map(|effect| match effect {
+        Effect::Send { message: Message::Report(report), .. } => Some(report.clone()),
+        _ => None,
+    });
+    assert_eq!(told.unwrap().ended, ended);
+    let listed = effects(&mut world, Event::Link(LinkEvent::TellTasks { epoch: Epoch(1) }));
+    let [Effect::Send { message: Message::HeldTasks(held), .. }] = &listed[..] else { panic!("{listed:?}") };
+    assert_eq!(held[0].ended, Ended::told(Some(3), None, Vec::new()), "a list of all tasks has a bound");
+    let held = &world.agent.tasks()[&TaskId(1)];
+    assert_eq!(held.unacked.back().unwrap().ended, ended, "it is said again until it is acknowledged");
 }
 
 #[test]

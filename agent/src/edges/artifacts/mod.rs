@@ -14,6 +14,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use dawn_proto::amounts;
 use dawn_proto::v1::Reason;
 use nix::errno::Errno;
 
@@ -47,7 +48,7 @@ enum FetchError {
     Passing(String),
     #[error("its sha256 is {found}, the job wants {wanted}")]
     Mismatch { found: String, wanted: String },
-    #[error("it has {bytes} bytes, more than this agent's whole cache of {limit} bytes; see --artifact-cache")]
+    #[error("it has {}, more than this agent's whole cache of {}; see --artifact-cache", amounts::bytes(*.bytes), amounts::bytes(*.limit))]
     TooBig { bytes: u64, limit: u64 },
     #[error("can't {operation} this agent's cache: {source}")]
     Cache { operation: &'static str, source: std::io::Error },
@@ -214,7 +215,7 @@ impl Fetcher {
             pulse.far(got, source.bytes);
         }
         if source.bytes.is_some_and(|bytes| bytes != got) {
-            return Err(FetchError::Passing(format!("it broke off after {got} bytes")));
+            return Err(FetchError::Passing(format!("it broke off after {}", amounts::bytes(got))));
         }
         coming.keep().await
     }
@@ -284,7 +285,7 @@ impl<'a> Pulse<'a> {
             let tenth = u64::try_from(u128::from(got) * 10 / u128::from(of)).unwrap_or(0).min(9);
             if tenth > told.0 {
                 told.0 = tenth;
-                let message = format!("fetching {}: {got} of {of} bytes", self.what);
+                let message = format!("fetching {}: {} of {}", self.what, amounts::bytes(got), amounts::bytes(of));
                 (self.tell)(step_sequence(self.number, tenth), message);
             }
         }

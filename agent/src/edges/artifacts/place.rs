@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path};
 
+use dawn_proto::amounts;
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 
@@ -39,7 +40,8 @@ pub(super) fn place(
     }
     let bytes = file.metadata().map_err(failed)?.len();
     if bytes > most {
-        return Err(FetchError::Place(format!("it has {bytes} bytes, and the task's disk only {most} left")));
+        let (bytes, most) = (amounts::bytes(bytes), amounts::bytes(most));
+        return Err(FetchError::Place(format!("it has {bytes}, and the task's disk only {most} left")));
     }
     let parent = sandbox.folder(destination.parent().unwrap_or(Path::new(""))).map_err(failed)?;
     let name = destination.file_name().map(Path::new).ok_or_else(|| FetchError::Place("it has no name".into()))?;

@@ -222,7 +222,7 @@ async fn the_least_lately_used_makes_room_and_nothing_bigger_than_the_cache_come
     assert!(world.fetcher.cached(&sha256(b"bbbb")).is_some() && world.fetcher.cached(&sha256(b"cccc")).is_some());
     let (address, _) = server(|_, out| ok(out, b"much too big"));
     let (_, message) = world.refused(4, artifact(address, b"much too big", "f")).await;
-    assert!(message.contains("more than this agent's whole cache of 10 bytes"), "{message}");
+    assert!(message.contains("more than this agent's whole cache of 10 B"), "{message}");
     assert!(world.fetcher.cached("../../etc/passwd").is_none());
 }
 

@@ -164,9 +164,9 @@ impl FoundExecutor {
                 self.processes.remove(&name);
             }
             ExecutorEvent::KillBegun { reason, .. } => self.kill_begun = Some(reason),
-            ExecutorEvent::Changed { sequence, at, state, reason, message, exit_code } => {
+            ExecutorEvent::Changed { sequence, at, state, reason, message, ended } => {
                 let report = Report::new(dir.task, sequence, state, at, reason, &message);
-                self.last = Some(Report { exit_code, ..report });
+                self.last = Some(Report { ended, ..report });
             }
             ExecutorEvent::Started { .. } | ExecutorEvent::Other { .. } => {}
         }

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use dawn_proto::TaskId;
+use dawn_proto::{TaskId, amounts};
 use sha2::{Digest, Sha256};
 use tracing::warn;
 
@@ -167,7 +167,7 @@ impl Images {
         let (bytes, most) = (file.metadata().map_err(failed("read", path))?.len(), self.most_archive_bytes());
         match bytes {
             0 => Err(bad(path, "is empty")),
-            _ if bytes > most => Err(bad(path, format!("has {bytes} bytes; at most {most} are possible"))),
+            _ if bytes > most => Err(bad(path, too_large(bytes, most))),
             _ => Ok(file.take(bytes)),
         }
     }
@@ -347,12 +347,16 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+fn too_large(bytes: u64, most: u64) -> String {
+    format!("has {}; at most {} are possible", amounts::bytes(bytes), amounts::bytes(most))
+}
+
 /// Reads a text file; one above this number of bytes is refused.
 fn read_text(path: &Path, most: u64) -> Result<String, ImageError> {
     let file = regular::open(path).map_err(failed("open", path))?;
     let bytes = file.metadata().map_err(failed("read", path))?.len();
     if bytes > most {
-        return Err(bad(path, format!("has {bytes} bytes; at most {most} are possible")));
+        return Err(bad(path, too_large(bytes, most)));
     }
     let mut text = String::new();
     file.take(bytes).read_to_string(&mut text).map_err(failed("read", path))?;

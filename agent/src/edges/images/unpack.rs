@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Component, Path, PathBuf};
 
+use dawn_proto::amounts;
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use rustix::fs::XattrFlags;
 use sha2::{Digest, Sha256};
@@ -57,7 +58,10 @@ fn entries(reader: impl BufRead, file: &Path, target: &Path, most_bytes: u64) ->
         let mut entry = entry.map_err(failed("read", file))?;
         (bytes, count) = (bytes.saturating_add(entry.size()), count + 1);
         if bytes > most_bytes || count > MAX_ENTRIES {
-            return Err(bad(file, format!("unpacks to more than {most_bytes} bytes or {MAX_ENTRIES} entries")));
+            return Err(bad(
+                file,
+                format!("unpacks to more than {} or {MAX_ENTRIES} entries", amounts::bytes(most_bytes)),
+            ));
         }
         one(&mut entry, file, &target)?;
     }

@@ -1,6 +1,8 @@
 //! Tunnels: one stream of bytes each, opened towards the scheduler when told to. Here: reading a task's log.
 
+mod reading;
 mod segments;
+mod times;
 
 use std::time::Duration;
 
@@ -11,12 +13,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tracing::debug;
 
-use crate::model::{LogRequest, LogStart, RefusalKind, TaskDir, TunnelRefusal};
+use crate::model::{LogRequest, RefusalKind, TaskDir, TunnelRefusal};
 use crate::wire;
-use segments::Segments;
+use reading::{Reading, StartError};
 
-/// Largest piece sent at once.
-const CHUNK_BYTES: usize = 64 << 10;
 /// Between two looks at a log that is followed.
 const POLL: Duration = Duration::from_millis(100);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,7 +40,7 @@ pub async fn serve(channel: Channel, tunnel: u64, log: LogRequest, source: LogSo
             return;
         }
         let failed = match open(&log, &source) {
-            Ok(segments) => read(segments, &log, &source, &up).await.err(),
+            Ok(reading) => read(reading, &log, &source, &up).await.err(),
             Err(why) => Some(why),
         };
         if let Some(why) = failed {
@@ -80,12 +80,10 @@ pub async fn refuse(channel: Channel, tunnel: u64, refusal: TunnelRefusal) {
     }
 }
 
-fn open(log: &LogRequest, source: &LogSource) -> Result<Segments, TunnelRefusal> {
+fn open(log: &LogRequest, source: &LogSource) -> Result<Reading, TunnelRefusal> {
     let process = if log.process.is_empty() { source.processes.first() } else { Some(&log.process) };
-    let process = process.filter(|name| source.processes.contains(name));
-    let stream = if log.stderr { "stderr" } else { "stdout" };
-    match process {
-        Some(name) => Ok(Segments::new(&source.dir.logs(), &format!("{name}.{stream}"))),
+    match process.filter(|name| source.processes.contains(name)) {
+        Some(name) => Ok(Reading::new(&source.dir.logs(), name, log.streams)),
         None => {
             let (task, name, others) = (log.task, &log.process, source.processes.join(", "));
             let words = format!("task {task} has no process {name:?}; it has: {others}");
@@ -96,41 +94,38 @@ fn open(log: &LogRequest, source: &LogSource) -> Result<Segments, TunnelRefusal>
 
 /// Sends from the start asked for to the end, and what comes after it if followed.
 async fn read(
-    segments: Segments,
+    mut reading: Reading,
     log: &LogRequest,
     source: &LogSource,
     up: &mpsc::Sender<TunnelUp>,
 ) -> Result<(), TunnelRefusal> {
+    let task = log.task;
     let failed = |error: std::io::Error| {
-        TunnelRefusal::new(RefusalKind::Failed, format!("can't read the log of task {}: {error}", log.task))
+        TunnelRefusal::new(RefusalKind::Failed, format!("can't read the log of task {task}: {error}"))
     };
-    let mut offset = match log.from {
-        LogStart::Oldest => 0,
-        LogStart::Tail(bytes) => segments.end().map_err(failed)?.saturating_sub(bytes),
-        LogStart::Offset(offset) => match segments.end().map_err(failed)? {
-            end if offset > end => {
-                let words = format!("the log of task {} ends at byte {end}; byte {offset} is beyond it", log.task);
-                return Err(TunnelRefusal::new(RefusalKind::OutOfRange, words));
-            }
-            _ => offset,
-        },
-    };
+    let started = reading.start(log.from).await.map_err(|error| match error {
+        StartError::Io(error) => failed(error),
+        StartError::Beyond { end, offset } => {
+            let words = format!("the log of task {task} ends at byte {end}; byte {offset} is beyond it");
+            TunnelRefusal::new(RefusalKind::OutOfRange, words)
+        }
+    })?;
+    if let Some(lost) = started
+        && up.send(wire::encode_chunk(lost)).await.is_err()
+    {
+        return Ok(());
+    }
     loop {
         // Asked first: what an ended task wrote is all there by now.
-        let over = (source.is_over)(&source.dir);
-        loop {
-            let (at, data) = segments.read(offset, CHUNK_BYTES).map_err(failed)?;
-            if data.is_empty() {
-                break;
-            }
-            offset = at + data.len() as u64;
-            if up.send(wire::encode_chunk(at, data, false)).await.is_err() {
+        let is_over = (source.is_over)(&source.dir);
+        while let Some(chunk) = reading.next().map_err(failed)? {
+            if up.send(wire::encode_chunk(chunk)).await.is_err() {
                 return Ok(());
             }
         }
-        if over || !log.follow {
+        if is_over || !log.follow {
             // The receiver may be gone: then nobody waits for it.
-            let _ = up.send(wire::encode_chunk(offset, Vec::new(), over)).await;
+            let _ = up.send(wire::encode_chunk(reading.last(is_over))).await;
             return Ok(());
         }
         tokio::time::sleep(POLL).await;

@@ -4,8 +4,26 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
+use super::times::{Span, Times};
 use crate::regular;
+
+/// Bytes of a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Of the first.
+    pub offset: u64,
+    /// When they were written (milliseconds since 1970); 0: not known.
+    pub at_ms: i64,
+    pub data: Vec<u8>,
+}
+
+impl Piece {
+    pub fn end(&self) -> u64 {
+        self.offset + self.data.len() as u64
+    }
+}
 
 /// The segments of one stream of one process.
 #[derive(Debug)]
@@ -53,12 +71,20 @@ impl Segments {
         }
     }
 
-    /// At most `most` bytes from `offset` on, and the offset they start at: later where older ones were rotated away.
-    /// Empty: nothing there yet.
+    /// Offset of the oldest byte that is kept.
     ///
     /// # Errors
     /// What the file system answers.
-    pub fn read(&self, offset: u64, most: usize) -> io::Result<(u64, Vec<u8>)> {
+    pub fn oldest(&self) -> io::Result<u64> {
+        Ok(self.list()?.first().map_or(0, |(start, _)| *start))
+    }
+
+    /// At most `most` bytes from `offset` on, all written at one time, and the offset they start at: later where older ones
+    /// were rotated away. None: nothing there yet.
+    ///
+    /// # Errors
+    /// What the file system answers.
+    pub fn read(&self, offset: u64, most: usize) -> io::Result<Option<Piece>> {
         let segments = self.list()?;
         for (index, (start, path)) in segments.iter().enumerate() {
             let next = segments.get(index + 1).map(|(next, _)| *next);
@@ -71,15 +97,63 @@ impl Segments {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 file => file?,
             };
-            let mut data = vec![0; most];
+            let span = Times::open(path).map_or(Span::UNKNOWN, |times| times.at(at));
+            let mut data = vec![0; usize::try_from(span.end.saturating_sub(at)).unwrap_or(most).clamp(1, most)];
             let got = file.read_at(&mut data, at - start)?;
             if got > 0 {
                 data.truncate(got);
-                return Ok((at, data));
+                return Ok(Some(Piece { offset: at, at_ms: span.at_ms, data }));
             }
         }
-        Ok((offset, Vec::new()))
+        Ok(None)
     }
+
+    /// At most `most` bytes before `end`, all written at one time and of one segment. None: nothing older is kept.
+    ///
+    /// # Errors
+    /// What the file system answers.
+    pub fn read_before(&self, end: u64, most: usize) -> io::Result<Option<Piece>> {
+        for (start, path) in self.list()?.into_iter().rev().filter(|(start, _)| *start < end) {
+            let file = match open(&path) {
+                // Rotated away since it was listed, and all before it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                file => file?,
+            };
+            let end = end.min(start + file.metadata()?.len());
+            if end == start {
+                continue;
+            }
+            let span = Times::open(&path).map_or(Span::UNKNOWN, |times| times.at(end - 1));
+            let offset = end.saturating_sub(most as u64).max(span.begin).max(start);
+            let mut data = vec![0; usize::try_from(end - offset).unwrap_or(most)];
+            file.read_exact_at(&mut data, offset - start)?;
+            return Ok(Some(Piece { offset, at_ms: span.at_ms, data }));
+        }
+        Ok(None)
+    }
+
+    /// Where what was written at this time or later begins: the end where nothing was. Where the times are not known, a
+    /// segment counts as written when it was last written to.
+    ///
+    /// # Errors
+    /// What the file system answers.
+    pub fn since(&self, since_ms: i64) -> io::Result<u64> {
+        for (start, path) in self.list()? {
+            let begin = match Times::open(&path) {
+                Some(times) => times.since(since_ms),
+                None => open(&path).and_then(|file| written_ms(&file)).ok().filter(|at| *at >= since_ms).map(|_| start),
+            };
+            if let Some(begin) = begin {
+                return Ok(begin.max(start));
+            }
+        }
+        self.end()
+    }
+}
+
+fn written_ms(file: &File) -> io::Result<i64> {
+    let since = file.metadata()?.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Ok(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// Never through a symbolic link: the directory holds one per stream for people, and a task must not plant another, nor
@@ -90,6 +164,7 @@ fn open(path: &Path) -> io::Result<File> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::times;
     use super::*;
 
     fn write(dir: &Path, name: &str, start: u64, data: &str) {
@@ -99,13 +174,10 @@ mod tests {
     fn all(segments: &Segments, mut offset: u64) -> (u64, String) {
         let (mut first, mut text) = (None, String::new());
         loop {
-            let (at, data) = segments.read(offset, 3).unwrap();
-            if data.is_empty() {
-                return (first.unwrap_or(offset), text);
-            }
-            first.get_or_insert(at);
-            offset = at + data.len() as u64;
-            text.push_str(std::str::from_utf8(&data).unwrap());
+            let Some(piece) = segments.read(offset, 3).unwrap() else { return (first.unwrap_or(offset), text) };
+            first.get_or_insert(piece.offset);
+            offset = piece.end();
+            text.push_str(std::str::from_utf8(&piece.data).unwrap());
         }
     }
 
@@ -134,7 +206,48 @@ mod tests {
         write(dir.path(), "web.stdout", 0, "abc");
         write(dir.path(), "web.stdout", 5, "fgh");
         assert_eq!(all(&segments, 0), (0, "abcfgh".into()));
-        assert_eq!(segments.read(3, 10).unwrap(), (5, b"fgh".to_vec()));
+        assert_eq!(segments.read(3, 10).unwrap().unwrap(), Piece { offset: 5, at_ms: 0, data: b"fgh".to_vec() });
+        let before = |end| segments.read_before(end, 10).unwrap().map(|piece| (piece.offset, piece.data));
+        assert_eq!(before(8), Some((5, b"fgh".to_vec())));
+        assert_eq!((before(5), before(2)), (Some((0, b"abc".to_vec())), Some((0, b"ab".to_vec()))));
+        assert_eq!(before(0), None);
+    }
+
+    #[test]
+    fn pieces_end_where_the_time_changes_and_a_time_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let segments = Segments::new(dir.path(), "web.stdout");
+        write(dir.path(), "web.stdout", 10, "abcdef");
+        write(dir.path(), "web.stdout", 16, "ghi");
+        let path = |start: u64| dir.path().join(format!("web.stdout.{start:020}"));
+        times::write(&path(10), &[(10, 1_000), (12, 2_000)]);
+        times::write(&path(16), &[(16, 2_100), (18, 9_000)]);
+        let piece = |offset, at_ms, data: &str| Some(Piece { offset, at_ms, data: data.as_bytes().to_vec() });
+        assert_eq!(segments.read(0, 100).unwrap(), piece(10, 1_000, "ab"));
+        assert_eq!(segments.read(12, 100).unwrap(), piece(12, 2_000, "cdef"));
+        assert_eq!(segments.read(12, 3).unwrap(), piece(12, 2_000, "cde"));
+        assert_eq!(segments.read(16, 100).unwrap(), piece(16, 2_100, "gh"));
+        assert_eq!(segments.read(19, 100).unwrap(), None);
+        assert_eq!(segments.read_before(19, 100).unwrap(), piece(18, 9_000, "i"));
+        assert_eq!(segments.read_before(18, 1).unwrap(), piece(17, 2_100, "h"));
+        assert_eq!(segments.read_before(16, 100).unwrap(), piece(12, 2_000, "cdef"));
+        assert_eq!(segments.read_before(10, 100).unwrap(), None);
+        assert_eq!([0, 2_000, 2_301, 20_000].map(|ms| segments.since(ms).unwrap()), [10, 12, 18, 19]);
+        assert_eq!((segments.oldest().unwrap(), segments.end().unwrap()), (10, 19));
+    }
+
+    #[test]
+    fn a_log_without_times_is_read_since_a_time_by_its_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let segments = Segments::new(dir.path(), "web.stdout");
+        write(dir.path(), "web.stdout", 0, "abc");
+        write(dir.path(), "web.stdout", 3, "def");
+        let old = File::options().write(true).open(dir.path().join(format!("web.stdout.{:020}", 0))).unwrap();
+        old.set_modified(UNIX_EPOCH + std::time::Duration::from_secs(1_000)).unwrap();
+        assert_eq!(segments.since(1_000_001).unwrap(), 3);
+        assert_eq!(segments.since(1_000_000).unwrap(), 0);
+        assert_eq!(segments.since(i64::MAX).unwrap(), 6);
+        assert_eq!(segments.read(0, 10).unwrap().unwrap().at_ms, 0);
     }
 
     #[test]

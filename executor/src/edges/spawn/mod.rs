@@ -1,5 +1,6 @@
 //! Starts one program: everything is looked up and laid out here, so that the child (child.rs) only makes system calls.
 
+mod check;
 mod child;
 mod confine;
 mod devices;
@@ -22,6 +23,7 @@ use nix::fcntl::OFlag;
 use nix::libc;
 use seccompiler::sock_filter;
 
+pub use check::{end_check, spawn_check};
 pub use space::Space;
 
 use crate::model::{Command, Isolation, Namespaces, Setting};
@@ -35,6 +37,9 @@ pub enum SpawnError {
     Nul,
     #[error("{what}: {}", describe(source))]
     Step { what: String, source: io::Error },
+    /// In the words of the process that was to start it.
+    #[error("{0}")]
+    Told(String),
 }
 
 /// The kernel's words, without the number.
@@ -69,8 +74,9 @@ impl Program {
 #[derive(Debug)]
 pub struct Child {
     pub pid: i32,
-    /// Reading ends; None when output was not wanted.
-    pub output: Option<(OwnedFd, OwnedFd)>,
+    /// Reading ends.
+    pub stdout: OwnedFd,
+    pub stderr: OwnedFd,
 }
 
 /// What keeps a task to itself, made once: its namespaces, and the rules each of its processes takes on.
@@ -129,45 +135,65 @@ fn step<E: Into<io::Error>>(what: &str) -> impl FnOnce(E) -> SpawnError {
 }
 
 /// Starts `program` in the task's cgroups and behind its walls, as the task's user, in a session of its own. It runs no
-/// code of its own outside them. Without `output`, what it says goes nowhere.
+/// code of its own outside them.
 ///
 /// # Errors
 /// The step that failed; nothing runs then.
-pub fn spawn(program: &Program, setting: &Setting, walls: &mut Walls, output: bool) -> Result<Child, SpawnError> {
-    let text = |bytes: &[u8]| CString::new(bytes).map_err(|_| SpawnError::Nul);
+pub fn spawn(program: &Program, setting: &Setting, walls: &mut Walls) -> Result<Child, SpawnError> {
     walls.raise(setting)?;
-    let paths = candidates(&program.argv[0], &program.env)?;
-    let argv = program.argv.iter().map(|arg| text(arg.as_bytes())).collect::<Result<Vec<_>, _>>()?;
-    let env = program.env.iter().map(|(key, value)| text(format!("{key}={value}").as_bytes()));
-    let env = env.collect::<Result<Vec<_>, _>>()?;
+    let prepared = Prepared::new(program, setting)?;
     let mut joins = Joins::open(&setting.cgroup.join)?;
-    let null = File::options().read(true).write(true).open("/dev/null").map_err(step("open /dev/null"))?;
     let pipe = || nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(step("pipe"));
-    let pipes = if output { Some((pipe()?, pipe()?)) } else { None };
-    let (stdout, stderr) = match &pipes {
-        Some(((_, out), (_, err))) => (out.as_raw_fd(), err.as_raw_fd()),
-        None => (null.as_raw_fd(), null.as_raw_fd()),
-    };
-    let euid = nix::unistd::geteuid().as_raw();
-    let mut layout = child::Layout {
-        paths: child::pointers(&paths),
-        argv: child::pointers(&argv),
-        env: child::pointers(&env),
-        joins: Vec::new(),
-        born_in: None,
-        stdio: [null.as_raw_fd(), stdout, stderr],
-        sandbox: text(setting.sandbox.as_os_str().as_bytes())?,
-        enter: walls.space.as_ref().map(Space::entry),
-        limits: walls.limits.clone(),
-        drop_capabilities: confine::drops_capabilities(setting),
-        ports: walls.ports.as_ref().map(AsRawFd::as_raw_fd),
-        filter: walls.filter.as_deref().unwrap_or_default(),
-        // Somebody other than root can only stay who they are.
-        user: (euid == 0 || euid != setting.uid).then(|| (setting.uid, setting.gid, setting.groups.clone())),
-        reset_oom_score: oom_score_is_changed(),
-    };
+    let ((stdout, out), (stderr, err)) = (pipe()?, pipe()?);
+    let mut layout = prepared.layout(setting, walls, out.as_raw_fd(), err.as_raw_fd());
     let pid = joins.start(&mut layout)?.map_err(|failed| explain(failed, program, setting, &joins))?;
-    Ok(Child { pid, output: pipes.map(|((out, _), (err, _))| (out, err)) })
+    Ok(Child { pid, stdout, stderr })
+}
+
+/// What a program's layout points to.
+struct Prepared {
+    paths: Vec<CString>,
+    argv: Vec<CString>,
+    env: Vec<CString>,
+    sandbox: CString,
+    null: File,
+}
+
+impl Prepared {
+    fn new(program: &Program, setting: &Setting) -> Result<Self, SpawnError> {
+        let text = |bytes: &[u8]| CString::new(bytes).map_err(|_| SpawnError::Nul);
+        let argv = program.argv.iter().map(|arg| text(arg.as_bytes()));
+        let env = program.env.iter().map(|(key, value)| text(format!("{key}={value}").as_bytes()));
+        Ok(Prepared {
+            paths: candidates(&program.argv[0], &program.env)?,
+            argv: argv.collect::<Result<_, _>>()?,
+            env: env.collect::<Result<_, _>>()?,
+            sandbox: text(setting.sandbox.as_os_str().as_bytes())?,
+            null: File::options().read(true).write(true).open("/dev/null").map_err(step("open /dev/null"))?,
+        })
+    }
+
+    /// In no group yet, with these for standard output and error.
+    fn layout<'a>(&'a self, setting: &Setting, walls: &'a Walls, stdout: i32, stderr: i32) -> child::Layout<'a> {
+        let euid = nix::unistd::geteuid().as_raw();
+        child::Layout {
+            paths: child::pointers(&self.paths),
+            argv: child::pointers(&self.argv),
+            env: child::pointers(&self.env),
+            joins: Vec::new(),
+            born_in: None,
+            stdio: [self.null.as_raw_fd(), stdout, stderr],
+            sandbox: self.sandbox.clone(),
+            enter: walls.space.as_ref().map(Space::entry),
+            limits: walls.limits.clone(),
+            drop_capabilities: confine::drops_capabilities(setting),
+            ports: walls.ports.as_ref().map(AsRawFd::as_raw_fd),
+            filter: walls.filter.as_deref().unwrap_or_default(),
+            // Somebody other than root can only stay who they are.
+            user: (euid == 0 || euid != setting.uid).then(|| (setting.uid, setting.gid, setting.groups.clone())),
+            reset_oom_score: oom_score_is_changed(),
+        }
+    }
 }
 
 /// In the user's words.

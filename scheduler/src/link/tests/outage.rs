@@ -32,6 +32,7 @@ async fn service(room: Room) -> (LinkService, Inboxes) {
         links: Arc::new(Links::with_room(room)),
         tunnels: Arc::default(),
         inspections: Arc::default(),
+        words: Arc::default(),
         inbox,
         follower: Follower::new(State::default()),
         role: tokio::sync::watch::channel(Role::Leading).1,

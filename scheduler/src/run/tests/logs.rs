@@ -50,9 +50,9 @@ impl Asked {
     }
 }
 
-type Tunnel = (mpsc::Sender<v1::TunnelUp>, Streaming<v1::TunnelDown>);
+pub(super) type Tunnel = (mpsc::Sender<v1::TunnelUp>, Streaming<v1::TunnelDown>);
 
-async fn dial(client: &mut AgentLinkClient<Channel>, tunnel_id: u64) -> Result<Tunnel, tonic::Status> {
+pub(super) async fn dial(client: &mut AgentLinkClient<Channel>, tunnel_id: u64) -> Result<Tunnel, tonic::Status> {
     let (up, messages) = mpsc::channel(16);
     up.send(v1::TunnelUp { tunnel_id, ..Default::default() }).await.unwrap();
     let down = client.tunnel(ReceiverStream::new(messages)).await?.into_inner();
@@ -175,4 +175,23 @@ async fn a_log_nobody_can_bring_is_refused_with_words() {
     assert!(status.message().starts_with("node ") && status.message().contains(&words), "{status:?}");
     assert!(status.metadata().contains_key("dawn-node"), "it is no scheduler that does not answer: {status:?}");
     asked.cluster.stop().await;
+}
+
+#[tokio::test]
+async fn the_log_of_a_task_whose_start_failed_is_refused_with_the_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut cluster = Cluster::start(dir.path()).await;
+    let (mut agent, _) = FakeAgent::join(cluster.address, register("node-1")).await;
+    cluster.submit(service(1)).await;
+    let task = agent.launched().await.1.task_id;
+    let message = "user ghost does not exist on this agent".to_string();
+    let reason = v1::Reason::UnknownUser.into();
+    let end = v1::TaskReport { reason, message, ..super::agent::report(task, 9, TaskState::Failed) };
+    agent.say(v1::agent_message::Message::Report(end)).await;
+    while !matches!(agent.next().await, Down::Ack(ack) if ack.task_id == task) {}
+    let request = v1::ReadLogRequest { task_id: task, ..Default::default() };
+    let status = cluster.client.read_log(request).await.unwrap_err();
+    let expected = format!("t{task} was not started: user ghost does not exist on this agent");
+    assert_eq!((status.code(), status.message()), (Code::FailedPrecondition, expected.as_str()));
+    cluster.stop().await;
 }

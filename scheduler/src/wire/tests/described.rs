@@ -6,6 +6,7 @@ use prost::Message;
 
 use super::super::sample::{largest_spec, wire_spec};
 use super::super::*;
+use crate::model::Exit;
 
 fn running() -> v1::TaskDescription {
     v1::TaskDescription {
@@ -39,6 +40,17 @@ fn an_adopted_task_is_written_with_all_that_it_holds() {
     let back = restore::restore_from_wire(v1::RestoreRecord::decode(&*bytes).unwrap()).unwrap();
     assert_eq!(format!("{back:?}"), format!("{adopted:?}"));
     assert_eq!(description(v1::TaskDescription { devices: vec![70_000], ..wire }).unwrap_err().path, "devices");
+}
+
+#[test]
+fn a_report_says_how_the_process_that_decided_the_end_ended() {
+    let told = |exit_code, signal| {
+        let wire = v1::TaskReport { state: v1::TaskState::Failed.into(), exit_code, signal, ..Default::default() };
+        report(wire).unwrap().exit
+    };
+    assert_eq!(told(Some(3), None), Some(Exit::Code(3)));
+    assert_eq!(told(None, Some(9)), Some(Exit::Signal(9)));
+    assert_eq!(told(None, None), None);
 }
 
 #[test]

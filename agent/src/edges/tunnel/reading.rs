@@ -1,0 +1,220 @@
+//! One log being read: its streams, how far each was read, and which is next.
+
+use std::io;
+
+use super::segments::{Piece, Segments};
+use crate::model::{LogChunk, LogStart, LogStreams};
+
+/// Largest piece sent at once, and looked at for lines.
+pub const CHUNK_BYTES: usize = 64 << 10;
+
+/// A stream and how far it was read.
+#[derive(Debug)]
+struct Stream {
+    segments: Segments,
+    is_stderr: bool,
+    offset: u64,
+    /// What was last sent of it ends within a line.
+    is_within_line: bool,
+}
+
+/// The log of one process.
+#[derive(Debug)]
+pub struct Reading {
+    streams: Vec<Stream>,
+    is_both: bool,
+}
+
+/// Why a log can't be read from where it was asked for.
+#[derive(Debug)]
+pub enum StartError {
+    Io(io::Error),
+    /// The log ends at this byte.
+    Beyond {
+        end: u64,
+        offset: u64,
+    },
+}
+
+impl From<io::Error> for StartError {
+    fn from(error: io::Error) -> Self {
+        StartError::Io(error)
+    }
+}
+
+impl Reading {
+    /// Of the process of this name, whose log is in this directory.
+    pub fn new(directory: &std::path::Path, process: &str, streams: LogStreams) -> Reading {
+        let names: &[(&str, bool)] = match streams {
+            LogStreams::Stdout => &[("stdout", false)],
+            LogStreams::Stderr => &[("stderr", true)],
+            LogStreams::Both => &[("stdout", false), ("stderr", true)],
+        };
+        let stream = |(name, is_stderr): &(&str, bool)| Stream {
+            segments: Segments::new(directory, &format!("{process}.{name}")),
+            is_stderr: *is_stderr,
+            offset: 0,
+            is_within_line: false,
+        };
+        Reading { streams: names.iter().map(stream).collect(), is_both: streams == LogStreams::Both }
+    }
+
+    /// Goes to where the reading is to start. What comes first, where what was asked for begins before the oldest byte that
+    /// is kept: an empty chunk that says which that is.
+    ///
+    /// # Errors
+    /// When the log can't be read, or does not reach so far.
+    pub async fn start(&mut self, from: LogStart) -> Result<Option<LogChunk>, StartError> {
+        match from {
+            LogStart::Oldest => {}
+            LogStart::Tail(bytes) => {
+                for stream in &mut self.streams {
+                    stream.offset = stream.segments.end()?.saturating_sub(bytes);
+                }
+            }
+            LogStart::Offset { first, stderr } => {
+                for (stream, offset) in self.streams.iter_mut().zip([first, stderr]) {
+                    let end = stream.segments.end()?;
+                    if offset > end {
+                        return Err(StartError::Beyond { end, offset });
+                    }
+                    stream.offset = offset;
+                }
+            }
+            LogStart::Recent { lines, since_ms } => {
+                for stream in self.streams.iter_mut().filter(|_| since_ms > 0) {
+                    stream.offset = stream.segments.since(since_ms)?;
+                }
+                if lines < u64::MAX {
+                    self.last_lines(lines).await?;
+                }
+                return Ok(self.lost_since(since_ms)?.filter(|_| since_ms > 0 && lines == u64::MAX));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The oldest that is kept, where what was written since then was rotated away in part.
+    fn lost_since(&self, since_ms: i64) -> io::Result<Option<LogChunk>> {
+        let mut lost = None::<LogChunk>;
+        for stream in &self.streams {
+            let oldest = stream.segments.oldest()?;
+            let Some(piece) = stream.segments.read(oldest, 1)?.filter(|_| oldest > 0) else { continue };
+            if piece.at_ms > since_ms && lost.as_ref().is_none_or(|lost| lost.at_ms < piece.at_ms) {
+                let (offset, at_ms) = (piece.offset, piece.at_ms);
+                let is_stderr = self.is_both && stream.is_stderr;
+                lost = Some(LogChunk { offset, at_ms, is_stderr, ..LogChunk::default() });
+            }
+        }
+        Ok(lost)
+    }
+
+    /// Moves the start forward until only so many lines follow, counted from the end backwards, the latest first.
+    async fn last_lines(&mut self, lines: u64) -> io::Result<()> {
+        let mut left = lines;
+        let mut backward = Vec::new();
+        for stream in &self.streams {
+            let end = stream.segments.end()?;
+            backward.push(Backward { end, at: end, first_line: end });
+        }
+        while left > 0 {
+            let mut latest = None::<(usize, Piece)>;
+            for (index, stream) in self.streams.iter().enumerate() {
+                let piece = stream.segments.read_before(backward[index].at, CHUNK_BYTES)?;
+                let piece = piece.and_then(|piece| from_offset(piece, stream.offset));
+                // Of two that were written at one time the second comes last, as it is sent last.
+                if let Some(piece) =
+                    piece.filter(|piece| latest.as_ref().is_none_or(|(_, other)| piece.at_ms >= other.at_ms))
+                {
+                    latest = Some((index, piece));
+                }
+            }
+            let Some((index, piece)) = latest else { break };
+            let is_first = self.streams[index].segments.read_before(piece.offset, 1)?.is_none();
+            let is_first = is_first || piece.offset == self.streams[index].offset;
+            left = backward[index].count(&piece, left, is_first);
+            tokio::task::yield_now().await;
+        }
+        for (stream, backward) in self.streams.iter_mut().zip(backward) {
+            stream.offset = backward.first_line;
+        }
+        Ok(())
+    }
+
+    /// What comes next; None: nothing more is there yet. Of two streams the one whose next bytes were written first, but for
+    /// a line that was begun.
+    ///
+    /// # Errors
+    /// What the file system answers.
+    pub fn next(&mut self) -> io::Result<Option<LogChunk>> {
+        let mut next = None::<(usize, Piece)>;
+        for (index, stream) in self.streams.iter().enumerate() {
+            let Some(mut piece) = stream.segments.read(stream.offset, CHUNK_BYTES)? else { continue };
+            if self.is_both && stream.is_within_line {
+                let line_end = piece.data.iter().position(|byte| *byte == b'\n');
+                piece.data.truncate(line_end.map_or(piece.data.len(), |end| end + 1));
+                next = Some((index, piece));
+                break;
+            }
+            if next.as_ref().is_none_or(|(_, other)| piece.at_ms < other.at_ms) {
+                next = Some((index, piece));
+            }
+        }
+        let Some((index, piece)) = next else { return Ok(None) };
+        let stream = &mut self.streams[index];
+        (stream.offset, stream.is_within_line) = (piece.end(), piece.data.last() != Some(&b'\n'));
+        let is_stderr = self.is_both && stream.is_stderr;
+        Ok(Some(LogChunk { offset: piece.offset, data: piece.data, end: false, is_stderr, at_ms: piece.at_ms }))
+    }
+
+    /// What is sent once all was; `is_over`: the task has ended.
+    pub fn last(&self, is_over: bool) -> LogChunk {
+        LogChunk { offset: self.streams[0].offset, end: is_over, ..LogChunk::default() }
+    }
+}
+
+/// The part of a piece from this byte on; None: none of it.
+fn from_offset(mut piece: Piece, offset: u64) -> Option<Piece> {
+    let before = usize::try_from(offset.saturating_sub(piece.offset)).unwrap_or(usize::MAX);
+    if before >= piece.data.len() {
+        return None;
+    }
+    piece.data.drain(..before);
+    piece.offset += before as u64;
+    Some(piece)
+}
+
+/// A stream whose lines are counted from its end.
+#[derive(Debug)]
+struct Backward {
+    end: u64,
+    /// Looked at from here on.
+    at: u64,
+    /// Begin of the first line that was counted.
+    first_line: u64,
+}
+
+impl Backward {
+    /// Counts the lines that begin in the piece, the last first; how many are still wanted.
+    fn count(&mut self, piece: &Piece, mut left: u64, is_first: bool) -> u64 {
+        self.at = piece.offset;
+        // A byte later than its newline.
+        let begins = (piece.offset..piece.end()).rev().zip(piece.data.iter().rev());
+        for begin in begins.filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1).filter(|begin| *begin < self.end)
+        {
+            self.first_line = begin;
+            left -= 1;
+            if left == 0 {
+                return 0;
+            }
+        }
+        if is_first {
+            self.first_line = piece.offset;
+            left -= 1;
+        }
+        left
+    }
+}
+
+#[cfg(test)]
+mod tests;
