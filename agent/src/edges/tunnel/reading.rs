@@ -115,7 +115,7 @@ impl Reading {
         let mut backward = Vec::new();
         for stream in &self.streams {
             let end = stream.segments.end()?;
-            backward.push(Backward { end, at: end, first_line: end });
+            backward.push(Backward { at: end, first_line: end });
         }
         while left > 0 {
             let mut latest = None::<(usize, Piece)>;
@@ -130,9 +130,10 @@ impl Reading {
                 }
             }
             let Some((index, piece)) = latest else { break };
-            let is_first = self.streams[index].segments.read_before(piece.offset, 1)?.is_none();
-            let is_first = is_first || piece.offset == self.streams[index].offset;
-            left = backward[index].count(&piece, left, is_first);
+            let before = self.streams[index].segments.read_before(piece.offset, 1)?;
+            let is_first = piece.offset == self.streams[index].offset;
+            let begins_line = is_first || before.is_none_or(|before| before.data == b"\n");
+            left = backward[index].count(&piece, left, begins_line);
             tokio::task::yield_now().await;
         }
         for (stream, backward) in self.streams.iter_mut().zip(backward) {
@@ -187,7 +188,6 @@ fn from_offset(mut piece: Piece, offset: u64) -> Option<Piece> {
 /// A stream whose lines are counted from its end.
 #[derive(Debug)]
 struct Backward {
-    end: u64,
     /// Looked at from here on.
     at: u64,
     /// Begin of the first line that was counted.
@@ -196,21 +196,18 @@ struct Backward {
 
 impl Backward {
     /// Counts the lines that begin in the piece, the last first; how many are still wanted.
-    fn count(&mut self, piece: &Piece, mut left: u64, is_first: bool) -> u64 {
+    fn count(&mut self, piece: &Piece, mut left: u64, begins_line: bool) -> u64 {
         self.at = piece.offset;
         // A byte later than its newline.
-        let begins = (piece.offset..piece.end()).rev().zip(piece.data.iter().rev());
-        for begin in begins.filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1).filter(|begin| *begin < self.end)
-        {
+        let newlines =
+            (piece.offset..piece.end()).rev().zip(piece.data.iter().rev()).filter(|(_, byte)| **byte == b'\n');
+        let begins = newlines.map(|(at, _)| at + 1).filter(|begin| *begin < piece.end());
+        for begin in begins.chain(begins_line.then_some(piece.offset)) {
             self.first_line = begin;
             left -= 1;
             if left == 0 {
-                return 0;
+                break;
             }
-        }
-        if is_first {
-            self.first_line = piece.offset;
-            left -= 1;
         }
         left
     }
