@@ -142,7 +142,7 @@ mod tests {
     fn the_first_short_dimension_is_named_with_its_numbers() {
         let have = some(500, 1);
         assert!(have.fits(&some(500, 1)));
-        assert_eq!(have.lacks(&some(500, 2)).unwrap().to_string(), "licence: needs 2, has 1");
+        assert_eq!(have.lacks(&some(500, 2)).unwrap().to_string(), "licence: needs 0.002, has 0.001");
         assert!(!have.fits(&some(500, 2)));
         assert!(!Resources::default().fits(&some(0, 1)));
     }

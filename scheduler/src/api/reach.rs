@@ -90,7 +90,8 @@ async fn forward_down(
     host: &str,
 ) {
     while let Some(message) = down.recv().await {
-        if to_client.send(message.map_err(|error| status::on_node("reaching its agent", host, &error))).await.is_err() {
+        if to_client.send(message.map_err(|error| status::broken_off("reaching its agent", host, error))).await.is_err()
+        {
             return;
         }
     }

@@ -113,6 +113,11 @@ pub fn on_node(doing: &str, host: &str, refused: &Status) -> Status {
     status
 }
 
+/// The same where it breaks off later: whatever else its agent says is passed on as it is.
+pub fn broken_off(doing: &str, host: &str, refused: Status) -> Status {
+    if refused.code() == Code::Unavailable { on_node(doing, host, &refused) } else { refused }
+}
+
 /// The journal takes nothing now.
 pub fn no_writes(trouble: &str) -> Status {
     of_refusal(&Refusal::NoWrites { trouble: trouble.into() })

@@ -107,7 +107,7 @@ pub(super) fn until_taken_away(
             refused = place.taken_away() => return Some((Err(status::taken(&refused)), None)),
             chunk = chunks.recv() => chunk?,
         };
-        let chunk = chunk.map_err(|refused| status::on_node("reading its log", &host, &refused));
+        let chunk = chunk.map_err(|refused| status::broken_off("reading its log", &host, refused));
         Some((chunk, Some((chunks, place, host))))
     }))
 }

@@ -87,7 +87,7 @@ async fn what_the_agent_says_is_wrong_reaches_the_client() {
     let (up, _down) = dial(&mut asked.agent.client, open.tunnel_id).await.unwrap();
     up.send(v1::TunnelUp { error: "no process \"main\"".into(), ..Default::default() }).await.unwrap();
     let status = log.message().await.unwrap_err();
-    assert_eq!((status.code(), status.message()), (Code::Unavailable, "no process \"main\""));
+    assert_eq!((status.code(), status.message()), (Code::FailedPrecondition, "no process \"main\""));
     // A tunnel that is ended in order has brought all; one that breaks off has not.
     let (mut log, open) = asked.open().await;
     let (up, down) = dial(&mut asked.agent.client, open.tunnel_id).await.unwrap();
@@ -106,7 +106,7 @@ async fn what_the_agent_says_is_wrong_reaches_the_client() {
     runtime.shutdown_background();
     let broken = tokio::time::timeout(super::DEADLINE, log.message()).await.expect("nobody says that it broke");
     let status = broken.unwrap_err();
-    assert!(status.message().contains("broke"), "{status:?}");
+    assert!(status.message().contains("broke") && status.metadata().contains_key("dawn-node"), "{status:?}");
     asked.cluster.stop().await;
 }
 
@@ -119,9 +119,9 @@ async fn the_code_that_the_agent_gives_its_error_is_the_clients_unless_it_speaks
         (Code::OutOfRange, Code::OutOfRange),
         (Code::ResourceExhausted, Code::ResourceExhausted),
         (Code::FailedPrecondition, Code::FailedPrecondition),
-        (Code::Unauthenticated, Code::Unavailable),
-        (Code::Internal, Code::Unavailable),
-        (Code::Ok, Code::Unavailable),
+        (Code::Unauthenticated, Code::FailedPrecondition),
+        (Code::Internal, Code::FailedPrecondition),
+        (Code::Ok, Code::FailedPrecondition),
     ] {
         let (mut log, open) = asked.open().await;
         let (up, _down) = dial(&mut asked.agent.client, open.tunnel_id).await.unwrap();
