@@ -332,3 +332,27 @@ where
 }
 
 type Shutdown = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        agent: Agent,
+    }
+
+    #[test]
+    fn an_agent_keeps_as_much_by_its_flags_defaults_as_by_its_own() {
+        let agent = Line::try_parse_from(["agent", "--work-dir", "/w"]).unwrap_or_else(|error| panic!("{error}")).agent;
+        let by_flags = agent_config(agent, Vec::new()).unwrap_or_else(|error| panic!("{error:?}"));
+        let own = dawn_agent::Config::new(Vec::new(), "/w".into(), String::new(), Vec::new());
+        let kept = |config: &dawn_agent::Config| {
+            [config.sandbox_keep_ms, config.sandbox_keep_bytes, config.image_keep_bytes, config.artifact_cache_bytes]
+        };
+        assert_eq!(kept(&by_flags), kept(&own));
+    }
+}

@@ -77,6 +77,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn of_long_last_words_the_end_is_kept_and_an_executor_of_the_version_before_tells_none() {
+        let ended = Ended::told(None, Some(9), [&[b'a'; 4_000][..], b"the end"].concat()).unwrap();
+        assert_eq!((ended.last_words.len(), ended.last_words.ends_with(b"the end")), (2_048, true));
+        assert_eq!(Ended::told(None, None, Vec::new()), None);
+    }
+
+    #[test]
     fn a_long_message_is_cut_between_characters() {
         let report = Report::new(TaskId(1), 1, TaskState::Lost, Timestamp(0), Reason::None, &"é".repeat(300));
         assert_eq!(report.message.len(), 512);

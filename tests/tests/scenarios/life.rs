@@ -115,9 +115,15 @@ fn a_batch_job_is_retried_up_to_its_limit_and_then_fails() {
 #[test]
 fn a_batch_task_that_runs_too_long_is_stopped_and_counts_as_failed() {
     let Some(cluster) = Cluster::start(Plan::of(1)) else { return };
-    let job = cluster.submit(batch("endless").with(|job| job.max_run_time_ms = 700));
+    let deaf = batch("endless").shell("trap '' TERM; while :; do sleep 0.05; done").with(|job| {
+        job.max_run_time_ms = 700;
+        job.task.as_mut().expect("it has one").grace_period_ms = 500;
+    });
+    let job = cluster.submit(deaf);
     let task = cluster.tasks_in(&job, TaskState::Failed, 1, Patience::STEP).remove(0);
-    assert!(task.history.iter().any(|step| step.reason() == Reason::MaxRunTime), "{task:?}");
+    let end = task.history.last().expect("a history");
+    let words = "ran longer than allowed (max_run_time); did not stop within 500ms of SIGTERM: ended by SIGKILL";
+    assert_eq!((end.reason(), end.message.as_str()), (Reason::MaxRunTime, words), "{task:?}");
     cluster.processes_of(&job, 0);
     cluster.end();
 }

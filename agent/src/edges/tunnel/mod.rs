@@ -110,10 +110,10 @@ async fn read(
             TunnelRefusal::new(RefusalKind::OutOfRange, words)
         }
     })?;
-    if let Some(lost) = started
-        && up.send(wire::encode_chunk(lost)).await.is_err()
-    {
-        return Ok(());
+    for chunk in started.into_iter().chain(reading.begins()) {
+        if up.send(wire::encode_chunk(chunk)).await.is_err() {
+            return Ok(());
+        }
     }
     loop {
         // Asked first: what an ended task wrote is all there by now.

@@ -94,6 +94,13 @@ impl Reading {
         Ok(None)
     }
 
+    /// Of both streams: empty chunks that say where each begins, to go on from there when nothing more of it is heard.
+    pub fn begins(&self) -> impl Iterator<Item = LogChunk> + '_ {
+        let begin =
+            |stream: &Stream| LogChunk { offset: stream.offset, is_stderr: stream.is_stderr, ..LogChunk::default() };
+        self.streams.iter().filter(|_| self.is_both).map(begin)
+    }
+
     /// The oldest that is kept, where what was written since then was rotated away in part.
     fn lost_since(&self, since_ms: i64) -> io::Result<Option<LogChunk>> {
         let mut lost = None::<LogChunk>;

@@ -138,3 +138,16 @@ async fn a_start_beyond_the_end_of_either_stream_is_refused() {
         assert!(matches!(refused, StartError::Beyond { end, offset: 19 } if end == beyond), "{refused:?}");
     }
 }
+
+#[tokio::test]
+async fn of_both_streams_it_is_said_where_each_begins() {
+    let dir = written();
+    let begins = async |streams, from| {
+        let mut reading = Reading::new(dir.path(), "web", streams);
+        reading.start(from).await.unwrap();
+        reading.begins().map(|chunk| (chunk.is_stderr, chunk.offset, chunk.data.len())).collect::<Vec<_>>()
+    };
+    let last = LogStart::Recent { lines: 1, since_ms: 0 };
+    assert_eq!(begins(LogStreams::Both, last).await, [(false, 18, 0), (true, 12, 0)]);
+    assert_eq!(begins(LogStreams::Stdout, last).await, []);
+}
