@@ -14,6 +14,8 @@ mod spec;
 mod tips;
 
 #[cfg(test)]
+mod hints;
+#[cfg(test)]
 mod placed;
 #[cfg(test)]
 #[path = "../../tests/src/skip.rs"]
