@@ -52,7 +52,7 @@ fn what_no_agent_satisfies_waits_and_the_rule_is_named() {
         ),
         (
             "constraints: [{attribute: rack, not_in: [a, c]}, {attribute: zone, in: x}]",
-            "none of 3 nodes fits: 2 nodes do not match the constraint rack not in [a, c]; 1 node does not match the constraint zone = x",
+            "none of 3 nodes fits: 2 nodes do not match the constraint rack not in [a, c]; 2 nodes do not match the constraint zone = x",
         ),
         (
             "constraints: [{attribute: ghost, exists: true}]",

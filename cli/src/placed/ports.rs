@@ -12,9 +12,15 @@ fn fixed_numbers_go_where_they_are_offered_and_free() {
             "instances: 2\nports: [{name: http, fixed: 8080}]",
             "n2; none of 2 nodes fits: 1 node has fewer than 1 free ports",
         ),
-        ("ports: [{name: http, fixed: 9}]", "none of 2 nodes fits: 2 nodes do not offer port 9"),
+        (
+            "ports: [{name: http, fixed: 9}]",
+            "none of 2 nodes fits: 2 nodes do not offer port 9 (n1.example offers 31000-31001)",
+        ),
         ("ports: [a, b, c]", "n2"),
-        ("ports: [a, b, c, d]", "none of 2 nodes fits: 2 nodes have fewer than 4 free ports (most: n2 with 3 free)"),
+        (
+            "ports: [a, b, c, d]",
+            "none of 2 nodes fits: 2 nodes have fewer than 4 free ports (most: n2.example with 3 free)",
+        ),
     ];
     decide(MACHINES, &cases[..1]);
     decide(MACHINES, &cases[2..]);
@@ -22,7 +28,9 @@ fn fixed_numbers_go_where_they_are_offered_and_free() {
     cluster.yaml(&super::job(cases[1].0));
     let said = cluster.outcome("r/e/n");
     assert!(
-        said.starts_with("n2; none of 2 nodes fits: 1 node does not offer port 8080; 1 node has port 8080 in use"),
+        said.starts_with(
+            "n2; none of 2 nodes fits: 1 node does not offer port 8080 (n1.example offers 31000-31001); 1 node has port 8080 in use"
+        ),
         "{said}"
     );
 }

@@ -11,14 +11,14 @@ fn amounts_reach_the_decision() {
         ("instances: 3\nresources: {custom: {licenses: 1.5}}", "n1 n2 n2"),
         (
             "resources: {custom: {licenses: 3.001}}",
-            "none of 3 nodes fits: 3 nodes have less than 3.001 of licenses (most: n2 with 3 free)",
+            "none of 3 nodes fits: 3 nodes have less than 3.001 of licenses (most: n2.example with 3 free)",
         ),
         (
             "resources: {custom: {tokens: 1}}",
-            "none of 3 nodes fits: 3 nodes have less than 1 of tokens (most: n1 with 0 free)",
+            "none of 3 nodes fits: 3 nodes have less than 1 of tokens (most: n1.example with 0 free)",
         ),
         ("resources: {gpu: 3}", "n2"),
-        ("resources: {gpu: 5}", "none of 3 nodes fits: 3 nodes have fewer than 5 gpus (most: n2 with 4 free)"),
+        ("resources: {gpu: 5}", "none of 3 nodes fits: 3 nodes have fewer than 5 gpus (most: n2.example with 4 free)"),
         (
             "resources: {gpu: 2, custom: {licenses: 1}}\ninstances: 4",
             "n1 n2; none of 3 nodes fits: 2 nodes have less than 1 of licenses",
@@ -40,7 +40,10 @@ fn devices_have_numbers_and_no_device_is_given_away_twice() {
     cluster.yaml(&job("resources: {gpu: 1}\ninstances: 2").replace("r/e/n", "r/e/whole"));
     assert_eq!(cluster.tasks("r/e/whole")[0].devices, [3]);
     let said = cluster.outcome("r/e/whole");
-    assert_eq!(said, "n2; the only node does not fit: 1 node has fewer than 1 wholly free gpus (most: n2 with 0 free)");
+    assert_eq!(
+        said,
+        "n2; the only node does not fit: 1 node has fewer than 1 wholly free gpus (most: n2.example with 0 free)"
+    );
 }
 
 #[test]
@@ -50,7 +53,7 @@ fn a_share_needs_one_device_that_has_it() {
     let said = cluster.outcome("r/e/n");
     assert_eq!(
         said,
-        "n1 n1; the only node does not fit: 1 node has no single gpu with 0.6 free (most: n1 with 0.4 free)"
+        "n1 n1; the only node does not fit: 1 node has no single gpu with 0.6 free (most: n1.example with 0.4 free)"
     );
 }
 

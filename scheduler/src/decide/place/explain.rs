@@ -129,6 +129,8 @@ impl Reasons {
         let have = match miss {
             Miss::Short { have, .. } | Miss::Scalar { have, .. } => Some(*have),
             Miss::Ports { have, .. } | Miss::Devices { have, .. } => Some(*have),
+            // The ranges of one such node are told.
+            Miss::Port { is_offered: false, .. } => Some(0),
             _ => None,
         };
         let entry = self.0.entry(kind).or_default();
@@ -147,8 +149,9 @@ impl Reasons {
 
     pub(super) fn finish(self, agents: &Numbered<AgentNo, Agent>) -> Vec<Veto> {
         let nearest = |(have, slot): (i64, usize)| {
-            let node = agents.get(&agent_of(slot))?.hostname.clone();
-            Some(Nearest { node, have: have.max(0) as u64 })
+            let agent = agents.get(&agent_of(slot))?;
+            let (node, ports) = (agent.hostname.clone(), agent.ports.clone());
+            Some(Nearest { node, have: have.max(0) as u64, ports })
         };
         let mut vetoes: Vec<Veto> = self
             .0

@@ -4,7 +4,7 @@ use std::fmt;
 
 use dawn_proto::{JobKey, Timestamp};
 
-use crate::model::{amount, amount_of, thousandths};
+use crate::model::{PortRanges, amount, amount_of, thousandths};
 
 use super::agents::DIMENSIONS;
 
@@ -154,6 +154,8 @@ pub struct Nearest {
     pub node: String,
     /// In the unit of the veto's `need`.
     pub have: u64,
+    /// Its ranges of ports, where those are the reason.
+    pub ports: PortRanges,
 }
 
 /// How many agents a reason rules out. Each agent is counted under every reason that holds.
@@ -235,7 +237,10 @@ impl fmt::Display for Veto {
             let colon = if why.is_empty() { "" } else { ": " };
             return write!(f, " ({node} until {}{colon}{why})", utc(*at));
         }
-        let Some(Nearest { node, have }) = &self.nearest else { return Ok(()) };
+        let Some(Nearest { node, have, ports }) = &self.nearest else { return Ok(()) };
+        if let VetoKind::Port { .. } = &self.kind {
+            return write!(f, " ({node} offers {})", ranges_text(ports));
+        }
         let have = match &self.kind {
             VetoKind::Short { dimension, .. } => amount(dimension, *have),
             VetoKind::Ports { .. } => have.to_string(),
@@ -246,13 +251,27 @@ impl fmt::Display for Veto {
     }
 }
 
+/// "20000-20999, 31000"; the first ones of many.
+fn ranges_text(ranges: &PortRanges) -> String {
+    const MAX_SHOWN: usize = 8;
+    let shown = |(first, last): &(u16, u16)| match first == last {
+        true => first.to_string(),
+        false => format!("{first}-{last}"),
+    };
+    let more = if ranges.len() > MAX_SHOWN { ", …" } else { "" };
+    match ranges.is_empty() {
+        true => "none".to_string(),
+        false => ranges.iter().take(MAX_SHOWN).map(shown).collect::<Vec<_>>().join(", ") + more,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_veto_reads_as_people_speak() {
-        let nearest = Some(Nearest { node: "node-3".into(), have: 384 << 20 });
+        let nearest = Some(Nearest { node: "node-3".into(), have: 384 << 20, ports: Vec::new() });
         let kind = VetoKind::Short { dimension: "memory", need: 512 << 20 };
         let mut veto = Veto { agents: 312, kind, nearest, ends: None };
         assert_eq!(veto.to_string(), "312 nodes have less than 512 MiB of memory (most: node-3 with 384 MiB free)");
@@ -265,6 +284,10 @@ mod tests {
         let limit = VetoKind::Limit { attribute: "rack".into(), most: 2 };
         let veto = Veto { agents: 40, kind: limit, nearest: None, ends: None };
         assert_eq!(veto.to_string(), "40 nodes have 2 tasks of the job per rack already");
+        let kind = VetoKind::Port { port: 9, is_offered: false };
+        let nearest = Some(Nearest { node: "node-3".into(), have: 0, ports: vec![(80, 80), (31_000, 31_999)] });
+        let veto = Veto { agents: 2, kind, nearest, ends: None };
+        assert_eq!(veto.to_string(), "2 nodes do not offer port 9 (node-3 offers 80, 31000-31999)");
         let (node, at) = ("node-3".into(), Timestamp(1_767_225_600_000));
         let ends = Some(Ends { node, at, why: "a disk is full".into() });
         let veto = Veto { agents: 2, kind: VetoKind::Avoided, nearest: None, ends };
