@@ -26,7 +26,7 @@ pub enum Exit {
 pub const HELP: &str = "\
 Exit codes:
   0  done
-  1  the job or the command failed
+  1  the job or the command failed, or a node is out of reach
   2  wrong command line or job file; or --yes is missing where there is no terminal to ask on
   3  no such job, task or node
   4  refused by the scheduler

@@ -169,7 +169,7 @@ fn what_is_missing_is_said_where_it_would_stand() {
     );
     let no_cron = error("job: a/b/c\nkind: cron\nrun: x\n");
     assert_eq!(no_cron, "web.yaml:1:1: cron: a cron job needs its schedule");
-    assert_eq!(error(""), "web.yaml:1:1: has no job in it");
+    assert_eq!(error(""), "web.yaml:1:1: contains no job");
     assert_eq!(error("[]"), "web.yaml:1:1: is a list; a mapping of fields belongs here");
     assert_eq!(error("jobs: 3"), "web.yaml:1:7: jobs: is a single value; a list of jobs belongs here");
 }

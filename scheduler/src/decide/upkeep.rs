@@ -34,7 +34,7 @@ pub(super) fn set(step: &mut Step, command: &UpkeepCommand) -> Result<Answer, Re
             continue;
         }
         if !MOVES.iter().any(|(at, tos)| *at == from && tos.contains(&to)) {
-            return Err(Refusal::UpkeepMove { agent: id.to_string(), from, to });
+            return Err(Refusal::UpkeepMove { agent: agent.hostname.clone(), from, to });
         }
         let upkeep = (to != MaintenanceNone).then(|| Upkeep {
             mode: to,

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use dawn_tests::cluster::{self, Cluster, Output, Patience, Plan, dawn};
+use dawn_tests::cluster::{self, Cluster, Output, Patience, Plan, dawn, service};
 
 const BAD_INPUT: Option<i32> = Some(2);
 const NOT_FOUND: Option<i32> = Some(3);
@@ -147,6 +147,7 @@ fn places_in_tasks_are_named_in_either_way_and_refused_with_words() {
     });
     let (code, said) = refused(cluster.dawn(&["task", "cat", &task, "hello"]));
     assert!(code == Some(1) && said.contains("node node0 is out of reach"), "{said}");
+    cluster.agents[0].start();
     cluster.end();
 }
 
@@ -240,6 +241,27 @@ fn what_was_killed_stays_so_and_says_how_that_is_undone() {
 }
 
 #[test]
+fn a_fixed_port_that_no_node_offers_is_told_with_the_ranges_that_nodes_show() {
+    let Some(cluster) = Cluster::start(Plan::of(1)) else { return };
+    let job = cluster.submit(service("low").port("http", 1).shell("exec sleep 100000"));
+    let status = cluster.dawn(&["node", "status", "node0"]).succeeded().stdout;
+    let ranges =
+        status.lines().find_map(|line| line.strip_prefix("ports")).expect("ports are shown").trim().to_string();
+    let why = cluster.dawn(&["job", "why", &job.to_string()]).succeeded().stdout;
+    assert!(why.contains(&format!("does not offer port 1 (node0 offers {ranges})")), "{why}");
+    let first: u16 = ranges.split(['-', ',']).next().and_then(|first| first.parse().ok()).expect("a number");
+    for name in ["first", "second"] {
+        cluster.submit(service(name).port("http", first).shell("exec sleep 100000"));
+    }
+    cluster.eventually("one of two waits for the port", Patience::STEP, || {
+        let why = ["first", "second"].map(|name| cluster.dawn(&["job", "why", &format!("nobody/test/{name}")]).stdout);
+        let taken = why.iter().filter(|why| why.contains(&format!("has port {first} in use"))).count();
+        if taken == 1 { Ok(()) } else { Err(format!("{why:?}")) }
+    });
+    cluster.end();
+}
+
+#[test]
 fn runs_by_the_clock_are_told_in_the_zone_of_their_job() {
     let Some(cluster) = Cluster::start(Plan::of(1)) else { return };
     let folder = tempfile::tempdir().expect("a temporary directory");
@@ -326,7 +348,7 @@ fn every_line_about_a_file_begins_with_its_place() {
     assert_eq!(code, BAD_INPUT);
     let lines: Vec<&str> = said.lines().collect();
     assert!(lines.iter().all(|line| line.starts_with(&format!("{path}:"))), "{said}");
-    for part in ["3:1: color", "4:8: env.BAD NAME", "4:21: env.DAWN_X", "4:32: env.NIL", "give `run`"] {
+    for part in ["3:1: color", "4:18: env.BAD NAME", "4:29: env.DAWN_X", "4:35: env.NIL", "give `run`"] {
         assert_eq!(lines.iter().filter(|line| line.contains(part)).count(), 1, "{part}: {said}");
     }
     let star = file(&folder, "dict.star", "x = 1\njobs = [{'name': 'web'}]\n");

@@ -5,6 +5,7 @@ use dawn_proto::v1;
 use crate::args::Context;
 use crate::client::{Client, Repeat};
 use crate::commands::author;
+use crate::commands::job::status;
 use crate::commands::select::Selection;
 use crate::exit::{Exit, Failure};
 use crate::render::{json, time};
@@ -31,7 +32,13 @@ pub async fn resume(job: &Selection, context: &mut Context) -> Result<Exit, Fail
         let fields = serde_json::json!({ "job": job.key.to_string(), "next_at": next_at, "index": done.index });
         context.out.value(&json::object(fields));
     } else {
-        context.out.line(&format!("{}: resumed; next run {}", job.key, time::local(done.next_ms)));
+        // Its zone and jitter are the job's own.
+        let cron = status::get(context, job).await.ok().and_then(|status| status.cron);
+        let next = match cron.filter(|cron| cron.paused_ms == 0) {
+            Some(cron) => super::next_run(&v1::CronStatus { next_ms: done.next_ms, ..cron }, time::now_ms()),
+            None => time::local(done.next_ms),
+        };
+        context.out.line(&format!("{}: resumed; next run {next}", job.key));
     }
     Ok(Exit::Done)
 }

@@ -45,10 +45,25 @@ pub async fn run(args: Plan, context: &mut Context) -> Result<Exit, Failure> {
         context.out.value(&json::object(json!({ "jobs": plans, "exit": exit as i32 })));
     } else {
         let now_ms = time::now_ms();
+        name_nodes(&mut plans, context).await;
         plans.iter().for_each(|plan| context.out.write(text(plan, now_ms).as_bytes()));
         context.out.line("nothing was done; `dawn job run` does it");
     }
     Ok(exit)
+}
+
+/// For people: the nodes of those that give way by their host names.
+async fn name_nodes(plans: &mut [v1::JobPlan], context: &mut Context) {
+    if plans.iter().all(|plan| plan.preempted.is_empty()) {
+        return;
+    }
+    let nodes = crate::commands::node::all(context).await.unwrap_or_default();
+    for victim in plans.iter_mut().flat_map(|plan| &mut plan.preempted) {
+        let node = nodes.iter().find(|node| node.agent_id == victim.agent_id && !node.hostname.is_empty());
+        if let Some(node) = node {
+            victim.agent_id.clone_from(&node.hostname);
+        }
+    }
 }
 
 fn exit(plans: &[v1::JobPlan]) -> Exit {
@@ -126,7 +141,8 @@ fn text(plan: &v1::JobPlan, now_ms: i64) -> String {
     for place in &plan.places {
         let mut instances = place.instances.clone();
         instances.sort_unstable();
-        text += &format!("  places on {}: {}\n", safe(&place.hostname), render::instances(&instances));
+        let what = if instances.len() == 1 { "instance" } else { "instances" };
+        text += &format!("  places {what} {} on {}\n", render::instances(&instances), safe(&place.hostname));
     }
     for victim in &plan.preempted {
         let (job, agent) = (render::key(victim.job.as_ref()), safe(&victim.agent_id));
@@ -200,7 +216,7 @@ www/prod/web: scaled (version 2)
   changes task.resources.cpu_milli: 500 -> 1000
   creates 2 instances: 2-3
   restarts 2 instances: 0-1
-  places on node-1: 2-3
+  places instances 2-3 on node-1
   preempts www/prod/web/2 on n1
 ";
         assert_eq!(text(&plan, 0), expected);

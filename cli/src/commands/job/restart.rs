@@ -17,7 +17,7 @@ use crate::exit::{Exit, Failure};
 pub struct Restart {
     /// ROLE/ENV/NAME, or ROLE/ENV/NAME/0-3,7 for some instances
     job: Selection,
-    /// So many at once [default: as the job's update policy says]
+    /// Number of instances restarted at once [default: as the job's update policy says]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     batch: Option<u32>,
     /// How long an instance must run before the next one [default: as the job's update policy says]

@@ -14,7 +14,7 @@ use crate::render::{self, json};
 pub struct Scale {
     /// ROLE/ENV/NAME
     job: Selection,
-    /// So many instances
+    /// Number of instances
     instances: u32,
     /// Why, for the job's history
     #[arg(long, short, default_value = "")]
@@ -25,7 +25,7 @@ pub struct Scale {
 pub struct Add {
     /// ROLE/ENV/NAME
     job: Selection,
-    /// So many more
+    /// Number of instances to add
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     count: u32,
     /// Why, for the job's history

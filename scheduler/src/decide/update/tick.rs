@@ -111,13 +111,13 @@ fn note(step: &mut Step, job: &Job, change: impl Fn(Instances) -> UpdateChange, 
 }
 
 fn why_failed(update: &Update, gave_up: &[u32], failed: usize) -> String {
-    let borne = update.policy.max_failed_instances;
+    let most = update.policy.max_failed_instances;
     let which: Vec<String> =
         update.gave_up.iter().chain(gave_up.iter().copied()).take(5).map(|at| at.to_string()).collect();
     let which = which.join(", ");
     match failed {
         1 => format!("instance {which} failed"),
-        _ => format!("{failed} instances failed ({which}), {borne} are borne"),
+        _ => format!("{failed} instances failed ({which}); at most {most} may (max_failed_instances)"),
     }
 }
 
@@ -129,7 +129,8 @@ fn fail(step: &mut Step, job: &Job, update: &Update, why: &str) {
 fn complete(step: &mut Step, job: &Job, update: &Update) {
     let why = match update.gave_up.len() {
         0 => String::new(),
-        failed => format!("{failed} failed, as many as are borne"),
+        1 => "1 instance failed, which max_failed_instances allows".to_string(),
+        failed => format!("{failed} instances failed, which max_failed_instances allows"),
     };
     moved(step, job, update, Cause::Complete, &why);
 }
