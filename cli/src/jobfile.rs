@@ -8,7 +8,7 @@ use dawn_proto::v1::JobSpec;
 use dawn_proto::validate;
 
 use crate::config::{self, EvaluatedJob, Options};
-use crate::exit::{Failure, chain};
+use crate::exit::{Exit, Failure, chain};
 use crate::render::{self, time};
 use crate::spec;
 
@@ -69,10 +69,21 @@ pub fn load(files: &[PathBuf], reading: &Reading) -> Result<Vec<JobSpec>, Failur
     let mut specs = Vec::new();
     let mut wrong = Vec::new();
     let mut seen: BTreeMap<String, &PathBuf> = BTreeMap::new();
+    let mut notes = Vec::new();
+    if let Some((name, _)) = reading.bind.first()
+        && !files.iter().any(|file| EVALUATED.contains(&ending(file)))
+    {
+        let message =
+            format!("--bind {name}=… has no effect: only .aurora and .star files have {{{{names}}}} that are bound");
+        return Err(Failure::new(Exit::Usage, message).hint("put the value into the job file, or into its `env:`"));
+    }
     for file in files {
         let read = match EVALUATED.contains(&ending(file)) {
             true => evaluate(file, reading),
-            false => spec::load(file, time::now_ms()).map_err(|error| chain(&error)),
+            false => spec::load(file, time::now_ms()).map_err(|error| chain(&error)).map(|(specs, more)| {
+                notes.extend(more);
+                specs
+            }),
         };
         match read {
             Ok(more) => {
@@ -93,6 +104,9 @@ pub fn load(files: &[PathBuf], reading: &Reading) -> Result<Vec<JobSpec>, Failur
     }
     if !wrong.is_empty() {
         return Err(Failure::in_files(wrong.join("\n")));
+    }
+    for note in notes {
+        eprintln!("dawn: note: {}", render::safe(&note));
     }
     for spec in &specs {
         if spec.cron.as_ref().is_some_and(spec::restricts_both_days) {
@@ -190,7 +204,7 @@ fn lowered(file: &Path, job: &EvaluatedJob) -> Result<JobSpec, String> {
 #[cfg(test)]
 pub fn load_here(path: &Path) -> Result<Vec<JobSpec>, String> {
     if !EVALUATED.contains(&ending(path)) {
-        return spec::load(path, time::now_ms()).map_err(|error| chain(&error));
+        return spec::load(path, time::now_ms()).map(|(specs, _)| specs).map_err(|error| chain(&error));
     }
     let evaluated = config::evaluate_in_process(path, &Options::default(), None).map_err(|error| error.to_string())?;
     evaluated.jobs.iter().map(|job| lowered(path, job)).collect()
@@ -204,6 +218,28 @@ mod tests {
     fn a_bind_has_a_name_and_keeps_every_other_equals_sign() {
         assert_eq!(bind("a=b=c"), Ok(("a".to_string(), "b=c".to_string())));
         assert!(bind("=b").is_err() && bind("b").is_err());
+    }
+
+    #[test]
+    fn values_for_files_that_take_none_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("web.yaml");
+        std::fs::write(&path, "job: a/b/c\nkind: batch\nrun: x\n").unwrap();
+        let reading = Reading { bind: vec![("X".into(), "1".into())], ..Reading::default() };
+        let said = load(&[path], &reading).unwrap_err().to_string();
+        assert!(said.starts_with("--bind X=… has no effect: only .aurora and .star files"), "{said}");
+    }
+
+    #[test]
+    fn a_file_without_a_user_is_noted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("web.yaml");
+        let notes = |user: &str| {
+            std::fs::write(&path, format!("job: www/b/c\nkind: batch\n{user}run: x\n")).unwrap();
+            spec::load(&path, 0).unwrap().1
+        };
+        assert_eq!(notes(""), ["www/b/c: no `user:` is given, so it runs as the unix user `www`, its role"]);
+        assert_eq!(notes("user: www\n"), [""; 0]);
     }
 
     #[test]

@@ -206,15 +206,18 @@ impl Service for Script {
     type ReadLogStream = Pin<Box<dyn Stream<Item = Result<LogChunk, Status>> + Send>>;
 
     async fn read_log(&self, request: Request<ReadLogRequest>) -> Result<Response<Self::ReadLogStream>, Status> {
-        let ReadLogRequest { task_id, process, stderr, follow, tail_bytes, tail, offset, .. } = request.into_inner();
-        let stream = if stderr { "stderr" } else { "stdout" };
-        let from = match offset {
-            Some(offset) => format!(" from {offset}"),
-            None if tail => format!(" tail {tail_bytes}"),
-            None => String::new(),
+        let asked = request.into_inner();
+        let stream = match (asked.both, asked.stderr) {
+            (true, _) => "both",
+            (false, true) => "stderr",
+            (false, false) => "stdout",
         };
-        let follow = if follow { " follow" } else { "" };
-        self.stream(&format!("log t{task_id} {process}:{stream}{from}{follow}"), &self.log).await
+        let mut from = String::new();
+        for (name, value) in [("from", asked.offset), ("err", asked.stderr_offset), ("tail", asked.tail_lines)] {
+            from += &value.map_or_else(String::new, |value| format!(" {name} {value}"));
+        }
+        let follow = if asked.follow { " follow" } else { "" };
+        self.stream(&format!("log t{} {}:{stream}{from}{follow}", asked.task_id, asked.process), &self.log).await
     }
 
     async fn set_quota(&self, request: Request<SetQuotaRequest>) -> Result<Response<QuotaStatus>, Status> {

@@ -25,6 +25,7 @@ use tonic::{Code, Request, Response, Status};
 use crate::exit::{Exit, Failure};
 
 pub use reach::Upward;
+pub use status::broke_off;
 
 /// A scheduler's services over one connection; by itself that for users.
 #[derive(Clone)]

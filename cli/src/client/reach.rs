@@ -64,13 +64,7 @@ impl Session {
                 Err(status) if status.code() == tonic::Code::FailedPrecondition => {
                     return Err(Failure::new(Exit::Failed, crate::render::safe_lines(status.message())));
                 }
-                Err(status) => {
-                    let why = status::innermost(&status);
-                    return Err(Failure::new(
-                        Exit::Failed,
-                        format!("the session broke off: {}", crate::render::safe(&why)),
-                    ));
-                }
+                Err(status) => return Err(status::broke_off("the session", &status)),
             };
             match message {
                 Some(Down::Credit(bytes)) => {

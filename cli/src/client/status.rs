@@ -35,6 +35,12 @@ pub fn of_node(status: &Status) -> Option<Failure> {
     Some(Failure::new(Exit::Failed, safe_lines(status.message())).hint(hint).passing())
 }
 
+/// Why a stream ended before its end; `what` was being read.
+pub fn broke_off(what: &str, status: &Status) -> Failure {
+    let why = safe(&innermost(status));
+    of_node(status).unwrap_or_else(|| Failure::new(Exit::Failed, format!("{what} broke off: {why}")))
+}
+
 /// What there is none of decides where to look: the scheduler's message begins with it.
 fn not_found(message: String) -> Failure {
     let word = |text: &str| text.split([' ', ';']).next().unwrap_or_default().trim_matches('"').to_string();

@@ -1,7 +1,9 @@
 //! Whole commands against a scheduler that answers as told: exit codes, what is printed, what was asked.
 
+mod causes;
 mod endpoints;
 mod jobs;
+mod logs;
 
 use std::time::{Duration, Instant};
 
@@ -25,6 +27,14 @@ async fn refusal(context: &mut Context, line: &str) -> (Exit, String) {
 
 fn key(name: &str) -> JobKey {
     JobKey { role: "www".into(), env: "prod".into(), name: name.into() }
+}
+
+fn placed(id: u64, instance: u32, state: TaskState) -> Task {
+    Task { id, instance, state: state.into(), agent_id: "a".into(), hostname: "n".into(), ..Default::default() }
+}
+
+fn page(tasks: Vec<Task>) -> Result<ListTasksResponse, Status> {
+    Ok(ListTasksResponse { tasks, ..Default::default() })
 }
 
 fn info() -> ServerInfo {

@@ -4,6 +4,8 @@ use std::str::FromStr;
 
 use dawn_proto::{JobKey, v1};
 
+use crate::exit::{Exit, Failure};
+
 /// Most ranges one selection may have.
 const MAX_RANGES: usize = 1_000;
 
@@ -56,6 +58,39 @@ fn range(text: &str) -> Result<v1::InstanceRange, String> {
 impl Selection {
     pub fn has(&self, instance: u32) -> bool {
         self.instances.is_empty() || self.instances.iter().any(|range| (range.first..=range.last).contains(&instance))
+    }
+}
+
+/// As it is typed.
+impl std::fmt::Display for Selection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let ranges = crate::commands::update::ranges(&self.instances);
+        let slash = if ranges.is_empty() { "" } else { "/" };
+        write!(f, "{}{slash}{ranges}", self.key)
+    }
+}
+
+impl Selection {
+    /// Refuses a selection of instances that the job does not have.
+    ///
+    /// # Errors
+    /// Which instances there are.
+    pub fn must_be_there(&self, status: &v1::JobStatus) -> Result<(), Failure> {
+        let summary = status.summary.clone().unwrap_or_default();
+        let has_any = status.tasks.iter().any(|task| self.has(task.instance));
+        let below_count = self.instances.iter().any(|range| range.first < summary.instances);
+        // A daemon job's instances are numbered as its nodes come.
+        if self.instances.is_empty() || has_any || (below_count && summary.kind() != v1::JobKind::Daemon) {
+            return Ok(());
+        }
+        let there = format!("it has {}, numbered from 0", summary.instances);
+        let message = match &self.instances[..] {
+            [one] if one.first == one.last => format!("{} has no instance {}; {there}", self.key, one.first),
+            ranges => {
+                format!("{} has none of the instances {}; {there}", self.key, crate::commands::update::ranges(ranges))
+            }
+        };
+        Err(Failure::new(Exit::NotFound, message).hint(format!("see `dawn job status {}`", self.key)))
     }
 }
 

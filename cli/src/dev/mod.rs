@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 use crate::args::Context;
 use crate::client::{Client, Repeat, Scheduler};
 use crate::commands::job::watch::{self, Waiting};
-use crate::commands::job::{list, run as submit};
+use crate::commands::job::{list, submit};
 use crate::commands::node;
 use crate::exit::{Exit, Failure};
 use crate::render::{self, time};
@@ -173,7 +173,7 @@ async fn live(plan: &Plan, context: &mut Context, children: &mut Children, stop:
     context.out.line(&format!("agents: {} up", args.agents));
     let mut submitted = Vec::new();
     for spec in specs {
-        let response = submit::submit(context, spec.clone(), "dawn dev").await?;
+        let response = submit::one(context, spec.clone(), "dawn dev").await?;
         submitted.push((spec, response));
     }
     if !submitted.is_empty() {

@@ -1,5 +1,7 @@
 //! What programs read: one object with a `schema` in it. Fields are only ever added; the number moves when one changes meaning.
 
+use std::collections::BTreeMap;
+
 use dawn_proto::{TaskId, v1};
 use serde_json::{Value, json};
 
@@ -46,6 +48,12 @@ pub fn summary(summary: &v1::JobSummary) -> Value {
         "result": summary.result,
         "waits_for": summary.waits_for,
         "template": summary.template,
+        "stopping": summary.stopping,
+        "partitioned": summary.partitioned,
+        "killed": summary.killed,
+        "lost": summary.lost,
+        "failing": summary.failing,
+        "restarts": summary.restarts,
     })
 }
 
@@ -55,6 +63,21 @@ fn transition(transition: &v1::Transition) -> Value {
         "at": rfc3339(transition.at_ms),
         "reason": lower(transition.reason().as_str_name()),
         "message": transition.message,
+        "exit_code": transition.exit_code,
+        "signal": transition.signal,
+    })
+}
+
+fn failure(failure: &v1::TaskFailure) -> Value {
+    json!({
+        "task": TaskId(failure.task_id).to_string(),
+        "attempt": failure.attempt,
+        "hostname": failure.hostname,
+        "at": rfc3339(failure.at_ms),
+        "reason": lower(failure.reason().as_str_name()),
+        "message": failure.message,
+        "exit_code": failure.exit_code,
+        "signal": failure.signal,
     })
 }
 
@@ -76,6 +99,7 @@ pub fn task(task: &v1::Task) -> Value {
         "run_at": rfc3339(task.run_at_ms),
         "ready_at": rfc3339(task.ready_at_ms),
         "history": task.history.iter().map(transition).collect::<Vec<_>>(),
+        "last_failure": task.last_failure.as_ref().map(failure),
     })
 }
 
@@ -95,6 +119,17 @@ pub fn status(status: &v1::JobStatus) -> Value {
         "ended_message": status.ended_message,
         "index": status.index,
     })
+}
+
+/// As [`status`], with what failed tasks wrote last to standard error, as far as that is known.
+pub fn status_with_words(status: &v1::JobStatus, words: &BTreeMap<u64, Vec<u8>>) -> Value {
+    let mut value = self::status(status);
+    for (i, task) in status.tasks.iter().enumerate() {
+        let Some(failed) = &task.last_failure else { continue };
+        let data = words.get(&failed.task_id).filter(|data| !data.is_empty());
+        value["tasks"][i]["last_failure"]["last_words"] = data.map(|data| String::from_utf8_lossy(data)).into();
+    }
+    value
 }
 
 pub fn version(version: &v1::JobVersion) -> Value {
@@ -258,7 +293,11 @@ mod tests {
     fn every_field_is_explained() {
         let job_status = v1::JobStatus {
             summary: Some(v1::JobSummary::default()),
-            tasks: vec![v1::Task { history: vec![v1::Transition::default()], ..Default::default() }],
+            tasks: vec![v1::Task {
+                history: vec![v1::Transition::default()],
+                last_failure: Some(v1::TaskFailure::default()),
+                ..Default::default()
+            }],
             versions: vec![v1::JobVersion::default()],
             cron: Some(v1::CronStatus {
                 ticks: vec![v1::Tick::default()],
@@ -269,7 +308,7 @@ mod tests {
         };
         let class = v1::PendingClass { vetoes: vec![v1::VetoCount::default()], ..Default::default() };
         let mut found = BTreeSet::new();
-        names(&object(status(&job_status)), &mut found);
+        names(&object(status_with_words(&job_status, &BTreeMap::new())), &mut found);
         names(&why(&v1::WhyResponse { classes: vec![class], index: 1 }), &mut found);
         names(&node(&v1::Node { maintenance: Some(v1::NodeMaintenance::default()), ..Default::default() }), &mut found);
         let events = vec![v1::UpdateEvent::default()];

@@ -1,5 +1,6 @@
 //! What people see: tables, times, colours, progress. Not here: what programs read (`json`), what is asked for.
 
+pub mod failure;
 pub mod json;
 pub mod message;
 mod out;

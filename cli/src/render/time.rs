@@ -50,6 +50,15 @@ fn in_zone(at_ms: i64, zone: jiff::tz::TimeZone) -> String {
     }
 }
 
+/// An instant as people write it: with its zone as RFC 3339 has it, or without one, in the zone of this machine.
+pub fn parse(text: &str) -> Option<i64> {
+    if let Ok(at) = text.parse::<jiff::Timestamp>() {
+        return Some(at.as_millisecond());
+    }
+    let at = text.parse::<jiff::civil::DateTime>().ok()?;
+    Some(at.to_zoned(jiff::tz::TimeZone::system()).ok()?.timestamp().as_millisecond())
+}
+
 /// "2026-11-22T13:02:11.250Z", for programs; none for an instant that never was.
 pub fn rfc3339(at_ms: i64) -> Option<String> {
     let at = jiff::Timestamp::from_millisecond(at_ms).ok().filter(|_| at_ms != 0)?;

@@ -76,11 +76,12 @@ fn refused(file: &str, at: Mark, message: impl Into<String>) -> SpecError {
     SpecError { file: file.to_string(), problems: vec![problem], cause: None }
 }
 
-/// The jobs of a file, valid and with every default filled in; `-` is standard input.
+/// The jobs of a file, valid and with every default filled in, and what their author may not have meant; `-` is standard
+/// input.
 ///
 /// # Errors
 /// All that is wrong with it.
-pub fn load(path: &Path, now_ms: i64) -> Result<Vec<JobSpec>, SpecError> {
+pub fn load(path: &Path, now_ms: i64) -> Result<(Vec<JobSpec>, Vec<String>), SpecError> {
     let file = path.display().to_string();
     let unreadable = |cause: std::io::Error| SpecError {
         cause: Some(cause),
@@ -101,7 +102,9 @@ pub fn load(path: &Path, now_ms: i64) -> Result<Vec<JobSpec>, SpecError> {
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
         refused(&file, Mark { line, column: 1 }, "is no UTF-8 text")
     })?;
-    parse(&file, &text, now_ms)
+    let jobs = parse_each(&file, &text, now_ms)?;
+    let notes = jobs.iter().filter(|job| !job.names_user).map(|job| user_note(&job.spec)).collect();
+    Ok((jobs.into_iter().map(|job| job.spec).collect(), notes))
 }
 
 /// The jobs in a text; `file` is what to call it.
@@ -109,6 +112,24 @@ pub fn load(path: &Path, now_ms: i64) -> Result<Vec<JobSpec>, SpecError> {
 /// # Errors
 /// All that is wrong with it.
 pub fn parse(file: &str, text: &str, now_ms: i64) -> Result<Vec<JobSpec>, SpecError> {
+    Ok(parse_each(file, text, now_ms)?.into_iter().map(|job| job.spec).collect())
+}
+
+/// A job as its file has it.
+struct JobOfFile {
+    spec: JobSpec,
+    /// `user` is given.
+    names_user: bool,
+}
+
+/// The unix user is the role where none is given, and few machines have a user of that name.
+fn user_note(spec: &JobSpec) -> String {
+    let user = spec.task.as_ref().map_or("", |task| &task.user);
+    let key = crate::render::key(spec.key.as_ref());
+    format!("{key}: no `user:` is given, so it runs as the unix user `{user}`, its role")
+}
+
+fn parse_each(file: &str, text: &str, now_ms: i64) -> Result<Vec<JobOfFile>, SpecError> {
     let documents = node::documents(text).map_err(|error| refused(file, error.at, error.message))?;
     let mut problems = Vec::new();
     let mut jobs = Vec::new();
@@ -116,15 +137,15 @@ pub fn parse(file: &str, text: &str, now_ms: i64) -> Result<Vec<JobSpec>, SpecEr
     let listed: Vec<_> = documents.iter().flat_map(|document| listed(document, &mut problems)).collect();
     for (node, path) in listed {
         match one_job(node, &path, now_ms) {
-            Ok(spec) => {
-                if let Some(key) = spec.key.as_ref().and_then(|key| JobKey::try_from(key).ok()) {
+            Ok(read) => {
+                if let Some(key) = read.spec.key.as_ref().and_then(|key| JobKey::try_from(key).ok()) {
                     if let Some(line) = first_lines.get(&key) {
                         let message = format!("{key} is there twice; first in line {line}");
                         problems.push(Problem { at: node.at, path, message });
                     }
                     first_lines.entry(key).or_insert(node.at.line);
                 }
-                jobs.push(spec);
+                jobs.push(read);
             }
             Err(more) => problems.extend(more),
         }
@@ -158,13 +179,14 @@ fn listed<'a>(document: &'a Node, problems: &mut Vec<Problem>) -> Vec<(&'a Node,
     items.iter().enumerate().map(|(i, node)| (node, format!("jobs[{i}]"))).collect()
 }
 
-fn one_job(node: &Node, path: &str, now_ms: i64) -> Result<JobSpec, Vec<Problem>> {
+fn one_job(node: &Node, path: &str, now_ms: i64) -> Result<JobOfFile, Vec<Problem>> {
     let mut reader = Reader::default();
     let spec = job::read(&mut reader, node, path);
     let Some(spec) = spec else { return Err(reader.problems) };
+    let names_user = spec.task.as_ref().is_some_and(|task| !task.user.is_empty());
     let never = repeating::check(&spec, now_ms);
     let errors = match (validate::job_spec(spec), never) {
-        (Ok(spec), None) if reader.problems.is_empty() => return Ok(spec),
+        (Ok(spec), None) if reader.problems.is_empty() => return Ok(JobOfFile { spec, names_user }),
         (checked, never) => {
             let mut errors = checked.err().unwrap_or_default();
             let known = |error: &FieldError| errors.iter().any(|other| other.path == error.path);

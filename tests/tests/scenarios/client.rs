@@ -105,7 +105,7 @@ fn the_example_jobs_do_their_work() {
     let Some(cluster) = Cluster::start(plan) else { return };
     let files = ["web.yaml", "primes.yaml", "backup.yaml", "filler.yaml"].map(example);
     let files: Vec<&str> = files.iter().map(String::as_str).collect();
-    cluster.dawn(&[&["--timeout", "30s", "job", "run"], &files[..]].concat()).succeeded();
+    cluster.dawn(&[&["--timeout", "90s", "job", "run"], &files[..]].concat()).succeeded();
 
     let web = cluster.running(&key("demo/prod/web"), 3);
     for task in &web {

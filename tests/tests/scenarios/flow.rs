@@ -92,7 +92,7 @@ fn a_daemon_job_follows_the_agents() {
     let Some(cluster) = Cluster::start_scheduler(plan) else { return };
     cluster.agents[0].start();
     cluster.agents_are_up(1);
-    cluster.dawn(&["--timeout", "30s", "job", "run", &example("collect.yaml")]).succeeded();
+    cluster.dawn(&["--timeout", "90s", "job", "run", &example("collect.yaml")]).succeeded();
     let job = key("demo/ops/collect");
     let first = cluster.running(&job, 1);
     cluster.agents[1].start();
@@ -126,7 +126,7 @@ fn a_daemon_job_follows_the_agents() {
 fn urgent_work_pushes_the_filler_aside_and_it_comes_back() {
     let agent = || AgentPlan { cpus: "2.7".into(), ..AgentPlan::default() };
     let Some(cluster) = Cluster::start(Plan { agents: vec![agent(), agent()], ..Plan::default() }) else { return };
-    cluster.dawn(&["--timeout", "30s", "job", "run", &example("filler.yaml")]).succeeded();
+    cluster.dawn(&["--timeout", "90s", "job", "run", &example("filler.yaml")]).succeeded();
     let run = cluster.dawn(&["--timeout", "120s", "job", "run", &example("later/urgent.yaml")]).succeeded();
     assert!(run.stdout.contains("2 of 2 finished"), "{run:?}");
     has_log(&cluster, "demo/prod/urgent", "pi is about 3.1415");

@@ -4,6 +4,7 @@ mod agents;
 mod artifacts;
 mod backups;
 mod blame;
+mod causes;
 mod client;
 mod clocks;
 mod commands;

@@ -10,7 +10,7 @@ fn file(dir: &tempfile::TempDir, text: &str) -> PathBuf {
     path
 }
 
-const SERVICE: &str = "job: www/prod/web\nkind: service\ninstances: 2\nrun: x\n";
+const SERVICE: &str = "job: www/prod/web\nkind: service\nuser: www\ninstances: 2\nrun: x\nupdate: { watch: 0s }\n";
 
 fn status(kind: JobKind, index: u64, counts: [u32; 4]) -> JobStatus {
     let [pending, running, finished, failed] = counts;
@@ -38,8 +38,14 @@ async fn run_waits_until_every_instance_of_a_service_runs() {
     let dir = tempfile::tempdir().unwrap();
     let mut last = status(JobKind::Service, 9, [0, 2, 0, 0]);
     let ports = vec![AssignedPort { name: "http".into(), port: 31000 }];
-    last.tasks =
-        vec![Task { state: TaskState::Running.into(), hostname: "node-1".into(), ports, ..Default::default() }];
+    let running = |instance: u32| Task {
+        id: u64::from(instance) + 1,
+        instance,
+        state: TaskState::Running.into(),
+        hostname: "node-1".into(),
+        ..Default::default()
+    };
+    last.tasks = vec![Task { ports, ..running(0) }, running(1)];
     // The first state is older than the submission and says nothing about it; the stream breaks once.
     let old = status(JobKind::Service, 6, [0, 2, 0, 0]);
     let watch = answers([Ok(vec![old, status(JobKind::Service, 8, [1, 1, 0, 0])]), Ok(vec![last])]);
@@ -52,6 +58,7 @@ www/prod/web: created (version 1, service, 2 instances)
 www/prod/web  1 of 2 running, 1 pending
 www/prod/web  2 of 2 running
 www/prod/web/0: node-1 http=31000
+  look:  dawn job status www/prod/web
 ";
     assert_eq!(text(&memory), expected);
     assert_eq!(fake.asked(), ["submit www/prod/web", "watch www/prod/web", "watch www/prod/web"]);
@@ -62,12 +69,12 @@ www/prod/web/0: node-1 http=31000
 #[tokio::test]
 async fn run_ends_with_the_verdict_on_a_batch_job() {
     let dir = tempfile::tempdir().unwrap();
-    let text_of = SERVICE.replace("service", "batch");
+    let text_of = "job: www/prod/web\nkind: batch\ninstances: 2\nrun: x\n";
     for (counts, exit) in [([0, 0, 2, 0], Exit::Done), ([0, 0, 1, 1], Exit::Failed)] {
         let watch = answers([Ok(vec![status(JobKind::Batch, 8, counts)])]);
         let fake = Fake::start(Script { watch, ..submitted() }).await;
         let (mut context, memory) = fake.context(true);
-        let line = format!("dawn job run {} --json", file(&dir, &text_of).display());
+        let line = format!("dawn job run {} --json", file(&dir, text_of).display());
         assert_eq!(dawn(&mut context, &line).await.unwrap(), exit);
         let value: serde_json::Value = serde_json::from_str(&text(&memory)).unwrap();
         assert_eq!(value["exit"], exit as i32);
@@ -78,7 +85,8 @@ async fn run_ends_with_the_verdict_on_a_batch_job() {
 #[tokio::test]
 async fn run_says_why_a_job_stays_pending_and_gives_up_in_time() {
     let dir = tempfile::tempdir().unwrap();
-    let class = PendingClass { summary: "fits no node: lacks 512 MiB".into(), ..Default::default() };
+    let state = TaskState::Pending.into();
+    let class = PendingClass { state, summary: "fits no node: lacks 512 MiB".into(), ..Default::default() };
     let script = Script {
         watch: answers([Ok(vec![status(JobKind::Service, 8, [2, 0, 0, 0])])]),
         why: answers([Ok(WhyResponse { classes: vec![class], index: 8 })]),
@@ -206,107 +214,6 @@ async fn history_shows_as_many_tasks_as_asked_for_and_only_failed_ones() {
         let found: Vec<&str> = all.into_iter().filter(|id| text.contains(&format!("\n{id} "))).collect();
         assert_eq!((found.as_slice(), text.contains("older tasks left out")), (shown, left_out), "{flags}: {text}");
     }
-}
-
-fn placed(id: u64, instance: u32, state: TaskState) -> Task {
-    Task { id, instance, state: state.into(), agent_id: "a".into(), hostname: "n".into(), ..Default::default() }
-}
-
-fn page(tasks: Vec<Task>) -> Result<ListTasksResponse, Status> {
-    Ok(ListTasksResponse { tasks, ..Default::default() })
-}
-
-fn chunk(data: &str, end: bool) -> LogChunk {
-    LogChunk { data: data.into(), offset: 0, end, ..Default::default() }
-}
-
-#[tokio::test]
-async fn logs_of_several_instances_are_told_apart() {
-    let tasks =
-        vec![placed(1, 0, TaskState::Failed), placed(2, 1, TaskState::Running), placed(3, 0, TaskState::Running)];
-    let script = Script {
-        tasks: answers([page(tasks)]),
-        log: answers([Ok(vec![chunk("on", false), chunk("e\ntw", false), chunk("o", true)])]),
-        ..Default::default()
-    };
-    let fake = Fake::start(script).await;
-    let (mut context, memory) = fake.context(false);
-    let line = "dawn job logs www/prod/web --process p --stderr --tail 1KiB";
-    assert_eq!(dawn(&mut context, line).await.unwrap(), Exit::Done);
-    let mut lines: Vec<String> = text(&memory).lines().map(str::to_string).collect();
-    lines.sort();
-    assert_eq!(lines, ["0 | one", "0 | two", "1 | one", "1 | two"]);
-    let mut asked = fake.asked();
-    asked.sort();
-    assert_eq!(asked, ["log t2 p:stderr tail 1024", "log t3 p:stderr tail 1024", "tasks www/prod/web all=true"]);
-}
-
-#[tokio::test]
-async fn without_a_process_all_of_a_task_are_read() {
-    let spec = "job: www/prod/web\nkind: batch\nprocesses:\n- {name: a, run: x}\n- {name: b, run: x}\n";
-    let spec = Some(crate::spec::parse("x", spec, 0).unwrap().remove(0));
-    let script = Script {
-        tasks: answers([page(vec![placed(1, 0, TaskState::Finished)])]),
-        job: answers([Ok(JobStatus { spec, ..Default::default() })]),
-        log: answers([Ok(vec![chunk("said\n", true)])]),
-        ..Default::default()
-    };
-    let fake = Fake::start(script).await;
-    let (mut context, memory) = fake.context(false);
-    assert_eq!(dawn(&mut context, "dawn job logs www/prod/web").await.unwrap(), Exit::Done);
-    let mut lines: Vec<String> = text(&memory).lines().map(str::to_string).collect();
-    lines.sort();
-    assert_eq!(lines, ["a | said", "b | said"]);
-}
-
-#[tokio::test]
-async fn following_goes_on_with_the_next_life_of_the_instance() {
-    let first = vec![placed(1, 0, TaskState::Running)];
-    let pending = Task { agent_id: String::new(), ..placed(2, 0, TaskState::Pending) };
-    let waiting = vec![placed(1, 0, TaskState::Failed), pending];
-    let second = vec![placed(1, 0, TaskState::Failed), placed(2, 0, TaskState::Running)];
-    let ended = JobStatus { summary: Some(JobSummary { ended: true, ..Default::default() }), ..Default::default() };
-    let script = Script {
-        tasks: answers([page(first), page(waiting), page(second)]),
-        log: answers([Ok(vec![chunk("life 1\n", true)]), Ok(vec![chunk("life 2\n", true)])]),
-        job: answers([Ok(ended)]),
-        ..Default::default()
-    };
-    let fake = Fake::start(script).await;
-    let (mut context, memory) = fake.context(false);
-    assert_eq!(dawn(&mut context, "dawn job logs -f www/prod/web/0 --tail 10 -p p").await.unwrap(), Exit::Done);
-    assert_eq!(text(&memory), "life 1\nlife 2\n");
-    let logs: Vec<String> = fake.asked().into_iter().filter(|asked| asked.starts_with("log")).collect();
-    assert_eq!(logs, ["log t1 p:stdout tail 10 follow", "log t2 p:stdout follow"]);
-}
-
-#[tokio::test]
-async fn following_goes_on_where_the_stream_broke_off() {
-    let task = vec![placed(1, 0, TaskState::Running)];
-    let ended = JobStatus { summary: Some(JobSummary { ended: true, ..Default::default() }), ..Default::default() };
-    let script = Script {
-        tasks: answers([page(task)]),
-        log: answers([Ok(vec![]), Ok(vec![chunk("first\n", false)]), Ok(vec![chunk("second\n", true)])]),
-        job: answers([Ok(ended)]),
-        ..Default::default()
-    };
-    let fake = Fake::start(script).await;
-    let (mut context, memory) = fake.context(false);
-    assert_eq!(dawn(&mut context, "dawn job logs -f www/prod/web/0 --tail 10 -p p").await.unwrap(), Exit::Done);
-    assert_eq!(text(&memory), "first\nsecond\n");
-    let logs: Vec<String> = fake.asked().into_iter().filter(|asked| asked.starts_with("log")).collect();
-    let from_the_tail = "log t1 p:stdout tail 10 follow";
-    assert_eq!(logs, [from_the_tail, from_the_tail, "log t1 p:stdout from 6 follow"]);
-}
-
-#[tokio::test]
-async fn a_job_that_never_started_has_no_logs() {
-    let pending = Task { agent_id: String::new(), ..placed(1, 0, TaskState::Pending) };
-    let fake = Fake::start(Script { tasks: answers([page(vec![pending])]), ..Default::default() }).await;
-    let (mut context, _) = fake.context(false);
-    let (exit, message) = refusal(&mut context, "dawn job logs www/prod/web").await;
-    assert_eq!(exit, Exit::Failed);
-    assert!(message.contains("was started yet") && message.contains("dawn job why www/prod/web"), "{message}");
 }
 
 #[tokio::test]

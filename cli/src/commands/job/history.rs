@@ -71,8 +71,18 @@ fn versions(versions: &[v1::JobVersion], now_ms: i64) -> Table {
     table
 }
 
+/// The exit code, or the signal, of the process that decided an end.
+fn exit(step: &v1::Transition) -> String {
+    match (step.exit_code, step.signal) {
+        (Some(code), _) => code.to_string(),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => String::new(),
+    }
+}
+
 fn steps(tasks: &[v1::Task]) -> Table {
-    let mut table = Table::new(&["TASK", ">INSTANCE", ">VERSION", "NODE", "WHEN", "STATE", "REASON", "MESSAGE"]);
+    let mut table =
+        Table::new(&["TASK", ">INSTANCE", ">VERSION", "NODE", "WHEN", "STATE", "REASON", "EXIT", "MESSAGE"]);
     for task in tasks {
         let node = if task.hostname.is_empty() { &task.agent_id } else { &task.hostname };
         for (i, step) in task.history.iter().enumerate() {
@@ -85,6 +95,7 @@ fn steps(tasks: &[v1::Task]) -> Table {
                 time::local(step.at_ms),
                 render::state(step.state()),
                 render::reason(step.reason()),
+                exit(step),
                 step.message.clone(),
             ]);
         }

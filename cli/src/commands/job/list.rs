@@ -53,6 +53,16 @@ pub async fn all(context: &mut Context, mut request: v1::ListJobsRequest) -> Res
     }
 }
 
+/// What the counts don't show: that it has ended, that instances keep failing, or stop, or can't be seen.
+fn note(job: &v1::JobSummary) -> String {
+    if job.ended {
+        return "ended".to_string();
+    }
+    let notes = [(job.failing, "failing"), (job.stopping, "stopping"), (job.partitioned, "on nodes out of reach")];
+    let notes = notes.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+    notes.collect::<Vec<_>>().join(", ")
+}
+
 pub fn table(jobs: &[v1::JobSummary], now_ms: i64) -> Table {
     let names =
         ["JOB", "KIND", "TIER", ">PRIORITY", ">INSTANCES", ">RUNNING", ">PENDING", ">FINISHED", ">FAILED", ">AGE", ""];
@@ -69,7 +79,7 @@ pub fn table(jobs: &[v1::JobSummary], now_ms: i64) -> Table {
             job.finished.to_string(),
             job.failed.to_string(),
             time::span(now_ms - job.created_ms),
-            if job.ended { "ended".to_string() } else { String::new() },
+            note(job),
         ]);
     }
     table
@@ -94,11 +104,13 @@ mod tests {
             ended: running == 0,
             ..Default::default()
         };
-        let jobs = [job("web", v1::JobKind::Service, 10), job("primes", v1::JobKind::Batch, 0)];
+        let crashes = v1::JobSummary { failing: 2, stopping: 1, ..job("crash", v1::JobKind::Service, 1) };
+        let jobs = [job("web", v1::JobKind::Service, 10), job("primes", v1::JobKind::Batch, 0), crashes];
         let expected = "\
 JOB              KIND     TIER        PRIORITY  INSTANCES  RUNNING  PENDING  FINISHED  FAILED  AGE
 www/prod/web     service  production       100         12       10        2         0       0   9s
 www/prod/primes  batch    production       100         12        0        2         0       0   9s  ended
+www/prod/crash   service  production       100         12        1        2         0       0   9s  2 failing, 1 stopping
 ";
         assert_eq!(table(&jobs, 10_000).text(), expected);
     }

@@ -1,5 +1,6 @@
 //! `dawn job …`: submit jobs, look at them, stop them.
 
+pub mod cause;
 mod diff;
 mod dispatch;
 mod endpoints;
@@ -7,17 +8,21 @@ mod history;
 mod inspect;
 mod kill;
 pub mod list;
-mod logs;
+pub mod logs;
+mod outcome;
 mod plan;
 mod restart;
 mod revert;
-pub mod run;
+mod rollout;
+mod run;
 mod scale;
 mod sla;
 pub mod status;
+pub mod submit;
 pub mod tasks;
 pub mod wait;
 pub mod watch;
+mod way;
 mod why;
 
 use clap::Subcommand;

@@ -4,15 +4,15 @@ use std::path::PathBuf;
 
 use clap::Args;
 use dawn_proto::v1::{self, SubmitOutcome};
-use prost::Message;
 use serde_json::{Value, json};
 
-use super::why;
+use super::{way, why};
 use crate::args::Context;
 use crate::client::{Client, Repeat};
 use crate::exit::{Exit, Failure};
 use crate::jobfile::{self, Reading};
-use crate::render::{self, json, message, safe, time};
+use crate::render::{self, json, safe, time};
+use crate::spec;
 
 /// Changed fields shown of one job; more are counted.
 const MOST_CHANGES: usize = 40;
@@ -80,11 +80,10 @@ fn outcome(outcome: SubmitOutcome) -> String {
     outcome.as_str_name().to_lowercase()
 }
 
-/// "path: old -> new" for every field that differs, in order.
+/// "path: old -> new" for every field that differs, in order; names and units are those of job files.
 fn changes(plan: &v1::JobPlan) -> Vec<String> {
     let Some(before) = &plan.before else { return Vec::new() };
-    let spec =
-        |spec: &v1::JobSpec| message::decoded("JobSpec", &spec.encode_to_vec()).map(|spec| message::object(&spec));
+    let spec = |spec: &v1::JobSpec| serde_json::from_str::<Value>(&spec::to_json(spec)).ok();
     let mut found = Vec::new();
     if let (Some(before), Some(after)) = (spec(before), plan.after.as_ref().and_then(spec)) {
         differ("", &before, &after, &mut found);
@@ -113,7 +112,11 @@ fn differ(path: &str, before: &Value, after: &Value, found: &mut Vec<String>) {
 }
 
 fn short(value: &Value) -> String {
-    let text = if value.is_null() { "(none)".to_string() } else { value.to_string() };
+    let text = match value {
+        Value::Null => "(none)".to_string(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
     if text.chars().count() > MOST_CHARS { "…".to_string() } else { text }
 }
 
@@ -133,10 +136,16 @@ fn text(plan: &v1::JobPlan, now_ms: i64) -> String {
     if changes.len() > MOST_CHANGES {
         text += &format!("  changes {} more\n", changes.len() - MOST_CHANGES);
     }
-    for (what, instances) in [("creates", &plan.created), ("restarts", &plan.restarted), ("stops", &plan.stopped)] {
+    let updates = plan.outcome() == SubmitOutcome::Updating;
+    let restarts = if updates { "updates" } else { "restarts" };
+    for (what, instances) in [("creates", &plan.created), (restarts, &plan.restarted), ("stops", &plan.stopped)] {
         if !instances.is_empty() {
             text += &format!("  {what} {}: {}\n", count(instances), render::instances(instances));
         }
+    }
+    if updates {
+        let policy = plan.after.as_ref().and_then(|spec| spec.update.clone()).unwrap_or_default();
+        text += &format!("  how: {}\n", way::of(&policy));
     }
     for place in &plan.places {
         let mut instances = place.instances.clone();
@@ -189,6 +198,7 @@ mod tests {
         let spec = |instances, cpu_milli| {
             let resources = Some(v1::Resources { cpu_milli, ..Default::default() });
             let task = Some(v1::TaskSpec { resources, ..Default::default() });
+            // The fields that a job file must have are the same in both.
             Some(v1::JobSpec { instances, task, ..Default::default() })
         };
         let key = v1::JobKey { role: "www".into(), env: "prod".into(), name: "web".into() };
@@ -213,7 +223,7 @@ mod tests {
         let expected = "\
 www/prod/web: scaled (version 2)
   changes instances: 2 -> 4
-  changes task.resources.cpu_milli: 500 -> 1000
+  changes resources.cpu: 0.5 -> 1
   creates 2 instances: 2-3
   restarts 2 instances: 0-1
   places instances 2-3 on node-1
@@ -225,6 +235,9 @@ www/prod/web: scaled (version 2)
         plan.pending = vec![class];
         assert!(text(&plan, 0).contains("  would wait: instance 3: "), "{}", text(&plan, 0));
         assert_eq!(exit(std::slice::from_ref(&plan)), Exit::Findings);
+        plan.outcome = SubmitOutcome::Updating.into();
+        let said = text(&plan, 0);
+        assert!(said.contains("  updates 2 instances: 0-1\n  how: one at a time\n"), "{said}");
         plan.refused = "over quota".into();
         assert_eq!(text(&plan, 0), "www/prod/web: would be refused: over quota\n");
         assert_eq!(exit(&[plan]), Exit::Refused);

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 use dawn_proto::v1::{self, JobKind, JobSpec, SubmitOutcome};
 
+use super::submit;
 use super::watch::{self, Waiting};
 use crate::args::Context;
-use crate::client::{Client, Repeat};
-use crate::commands::{author, update};
+use crate::commands::update;
 use crate::exit::{Exit, Failure};
 use crate::jobfile::{self, Reading};
 use crate::render::{self, json};
@@ -30,20 +30,19 @@ pub struct Run {
 
 pub async fn run(args: Run, context: &mut Context) -> Result<Exit, Failure> {
     let specs = jobfile::load(&args.files, &args.reading).map_err(|failure| failure.hint("nothing was submitted"))?;
-    let mut submitted = Vec::new();
-    for spec in specs {
-        let response = submit(context, spec.clone(), &args.message).await?;
-        announce(context, &spec, &response);
-        submitted.push((spec, response));
-    }
-    let mut waiting = Waiting::new(&submitted);
+    let responses = submit::all(context, &specs, &args.message).await?;
+    let submitted: Vec<(JobSpec, v1::SubmitJobResponse)> = specs.into_iter().zip(responses).collect();
+    submitted.iter().for_each(|(spec, response)| announce(context, spec, response));
+    let mut waiting = Waiting::new(&submitted).with_rollouts(&submitted);
     let interrupted = async { _ = tokio::signal::ctrl_c().await };
     let exit = match args.detach {
         true => Exit::Done,
         false => {
             let updated = update::wait_for(context, &updates(&submitted)).await?;
-            let there = watch::until_there(context, &mut waiting, interrupted).await?;
-            if updated == Exit::Done { there } else { updated }
+            if updated != Exit::Done {
+                waiting.leave_out(&updates(&submitted), updated);
+            }
+            watch::until_there(context, &mut waiting, interrupted).await?
         }
     };
     if context.out.json {
@@ -56,12 +55,6 @@ pub async fn run(args: Run, context: &mut Context) -> Result<Exit, Failure> {
 fn updates(submitted: &[(JobSpec, v1::SubmitJobResponse)]) -> Vec<(v1::JobKey, u32)> {
     let started = submitted.iter().filter(|(_, response)| response.update > 0);
     started.filter_map(|(spec, response)| Some((spec.key.clone()?, response.update))).collect()
-}
-
-pub async fn submit(context: &mut Context, spec: JobSpec, message: &str) -> Result<v1::SubmitJobResponse, Failure> {
-    let request = v1::SubmitJobRequest { spec: Some(spec), author: author(), message: message.to_string() };
-    let call = async |client: &mut Client, request| client.submit_job(request).await;
-    context.scheduler.call(request, Repeat::Harmless, call).await
 }
 
 fn outcome(response: &v1::SubmitJobResponse) -> &'static str {

@@ -3,6 +3,7 @@
 use clap::Args;
 use dawn_proto::v1;
 
+use super::status;
 use crate::args::Context;
 use crate::client::{Client, Repeat};
 use crate::commands::author;
@@ -14,8 +15,9 @@ use crate::render::{self, json};
 pub struct Scale {
     /// ROLE/ENV/NAME
     job: Selection,
-    /// Number of instances
-    instances: u32,
+    /// Number of instances: 5, or by how many it changes: +2, -1
+    #[arg(allow_negative_numbers = true, value_parser = amount)]
+    instances: Amount,
     /// Why, for the job's history
     #[arg(long, short, default_value = "")]
     message: String,
@@ -33,9 +35,48 @@ pub struct Add {
     message: String,
 }
 
+/// The number of instances that is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Amount {
+    Exactly(u32),
+    More(u32),
+    Fewer(u32),
+}
+
+fn amount(text: &str) -> Result<Amount, String> {
+    let wrong = |_| format!("`{}` is no number of instances; write 5, +2 or -1", render::safe(text));
+    let digits = |text: &str| match text.chars().all(|c| c.is_ascii_digit()) {
+        true => text.parse::<u32>().map_err(|_| ()),
+        false => Err(()),
+    };
+    let amount = match (text.strip_prefix('+'), text.strip_prefix('-')) {
+        (Some(more), _) => digits(more).map(Amount::More),
+        (_, Some(fewer)) => digits(fewer).map(Amount::Fewer),
+        (None, None) => digits(text).map(Amount::Exactly),
+    };
+    match amount.map_err(wrong)? {
+        Amount::More(0) | Amount::Fewer(0) => Err("that changes nothing".to_string()),
+        amount => Ok(amount),
+    }
+}
+
 pub async fn run(args: Scale, context: &mut Context) -> Result<Exit, Failure> {
-    let instances = Some(args.instances);
-    send(context, &args.job, v1::ScaleJobRequest { instances, message: args.message, ..Default::default() }).await
+    let message = args.message;
+    let request = match args.instances {
+        Amount::Exactly(count) => v1::ScaleJobRequest { instances: Some(count), message, ..Default::default() },
+        Amount::More(add) => v1::ScaleJobRequest { add, message, ..Default::default() },
+        Amount::Fewer(fewer) => {
+            let summary = status::get(context, &args.job).await?.summary.unwrap_or_default();
+            let Some(left @ 1..) = summary.instances.checked_sub(fewer) else {
+                let has = render::count(summary.instances, "instance");
+                let message = format!("{} has {has}, so {fewer} fewer would leave none", args.job.key);
+                let hint = format!("`dawn job kill {}` ends the job", args.job.key);
+                return Err(Failure::new(Exit::Refused, message).hint(hint));
+            };
+            v1::ScaleJobRequest { instances: Some(left), message, ..Default::default() }
+        }
+    };
+    send(context, &args.job, request).await
 }
 
 pub async fn add(args: Add, context: &mut Context) -> Result<Exit, Failure> {
@@ -58,4 +99,20 @@ async fn send(context: &mut Context, job: &Selection, request: v1::ScaleJobReque
         context.out.line(&format!("{}: {count} (version {})", job.key, scaled.version));
     }
     Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sign_says_by_how_many() {
+        assert_eq!(amount("5"), Ok(Amount::Exactly(5)));
+        assert_eq!(amount("0"), Ok(Amount::Exactly(0)), "the scheduler says why not");
+        assert_eq!(amount("+2"), Ok(Amount::More(2)));
+        assert_eq!(amount("-1"), Ok(Amount::Fewer(1)));
+        for text in ["", "+", "-", "+-1", "++1", "1.5", "x", "+0", "-0", "99999999999"] {
+            assert!(amount(text).is_err(), "{text}");
+        }
+    }
 }

@@ -1,12 +1,13 @@
 //! `dawn job status`: a job and where its instances stand.
 
 use clap::Args;
-use dawn_proto::v1;
+use dawn_proto::v1::{self, TaskState};
 
-use super::tasks;
+use super::{cause, tasks, wait};
 use crate::args::Context;
 use crate::client::{Client, Repeat};
 use crate::commands::select::Selection;
+use crate::commands::update;
 use crate::exit::{Exit, Failure};
 use crate::render::{self, Table, json, time};
 
@@ -27,27 +28,54 @@ pub async fn get(context: &mut Context, selection: &Selection) -> Result<v1::Job
 
 pub async fn run(args: Status, context: &mut Context) -> Result<Exit, Failure> {
     let mut status = get(context, &args.job).await?;
+    args.job.must_be_there(&status)?;
     status.tasks.retain(|task| args.job.has(task.instance));
     if context.out.json {
-        context.out.value(&json::object(json::status(&status)));
+        let words = cause::words_of(context, &status.tasks).await;
+        context.out.value(&json::object(json::status_with_words(&status, &words)));
         return Ok(Exit::Done);
     }
     let now_ms = time::now_ms();
     context.out.table(&head(&status, now_ms));
+    if let Some(line) = updating(context, &status).await {
+        context.out.line(&line);
+    }
     if let Some(cron) = &status.cron {
         context.out.line("");
         context.out.table(&crate::commands::cron::ticks(cron, now_ms));
     }
+    let why = match status.tasks.iter().any(|task| task.state() == TaskState::Pending) {
+        true => super::why::get(context, &args.job).await.unwrap_or_default(),
+        false => v1::WhyResponse::default(),
+    };
     let shown = tasks::newest(&status.tasks);
     if !shown.is_empty() {
         context.out.line("");
-        context.out.table(&tasks::table(&shown[..shown.len().min(MAX_ROWS)], now_ms));
+        context.out.table(&tasks::table(&shown[..shown.len().min(MAX_ROWS)], &why, now_ms));
     }
     if shown.len() > MAX_ROWS {
         let key = &args.job.key;
         context.out.line(&format!("… and {} more; ask for some with {key}/0-99", shown.len() - MAX_ROWS));
     }
+    let failed = cause::text(context, &status.tasks).await;
+    if !failed.is_empty() {
+        context.out.line("\nlast failures");
+        context.out.write(failed.as_bytes());
+    }
     Ok(Exit::Done)
+}
+
+/// The update under way, and what it waits for.
+async fn updating(context: &mut Context, status: &v1::JobStatus) -> Option<String> {
+    let key = status.summary.as_ref()?.key.clone()?;
+    if status.update == 0 {
+        return None;
+    }
+    let update = update::get(context, &key, status.update).await.ok()?;
+    let waits =
+        if update.waits.is_empty() { String::new() } else { format!("; waits for {}", render::safe(&update.waits)) };
+    let (from, to) = (update.from_version, update.to_version);
+    Some(format!("update     {} from version {from} to {to}{waits}", update::stands(&update)))
 }
 
 /// The job itself, name and value in each line.
@@ -83,32 +111,24 @@ fn head(status: &v1::JobStatus, now_ms: i64) -> Table {
 /// "succeeded 2m ago, ran for 3m20s", or how and why not.
 fn result(status: &v1::JobStatus, now_ms: i64) -> String {
     let summary = status.summary.clone().unwrap_or_default();
-    let mut text = format!("{} {}", render::safe(&summary.result), time::relative(status.ended_ms, now_ms));
+    let word = render::safe(&summary.result).replace('_', " ");
+    let mut text = format!("{word} {}", time::relative(status.ended_ms, now_ms));
     let (started, ended) = tasks::ran(&status.tasks);
     if started > 0 {
         text += &format!(", ran for {}", time::span(ended - started));
     }
-    let by = if status.ended_by.is_empty() { String::new() } else { format!(" by {}", status.ended_by) };
-    match (summary.result.as_str(), status.ended_message.as_str()) {
-        ("succeeded", _) => text,
-        (_, "") => text + &by,
-        (_, message) => format!("{text}{by}: {message}"),
-    }
+    let why = match summary.result.as_str() {
+        "succeeded" => String::new(),
+        wait::NOT_NEEDED => "it was to follow a failure, and there was none".to_string(),
+        _ => wait::why_ended(status),
+    };
+    if why.is_empty() { text } else { format!("{text}: {why}") }
 }
 
 /// "3: 2 running, 1 pending", and that it has ended.
 pub fn counts(summary: &v1::JobSummary) -> String {
-    let parts: Vec<String> = [
-        (summary.running, "running"),
-        (summary.starting, "starting"),
-        (summary.pending, "pending"),
-        (summary.finished, "finished"),
-        (summary.failed, "failed"),
-    ]
-    .iter()
-    .filter(|(count, _)| *count > 0)
-    .map(|(count, what)| format!("{count} {what}"))
-    .collect();
+    let counts = wait::counts(summary).into_iter().filter(|(count, _)| *count > 0);
+    let parts: Vec<String> = counts.map(|(count, what)| format!("{count} {what}")).collect();
     let ended = if summary.ended { " (ended)" } else { "" };
     match parts.is_empty() {
         true => format!("{}{ended}", summary.instances),

@@ -29,6 +29,16 @@ pub async fn list(context: &mut Context, selection: &Selection, all: bool) -> Re
     }
 }
 
+/// A task by its id, if it is kept.
+pub async fn by_id(context: &mut Context, id: TaskId) -> Result<Option<v1::Task>, Failure> {
+    // The page after the id before it.
+    let page_token = if id.0 > 0 { TaskId(id.0 - 1).to_string() } else { String::new() };
+    let request = v1::ListTasksRequest { all: true, page_token, page_size: 1, ..Default::default() };
+    let call = async |client: &mut crate::client::Client, request| client.list_tasks(request).await;
+    let page = context.scheduler.call(request, Repeat::Harmless, call).await?;
+    Ok(page.tasks.into_iter().find(|task| task.id == id.0))
+}
+
 /// The newest task of each instance (of each run, for cron), and every other one that lives.
 pub fn newest(tasks: &[v1::Task]) -> Vec<&v1::Task> {
     let key = |task: &v1::Task| (task.run_at_ms, task.instance);
@@ -61,7 +71,7 @@ pub fn ran(tasks: &[v1::Task]) -> (i64, i64) {
 }
 
 /// What people want to know beside the state: why, how often, until when.
-fn detail(task: &v1::Task, now_ms: i64) -> String {
+fn detail(task: &v1::Task, why: &v1::WhyResponse, now_ms: i64) -> String {
     let last = task.history.last().cloned().unwrap_or_default();
     let mut parts = Vec::new();
     let (started, ended) = life(task);
@@ -79,24 +89,42 @@ fn detail(task: &v1::Task, now_ms: i64) -> String {
         ("", reason) => parts.push(reason),
         (message, _) => parts.push(message.to_string()),
     }
+    if task.state() == TaskState::Pending {
+        let class = why
+            .classes
+            .iter()
+            .find(|class| class.state() == TaskState::Pending && class.instances.contains(&task.instance));
+        parts.extend(class.map(|class| class.summary.clone()).filter(|summary| !parts.contains(summary)));
+    }
     parts.join("; ")
 }
 
-pub fn table(tasks: &[&v1::Task], now_ms: i64) -> Table {
+/// How often the instance was started anew: lives before this one.
+fn restarts(task: &v1::Task) -> String {
+    match task.attempt {
+        0 | 1 => String::new(),
+        attempt => (attempt - 1).to_string(),
+    }
+}
+
+/// A row for each task; `why` says what pending ones wait for.
+pub fn table(tasks: &[&v1::Task], why: &v1::WhyResponse, now_ms: i64) -> Table {
     let cron = tasks.iter().any(|task| task.run_at_ms > 0);
-    let mut table =
-        Table::new(&[if cron { "RUN" } else { "" }, ">INSTANCE", "TASK", "STATE", ">SINCE", "NODE", "PORTS", "DETAIL"]);
+    let names = [">INSTANCE", ">VERSION", "TASK", "STATE", ">SINCE", ">RESTARTS", "NODE", "PORTS", "DETAIL"];
+    let mut table = Table::new(&[&[if cron { "RUN" } else { "" }], &names[..]].concat());
     for task in tasks {
         let node = if task.hostname.is_empty() { &task.agent_id } else { &task.hostname };
         table.row(vec![
             if task.run_at_ms > 0 { time::local(task.run_at_ms) } else { String::new() },
             task.instance.to_string(),
+            if task.version > 0 { task.version.to_string() } else { String::new() },
             TaskId(task.id).to_string(),
             render::state(task.state()),
             if since_ms(task) > 0 { time::span(now_ms - since_ms(task)) } else { String::new() },
+            restarts(task),
             node.clone(),
             render::ports(&task.ports),
-            detail(task, now_ms),
+            detail(task, why, now_ms),
         ]);
     }
     table
@@ -135,12 +163,20 @@ mod tests {
         let mut pending = task(5, 2, TaskState::Pending);
         pending.history =
             vec![v1::Transition { message: "never \u{1b}fits".into(), at_ms: 999_000, ..Default::default() }];
+        (pending.version, pending.attempt, running.version) = (2, 3, 1);
+        let class = v1::PendingClass {
+            instances: vec![2],
+            state: TaskState::Pending.into(),
+            summary: "fits no node".into(),
+            ..Default::default()
+        };
+        let why = v1::WhyResponse { classes: vec![class], index: 1 };
         let expected = "\
-INSTANCE  TASK  STATE      SINCE  NODE    PORTS       DETAIL
-       0  t3    running    3m20s  node-1  http=31000
-       1  t4    throttled                             tries again in 8s; 4 failures in a row
-       2  t5    pending       1s                      never \\u{1b}fits
+INSTANCE  VERSION  TASK  STATE      SINCE  RESTARTS  NODE    PORTS       DETAIL
+       0        1  t3    running    3m20s            node-1  http=31000
+       1           t4    throttled                                       tries again in 8s; 4 failures in a row
+       2        2  t5    pending       1s         2                      never \\u{1b}fits; fits no node
 ";
-        assert_eq!(table(&[&running, &throttled, &pending], now_ms).text(), expected);
+        assert_eq!(table(&[&running, &throttled, &pending], &why, now_ms).text(), expected);
     }
 }

@@ -5,6 +5,9 @@ use dawn_proto::v1::{self, JobKind};
 use crate::exit::Exit;
 use crate::render;
 
+/// The result of a job that was to follow a failure which did not come.
+pub const NOT_NEEDED: &str = "not_needed";
+
 /// Where a submitted job stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
@@ -23,6 +26,9 @@ pub fn standing(status: &v1::JobStatus) -> Standing {
     let (text, verdict) = match summary.kind() {
         JobKind::Cron => ("scheduled".to_string(), Some(Exit::Done)),
         JobKind::Batch if summary.template && !summary.ended => ("kept as a template".to_string(), Some(Exit::Done)),
+        JobKind::Batch if summary.result == NOT_NEEDED => {
+            ("not needed: it was to follow a failure, and there was none".to_string(), Some(Exit::Done))
+        }
         JobKind::Batch if !summary.waits_for.is_empty() => {
             return Standing {
                 text: format!("waits for {}", summary.waits_for.join(", ")),
@@ -64,36 +70,53 @@ pub fn standing(status: &v1::JobStatus) -> Standing {
     Standing { text: text + &others(&summary), verdict, pending: summary.pending > 0 }
 }
 
+/// How many instances are in which state, in the order in which people want to know it; zeros too.
+pub fn counts(summary: &v1::JobSummary) -> [(u32, &'static str); 11] {
+    [
+        (summary.running, "running"),
+        (summary.starting, "starting"),
+        (summary.pending, "pending"),
+        (summary.stopping, "stopping"),
+        (summary.partitioned, "on nodes out of reach"),
+        (summary.finished, "finished"),
+        (summary.failed, "failed"),
+        (summary.killed, "killed"),
+        (summary.lost, "lost"),
+        // These are among those above.
+        (summary.failing, "failing"),
+        (summary.restarts, if summary.restarts == 1 { "restart" } else { "restarts" }),
+    ]
+}
+
 /// The counts that are not zero, beside the one that is waited for.
 fn others(summary: &v1::JobSummary) -> String {
-    let batch = summary.kind() == JobKind::Batch;
+    let said = if summary.kind() == JobKind::Batch { "finished" } else { "running" };
     let mut text = String::new();
-    for (count, what, said) in [
-        (summary.running, "running", !batch),
-        (summary.starting, "starting", false),
-        (summary.pending, "pending", false),
-        (summary.finished, "finished", batch),
-        (summary.failed, "failed", false),
-    ] {
-        if count > 0 && !said && summary.kind() != JobKind::Cron {
+    for (count, what) in counts(summary) {
+        if count > 0 && what != said && summary.kind() != JobKind::Cron {
             text += &format!(", {count} {what}");
         }
     }
     if summary.ended { text + " (ended)" } else { text }
 }
 
-/// The newest thing that went wrong with a living instance, so that a job that never gets there says why.
-pub fn trouble(status: &v1::JobStatus) -> Option<String> {
-    let task = status.tasks.iter().filter(|task| task.failures > 0 || task.state() == v1::TaskState::Failed);
-    let task = task.max_by_key(|task| task.id)?;
-    let ends = task.history.iter().rev().find(|step| !step.message.is_empty() || step.reason() != v1::Reason::None)?;
-    let said = if ends.message.is_empty() { render::reason(ends.reason()) } else { render::safe(&ends.message) };
-    let times = match task.failures {
-        0 => String::new(),
-        n => format!(" ({} in a row)", render::count(n, "failure")),
-    };
-    Some(format!("instance {}: {said}{times}", task.instance))
+/// Why a job that has ended did not succeed, for people; empty when only its instances can say it.
+pub fn why_ended(status: &v1::JobStatus) -> String {
+    let summary = status.summary.clone().unwrap_or_default();
+    let message = render::safe(&status.ended_message);
+    let failed = summary.failed + summary.lost;
+    match (status.ended_by.as_str(), message.as_str()) {
+        // What the scheduler says when every instance has ended in some way; how many did so badly says more.
+        ("", "" | NOTHING_LEFT) if failed > 0 => {
+            format!("{failed} of {} failed", render::count(summary.instances, "instance"))
+        }
+        ("", message) => message.to_string(),
+        (by, "") => format!("ended by {}", render::safe(by)),
+        (by, message) => format!("ended by {}: {message}", render::safe(by)),
+    }
 }
+
+const NOTHING_LEFT: &str = "no instance is left to run";
 
 #[cfg(test)]
 mod tests {
@@ -139,21 +162,40 @@ mod tests {
     }
 
     #[test]
-    fn what_keeps_failing_says_so() {
-        let step = |message: &str, reason: v1::Reason| v1::Transition {
-            message: message.into(),
-            reason: reason.into(),
+    fn every_state_is_shown_and_what_is_not_needed_is_well() {
+        let summary = v1::JobSummary {
+            kind: JobKind::Service.into(),
+            instances: 9,
+            running: 2,
+            stopping: 1,
+            partitioned: 2,
+            killed: 1,
+            lost: 3,
+            failing: 1,
+            restarts: 7,
             ..Default::default()
         };
-        let task = v1::Task {
-            instance: 1,
-            failures: 3,
-            history: vec![step("process web: exit code 3", v1::Reason::Exited), step("", v1::Reason::None)],
-            ..Default::default()
+        let shown = standing(&v1::JobStatus { summary: Some(summary), ..Default::default() }).text;
+        let expected = "2 of 9 running, 1 stopping, 2 on nodes out of reach, 1 killed, 3 lost, 1 failing, 7 restarts";
+        assert_eq!(shown, expected);
+        let kind = JobKind::Batch.into();
+        let summary =
+            v1::JobSummary { kind, instances: 1, ended: true, result: NOT_NEEDED.into(), ..Default::default() };
+        let skipped = standing(&v1::JobStatus { summary: Some(summary), ..Default::default() });
+        assert_eq!(skipped.verdict, Some(Exit::Done));
+        assert_eq!(skipped.text, "not needed: it was to follow a failure, and there was none (ended)");
+    }
+
+    #[test]
+    fn why_a_job_ended_is_said_with_numbers() {
+        let ended = |by: &str, message: &str, failed| {
+            let summary = v1::JobSummary { instances: 20, failed, ended: true, ..Default::default() };
+            let (ended_by, ended_message) = (by.to_string(), message.to_string());
+            why_ended(&v1::JobStatus { summary: Some(summary), ended_by, ended_message, ..Default::default() })
         };
-        let status = v1::JobStatus { tasks: vec![task, v1::Task::default()], ..Default::default() };
-        let said = trouble(&status);
-        assert_eq!(said.as_deref(), Some("instance 1: process web: exit code 3 (3 failures in a row)"));
-        assert_eq!(trouble(&v1::JobStatus::default()), None);
+        assert_eq!(ended("", "no instance is left to run", 1), "1 of 20 instances failed");
+        assert_eq!(ended("", "was not done by its deadline", 1), "was not done by its deadline");
+        assert_eq!(ended("root", "", 0), "ended by root");
+        assert_eq!(ended("root", "not now", 0), "ended by root: not now");
     }
 }

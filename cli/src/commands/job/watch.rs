@@ -1,13 +1,16 @@
 //! Waits for submitted jobs, showing how far each is; leaving it leaves the jobs.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use dawn_proto::v1::{self, JobSpec};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::wait::{Standing, standing, trouble};
+use super::cause;
+use super::outcome;
+use super::rollout::{Outlook, Rollout};
+use super::wait::{Standing, standing, why_ended};
 use crate::args::Context;
 use crate::client::{Client, Repeat, Scheduler};
 use crate::exit::{Exit, Failure};
@@ -19,16 +22,24 @@ const PENDING_PATIENCE: Duration = Duration::from_secs(5);
 const WATCH_AGAIN: Duration = Duration::from_millis(500);
 
 /// A job that is waited for.
-struct Job {
-    key: String,
+pub struct Job {
+    pub key: String,
     wire_key: v1::JobKey,
     /// Older states say nothing about what was submitted.
     index: u64,
-    status: Option<v1::JobStatus>,
-    verdict: Option<Exit>,
+    pub status: Option<v1::JobStatus>,
+    /// Of a first run that is watched; none: the job must only get there.
+    pub rollout: Option<Rollout>,
+    pub verdict: Option<Exit>,
+    /// For people: why it failed; empty when only its instances can say it.
+    pub why: String,
+    /// Somebody else has said what became of it.
+    pub left_out: bool,
     pending_since: Option<Instant>,
-    /// What was said about it already.
+    /// The last line that was said of it.
     said: String,
+    /// Reasons that were told already: why instances are pending, and how they failed.
+    pub told: BTreeSet<String>,
 }
 
 pub struct Waiting {
@@ -39,17 +50,38 @@ pub struct Waiting {
 type News = (usize, Result<v1::JobStatus, Failure>);
 
 impl Waiting {
+    /// Services are there once all of their instances run.
     pub fn new(submitted: &[(JobSpec, v1::SubmitJobResponse)]) -> Waiting {
         let job = |(spec, response): &(JobSpec, v1::SubmitJobResponse)| Job {
             key: render::key(spec.key.as_ref()),
             wire_key: spec.key.clone().unwrap_or_default(),
             index: response.index,
             status: None,
+            rollout: None,
             verdict: None,
+            why: String::new(),
+            left_out: false,
             pending_since: None,
             said: String::new(),
+            told: BTreeSet::new(),
         };
         Waiting { jobs: submitted.iter().map(job).collect() }
+    }
+
+    /// Services whose first run this is must be healthy as their update policies say it; updates were judged already.
+    pub fn with_rollouts(mut self, submitted: &[(JobSpec, v1::SubmitJobResponse)]) -> Waiting {
+        let now = Instant::now();
+        for (job, (spec, response)) in self.jobs.iter_mut().zip(submitted) {
+            job.rollout = if response.update == 0 { Rollout::of(spec, now) } else { None };
+        }
+        self
+    }
+
+    /// Waits for none of these any more: what became of them was said.
+    pub fn leave_out(&mut self, jobs: &[(v1::JobKey, u32)], verdict: Exit) {
+        for job in self.jobs.iter_mut().filter(|job| jobs.iter().any(|(key, _)| *key == job.wire_key)) {
+            (job.verdict, job.left_out) = (Some(verdict), true);
+        }
     }
 
     /// The last known state of a job; none when it was never heard of.
@@ -64,12 +96,51 @@ impl Waiting {
     }
 
     fn lines(&self) -> String {
-        let width = self.jobs.iter().map(|job| job.key.len()).max().unwrap_or(0);
-        let line = |job: &Job| {
-            let text = job.status.as_ref().map_or("waiting".to_string(), |status| standing(status).text);
-            format!("{:width$}  {text}", job.key)
+        let shown = || self.jobs.iter().filter(|job| !job.left_out);
+        let width = shown().map(|job| job.key.len()).max().unwrap_or(0);
+        shown().map(|job| format!("{:width$}  {}", job.key, job.text())).collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl Job {
+    fn text(&self) -> String {
+        let Some(status) = &self.status else { return "waiting".to_string() };
+        let text = standing(status).text;
+        let summary = status.summary.clone().unwrap_or_default();
+        match &self.rollout {
+            Some(rollout) if self.verdict.is_none() && summary.running >= summary.instances => {
+                let watch = i64::try_from(rollout.watch().as_millis()).unwrap_or(i64::MAX);
+                format!("{text}; must stay healthy for {}", time::span(watch))
+            }
+            _ => text,
+        }
+    }
+
+    fn take_in(&mut self, status: v1::JobStatus) {
+        if status.index < self.index {
+            return;
+        }
+        let Standing { pending, .. } = standing(&status);
+        self.pending_since = pending.then(|| self.pending_since.unwrap_or_else(Instant::now));
+        self.status = Some(status);
+        self.judge();
+    }
+
+    /// A verdict stands: what comes later is not waited for any more.
+    fn judge(&mut self) {
+        let Some(status) = self.status.as_ref().filter(|_| self.verdict.is_none()) else { return };
+        let Some(rollout) = &mut self.rollout else {
+            self.verdict = standing(status).verdict;
+            if self.verdict == Some(Exit::Failed) {
+                self.why = why_ended(status);
+            }
+            return;
         };
-        self.jobs.iter().map(line).collect::<Vec<_>>().join("\n")
+        match rollout.judge(status, Instant::now(), time::now_ms()) {
+            Outlook::Waits { .. } => {}
+            Outlook::Good => self.verdict = Some(Exit::Done),
+            Outlook::Failed(why) => (self.verdict, self.why) = (Some(Exit::Failed), why),
+        }
     }
 }
 
@@ -97,21 +168,24 @@ pub async fn until_there(
         }
         tokio::select! {
             Some((i, news)) = receive.recv() => {
-                take_in(&mut waiting.jobs[i], news?);
+                waiting.jobs[i].take_in(news?);
                 show(waiting, &mut progress, context);
             }
-            _ = look.tick() => explain(context, waiting, &mut progress).await,
+            _ = look.tick() => {
+                waiting.jobs.iter_mut().for_each(Job::judge);
+                explain(context, waiting, &mut progress).await;
+            }
             () = at(deadline) => {
-                leave(waiting, "timed out; the job stays as it is");
+                outcome::leave(&waiting.jobs, "timed out; the job stays as it is");
                 return Ok(Exit::Waited);
             }
             () = &mut stop => {
-                leave(waiting, "not waiting any more; the job goes on");
+                outcome::leave(&waiting.jobs, "not waiting any more; the job goes on");
                 return Ok(Exit::Waited);
             }
         }
     };
-    conclude(context, waiting);
+    outcome::conclude(context, &mut waiting.jobs).await;
     Ok(exit)
 }
 
@@ -143,23 +217,14 @@ async fn watch(mut scheduler: Scheduler, key: v1::JobKey, i: usize, send: mpsc::
     }
 }
 
-fn take_in(job: &mut Job, status: v1::JobStatus) {
-    if status.index < job.index {
-        return;
-    }
-    let Standing { verdict, pending, .. } = standing(&status);
-    job.verdict = verdict;
-    job.pending_since = pending.then(|| job.pending_since.unwrap_or_else(Instant::now));
-    job.status = Some(status);
-}
-
 fn show(waiting: &mut Waiting, progress: &mut Progress, context: &Context) {
     // Without a terminal each job's change is a line of its own, not all of them again.
     if context.out.terminal {
         progress.show(&waiting.lines());
     } else {
         let lines = waiting.lines();
-        for (job, line) in waiting.jobs.iter_mut().zip(lines.lines()) {
+        let shown = waiting.jobs.iter_mut().filter(|job| !job.left_out);
+        for (job, line) in shown.zip(lines.lines()) {
             if job.said != line && job.status.is_some() {
                 progress.say(line);
                 job.said = line.to_string();
@@ -171,60 +236,29 @@ fn show(waiting: &mut Waiting, progress: &mut Progress, context: &Context) {
 /// Says why a job is pending for long, or keeps failing; once for each reason.
 async fn explain(context: &mut Context, waiting: &mut Waiting, progress: &mut Progress) {
     for job in &mut waiting.jobs {
-        let Some(status) = &job.status else { continue };
-        let mut reasons: Vec<String> = trouble(status).into_iter().collect();
+        let Some(status) = job.status.clone().filter(|_| job.verdict.is_none()) else { continue };
+        let mut lines = cause::untold(context, &status.tasks, &mut job.told).await;
         if job.pending_since.is_some_and(|since| since.elapsed() >= PENDING_PATIENCE) {
-            let request = v1::WhyRequest { key: Some(job.wire_key.clone()) };
-            let call = async |client: &mut Client, request| client.why(request).await;
-            if let Ok(why) = context.scheduler.call(request, Repeat::Harmless, call).await {
-                reasons.extend(why.classes.iter().map(|class| render::safe(&class.summary)));
-            }
+            lines.extend(pending(context, job).await);
             job.pending_since = Some(Instant::now());
         }
-        for reason in reasons {
-            let line = format!("  {}: {reason}", job.key);
-            if !job.said.contains(&reason) {
-                job.said = format!("{}\n{reason}", job.said.lines().next().unwrap_or_default());
-                progress.say(&line);
-            }
+        for line in lines {
+            progress.say(&format!("  {}: {line}", job.key));
         }
     }
 }
 
-/// What to type next, of a job that is left as it is.
-fn leave(waiting: &Waiting, what: &str) {
-    eprintln!("dawn: {what}");
-    for job in waiting.jobs.iter().filter(|job| job.verdict.is_none()) {
-        eprintln!("  look:  dawn job status {0}\n  stop:  dawn job kill {0}", job.key);
-    }
-}
-
-/// Where each job ended up: addresses of a service, what failed, the next run.
-fn conclude(context: &Context, waiting: &Waiting) {
-    if context.out.json {
-        return;
-    }
-    let now_ms = time::now_ms();
-    for job in &waiting.jobs {
-        let Some(status) = &job.status else { continue };
-        if let Some(cron) = &status.cron {
-            let next = format!("{} ({})", time::local(cron.next_ms), time::relative(cron.next_ms, now_ms));
-            context.out.line(&format!("{}: next run {next}", job.key));
-        } else if job.verdict == Some(Exit::Failed) {
-            let why = trouble(status).map_or_else(String::new, |why| format!(": {why}"));
-            context.out.line(&format!("{}: failed{why}", job.key));
-            context.out.line(&format!("  look:  dawn job logs {0}\n         dawn job history {0}", job.key));
-        } else {
-            let ports: BTreeMap<u32, String> = status.tasks.iter().filter_map(address).collect();
-            for (instance, address) in ports.iter().take(10) {
-                context.out.line(&format!("{}/{instance}: {address}", job.key));
-            }
-        }
-    }
-}
-
-/// Where a running task with ports is reached.
-fn address(task: &v1::Task) -> Option<(u32, String)> {
-    let running = task.state() == v1::TaskState::Running && !task.ports.is_empty();
-    running.then(|| (task.instance, format!("{} {}", render::safe(&task.hostname), render::ports(&task.ports))))
+/// Why instances are pending, as far as it was not told yet.
+pub async fn pending(context: &mut Context, job: &mut Job) -> Vec<String> {
+    let request = v1::WhyRequest { key: Some(job.wire_key.clone()) };
+    let call = async |client: &mut Client, request| client.why(request).await;
+    let Ok(why) = context.scheduler.call(request, Repeat::Harmless, call).await else { return Vec::new() };
+    // What waits out a backoff has failed, and its failure is told.
+    let pending = why.classes.iter().filter(|class| class.state() == v1::TaskState::Pending);
+    let reasons = pending.map(|class| match class.instances.len() {
+        0 => render::safe(&class.summary),
+        1 => format!("instance {}: {}", class.instances[0], render::safe(&class.summary)),
+        _ => format!("instances {}: {}", render::instances(&class.instances), render::safe(&class.summary)),
+    });
+    reasons.filter(|reason| job.told.insert(reason.clone())).collect()
 }

@@ -3,6 +3,7 @@
 use clap::Args;
 use dawn_proto::{TaskState, v1};
 
+use super::{cause, wait};
 use crate::args::Context;
 use crate::client::{Client, Repeat};
 use crate::commands::select::Selection;
@@ -15,32 +16,86 @@ pub struct Why {
     job: Selection,
 }
 
-pub async fn run(args: Why, context: &mut Context) -> Result<Exit, Failure> {
-    let request = v1::WhyRequest { key: Some((&args.job.key).into()) };
+pub async fn get(context: &mut Context, job: &Selection) -> Result<v1::WhyResponse, Failure> {
+    let request = v1::WhyRequest { key: Some((&job.key).into()) };
     let call = async |client: &mut Client, request| client.why(request).await;
-    let mut why = context.scheduler.call(request, Repeat::Harmless, call).await?;
+    context.scheduler.call(request, Repeat::Harmless, call).await
+}
+
+pub async fn run(args: Why, context: &mut Context) -> Result<Exit, Failure> {
+    let mut why = get(context, &args.job).await?;
     for class in &mut why.classes {
+        let of_whole_job = class.instances.is_empty();
         class.instances.retain(|instance| args.job.has(*instance));
+        // What keeps the whole job back keeps each of its instances back.
+        if class.instances.is_empty() && !of_whole_job {
+            class.state = TaskState::Unspecified.into();
+        }
     }
-    why.classes.retain(|class| !class.instances.is_empty());
+    why.classes.retain(|class| class.state() != TaskState::Unspecified);
     if context.out.json {
         context.out.value(&json::object(json::why(&why)));
-    } else if why.classes.is_empty() {
-        context.out.line(&format!("{}: nothing is pending", args.job.key));
-    } else {
-        context.out.write(text(&why, time::now_ms()).as_bytes());
+        return Ok(Exit::Done);
+    }
+    context.out.write(text(&why, time::now_ms()).as_bytes());
+    let mut status = super::status::get(context, &args.job).await?;
+    args.job.must_be_there(&status)?;
+    status.tasks.retain(|task| args.job.has(task.instance) && waits_or_was_tried_again(task));
+    let failed = cause::text(context, &status.tasks).await;
+    if !failed.is_empty() {
+        context.out.line("last failures");
+        context.out.write(failed.as_bytes());
+    }
+    if why.classes.is_empty() {
+        context.out.line(&format!("{}: {}", args.job, nothing_pending(&status)));
     }
     Ok(Exit::Done)
+}
+
+/// Instances that are well are no answer to "why not", unless they failed before.
+fn waits_or_was_tried_again(task: &v1::Task) -> bool {
+    task.last_failure.is_some() || task.state() == TaskState::Failed
+}
+
+/// The whole truth where no instance is pending.
+fn nothing_pending(status: &v1::JobStatus) -> String {
+    let summary = status.summary.clone().unwrap_or_default();
+    if summary.ended {
+        let why = if summary.result == "succeeded" { String::new() } else { wait::why_ended(status) };
+        let result = summary.result.replace('_', " ");
+        let colon = if why.is_empty() { "" } else { ": " };
+        return format!("nothing is pending; the job has ended ({result}{colon}{why})");
+    }
+    if let Some(cron) = &status.cron {
+        return match cron.paused_ms {
+            0 => {
+                format!("nothing is pending; the next run is {}", crate::commands::cron::next_run(cron, time::now_ms()))
+            }
+            paused => {
+                let (since, by) = (time::relative(paused, time::now_ms()), render::safe(&cron.paused_by));
+                let key = render::key(summary.key.as_ref());
+                format!("is paused since {since} by {by}, so it starts no run; `dawn cron resume {key}` ends that")
+            }
+        };
+    }
+    let counts = super::status::counts(&summary);
+    match summary.failing {
+        0 => format!("nothing is pending; instances {counts}"),
+        _ => format!("nothing is pending, but instances have failed; instances {counts}"),
+    }
 }
 
 pub fn text(why: &v1::WhyResponse, now_ms: i64) -> String {
     let mut text = String::new();
     for class in &why.classes {
-        let instances = render::instances(&class.instances);
-        let what = if class.instances.len() == 1 { "instance" } else { "instances" };
         let since = time::span(now_ms - class.pending_since_ms);
+        let summary = render::safe(&class.summary);
         let state = render::state(class.state());
-        text += &format!("{what} {instances}: {state} for {since}: {}\n", render::safe(&class.summary));
+        text += &match class.instances.len() {
+            0 => format!("the job: for {since}: {summary}\n"),
+            1 => format!("instance {}: {state} for {since}: {summary}\n", class.instances[0]),
+            _ => format!("instances {}: {state} for {since}: {summary}\n", render::instances(&class.instances)),
+        };
         if class.state() == TaskState::Throttled && class.ready_at_ms > 0 {
             text += &format!("  tries again {}\n", time::relative(class.ready_at_ms, now_ms));
         }

@@ -16,6 +16,7 @@ use super::terminal::{self, Raw};
 use crate::args::Context;
 use crate::client::Upward;
 use crate::exit::{Exit, Failure};
+use crate::render::time;
 
 #[derive(Args)]
 pub struct Exec {
@@ -37,6 +38,15 @@ const PASSED_ON: [SignalKind; 4] =
     [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::quit(), SignalKind::hangup()];
 
 pub async fn run(args: Exec, context: &mut Context) -> Result<Exit, Failure> {
+    let Some(timeout) = context.timeout else { return exec(args, context).await };
+    // The session ends with the future, and with it the command.
+    tokio::time::timeout(timeout, exec(args, context)).await.unwrap_or_else(|_| {
+        let waited = time::span(i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX));
+        Err(Failure::new(Exit::Waited, format!("timed out after {waited}; the command was killed")))
+    })
+}
+
+async fn exec(args: Exec, context: &mut Context) -> Result<Exit, Failure> {
     let task = args.task.find(context).await?;
     let with_terminal = args.terminal || (!args.no_terminal && args.command.is_empty() && terminal::is_there());
     if with_terminal && !terminal::is_there() {

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use dawn_proto::{TaskId, v1};
 
 use crate::args::Context;
+use crate::commands::job::logs::attempts::{not_started, ran};
 use crate::commands::job::{status, tasks};
 use crate::commands::select::Selection;
 use crate::exit::{Exit, Failure};
@@ -42,13 +43,13 @@ impl Target {
             Target::Instance(selection) => selection,
         };
         let all = tasks::list(context, selection, true).await?;
-        let started: Vec<v1::Task> = all.into_iter().filter(|task| !task.agent_id.is_empty()).collect();
+        let started: Vec<v1::Task> = all.iter().filter(|task| ran(task)).cloned().collect();
         let living: Vec<v1::Task> = started.iter().filter(|task| !task.state().is_terminal()).cloned().collect();
         let newest = tasks::newest(if living.is_empty() { &started } else { &living });
         let key = &selection.key;
         match newest[..] {
             [task] => Ok(TaskId(task.id)),
-            [] => Err(none_started(selection, context).await),
+            [] => Err(none_started(selection, all.last(), context).await),
             _ => {
                 let message = format!("{key} has {} such tasks; name one", newest.len());
                 Err(Failure::new(Exit::Usage, message).hint(format!("as in {key}/0, or see `dawn job status {key}`")))
@@ -58,7 +59,7 @@ impl Target {
 }
 
 /// Why there is no task: the job has no such instance, or none of them was started yet.
-async fn none_started(selection: &Selection, context: &mut Context) -> Failure {
+async fn none_started(selection: &Selection, newest: Option<&v1::Task>, context: &mut Context) -> Failure {
     let key = &selection.key;
     let summary = status::get(context, selection).await.ok().and_then(|status| status.summary);
     let instances = summary.filter(|job| job.kind() != v1::JobKind::Daemon && !job.template).map(|job| job.instances);
@@ -67,7 +68,9 @@ async fn none_started(selection: &Selection, context: &mut Context) -> Failure {
         let message = format!("{key} has no instance {}; it has {instances}, numbered from 0", range.first);
         return Failure::new(Exit::NotFound, message).hint(format!("see `dawn job status {key}`"));
     }
-    Failure::new(Exit::NotFound, format!("no task of {key} was started yet")).hint(format!("see `dawn job why {key}`"))
+    let why = newest.map_or_else(String::new, |task| format!(": {}", not_started(task)));
+    Failure::new(Exit::NotFound, format!("no task of {selection} was started yet{why}"))
+        .hint(format!("see `dawn job why {key}`"))
 }
 
 /// A place in a task's sandbox, as `TASK PATH` or as `TASK:PATH`; without a path none is given.

@@ -14,7 +14,7 @@ use crate::client::{Client, Repeat};
 use crate::exit::{Exit, Failure};
 use crate::render::json;
 
-pub use show::{changes, short};
+pub use show::{changes, ranges, short, stands};
 pub use start::started;
 pub use wait::wait_for;
 
@@ -69,6 +69,10 @@ pub async fn run(update: Update, context: &mut Context) -> Result<Exit, Failure>
         Update::Status { job, number } => {
             let found = get(context, &(&job.key).into(), number).await?;
             print(context, &found);
+            let causes = if context.out.json { String::new() } else { wait::causes(context, &(&job.key).into()).await };
+            if !causes.is_empty() {
+                context.out.write(format!("\nlast failures of the job\n{causes}").as_bytes());
+            }
             Ok(Exit::Done)
         }
         Update::List { job } => show::list(job, context).await,

@@ -28,13 +28,18 @@ pub fn count(ranges: &[v1::InstanceRange]) -> u64 {
 
 /// One line: "www/prod/web: update 3 rolling forward, 2 of 5 instances".
 pub fn short(update: &v1::UpdateInfo) -> String {
-    let (key, number) = (render::key(update.key.as_ref()), update.number);
+    format!("{}: update {}", render::key(update.key.as_ref()), stands(update))
+}
+
+/// "3 rolling forward, 2 of 5 instances"
+pub fn stands(update: &v1::UpdateInfo) -> String {
+    let number = update.number;
     let (done, all) = (count(&update.done), count(&update.instances));
     let failed = match count(&update.failed) {
         0 => String::new(),
         failed => format!(", {failed} failed"),
     };
-    format!("{key}: update {number} {}, {done} of {}{failed}", state(update.state()), render::count(all, "instance"))
+    format!("{number} {}, {done} of {}{failed}", state(update.state()), render::count(all, "instance"))
 }
 
 pub fn text(update: &v1::UpdateInfo) -> String {

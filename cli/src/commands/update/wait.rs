@@ -7,6 +7,8 @@ use tokio::time::{Instant, sleep};
 
 use super::{get, short};
 use crate::args::Context;
+use crate::client::{Client, Repeat};
+use crate::commands::job::cause;
 use crate::commands::select::Selection;
 use crate::exit::{Exit, Failure};
 use crate::render::{Progress, json};
@@ -49,6 +51,7 @@ pub async fn wait_for(context: &mut Context, updates: &[(v1::JobKey, u32)]) -> R
     tokio::pin!(interrupted);
     loop {
         let mut verdicts = Vec::new();
+        let mut failed = Vec::new();
         let mut lines = Vec::new();
         for (key, number) in updates {
             let update = match get(context, key, *number).await {
@@ -59,11 +62,17 @@ pub async fn wait_for(context: &mut Context, updates: &[(v1::JobKey, u32)]) -> R
             };
             lines.push(format!("{}{}", short(&update), said(&update.events)));
             verdicts.extend(verdict(update.state()));
+            if verdict(update.state()) == Some(Exit::Failed) {
+                failed.push(key);
+            }
         }
         if !lines.is_empty() {
             progress.show(&lines.join("\n"));
         }
         if verdicts.len() == updates.len() {
+            for key in failed {
+                why_failed(context, key).await;
+            }
             return Ok(verdicts.into_iter().max_by_key(|exit| *exit as i32).unwrap_or(Exit::Done));
         }
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
@@ -77,6 +86,27 @@ pub async fn wait_for(context: &mut Context, updates: &[(v1::JobKey, u32)]) -> R
                 return Ok(Exit::Waited);
             }
         }
+    }
+}
+
+/// How instances failed while a job was updated, and what leads on.
+async fn why_failed(context: &mut Context, key: &v1::JobKey) {
+    if context.out.json {
+        return;
+    }
+    let name = crate::render::key(Some(key));
+    let causes = causes(context, key).await;
+    causes.lines().for_each(|line| context.out.line(&format!("  {line}")));
+    context.out.line(&format!("  look:  dawn update status {name}"));
+}
+
+/// How instances of the job failed last, for people; empty when none did, or nobody can say it.
+pub async fn causes(context: &mut Context, key: &v1::JobKey) -> String {
+    let request = v1::GetJobRequest { key: Some(key.clone()), version: 0 };
+    let call = async |client: &mut Client, request| client.get_job(request).await;
+    match context.scheduler.call(request, Repeat::Harmless, call).await {
+        Ok(status) => cause::text(context, &status.tasks).await,
+        Err(_) => String::new(),
     }
 }
 

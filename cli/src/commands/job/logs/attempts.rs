@@ -1,0 +1,118 @@
+//! Which life of an instance is meant: the newest that ran, the one before, or one by its number. Pure.
+
+use dawn_proto::{TaskId, TaskState, v1};
+
+use crate::render::failure;
+
+/// The life that is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    Newest,
+    Previous,
+    Attempt(u32),
+}
+
+/// Whether processes of the task were started, so that there is something to read. What waits, or could not be started, has
+/// none.
+pub fn ran(task: &v1::Task) -> bool {
+    use TaskState::{Assigned, Pending, Running, Starting, Throttled};
+    let began = task.history.iter().any(|step| matches!(step.state(), Starting | Running));
+    match task.state() {
+        Throttled | Pending | Assigned => false,
+        // A scheduler that tells no history is believed that a task with a node was started on it.
+        _ => began || (task.history.is_empty() && !task.agent_id.is_empty()),
+    }
+}
+
+/// The task among those of one instance, oldest first.
+///
+/// # Errors
+/// For people: why there is none.
+pub fn pick<'a>(tasks: &[&'a v1::Task], which: Which) -> Result<&'a v1::Task, String> {
+    let mut started = tasks.iter().rev().copied().filter(|task| ran(task));
+    let found = match which {
+        Which::Newest => started.next(),
+        Which::Previous => started.nth(1),
+        Which::Attempt(number) => {
+            let attempt = tasks.iter().rev().copied().find(|task| task.attempt == number);
+            if let Some(task) = attempt.filter(|task| !ran(task)) {
+                return Err(not_started(task));
+            }
+            attempt
+        }
+    };
+    found.ok_or_else(|| match which {
+        Which::Newest => tasks.last().map_or("it was not started yet".to_string(), |newest| not_started(newest)),
+        Which::Previous => "no attempt before the newest that ran is kept".to_string(),
+        Which::Attempt(number) => match (tasks.first(), tasks.last()) {
+            (Some(first), Some(last)) => {
+                format!("no attempt {number} is kept; there are {} to {}", first.attempt, last.attempt)
+            }
+            _ => format!("no attempt {number} is kept"),
+        },
+    })
+}
+
+/// Why a task has no log: how its start failed, or that it waits.
+pub fn not_started(task: &v1::Task) -> String {
+    let id = TaskId(task.id);
+    match (task.state().is_terminal(), failure::of(task)) {
+        (true, Some(failed)) if failed.task_id == task.id => {
+            format!("{id} was not started: {}", failure::cause(&failed))
+        }
+        (true, _) => format!("{id} ended before it was started"),
+        (false, Some(failed)) => format!(
+            "{id} is not started yet ({}); the attempt before, {}, failed: {}",
+            crate::render::state(task.state()),
+            TaskId(failed.task_id),
+            failure::cause(&failed)
+        ),
+        (false, None) => format!("{id} is not started yet ({})", crate::render::state(task.state())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task(id: u64, states: &[TaskState]) -> v1::Task {
+        let step = |state: &TaskState| v1::Transition { state: (*state).into(), ..Default::default() };
+        v1::Task {
+            id,
+            attempt: u32::try_from(id).unwrap(),
+            state: (*states.last().unwrap()).into(),
+            history: states.iter().map(step).collect(),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn the_newest_attempt_that_ran_is_meant_and_not_the_newest_that_waits() {
+        use TaskState::{Assigned, Failed, Killed, Pending, Running, Starting, Throttled};
+        let mut refused = task(3, &[Pending, Assigned, Failed]);
+        let end = refused.history.last_mut().unwrap();
+        (end.reason, end.message) = (v1::Reason::UnknownUser.into(), "there is no user ghost".into());
+        let tasks = [
+            task(1, &[Pending, Assigned, Starting, Running, Failed]),
+            task(2, &[Throttled, Pending, Assigned, Starting, Failed]),
+            refused,
+            task(4, &[Throttled, Killed]),
+            task(5, &[Throttled]),
+        ];
+        let all: Vec<&v1::Task> = tasks.iter().collect();
+        let id = |which| pick(&all, which).map(|task| task.id);
+        assert_eq!(id(Which::Newest), Ok(2));
+        assert_eq!(id(Which::Previous), Ok(1));
+        assert_eq!(id(Which::Attempt(1)), Ok(1));
+        assert_eq!(id(Which::Attempt(3)), Err("t3 was not started: unknown user: there is no user ghost".into()));
+        assert_eq!(id(Which::Attempt(9)), Err("no attempt 9 is kept; there are 1 to 5".into()));
+        let never: Vec<&v1::Task> = tasks[2..3].iter().collect();
+        assert_eq!(
+            pick(&never, Which::Newest).unwrap_err(),
+            "t3 was not started: unknown user: there is no user ghost"
+        );
+        let waits: Vec<&v1::Task> = tasks[4..].iter().collect();
+        assert_eq!(pick(&waits, Which::Newest).unwrap_err(), "t5 is not started yet (throttled)");
+        assert_eq!(pick(&all[..1], Which::Previous).unwrap_err(), "no attempt before the newest that ran is kept");
+    }
+}

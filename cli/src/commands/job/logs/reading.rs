@@ -1,0 +1,212 @@
+//! Reads one log to its end or, when it is followed, on through the lives of the instance. Not here: which logs are read.
+
+use std::time::Duration;
+
+use dawn_proto::{JobKey, TaskId, v1};
+use tokio::time::sleep;
+
+use super::attempts::ran;
+use super::lines::{Lines, gap};
+use crate::client::{Client, Repeat, Scheduler, broke_off};
+use crate::exit::{Exit, Failure};
+use crate::render::{self, failure, time};
+
+/// Between two looks for the next life of an instance.
+const POLL: Duration = Duration::from_millis(500);
+
+/// One process's log, and how it is shown.
+pub struct Reading {
+    pub scheduler: Scheduler,
+    pub lines: Lines,
+    /// Of the instance whose next life is read when one has ended; none: this task alone.
+    pub instance: Option<(JobKey, u32)>,
+    /// Task 0: none was started yet.
+    pub request: v1::ReadLogRequest,
+    /// Says when the instance begins a new life: one of its processes does.
+    pub announces: bool,
+    /// What was said of the way to the next life.
+    said: String,
+}
+
+/// What became of reading a task's log.
+enum Read {
+    /// The task has ended, and all of its log was read.
+    ToTheEnd,
+    BrokeOff,
+    /// The node does not answer, with what there is to say of it.
+    OutOfReach(String),
+}
+
+impl Reading {
+    pub fn new(scheduler: Scheduler, lines: Lines, request: v1::ReadLogRequest) -> Reading {
+        Reading { scheduler, lines, instance: None, request, announces: false, said: String::new() }
+    }
+
+    /// Reads to the end, or for ever when following.
+    ///
+    /// # Errors
+    /// Why it can't be read.
+    pub async fn read(mut self) -> Result<(), Failure> {
+        if self.request.task_id == 0 && !self.next_life(true).await? {
+            return Ok(());
+        }
+        loop {
+            let goes_on = match self.one_task().await? {
+                Read::ToTheEnd if !self.request.follow || self.instance.is_none() => return Ok(()),
+                Read::ToTheEnd => self.next_life(true).await?,
+                // The stream broke under a task that lives: on from there, so that nothing is lost or comes twice.
+                Read::BrokeOff => self.pause().await,
+                Read::OutOfReach(why) => {
+                    self.say(&why);
+                    // It may have been replaced on another node.
+                    self.instance.is_some() && self.next_life(false).await? || self.pause().await
+                }
+            };
+            if !goes_on {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn pause(&mut self) -> bool {
+        if self.request.offset.or(self.request.stderr_offset).is_some() {
+            self.request.tail_lines = None;
+        }
+        sleep(POLL).await; // poll
+        true
+    }
+
+    async fn one_task(&mut self) -> Result<Read, Failure> {
+        let follow = self.request.follow;
+        let call = async |client: &mut Client, request| client.read_log(request).await;
+        let mut stream = match self.scheduler.call(self.request.clone(), Repeat::Harmless, call).await {
+            Err(failure) if failure.exit == Exit::Unreachable && follow => return Ok(Read::BrokeOff),
+            Err(failure) if failure.may_pass() && follow => return Ok(Read::OutOfReach(failure.to_string())),
+            other => other?,
+        };
+        loop {
+            match stream.message().await {
+                Ok(Some(chunk)) => {
+                    self.take(&chunk);
+                    if chunk.end {
+                        self.lines.finish();
+                        return Ok(Read::ToTheEnd);
+                    }
+                }
+                Ok(None) => {
+                    self.lines.finish();
+                    return Ok(if follow { Read::BrokeOff } else { Read::ToTheEnd });
+                }
+                Err(_) if follow => return Ok(Read::BrokeOff),
+                Err(status) => {
+                    self.lines.finish();
+                    return Err(broke_off(&format!("the log of {}", TaskId(self.request.task_id)), &status));
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, chunk: &v1::LogChunk) {
+        let task = TaskId(self.request.task_id);
+        let stderr = if self.request.both { chunk.stderr } else { self.request.stderr };
+        let stream = format!("{task}'s standard {}", if stderr { "error" } else { "output" });
+        let next = match self.request.both && chunk.stderr {
+            true => &mut self.request.stderr_offset,
+            false => &mut self.request.offset,
+        };
+        if let Some(lost) = gap(*next, chunk.offset, &stream) {
+            eprintln!("{lost}");
+        }
+        *next = Some(chunk.offset + chunk.data.len() as u64);
+        self.lines.show(&chunk.data, stderr, chunk.at_ms);
+    }
+
+    /// Goes on with the next life of the instance that was started, and waits for it if told to; false: there is none.
+    async fn next_life(&mut self, waits: bool) -> Result<bool, Failure> {
+        let Some((key, instance)) = self.instance.clone() else { return Ok(false) };
+        let last = self.request.task_id;
+        loop {
+            let request = v1::ListTasksRequest {
+                job: Some((&key).into()),
+                instances: vec![v1::InstanceRange { first: instance, last: instance }],
+                all: true,
+                ..Default::default()
+            };
+            let call = async |client: &mut Client, request| client.list_tasks(request).await;
+            let tasks = match self.scheduler.call(request, Repeat::Harmless, call).await {
+                Err(failure) if failure.exit == Exit::NotFound => return Ok(false),
+                Err(failure) if failure.exit == Exit::Unreachable => Vec::new(),
+                other => other?.tasks,
+            };
+            let next = tasks.iter().filter(|task| task.id > last);
+            if let Some(task) = next.clone().filter(|task| ran(task)).min_by_key(|task| task.id) {
+                self.begin(&format!("{key}/{instance}"), task);
+                return Ok(true);
+            }
+            let waiting = next.filter(|task| !task.state().is_terminal()).max_by_key(|task| task.id);
+            if let Some(waiting) = waiting {
+                self.say(&waits_for(&format!("{key}/{instance}"), waiting));
+            } else if has_ended(&mut self.scheduler, &key, instance).await {
+                return Ok(false);
+            }
+            if !waits {
+                return Ok(false);
+            }
+            sleep(POLL).await; // poll
+        }
+    }
+
+    fn begin(&mut self, name: &str, task: &v1::Task) {
+        let (old, new, on) = (TaskId(self.request.task_id), TaskId(task.id), render::safe(&task.hostname));
+        if self.announces && self.request.task_id > 0 {
+            eprintln!("--- {name}: {old} ended; now {new} on {on}");
+        }
+        self.said.clear();
+        let request = std::mem::take(&mut self.request);
+        let again = request.task_id > 0;
+        self.request = v1::ReadLogRequest {
+            task_id: task.id,
+            offset: None,
+            stderr_offset: None,
+            // Of a later life all is new.
+            tail_lines: request.tail_lines.filter(|_| !again),
+            ..request
+        };
+    }
+
+    /// Says something once, to people: standard output has the log alone.
+    fn say(&mut self, what: &str) {
+        if self.announces && self.said != what {
+            eprintln!("--- {what}");
+            self.said = what.to_string();
+        }
+    }
+}
+
+/// How the way to the next life stands.
+fn waits_for(name: &str, task: &v1::Task) -> String {
+    let failed = failure::of(task).map_or_else(String::new, |failed| format!(", after: {}", failure::cause(&failed)));
+    let (id, state) = (TaskId(task.id), render::state(task.state()));
+    let until = match task.ready_at_ms {
+        0 => String::new(),
+        at_ms => format!(" until {}", time::local(at_ms)),
+    };
+    format!("{name}: waits for the start of {id} ({state}{until}){failed}")
+}
+
+async fn has_ended(scheduler: &mut Scheduler, key: &JobKey, instance: u32) -> bool {
+    let request = v1::GetJobRequest { key: Some(key.into()), version: 0 };
+    let call = async |client: &mut Client, request| client.get_job(request).await;
+    match scheduler.call(request, Repeat::Harmless, call).await {
+        Ok(status) => {
+            let summary = status.summary.unwrap_or_default();
+            // A finished instance of a batch job has no next life, even while others go on.
+            let batch = summary.kind() == v1::JobKind::Batch;
+            let newest = status.tasks.iter().filter(|task| task.instance == instance).max_by_key(|task| task.id);
+            let settled =
+                newest.is_some_and(|task| matches!(task.state(), v1::TaskState::Finished | v1::TaskState::Killed));
+            summary.ended || (batch && settled) || (newest.is_none() && summary.instances <= instance)
+        }
+        Err(failure) => failure.exit == Exit::NotFound,
+    }
+}

@@ -1,0 +1,143 @@
+//! How a life of an instance failed, as people read it. Not here: who is asked for the last words.
+
+use dawn_proto::v1::{self, Reason, TaskState};
+
+use super::{count, reason, safe, time};
+
+/// Lines of standard error that are shown of one failure; the newest.
+const MAX_LINES: usize = 10;
+
+/// The reason, what was said of it, and the exit code or signal where that does not say it already.
+pub fn cause(failure: &v1::TaskFailure) -> String {
+    let (reason, message) = (reason(failure.reason()), safe(&failure.message));
+    let mut text = match (reason.is_empty(), message.is_empty()) {
+        (true, true) => "failed without a reason that is known".to_string(),
+        (false, true) => reason,
+        (true, false) => message,
+        (false, false) if message.starts_with(&reason) => message,
+        (false, false) => format!("{reason}: {message}"),
+    };
+    if let Some(code) = failure.exit_code.filter(|code| !text.contains(&format!("exit code {code}"))) {
+        text += &format!(" (exit code {code})");
+    }
+    if let Some(signal) = failure.signal {
+        let name = nix::sys::signal::Signal::try_from(signal).map_or("", nix::sys::signal::Signal::as_str);
+        let named = !name.is_empty() && text.contains(name);
+        if !named && !text.contains(&format!("signal {signal}")) {
+            text += &format!(" (signal {signal}{}{name})", if name.is_empty() { "" } else { ", " });
+        }
+    }
+    text
+}
+
+/// "instance 2: exited: process main: exit code 3; attempt 4 on node-1, 3s ago; 4 failures in a row"
+pub fn line(task: &v1::Task, failure: &v1::TaskFailure, now_ms: i64) -> String {
+    let mut text = format!("instance {}: {}", task.instance, cause(failure));
+    if failure.attempt > 0 {
+        text += &format!("; attempt {}", failure.attempt);
+    }
+    if !failure.hostname.is_empty() {
+        text += &format!(" on {}", safe(&failure.hostname));
+    }
+    if failure.at_ms > 0 {
+        text += &format!(", {}", time::relative(failure.at_ms, now_ms));
+    }
+    match task.failures {
+        0 => text,
+        failures => format!("{text}; {} in a row", count(failures, "failure")),
+    }
+}
+
+/// The latest failed life of the task's instance. A scheduler of the version before says it of ended tasks alone.
+pub fn of(task: &v1::Task) -> Option<v1::TaskFailure> {
+    if task.last_failure.is_some() {
+        return task.last_failure.clone();
+    }
+    let failed = matches!(task.state(), TaskState::Failed | TaskState::Lost);
+    let end = task.history.last().filter(|end| failed && (end.reason() != Reason::None || !end.message.is_empty()))?;
+    Some(v1::TaskFailure {
+        task_id: task.id,
+        attempt: task.attempt,
+        hostname: task.hostname.clone(),
+        at_ms: end.at_ms,
+        reason: end.reason,
+        message: end.message.clone(),
+        exit_code: end.exit_code,
+        signal: end.signal,
+    })
+}
+
+/// The end of what a process wrote to standard error, each line behind a bar; empty when there is nothing to show.
+pub fn last_words(words: &[u8]) -> String {
+    let text = String::from_utf8_lossy(words);
+    let lines: Vec<&str> = text.lines().collect();
+    let shown = &lines[lines.len().saturating_sub(MAX_LINES)..];
+    if shown.iter().all(|line| line.trim().is_empty()) {
+        return String::new();
+    }
+    shown.iter().map(|line| format!("    | {}\n", safe(line))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_one_line_that_says_each_thing_once() {
+        let exited = v1::TaskFailure {
+            attempt: 4,
+            hostname: "node-1".into(),
+            at_ms: 1_000,
+            reason: Reason::Exited.into(),
+            message: "process main: exit code 3".into(),
+            exit_code: Some(3),
+            ..Default::default()
+        };
+        let task = v1::Task { instance: 2, failures: 4, ..Default::default() };
+        let said = "instance 2: exited: process main: exit code 3; attempt 4 on node-1, 3s ago; 4 failures in a row";
+        assert_eq!(line(&task, &exited, 4_000), said);
+        let cause_of = |reason: Reason, message: &str, exit_code, signal| {
+            cause(&v1::TaskFailure {
+                reason: reason.into(),
+                message: message.into(),
+                exit_code,
+                signal,
+                ..Default::default()
+            })
+        };
+        assert_eq!(
+            cause_of(Reason::UnknownUser, "there is no user ghost", None, None),
+            "unknown user: there is no user ghost"
+        );
+        assert_eq!(cause_of(Reason::HealthCheck, "health check: refused", None, None), "health check: refused");
+        assert_eq!(cause_of(Reason::Exited, "", Some(7), None), "exited (exit code 7)");
+        assert_eq!(cause_of(Reason::Signaled, "", None, Some(9)), "signaled (signal 9, SIGKILL)");
+        assert_eq!(cause_of(Reason::Signaled, "ended by SIGSEGV", None, Some(11)), "signaled: ended by SIGSEGV");
+        assert_eq!(cause_of(Reason::None, "", None, None), "failed without a reason that is known");
+        assert_eq!(cause_of(Reason::Exited, "a\u{1b}b", None, None), "exited: a\\u{1b}b");
+    }
+
+    #[test]
+    fn the_last_lines_of_standard_error_stand_behind_bars() {
+        let words: String = (1..=12).map(|n| format!("line {n}\n")).collect();
+        let shown = last_words(words.as_bytes());
+        assert!(shown.starts_with("    | line 3\n") && shown.ends_with("    | line 12\n"), "{shown}");
+        assert_eq!(last_words(b"\x1b[2J\xff"), "    | \\u{1b}[2J\u{fffd}\n");
+        assert_eq!((last_words(b"").as_str(), last_words(b"\n\n").as_str()), ("", ""));
+    }
+
+    #[test]
+    fn an_old_scheduler_s_failed_tasks_say_it_themselves() {
+        let end = v1::Transition {
+            reason: Reason::Exited.into(),
+            message: "exit code 1".into(),
+            at_ms: 5,
+            ..Default::default()
+        };
+        let mut task =
+            v1::Task { id: 7, attempt: 2, state: TaskState::Failed.into(), history: vec![end], ..Default::default() };
+        assert_eq!(of(&task).map(|failure| (failure.task_id, failure.at_ms)), Some((7, 5)));
+        task.state = TaskState::Running.into();
+        assert_eq!(of(&task), None);
+    }
+}
