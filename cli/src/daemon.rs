@@ -5,6 +5,7 @@ mod artifacts;
 mod etcd;
 mod home;
 mod notify;
+mod owner;
 mod parts;
 #[cfg(test)]
 mod units;

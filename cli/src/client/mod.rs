@@ -128,6 +128,12 @@ impl Scheduler {
         Scheduler::new(vec![address.to_string()], self.timeout)
     }
 
+    /// The same schedulers, this one first.
+    pub fn first(&self, address: &str) -> Scheduler {
+        let others = self.addresses.iter().filter(|other| *other != address).cloned();
+        Scheduler::new(std::iter::once(address.to_string()).chain(others).collect(), self.timeout)
+    }
+
     /// With at least so much time for one answer.
     pub fn patient(mut self, timeout: Duration) -> Scheduler {
         self.timeout = self.timeout.max(timeout);

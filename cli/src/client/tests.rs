@@ -244,7 +244,7 @@ async fn a_node_is_found_by_its_host_name_where_that_is_unique() {
     let fake = Fake::start(script()).await;
     let (mut context, memory) = fake.context(false);
     assert_eq!(dawn(&mut context, "dawn node status alpha").await.unwrap(), Exit::Done);
-    assert_eq!(fake.asked(), ["node alpha", "nodes", "node id-1"]);
+    assert_eq!(fake.asked(), ["info", "node alpha", "nodes", "node id-1"]);
     assert!(text(&memory).starts_with("node   alpha\nid     id-1\n"), "{}", text(&memory));
 
     let fake = Fake::start(script()).await;

@@ -6,6 +6,7 @@ pub mod config;
 pub mod cron;
 pub mod job;
 mod keeping;
+mod leader;
 pub mod node;
 pub mod quota;
 pub mod scheduler;

@@ -1,16 +1,18 @@
-//! `dawn version`: of this program, and of the scheduler if one answers.
+//! `dawn version`: of this program, and of the scheduler if one answers; and what the leader knows to be wrong.
 
 use dawn_proto::v1;
 
+use super::leader;
 use crate::args::Context;
-use crate::client::{Client, Repeat};
 use crate::exit::{Exit, Failure};
 use crate::render::{Table, json};
 
 pub async fn run(context: &mut Context) -> Result<Exit, Failure> {
     let client = env!("CARGO_PKG_VERSION");
-    let call = async |client: &mut Client, request| client.get_server_info(request).await;
-    let info = context.scheduler.call(v1::GetServerInfoRequest {}, Repeat::Harmless, call).await;
+    let mut info = leader::info(context).await;
+    if let Ok(info) = &mut info {
+        info.trouble = leader::trouble_of(info.clone(), context).await?;
+    }
     if context.out.json {
         let server = info.as_ref().ok().map(server);
         context.out.value(&json::object(serde_json::json!({ "client": client, "server": server })));

@@ -25,6 +25,7 @@ mod operating;
 mod placing;
 mod reach;
 mod rootfs;
+mod runbook;
 mod space;
 mod sweep;
 mod updates;

@@ -6,7 +6,7 @@ mod maintain;
 use clap::Subcommand;
 use dawn_proto::v1::{self, MaintenanceMode, NodeState};
 
-use super::keeping;
+use super::{keeping, leader};
 use crate::args::Context;
 use crate::client::{Client, Repeat};
 use crate::exit::{Exit, Failure};
@@ -69,9 +69,10 @@ pub async fn all(context: &mut Context) -> Result<Vec<v1::Node>, Failure> {
 }
 
 async fn list(context: &mut Context) -> Result<Exit, Failure> {
+    // First: since when a node is silent the leader knows alone.
+    let trouble = leader::trouble(context).await?;
     let mut nodes = all(context).await?;
     nodes.sort_by(|a, b| by_name(&a.hostname, &b.hostname).then_with(|| a.agent_id.cmp(&b.agent_id)));
-    let trouble = trouble(context).await?;
     if context.out.json {
         let nodes: Vec<_> = nodes.iter().map(json::node).collect();
         context.out.value(&json::object(serde_json::json!({ "nodes": nodes, "trouble": trouble })));
@@ -123,12 +124,6 @@ fn lost_for_good(nodes: &[v1::Node]) -> Vec<String> {
         hints.push("`dawn node forget NODE…` removes silent nodes without tasks from the list".to_string());
     }
     hints
-}
-
-/// Why the scheduler replaces no tasks of silent nodes, or takes no writes; empty: all is well.
-async fn trouble(context: &mut Context) -> Result<String, Failure> {
-    let call = async |client: &mut Client, request| client.get_server_info(request).await;
-    Ok(context.scheduler.call(v1::GetServerInfoRequest {}, Repeat::Harmless, call).await?.trouble)
 }
 
 fn state(node: &v1::Node, now_ms: i64) -> String {
@@ -187,6 +182,8 @@ fn ambiguous(name: &str) -> Failure {
 }
 
 async fn status(name: &str, context: &mut Context) -> Result<Exit, Failure> {
+    // The leader is asked first, if it is found: since when the node is silent it knows alone.
+    _ = leader::trouble(context).await;
     let get = async |client: &mut Client, request| client.get_node(request).await;
     let request = |id: &str| v1::GetNodeRequest { agent_id: id.to_string() };
     let found = match context.scheduler.call(request(name), Repeat::Harmless, get).await {
