@@ -23,7 +23,7 @@ use tracing::info;
 use crate::config::Config;
 use crate::drive::Agent;
 use crate::drive::pulse::{Clock, Stop, pulse};
-use crate::edges::cgroup::CgroupError;
+use crate::edges::cgroup::{CgroupError, Tree};
 use crate::edges::checkpoint::{self, CheckpointError, Tasks};
 use crate::edges::discover::DiscoverError;
 use crate::edges::images::Images;
@@ -50,6 +50,8 @@ pub enum AgentError {
          run the agent with the rights to make cgroups (as root), or start it with --unisolated"
     )]
     Cgroup(#[source] CgroupError),
+    #[error("this agent's tasks can't have groups of their own")]
+    Claim(#[source] CgroupError),
     #[error("the agent's own cgroup can't be made")]
     OwnGroup(#[source] CgroupError),
     #[error("the gpus can't be kept apart; mend --gpu-files, or leave them out")]
@@ -68,6 +70,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     start::check(&config)?;
     let _lock = checkpoint::lock(&config.work_dir)?;
     let tree = start::cgroups(&config)?;
+    let _claim = tree.as_ref().map(Tree::claim).transpose().map_err(AgentError::Claim)?;
     let (id, memory) = checkpoint::recall(&config.work_dir, config.agent_id.as_deref())?;
     let setup = start::setup(&config, tree.as_ref(), id)?;
     let tasks = Tasks::open(&config.work_dir)?;

@@ -4,6 +4,7 @@
 //! The rule for cpu: shares (v1) or weight (v2) in proportion to the demand, and a quota of exactly the demand, so that a
 //! task never runs faster than it will when its neighbours come. Memory: a hard limit, swap not on top of it.
 
+mod claim;
 mod device_filter;
 mod extra;
 mod files;
@@ -45,6 +46,12 @@ pub enum CgroupError {
     Limit { what: &'static str, path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("{0:?} is no cgroup parent; give a relative path without \"..\", like dawn/agent-1")]
     BadParent(String),
+    #[error(
+        "{} has the groups of another agent's tasks; give each agent of a machine a --cgroup-parent of its own, like \
+         dawn/agent-2",
+        path.display()
+    )]
+    Claimed { path: PathBuf },
     #[error("the machine has no usable cgroup hierarchy: {0}")]
     Unusable(&'static str),
     #[error("the machine has no cgroup controller {0}, which the task's isolation asks for")]

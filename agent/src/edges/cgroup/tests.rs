@@ -104,6 +104,18 @@ fn real_tree(name: &str) -> Option<Tree> {
 }
 
 #[test]
+fn a_parent_has_one_agent() {
+    let Some(tree) = real_tree("claim") else { return };
+    let claim = tree.claim().unwrap();
+    let refused = real_tree("claim").unwrap().claim().unwrap_err();
+    assert!(refused.to_string().contains("--cgroup-parent"), "{refused}");
+    // An agent that begins again, after one that ended in whatever way.
+    drop(claim);
+    drop(tree.claim().unwrap());
+    tree.remove_parents();
+}
+
+#[test]
 fn real_groups_carry_their_limits_kill_what_is_in_them_and_go() {
     let Some(tree) = real_tree("real") else { return };
     let task = TaskId(1);
