@@ -153,6 +153,18 @@ fn one_interrupt_ends_everything() {
 }
 
 #[test]
+fn what_nobody_reads_any_more_is_cleaned_up_too() {
+    let Some(jobs) = jobs() else { return };
+    let mut dev = Dev::start(jobs.path());
+    dev.until("agents: 2 up");
+    // As `dawn dev | head` does: the pipe is closed once its reader has lost its interest.
+    dev.lines = channel().1;
+    dev.signal(Signal::SIGINT);
+    assert!(dev.ended().success());
+    dev.nothing_is_left();
+}
+
+#[test]
 fn a_second_one_in_the_same_folder_does_nothing_and_the_first_goes_on() {
     let Some(jobs) = jobs() else { return };
     let folder = tempfile::tempdir().unwrap();

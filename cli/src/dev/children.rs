@@ -144,7 +144,7 @@ impl Children {
     pub async fn watch(&mut self, mut stop: Stop) {
         loop {
             for (name, status, log) in self.died() {
-                eprintln!("dawn: {name} ended ({status}); its log is {}", log.display());
+                super::say(&format!("{name} ended ({status}); its log is {}", log.display()));
             }
             tokio::select! {
                 () = sleep(POLL) => {}

@@ -7,6 +7,7 @@ mod leftovers;
 mod machine;
 mod stop;
 
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -75,8 +76,14 @@ struct Plan {
     files: Vec<PathBuf>,
 }
 
+/// Says it on standard error, whether anybody reads there or not: there is something to clean up.
+fn say(words: &str) {
+    _ = writeln!(std::io::stderr(), "dawn: {words}");
+}
+
 pub async fn run(args: Dev, context: &mut Context) -> Result<Exit, Failure> {
     // Before anything else: whoever holds a named folder goes on undisturbed.
+    context.out.go_on_unread();
     let named = args.data_dir.as_deref().map(Folder::named).transpose()?;
     let address = free(args.listen)?;
     let mut stop = Stop::listen()?;
@@ -96,7 +103,7 @@ pub async fn run(args: Dev, context: &mut Context) -> Result<Exit, Failure> {
         () = stop.asked(1) => {}
     }
     if let Err(failure) = &done {
-        eprintln!("dawn: {failure}");
+        say(&failure.to_string());
     }
     context.out.line("ending the cluster; Ctrl-C again doesn't wait for the tasks to end by themselves");
     tokio::select! {
@@ -110,7 +117,7 @@ pub async fn run(args: Dev, context: &mut Context) -> Result<Exit, Failure> {
         left.extend(leftovers::remove_folder(folder.path(), &left));
     }
     for what in &left {
-        eprintln!("dawn: left behind: {what}");
+        say(&format!("left behind: {what}"));
     }
     let path = folder.path().display();
     let end = if folder.is_kept { format!("ended; logs stay in {path}") } else { "ended".to_string() };
@@ -139,7 +146,7 @@ fn job_files(args: &Dev) -> Result<Vec<PathBuf>, Failure> {
     let folder = match std::fs::read_dir(&args.jobs) {
         Ok(folder) => folder,
         Err(_) if args.jobs == Path::new(EXAMPLES) => {
-            eprintln!("dawn: no folder {EXAMPLES} here, so no jobs are submitted; name one with --jobs DIR");
+            say(&format!("no folder {EXAMPLES} here, so no jobs are submitted; name one with --jobs DIR"));
             return Ok(Vec::new());
         }
         Err(error) => return Err(Failure::new(Exit::Usage, format!("reading {}: {error}", args.jobs.display()))),
@@ -160,7 +167,7 @@ async fn live(plan: &Plan, context: &mut Context, children: &mut Children, stop:
     let specs =
         if files.is_empty() { Vec::new() } else { crate::jobfile::load(files, &crate::jobfile::Reading::default())? };
     for notice in &isolation.notices {
-        eprintln!("dawn: NOTICE: {notice}");
+        say(&format!("NOTICE: {notice}"));
     }
     context.out.line(&format!("data and logs: {}", children.data_dir().display()));
     children.scheduler(address)?;
@@ -256,7 +263,7 @@ async fn kill_jobs(context: &mut Context) {
         let request = v1::KillJobRequest { key: job.key.clone(), author: "dawn dev".into(), ..Default::default() };
         let call = async |client: &mut Client, request| client.kill_job(request).await;
         if let Err(failure) = context.scheduler.call(request, Repeat::Harmless, call).await {
-            eprintln!("dawn: killing {}: {failure}", render::key(job.key.as_ref()));
+            say(&format!("killing {}: {failure}", render::key(job.key.as_ref())));
         }
     }
     let deadline = Instant::now() + KILL_TIMEOUT;

@@ -13,6 +13,8 @@ pub struct Out {
     /// Lines may be redrawn.
     pub terminal: bool,
     colour: bool,
+    /// A reader that has gone away ends nothing.
+    goes_on_unread: bool,
 }
 
 impl Out {
@@ -20,19 +22,33 @@ impl Out {
     pub fn stdout(json: bool, no_color: bool) -> Out {
         let terminal = io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         let refused = no_color || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Out { sink: Arc::new(Mutex::new(io::stdout())), json, terminal, colour: terminal && !refused && !json }
+        Out {
+            sink: Arc::new(Mutex::new(io::stdout())),
+            json,
+            terminal,
+            colour: terminal && !refused && !json,
+            goes_on_unread: false,
+        }
     }
 
     #[cfg(test)]
     pub fn memory(json: bool) -> (Out, Arc<Mutex<Vec<u8>>>) {
         let memory = Arc::new(Mutex::new(Vec::new()));
-        (Out { sink: memory.clone(), json, terminal: false, colour: false }, memory)
+        (Out { sink: memory.clone(), json, terminal: false, colour: false, goes_on_unread: false }, memory)
+    }
+
+    /// For a command that has something to clean up after itself: it goes on when nobody reads what it says.
+    pub fn go_on_unread(&mut self) {
+        self.goes_on_unread = true;
     }
 
     /// Writes at once. A reader that has gone away (`dawn … | head`) ends the program quietly.
     pub fn write(&self, bytes: &[u8]) {
         let mut sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = sink.write_all(bytes).and_then(|()| sink.flush()) {
+            if self.goes_on_unread {
+                return;
+            }
             if error.kind() != io::ErrorKind::BrokenPipe {
                 eprintln!("dawn: writing output: {error}");
             }

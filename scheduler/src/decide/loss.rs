@@ -83,8 +83,13 @@ fn forget(step: &mut Step, ids: &[AgentId]) -> Result<LossAnswer, Refusal> {
         if agent.state == NodeState::Up {
             return Err(LossRefusal::Up { agent: agent.id.clone() }.into());
         }
+        let (id, tasks) = (agent.id.clone(), held as u64);
+        if held > 0 && agent.declared_down.is_some() {
+            let waits = tasks_on(step, agent.no).map(|task| lease::left_ms(step, task, agent.no));
+            return Err(LossRefusal::MayLive { agent: id, tasks, wait_ms: waits.max().unwrap_or(0) }.into());
+        }
         if held > 0 {
-            return Err(LossRefusal::HoldsTasks { agent: agent.id.clone(), tasks: held as u64 }.into());
+            return Err(LossRefusal::HoldsTasks { agent: id, tasks }.into());
         }
     }
     for agent in agents {

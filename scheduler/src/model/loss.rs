@@ -93,6 +93,13 @@ pub enum LossRefusal {
     )]
     HoldsTasks { agent: AgentId, tasks: u64 },
     #[error(
+        "node {agent} is declared down and {tasks} {} of it that must not live twice may live there for {} s more; forget the \
+         node after that",
+        if *tasks == 1 { "task" } else { "tasks" },
+        wait_ms.div_ceil(1000)
+    )]
+    MayLive { agent: AgentId, tasks: u64, wait_ms: u64 },
+    #[error(
         "node {agent} dialled {} s ago and holds tasks of which this journal, which went back in time, does not know all: it is \
          not gone. `dawn admin epoch raise` asks it what it holds; if it is to be given up all the same, stop its agent, and \
          say so again {} s later",

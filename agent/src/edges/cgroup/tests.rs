@@ -1,5 +1,6 @@
 //! The leaf files on plain directories for each layout, and the real thing on this machine's kernel.
 
+mod claim;
 mod saturated;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -101,18 +102,6 @@ fn real_tree(name: &str) -> Option<Tree> {
             None
         }
     }
-}
-
-#[test]
-fn a_parent_has_one_agent() {
-    let Some(tree) = real_tree("claim") else { return };
-    let claim = tree.claim().unwrap();
-    let refused = real_tree("claim").unwrap().claim().unwrap_err();
-    assert!(refused.to_string().contains("--cgroup-parent"), "{refused}");
-    // An agent that begins again, after one that ended in whatever way.
-    drop(claim);
-    drop(tree.claim().unwrap());
-    tree.remove_parents();
 }
 
 #[test]

@@ -130,8 +130,8 @@ fn what_must_not_live_twice_waits_for_lease_drift_and_kill_time_and_the_answer_s
     world.pass_heard_ms(wait_ms, &[LinkId(2), LinkId(3)]);
     assert_eq!((world.tasks("web1").len(), world.tasks("db")), (2, vec![(0, 1, Partitioned)]));
     let refused = forget(&mut world, &[1]).unwrap_err();
-    assert_eq!(refused, LossRefusal::HoldsTasks { agent: id(1), tasks: 1 }.into());
-    assert!(refused.to_string().contains("still holds 1 task that"), "{refused}");
+    assert_eq!(refused, LossRefusal::MayLive { agent: id(1), tasks: 1, wait_ms: 0 }.into());
+    assert!(refused.to_string().contains("is declared down and 1 task of it"), "{refused}");
     world.pass_heard_ms(500, &[LinkId(2), LinkId(3)]);
     assert_eq!(world.tasks("db"), [(0, 1, Lost), (0, 2, Pending)]);
     assert_eq!(forget(&mut world, &[1]), Ok(Answer::Loss(LossAnswer::Forgotten)));
