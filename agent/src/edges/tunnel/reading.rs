@@ -1,5 +1,6 @@
 //! One log being read: its streams, how far each was read, and which is next.
 
+use std::collections::VecDeque;
 use std::io;
 
 use super::segments::{Piece, Segments};
@@ -14,6 +15,8 @@ struct Stream {
     segments: Segments,
     is_stderr: bool,
     offset: u64,
+    /// Read from there on and not sent yet.
+    pieces: VecDeque<Piece>,
     /// What was last sent of it ends within a line.
     is_within_line: bool,
 }
@@ -54,6 +57,7 @@ impl Reading {
             segments: Segments::new(directory, &format!("{process}.{name}")),
             is_stderr: *is_stderr,
             offset: 0,
+            pieces: VecDeque::new(),
             is_within_line: false,
         };
         Reading { streams: names.iter().map(stream).collect(), is_both: streams == LogStreams::Both }
@@ -106,7 +110,7 @@ impl Reading {
         let mut lost = None::<LogChunk>;
         for stream in &self.streams {
             let oldest = stream.segments.oldest()?;
-            let Some(piece) = stream.segments.read(oldest, 1)?.filter(|_| oldest > 0) else { continue };
+            let Some(piece) = stream.segments.read(oldest, 1)?.pop().filter(|_| oldest > 0) else { continue };
             if piece.at_ms > since_ms && lost.as_ref().is_none_or(|lost| lost.at_ms < piece.at_ms) {
                 let (offset, at_ms) = (piece.offset, piece.at_ms);
                 let is_stderr = self.is_both && stream.is_stderr;
@@ -155,23 +159,29 @@ impl Reading {
     /// # Errors
     /// What the file system answers.
     pub fn next(&mut self) -> io::Result<Option<LogChunk>> {
-        let mut next = None::<(usize, Piece)>;
-        for (index, stream) in self.streams.iter().enumerate() {
-            let Some(mut piece) = stream.segments.read(stream.offset, CHUNK_BYTES)? else { continue };
-            if self.is_both && stream.is_within_line {
-                let line_end = piece.data.iter().position(|byte| *byte == b'\n');
-                piece.data.truncate(line_end.map_or(piece.data.len(), |end| end + 1));
-                next = Some((index, piece));
-                break;
-            }
-            if next.as_ref().is_none_or(|(_, other)| piece.at_ms < other.at_ms) {
-                next = Some((index, piece));
+        for stream in &mut self.streams {
+            if stream.pieces.is_empty() {
+                stream.pieces = stream.segments.read(stream.offset, CHUNK_BYTES)?.into();
             }
         }
-        let Some((index, piece)) = next else { return Ok(None) };
+        let is_both = self.is_both;
+        let waiting =
+            || self.streams.iter().enumerate().filter_map(|(index, stream)| Some((index, stream.pieces.front()?)));
+        let begun = waiting().find(|(index, _)| is_both && self.streams[*index].is_within_line);
+        // Of two that were written at one time the first.
+        let first = begun.or_else(|| waiting().min_by_key(|(_, piece)| piece.at_ms));
+        let Some((index, _)) = first else { return Ok(None) };
+        let ends_line = begun.is_some();
         let stream = &mut self.streams[index];
+        let Some(mut piece) = stream.pieces.pop_front() else { return Ok(None) };
+        if let Some(end) = piece.data.iter().position(|byte| *byte == b'\n').filter(|_| ends_line)
+            && end + 1 < piece.data.len()
+        {
+            let data = piece.data.split_off(end + 1);
+            stream.pieces.push_front(Piece { offset: piece.end(), at_ms: piece.at_ms, data });
+        }
         (stream.offset, stream.is_within_line) = (piece.end(), piece.data.last() != Some(&b'\n'));
-        let is_stderr = self.is_both && stream.is_stderr;
+        let is_stderr = is_both && stream.is_stderr;
         Ok(Some(LogChunk { offset: piece.offset, data: piece.data, end: false, is_stderr, at_ms: piece.at_ms }))
     }
 

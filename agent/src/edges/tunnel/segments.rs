@@ -79,12 +79,12 @@ impl Segments {
         Ok(self.list()?.first().map_or(0, |(start, _)| *start))
     }
 
-    /// At most `most` bytes from `offset` on, all written at one time, and the offset they start at: later where older ones
-    /// were rotated away. None: nothing there yet.
+    /// At most `most` bytes from `offset` on, in pieces that were each written at one time, and the offset they start at: later
+    /// where older ones were rotated away. Empty: nothing there yet.
     ///
     /// # Errors
     /// What the file system answers.
-    pub fn read(&self, offset: u64, most: usize) -> io::Result<Option<Piece>> {
+    pub fn read(&self, offset: u64, most: usize) -> io::Result<Vec<Piece>> {
         let segments = self.list()?;
         for (index, (start, path)) in segments.iter().enumerate() {
             let next = segments.get(index + 1).map(|(next, _)| *next);
@@ -97,15 +97,14 @@ impl Segments {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 file => file?,
             };
-            let span = Times::open(path).map_or(Span::UNKNOWN, |times| times.at(at));
-            let mut data = vec![0; usize::try_from(span.end.saturating_sub(at)).unwrap_or(most).clamp(1, most)];
+            let mut data = vec![0; most];
             let got = file.read_at(&mut data, at - start)?;
             if got > 0 {
                 data.truncate(got);
-                return Ok(Some(Piece { offset: at, at_ms: span.at_ms, data }));
+                return Ok(in_pieces(at, data, Times::open(path).as_ref()));
             }
         }
-        Ok(None)
+        Ok(Vec::new())
     }
 
     /// At most `most` bytes before `end`, all written at one time and of one segment. None: nothing older is kept.
@@ -151,6 +150,26 @@ impl Segments {
     }
 }
 
+/// The bytes from `offset` on, taken apart where the time changes.
+fn in_pieces(mut offset: u64, mut data: Vec<u8>, times: Option<&Times>) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    for span in times.into_iter().flat_map(|times| times.spans(offset)) {
+        let length = usize::try_from(span.end.saturating_sub(offset)).unwrap_or(usize::MAX).min(data.len());
+        if length > 0 {
+            let rest = data.split_off(length);
+            pieces.push(Piece { offset, at_ms: span.at_ms, data: std::mem::replace(&mut data, rest) });
+            offset += length as u64;
+        }
+        if data.is_empty() {
+            break;
+        }
+    }
+    if !data.is_empty() {
+        pieces.push(Piece { offset, at_ms: 0, data });
+    }
+    pieces
+}
+
 fn written_ms(file: &File) -> io::Result<i64> {
     let since = file.metadata()?.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
     Ok(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
@@ -174,10 +193,15 @@ mod tests {
     fn all(segments: &Segments, mut offset: u64) -> (u64, String) {
         let (mut first, mut text) = (None, String::new());
         loop {
-            let Some(piece) = segments.read(offset, 3).unwrap() else { return (first.unwrap_or(offset), text) };
-            first.get_or_insert(piece.offset);
-            offset = piece.end();
-            text.push_str(std::str::from_utf8(&piece.data).unwrap());
+            let pieces = segments.read(offset, 3).unwrap();
+            if pieces.is_empty() {
+                return (first.unwrap_or(offset), text);
+            }
+            for piece in pieces {
+                first.get_or_insert(piece.offset);
+                offset = piece.end();
+                text.push_str(std::str::from_utf8(&piece.data).unwrap());
+            }
         }
     }
 
@@ -206,7 +230,7 @@ mod tests {
         write(dir.path(), "web.stdout", 0, "abc");
         write(dir.path(), "web.stdout", 5, "fgh");
         assert_eq!(all(&segments, 0), (0, "abcfgh".into()));
-        assert_eq!(segments.read(3, 10).unwrap().unwrap(), Piece { offset: 5, at_ms: 0, data: b"fgh".to_vec() });
+        assert_eq!(segments.read(3, 10).unwrap(), [Piece { offset: 5, at_ms: 0, data: b"fgh".to_vec() }]);
         let before = |end| segments.read_before(end, 10).unwrap().map(|piece| (piece.offset, piece.data));
         assert_eq!(before(8), Some((5, b"fgh".to_vec())));
         assert_eq!((before(5), before(2)), (Some((0, b"abc".to_vec())), Some((0, b"ab".to_vec()))));
@@ -222,12 +246,12 @@ mod tests {
         let path = |start: u64| dir.path().join(format!("web.stdout.{start:020}"));
         times::write(&path(10), &[(10, 1_000), (12, 2_000)]);
         times::write(&path(16), &[(16, 2_100), (18, 9_000)]);
-        let piece = |offset, at_ms, data: &str| Some(Piece { offset, at_ms, data: data.as_bytes().to_vec() });
-        assert_eq!(segments.read(0, 100).unwrap(), piece(10, 1_000, "ab"));
-        assert_eq!(segments.read(12, 100).unwrap(), piece(12, 2_000, "cdef"));
-        assert_eq!(segments.read(12, 3).unwrap(), piece(12, 2_000, "cde"));
-        assert_eq!(segments.read(16, 100).unwrap(), piece(16, 2_100, "gh"));
-        assert_eq!(segments.read(19, 100).unwrap(), None);
+        let of = |offset, at_ms, data: &str| Piece { offset, at_ms, data: data.as_bytes().to_vec() };
+        assert_eq!(segments.read(0, 100).unwrap(), [of(10, 1_000, "ab"), of(12, 2_000, "cdef")]);
+        assert_eq!(segments.read(11, 3).unwrap(), [of(11, 1_000, "b"), of(12, 2_000, "cd")]);
+        assert_eq!(segments.read(16, 100).unwrap(), [of(16, 2_100, "gh"), of(18, 9_000, "i")]);
+        assert_eq!(segments.read(19, 100).unwrap(), []);
+        let piece = |offset, at_ms, data: &str| Some(of(offset, at_ms, data));
         assert_eq!(segments.read_before(19, 100).unwrap(), piece(18, 9_000, "i"));
         assert_eq!(segments.read_before(18, 1).unwrap(), piece(17, 2_100, "h"));
         assert_eq!(segments.read_before(16, 100).unwrap(), piece(12, 2_000, "cdef"));
@@ -247,7 +271,7 @@ mod tests {
         assert_eq!(segments.since(1_000_001).unwrap(), 3);
         assert_eq!(segments.since(1_000_000).unwrap(), 0);
         assert_eq!(segments.since(i64::MAX).unwrap(), 6);
-        assert_eq!(segments.read(0, 10).unwrap().unwrap().at_ms, 0);
+        assert_eq!(segments.read(0, 10).unwrap()[0].at_ms, 0);
     }
 
     #[test]

@@ -79,6 +79,23 @@ impl Times {
         }
     }
 
+    /// The spans of bytes from here on, in order.
+    pub fn spans(&self, offset: u64) -> impl Iterator<Item = Span> + '_ {
+        let next = self.first_not(|begin, _| begin <= offset);
+        let mut begun = match next.checked_sub(1).and_then(|index| self.record(index)) {
+            Some((begin, at_ms)) => Some(Span { begin, end: u64::MAX, at_ms }),
+            None => Some(Span::UNKNOWN),
+        };
+        let mut index = next;
+        std::iter::from_fn(move || {
+            let span = begun.take()?;
+            let following = self.record(index);
+            index += 1;
+            begun = following.map(|(begin, at_ms)| Span { begin, end: u64::MAX, at_ms });
+            Some(Span { end: following.map_or(u64::MAX, |(begin, _)| begin), ..span })
+        })
+    }
+
     /// Where what was written at this time or later begins; None: nothing was.
     pub fn since(&self, since_ms: i64) -> Option<u64> {
         let earliest_ms = since_ms.saturating_sub(RECORD_PER_MS);
