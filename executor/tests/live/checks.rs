@@ -225,15 +225,28 @@ fn left(rig: &Rig) -> Vec<i32> {
 }
 
 #[test]
-fn a_shell_check_that_hangs_is_ended_with_all_that_it_started() {
-    let mut rig = rig_with(Probe::Shell(format!("{LEAVES} echo $$ >> left; sleep 1000")), 1, 1);
-    rig.task().health.as_mut().unwrap().timeout_ms = 5_000;
+fn a_shell_check_that_hangs_is_ended() {
+    let mut rig = rig_with(Probe::Shell("echo $$ > check; sleep 1000".into()), 1, 1);
     rig.in_plain_sight();
     rig.start();
     let end = rig.ends();
     assert_eq!(end.message, "health check failed once: timed out");
+    let pid = rig.read_sandbox("check").trim().parse().unwrap();
+    assert!(!crate::rig::lives(pid));
+}
+
+#[test]
+fn a_shell_check_that_hangs_is_ended_with_all_that_it_started_while_the_task_goes_on() {
+    let line = format!("test -e hung || {{ touch hung; {LEAVES} echo $$ >> left; sleep 1000; }}");
+    let mut rig = rig_with(Probe::Shell(line), 1, 9);
+    rig.task().health.as_mut().unwrap().timeout_ms = 5_000;
+    rig.in_plain_sight();
+    rig.start();
+    rig.until_state(TaskState::Running);
     assert_eq!(left(&rig).len(), 4);
-    assert!(!left(&rig).into_iter().any(crate::rig::lives));
+    assert!(!left(&rig).into_iter().any(crate::rig::lives), "the check is over");
+    rig.kill(Reason::UserRequest, None);
+    assert_eq!(rig.ends().state(), TaskState::Killed);
 }
 
 #[test]

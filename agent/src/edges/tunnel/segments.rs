@@ -153,7 +153,8 @@ impl Segments {
 /// The bytes from `offset` on, taken apart where the time changes.
 fn in_pieces(mut offset: u64, mut data: Vec<u8>, times: Option<&Times>) -> Vec<Piece> {
     let mut pieces = Vec::new();
-    for span in times.into_iter().flat_map(|times| times.spans(offset)) {
+    let begin = offset;
+    for span in times.into_iter().flat_map(|times| times.spans(begin)) {
         let length = usize::try_from(span.end.saturating_sub(offset)).unwrap_or(usize::MAX).min(data.len());
         if length > 0 {
             let rest = data.split_off(length);
