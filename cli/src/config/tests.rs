@@ -60,3 +60,18 @@ fn an_error_is_printable_and_has_no_hidden_cause() {
     assert_eq!(error.to_string(), "x");
     assert!(std::error::Error::source(&error).is_none());
 }
+
+#[test]
+fn the_examples_of_the_reference_are_the_jobs_that_it_says() {
+    let reference = include_str!("../../JOBFILE.md");
+    let folder = tempfile::tempdir().unwrap();
+    for (fence, name) in [("```yaml\n", "web.yaml"), ("```python\n", "web.star")] {
+        let text = reference.split(fence).nth(1).and_then(|rest| rest.split("```").next()).expect(fence);
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        let jobs = crate::jobfile::load_here(&path).unwrap_or_else(|error| panic!("{error}"));
+        let keys: Vec<String> = jobs.iter().map(|job| crate::render::key(job.key.as_ref())).collect();
+        assert_eq!(keys, ["www/prod/web"], "{name}");
+        assert_eq!(jobs[0].instances, 3, "{name}");
+    }
+}
