@@ -77,7 +77,18 @@ impl Errors {
 /// Everything that is wrong, in field order, at most 100.
 pub fn job_spec(spec: JobSpec) -> Result<JobSpec, Vec<FieldError>> {
     of_size(&spec, MAX_SPEC_BYTES)?;
-    checked(spec)
+    let mut errors = Errors(Vec::new());
+    // Only where a spec is new: tasks that run with such a text go on.
+    spec.task.iter().for_each(|task| task::references(task, &mut errors));
+    match checked(spec) {
+        Ok(spec) if errors.0.is_empty() => Ok(spec),
+        Ok(_) => Err(errors.0),
+        Err(mut wrong) => {
+            wrong.extend(errors.0);
+            wrong.truncate(MAX_ERRORS);
+            Err(wrong)
+        }
+    }
 }
 
 /// The same for a spec that has its defaults already, and may be larger for them: what an agent says that a task of its runs.

@@ -4,8 +4,11 @@ mod artifacts;
 mod graph;
 mod health;
 mod isolation;
+mod references;
 
 use std::collections::BTreeMap;
+
+pub(super) use references::check as references;
 
 use super::{Errors, defaults::*, text};
 use crate::v1::{JobKind, LogPolicy, PortSpec, ProcessSpec, Resources, TaskSpec};

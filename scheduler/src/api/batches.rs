@@ -77,7 +77,8 @@ impl Batches for ClientService {
             (Answer::Flow(FlowAnswer::CronResumed), index) => {
                 let status = self.reader.find(move |state| reads::job_status(state, &key, 0)).await?;
                 let status = status.map_err(|error| status::of_read_error(&error))?;
-                let next_ms = status.cron.map_or(0, |cron| cron.next_ms);
+                // When it fires, jitter included.
+                let next_ms = status.cron.map_or(0, |cron| cron.next_ms.saturating_add_unsigned(cron.jitter_ms));
                 Ok(Response::new(v1::ResumeCronResponse { next_ms, index }))
             }
             (other, _) => Err(unexpected(&other)),

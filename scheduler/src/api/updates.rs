@@ -1,5 +1,8 @@
 //! The service of updates: commands to the pulse, questions to the follower.
 
+use std::sync::Arc;
+
+use dawn_proto::JobKey;
 use dawn_proto::v1::updates_server::Updates;
 use dawn_proto::v1::{self, UpdateAction};
 use tonic::{Request, Response, Status};
@@ -29,6 +32,14 @@ impl ClientService {
             }
             (other, _) => Err(super::command::unexpected(&other)),
         }
+    }
+
+    /// An update, with why what it waits for is not there.
+    async fn update(&self, client: tonic::Extensions, key: JobKey, number: u32) -> Answered<v1::UpdateInfo> {
+        let (live, facts) = (self.live.borrow().clone(), Arc::clone(&self.facts));
+        let entries = reads::tasks_of_update(&key);
+        let look = move |state: &State| reads::update_status(state, &live, &facts.place, &key, number);
+        self.read(&client, entries, look).await
     }
 
     async fn compare(
@@ -92,7 +103,7 @@ impl Updates for ClientService {
     }
 
     async fn control_update(&self, request: Request<v1::ControlUpdateRequest>) -> Answered<v1::UpdateInfo> {
-        let request = request.into_inner();
+        let (_, client, request) = request.into_parts();
         let key = key(request.key.as_ref())?;
         let action = request.action();
         if action == UpdateAction::Unspecified {
@@ -101,17 +112,15 @@ impl Updates for ClientService {
         let (author, message) = (text(request.author), text(request.message));
         let command = UpdateCommand::Control { key: key.clone(), action, author, message };
         match self.ask(Command::Update(command)).await? {
-            (Answer::UpdateTold { number }, _) => {
-                self.find(move |state| reads::update_status(state, &key, number)).await
-            }
+            (Answer::UpdateTold { number }, _) => self.update(client, key, number).await,
             (other, _) => Err(super::command::unexpected(&other)),
         }
     }
 
     async fn get_update(&self, request: Request<v1::GetUpdateRequest>) -> Answered<v1::UpdateInfo> {
-        let request = request.into_inner();
+        let (_, client, request) = request.into_parts();
         let key = key(request.key.as_ref())?;
-        self.find(move |state| reads::update_status(state, &key, request.number)).await
+        self.update(client, key, request.number).await
     }
 
     async fn list_updates(&self, request: Request<v1::ListUpdatesRequest>) -> Answered<v1::ListUpdatesResponse> {

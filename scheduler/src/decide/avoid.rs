@@ -11,6 +11,7 @@ use super::place;
 use super::step::Step;
 use crate::model::{
     Agent, AgentNo, Blame, BlameMutation, FaultOf, Job, JobId, JobSpec, KeptOff, Mutation, Settings, Spec, Task,
+    reason_words,
 };
 
 /// Tasks of a job looked at for one that started elsewhere, the newest first.
@@ -93,7 +94,7 @@ pub(super) fn ended(step: &mut Step, agent: AgentNo, task: &Task, to: TaskState,
             {
                 keep_off(step, job.id, first(step, agent, spec, reason, FaultOf::Agent));
             }
-            let (job, reason) = (named(step, [task.job]), reason.as_str_name());
+            let (job, reason) = (named(step, [task.job]), reason_words(reason));
             avoid(step, agent, format!("a task of {job} could not be started there ({reason})"));
             TaskState::Lost
         }
@@ -225,7 +226,7 @@ fn blame(step: &mut Step, agent: AgentNo, blame: Blame) {
     let failures = same().fold(0u32, |sum, one| sum.saturating_add(one.failures));
     step.mutations.push(Mutation::Blame(BlameMutation::Blamed { agent, blame }));
     if jobs.len() >= step.settings.jobs_to_avoid && failures as usize >= step.settings.failures_to_avoid {
-        let (names, reason) = (named(step, jobs), reason.as_str_name());
+        let (names, reason) = (named(step, jobs), reason_words(reason));
         avoid(step, agent, format!("{failures} tasks of {names} did not start there, and do elsewhere ({reason})"));
     }
 }

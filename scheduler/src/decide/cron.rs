@@ -59,14 +59,18 @@ fn manual_instant(step: &Step, job: &Job) -> Timestamp {
     run_at
 }
 
-/// The run that waited for the one before it to end.
+/// The first of the runs that waited for the one before them to end.
 pub(super) fn start_queued(step: &mut Step, job: &Job) {
     let Some(spec) = step.state.current_spec(job) else { return };
-    let (Some(cron), Some(queued)) = (&spec.job.cron, job.queued()) else { return };
-    if due::is_overdue(step, cron, queued.scheduled) || !has_room(step, spec) {
-        note(step, job, queued.scheduled, TickOutcome::Missed);
-    } else {
-        run(step, job, spec, queued.scheduled);
+    let Some(cron) = &spec.job.cron else { return };
+    let mut queued: Vec<Timestamp> = job.all_queued().map(|tick| tick.scheduled).collect();
+    queued.sort_unstable();
+    for scheduled in queued {
+        if due::is_overdue(step, cron, scheduled) || !has_room(step, spec) {
+            note(step, job, scheduled, TickOutcome::Missed);
+        } else {
+            return run(step, job, spec, scheduled);
+        }
     }
 }
 
@@ -84,7 +88,7 @@ fn overlap(step: &mut Step, job: &Job, cron: &CronPolicy, is_queued: bool) -> Ti
                 step.stop(task, Reason::OverlapKill, "the next run is due");
             }
             // At most one waits: the latest.
-            if let Some(queued) = job.queued() {
+            for queued in job.all_queued() {
                 note(step, job, queued.scheduled, TickOutcome::SkippedOverlap);
             }
             if step.living(job) == 0 { TickOutcome::Launched } else { TickOutcome::Queued }

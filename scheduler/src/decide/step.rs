@@ -231,7 +231,7 @@ impl<'a> Step<'a> {
         self.settled.insert(job, to);
     }
 
-    /// Ends a job: nothing more is made for it, not even the cron run that waits.
+    /// Ends a job: nothing more is made for it, not even the cron runs that wait.
     pub fn end_job(&mut self, job: JobId, author: &str, message: &str) {
         self.end_job_as(job, author, message, false);
     }
@@ -243,7 +243,8 @@ impl<'a> Step<'a> {
     }
 
     fn end_job_as(&mut self, job: JobId, author: &str, message: &str, not_needed: bool) {
-        if let Some(queued) = self.state.jobs.get(&job).and_then(Job::queued) {
+        let state = self.state;
+        for queued in state.jobs.get(&job).into_iter().flat_map(Job::all_queued) {
             let (scheduled, outcome) = (queued.scheduled, TickOutcome::SkippedOverlap);
             self.mutations.push(Mutation::Ticked { job, scheduled, outcome });
         }

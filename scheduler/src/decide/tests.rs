@@ -15,6 +15,7 @@ mod kill;
 mod lease;
 mod liveness;
 mod loss;
+mod missed;
 mod numbers;
 mod promises;
 mod prune;

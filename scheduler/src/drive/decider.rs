@@ -3,7 +3,7 @@
 use crate::decide::place::{PlaceSettings, Placer};
 use crate::decide::{self, Decision};
 use crate::model::bounds::STEP_BYTES;
-use crate::model::{AgentNo, Effect, Event, Live, Mutation, Now, Settings, State};
+use crate::model::{AgentNo, Effect, Event, Live, Mutation, Now, Settings, State, bytes_of};
 
 /// How tasks are placed, and how much one step may do.
 #[derive(Clone, Debug)]
@@ -40,8 +40,16 @@ impl Decider {
         connected.for_each(|agent| self.placer.connected(state, agent, true));
     }
 
-    pub fn decide(&self, state: &State, live: &Live, event: &Event, now: Now) -> Decision {
-        decide::decide(state, live, event, now, &self.settings)
+    pub fn decide(&mut self, state: &State, live: &Live, event: &Event, now: Now) -> Decision {
+        let mut decision = decide::decide(state, live, event, now, &self.settings);
+        if matches!(event, Event::Tick) && !state.updating.is_empty() {
+            // What only placement knows of updates: whether what they stop could come back, and what their instances wait for.
+            let kept = self.placer.keep_up(state, &mut decision.mutations, now);
+            if self.placer.explain_stalls(state, &mut decision.mutations, now) || kept {
+                decision.bytes = bytes_of(&decision.mutations);
+            }
+        }
+        decision
     }
 
     /// Places what waits, within the step's bound; true when it stopped there. Each mutation is to be applied and

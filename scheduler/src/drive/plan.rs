@@ -10,10 +10,10 @@ use dawn_proto::{TaskId, TaskState};
 use super::PulseSettings;
 use super::decider::Decider;
 use crate::decide::has_instance;
-use crate::decide::place::{Explained, explain};
+use crate::decide::place::{Explained, explain, stays_up};
 use crate::model::{
-    AgentNo, Answer, Command, Effect, Event, Job, JobSpec, LinkId, Live, Mutation, Now, Refusal, ReplyTo, Report,
-    Settings, Spec, State, Task,
+    AgentNo, Answer, Command, Effect, Event, Job, JobId, JobSpec, LinkId, Live, Mutation, Now, Refusal, ReplyTo,
+    Report, Settings, Spec, State, Task,
 };
 
 /// Rounds of placing, and of pushing tasks aside for what found no place.
@@ -80,6 +80,10 @@ impl Trial {
         let living = job.map(|job| self.placed(job)).unwrap_or_default();
         let first = self.state.next_task;
         let (outcome, version) = self.command(spec)?;
+        let mut kept = None;
+        if outcome == SubmitOutcome::Updating {
+            kept = self.play_update(spec);
+        }
         for _ in 0..STEPS {
             let is_settled = self.state.job(&spec.key).is_none_or(|job| job.settled == Job::SETTLED);
             // What waits for time to pass, waits.
@@ -99,7 +103,54 @@ impl Trial {
             }
         }
         preempted.retain(|(task, _)| self.state.jobs.get(&task.job).is_some_and(|job| job.key != spec.key));
-        Ok(self.planned(spec, (outcome, version), before, &living, first, preempted))
+        let mut planned = self.planned(spec, (outcome, version), before, &living, first, preempted);
+        planned.pending.extend(kept);
+        Ok(planned)
+    }
+
+    /// Plays an update step by step, as if each task did at once what it is told and was healthy, to its end or to where it can't
+    /// go on: then what is pending says why, and so does what was not stopped for want of room.
+    fn play_update(&mut self, spec: &JobSpec) -> Option<Explained> {
+        let id = self.state.job(&spec.key)?.id;
+        if let Some(update) = self.state.jobs.get_mut(&id).and_then(|job| job.changes.updates.back_mut()) {
+            let policy = &mut update.policy;
+            (policy.watch_ms, policy.progress_deadline_ms, policy.pulse_interval_ms) = (0, u64::MAX, None);
+            (policy.manual_promotion, policy.pause_between, policy.sla_aware) = (false, false, false);
+        }
+        for _ in 0..STEPS {
+            let is_over = self.state.jobs.get(&id).is_none_or(|job| job.changes.active().is_none());
+            let mut goes_on = self.tick();
+            for (task, agent) in self.place() {
+                self.end(task.id, agent);
+                goes_on = true;
+            }
+            goes_on |= self.do_as_told(id);
+            if is_over || !goes_on {
+                break;
+            }
+        }
+        let connected = |agent| self.live.agents.contains_key(&agent);
+        stays_up(&self.state, &self.bounds.place, &connected, id, self.now)
+    }
+
+    /// The job's tasks start, or stop, as they are told; false: there was nothing to do.
+    fn do_as_told(&mut self, id: JobId) -> bool {
+        let Some(job) = self.state.jobs.get(&id) else { return false };
+        let told = self.state.living(job).filter_map(|task| {
+            let to = match task.state() {
+                TaskState::Assigned | TaskState::Starting => TaskState::Running,
+                state if state.is_stopping() => TaskState::Killed,
+                _ => return None,
+            };
+            Some((task.id, task.held_on()?, to))
+        });
+        let told: Vec<_> = told.collect();
+        for (task, agent, state) in &told {
+            let (reason, at, message) = (Reason::None, self.now.wall, String::new());
+            let report = Report { task: *task, sequence: u64::MAX, state: *state, at, reason, message, exit: None };
+            self.event(&Event::Reported { link: link_of(*agent), report });
+        }
+        !told.is_empty()
     }
 
     /// Instances with a placed life, and its spec's version.
@@ -189,10 +240,13 @@ impl Trial {
                     places.entry(agent).or_default().push(task.instance);
                 }
             }
-            let stopping = self.state.living(job).filter(|task| task.state() == TaskState::Killing);
-            stopped.extend(
-                stopping.map(|task| task.instance).filter(|instance| !has_instance(&self.state, spec, *instance)),
-            );
+            let is_going = |instance: &u32| {
+                let tasks = job.slot(Default::default(), *instance).filter_map(|id| self.state.tasks.get(&id));
+                tasks.into_iter().all(|task| task.state().is_terminal() || task.state() == TaskState::Killing)
+            };
+            let is_scaled = |instance: &u32| spec.kind != JobKind::Cron && !has_instance(&self.state, spec, *instance);
+            let gone = living.keys().copied().filter(is_scaled);
+            stopped.extend(gone.filter(is_going));
             let connected = |agent| self.live.agents.contains_key(&agent);
             pending = explain(&self.state, &self.bounds.place, &connected, job.id, self.now);
         }

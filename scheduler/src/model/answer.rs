@@ -69,11 +69,11 @@ pub enum Refusal {
     )]
     Differs { key: JobKey, version: u32 },
     #[error(
-        "update {number} of {key} by {author} is under way ({}); wait for it with `dawn update wait {key}`, or end it \
+        "update {number} of {key} by {author} is under way ({}, {done} of {of} instances done); wait for it with `dawn update wait {key}`, or end it \
          with `dawn update abort {key}` or `rollback`",
         words::of(state.as_str_name().trim_start_matches("UPDATE_"))
     )]
-    Updating { key: JobKey, number: u32, state: UpdateState, author: String },
+    Updating { key: JobKey, number: u32, state: UpdateState, author: String, done: u32, of: u32 },
     #[error("{key} has no update under way")]
     NotUpdating { key: JobKey },
     #[error("update {number} of {key} is {} and can't be {what}", words::of(state.as_str_name().trim_start_matches("UPDATE_")))]

@@ -128,9 +128,14 @@ impl Job {
         self.ticks.iter().any(launched) || self.slot(scheduled, 0).next().is_some()
     }
 
-    /// The tick whose run waits for the one before it to end.
+    /// A tick whose run waits for the one before it to end.
     pub fn queued(&self) -> Option<&Tick> {
-        self.ticks.iter().find(|tick| tick.outcome == TickOutcome::Queued)
+        self.all_queued().next()
+    }
+
+    /// Every one of them: of runs that were missed and follow one another there are several.
+    pub fn all_queued(&self) -> impl Iterator<Item = &Tick> {
+        self.ticks.iter().filter(|tick| tick.outcome == TickOutcome::Queued)
     }
 
     /// Notes what was decided about a tick; a later word about the same instant replaces the earlier. The oldest is

@@ -69,7 +69,7 @@ pub struct Update {
     pub advanced: Instances,
     /// Of them: healthy there, or gone as wanted.
     pub passed: Instances,
-    /// Of them: failed more often than is borne.
+    /// Of them: failed more often than they may.
     pub gave_up: Instances,
     /// Failures by instance while it is advanced and neither passed nor given up.
     pub failures: BTreeMap<u32, u32>,

@@ -1,6 +1,7 @@
 //! How tasks ended, in words for people: one place, so that the same end reads alike everywhere.
 
 use dawn_proto::v1::Reason;
+use dawn_proto::words;
 
 use super::{Exit, Transition};
 
@@ -8,7 +9,7 @@ use super::{Exit, Transition};
 pub fn reason_words(reason: Reason) -> String {
     match reason {
         Reason::None => String::new(),
-        reason => reason.as_str_name().to_lowercase().replace('_', " "),
+        reason => words::of(reason.as_str_name()),
     }
 }
 
@@ -21,7 +22,7 @@ pub fn end_words(end: &Transition) -> String {
     };
     let said = if end.message.is_empty() { exit } else { end.message.to_string() };
     match (reason_words(end.reason), said.is_empty()) {
-        (reason, true) if reason.is_empty() => end.to.as_str_name().to_lowercase(),
+        (reason, true) if reason.is_empty() => words::of(end.to.as_str_name()),
         (reason, true) => reason,
         (reason, false) if reason.is_empty() => said,
         // The message says as much.

@@ -15,6 +15,7 @@ mod operators;
 mod reach;
 mod standby;
 mod stuck;
+mod together;
 mod unread;
 mod words;
 

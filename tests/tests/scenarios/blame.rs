@@ -95,7 +95,7 @@ fn a_node_whose_disk_is_full_is_avoided_until_it_is_forgiven() {
         let avoided = nodes.into_iter().filter(|node| node.avoided_until_ms != 0);
         avoided.map(|node| (node.hostname, node.avoided_why)).collect()
     };
-    let why = "a task of nobody/test/work could not be started there (NODE_DISK_FULL)";
+    let why = "a task of nobody/test/work could not be started there (node disk full)";
     assert_eq!(avoided(&cluster), [("node0".to_string(), why.to_string())]);
     cluster.tasks_in(&job, TaskState::Finished, 2, Patience::STEP);
     disk.make_room();

@@ -23,15 +23,18 @@ pub fn list_cron(state: &State, role: &str) -> v1::ListCronResponse {
 pub(super) fn status(state: &State, job: &Job) -> Option<v1::CronStatus> {
     let spec = &state.current_spec(job)?.job;
     let policy = spec.cron.as_ref().filter(|_| spec.kind == JobKind::Cron)?;
-    let next =
-        (job.ended.is_none() && job.flow.paused.is_none()).then(|| policy.schedule.next_after(state.at)).flatten();
+    // What was scheduled shortly before now may be yet to come: it fires later by the job's part of the jitter.
+    let jitter_ms = policy.jitter_of(&job.key);
+    let undecided = state.schedule_from(job).unwrap_or_default();
+    let from = undecided.max(Timestamp(state.at.0.saturating_sub_unsigned(jitter_ms)));
+    let next = (job.ended.is_none() && job.flow.paused.is_none()).then(|| policy.schedule.next_after(from)).flatten();
     let ticks = job.ticks.iter().map(|tick| v1::Tick {
         scheduled_ms: tick.scheduled.0,
         decided_ms: tick.decided.0,
         outcome: tick.outcome.into(),
     });
     let mut upcoming = Vec::new();
-    let mut from = state.at;
+    let mut from = from;
     while let Some(next) = policy.schedule.next_after(from).filter(|_| next.is_some() && upcoming.len() < UPCOMING) {
         upcoming.push(next.0);
         from = next;
@@ -46,7 +49,7 @@ pub(super) fn status(state: &State, job: &Job) -> Option<v1::CronStatus> {
         upcoming_ms: upcoming,
         paused_ms: paused.map_or(0, |paused| paused.at.0),
         paused_by: paused.map(|paused| paused.by.clone()).unwrap_or_default(),
-        jitter_ms: policy.jitter_of(&job.key),
+        jitter_ms,
         runs: runs(state, job),
     })
 }

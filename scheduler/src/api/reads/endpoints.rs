@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use dawn_proto::v1::{self, TaskState};
+use dawn_proto::v1::{self, TaskState, UpdateStrategy};
 use dawn_proto::{JobKey, SpecId};
 use prost::Message;
 
 use super::ReadError;
-use crate::model::State;
+use crate::model::{Job, State, Task, Update};
 use crate::wire;
 
-/// Tasks of the job that are RUNNING, in the order of their instances; several of one instance while an update surges.
+/// Tasks of the job that are RUNNING, in the order of their instances; several of one instance while an update surges. The new
+/// set of a blue/green update is not among them before it takes the place of the old one.
 ///
 /// # Errors
 /// When there is no such job.
@@ -20,7 +21,8 @@ pub fn list_endpoints(state: &State, key: &JobKey) -> Result<v1::ListEndpointsRe
     let current = state.current_spec(job);
     let mut announced: BTreeMap<SpecId, v1::Announce> = BTreeMap::new();
     let mut endpoints = Vec::new();
-    for task in state.living(job).filter(|task| task.state() == TaskState::Running) {
+    let hidden = not_yet_promoted(state, job);
+    for task in state.living(job).filter(|task| task.state() == TaskState::Running && !hidden(task)) {
         let own = state.spec_of(task);
         let spec = current.filter(|current| current.job.same_task(&own.job)).unwrap_or(own);
         let announce = announced.entry(spec.id).or_insert_with(|| {
@@ -31,6 +33,21 @@ pub fn list_endpoints(state: &State, key: &JobKey) -> Result<v1::ListEndpointsRe
     }
     endpoints.sort_by_key(|endpoint| (endpoint.instance, endpoint.task_id));
     Ok(v1::ListEndpointsResponse { endpoints, index: state.index })
+}
+
+/// Whether a task is of a new set that nobody is sent to yet: it waits to be promoted or, where nobody is asked, for the whole
+/// of it to be healthy, when the old set begins to go.
+fn not_yet_promoted<'a>(state: &'a State, job: &'a Job) -> impl Fn(&Task) -> bool + 'a {
+    let update = job.changes.active().filter(|update| update.policy.strategy == UpdateStrategy::BlueGreen);
+    let is_new = |update: &Update, task: &Task| task.spec == update.to && task.id >= update.first_task;
+    let update = update.filter(|update| {
+        let mut old = state.living(job).filter(|task| !is_new(update, task));
+        let goes = |task: &Task| task.state().is_stopping();
+        !update.promoted && (update.policy.manual_promotion || !update.is_back() && !old.any(goes))
+    });
+    // Where nothing else is, nothing is hidden behind it.
+    let update = update.filter(|update| state.living(job).any(|task| !is_new(update, task)));
+    move |task| update.is_some_and(|update| is_new(update, task))
 }
 
 fn endpoint(task: v1::Task, announce: &v1::Announce) -> v1::Endpoint {

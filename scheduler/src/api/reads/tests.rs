@@ -1,6 +1,8 @@
 //! Lists, pages and single views over a state that a story left.
 
+mod endpoints;
 mod failures;
+mod why;
 
 use std::collections::BTreeSet;
 

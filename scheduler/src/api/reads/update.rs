@@ -1,11 +1,13 @@
 //! Updates: under way, ended, and what one would do.
 
-use dawn_proto::JobKey;
 use dawn_proto::v1;
+use dawn_proto::{JobKey, TaskState};
 use prost::Message;
 
 use super::ReadError;
-use crate::decide::{diff, has_instance, waits};
+use crate::decide::place::{self, Explained, PlaceSettings};
+use crate::decide::{cause_of, diff, has_instance, waits};
+use crate::drive::LiveView;
 use crate::model::{Job, JobSpec, State, Update};
 use crate::wire;
 
@@ -13,16 +15,52 @@ fn view(state: &State, job: &Job, update: &Update) -> v1::UpdateInfo {
     wire::update_view(job, update, waits(update), state.index)
 }
 
+/// How many tasks a look at a job's update goes through: what it waits for is told by placement.
+pub fn tasks_of_update(key: &JobKey) -> impl FnOnce(&State) -> usize + Send + 'static {
+    let key = key.clone();
+    move |state| if active_update(state, &key) > 0 { state.tasks.len() } else { 1 }
+}
+
+/// Why an instance that the update waits for is not healthy: it is pending, was left as it is, or failed.
+fn cause(state: &State, live: &LiveView, settings: &PlaceSettings, job: &Job, update: &Update) -> Option<String> {
+    if !update.is_rolling() {
+        return None;
+    }
+    let connected = |agent| live.is_connected(agent);
+    let newest = |at: u32| job.newest(Default::default(), at).and_then(|id| state.tasks.get(&id));
+    let is_pending = |at: &u32| newest(*at).is_some_and(|task| task.state() == TaskState::Pending);
+    if update.in_progress().any(|at| is_pending(&at)) {
+        let classes = place::explain(state, settings, &connected, job.id, live.now);
+        let pending = classes.into_iter().filter(|class| class.state == TaskState::Pending);
+        let of_update = |class: &Explained| class.instances.iter().find(|at| update.is_in_progress(**at)).copied();
+        let found = pending.filter_map(|class| Some((of_update(&class)?, class))).next();
+        return found.map(|(instance, class)| format!("instance {instance} is pending: {class}"));
+    }
+    let kept = place::stays_up(state, settings, &connected, job.id, live.now).map(|class| class.to_string());
+    let is_down = |at: &u32| newest(*at).is_some_and(|task| task.state() != TaskState::Running);
+    kept.or_else(|| update.in_progress().filter(is_down).find_map(|at| cause_of(state, job, at)))
+}
+
 /// An update of a job; number 0: the latest.
 ///
 /// # Errors
 /// When there is no such job or update.
-pub fn update_status(state: &State, key: &JobKey, number: u32) -> Result<v1::UpdateInfo, ReadError> {
+pub fn update_status(
+    state: &State,
+    live: &LiveView,
+    settings: &PlaceSettings,
+    key: &JobKey,
+    number: u32,
+) -> Result<v1::UpdateInfo, ReadError> {
     let job = state.job(key).ok_or_else(|| ReadError::NoSuchJob(key.clone()))?;
     let mut kept = job.changes.updates.iter().rev();
     let update = kept.find(|update| number == 0 || update.number == number);
     let update = update.ok_or_else(|| ReadError::NoSuchUpdate { key: key.clone(), number })?;
-    Ok(view(state, job, update))
+    let mut info = view(state, job, update);
+    if let Some(cause) = cause(state, live, settings, job, update) {
+        info.waits += &format!("; {cause}");
+    }
+    Ok(info)
 }
 
 /// The number of the job's update under way; 0: none.

@@ -20,7 +20,8 @@ pub fn why(
 ) -> Result<v1::WhyResponse, ReadError> {
     let job = state.job(key).ok_or_else(|| ReadError::NoSuchJob(key.clone()))?;
     let classes = place::explain(state, settings, &|agent| live.is_connected(agent), job.id, live.now);
-    let mut classes: Vec<_> = classes.into_iter().map(pending_class).collect();
+    let kept = place::stays_up(state, settings, &|agent| live.is_connected(agent), job.id, live.now);
+    let mut classes: Vec<_> = classes.into_iter().chain(kept).map(pending_class).collect();
     classes.iter_mut().for_each(|class| tell_last_failure(state, job, class));
     flow::explain(state, job, &mut classes);
     Ok(v1::WhyResponse { classes, index: state.index })

@@ -75,6 +75,9 @@ fn decide_due(step: &mut Step, job: &Job, spec: &Spec, cron: &CronPolicy) {
         } else if cron.overlap == Overlap::KillExisting && position + 1 < due.len() {
             // The one after it would kill it at once.
             TickOutcome::SkippedOverlap
+        } else if position < late && cron.misfire == Misfire::All && !matches!(cron.overlap, Overlap::Allow) {
+            // Runs that were missed follow one another, whatever is made of one that is due while another lives.
+            if step.living(job) == 0 && !is_queued { TickOutcome::Launched } else { TickOutcome::Queued }
         } else {
             overlap(step, job, cron, is_queued)
         };

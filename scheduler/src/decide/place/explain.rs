@@ -29,6 +29,8 @@ pub struct Explained {
     pub ready_at: Option<Timestamp>,
     /// Room is being freed for them.
     pub nominated: Option<(String, Timestamp)>,
+    /// The version before stays up: in its place this one would not fit.
+    pub stays_up: bool,
     /// The role's quota keeps them back.
     pub quota: Option<QuotaVeto>,
     pub agents_total: u32,
@@ -49,6 +51,10 @@ impl fmt::Display for Explained {
                 "tasks are being stopped on {node} to make room for it, which is kept until {}",
                 utc(*until)
             );
+        }
+        if self.stays_up {
+            let instance = self.instances.first().copied().unwrap_or_default();
+            write!(f, "instance {instance} stays as it is, because version {} would fit nowhere: ", self.version)?;
         }
         if let Some(veto) = &self.quota {
             veto.fmt(f)?;
@@ -213,6 +219,7 @@ impl Placer {
             since: tasks.iter().map(|task| task.since()).min().unwrap_or_default(),
             ready_at: tasks.iter().filter_map(ready).min(),
             nominated: nominated.and_then(|(agent, until)| Some((state.agents.get(&agent)?.hostname.clone(), until))),
+            stays_up: false,
             quota: None,
             agents_total: self.agents as u32,
             agents_fit: 0,

@@ -7,6 +7,7 @@ mod avoided;
 mod batch;
 mod claim;
 mod collect;
+mod comeback;
 mod elsewhere;
 mod empty;
 mod explain;
@@ -49,6 +50,7 @@ use rules::Counts;
 use shape::Shapes;
 use work::Works;
 
+pub use comeback::stays_up;
 pub use elsewhere::{another_could_hold, at_limit};
 pub use empty::{EmptyAgents, could_ever_fit};
 pub use explain::{Explained, QuotaVeto, explain};

@@ -24,7 +24,7 @@ fn three_failures_of_two_jobs_that_start_elsewhere_avoid_the_agent() {
     }
     assert_eq!(avoided_ms(&world, bad.1), Some((30_000, 1)));
     let why = &world.state.agents[&bad.1].avoided.as_ref().unwrap().why;
-    assert_eq!(*why, "3 tasks of www/prod/one and www/prod/two did not start there, and do elsewhere (SANDBOX_FAILED)");
+    assert_eq!(*why, "3 tasks of www/prod/one and www/prod/two did not start there, and do elsewhere (sandbox failed)");
     is_durable(&world);
 }
 

@@ -10,7 +10,7 @@ use crate::model::{Answer, Command, CronHold, CronPolicy, Job, JobSpec, LinkId, 
 const MINUTE_MS: u64 = 60_000;
 
 /// Minutes after the start and outcome of every kept tick.
-fn ticks(world: &World) -> Vec<(u64, TickOutcome)> {
+pub(super) fn ticks(world: &World) -> Vec<(u64, TickOutcome)> {
     let ticks = world.job("c").ticks.iter();
     ticks.map(|tick| (tick.scheduled.since_ms(START) / MINUTE_MS, tick.outcome)).collect()
 }
@@ -35,7 +35,7 @@ fn pass_minutes(world: &mut World, link: LinkId, minutes: u64) {
     world.take();
 }
 
-fn start_pending(world: &mut World, link: LinkId) {
+pub(super) fn start_pending(world: &mut World, link: LinkId) {
     let tasks: Vec<TaskId> = world.state.pending.iter().copied().collect();
     world.place_all(world.live.links[&link]);
     tasks.iter().for_each(|task| world.report(link, *task, Running, Reason::None));
@@ -147,7 +147,7 @@ fn kill_existing_starts_the_new_run_when_the_old_one_is_gone() {
 }
 
 /// The scheduler was away from minute 0 to ten minutes later.
-fn back_after_ten_minutes(change: impl FnOnce(&mut CronPolicy)) -> World {
+pub(super) fn back_after_ten_minutes(change: impl FnOnce(&mut CronPolicy)) -> World {
     let (mut world, _) = world_with(&cron("c", |policy| {
         policy.overlap = Overlap::Allow;
         change(policy);

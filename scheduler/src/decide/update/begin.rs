@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dawn_proto::v1::{JobKind, SubmitOutcome, UpdateKind, UpdateState};
+use dawn_proto::v1::{JobKind, SubmitOutcome, UpdateKind, UpdateState, UpdateStrategy};
 use dawn_proto::{JobKey, SpecId};
 
 use crate::decide::daemon;
@@ -130,6 +130,8 @@ pub(crate) fn not_updating(job: &Job) -> Result<(), Refusal> {
             number: update.number,
             state: update.state,
             author: update.author.clone(),
+            done: (update.passed.len() + update.gave_up.len()) as u32,
+            of: update.instances.len() as u32,
         }),
     }
 }
@@ -170,12 +172,40 @@ fn begin(
         to_version: version,
         instances: touched,
         before,
-        ..fresh(job, to.id, spec.update.clone(), (author, message))
+        ..fresh(job, to.id, policy_to(step.state, job, spec), (author, message))
     };
     let number = update.number;
     let what = UpdateChange::Begun(Box::new(update));
     step.mutations.push(Mutation::Update(UpdateMutation { job: job.id, what }));
     Ok((version, Some(number)))
+}
+
+/// The spec's policy; to what was in force before it goes straight, without canary and promotion.
+fn policy_to(state: &State, job: &Job, spec: &JobSpec) -> UpdatePolicy {
+    let policy = spec.update.clone();
+    if !was_in_force(state, job, spec) {
+        return policy;
+    }
+    let strategy = match policy.strategy {
+        UpdateStrategy::Canary => UpdateStrategy::RollingQueue,
+        other => other,
+    };
+    UpdatePolicy { strategy, manual_promotion: false, ..policy }
+}
+
+/// Whether a kept version with the same task was in force: the update to it went through or, where there was none (or none is
+/// kept), it was what an update began from. One whose update was given up was not.
+fn was_in_force(state: &State, job: &Job, spec: &JobSpec) -> bool {
+    let updates = || job.changes.updates.iter().filter(|update| update.kind == UpdateKind::Change);
+    let counted = |version: u32| match updates().rfind(|update| update.to_version == version) {
+        Some(own) => own.state == UpdateState::RolledForward && own.gave_up.is_empty(),
+        None => {
+            let is_current = job.current().is_some_and(|current| current.version == version);
+            version == 1 || is_current || updates().any(|update| update.from_version == version)
+        }
+    };
+    let same = |of: SpecId| state.specs.get(&of).is_some_and(|kept| kept.job.same_task(spec));
+    job.versions.iter().any(|version| counted(version.version) && same(version.spec))
 }
 
 /// What is wanted now where that is not as good as what the target wants.

@@ -135,7 +135,7 @@ pub(super) fn is_down(step: &Step, job: &Job, instance: u32) -> bool {
     !tasks.any(|task| task.state() == TaskState::Running)
 }
 
-/// An instance that was given up, which is borne, does not keep its life before.
+/// An instance that was given up, where one may fail, does not keep its life before.
 pub(super) fn let_go(step: &mut Step, job: &Job, update: &Update, instance: u32) {
     let wanted = goal(step, job, update, instance);
     let Some(lives) = lives(step, job, update, instance, wanted) else { return };

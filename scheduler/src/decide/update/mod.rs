@@ -2,7 +2,7 @@
 //! every tick, so that a new leader goes on where the one before stood.
 //!
 //! An instance is *advanced* when it wants what the update's direction wants for it; it has *passed* when that runs and
-//! is healthy (or is gone as wanted), and *given up* when it failed more often than is borne. Everybody else who makes
+//! is healthy (or is gone as wanted), and *given up* when it failed more often than it may. Everybody else who makes
 //! tasks asks [`State::wanted_spec`](crate::model::State::wanted_spec), so a crash half way replaces like by like.
 
 mod begin;
@@ -22,6 +22,7 @@ pub use begin::{Diff, diff, has as has_instance};
 pub(super) use begin::{is_chosen, not_updating, restart, scale, start, submit};
 pub(super) use control::control;
 pub use plan::waits;
+pub use tick::cause_of;
 pub(super) use tick::tick;
 
 /// How long the place of a stopped instance is kept for its next life.

@@ -7,7 +7,7 @@ use super::judge::{self, Verdict};
 use super::plan;
 use super::table::Cause;
 use crate::decide::step::Step;
-use crate::model::{Instances, Job, Update, UpdateChange};
+use crate::model::{Instances, Job, State, Update, UpdateChange, end_words};
 
 pub(crate) fn tick(step: &mut Step) {
     for id in &step.state.updating {
@@ -56,7 +56,7 @@ fn go_on(step: &mut Step, job: &Job, update: &Update) {
     note(step, job, UpdateChange::GaveUp, &gave_up);
     let failed = update.gave_up.len() + gave_up.len();
     if failed > update.policy.max_failed_instances as usize {
-        return fail(step, job, update, &why_failed(update, &gave_up, failed));
+        return fail(step, job, update, &why_failed(step, job, update, &gave_up, failed));
     }
     let given_up: Vec<u32> = update.gave_up.iter().chain(gave_up.iter().copied()).collect();
     let twice = given_up.iter().filter(|at| judge::lives_twice(step, job, **at)).count();
@@ -70,7 +70,9 @@ fn go_on(step: &mut Step, job: &Job, update: &Update) {
     }
     let stuck_ms = step.now.wall.since_ms(update.progress);
     if passed.is_empty() && stuck_ms > update.policy.progress_deadline_ms {
-        return fail(step, job, update, &format!("no instance became healthy for {} s", stuck_ms / 1000));
+        let stuck = format!("no instance became healthy for {} s", stuck_ms / 1000);
+        let cause = waiting.iter().find_map(|instance| cause_of(step.state, job, *instance));
+        return fail(step, job, update, &[stuck].into_iter().chain(cause).collect::<Vec<_>>().join("; "));
     }
     let Some(switch) = may_switch(step, job, update, &waiting, healthy, judged) else { return };
     for instance in &waiting {
@@ -110,15 +112,26 @@ fn note(step: &mut Step, job: &Job, change: impl Fn(Instances) -> UpdateChange, 
     }
 }
 
-fn why_failed(update: &Update, gave_up: &[u32], failed: usize) -> String {
+fn why_failed(step: &Step, job: &Job, update: &Update, gave_up: &[u32], failed: usize) -> String {
     let most = update.policy.max_failed_instances;
-    let which: Vec<String> =
-        update.gave_up.iter().chain(gave_up.iter().copied()).take(5).map(|at| at.to_string()).collect();
-    let which = which.join(", ");
-    match failed {
-        1 => format!("instance {which} failed"),
-        _ => format!("{failed} instances failed ({which}); at most {most} may (max_failed_instances)"),
-    }
+    let all: Vec<u32> = update.gave_up.iter().chain(gave_up.iter().copied()).collect();
+    let which: Vec<String> = all.iter().take(5).map(u32::to_string).collect();
+    let more = if all.len() > 5 { ", …" } else { "" };
+    let count = format!("at most {most} may (max_failed_instances)");
+    let which = match failed {
+        1 => format!("instance {} failed; {count}", which.join(", ")),
+        _ => format!("{failed} instances failed ({}{more}); {count}", which.join(", ")),
+    };
+    // The latest is most like what is to come.
+    let cause = gave_up.iter().chain(&all).find_map(|instance| cause_of(step.state, job, *instance));
+    cause.map_or(which.clone(), |cause| format!("{cause} ({which})"))
+}
+
+/// "instance 0: health check: the body lacks ok", of an instance that failed since the job was last submitted.
+pub fn cause_of(state: &State, job: &Job, instance: u32) -> Option<String> {
+    let newest = job.newest(Default::default(), instance).and_then(|id| state.tasks.get(&id))?;
+    let (_, end) = state.last_failure(newest)?;
+    Some(format!("instance {instance}: {}", end_words(end)))
 }
 
 fn fail(step: &mut Step, job: &Job, update: &Update, why: &str) {

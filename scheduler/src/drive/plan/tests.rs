@@ -106,6 +106,78 @@ fn scaling_leaves_the_rest_alone_and_a_refusal_is_said() {
     assert!(refused.to_string().contains("more than its limit"), "{refused}");
 }
 
+fn cpu(milli: u64) -> impl FnOnce(&mut v1::JobSpec) {
+    move |wire| wire.task.as_mut().unwrap().resources.as_mut().unwrap().cpu_milli = milli
+}
+
+fn surge(wire: &mut v1::JobSpec) {
+    wire.update = Some(v1::UpdatePolicy { surge: 1, ..Default::default() });
+}
+
+/// So many agents with a service of one cpu for each instance, which runs.
+fn running(agents: u64, instances: u32) -> Pulse {
+    let mut pulse = pulse(agents);
+    submit(&mut pulse, &service("web", instances, cpu(1_000)));
+    pulse
+}
+
+#[test]
+fn a_plan_of_an_update_is_played_to_its_end_and_says_where_instances_go() {
+    let planned = trial(&running(1, 4)).submit(&service("web", 4, |wire| {
+        cpu(1_000)(wire);
+        wire.task.as_mut().unwrap().env.insert("A".into(), "b".into());
+    }));
+    let planned = planned.unwrap();
+    assert_eq!((planned.outcome, planned.restarted.len(), planned.pending.len()), (SubmitOutcome::Updating, 4, 0));
+    assert_eq!(
+        planned.places.values().flatten().collect::<BTreeSet<_>>().len(),
+        4,
+        "each in the place of the one before"
+    );
+}
+
+#[test]
+fn a_plan_says_that_the_new_one_does_not_fit_beside_the_old_one() {
+    let full = running(1, 4);
+    let beside = |wire: &mut v1::JobSpec| {
+        cpu(1_000)(wire);
+        surge(wire);
+        wire.task.as_mut().unwrap().env.insert("A".into(), "b".into());
+    };
+    let planned = trial(&full).submit(&service("web", 4, beside)).unwrap();
+    let [class] = &planned.pending[..] else { panic!("{:?}", planned.pending) };
+    assert_eq!(
+        class.to_string(),
+        "the only node does not fit: 1 node has fewer than 1 cpu (most: node-1.example with 0 free)"
+    );
+    let green = |wire: &mut v1::JobSpec| {
+        beside(wire);
+        wire.update = Some(v1::UpdatePolicy { strategy: v1::UpdateStrategy::BlueGreen.into(), ..Default::default() });
+    };
+    let planned = trial(&full).submit(&service("web", 4, green)).unwrap();
+    assert_eq!(planned.pending[0].instances, [0, 1, 2, 3]);
+    assert!(
+        trial(&running(2, 4)).submit(&service("web", 4, beside)).unwrap().pending.is_empty(),
+        "with room it goes on"
+    );
+}
+
+#[test]
+fn a_plan_says_that_a_new_version_fits_nowhere_and_that_the_old_one_stays_up() {
+    let planned = trial(&running(1, 2)).submit(&service("web", 2, cpu(50_000))).unwrap();
+    let [class] = &planned.pending[..] else { panic!("{:?}", planned.pending) };
+    assert_eq!(
+        class.to_string(),
+        "instance 0 stays as it is, because version 2 would fit nowhere: the only node does not fit: 1 node has fewer than 50 \
+         cpus (most: node-1.example with 3 free)"
+    );
+    let instead = trial(&running(1, 1)).submit(&service("web", 1, cpu(3_500))).unwrap();
+    assert_eq!((instead.pending.len(), instead.restarted.len()), (0, 1), "the room of the old one makes it fit");
+    // Each of three would fit alone, in the room of the one before and what is free; all of them do not.
+    let planned = trial(&running(1, 3)).submit(&service("web", 3, cpu(1_500))).unwrap();
+    assert_eq!(planned.pending.len(), 1, "{planned:?}");
+}
+
 #[test]
 fn plans_of_several_jobs_see_each_other() {
     let mut both = trial(&pulse(1));

@@ -130,6 +130,10 @@ impl Ledger {
             },
             TickOutcome::Missed if !is_late && !was_queued => "counts as missed in time",
             TickOutcome::SkippedOverlap if cron.overlap == Overlap::Allow => "is skipped where runs may overlap",
+            // Runs that were missed follow one another.
+            TickOutcome::Queued if cron.misfire == Misfire::All && is_late && cron.overlap != Overlap::Allow => {
+                return Ok(());
+            }
             TickOutcome::Queued if !matches!(cron.overlap, Overlap::Queue | Overlap::KillExisting) => "waits",
             _ => return Ok(()),
         };

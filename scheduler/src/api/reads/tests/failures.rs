@@ -6,55 +6,55 @@ use super::*;
 use crate::drive::Pulse;
 use crate::model::{Event, JobSpec, LinkId};
 
-struct Rig {
-    pulse: Pulse,
-    at_ms: u64,
+pub(super) struct Rig {
+    pub pulse: Pulse,
+    pub at_ms: u64,
     sequence: u64,
 }
 
 impl Rig {
-    fn new(spec: JobSpec) -> Rig {
+    pub fn new(spec: JobSpec) -> Rig {
         let mut rig = Rig { pulse: pulse(State::default()), at_ms: 0, sequence: 0 };
         rig.step([elected(1), registered(1, 1, Vec::new())]);
         rig.step([submit(1, spec)]);
         rig
     }
 
-    fn step<const N: usize>(&mut self, events: [Event; N]) {
+    pub fn step<const N: usize>(&mut self, events: [Event; N]) {
         self.at_ms += 1;
         self.pulse.step(events, now(self.at_ms));
         self.pulse.step([Event::Tick], now(self.at_ms));
     }
 
-    fn pass_ms(&mut self, ms: u64) {
+    pub fn pass_ms(&mut self, ms: u64) {
         self.at_ms += ms;
         let beat = Event::Heartbeat { link: LinkId(1), sequence: 0, welcome: 0, wall: Default::default() };
         self.step([beat]);
     }
 
-    fn say(&mut self, task: TaskId, state: TaskState) {
+    pub fn say(&mut self, task: TaskId, state: TaskState) {
         self.sequence += 1;
         self.step([reported(1, task, self.sequence, state)]);
     }
 
     /// The newest task of an instance is said to be in each of the states.
-    fn newest(&mut self, instance: u32, states: &[TaskState]) -> TaskId {
+    pub fn newest(&mut self, instance: u32, states: &[TaskState]) -> TaskId {
         let job = self.pulse.state().jobs.values().next().unwrap();
         let task = job.newest(dawn_proto::Timestamp(0), instance).unwrap();
         states.iter().for_each(|state| self.say(task, *state));
         task
     }
 
-    fn key(&self) -> dawn_proto::JobKey {
+    pub fn key(&self) -> dawn_proto::JobKey {
         self.pulse.state().jobs.values().next().unwrap().key.clone()
     }
 
-    fn status(&self) -> v1::JobStatus {
+    pub fn status(&self) -> v1::JobStatus {
         let state = self.pulse.state();
         job_status_at(state, &self.key(), 0, self.pulse.now(now(self.at_ms)).wall).unwrap()
     }
 
-    fn summary(&self) -> v1::JobSummary {
+    pub fn summary(&self) -> v1::JobSummary {
         let state = self.pulse.state();
         let all = v1::ListJobsRequest { all: true, ..Default::default() };
         let listed = super::super::list_jobs(state, &all, self.pulse.now(now(self.at_ms)).wall).unwrap();

@@ -1,0 +1,135 @@
+//! What `why` says beside where a task fits.
+
+use dawn_proto::v1::{DependsOn, UpdatePolicy};
+use dawn_proto::{JobKey, validate};
+
+use super::failures::Rig;
+use super::*;
+use crate::decide::place::PlaceSettings;
+use crate::model::{AgentLive, Command, Dependency, Event, FlowCommand, JobSpec, LinkId, ReplyTo};
+use crate::wire::parse_job_spec;
+use crate::wire::sample::wire_spec;
+
+fn live(rig: &Rig) -> LiveView {
+    let link = AgentLive { link: Some(LinkId(1)), heard_ms: 0 };
+    let agents = rig.pulse.state().agents.keys().map(|agent| (*agent, link)).collect();
+    LiveView { now: rig.pulse.now(now(rig.at_ms)), agents, ..LiveView::default() }
+}
+
+fn classes(rig: &Rig) -> Vec<v1::PendingClass> {
+    why(rig.pulse.state(), &live(rig), &PlaceSettings::default(), &rig.key()).unwrap().classes
+}
+
+fn summary(rig: &Rig) -> String {
+    let [class] = &classes(rig)[..] else { panic!("{:?}", classes(rig)) };
+    class.summary.clone()
+}
+
+fn changed(kind: JobKind, change: impl FnOnce(&mut v1::JobSpec)) -> JobSpec {
+    let mut wire = wire_spec("web", kind, 1);
+    change(&mut wire);
+    parse_job_spec(validate::job_spec(wire).unwrap()).unwrap()
+}
+
+fn resources(wire: &mut v1::JobSpec) -> &mut v1::Resources {
+    wire.task.as_mut().unwrap().resources.as_mut().unwrap()
+}
+
+#[test]
+fn a_node_is_named_under_every_rule_that_keeps_it_out() {
+    let rig = Rig::new(changed(JobKind::Service, |wire| {
+        (resources(wire).cpu_milli, resources(wire).memory_bytes) = (64_000, 512 << 30);
+        let z = v1::ValueSet { values: vec!["z".into()] };
+        let rule = Some(v1::constraint::Rule::OneOf(z));
+        wire.constraints = vec![v1::Constraint { attribute: "rack".into(), rule }];
+    }));
+    let said = summary(&rig);
+    for part in [
+        "the only node does not fit: ",
+        "1 node does not match the constraint rack = z",
+        "1 node has fewer than 64 cpus (most: node-1.example with 4 free)",
+        "1 node has less than 512 GiB of memory (most: node-1.example with 4 GiB free)",
+    ] {
+        assert!(said.contains(part), "{part:?} in {said:?}");
+    }
+}
+
+#[test]
+fn an_instance_that_waits_after_failing_says_how_it_failed() {
+    let mut rig = Rig::new(spec("web", JobKind::Service, 1));
+    rig.newest(0, &[TaskState::Running, TaskState::Failed]);
+    let said = summary(&rig);
+    assert!(said.contains("after failing; the last failure, at 20") && said.ends_with(": exit code 3"), "{said}");
+}
+
+#[test]
+fn a_job_that_has_ended_and_one_that_is_paused_say_so() {
+    let mut rig = Rig::new(spec("web", JobKind::Service, 1));
+    rig.newest(0, &[TaskState::Running]);
+    assert_eq!(classes(&rig), []);
+    rig.step([kill(9, "web", Vec::new())]);
+    rig.newest(0, &[TaskState::Killed]);
+    assert_eq!(summary(&rig), "the job has ended (killed: stop); `dawn job run` runs it again");
+
+    let mut rig = Rig::new(spec("tick", JobKind::Cron, 1));
+    let pause = FlowCommand::PauseCron { key: rig.key(), author: "bob".into() };
+    rig.step([Event::Command { reply: ReplyTo(8), command: Command::Flow(pause) }]);
+    let said = summary(&rig);
+    assert!(said.starts_with("is paused by bob since 20"), "{said}");
+    assert!(said.ends_with("; `dawn cron resume ann/test/tick` lets it run again"), "{said}");
+}
+
+#[test]
+fn a_job_that_waits_for_another_says_for_which_and_that_it_is_not_there() {
+    let mut job = spec("second", JobKind::Batch, 1);
+    let first = JobKey::new("ann", "test", "first").unwrap();
+    job.flow.after = vec![Dependency { job: first, on: DependsOn::OnSuccess }];
+    let rig = Rig::new(job);
+    assert_eq!(summary(&rig), "waits for the end of ann/test/first (success), which is not there yet");
+}
+
+#[test]
+fn an_update_says_what_the_instance_it_waits_for_waits_for() {
+    let policy = |surge| Some(UpdatePolicy { surge, ..Default::default() });
+    let of = |cpu_milli: u64, surge: u32| {
+        changed(JobKind::Service, |wire| {
+            resources(wire).cpu_milli = cpu_milli;
+            wire.update = policy(surge);
+        })
+    };
+    let waits = |rig: &Rig| {
+        let settings = PlaceSettings::default();
+        update_status(rig.pulse.state(), &live(rig), &settings, &rig.key(), 0).unwrap().waits
+    };
+    let begun = |to: JobSpec| {
+        let mut rig = Rig::new(of(2_500, 0));
+        rig.newest(0, &[TaskState::Running]);
+        rig.step([submit(2, to)]);
+        rig.pass_ms(500);
+        rig.pass_ms(500);
+        rig
+    };
+    let beside = begun(of(2_000, 1));
+    let short = "the only node does not fit: 1 node has fewer than 2 cpus (most: node-1.example with 1.5 free)";
+    assert_eq!(waits(&beside), format!("instance 0 to be healthy for 10 s; instance 0 is pending: {short}"));
+    let mut too_large = begun(of(50_000, 0));
+    let said = waits(&too_large);
+    assert!(said.contains("; instance 0 stays as it is, because version 2 would fit nowhere: "), "{said}");
+    assert!(summary(&too_large).starts_with("instance 0 stays as it is"), "{}", summary(&too_large));
+    too_large.pass_ms(500);
+    assert_eq!((too_large.summary().running, too_large.summary().version), (1, 2), "it was not stopped");
+}
+
+#[test]
+fn a_tick_is_the_next_one_until_its_jitter_is_over() {
+    let mut rig = Rig::new(changed(JobKind::Cron, |wire| wire.cron.as_mut().unwrap().jitter_ms = 100_000));
+    let cron = |rig: &Rig| list_cron(rig.pulse.state(), "").jobs[0].clone();
+    let (next_ms, jitter_ms) = (cron(&rig).next_ms, cron(&rig).jitter_ms);
+    assert!((2_000..100_000).contains(&jitter_ms), "{jitter_ms}: the key's part of it");
+    let at_ms = rig.pulse.now(now(rig.at_ms)).wall.0;
+    // A second after the instant, something is decided.
+    rig.at_ms += u64::try_from(next_ms - at_ms).unwrap() + 1_000;
+    rig.step([submit(3, spec("other", JobKind::Service, 1))]);
+    assert_eq!(cron(&rig).next_ms, next_ms, "it fires {jitter_ms} ms later");
+    assert_eq!(cron(&rig).upcoming_ms[0], next_ms);
+}

@@ -1,0 +1,248 @@
+//! Whether an instance that an update is about to stop can come back as what it is to be. Where its next life would fit nowhere,
+//! not even where the one before was, that one stays up, and the update says why. Asked only where the next life asks for more,
+//! or for something else, than the one before: otherwise it fits where that was.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use dawn_proto::v1::{JobKind, Reason, UpdateKind, UpdateState, UpdateStrategy};
+use dawn_proto::{TaskId, TaskState};
+
+use crate::model::{
+    AgentNo, Job, JobId, JobSpec, Mutation, Now, Spec, State, Status, Task, Update, UpdateChange, UpdateMutation,
+};
+
+use super::agents::{Held, slot_of};
+use super::explain::{Explained, Reasons, each_once};
+use super::{PlaceSettings, Placer, Step};
+
+/// Updates whose end is explained in one step; the ends of others say what waits, not why.
+const EXPLAINED: usize = 8;
+/// Most bytes that the reason adds to an update's end.
+const REASON_BYTES: usize = 512;
+
+/// Why an update does not stop an instance, from any State. Takes time for every task there is.
+pub fn stays_up(
+    state: &State,
+    settings: &PlaceSettings,
+    connected: &dyn Fn(AgentNo) -> bool,
+    job: JobId,
+    now: Now,
+) -> Option<Explained> {
+    let (job, update) = state.jobs.get(&job).and_then(|job| Some((job, job.changes.active()?)))?;
+    held_back(state, job, update)?;
+    let mut placer = Placer::rebuild(state, settings);
+    for agent in state.agents.keys().filter(|agent| connected(**agent)) {
+        placer.connected(state, *agent, true);
+    }
+    placer.begin(state, now);
+    placer.stays_up(state, job, update, now)
+}
+
+/// The first instance that runs on as it was, although its turn has come, and what it is to be.
+fn held_back<'a>(state: &'a State, job: &'a Job, update: &'a Update) -> Option<(&'a Task, &'a Arc<Spec>)> {
+    let next = next_of(state, update)?;
+    let is_up = |task: &&Task| {
+        matches!(task.status, Status::Assigned(_) | Status::Starting(_) | Status::Running(_)) && task.spec != next.id
+    };
+    update.in_progress().find_map(|instance| {
+        let lives = || job.slot(Default::default(), instance).filter_map(|id| state.tasks.get(&id));
+        let is_replaced = lives().any(|task| task.spec == next.id && !task.state().is_terminal());
+        let old = lives().find(is_up).filter(|_| !is_replaced)?;
+        asks_for_more(&next.job, &state.spec_of(old).job).then_some((old, next))
+    })
+}
+
+/// What an update that stops instances before it makes their next lives leads to.
+fn next_of<'a>(state: &'a State, update: &Update) -> Option<&'a Arc<Spec>> {
+    let is_beside = update.policy.surge > 0 || update.policy.strategy == UpdateStrategy::BlueGreen;
+    let stops_first = update.kind == UpdateKind::Change && !update.is_back() && !is_beside;
+    state.specs.get(&update.to).filter(|_| stops_first)
+}
+
+/// Whether a life may not fit where one of the other spec was.
+fn asks_for_more(next: &JobSpec, before: &JobSpec) -> bool {
+    let ports = |spec: &JobSpec| spec.ports.iter().map(|port| port.fixed).collect::<Vec<_>>();
+    before.demand.lacks(&next.demand).is_some()
+        || next.ports.len() > before.ports.len()
+        || ports(next).iter().any(|port| port.is_some() && !ports(before).contains(port))
+        || next.constraints != before.constraints
+        || next.dedicated != before.dedicated
+        || next.affinities != before.affinities
+}
+
+impl Placer {
+    /// Takes out of what a tick decided each stop of an instance that could not come back; whether there was one.
+    pub fn keep_up(&mut self, state: &State, mutations: &mut Vec<Mutation>, now: Now) -> bool {
+        let (mut blocked, mut passed) = (BTreeSet::new(), BTreeMap::<JobId, Vec<TaskId>>::new());
+        let before = mutations.len();
+        mutations.retain(|mutation| {
+            let Mutation::TaskMoved { task, to: TaskState::Restarting, reason: Reason::Updated, .. } = mutation else {
+                return true;
+            };
+            let Some(task) = state.tasks.get(task) else { return true };
+            let job = state.jobs.get(&task.job);
+            let update = job.and_then(|job| Some((job, next_of(state, job.changes.active()?)?)));
+            let Some((job, next)) = update.filter(|(_, next)| asks_for_more(&next.job, &state.spec_of(task).job))
+            else {
+                return true;
+            };
+            let freed = passed.entry(job.id).or_default();
+            // What is true of one is true of those after it.
+            let fits = !blocked.contains(&job.id) && self.fits_instead(state, job, next, task, freed, now).is_ok();
+            if fits {
+                freed.push(task.id);
+            } else {
+                blocked.insert(job.id);
+            }
+            fits
+        });
+        mutations.len() < before
+    }
+
+    /// Ends of updates of which nothing became healthy say why what is pending is, or what was not stopped; whether there was one.
+    pub fn explain_stalls(&mut self, state: &State, mutations: &mut [Mutation], now: Now) -> bool {
+        let is_failed =
+            |to| matches!(to, UpdateState::RollingBack | UpdateState::UpdateFailed | UpdateState::UpdateError);
+        let ends = mutations.iter_mut().filter_map(|mutation| match mutation {
+            Mutation::Update(UpdateMutation { job, what: UpdateChange::Moved { to, author, message } })
+                if author.is_empty() && is_failed(*to) =>
+            {
+                Some((*job, message))
+            }
+            _ => None,
+        });
+        let mut told = false;
+        for (job, message) in ends.take(EXPLAINED) {
+            let job = state.jobs.get(&job).and_then(|job| Some((job, job.changes.active()?)));
+            let Some((job, update)) = job else { continue };
+            if let Some(why) = self.why_stalled(state, job, update, now) {
+                *message += &format!("; {}", &why[..why.floor_char_boundary(REASON_BYTES)]);
+                told = true;
+            }
+        }
+        told
+    }
+
+    /// Why an instance that is being updated waits for a place, or was left as it is.
+    fn why_stalled(&mut self, state: &State, job: &Job, update: &Update, now: Now) -> Option<String> {
+        let classes = self.explain(state, job.id);
+        let pending = classes.into_iter().filter(|class| class.state == TaskState::Pending);
+        let of_update = |class: &Explained| class.instances.iter().find(|at| update.is_in_progress(**at)).copied();
+        let found = pending.filter_map(|class| Some((of_update(&class)?, class))).next();
+        match found {
+            Some((instance, class)) => Some(format!("instance {instance} is pending: {class}")),
+            None => self.stays_up(state, job, update, now).map(|class| class.to_string()),
+        }
+    }
+
+    pub(super) fn stays_up(&mut self, state: &State, job: &Job, update: &Update, now: Now) -> Option<Explained> {
+        let (task, next) = held_back(state, job, update)?;
+        self.fits_instead(state, job, next, task, &[], now).err().map(|explained| *explained)
+    }
+
+    /// Whether the next life of a task's instance would fit if the task were gone, with all others of its job that are on their
+    /// way to such a life.
+    fn fits_instead(
+        &mut self,
+        state: &State,
+        job: &Job,
+        next: &Arc<Spec>,
+        task: &Task,
+        others: &[TaskId],
+        now: Now,
+    ) -> Result<(), Box<Explained>> {
+        let restarting = state.living(job).filter(|other| matches!(other.status, Status::Restarting(_)));
+        let mut gone: BTreeSet<TaskId> = restarting.map(|task| task.id).collect();
+        gone.extend(others.iter().chain([&task.id]));
+        // Stands for those to come: no task of the spec need be there yet.
+        let first =
+            Task { id: TaskId(u64::MAX), spec: next.id, status: Status::Pending { nominated: None }, ..task.clone() };
+        let number = self.work_of(state, &first);
+        self.works.get_mut(number).claimed += 1;
+        self.counts.fill(state, &self.attributes);
+        let needed = gone.len() + self.works.get(number).pending.len();
+        let released = self.take_away(state, gone);
+        self.prepare_for(number);
+        let own = (next.job.kind == JobKind::Daemon).then_some(task.instance as usize);
+        let slots: Vec<usize> = self.slots_with_agents().filter(|slot| own.is_none_or(|own| own == *slot)).collect();
+        let step = Step { now, left: needed, victims: self.settings.max_victims, out: Vec::new() };
+        let mut room = 0;
+        for slot in &slots {
+            room += self.rooms(state, *slot, number, &step).min(needed);
+            if room >= needed {
+                break;
+            }
+        }
+        let fits = if room >= needed { Ok(()) } else { Err(Box::new(self.unfit(state, number, task, next, &slots))) };
+        self.put_back(state, released);
+        let work = self.works.get_mut(number);
+        work.claimed -= 1;
+        if work.is_over() {
+            self.drop_work(number);
+        }
+        fits
+    }
+
+    /// How many more tasks of the work the slot takes, about: with what it may push aside at least one.
+    fn rooms(&self, state: &State, slot: usize, number: u32, step: &Step) -> usize {
+        let work = self.works.get(number);
+        if self.misses(slot, number).is_some() {
+            return usize::from(self.plan_slot(state, number, slot, step).is_some());
+        }
+        let (row, shape) = (&self.slots[slot], &self.shapes.all[work.shape as usize]);
+        if shape.is_special() || !work.rules.limits.is_empty() || !work.rules.neighbours.is_empty() {
+            return 1;
+        }
+        let by_amounts =
+            shape.need.iter().zip(&row.free).filter(|(need, _)| **need > 0).map(|(need, free)| free / need);
+        by_amounts.chain([i64::from(row.tasks_free)]).min().unwrap_or(0).max(1) as usize
+    }
+
+    /// The tasks give back what they hold, for a moment.
+    fn take_away(&mut self, state: &State, tasks: BTreeSet<TaskId>) -> Vec<(usize, Held)> {
+        let mut released = Vec::new();
+        for task in tasks.iter().filter_map(|id| state.tasks.get(id)) {
+            let Some(place) = task.status.place() else { continue };
+            let slot = slot_of(place.agent);
+            let held = self.held.get(slot).and_then(|held| held.iter().find(|held| held.task == task.id)).copied();
+            let Some(held) = held else { continue };
+            // The work must outlive the moment in which none of its tasks is counted.
+            self.works.get_mut(held.work()).claimed += 1;
+            self.release(slot, task.id, place);
+            released.push((slot, held));
+        }
+        released
+    }
+
+    fn put_back(&mut self, state: &State, released: Vec<(usize, Held)>) {
+        for (slot, held) in released.into_iter().rev() {
+            let place = state.tasks.get(&held.task).and_then(|task| task.status.place());
+            self.hold(slot, held.task, held.work(), held.since_s, held.dying(), place);
+            self.works.get_mut(held.work()).claimed -= 1;
+        }
+    }
+
+    fn unfit(&self, state: &State, number: u32, task: &Task, next: &Spec, slots: &[usize]) -> Explained {
+        let mut reasons = Reasons::default();
+        for slot in slots {
+            let misses = self.all_misses(*slot, number).into_iter();
+            for (kind, miss) in each_once(misses.map(|miss| (self.kind_on(&miss, next, state, *slot), miss))) {
+                reasons.count(*slot, kind, &miss, None);
+            }
+        }
+        Explained {
+            version: next.version,
+            instances: vec![task.instance],
+            state: TaskState::Pending,
+            since: task.since(),
+            ready_at: None,
+            nominated: None,
+            stays_up: true,
+            quota: None,
+            agents_total: slots.len() as u32,
+            agents_fit: 0,
+            vetoes: reasons.finish(&state.agents),
+        }
+    }
+}
