@@ -6,6 +6,8 @@ use std::net::TcpListener;
 use dawn_tests::cluster::{Cluster, Output, Patience, Plan};
 
 const FAILED: Option<i32> = Some(1);
+const REFUSED: Option<i32> = Some(4);
+const TIMED_OUT: Option<i32> = Some(6);
 
 /// A job that does not run, and what must be said of it.
 struct Way {
@@ -153,7 +155,11 @@ fn what_is_not_placed_says_what_keeps_it_out() {
     let giant = format!("resources: {{ cpu: 900, memory: 16MiB, disk: 16MiB }}\n{}", service("sleep 1", short));
     try_it(&cluster, &way("giant", giant, &["cpu"], &["cpu"]));
     cluster.dawn(&["quota", "set", "nobody", "--limit", "cpu=0.01"]).succeeded();
-    try_it(&cluster, &way("quota", service("sleep 1", short), &["limit"], &["limit"]));
+    // What a role may never have is refused at once, and nothing is left of it.
+    let path = file(&cluster, "quota", &job("quota", &service("sleep 1", short)));
+    let refused = cluster.dawn(&["job", "run", &path]);
+    assert_eq!(refused.code, REFUSED, "{refused:?}");
+    assert!(refused.stderr.contains("its limit of 0.01") && refused.stderr.contains("dawn quota set"), "{refused:?}");
     cluster.dawn(&["quota", "set", "nobody", "--limit", "none"]).succeeded();
     cluster.end();
 }
@@ -221,12 +227,29 @@ fn logs_of_a_job_that_keeps_failing_are_those_of_the_attempt_that_ran() {
     assert_eq!(last.stdout, "one\n");
     // It waits for the next attempt, and says for what.
     let followed = cluster.dawn(&["--timeout", "2s", "job", "logs", "-f", name]);
-    assert_eq!(followed.code, Some(6), "{followed:?}");
+    assert_eq!(followed.code, TIMED_OUT, "{followed:?}");
     assert!(followed.stdout.contains("err | config missing") && followed.stderr.contains("waits for"), "{followed:?}");
     let missing = cluster.dawn(&["task", "exec", "nobody/test/loop/9", "--", "true"]);
     assert!(missing.stderr.contains("has no instance 9"), "{missing:?}");
     cluster.dawn(&["job", "kill", name, "--yes"]).succeeded();
     let kept = cluster.dawn(&["job", "logs", name]).succeeded();
     assert!(kept.stdout.contains("err | config missing\n"), "also after the kill: {kept:?}");
+    cluster.end();
+}
+
+#[test]
+fn a_command_in_a_task_ends_with_its_timeout() {
+    let Some(cluster) = Cluster::start(Plan::of(1)) else { return };
+    let path = file(&cluster, "box", &job("box", &service("exec sleep 100000", "")));
+    cluster.dawn(&["--timeout", "60s", "job", "run", &path]).succeeded();
+    let begun = std::time::Instant::now();
+    let exec = cluster.dawn(&["--timeout", "2s", "task", "exec", "nobody/test/box/0", "--", "sleep", "300"]);
+    assert_eq!(exec.code, TIMED_OUT, "{exec:?}");
+    assert!(exec.stderr.contains("timed out after 2s; the command was killed"), "{exec:?}");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{:?}", begun.elapsed());
+    let scaled = cluster.dawn(&["job", "scale", "nobody/test/box", "+2"]).succeeded();
+    assert!(scaled.stdout.contains("3 instances"), "{scaled:?}");
+    let scaled = cluster.dawn(&["job", "scale", "nobody/test/box", "-1"]).succeeded();
+    assert!(scaled.stdout.contains("2 instances"), "{scaled:?}");
     cluster.end();
 }

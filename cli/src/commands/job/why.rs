@@ -92,7 +92,7 @@ pub fn text(why: &v1::WhyResponse, now_ms: i64) -> String {
         let summary = render::safe(&class.summary);
         let state = render::state(class.state());
         text += &match class.instances.len() {
-            0 => format!("the job: for {since}: {summary}\n"),
+            0 => format!("{summary} (for {since})\n"),
             1 => format!("instance {}: {state} for {since}: {summary}\n", class.instances[0]),
             _ => format!("instances {}: {state} for {since}: {summary}\n", render::instances(&class.instances)),
         };
