@@ -1,10 +1,10 @@
 //! A journal that went back in time under a leader: what is submitted then gets no number of what agents hold.
 
-use dawn_proto::v1::{JobKind, Reason};
+use dawn_proto::v1::{JobKind, Reason, UpdateState};
 use dawn_proto::{Epoch, TaskId, TaskState::*};
 
 use super::restore::described;
-use super::specs::{service, spec};
+use super::specs::{encoded, service, spec};
 use super::world::{World, registration, report};
 use crate::model::*;
 
@@ -102,4 +102,34 @@ fn a_node_that_shows_what_the_journal_lost_is_neither_given_up_nor_forgotten() {
     // Once it dials no more it may be gone.
     world.pass_ms(Ahead::KEPT_MS);
     world.command(Command::Loss(down)).unwrap();
+}
+
+#[test]
+fn time_in_which_the_journal_is_behind_counts_against_no_update() {
+    let mut world = World::new();
+    let with = |priority| {
+        let mut web = service("web", 1);
+        (web.priority, web.update.progress_deadline_ms) = (priority, 120_000);
+        encoded(web)
+    };
+    let (link, _, _) = world.running(&with(0));
+    world.submit(&with(1)).unwrap();
+    let is_under_way = |world: &World| world.job("web").changes.active().is_some();
+    // A stranger that holds tasks shows for five minutes that the journal has lost them.
+    let stranger = vec![report(TaskId(0), Running, Reason::None)];
+    let registration = Registration { epoch_seen: Epoch(9), ..registration(77, stranger) };
+    let registration = Registration { cluster_id: world.state.cluster_id.clone(), ..registration };
+    for _ in 0..5 {
+        world.event(Event::Registered { link: LinkId(90), registration: Box::new(registration.clone()) });
+        world.pass_heard_ms(60_000, &[link]);
+    }
+    assert!(world.state.restores.behind && is_under_way(&world));
+    world.pass_heard_ms(Ahead::KEPT_MS, &[link]);
+    assert!(!world.state.restores.behind && is_under_way(&world));
+    world.pass_heard_ms(60_000, &[link]);
+    assert!(is_under_way(&world), "its deadline begins anew");
+    // Nothing is placed here, so that it fails in the end.
+    world.pass_heard_ms(120_000, &[link]);
+    let update = world.job("web").changes.updates.back().unwrap();
+    assert_eq!(update.state, UpdateState::RollingBack, "{:?}", update.events);
 }
