@@ -93,7 +93,7 @@ fn nodes_are_lost_and_the_page_says_what_to_do() {
     eventually_listed(&cluster, &section, "trouble: the brake is on: 3 of 4 nodes are silent");
     let held = section.run(&cluster, "dawn node forget NODE…", &["node1"], &[]);
     assert_eq!(held.code, REFUSED, "{held:?}");
-    assert!(held.stderr.contains("still holds 1 task"), "{held:?}");
+    assert!(held.stderr.contains("1 task of it that must not live twice may live there for"), "{held:?}");
 
     // The rest has burnt too.
     let command = "dawn admin brake release --for 30m";
