@@ -5,7 +5,6 @@ mod artifacts;
 mod etcd;
 mod home;
 mod notify;
-mod owner;
 mod parts;
 #[cfg(test)]
 mod units;

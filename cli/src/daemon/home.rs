@@ -8,7 +8,6 @@ use dawn_scheduler::run::{self, Place, Source};
 use tokio::sync::mpsc;
 
 use super::etcd::Etcd;
-use super::owner::give_to_owner;
 use crate::exit::{Exit, Failure, chain};
 
 #[derive(Args, Default)]
@@ -54,9 +53,6 @@ pub struct Restored {
 pub async fn restore(file: &Path, home: Home, replace: bool) -> Result<Restored, Failure> {
     let place = home.place()?;
     let restored = run::restore(file, &place, replace).await.map_err(|error| failed(&error))?;
-    if let Place::Directory(dir) = &place {
-        give_to_owner(dir)?;
-    }
     let run::RestoreOutcome { head, index, epoch, aside } = restored;
     Ok(Restored { head, index, epoch, aside })
 }
@@ -73,7 +69,6 @@ pub struct Cut {
 
 pub async fn cut(data_dir: &Path, at: u64) -> Result<Cut, Failure> {
     let cut = run::cut(data_dir, at).await.map_err(|error| failed(&error))?;
-    give_to_owner(data_dir)?;
     let (cluster_id, kept_at_ms, given_up_to) = (cut.cluster_id, cut.kept_at.0, cut.given_up_to);
     Ok(Cut { cluster_id, kept_at_ms, given_up_to, index: cut.index, epoch: cut.epoch, aside: cut.aside })
 }
