@@ -156,6 +156,19 @@ async fn of_a_job_that_keeps_failing_the_newest_attempt_that_ran_is_shown() {
 }
 
 #[tokio::test]
+async fn the_first_task_of_a_cluster_has_a_log_as_any_other() {
+    let script = Script {
+        tasks: answers([page(vec![placed(0, 0, TaskState::Running)])]),
+        log: answers([Ok(vec![chunk("hello\n", false)])]),
+        ..Default::default()
+    };
+    let fake = Fake::start(script).await;
+    let (mut context, memory) = fake.context(false);
+    assert_eq!(dawn(&mut context, "dawn job logs www/prod/web -p p").await.unwrap(), Exit::Done);
+    assert_eq!(text(&memory), "out | hello\n");
+}
+
+#[tokio::test]
 async fn following_waits_for_the_first_start() {
     let ended = JobStatus { summary: Some(JobSummary { ended: true, ..Default::default() }), ..Default::default() };
     let script = Script {

@@ -114,7 +114,7 @@ pub async fn run(args: Logs, context: &mut Context) -> Result<Exit, Failure> {
             let request = args.what.request(task.map_or(0, |task| task.id), process.clone());
             let mut reading = Reading::new(context.scheduler.again(), lines, request);
             reading.instance = Some((args.job.key.clone(), *instance));
-            reading.announces = i == 0;
+            (reading.started, reading.announces) = (task.is_some(), i == 0);
             readings.spawn(reading.read());
         }
     }

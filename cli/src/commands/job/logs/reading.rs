@@ -20,8 +20,9 @@ pub struct Reading {
     pub lines: Lines,
     /// Of the instance whose next life is read when one has ended; none: this task alone.
     pub instance: Option<(JobKey, u32)>,
-    /// Task 0: none was started yet.
     pub request: v1::ReadLogRequest,
+    /// The task of the request was started; false: the first start of the instance is waited for.
+    pub started: bool,
     /// Says when the instance begins a new life: one of its processes does.
     pub announces: bool,
     /// What was said of the way to the next life.
@@ -39,7 +40,7 @@ enum Read {
 
 impl Reading {
     pub fn new(scheduler: Scheduler, lines: Lines, request: v1::ReadLogRequest) -> Reading {
-        Reading { scheduler, lines, instance: None, request, announces: false, said: String::new() }
+        Reading { scheduler, lines, instance: None, request, started: true, announces: false, said: String::new() }
     }
 
     /// Reads to the end, or for ever when following.
@@ -47,7 +48,7 @@ impl Reading {
     /// # Errors
     /// Why it can't be read.
     pub async fn read(mut self) -> Result<(), Failure> {
-        if self.request.task_id == 0 && !self.next_life(true).await? {
+        if !self.started && !self.next_life(true).await? {
             return Ok(());
         }
         loop {
@@ -124,7 +125,7 @@ impl Reading {
     /// Goes on with the next life of the instance that was started, and waits for it if told to; false: there is none.
     async fn next_life(&mut self, waits: bool) -> Result<bool, Failure> {
         let Some((key, instance)) = self.instance.clone() else { return Ok(false) };
-        let last = self.request.task_id;
+        let last = self.started.then_some(self.request.task_id);
         loop {
             let request = v1::ListTasksRequest {
                 job: Some((&key).into()),
@@ -138,7 +139,7 @@ impl Reading {
                 Err(failure) if failure.exit == Exit::Unreachable => Vec::new(),
                 other => other?.tasks,
             };
-            let next = tasks.iter().filter(|task| task.id > last);
+            let next = tasks.iter().filter(|task| Some(task.id) > last);
             if let Some(task) = next.clone().filter(|task| ran(task)).min_by_key(|task| task.id) {
                 self.begin(&format!("{key}/{instance}"), task);
                 return Ok(true);
@@ -158,12 +159,12 @@ impl Reading {
 
     fn begin(&mut self, name: &str, task: &v1::Task) {
         let (old, new, on) = (TaskId(self.request.task_id), TaskId(task.id), render::safe(&task.hostname));
-        if self.announces && self.request.task_id > 0 {
+        if self.announces && self.started {
             eprintln!("--- {name}: {old} ended; now {new} on {on}");
         }
         self.said.clear();
         let request = std::mem::take(&mut self.request);
-        let again = request.task_id > 0;
+        let again = std::mem::replace(&mut self.started, true);
         self.request = v1::ReadLogRequest {
             task_id: task.id,
             offset: None,
