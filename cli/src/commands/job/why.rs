@@ -101,9 +101,13 @@ pub fn text(why: &v1::WhyResponse, now_ms: i64) -> String {
         }
         let mut table = Table::new(&[">", "", ""]);
         let mut vetoes = class.vetoes.clone();
+        // Usually the summary says them all.
+        vetoes.retain(|veto| !class.summary.contains(&veto.text));
         vetoes.sort_by(|a, b| b.agents.cmp(&a.agents).then_with(|| a.text.cmp(&b.text)));
         for veto in vetoes {
-            table.row(vec![format!("  {}", veto.agents), format!("of {}", class.agents_total), veto.text]);
+            let counted = render::count(veto.agents, "node");
+            let text = veto.text.strip_prefix(&counted).map(str::trim_start).unwrap_or(&veto.text).to_string();
+            table.row(vec![format!("  {}", veto.agents), format!("of {}", class.agents_total), text]);
         }
         text += table.text().trim_start_matches('\n');
     }
@@ -121,15 +125,19 @@ mod tests {
             instances: vec![0, 1, 2, 5],
             state: TaskState::Pending.into(),
             agents_total: 352,
-            vetoes: vec![veto(40, "lack rack=b"), veto(312, "lack 512 MiB of memory (nearest: node-3, 384 MiB free)")],
-            summary: "fits no node".into(),
+            vetoes: vec![
+                veto(40, "40 nodes lack rack=b"),
+                veto(312, "312 nodes have less than 512 MiB of memory (most: node-3 with 384 MiB free)"),
+                veto(2, "2 nodes are cordoned"),
+            ],
+            summary: "none of 352 nodes fits; 2 nodes are cordoned".into(),
             pending_since_ms: 1_000,
             ..Default::default()
         };
         let why = v1::WhyResponse { classes: vec![class], index: 1 };
         let expected = "\
-instances 0-2, 5: pending for 1m: fits no node
-  312  of 352  lack 512 MiB of memory (nearest: node-3, 384 MiB free)
+instances 0-2, 5: pending for 1m: none of 352 nodes fits; 2 nodes are cordoned
+  312  of 352  have less than 512 MiB of memory (most: node-3 with 384 MiB free)
    40  of 352  lack rack=b
 ";
         assert_eq!(text(&why, 61_000), expected);
