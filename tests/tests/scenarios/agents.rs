@@ -76,7 +76,7 @@ fn after_a_reboot_tasks_are_lost_with_that_reason_and_their_files_stay_readable(
     let new = cluster.running(&job, 1).remove(0);
     assert!(new.id > old.id, "the service was replaced");
     let id = format!("t{}", old.id);
-    assert_eq!(cluster.dawn(&["task", "logs", &id]).succeeded().stdout, "said\n");
+    assert_eq!(cluster.dawn(&["task", "logs", "--stdout", &id]).succeeded().stdout, "said\n");
     assert_eq!(cluster.dawn(&["task", "cat", &id, "file"]).succeeded().stdout, "before\n");
     // The boot is remembered: the next start loses nothing.
     cluster.agents[0].kill_9();
@@ -137,7 +137,7 @@ fn a_followed_log_goes_on_across_a_restart_of_its_task() {
     let job = cluster.submit(service("web").backoff_ms(50, 100).shell("echo life $DAWN_ATTEMPT; exec sleep 100000"));
     cluster.running(&job, 1);
     let mut command = Command::new(cluster::path());
-    command.args(["--scheduler", &cluster.address().to_string(), "job", "logs", "-f", "nobody/test/web/0"]);
+    command.args(["--scheduler", &cluster.address().to_string(), "job", "logs", "--stdout", "-f", "nobody/test/web/0"]);
     let mut follower = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("dawn starts");
     let stdout = BufReader::new(follower.stdout.take().expect("a pipe"));
     let (sender, lines) = mpsc::channel();
