@@ -7,7 +7,7 @@ const DEFAULT: &str = "127.0.0.1:7070";
 const VARIABLE: &str = "DAWN_SCHEDULER";
 
 /// HOST:PORT; a `http://` before it is understood.
-pub fn address(text: &str) -> Result<String, String> {
+pub fn parse_address(text: &str) -> Result<String, String> {
     let write = "write HOST:PORT, as in 127.0.0.1:7070";
     let plain = match text.split_once("://") {
         Some(("http", rest)) => rest.strip_suffix('/').unwrap_or(rest),
@@ -27,7 +27,7 @@ pub fn address(text: &str) -> Result<String, String> {
 ///
 /// # Errors
 /// When the environment names none that could be one.
-pub fn addresses(given: Vec<String>) -> Result<Vec<String>, Failure> {
+pub fn parse_addresses(given: Vec<String>) -> Result<Vec<String>, Failure> {
     match given.is_empty() {
         true => of_environment(&std::env::var(VARIABLE).unwrap_or_default()),
         false => Ok(given),
@@ -39,7 +39,7 @@ fn of_environment(text: &str) -> Result<Vec<String>, Failure> {
     if text.trim().is_empty() {
         return Ok(vec![DEFAULT.to_string()]);
     }
-    let read: Result<Vec<String>, String> = text.split(',').map(|one| address(one.trim())).collect();
+    let read: Result<Vec<String>, String> = text.split(',').map(|one| parse_address(one.trim())).collect();
     read.map_err(|why| {
         let message = format!("{VARIABLE} of the environment is `{}`: {why}", crate::render::safe(text));
         Failure::new(Exit::Usage, message).hint("several are separated by commas; unset it to ask 127.0.0.1:7070")
@@ -52,18 +52,18 @@ mod tests {
 
     #[test]
     fn addresses_need_a_host_and_a_port() {
-        assert!(address("node-1:7070").is_ok() && address("[::1]:7070").is_ok());
+        assert!(parse_address("node-1:7070").is_ok() && parse_address("[::1]:7070").is_ok());
         for text in ["", "7070", ":7070", "host", "host:0", "host:port", "host:70700", "a/b:1", "u@h:1", "a b:1"] {
-            assert!(address(text).is_err(), "{text}");
+            assert!(parse_address(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn a_url_of_http_is_understood_and_others_say_what_to_write() {
-        assert_eq!(address("http://node-1:7070/"), Ok("node-1:7070".to_string()));
-        assert_eq!(address("http://node-1:7070"), Ok("node-1:7070".to_string()));
+        assert_eq!(parse_address("http://node-1:7070/"), Ok("node-1:7070".to_string()));
+        assert_eq!(parse_address("http://node-1:7070"), Ok("node-1:7070".to_string()));
         for text in ["https://node-1:7070", "http://node-1", "http://node-1:7070/x", "grpc://node-1:7070"] {
-            assert!(address(text).unwrap_err().ends_with("write HOST:PORT, as in 127.0.0.1:7070"), "{text}");
+            assert!(parse_address(text).unwrap_err().ends_with("write HOST:PORT, as in 127.0.0.1:7070"), "{text}");
         }
     }
 

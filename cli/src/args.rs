@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::address::{address, addresses};
+use crate::address::{parse_address, parse_addresses};
 use crate::client::Scheduler;
 use crate::commands;
 use crate::daemon;
@@ -42,7 +42,7 @@ struct Global {
         help_heading = GLOBAL,
         value_name = "HOST:PORT,…",
         value_delimiter = ',',
-        value_parser = address
+        value_parser = parse_address
     )]
     scheduler: Vec<String>,
     /// Print one JSON object instead of text
@@ -120,10 +120,10 @@ pub fn run(cli: Cli) -> Exit {
     let Global { scheduler, json, no_color, timeout } = cli.global;
     let command = match cli.command {
         Command::Scheduler(args) if args.command.is_none() => return ended(daemon::scheduler(args)),
-        Command::Agent(args) => return ended(addresses(scheduler).and_then(|all| daemon::agent(args, all))),
+        Command::Agent(args) => return ended(parse_addresses(scheduler).and_then(|all| daemon::agent(args, all))),
         command => command,
     };
-    let scheduler = match addresses(scheduler) {
+    let scheduler = match parse_addresses(scheduler) {
         Ok(addresses) => addresses,
         Err(_) if command.asks_nobody() => Vec::new(),
         Err(failure) => return ended(Err(failure)),

@@ -47,7 +47,7 @@ pub struct Scheduler {
     #[arg(long, value_name = "DIR", required_unless_present = "etcd")]
     data_dir: Option<PathBuf>,
     /// Address that others are told to connect to [default: the listening address]
-    #[arg(long, value_name = "HOST:PORT", value_parser = crate::address::address)]
+    #[arg(long, value_name = "HOST:PORT", value_parser = crate::address::parse_address)]
     advertise: Option<String>,
     /// How often agents say that they are there
     #[arg(long, default_value = "3s", value_name = "DURATION", value_parser = duration)]
@@ -73,7 +73,7 @@ pub enum SchedulerCommand {
     /// Have a scheduler hand over at once and end, within 20 seconds whatever hangs; fails unless another one leads then
     Leave {
         /// Which one [default: the one that leads]
-        #[arg(value_name = "HOST:PORT", value_parser = crate::address::address)]
+        #[arg(value_name = "HOST:PORT", value_parser = crate::address::parse_address)]
         which: Option<String>,
     },
 }

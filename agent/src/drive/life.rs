@@ -11,7 +11,8 @@ use crate::model::{Effect, ExecutorEvent, HeldTask, Kill, MachineEvent, Now, Pha
 
 /// A report that is not acknowledged is sent again after this long.
 pub(super) const RESEND_MS: u64 = 5_000;
-/// Beyond so many tasks whose reports wait, which is when no leader takes them, last words stay in the event logs.
+/// Tasks whose last words are held in memory while their reports wait for a leader. The last words of further tasks stay in
+/// the event logs.
 pub(super) const MOST_WITH_WORDS: usize = 512;
 
 impl Agent {

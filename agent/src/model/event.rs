@@ -116,7 +116,7 @@ pub enum LogStart {
     /// At bytes since the process's first start, later where these were rotated away: of what is asked for, and of standard
     /// error where that is standard output and both are.
     Offset { first: u64, stderr: u64 },
-    /// With so many lines, of both streams together, of what was written at this time or later (milliseconds since 1970).
+    /// At most this number of lines, counted over both streams, of what was written at `since` or later (milliseconds since 1970).
     Recent { lines: u64, since_ms: i64 },
 }
 

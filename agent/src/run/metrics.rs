@@ -132,7 +132,12 @@ fn disk(work_dir: &Path, text: &mut Text) {
     text.one("agent_disk_free_bytes", "gauge", "Free on the disk of the work directory.", free.bytes);
     text.one("agent_disk_bytes", "gauge", "Size of the disk of the work directory.", free.total_bytes);
     text.one("agent_disk_free_files", "gauge", "Files that it can still hold.", free.files);
-    text.one("agent_disk_files", "gauge", "Files that it can hold; 0 where there is no limit.", free.total_files);
+    text.one(
+        "agent_disk_files",
+        "gauge",
+        "Number of files that the disk can hold; 0: it has no limit.",
+        free.total_files,
+    );
 }
 
 /// One of the columns of tasks' metrics.

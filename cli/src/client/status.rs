@@ -41,7 +41,7 @@ pub fn broke_off(what: &str, status: &Status) -> Failure {
     of_node(status).unwrap_or_else(|| Failure::new(Exit::Failed, format!("{what} broke off: {why}")))
 }
 
-/// What there is none of decides where to look: the scheduler's message begins with it.
+/// Where to look for what was not found. The scheduler's message begins with the kind of thing that it did not find.
 fn not_found(message: String) -> Failure {
     let word = |text: &str| text.split([' ', ';']).next().unwrap_or_default().trim_matches('"').to_string();
     let failure = |hint: &str| Failure::new(Exit::NotFound, message.clone()).hint(hint);

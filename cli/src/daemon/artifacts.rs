@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::address::address;
+use crate::address::parse_address;
 use crate::args::duration;
 use crate::spec::size;
 
@@ -19,7 +19,7 @@ pub struct Artifacts {
     #[arg(long, default_value = "30s", value_name = "DURATION", value_parser = duration)]
     artifact_stall: Duration,
     /// Agents that serve their caches, asked before an artifact's own server
-    #[arg(long, value_name = "HOST:PORT,…", value_delimiter = ',', value_parser = address)]
+    #[arg(long, value_name = "HOST:PORT,…", value_delimiter = ',', value_parser = parse_address)]
     artifact_peers: Vec<String>,
     /// Serve this agent's cache there, to whoever knows a file's checksum [default: nowhere]
     #[arg(long, value_name = "ADDRESS:PORT")]

@@ -180,7 +180,7 @@ async fn live(plan: &Plan, context: &mut Context, children: &mut Children, stop:
     context.out.line(&format!("agents: {} up", args.agents));
     let mut submitted = Vec::new();
     for spec in specs {
-        let response = submit::one(context, spec.clone(), "dawn dev").await?;
+        let response = submit::submit_one(context, spec.clone(), "dawn dev").await?;
         submitted.push((spec, response));
     }
     if !submitted.is_empty() {

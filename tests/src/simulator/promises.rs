@@ -232,7 +232,6 @@ impl World {
         let state = &self.truth;
         let job = state.job(&wanted.key).ok_or_else(|| format!("S3: {} is gone", wanted.key))?;
         let living: Vec<_> = state.living(job).collect();
-        let now = self.wall();
         let expected = match wanted.spec.kind() {
             _ if wanted.killed => Some(0),
             JobKind::Service => Some(wanted.spec.instances as usize),
@@ -241,16 +240,10 @@ impl World {
             JobKind::Cron => None,
             // Services that come back push it aside, and then it begins anew.
             _ if self.is_pushed_aside(job) => None,
-            // Missed runs of cron, which follow one another, may have had its room until a moment ago.
-            _ if living
-                .iter()
-                .all(|task| task.state() == TaskState::Running && now.since_ms(task.since()) < STUCK_MS) =>
-            {
-                None
-            }
             _ => Some(0),
         };
         // An instance may be between two lives, but not for long.
+        let now = self.wall();
         let waits_long = |task: &Task| task.state() != TaskState::Running && now.since_ms(task.since()) > STUCK_MS;
         let stuck = |task: &&&Task| waits_long(task) && !placing::is_full_for_daemon(state, task);
         if expected.is_some_and(|expected| living.len() != expected) || living.iter().any(|task| stuck(&task)) {

@@ -120,7 +120,8 @@ impl Reading {
         Ok(lost)
     }
 
-    /// Moves the start forward until only so many lines follow, counted from the end backwards, the latest first.
+    /// Moves the start forward until at most this number of lines follows it. Lines are counted from the end backwards, in the
+    /// order in which they were written.
     async fn last_lines(&mut self, lines: u64) -> io::Result<()> {
         let mut left = lines;
         let mut backward = Vec::new();

@@ -245,8 +245,8 @@ mod tests {
         write(dir.path(), "web.stdout", 10, "abcdef");
         write(dir.path(), "web.stdout", 16, "ghi");
         let path = |start: u64| dir.path().join(format!("web.stdout.{start:020}"));
-        times::write(&path(10), &[(10, 1_000), (12, 2_000)]);
-        times::write(&path(16), &[(16, 2_100), (18, 9_000)]);
+        times::write_index(&path(10), &[(10, 1_000), (12, 2_000)]);
+        times::write_index(&path(16), &[(16, 2_100), (18, 9_000)]);
         let of = |offset, at_ms, data: &str| Piece { offset, at_ms, data: data.as_bytes().to_vec() };
         assert_eq!(segments.read(0, 100).unwrap(), [of(10, 1_000, "ab"), of(12, 2_000, "cdef")]);
         assert_eq!(segments.read(11, 3).unwrap(), [of(11, 1_000, "b"), of(12, 2_000, "cd")]);

@@ -35,7 +35,7 @@ impl Span {
 }
 
 impl Times {
-    /// That of this segment; None: there is none that can be read.
+    /// Reads the index of this segment. None: it has no index, or one that can not be read.
     pub fn open(segment: &Path) -> Option<Times> {
         let mut path = segment.as_os_str().to_owned();
         path.push(".times");
@@ -105,7 +105,7 @@ impl Times {
 
 /// Writes an index as an executor does, for tests.
 #[cfg(test)]
-pub fn write(segment: &Path, records: &[(u64, i64)]) {
+pub fn write_index(segment: &Path, records: &[(u64, i64)]) {
     let bytes: Vec<u8> =
         records.iter().flat_map(|(offset, at_ms)| [offset.to_le_bytes(), at_ms.to_le_bytes()].concat()).collect();
     std::fs::write(format!("{}.times", segment.display()), bytes).unwrap();
@@ -120,7 +120,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let segment = dir.path().join("main.stdout.00000000000000000100");
         assert!(Times::open(&segment).is_none());
-        write(&segment, &[(100, 1_000), (105, 2_000), (105, 2_500), (110, 9_000)]);
+        write_index(&segment, &[(100, 1_000), (105, 2_000), (105, 2_500), (110, 9_000)]);
         let times = Times::open(&segment).unwrap();
         let span = |begin, end, at_ms| Span { begin, end, at_ms };
         assert_eq!(times.at(100), span(100, 105, 1_000));
@@ -139,7 +139,7 @@ mod tests {
     fn a_torn_or_blank_tail_means_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let segment = dir.path().join("main.stdout.00000000000000000000");
-        write(&segment, &[(0, 1_000), (5, 2_000), (0, 0), (0, 0)]);
+        write_index(&segment, &[(0, 1_000), (5, 2_000), (0, 0), (0, 0)]);
         let times = Times::open(&segment).unwrap();
         assert_eq!(times.at(7), Span { begin: 5, end: u64::MAX, at_ms: 2_000 });
         assert_eq!((times.since(2_100), times.since(5_000)), (Some(5), None));

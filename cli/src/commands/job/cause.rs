@@ -12,7 +12,7 @@ use crate::render::{failure, time};
 const MOST_FAILURES: usize = 5;
 
 /// The newest failures of the instances, one of each cause: instances that failed alike are told of once.
-pub fn failures(tasks: &[v1::Task]) -> Vec<(&v1::Task, v1::TaskFailure)> {
+pub fn newest_of_each_cause(tasks: &[v1::Task]) -> Vec<(&v1::Task, v1::TaskFailure)> {
     let mut failures: Vec<(&v1::Task, v1::TaskFailure)> =
         tasks.iter().filter_map(|task| Some((task, failure::of(task)?))).collect();
     failures.sort_by_key(|(_, failure)| std::cmp::Reverse((failure.at_ms, failure.task_id)));
@@ -32,15 +32,15 @@ pub async fn last_words(context: &mut Context, task_ids: Vec<u64>) -> BTreeMap<u
     answer.map_or_else(|_| BTreeMap::new(), |answer| answer.tasks.into_iter().map(|of| (of.task_id, of.data)).collect())
 }
 
-/// The same of each of the tasks' last failures that `text` would tell of.
+/// The same of each of the tasks' last failures that [`describe_failures`] would tell of.
 pub async fn words_of(context: &mut Context, tasks: &[v1::Task]) -> BTreeMap<u64, Vec<u8>> {
-    let failures = failures(tasks);
+    let failures = newest_of_each_cause(tasks);
     last_words(context, failures.iter().take(MOST_FAILURES).map(|(_, failure)| failure.task_id).collect()).await
 }
 
 /// One line for each cause, and under it the end of standard error; empty when nothing failed.
-pub async fn text(context: &mut Context, tasks: &[v1::Task]) -> String {
-    let failures = failures(tasks);
+pub async fn describe_failures(context: &mut Context, tasks: &[v1::Task]) -> String {
+    let failures = newest_of_each_cause(tasks);
     let shown = &failures[..failures.len().min(MOST_FAILURES)];
     let words = last_words(context, shown.iter().map(|(_, failure)| failure.task_id).collect()).await;
     let now_ms = time::now_ms();
@@ -56,8 +56,12 @@ pub async fn text(context: &mut Context, tasks: &[v1::Task]) -> String {
 }
 
 /// The failures whose causes were not told yet, each with the end of standard error under it.
-pub async fn untold(context: &mut Context, tasks: &[v1::Task], told: &mut BTreeSet<String>) -> Vec<String> {
-    let mut failures = failures(tasks);
+pub async fn describe_new_causes(
+    context: &mut Context,
+    tasks: &[v1::Task],
+    told: &mut BTreeSet<String>,
+) -> Vec<String> {
+    let mut failures = newest_of_each_cause(tasks);
     failures.retain(|(_, failed)| told.insert(failure::cause(failed)));
     failures.truncate(MOST_FAILURES);
     let words = last_words(context, failures.iter().map(|(_, failed)| failed.task_id).collect()).await;
@@ -86,7 +90,7 @@ mod tests {
             ..Default::default()
         };
         let tasks = [task(1, "one"), task(2, "two"), task(3, "one"), v1::Task::default()];
-        let told: Vec<u64> = failures(&tasks).iter().map(|(task, _)| task.id).collect();
+        let told: Vec<u64> = newest_of_each_cause(&tasks).iter().map(|(task, _)| task.id).collect();
         assert_eq!(told, [3, 2]);
     }
 }

@@ -13,7 +13,7 @@ use crate::render::{self, Table, json, time};
 pub struct History {
     /// ROLE/ENV/NAME, or ROLE/ENV/NAME/0-3,7 for some instances
     job: Selection,
-    /// Steps of the newest so many tasks
+    /// Show the steps of at most COUNT tasks, the newest
     #[arg(long, value_name = "COUNT", default_value = "50", value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
     /// Only tasks that failed or were lost

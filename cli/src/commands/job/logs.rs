@@ -52,7 +52,7 @@ pub struct What {
     /// Only what was written to standard error
     #[arg(long)]
     stderr: bool,
-    /// Begin with the last so many lines [default: with the oldest that is kept]
+    /// Show the last LINES lines only [default: all lines that are kept]
     #[arg(long, value_name = "LINES")]
     tail: Option<u64>,
     /// Only what was written since then: a duration such as 10m, or a time such as "2026-11-22 13:00" (of this machine's zone)
@@ -129,11 +129,11 @@ pub async fn run(args: Logs, context: &mut Context) -> Result<Exit, Failure> {
         }
         failed.map_or(Ok(Exit::Done), Err)
     };
-    until(context.timeout.filter(|_| args.what.follow), read).await
+    read_until_timeout(context.timeout.filter(|_| args.what.follow), read).await
 }
 
 /// Ends following when nobody waits any more.
-pub async fn until(
+pub async fn read_until_timeout(
     timeout: Option<Duration>,
     read: impl Future<Output = Result<Exit, Failure>>,
 ) -> Result<Exit, Failure> {
@@ -163,7 +163,7 @@ async fn choose<'a>(
     let (mut chosen, mut without) = (Vec::new(), Vec::new());
     for instance in instances {
         let own: Vec<&v1::Task> = tasks.iter().filter(|task| task.instance == instance).collect();
-        match attempts::pick(&own, which) {
+        match attempts::choose_attempt(&own, which) {
             Ok(task) => chosen.push((instance, Some(task))),
             Err(why) if args.what.follow => {
                 eprintln!("--- {}/{instance}: {why}", args.job.key);
@@ -211,7 +211,7 @@ fn name(instance: Option<(u32, u32)>, process: &str, longest: usize) -> String {
 /// Of one task, by its id; why it has no log, where that is so.
 pub async fn has_log(context: &mut Context, id: TaskId) -> Result<(), Failure> {
     match tasks::by_id(context, id).await? {
-        Some(task) if !attempts::ran(&task) => {
+        Some(task) if !attempts::has_run(&task) => {
             let job = crate::render::key(task.job.as_ref());
             let message = attempts::not_started(&task);
             Err(Failure::new(Exit::Failed, message).hint(format!("see `dawn job status {job}/{}`", task.instance)))

@@ -14,7 +14,7 @@ use crate::render::{self, failure, time};
 const MOST_ADDRESSES: usize = 10;
 
 /// What to type next, of jobs that are left as they are.
-pub fn leave(jobs: &[Job], what: &str) {
+pub fn describe_unfinished(jobs: &[Job], what: &str) {
     eprintln!("dawn: {what}");
     for job in jobs.iter().filter(|job| job.verdict.is_none()) {
         eprintln!("  look:  dawn job status {0}\n  stop:  dawn job kill {0}", job.key);
@@ -22,7 +22,7 @@ pub fn leave(jobs: &[Job], what: &str) {
 }
 
 /// Where each job ended up: addresses of a service, what failed, the next run.
-pub async fn conclude(context: &mut Context, jobs: &mut [Job]) {
+pub async fn describe_finished(context: &mut Context, jobs: &mut [Job]) {
     if context.out.json {
         return;
     }
@@ -60,7 +60,7 @@ fn went_well(context: &Context, job: &Job, status: &v1::JobStatus) {
 }
 
 async fn failed(context: &mut Context, job: &mut Job, status: &v1::JobStatus) {
-    let failures = cause::failures(&status.tasks);
+    let failures = cause::newest_of_each_cause(&status.tasks);
     let newest = failures.first().map(|(_, failure)| failure.clone());
     let why = match (&job.why, &newest) {
         (why, Some(newest)) if why.is_empty() => failure::cause(newest),
@@ -69,7 +69,7 @@ async fn failed(context: &mut Context, job: &mut Job, status: &v1::JobStatus) {
     };
     let colon = if why.is_empty() { "" } else { ": " };
     context.out.line(&format!("{}: failed{colon}{why}", job.key));
-    let mut lines = cause::untold(context, &status.tasks, &mut job.told).await;
+    let mut lines = cause::describe_new_causes(context, &status.tasks, &mut job.told).await;
     let summary = status.summary.clone().unwrap_or_default();
     if !summary.ended && summary.pending > 0 {
         lines.extend(pending(context, job).await);

@@ -30,7 +30,7 @@ pub struct Run {
 
 pub async fn run(args: Run, context: &mut Context) -> Result<Exit, Failure> {
     let specs = jobfile::load(&args.files, &args.reading).map_err(|failure| failure.hint("nothing was submitted"))?;
-    let responses = submit::all(context, &specs, &args.message).await?;
+    let responses = submit::submit_all(context, &specs, &args.message).await?;
     let submitted: Vec<(JobSpec, v1::SubmitJobResponse)> = specs.into_iter().zip(responses).collect();
     submitted.iter().for_each(|(spec, response)| announce(context, spec, response));
     let mut waiting = Waiting::new(&submitted).with_rollouts(&submitted);

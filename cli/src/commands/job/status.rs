@@ -57,7 +57,7 @@ pub async fn run(args: Status, context: &mut Context) -> Result<Exit, Failure> {
         let key = &args.job.key;
         context.out.line(&format!("… and {} more; ask for some with {key}/0-99", shown.len() - MAX_ROWS));
     }
-    let failed = cause::text(context, &status.tasks).await;
+    let failed = cause::describe_failures(context, &status.tasks).await;
     if !failed.is_empty() {
         context.out.line("\nlast failures");
         context.out.write(failed.as_bytes());

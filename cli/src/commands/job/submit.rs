@@ -13,7 +13,7 @@ use crate::exit::Failure;
 ///
 /// # Errors
 /// Why none was taken; with an old scheduler those before the one that was refused are there.
-pub async fn all(
+pub async fn submit_all(
     context: &mut Context,
     specs: &[JobSpec],
     message: &str,
@@ -28,7 +28,7 @@ pub async fn all(
     }
     let mut responses: Vec<v1::SubmitJobResponse> = Vec::new();
     for spec in specs {
-        let response = one(context, spec.clone(), message).await;
+        let response = submit_one(context, spec.clone(), message).await;
         responses.push(response.map_err(|failure| match responses.len() {
             0 => failure.hint("nothing was submitted"),
             count => failure.hint(format!("the first {} of the jobs were submitted", count)),
@@ -37,7 +37,7 @@ pub async fn all(
     Ok(responses)
 }
 
-pub async fn one(context: &mut Context, spec: JobSpec, message: &str) -> Result<v1::SubmitJobResponse, Failure> {
+pub async fn submit_one(context: &mut Context, spec: JobSpec, message: &str) -> Result<v1::SubmitJobResponse, Failure> {
     let request = v1::SubmitJobRequest { spec: Some(spec), author: author(), message: message.to_string() };
     let call = async |client: &mut Client, request| client.submit_job(request).await;
     context.scheduler.call(request, Repeat::Harmless, call).await

@@ -176,16 +176,16 @@ pub async fn until_there(
                 explain(context, waiting, &mut progress).await;
             }
             () = at(deadline) => {
-                outcome::leave(&waiting.jobs, "timed out; the job stays as it is");
+                outcome::describe_unfinished(&waiting.jobs, "timed out; the job stays as it is");
                 return Ok(Exit::Waited);
             }
             () = &mut stop => {
-                outcome::leave(&waiting.jobs, "not waiting any more; the job goes on");
+                outcome::describe_unfinished(&waiting.jobs, "not waiting any more; the job goes on");
                 return Ok(Exit::Waited);
             }
         }
     };
-    outcome::conclude(context, &mut waiting.jobs).await;
+    outcome::describe_finished(context, &mut waiting.jobs).await;
     Ok(exit)
 }
 
@@ -237,7 +237,7 @@ fn show(waiting: &mut Waiting, progress: &mut Progress, context: &Context) {
 async fn explain(context: &mut Context, waiting: &mut Waiting, progress: &mut Progress) {
     for job in &mut waiting.jobs {
         let Some(status) = job.status.clone().filter(|_| job.verdict.is_none()) else { continue };
-        let mut lines = cause::untold(context, &status.tasks, &mut job.told).await;
+        let mut lines = cause::describe_new_causes(context, &status.tasks, &mut job.told).await;
         if job.pending_since.is_some_and(|since| since.elapsed() >= PENDING_PATIENCE) {
             lines.extend(pending(context, job).await);
             job.pending_since = Some(Instant::now());

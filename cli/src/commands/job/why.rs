@@ -41,7 +41,7 @@ pub async fn run(args: Why, context: &mut Context) -> Result<Exit, Failure> {
     let mut status = super::status::get(context, &args.job).await?;
     args.job.must_be_there(&status)?;
     status.tasks.retain(|task| args.job.has(task.instance) && waits_or_was_tried_again(task));
-    let failed = cause::text(context, &status.tasks).await;
+    let failed = cause::describe_failures(context, &status.tasks).await;
     if !failed.is_empty() {
         context.out.line("last failures");
         context.out.write(failed.as_bytes());

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::target::Target;
 use crate::args::Context;
-use crate::commands::job::logs::{Reading, What, has_log, until};
+use crate::commands::job::logs::{Reading, What, has_log, read_until_timeout};
 use crate::exit::{Exit, Failure};
 
 #[derive(Args)]
@@ -22,5 +22,5 @@ pub async fn run(args: Logs, context: &mut Context) -> Result<Exit, Failure> {
     let request = args.what.request(task.0, args.what.process.clone().unwrap_or_default());
     let follows = request.follow;
     let reading = Reading::new(context.scheduler.again(), args.what.lines(context, String::new()), request);
-    until(context.timeout.filter(|_| follows), async { reading.read().await.map(|()| Exit::Done) }).await
+    read_until_timeout(context.timeout.filter(|_| follows), async { reading.read().await.map(|()| Exit::Done) }).await
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use dawn_proto::{TaskId, v1};
 
 use crate::args::Context;
-use crate::commands::job::logs::attempts::{not_started, ran};
+use crate::commands::job::logs::attempts::{has_run, not_started};
 use crate::commands::job::{status, tasks};
 use crate::commands::select::Selection;
 use crate::exit::{Exit, Failure};
@@ -43,7 +43,7 @@ impl Target {
             Target::Instance(selection) => selection,
         };
         let all = tasks::list(context, selection, true).await?;
-        let started: Vec<v1::Task> = all.iter().filter(|task| ran(task)).cloned().collect();
+        let started: Vec<v1::Task> = all.iter().filter(|task| has_run(task)).cloned().collect();
         let living: Vec<v1::Task> = started.iter().filter(|task| !task.state().is_terminal()).cloned().collect();
         let newest = tasks::newest(if living.is_empty() { &started } else { &living });
         let key = &selection.key;

@@ -105,7 +105,7 @@ pub async fn causes(context: &mut Context, key: &v1::JobKey) -> String {
     let request = v1::GetJobRequest { key: Some(key.clone()), version: 0 };
     let call = async |client: &mut Client, request| client.get_job(request).await;
     match context.scheduler.call(request, Repeat::Harmless, call).await {
-        Ok(status) => cause::text(context, &status.tasks).await,
+        Ok(status) => cause::describe_failures(context, &status.tasks).await,
         Err(_) => String::new(),
     }
 }

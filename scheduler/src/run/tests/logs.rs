@@ -173,7 +173,10 @@ async fn a_log_nobody_can_bring_is_refused_with_words() {
     assert_eq!(status.code(), Code::Unavailable);
     let words = format!("is out of reach; log of t{}: its agent is not connected", asked.task);
     assert!(status.message().starts_with("node ") && status.message().contains(&words), "{status:?}");
-    assert!(status.metadata().contains_key("dawn-node"), "it is no scheduler that does not answer: {status:?}");
+    assert!(
+        status.metadata().contains_key("dawn-node"),
+        "the status does not name the node that is out of reach: {status:?}"
+    );
     asked.cluster.stop().await;
 }
 

@@ -9,7 +9,7 @@ fn segment(dir: &Path, stream: &str, start: u64, data: &str, records: &[(u64, i6
     let path = dir.join(format!("web.{stream}.{start:020}"));
     std::fs::write(&path, data).unwrap();
     if !records.is_empty() {
-        times::write(&path, records);
+        times::write_index(&path, records);
     }
 }
 

@@ -14,7 +14,7 @@ pub enum Which {
 
 /// Whether processes of the task were started, so that there is something to read. What waits, or could not be started, has
 /// none.
-pub fn ran(task: &v1::Task) -> bool {
+pub fn has_run(task: &v1::Task) -> bool {
     use TaskState::{Assigned, Pending, Running, Starting, Throttled};
     let began = task.history.iter().any(|step| matches!(step.state(), Starting | Running));
     match task.state() {
@@ -28,14 +28,14 @@ pub fn ran(task: &v1::Task) -> bool {
 ///
 /// # Errors
 /// For people: why there is none.
-pub fn pick<'a>(tasks: &[&'a v1::Task], which: Which) -> Result<&'a v1::Task, String> {
-    let mut started = tasks.iter().rev().copied().filter(|task| ran(task));
+pub fn choose_attempt<'a>(tasks: &[&'a v1::Task], which: Which) -> Result<&'a v1::Task, String> {
+    let mut started = tasks.iter().rev().copied().filter(|task| has_run(task));
     let found = match which {
         Which::Newest => started.next(),
         Which::Previous => started.nth(1),
         Which::Attempt(number) => {
             let attempt = tasks.iter().rev().copied().find(|task| task.attempt == number);
-            if let Some(task) = attempt.filter(|task| !ran(task)) {
+            if let Some(task) = attempt.filter(|task| !has_run(task)) {
                 return Err(not_started(task));
             }
             attempt
@@ -100,7 +100,7 @@ mod tests {
             task(5, &[Throttled]),
         ];
         let all: Vec<&v1::Task> = tasks.iter().collect();
-        let id = |which| pick(&all, which).map(|task| task.id);
+        let id = |which| choose_attempt(&all, which).map(|task| task.id);
         assert_eq!(id(Which::Newest), Ok(2));
         assert_eq!(id(Which::Previous), Ok(1));
         assert_eq!(id(Which::Attempt(1)), Ok(1));
@@ -108,11 +108,14 @@ mod tests {
         assert_eq!(id(Which::Attempt(9)), Err("no attempt 9 is kept; there are 1 to 5".into()));
         let never: Vec<&v1::Task> = tasks[2..3].iter().collect();
         assert_eq!(
-            pick(&never, Which::Newest).unwrap_err(),
+            choose_attempt(&never, Which::Newest).unwrap_err(),
             "t3 was not started: unknown user: there is no user ghost"
         );
         let waits: Vec<&v1::Task> = tasks[4..].iter().collect();
-        assert_eq!(pick(&waits, Which::Newest).unwrap_err(), "t5 is not started yet (throttled)");
-        assert_eq!(pick(&all[..1], Which::Previous).unwrap_err(), "no attempt before the newest that ran is kept");
+        assert_eq!(choose_attempt(&waits, Which::Newest).unwrap_err(), "t5 is not started yet (throttled)");
+        assert_eq!(
+            choose_attempt(&all[..1], Which::Previous).unwrap_err(),
+            "no attempt before the newest that ran is kept"
+        );
     }
 }

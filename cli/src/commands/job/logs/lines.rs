@@ -80,7 +80,7 @@ impl Lines {
 }
 
 /// That a reader came too late for a part of a log; none when it missed nothing.
-pub fn gap(expected: Option<u64>, offset: u64, stream: &str) -> Option<String> {
+pub fn describe_gap(expected: Option<u64>, offset: u64, stream: &str) -> Option<String> {
     let lost = offset.checked_sub(expected?).filter(|lost| *lost > 0)?;
     Some(format!("… {} of {stream} were rotated away before they could be read", bytes(lost)))
 }
@@ -121,9 +121,12 @@ mod tests {
 
     #[test]
     fn what_was_rotated_away_is_said() {
-        let said = gap(Some(1_000), 1_000 + (120 << 10), "t5's standard error");
+        let said = describe_gap(Some(1_000), 1_000 + (120 << 10), "t5's standard error");
         let expected = "… 120 KiB of t5's standard error were rotated away before they could be read";
         assert_eq!(said.as_deref(), Some(expected));
-        assert_eq!((gap(None, 7, ""), gap(Some(7), 7, ""), gap(Some(8), 7, "")), (None, None, None));
+        assert_eq!(
+            (describe_gap(None, 7, ""), describe_gap(Some(7), 7, ""), describe_gap(Some(8), 7, "")),
+            (None, None, None)
+        );
     }
 }

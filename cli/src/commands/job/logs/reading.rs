@@ -5,8 +5,8 @@ use std::time::Duration;
 use dawn_proto::{JobKey, TaskId, v1};
 use tokio::time::sleep;
 
-use super::attempts::ran;
-use super::lines::{Lines, gap};
+use super::attempts::has_run;
+use super::lines::{Lines, describe_gap};
 use crate::client::{Client, Repeat, Scheduler, broke_off};
 use crate::exit::{Exit, Failure};
 use crate::render::{self, failure, time};
@@ -115,7 +115,7 @@ impl Reading {
             true => &mut self.request.stderr_offset,
             false => &mut self.request.offset,
         };
-        if let Some(lost) = gap(*next, chunk.offset, &stream) {
+        if let Some(lost) = describe_gap(*next, chunk.offset, &stream) {
             eprintln!("{lost}");
         }
         *next = Some(chunk.offset + chunk.data.len() as u64);
@@ -140,7 +140,7 @@ impl Reading {
                 other => other?.tasks,
             };
             let next = tasks.iter().filter(|task| Some(task.id) > last);
-            if let Some(task) = next.clone().filter(|task| ran(task)).min_by_key(|task| task.id) {
+            if let Some(task) = next.clone().filter(|task| has_run(task)).min_by_key(|task| task.id) {
                 self.begin(&format!("{key}/{instance}"), task);
                 return Ok(true);
             }
