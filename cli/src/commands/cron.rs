@@ -104,7 +104,8 @@ fn begins_ms(cron: &v1::CronStatus, tick_ms: i64) -> i64 {
     }
 }
 
-fn zone(cron: &v1::CronStatus) -> &str {
+/// The time zone of a job's ticks by its IANA name; empty: UTC.
+pub fn zone(cron: &v1::CronStatus) -> &str {
     cron.policy.as_ref().map_or("", |policy| policy.time_zone.as_str())
 }
 

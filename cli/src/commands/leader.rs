@@ -12,25 +12,25 @@ pub async fn info(context: &mut Context) -> Result<v1::ServerInfo, Failure> {
     context.scheduler.call(v1::GetServerInfoRequest {}, Repeat::Harmless, call).await
 }
 
-/// All that is wrong with the cluster; empty: nothing. From now on the leader is asked first, if it answers.
-pub async fn trouble(context: &mut Context) -> Result<String, Failure> {
+/// All that is wrong with the cluster, a sentence each. From now on the leader is asked first, if it answers.
+pub async fn troubles(context: &mut Context) -> Result<Vec<String>, Failure> {
     let said = info(context).await?;
-    trouble_of(said, context).await
+    troubles_beside(said, context).await
 }
 
-/// The same, where somebody has answered already.
-pub async fn trouble_of(said: v1::ServerInfo, context: &mut Context) -> Result<String, Failure> {
+/// The same, where a scheduler has said already what it knows itself.
+pub async fn troubles_beside(said: v1::ServerInfo, context: &mut Context) -> Result<Vec<String>, Failure> {
     if said.leader || said.leader_address.is_empty() {
-        return Ok(said.trouble);
+        return Ok(said.troubles);
     }
     let call = async |client: &mut Client, request| client.get_server_info(request).await;
     let mut leader = context.scheduler.only(&said.leader_address);
     match leader.call(v1::GetServerInfoRequest {}, Repeat::Harmless, call).await {
         Ok(info) if info.leader && info.cluster_id == said.cluster_id => {
             context.scheduler = context.scheduler.first(&said.leader_address);
-            Ok(info.trouble)
+            Ok(info.troubles)
         }
-        _ => Ok(said.trouble),
+        _ => Ok(said.troubles),
     }
 }
 
@@ -40,8 +40,8 @@ mod tests {
     use crate::client::fake::{self, Fake, Script};
 
     fn info_of(leader: bool, leader_address: &str, trouble: &str) -> v1::ServerInfo {
-        let (leader_address, trouble) = (leader_address.into(), trouble.into());
-        v1::ServerInfo { leader, leader_address, trouble, ..Default::default() }
+        let troubles = if trouble.is_empty() { Vec::new() } else { vec![trouble.to_string()] };
+        v1::ServerInfo { leader, leader_address: leader_address.into(), troubles, ..Default::default() }
     }
 
     async fn says(info: v1::ServerInfo) -> Fake {
@@ -54,7 +54,7 @@ mod tests {
         let leader = says(info_of(true, "", "two machines claim to be one")).await;
         let follower = says(info_of(false, &leader.address.to_string(), "")).await;
         let (mut context, _) = fake::context(&[follower.address.to_string()], false);
-        assert_eq!(trouble(&mut context).await.unwrap(), "two machines claim to be one");
+        assert_eq!(troubles(&mut context).await.unwrap(), ["two machines claim to be one"]);
         assert_eq!(context.scheduler.addresses(), [leader.address.to_string(), follower.address.to_string()]);
     }
 
@@ -63,7 +63,7 @@ mod tests {
         for gone in ["", "127.0.0.1:1", "nonsense"] {
             let follower = says(info_of(false, gone, "waits for etcd")).await;
             let (mut context, _) = fake::context(&[follower.address.to_string()], false);
-            assert_eq!(trouble(&mut context).await.unwrap(), "waits for etcd");
+            assert_eq!(troubles(&mut context).await.unwrap(), ["waits for etcd"]);
             assert_eq!(context.scheduler.addresses(), [follower.address.to_string()]);
         }
     }

@@ -11,7 +11,7 @@ pub async fn run(context: &mut Context) -> Result<Exit, Failure> {
     let client = env!("CARGO_PKG_VERSION");
     let mut info = leader::info(context).await;
     if let Ok(info) = &mut info {
-        info.trouble = leader::trouble_of(info.clone(), context).await?;
+        info.troubles = leader::troubles_beside(info.clone(), context).await?;
     }
     if context.out.json {
         let server = info.as_ref().ok().map(server);
@@ -26,9 +26,7 @@ pub async fn run(context: &mut Context) -> Result<Exit, Failure> {
         row("cluster", format!("{} ({} nodes, {} tasks)", info.cluster_id, info.nodes, info.tasks));
         let role = if info.leader { "leader" } else { "follower" };
         row("journal", format!("{}, index {}, epoch {}, {role}", info.journal, info.index, info.epoch));
-        if !info.trouble.is_empty() {
-            row("trouble", info.trouble.clone());
-        }
+        info.troubles.iter().for_each(|trouble| row("trouble", trouble.clone()));
     }
     context.out.table(&table);
     info.map(|_| Exit::Done)
@@ -43,7 +41,7 @@ fn server(info: &v1::ServerInfo) -> serde_json::Value {
         "leader": info.leader,
         "leader_address": info.leader_address,
         "journal": info.journal,
-        "trouble": info.trouble,
+        "troubles": info.troubles,
         "nodes": info.nodes,
         "tasks": info.tasks,
     })

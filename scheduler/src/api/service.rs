@@ -29,12 +29,6 @@ fn waiting(state: &State) -> String {
     if state.restores.waiting { words.into() } else { String::new() }
 }
 
-/// All that is wrong now, one after the other; empty: nothing.
-fn all_of(troubles: impl Iterator<Item = String>) -> String {
-    let said: Vec<String> = troubles.filter(|trouble| !trouble.is_empty()).collect();
-    said.join("; ")
-}
-
 impl ClientService {
     /// Answers with what a few entries say, found by their keys.
     pub(super) async fn find<T: Send + 'static>(
@@ -215,6 +209,8 @@ impl Scheduler for ClientService {
             // Nothing is given up, brake or not, until agents were asked what the journal has lost.
             let is_behind = state.restores.behind || live.alarms.contains_key(&Alarm::JournalBehind);
             let brake = if is_behind { String::new() } else { words_of_brake(state, &facts.settings) };
+            let own = [trouble, waiting(state), brake].into_iter().filter(|words| !words.is_empty());
+            let troubles = own.chain(live.alarms.values().cloned()).collect();
             Ok(v1::ServerInfo {
                 version: env!("CARGO_PKG_VERSION").into(),
                 cluster_id: state.cluster_id.clone(),
@@ -223,7 +219,7 @@ impl Scheduler for ClientService {
                 leader,
                 leader_address,
                 journal: facts.journal.into(),
-                trouble: all_of([trouble, waiting(state), brake].into_iter().chain(live.alarms.values().cloned())),
+                troubles,
                 nodes: u32::try_from(state.agents.len()).unwrap_or(u32::MAX),
                 tasks: u32::try_from(state.tasks.len()).unwrap_or(u32::MAX),
             })

@@ -86,8 +86,8 @@ async fn listen(address: &str, client: &mut SchedulerClient<Channel>) -> String 
     let asked = client.get_server_info(v1::GetServerInfoRequest {});
     let Ok(Ok(info)) = tokio::time::timeout(LISTEN_WITHIN, asked).await else { return String::new() };
     let info = info.into_inner();
-    let Some(at) = info.trouble.find(WAITS).filter(|_| info.leader) else { return String::new() };
-    let mut words = info.trouble[at..].to_string();
+    let waits = info.troubles.into_iter().find(|trouble| trouble.starts_with(WAITS));
+    let Some(mut words) = waits.filter(|_| info.leader) else { return String::new() };
     words.truncate(words.floor_char_boundary(MAX_WORDS_BYTES));
     format!("the leader at {address} {words}")
 }

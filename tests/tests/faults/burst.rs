@@ -164,7 +164,7 @@ fn a_burst_loses_nothing_while_etcd_refuses_what_is_large_or_anything_at_all() {
         // It fills up by itself.
         several.eventually("etcd is full", Patience::minutes(4), || {
             several.start_the_ended();
-            let trouble = several.read(|api| api.server_info())?.trouble;
+            let trouble = several.read(|api| api.server_info())?.troubles.concat();
             if trouble.contains("space exceeded") { Ok(()) } else { Err(trouble) }
         });
         again("--quota-backend-bytes", "2000000000");
@@ -177,8 +177,10 @@ fn a_burst_loses_nothing_while_etcd_refuses_what_is_large_or_anything_at_all() {
             if let Some((leader, _)) = several.leading() {
                 _ = several.api(leader).submit(probe.clone());
             }
-            let troubles: Vec<String> =
-                (0..2).filter_map(|one| several.api(one).server_info().ok()).map(|info| info.trouble).collect();
+            let troubles: Vec<String> = (0..2)
+                .filter_map(|one| several.api(one).server_info().ok())
+                .map(|info| info.troubles.concat())
+                .collect();
             let all = troubles.len() == 2 && troubles.iter().all(|words| words.contains("--max-request-bytes"));
             if all { Ok(()) } else { Err(format!("{troubles:?}")) }
         });

@@ -52,7 +52,7 @@ fn while_etcd_is_gone_writes_are_refused_and_tasks_run_on() {
     });
     assert_eq!(refused.code(), Code::Unavailable);
     assert!(refused.message().contains("does not answer while appending"), "{refused:?}");
-    assert!(several.api(0).server_info().expect("reads are answered").trouble.contains("does not answer"));
+    assert!(several.api(0).server_info().expect("reads are answered").troubles.concat().contains("does not answer"));
     assert_eq!(several.api(0).tasks(&web).expect("reads are answered"), before);
     several.members[0].resume();
     several.ask("submitting again", |api| api.submit(spec.clone()));
@@ -119,10 +119,11 @@ fn a_leader_of_a_restored_etcd_places_nothing_until_an_operator_raises_its_epoch
     several.schedulers[0].start();
     several.eventually("it says that the journal went back in time", Patience::START, || {
         let info = several.api(0).server_info().map_err(|status| status.to_string())?;
-        let is_said = info.trouble.contains("the journal went back in time")
-            && info.trouble.contains("dawn admin epoch raise")
-            && info.trouble.contains("its tasks run on");
-        is_said.then_some(()).ok_or(info.trouble)
+        let words = info.troubles.join("\n");
+        let is_said = words.contains("the journal went back in time")
+            && words.contains("dawn admin epoch raise")
+            && words.contains("its tasks run on");
+        is_said.then_some(()).ok_or(words)
     });
     let new = several.submit(batch("new").shell("echo done"));
     let (_, epoch) = several.leader_after(0);
@@ -133,8 +134,8 @@ fn a_leader_of_a_restored_etcd_places_nothing_until_an_operator_raises_its_epoch
     assert!(several.leading().is_some_and(|(leader, later)| leader == 0 && later > epoch), "the same leader goes on");
     assert_eq!(several.processes_of(&web, 2), pids, "nothing was stopped or launched");
     several.eventually("the alarm is over", Patience::START, || {
-        let trouble = several.api(0).server_info().map_err(|status| status.to_string())?.trouble;
-        trouble.is_empty().then_some(()).ok_or(trouble)
+        let trouble = several.api(0).server_info().map_err(|status| status.to_string())?.troubles;
+        trouble.is_empty().then_some(()).ok_or(trouble.join("\n"))
     });
     several.end();
 }

@@ -50,7 +50,7 @@ fn a_full_etcd_takes_no_task_away_and_nobody_is_told_of_an_end_that_did_not_happ
     assert_eq!(several.leading(), Some((leader, epoch)), "etcd renews its lease, so it leads");
     let follower = 1 - leader;
     several.eventually("the follower says what holds writes up", Patience::START, || {
-        let trouble = several.api(follower).server_info().map_err(|status| status.to_string())?.trouble;
+        let trouble = several.api(follower).server_info().map_err(|status| status.to_string())?.troubles.concat();
         trouble.contains("the leader at").then_some(()).ok_or(trouble)
     });
     // What is on its way can't become durable: it says so, and ends all the same.
@@ -63,7 +63,7 @@ fn a_full_etcd_takes_no_task_away_and_nobody_is_told_of_an_end_that_did_not_happ
     several.eventually("the other one leads, since the lease was ended", Patience::START, || {
         let info = several.api(follower).server_info().map_err(|status| status.to_string())?;
         // Its epoch is not durable: there is no room for it either.
-        (info.leader && info.trouble.contains("space exceeded")).then_some(()).ok_or(format!("{info:?}"))
+        (info.leader && info.troubles.concat().contains("space exceeded")).then_some(()).ok_or(format!("{info:?}"))
     });
 }
 

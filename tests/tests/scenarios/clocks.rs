@@ -22,7 +22,7 @@ fn cluster() -> Option<(Cluster, FakeClock)> {
 
 fn is_told(cluster: &Cluster, words: &str) {
     cluster.eventually(&format!("trouble tells of {words:?}"), Patience::minutes(3), || {
-        let trouble = cluster.api.server_info().map_err(|status| status.to_string())?.trouble;
+        let trouble = cluster.api.server_info().map_err(|status| status.to_string())?.troubles.join("\n");
         if trouble.contains(words) { Ok(()) } else { Err(trouble) }
     });
 }
@@ -92,7 +92,7 @@ fn a_clock_that_is_wrong_for_a_moment_leaves_no_service_waiting_and_no_cron_stan
     assert!(second > first);
     fires_again(&cluster, &ticks);
     cluster.eventually("nothing is wrong any more", Patience::STEP, || {
-        let trouble = cluster.api.server_info().map_err(|status| status.to_string())?.trouble;
+        let trouble = cluster.api.server_info().map_err(|status| status.to_string())?.troubles.join("\n");
         if trouble.is_empty() { Ok(()) } else { Err(trouble) }
     });
     cluster.end();

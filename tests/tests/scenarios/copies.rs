@@ -46,7 +46,7 @@ fn never_twice<T>(
 }
 
 fn trouble(cluster: &Cluster) -> String {
-    cluster.api.server_info().map(|info| info.trouble).unwrap_or_default()
+    cluster.api.server_info().map(|info| info.troubles.join("\n")).unwrap_or_default()
 }
 
 fn is_running(tasks: &[v1::Task], host: &str) -> Result<u64, String> {

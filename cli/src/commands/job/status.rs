@@ -50,8 +50,9 @@ pub async fn run(args: Status, context: &mut Context) -> Result<Exit, Failure> {
     };
     let shown = tasks::newest(&status.tasks);
     if !shown.is_empty() {
+        let zone = status.cron.as_ref().map_or("", crate::commands::cron::zone);
         context.out.line("");
-        context.out.table(&tasks::table(&shown[..shown.len().min(MAX_ROWS)], &why, now_ms));
+        context.out.table(&tasks::table(&shown[..shown.len().min(MAX_ROWS)], &why, zone, now_ms));
     }
     if shown.len() > MAX_ROWS {
         let key = &args.job.key;

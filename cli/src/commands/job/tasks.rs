@@ -107,15 +107,15 @@ fn restarts(task: &v1::Task) -> String {
     }
 }
 
-/// A row for each task; `why` says what pending ones wait for.
-pub fn table(tasks: &[&v1::Task], why: &v1::WhyResponse, now_ms: i64) -> Table {
+/// A row for each task; `why` says what pending ones wait for, `zone` is the time zone (by its IANA name) of a cron job's ticks.
+pub fn table(tasks: &[&v1::Task], why: &v1::WhyResponse, zone: &str, now_ms: i64) -> Table {
     let cron = tasks.iter().any(|task| task.run_at_ms > 0);
     let names = [">INSTANCE", ">VERSION", "TASK", "STATE", ">SINCE", ">RESTARTS", "NODE", "PORTS", "DETAIL"];
     let mut table = Table::new(&[&[if cron { "RUN" } else { "" }], &names[..]].concat());
     for task in tasks {
         let node = if task.hostname.is_empty() { &task.agent_id } else { &task.hostname };
         table.row(vec![
-            if task.run_at_ms > 0 { time::local(task.run_at_ms) } else { String::new() },
+            if task.run_at_ms > 0 { time::in_named_zone(task.run_at_ms, zone) } else { String::new() },
             task.instance.to_string(),
             if task.version > 0 { task.version.to_string() } else { String::new() },
             TaskId(task.id).to_string(),
@@ -177,6 +177,14 @@ INSTANCE  VERSION  TASK  STATE      SINCE  RESTARTS  NODE    PORTS       DETAIL
        1           t4    throttled                                       tries again in 8s; 4 failures in a row
        2        2  t5    pending       1s         2                      never \\u{1b}fits; fits no node
 ";
-        assert_eq!(table(&[&running, &throttled, &pending], &why, now_ms).text(), expected);
+        assert_eq!(table(&[&running, &throttled, &pending], &why, "", now_ms).text(), expected);
+    }
+
+    #[test]
+    fn a_run_of_a_cron_job_is_named_by_its_tick_in_the_time_zone_of_the_job() {
+        let tick_ms = 1_763_812_800_000;
+        let run = v1::Task { run_at_ms: tick_ms, ..task(1, 0, TaskState::Finished) };
+        let text = table(&[&run], &v1::WhyResponse::default(), "Asia/Kolkata", tick_ms).text();
+        assert!(text.contains("2025-11-22 17:30:00 +05:30"), "{text}");
     }
 }

@@ -70,17 +70,15 @@ pub async fn all(context: &mut Context) -> Result<Vec<v1::Node>, Failure> {
 
 async fn list(context: &mut Context) -> Result<Exit, Failure> {
     // First: since when a node is silent the leader knows alone.
-    let trouble = leader::trouble(context).await?;
+    let troubles = leader::troubles(context).await?;
     let mut nodes = all(context).await?;
     nodes.sort_by(|a, b| by_name(&a.hostname, &b.hostname).then_with(|| a.agent_id.cmp(&b.agent_id)));
     if context.out.json {
         let nodes: Vec<_> = nodes.iter().map(json::node).collect();
-        context.out.value(&json::object(serde_json::json!({ "nodes": nodes, "trouble": trouble })));
+        context.out.value(&json::object(serde_json::json!({ "nodes": nodes, "troubles": troubles })));
         return Ok(Exit::Done);
     }
-    if !trouble.is_empty() {
-        context.out.line(&format!("trouble: {}", render::safe(&trouble)));
-    }
+    troubles.iter().for_each(|trouble| context.out.line(&format!("trouble: {}", render::safe(trouble))));
     if nodes.is_empty() {
         context.out.line("no nodes; start one with `dawn agent --scheduler HOST:PORT --work-dir DIR`");
     } else {
@@ -183,7 +181,7 @@ fn ambiguous(name: &str) -> Failure {
 
 async fn status(name: &str, context: &mut Context) -> Result<Exit, Failure> {
     // The leader is asked first, if it is found: since when the node is silent it knows alone.
-    _ = leader::trouble(context).await;
+    _ = leader::troubles(context).await;
     let get = async |client: &mut Client, request| client.get_node(request).await;
     let request = |id: &str| v1::GetNodeRequest { agent_id: id.to_string() };
     let found = match context.scheduler.call(request(name), Repeat::Harmless, get).await {

@@ -81,8 +81,8 @@ async fn an_operator_raises_the_epoch_and_an_agent_that_was_ahead_is_taken_in() 
     let mut claim = v1::Register { cluster_id: info.cluster_id, epoch_seen: 77, ..register("node-1") };
     claim.tasks = vec![report(500, 1, TaskState::Running)];
     refused(&cluster, claim.clone()).await;
-    let told = cluster.until_info("an alarm", |info| info.trouble.contains("went back in time")).await;
-    assert!(told.trouble.contains("dawn admin epoch raise"), "{}", told.trouble);
+    let told = cluster.until_info("an alarm", |info| info.troubles.concat().contains("went back in time")).await;
+    assert!(told.troubles.concat().contains("dawn admin epoch raise"), "{:?}", told.troubles);
     cluster.submit(service(1)).await;
     let (mut other, _) = FakeAgent::join(cluster.address, register("node-2")).await;
     assert_eq!(other.drain().await, [], "nothing is placed");
@@ -99,7 +99,7 @@ async fn an_operator_raises_the_epoch_and_an_agent_that_was_ahead_is_taken_in() 
             other => panic!("expected a question, got {other:?}"),
         }
     }
-    cluster.until_info("the alarm's end", |info| !info.trouble.contains("went back in time")).await;
+    cluster.until_info("the alarm's end", |info| !info.troubles.concat().contains("went back in time")).await;
     // Orders go out under the new epoch, to agents that were there before too.
     let beat = other.beat().await;
     assert_eq!(beat.epoch, 78);

@@ -78,7 +78,7 @@ async fn a_restored_scheduler_asks_for_what_it_lost_and_takes_it_in() {
     assert!(again.contains("--replace"), "{again}");
     let mut cluster = Cluster::start(&other.path().join("data")).await;
     let info = cluster.client.get_server_info(v1::GetServerInfoRequest {}).await.unwrap().into_inner();
-    assert!(info.trouble.starts_with("the journal was restored or cut"), "{}", info.trouble);
+    assert!(info.troubles[0].starts_with("the journal was restored or cut"), "{:?}", info.troubles);
     let back = v1::Register {
         cluster_id: welcome.cluster_id.clone(),
         epoch_seen: welcome.epoch,

@@ -46,7 +46,7 @@ impl Cluster {
     async fn is_stuck_with(&mut self, stuck: v1::SubmitJobRequest) {
         let mut client = self.client.clone();
         tokio::spawn(async move { client.submit_job(stuck).await });
-        self.until_info("trouble to be told", |info| info.trouble.contains(WAITS)).await;
+        self.until_info("trouble to be told", |info| info.troubles.concat().contains(WAITS)).await;
     }
 
     async fn leave(&self) -> Result<tonic::Response<v1::LeaveResponse>, tonic::Status> {
@@ -91,7 +91,8 @@ async fn heartbeats_are_answered_and_the_lease_kept_for_as_long_as_etcd_is_full(
     }
     let info = leader.info().await;
     assert_eq!((info.leader, info.epoch), (true, epoch), "nobody else could write, so it leads on");
-    let words = follower.until_info("the follower to know", |info| info.trouble.contains(WAITS)).await.trouble;
+    let info = follower.until_info("the follower to know", |info| info.troubles.concat().contains(WAITS)).await;
+    let words = info.troubles.concat();
     assert!(words.contains(&format!("the leader at {address} waits for etcd")), "{words}");
     leader.kill().await;
     follower.kill().await;
