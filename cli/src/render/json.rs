@@ -126,10 +126,15 @@ pub fn status_with_words(status: &v1::JobStatus, words: &BTreeMap<u64, Vec<u8>>)
     let mut value = self::status(status);
     for (i, task) in status.tasks.iter().enumerate() {
         let Some(failed) = &task.last_failure else { continue };
-        let data = words.get(&failed.task_id).filter(|data| !data.is_empty());
-        value["tasks"][i]["last_failure"]["last_words"] = data.map(|data| String::from_utf8_lossy(data)).into();
+        value["tasks"][i]["last_failure"]["last_words"] = last_words(words, failed.task_id);
     }
     value
+}
+
+/// Null where nothing is known of it.
+fn last_words(words: &BTreeMap<u64, Vec<u8>>, task_id: u64) -> Value {
+    let data = words.get(&task_id).filter(|data| !data.is_empty());
+    data.map(|data| String::from_utf8_lossy(data)).into()
 }
 
 pub fn version(version: &v1::JobVersion) -> Value {
@@ -177,8 +182,30 @@ pub fn cron(cron: &v1::CronStatus) -> Value {
     })
 }
 
-pub fn why(why: &v1::WhyResponse) -> Value {
-    let classes = why.classes.iter().map(|class| {
+/// `summary` is said where nothing is pending; `failures` are the newest of each cause, `words` what those tasks wrote last.
+pub fn why(
+    why: &v1::WhyResponse,
+    summary: Option<String>,
+    failures: &[(&v1::Task, v1::TaskFailure)],
+    words: &BTreeMap<u64, Vec<u8>>,
+) -> Value {
+    let failures = failures.iter().map(|(task, failed)| {
+        let mut value = failure(failed);
+        value["instance"] = task.instance.into();
+        value["last_words"] = last_words(words, failed.task_id);
+        value
+    });
+    json!({
+        "classes": pending_classes(&why.classes),
+        "summary": summary,
+        "failures": failures.collect::<Vec<_>>(),
+        "index": why.index,
+    })
+}
+
+/// What instances wait for: those that wait alike together.
+pub fn pending_classes(classes: &[v1::PendingClass]) -> Value {
+    let classes = classes.iter().map(|class| {
         let vetoes = class.vetoes.iter();
         let vetoes = vetoes.map(|veto| json!({"nodes": veto.agents, "kind": veto.kind, "text": veto.text}));
         json!({
@@ -191,7 +218,7 @@ pub fn why(why: &v1::WhyResponse) -> Value {
             "ready_at": rfc3339(class.ready_at_ms),
         })
     });
-    json!({"classes": classes.collect::<Vec<_>>(), "index": why.index})
+    classes.collect::<Vec<_>>().into()
 }
 
 fn resources(resources: Option<&v1::Resources>) -> Value {
@@ -309,7 +336,8 @@ mod tests {
         let class = v1::PendingClass { vetoes: vec![v1::VetoCount::default()], ..Default::default() };
         let mut found = BTreeSet::new();
         names(&object(status_with_words(&job_status, &BTreeMap::new())), &mut found);
-        names(&why(&v1::WhyResponse { classes: vec![class], index: 1 }), &mut found);
+        let response = v1::WhyResponse { classes: vec![class], index: 1 };
+        names(&why(&response, None, &[], &BTreeMap::new()), &mut found);
         names(&node(&v1::Node { maintenance: Some(v1::NodeMaintenance::default()), ..Default::default() }), &mut found);
         let events = vec![v1::UpdateEvent::default()];
         names(&update(&v1::UpdateInfo { events, ..Default::default() }), &mut found);

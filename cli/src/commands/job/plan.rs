@@ -180,12 +180,11 @@ fn value(plan: &v1::JobPlan) -> Value {
         })
     });
     let refused = (!plan.refused.is_empty()).then_some(&plan.refused);
-    let pending = json::why(&v1::WhyResponse { classes: plan.pending.clone(), index: plan.index });
     json!({
         "job": json::key(plan.key.as_ref()), "outcome": refused.is_none().then(|| outcome(plan.outcome())),
         "version": plan.version, "refused": refused, "changes": changes(plan), "created": plan.created,
         "restarted": plan.restarted, "stopped": plan.stopped, "places": places.collect::<Vec<_>>(),
-        "preempted": preempted.collect::<Vec<_>>(), "pending": pending["classes"], "warnings": plan.warnings,
+        "preempted": preempted.collect::<Vec<_>>(), "pending": json::pending_classes(&plan.pending), "warnings": plan.warnings,
         "index": plan.index,
     })
 }

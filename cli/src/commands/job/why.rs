@@ -33,14 +33,17 @@ pub async fn run(args: Why, context: &mut Context) -> Result<Exit, Failure> {
         }
     }
     why.classes.retain(|class| class.state() != TaskState::Unspecified);
-    if context.out.json {
-        context.out.value(&json::object(json::why(&why)));
-        return Ok(Exit::Done);
-    }
-    context.out.write(text(&why, time::now_ms()).as_bytes());
     let mut status = super::status::get(context, &args.job).await?;
     args.job.must_be_there(&status)?;
     status.tasks.retain(|task| args.job.has(task.instance) && waits_or_was_tried_again(task));
+    if context.out.json {
+        let summary = why.classes.is_empty().then(|| nothing_pending(&status));
+        let words = cause::words_of(context, &status.tasks).await;
+        let failures = cause::newest_of_each_cause(&status.tasks);
+        context.out.value(&json::object(json::why(&why, summary, &failures, &words)));
+        return Ok(Exit::Done);
+    }
+    context.out.write(text(&why, time::now_ms()).as_bytes());
     let failed = cause::describe_failures(context, &status.tasks).await;
     if !failed.is_empty() {
         context.out.line("last failures");
