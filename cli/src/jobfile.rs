@@ -7,10 +7,10 @@ use clap::Args;
 use dawn_proto::v1::JobSpec;
 use dawn_proto::validate;
 
-use crate::config::{self, EvaluatedJob, Options};
 use crate::exit::{Exit, Failure, chain};
 use crate::render::{self, time};
 use crate::spec;
+use dawn_aurora::{EvaluatedJob, Options};
 
 /// Endings of files that are evaluated.
 const EVALUATED: [&str; 4] = ["aurora", "star", "mesos", "bzl"];
@@ -159,7 +159,7 @@ fn evaluate(file: &Path, reading: &Reading) -> Result<Vec<JobSpec>, String> {
     if reading.allow_read {
         options = options.allow_read_beside(file);
     }
-    let evaluated = config::evaluate(file, &options).map_err(|error| match error.position {
+    let evaluated = dawn_aurora::evaluate(file, &options).map_err(|error| match error.position {
         Some(_) => error.to_string(),
         None => format!("{}: {error}", file.display()),
     })?;
@@ -181,14 +181,14 @@ fn evaluate(file: &Path, reading: &Reading) -> Result<Vec<JobSpec>, String> {
 fn lowered(file: &Path, job: &EvaluatedJob) -> Result<JobSpec, String> {
     let key = job.key();
     let all = |problems: Vec<String>| problems.join("\n");
-    let told = |problem: &config::Problem| match problem.position {
+    let told = |problem: &dawn_aurora::Problem| match problem.position {
         Some(_) => problem.to_string(),
         None => format!("{}: {key}: {problem}", file.display()),
     };
     if !job.problems.is_empty() {
         return Err(all(job.problems.iter().map(told).collect()));
     }
-    let lowered = config::lower(job).map_err(|problems| all(problems.iter().map(told).collect()))?;
+    let lowered = dawn_aurora::lower(job).map_err(|problems| all(problems.iter().map(told).collect()))?;
     for warning in &lowered.warnings {
         eprintln!("dawn: note: {}", render::safe(&told(warning)));
     }
@@ -206,7 +206,8 @@ pub fn load_here(path: &Path) -> Result<Vec<JobSpec>, String> {
     if !EVALUATED.contains(&ending(path)) {
         return spec::load(path, time::now_ms()).map(|(specs, _)| specs).map_err(|error| chain(&error));
     }
-    let evaluated = config::evaluate_in_process(path, &Options::default(), None).map_err(|error| error.to_string())?;
+    let evaluated =
+        dawn_aurora::evaluate_in_process(path, &Options::default(), None).map_err(|error| error.to_string())?;
     evaluated.jobs.iter().map(|job| lowered(path, job)).collect()
 }
 
@@ -264,7 +265,7 @@ mod tests {
             task = Task(resources = Resources(cpu = 1, ram = 64*MB, disk = 64*MB),
                 processes = [Process(name = 'p', cmdline = 'x')]))]";
         std::fs::write(&path, text).unwrap();
-        let evaluated = config::evaluate_in_process(&path, &Options::default(), None).unwrap();
+        let evaluated = dawn_aurora::evaluate_in_process(&path, &Options::default(), None).unwrap();
         let said = lowered(&path, &evaluated.jobs[0]).unwrap_err();
         assert!(said.ends_with("cron.schedule: `0 0 30 2 *` never fires"), "{said}");
     }
@@ -273,5 +274,20 @@ mod tests {
     fn names_of_files_are_told_from_keys() {
         assert!(is_named_as_file("a/b/c.aurora") && is_named_as_file("x.yaml") && is_named_as_file("-"));
         assert!(!is_named_as_file("www/prod/web") && !is_named_as_file("www/prod/web-1.2"));
+    }
+
+    #[test]
+    fn the_examples_of_the_reference_are_the_jobs_that_it_says() {
+        let reference = include_str!("../JOBFILE.md");
+        let folder = tempfile::tempdir().unwrap();
+        for (fence, name) in [("```yaml\n", "web.yaml"), ("```python\n", "web.star")] {
+            let text = reference.split(fence).nth(1).and_then(|rest| rest.split("```").next()).expect(fence);
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            let jobs = load_here(&path).unwrap_or_else(|error| panic!("{error}"));
+            let keys: Vec<String> = jobs.iter().map(|job| render::key(job.key.as_ref())).collect();
+            assert_eq!(keys, ["www/prod/web"], "{name}");
+            assert_eq!(jobs[0].instances, 3, "{name}");
+        }
     }
 }

@@ -4,7 +4,6 @@ mod address;
 mod args;
 mod client;
 mod commands;
-mod config;
 mod daemon;
 mod dev;
 mod exit;
@@ -17,9 +16,6 @@ mod tips;
 mod hints;
 #[cfg(test)]
 mod placed;
-#[cfg(test)]
-#[path = "../../tests/src/skip.rs"]
-mod skip;
 
 use std::process::ExitCode;
 
@@ -47,8 +43,8 @@ fn main() -> ExitCode {
             }
         };
     }
-    if std::env::args_os().nth(1).is_some_and(|name| name == config::CHILD_COMMAND) {
-        return config::child_main();
+    if std::env::args_os().nth(1).is_some_and(|name| name == dawn_aurora::CHILD_COMMAND) {
+        return dawn_aurora::child_main();
     }
     match args::Cli::try_parse() {
         Ok(cli) => ExitCode::from(args::run(cli) as u8),

@@ -45,7 +45,7 @@ pub async fn run(config: Config, context: &mut Context) -> Result<Exit, Failure>
         }
         Config::Fmt(args) => return fmt::run(args, context),
         Config::Schema => {
-            let schema = crate::config::json_schema().map_err(|e| Failure::new(Exit::Failed, e.to_string()))?;
+            let schema = dawn_aurora::json_schema().map_err(|e| Failure::new(Exit::Failed, e.to_string()))?;
             context.out.value(&schema);
         }
     }

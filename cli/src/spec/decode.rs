@@ -144,12 +144,8 @@ fn in_file_words(rest: &str) -> String {
     words
 }
 
-/// Container images come by no name yet; what there is instead.
-pub const NO_IMAGES: &str = "Dawn fetches no container images; a task runs in the node's own file system, or in what \
-    `root_fs` names: a directory, a tarball or an OCI layout on the node, as `skopeo copy docker://IMAGE oci:DIRECTORY` makes";
-
 fn foreign(name: &str) -> Option<&'static str> {
-    matches!(name, "image" | "container").then_some(NO_IMAGES)
+    matches!(name, "image" | "container").then_some(dawn_aurora::NO_IMAGES)
 }
 
 /// Begins the list of all that there is.

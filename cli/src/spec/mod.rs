@@ -5,6 +5,7 @@ mod artifacts;
 mod changing;
 mod decode;
 mod following;
+mod format;
 mod isolating;
 mod job;
 mod node;
@@ -28,7 +29,7 @@ use dawn_proto::{JobKey, validate};
 use decode::{Problem, Reader};
 use node::{Mark, Node, Value};
 
-pub use decode::NO_IMAGES;
+pub use format::format_yaml;
 pub use repeating::{check as check_schedule, restricts_both_days};
 pub use units::{duration, milli, show_milli, size};
 pub use write::{to_json, to_yaml};

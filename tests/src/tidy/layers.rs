@@ -4,12 +4,13 @@ use super::paths::{self, PathRef};
 use super::{Finding, Repository, SourceFile};
 
 /// What each member may name of the others.
-const MEMBERS: [(&str, &[&str]); 6] = [
+const MEMBERS: [(&str, &[&str]); 7] = [
     ("proto", &[]),
     ("scheduler", &["dawn_proto"]),
     ("agent", &["dawn_proto"]),
     ("executor", &["dawn_proto"]),
-    ("cli", &["dawn_proto"]),
+    ("cli/aurora", &["dawn_proto"]),
+    ("cli", &["dawn_proto", "dawn_aurora"]),
     ("tests", &["dawn_proto", "dawn_scheduler", "dawn_agent", "dawn_executor"]),
 ];
 
@@ -69,12 +70,17 @@ pub fn siblings(_: &Repository, file: &SourceFile, findings: &mut Vec<Finding>) 
     }
     for path in paths::all(&file.code) {
         let name = path.segments[0].as_str();
-        let own = name.strip_prefix("dawn_") == Some(member);
-        if name.starts_with("dawn_") && !own && !allowed.contains(&name) && MEMBERS.iter().any(|m| name[5..] == *m.0) {
+        let is_a_member = MEMBERS.iter().any(|(folder, _)| name == crate_of(folder));
+        if is_a_member && name != crate_of(member) && !allowed.contains(&name) {
             let advice = format!("{member} may not import {name}; it may import {allowed:?}");
             findings.push(Finding { path: file.path.clone(), line: path.line, rule: "siblings", advice });
         }
     }
+}
+
+/// The name of a member's crate, by its folder.
+fn crate_of(folder: &str) -> String {
+    format!("dawn_{}", folder.rsplit('/').next().unwrap_or(folder))
 }
 
 /// The floor of a module, and what it is called: edges are floors of their own beside each other.

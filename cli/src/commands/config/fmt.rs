@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::args::Context;
-use crate::config::format;
 use crate::exit::{Exit, Failure};
 use crate::jobfile::{self, Style};
 use crate::render::{json, safe, time};
@@ -89,11 +88,13 @@ fn formatted(file: &Path) -> Result<Option<String>, String> {
 
 fn formatted_text(name: &str, text: &str, style: Style) -> Result<Option<String>, String> {
     let new = match style {
-        Style::Language => format::language(text).map_err(|(line, message)| format!("{name}:{line}: {message}"))?,
+        Style::Language => {
+            dawn_aurora::format::language(text).map_err(|(line, message)| format!("{name}:{line}: {message}"))?
+        }
         Style::Yaml => {
             let jobs = |text: &str| spec::parse(name, text, time::now_ms());
             let before = jobs(text).map_err(|error| error.to_string())?;
-            let new = format::yaml(text);
+            let new = spec::format_yaml(text);
             let same = jobs(&new).is_ok_and(|after| after == before);
             if !same {
                 return Err(format!("{name}: can't be formatted without changing what it says"));
