@@ -5,6 +5,7 @@ use std::str::FromStr;
 use dawn_proto::{JobKey, v1};
 
 use crate::exit::{Exit, Failure};
+use crate::render;
 
 /// Most ranges one selection may have.
 const MAX_RANGES: usize = 1_000;
@@ -78,12 +79,12 @@ impl Selection {
     pub fn must_be_there(&self, status: &v1::JobStatus) -> Result<(), Failure> {
         let summary = status.summary.clone().unwrap_or_default();
         let has_any = status.tasks.iter().any(|task| self.has(task.instance));
-        let below_count = self.instances.iter().any(|range| range.first < summary.instances);
+        let below_count = !has_gaps(status) && self.instances.iter().any(|range| range.first < summary.instances);
         // A daemon job's instances are numbered as its nodes come.
         if self.instances.is_empty() || has_any || (below_count && summary.kind() != v1::JobKind::Daemon) {
             return Ok(());
         }
-        let there = format!("it has {}, numbered from 0", summary.instances);
+        let there = numbered(status);
         let message = match &self.instances[..] {
             [one] if one.first == one.last => format!("{} has no instance {}; {there}", self.key, one.first),
             ranges => {
@@ -92,6 +93,25 @@ impl Selection {
         };
         Err(Failure::new(Exit::NotFound, message).hint(format!("see `dawn job status {}`", self.key)))
     }
+}
+
+/// Whether the job has had more instances: numbers below its highest one are no instances.
+fn has_gaps(status: &v1::JobStatus) -> bool {
+    let summary = status.summary.clone().unwrap_or_default();
+    let is_above = |task: &v1::Task| task.instance >= summary.instances;
+    summary.kind() == v1::JobKind::Service && status.tasks.iter().any(is_above)
+}
+
+/// How many instances a job has, and their numbers where they have gaps: "it has 3: 0, 2-3".
+fn numbered(status: &v1::JobStatus) -> String {
+    let count = status.summary.as_ref().map_or(0, |summary| summary.instances);
+    if !has_gaps(status) {
+        return format!("it has {count}, numbered from 0");
+    }
+    let mut numbers: Vec<u32> = status.tasks.iter().map(|task| task.instance).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    format!("it has {count}: {}", render::instances(&numbers))
 }
 
 #[cfg(test)]

@@ -40,7 +40,10 @@ fn refusals_have_the_code_that_says_whether_to_try_again() {
     let key = JobKey::new("ann", "test", "web").unwrap();
     let code = |refusal: Refusal| status::of_refusal(&refusal).code();
     assert_eq!(code(Refusal::NoSuchJob { key: key.clone() }), Code::NotFound);
-    assert_eq!(code(Refusal::NoSuchInstance { key: key.clone(), instance: 3, instances: 2 }), Code::NotFound);
+    assert_eq!(
+        code(Refusal::NoSuchInstance { key: key.clone(), instance: 3, instances: (0..2).collect() }),
+        Code::NotFound
+    );
     assert_eq!(code(Refusal::Differs { key: key.clone(), version: 1 }), Code::FailedPrecondition);
     assert_eq!(code(Refusal::NotCron { key: key.clone() }), Code::FailedPrecondition);
     assert_eq!(code(Refusal::JobEnded { key: key.clone() }), Code::FailedPrecondition);

@@ -50,7 +50,9 @@ impl ClientService {
     ) -> Result<v1::UpdateDiff, Status> {
         let (spec, instances) = (spec.clone(), instances.to_vec());
         let entries = reads::tasks_of(&spec.key);
-        self.reader.read(Some(client), entries, move |state| reads::update_diff(state, &spec, &instances)).await
+        let now = self.live.borrow().now.wall;
+        let look = move |state: &State| reads::update_diff(state, &spec, &instances, now);
+        self.reader.read(Some(client), entries, look).await
     }
 }
 

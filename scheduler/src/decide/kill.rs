@@ -5,10 +5,11 @@
 use dawn_proto::v1::{JobKind, Reason};
 use dawn_proto::{JobKey, TaskState};
 
+use super::numbers::numbers_of;
 use super::settle::{self, Aim};
 use super::step::Step;
-use super::update::is_chosen;
-use crate::model::{Answer, Job, Mutation, Refusal, Spec, Task};
+use super::update::{are_there, is_chosen};
+use crate::model::{Answer, Instances, Job, Mutation, Refusal, Spec, Task};
 
 /// Answers with how many tasks this stops; those beyond a slice are told by the next ticks.
 pub(super) fn kill(
@@ -23,10 +24,7 @@ pub(super) fn kill(
     if job.ended.is_some() && job.living == 0 {
         return Err(Refusal::JobEnded { key: key.clone() });
     }
-    let wanted = step.state.wanted_bound(job);
-    if let Some((_, instance)) = instances.iter().find(|(first, last)| *last >= wanted || first > last) {
-        return Err(Refusal::NoSuchInstance { key: key.clone(), instance: *instance, instances: wanted });
-    }
+    are_there(key, instances, numbers_of(step.state, job).into_iter().collect())?;
     let chosen = |instance: u32| is_chosen(instances, instance);
     let stops = |task: &&Task| task.state() != TaskState::Killing && chosen(task.instance);
     let tasks = u32::try_from(step.state.living(job).filter(stops).count()).unwrap_or(u32::MAX);
@@ -37,12 +35,12 @@ pub(super) fn kill(
             &Aim { id: job.id, spec, job: Some(job), ended: true, stopped: &|_| false, pins: None, made: 0 },
         );
     } else {
-        stop_instances(step, job, spec, instances, &chosen);
+        stop_instances(step, job, spec, &chosen);
     }
     Ok(Answer::Killed { tasks })
 }
 
-fn stop_instances(step: &mut Step, job: &Job, spec: &Spec, ranges: &[(u32, u32)], chosen: &dyn Fn(u32) -> bool) {
+fn stop_instances(step: &mut Step, job: &Job, spec: &Spec, chosen: &dyn Fn(u32) -> bool) {
     if spec.job.kind == JobKind::Cron || job.ended.is_some() {
         // Not in slices: at most the living runs' instances.
         for task in step.state.living(job).filter(|task| chosen(task.instance)) {
@@ -50,7 +48,8 @@ fn stop_instances(step: &mut Step, job: &Job, spec: &Spec, ranges: &[(u32, u32)]
         }
         return;
     }
-    step.mutations.push(Mutation::InstancesStopped { job: job.id, instances: ranges.to_vec() });
+    let stopped = numbers_of(step.state, job).into_iter().filter(|at| chosen(*at)).collect::<Instances>();
+    step.mutations.push(Mutation::InstancesStopped { job: job.id, instances: stopped.ranges().to_vec() });
     let stopped = |instance: u32| chosen(instance) || job.stopped.contains(&instance);
     let made = job.settled.min(step.state.wanted_bound(job));
     let pins = Some(&job.changes.pins);

@@ -20,6 +20,7 @@ mod kill;
 mod lease;
 mod liveness;
 mod loss;
+mod numbers;
 pub mod place;
 mod prune;
 mod quota;
@@ -47,7 +48,7 @@ pub use liveness::observe;
 pub use quota::{Asked, asked};
 pub use sla::{Heed, heed, standing};
 pub use transition::{Rule, Then, rule};
-pub use update::{Diff, cause_of, diff, has_instance, waits};
+pub use update::{Diff, cause_of, diff, has_instance, target, waits};
 
 use crate::model::bounds::{DECISION_BYTES, STEP_BYTES};
 use crate::model::{Alarm, Answer, BATCH_BYTES, Command, Effect, Event, Live, Mutation, Now, Refusal, Settings, State};

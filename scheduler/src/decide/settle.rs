@@ -69,7 +69,7 @@ impl Aim<'_> {
         let pinned = self.pins.and_then(|pins| pins.last_key_value()).map_or(0, |(last, _)| last + 1);
         match self.makes() {
             true if self.is_daemon() => step.state.next_agent.0,
-            true => self.spec.job.instances.max(pinned),
+            true => self.spec.bound().max(pinned),
             false => 0,
         }
     }
@@ -79,7 +79,7 @@ impl Aim<'_> {
             Some(None) => false,
             _ if self.is_daemon() => daemon::wants(step.state, &self.spec_of(step, instance).job, instance),
             Some(Some(_)) => true,
-            None => instance < self.spec.job.instances,
+            None => self.spec.has(instance),
         }
     }
 

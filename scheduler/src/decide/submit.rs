@@ -6,6 +6,7 @@ use dawn_proto::SpecId;
 use dawn_proto::v1::{JobKind, SubmitOutcome};
 
 use super::depend::{self, Verdict};
+use super::numbers;
 use super::quota;
 use super::settle::{self, Aim};
 use super::step::Step;
@@ -35,7 +36,8 @@ pub(super) fn submit(step: &mut Step, spec: &JobSpec, author: &str, message: &st
         step.mutations.push(Mutation::JobMade { job: id, key: spec.key.clone() });
     }
     let version = job.map_or(1, next_version);
-    let spec = Arc::new(Spec { id: next_spec(step), version, job: spec.clone() });
+    let gaps = job.map(|job| numbers::gaps(step.state, job, spec, &[], step.now.wall)).unwrap_or_default();
+    let spec = Arc::new(Spec { gaps, ..Spec::new(next_spec(step), version, spec.clone()) });
     let (author, message) = (author.into(), message.into());
     step.mutations.push(Mutation::JobVersioned { job: id, spec: spec.clone(), author, message });
     if released {

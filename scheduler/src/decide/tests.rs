@@ -11,6 +11,7 @@ mod doubts;
 mod epochs;
 mod fleet;
 mod flow;
+mod gaps;
 mod kill;
 mod lease;
 mod liveness;

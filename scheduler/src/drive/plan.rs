@@ -30,6 +30,14 @@ pub struct Trial {
     now: Now,
 }
 
+/// The instances of a job that live before it is submitted.
+#[derive(Default)]
+struct Lives {
+    all: BTreeSet<u32>,
+    /// Of those that are placed, the version of their spec.
+    placed: BTreeMap<u32, u32>,
+}
+
 /// What would come of one job.
 #[derive(Debug)]
 pub struct Planned {
@@ -77,7 +85,7 @@ impl Trial {
     pub fn submit(&mut self, spec: &JobSpec) -> Result<Planned, Refusal> {
         let job = self.state.job(&spec.key);
         let before = job.filter(|job| job.ended.is_none()).and_then(|job| self.state.current_spec(job)).cloned();
-        let living = job.map(|job| self.placed(job)).unwrap_or_default();
+        let lives = job.map(|job| self.lives(job)).unwrap_or_default();
         let first = self.state.next_task;
         let (outcome, version) = self.command(spec)?;
         let mut kept = None;
@@ -103,7 +111,7 @@ impl Trial {
             }
         }
         preempted.retain(|(task, _)| self.state.jobs.get(&task.job).is_some_and(|job| job.key != spec.key));
-        let mut planned = self.planned(spec, (outcome, version), before, &living, first, preempted);
+        let mut planned = self.planned(spec, (outcome, version), before, &lives, first, preempted);
         planned.pending.extend(kept);
         Ok(planned)
     }
@@ -153,10 +161,12 @@ impl Trial {
         !told.is_empty()
     }
 
-    /// Instances with a placed life, and its spec's version.
-    fn placed(&self, job: &Job) -> BTreeMap<u32, u32> {
+    fn lives(&self, job: &Job) -> Lives {
         let placed = self.state.living(job).filter(|task| task.held_on().is_some());
-        placed.map(|task| (task.instance, self.state.spec_of(task).version)).collect()
+        Lives {
+            placed: placed.map(|task| (task.instance, self.state.spec_of(task).version)).collect(),
+            all: self.state.living(job).map(|task| task.instance).collect(),
+        }
     }
 
     fn command(&mut self, spec: &JobSpec) -> Result<(SubmitOutcome, u32), Refusal> {
@@ -225,15 +235,18 @@ impl Trial {
         spec: &JobSpec,
         (outcome, version): (SubmitOutcome, u32),
         before: Option<Arc<Spec>>,
-        living: &BTreeMap<u32, u32>,
+        lives: &Lives,
         first: TaskId,
         preempted: Vec<(Task, AgentNo)>,
     ) -> Planned {
         let (mut created, mut places) = (BTreeSet::new(), BTreeMap::<AgentNo, Vec<u32>>::new());
         let (mut stopped, mut pending) = (BTreeSet::new(), Vec::new());
+        let made = self.state.job(&spec.key).and_then(|job| job.version(version).or(job.current()));
+        let made = made.and_then(|made| self.state.specs.get(&made.spec));
+        let has = |instance: u32| made.is_some_and(|made| has_instance(&self.state, made, instance));
         if let Some(job) = self.state.job(&spec.key) {
             for task in job.tasks.range(first..).filter_map(|id| self.state.tasks.get(id)) {
-                if !living.contains_key(&task.instance) {
+                if !lives.placed.contains_key(&task.instance) {
                     created.insert(task.instance);
                 }
                 if let Some(agent) = task.held_on() {
@@ -244,8 +257,7 @@ impl Trial {
                 let tasks = job.slot(Default::default(), *instance).filter_map(|id| self.state.tasks.get(&id));
                 tasks.into_iter().all(|task| task.state().is_terminal() || task.state() == TaskState::Killing)
             };
-            let is_scaled = |instance: &u32| spec.kind != JobKind::Cron && !has_instance(&self.state, spec, *instance);
-            let gone = living.keys().copied().filter(is_scaled);
+            let gone = lives.all.iter().copied().filter(|instance| spec.kind != JobKind::Cron && !has(*instance));
             stopped.extend(gone.filter(is_going));
             let connected = |agent| self.live.agents.contains_key(&agent);
             pending = explain(&self.state, &self.bounds.place, &connected, job.id, self.now);
@@ -253,9 +265,7 @@ impl Trial {
         // A new version of what runs ends its lives, all or by and by.
         let anew = !matches!(outcome, SubmitOutcome::Unchanged | SubmitOutcome::Scaled);
         let anew = anew && spec.kind != JobKind::Cron && before.is_some();
-        let restarted = living
-            .iter()
-            .filter(|(instance, old)| anew && has_instance(&self.state, spec, **instance) && **old < version);
+        let restarted = lives.placed.iter().filter(|(instance, old)| anew && has(**instance) && **old < version);
         Planned {
             outcome,
             version,

@@ -66,7 +66,7 @@ async fn a_spec_goes_out_once_on_each_link() {
 }
 
 fn spec(id: u64, job: JobSpec) -> Arc<Spec> {
-    Arc::new(Spec { id: SpecId(id), version: 1, job })
+    Arc::new(Spec::new(SpecId(id), 1, job))
 }
 
 #[tokio::test]

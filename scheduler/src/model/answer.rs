@@ -3,7 +3,7 @@
 use dawn_proto::v1::{JobKind, MaintenanceMode, SubmitOutcome, UpdateState};
 use dawn_proto::{Epoch, JobKey, Timestamp, words};
 
-use super::{Bound, FlowAnswer, FlowRefusal, LossAnswer, LossRefusal, amount, amount_of, utc};
+use super::{Bound, FlowAnswer, FlowRefusal, Instances, LossAnswer, LossRefusal, amount, amount_of, utc};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
@@ -104,8 +104,8 @@ pub enum Refusal {
     NotCron { key: JobKey },
     #[error("{key} still has a live run of {}; its overlap policy allows no second one", utc(*run_at))]
     RunAlive { key: JobKey, run_at: Timestamp },
-    #[error("{key} has no instance {instance}; it has {instances}, numbered from 0")]
-    NoSuchInstance { key: JobKey, instance: u32, instances: u32 },
+    #[error("{key} has no instance {instance}; it has {}", numbered(instances))]
+    NoSuchInstance { key: JobKey, instance: u32, instances: Instances },
     #[error(
         "what is asked for takes {bytes} bytes in the journal, at most {most} are allowed at once; ask for fewer instances \
          or nodes at a time"
@@ -145,4 +145,13 @@ pub enum Refusal {
     Flow(#[from] FlowRefusal),
     #[error(transparent)]
     Loss(#[from] LossRefusal),
+}
+
+/// How many instances there are, and their numbers where they have gaps.
+fn numbered(instances: &Instances) -> String {
+    let (count, bound) = (instances.len(), instances.bound());
+    match bound as usize == count {
+        true => format!("{count}, numbered from 0"),
+        false => format!("{count}: {instances}"),
+    }
 }

@@ -102,7 +102,7 @@ impl Mutation {
             Mutation::JobMade { job, key } => number(job.0) + self::key(key),
             Mutation::JobVersioned { job, spec, author, message } => {
                 let numbers = number(job.0) + number(spec.id.0) + number(spec.version);
-                numbers + field(spec.job.wire.len()) + text(author) + text(message)
+                numbers + field(spec.job.wire.len()) + ranges(spec.gaps.ranges()) + text(author) + text(message)
             }
             Mutation::JobEnded { job, author, message, .. } => number(job.0) + text(author) + text(message) + FLAG,
             Mutation::InstancesStopped { job, instances } => number(job.0) + ranges(instances),

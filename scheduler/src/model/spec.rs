@@ -7,7 +7,7 @@ use std::sync::Arc;
 use dawn_proto::v1::{Comparison, JobKind, Misfire, Overlap, RestartOn, Tier};
 use dawn_proto::{JobKey, Resources, SpecId, Timestamp};
 
-use super::FlowSpec;
+use super::{FlowSpec, Instances};
 
 /// One stored job spec; tasks point to it.
 #[derive(Clone, Debug)]
@@ -15,6 +15,25 @@ pub struct Spec {
     pub id: SpecId,
     pub version: u32,
     pub job: JobSpec,
+    /// Numbers below [`Spec::bound`] that no instance has: of a service that has had more instances.
+    pub gaps: Instances,
+}
+
+impl Spec {
+    /// Instances are numbered from 0 without a gap.
+    pub fn new(id: SpecId, version: u32, job: JobSpec) -> Spec {
+        Spec { id, version, job, gaps: Instances::default() }
+    }
+
+    /// Instances are numbered below this. Of a daemon job it says nothing.
+    pub fn bound(&self) -> u32 {
+        self.job.instances.saturating_add(u32::try_from(self.gaps.len()).unwrap_or(u32::MAX))
+    }
+
+    /// Whether an instance has that number. Of a daemon job it says nothing.
+    pub fn has(&self, instance: u32) -> bool {
+        instance < self.bound() && !self.gaps.contains(instance)
+    }
 }
 
 #[derive(Clone, Debug)]

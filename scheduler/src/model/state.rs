@@ -7,7 +7,7 @@ use dawn_proto::v1::JobKind;
 use dawn_proto::{AgentId, Epoch, JobKey, SpecId, TaskId, Timestamp};
 
 use super::Update;
-use super::{Agent, AgentNo, Batch, BrakeRelease, Job, JobId, JobSpec, Numbered, Quota, Restores, Spec, Tally, Task};
+use super::{Agent, AgentNo, Batch, BrakeRelease, Job, JobId, Numbered, Quota, Restores, Spec, Tally, Task};
 
 #[derive(Clone, Debug, Default)]
 pub struct State {
@@ -157,18 +157,23 @@ impl State {
         }
         match job.changes.pins.get(&instance) {
             Some(pinned) => self.specs.get(&(*pinned)?),
-            None => self.current_spec(job).filter(|current| instance < self.numbered(&current.job)),
+            None => self.current_spec(job).filter(|current| self.may_have(current, instance)),
         }
     }
 
     /// Instances of a spec are numbered below this: a daemon job's as agents are.
-    pub fn numbered(&self, spec: &JobSpec) -> u32 {
-        if spec.kind == JobKind::Daemon { self.next_agent.0 } else { spec.instances }
+    pub fn numbered(&self, spec: &Spec) -> u32 {
+        if spec.job.kind == JobKind::Daemon { self.next_agent.0 } else { spec.bound() }
+    }
+
+    /// Whether a spec has an instance of that number; of a daemon job, whether there was ever such an agent.
+    pub fn may_have(&self, spec: &Spec, instance: u32) -> bool {
+        if spec.job.kind == JobKind::Daemon { instance < self.next_agent.0 } else { spec.has(instance) }
     }
 
     /// What an instance is to run in the direction an update of its job has now.
     pub fn goal(&self, job: &Job, update: &Update, instance: u32) -> Option<&Arc<Spec>> {
-        let usual = || self.current_spec(job).filter(|current| instance < self.numbered(&current.job));
+        let usual = || self.current_spec(job).filter(|current| self.may_have(current, instance));
         match update.before(instance).filter(|_| update.is_back()) {
             Some(before) => self.specs.get(&before?),
             None => usual(),
@@ -178,7 +183,7 @@ impl State {
     /// No instance from here on is wanted.
     pub fn wanted_bound(&self, job: &Job) -> u32 {
         let pinned = job.changes.pins.last_key_value().map_or(0, |(last, _)| last + 1);
-        self.current_spec(job).map_or(0, |current| self.numbered(&current.job)).max(pinned)
+        self.current_spec(job).map_or(0, |current| self.numbered(current)).max(pinned)
     }
 
     /// The spec a task was made from; kept as long as the task is.

@@ -108,6 +108,15 @@ impl Task {
         Standing::of(self.state()).filter(|_| !self.state().is_terminal())
     }
 
+    /// Whether it waits or runs again after a failed life, and has not run for `stable_ms` since.
+    pub fn is_failing(&self, now: Timestamp, stable_ms: u64) -> bool {
+        match self.after_failure() {
+            Some(AfterFailure::RunsSince(since)) => now.since_ms(since) < stable_ms,
+            Some(AfterFailure::Waits) => true,
+            None => false,
+        }
+    }
+
     pub(super) fn after_failure(&self) -> Option<AfterFailure> {
         let first = self.history.first()?;
         if self.failures == 0 && first.reason != Reason::Backoff {
@@ -221,7 +230,7 @@ impl State {
             JobKind::Batch => task.spec == current.id,
             // Nothing of it is wanted there any more.
             JobKind::Daemon => task.history.last().is_none_or(|end| end.reason != Reason::NotMatching),
-            _ => task.instance < self.numbered(&current.job),
+            _ => current.has(task.instance),
         }
     }
 

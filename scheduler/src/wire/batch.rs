@@ -12,7 +12,7 @@ use super::blame::{blame_mutation, blame_record};
 use super::flow::{flow_mutation, flow_record};
 use super::loss::{loss_mutation, loss_record};
 use super::restore::{restore_from_wire, restore_to_wire};
-use super::update::{update_mutation, update_record};
+use super::update::{instances_from_wire, instances_to_wire, update_mutation, update_record};
 use super::upkeep::{upkeep_mutation, upkeep_record};
 use super::welcome::{welcome_mutation, welcome_record};
 use super::{WireError, attributes_from_wire, attributes_to_wire, exit_from_wire, exit_to_wire};
@@ -64,7 +64,11 @@ pub(super) fn spec_to_wire(spec: &Spec) -> v1::JobSpec {
 
 pub(super) fn spec_from_wire(id: u64, version: u32, wire: Option<v1::JobSpec>) -> Result<Spec, WireError> {
     let wire = wire.ok_or_else(|| WireError::new("spec", "is missing"))?;
-    Ok(Spec { id: SpecId(id), version, job: stored_job_spec(&wire).map_err(of_spec)? })
+    Ok(Spec::new(SpecId(id), version, stored_job_spec(&wire).map_err(of_spec)?))
+}
+
+pub(super) fn with_gaps(spec: Spec, gaps: &[v1::InstanceRange]) -> Spec {
+    Spec { gaps: instances_from_wire(gaps), ..spec }
 }
 
 /// The first that is wrong with a spec.
@@ -87,6 +91,7 @@ fn record(mutation: &Mutation) -> Wire {
             spec: Some(spec_to_wire(spec)),
             author: author.clone(),
             message: message.clone(),
+            gaps: instances_to_wire(&spec.gaps),
         })),
         Mutation::JobEnded { job, author, message, not_needed } => {
             let (author, message) = (author.clone(), message.clone());
@@ -210,7 +215,7 @@ fn mutation(record: v1::Record) -> Result<Mutation, WireError> {
         Wire::JobMade(made) => Mutation::JobMade { job: JobId(made.job_id), key: job_key(made.key.as_ref())? },
         Wire::JobVersioned(made) => Mutation::JobVersioned {
             job: JobId(made.job_id),
-            spec: Arc::new(spec_from_wire(made.spec_id, made.version, made.spec)?),
+            spec: Arc::new(with_gaps(spec_from_wire(made.spec_id, made.version, made.spec)?, &made.gaps)),
             author: made.author,
             message: made.message,
         },

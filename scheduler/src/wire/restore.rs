@@ -131,7 +131,7 @@ pub fn description(wire: v1::TaskDescription) -> Result<Description, WireError> 
     }
     // Whatever an agent brings is held to what a client may bring: it becomes a job.
     let spec = wire.spec.ok_or_else(|| WireError::new("spec", "is missing"))?;
-    let spec = Spec { id: SpecId(wire.spec_id), version: wire.version, job: brought_spec(spec).map_err(of_spec)? };
+    let spec = Spec::new(SpecId(wire.spec_id), wire.version, brought_spec(spec).map_err(of_spec)?);
     let of_name = |name: &str| wire.ports.iter().find(|port| port.name == name);
     let ports = spec.job.ports.iter().map(|port| {
         let found = of_name(&port.name);

@@ -67,7 +67,7 @@ pub fn largest_steps(first: u64, epoch: Epoch) -> Vec<Arc<Batch>> {
         let fill = move |length: usize| if number % 2 == 0 { "x".repeat(length) } else { noise(number, length) };
         let (name, id) = (format!("largest{number}"), JobId(number as u32));
         let job = largest_spec(&name, JobKind::Service, 1, fill);
-        let (key, spec) = (job.key.clone(), Arc::new(Spec { id: SpecId(number), version: 1, job }));
+        let (key, spec) = (job.key.clone(), Arc::new(Spec::new(SpecId(number), 1, job)));
         let (author, message) = (String::new(), String::new());
         let made = vec![Mutation::JobMade { job: id, key }, Mutation::JobVersioned { job: id, spec, author, message }];
         let full = |length: usize| {

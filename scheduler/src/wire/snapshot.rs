@@ -8,14 +8,14 @@ use prost::Message;
 
 use super::agent_snapshot::{agent_from_wire, agent_to_wire};
 use super::batch::{batch_from_wire, batch_to_wire};
-use super::batch::{device_numbers, job_key, name, port_numbers, spec_from_wire, spec_to_wire};
+use super::batch::{device_numbers, job_key, name, port_numbers, spec_from_wire, spec_to_wire, with_gaps};
 use super::blame::{kept_off_from_wire, kept_off_to_wire};
 use super::chunk::{Pieces, chunk, digest_of, in_pieces};
 use super::exit_from_wire;
 use super::flow::{flow_from_wire, flow_to_wire};
 use super::loss::{loss_from_snapshot, loss_snapshot};
 use super::restore::{restores_from_wire, restores_to_wire};
-use super::update::{changes_from_wire, pins_to_wire, specs_of_changes, update_snapshot};
+use super::update::{changes_from_wire, instances_to_wire, pins_to_wire, specs_of_changes, update_snapshot};
 use super::upkeep::{upkeep_from_snapshot, upkeep_snapshot};
 use super::view::transition_to_wire;
 use super::{WireError, quota_from_wire, quota_to_wire};
@@ -38,6 +38,7 @@ pub fn snapshot_chunks(state: &State) -> Vec<Vec<u8>> {
         spec_id: spec.id.0,
         version: spec.version,
         spec: Some(spec_to_wire(spec)),
+        gaps: instances_to_wire(&spec.gaps),
     });
     chunk(&mut chunks, specs, |specs| v1::Snapshot { specs, ..Default::default() });
     chunk(&mut chunks, state.jobs.values().map(job_to_wire), |jobs| v1::Snapshot { jobs, ..Default::default() });
@@ -188,8 +189,8 @@ impl StateBuilder {
             self.head(&wire)?;
         }
         for spec in wire.specs {
-            let spec = spec_from_wire(spec.spec_id, spec.version, spec.spec).map_err(|error| error.within("specs"))?;
-            self.state.specs.insert(spec.id, Arc::new(spec));
+            let read = spec_from_wire(spec.spec_id, spec.version, spec.spec).map_err(|error| error.within("specs"))?;
+            self.state.specs.insert(read.id, Arc::new(with_gaps(read, &spec.gaps)));
         }
         for job in wire.jobs {
             let job = job_from_wire(job).map_err(|error| error.within("jobs"))?;

@@ -93,6 +93,28 @@ fn a_spec_is_the_same_after_a_round_through_its_stored_form() {
 }
 
 #[test]
+fn the_gaps_between_instances_go_through_records_and_snapshots() {
+    use crate::model::{Batch, JobId, Mutation, Spec};
+    let job = spec("web", JobKind::Service, 3);
+    let key = job.key.clone();
+    let gaps = [1, 2, 4].into_iter().collect();
+    let spec = std::sync::Arc::new(Spec { gaps, ..Spec::new(dawn_proto::SpecId(0), 1, job) });
+    let made = Mutation::JobMade { job: JobId(0), key: key.clone() };
+    let (author, message) = ("ann".to_string(), String::new());
+    let mutations = vec![made, Mutation::JobVersioned { job: JobId(0), spec, author, message }];
+    let (index, epoch, at, part) = (1, dawn_proto::Epoch(1), dawn_proto::Timestamp(1), None);
+    let batch = Batch { index, epoch, at, part, mutations };
+    let bytes = batch_to_wire(&batch).encode_to_vec();
+    let mut state = State::default();
+    state.apply(&batch_from_wire(v1::Batch::decode(&*bytes).unwrap()).unwrap());
+    for state in [&state, &restored(&state)] {
+        let job = state.job(&key).unwrap();
+        let numbers: Vec<u32> = (0..9).filter(|at| state.wanted_spec(job, *at).is_some()).collect();
+        assert_eq!((numbers, state.wanted_bound(job)), (vec![0, 3, 5], 6));
+    }
+}
+
+#[test]
 fn a_spec_that_is_wrong_in_many_fields_names_them_all() {
     let mut wire = wire_spec("web", JobKind::Cron, 1);
     wire.cron = Some(v1::CronPolicy { schedule: "1 2 3 4 5 6".into(), time_zone: "Mars".into(), ..Default::default() });

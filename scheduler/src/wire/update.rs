@@ -16,7 +16,7 @@ pub fn instances_to_wire(instances: &Instances) -> Vec<v1::InstanceRange> {
     instances.ranges().iter().map(|(first, last)| v1::InstanceRange { first: *first, last: *last }).collect()
 }
 
-fn instances_from_wire(wire: &[v1::InstanceRange]) -> Instances {
+pub(super) fn instances_from_wire(wire: &[v1::InstanceRange]) -> Instances {
     // No job has more: a broken record can't make the set grow without bound.
     let most = dawn_proto::validate::MAX_INSTANCES;
     wire.iter().flat_map(|range| range.first..=range.last.min(most)).collect()

@@ -26,6 +26,7 @@ mod placing;
 mod reach;
 mod rootfs;
 mod runbook;
+mod scaling;
 mod space;
 mod sweep;
 mod updates;

@@ -56,9 +56,9 @@ pub enum Job {
     Diff(diff::Diff),
     /// Go back to an earlier version, as an update
     Revert(revert::Revert),
-    /// Change the number of a service's instances
+    /// Change the number of a service's instances; of fewer, those that run healthily live on
     Scale(scale::Scale),
-    /// Add instances to a service
+    /// Add instances to a service; they take the numbers first of those that were taken away
     Add(scale::Add),
     /// Restart instances of a service or daemon job, as an update to the version they have
     Restart(restart::Restart),

@@ -61,12 +61,12 @@ impl Target {
 /// Why there is no task: the job has no such instance, or none of them was started yet.
 async fn none_started(selection: &Selection, newest: Option<&v1::Task>, context: &mut Context) -> Failure {
     let key = &selection.key;
-    let summary = status::get(context, selection).await.ok().and_then(|status| status.summary);
-    let instances = summary.filter(|job| job.kind() != v1::JobKind::Daemon && !job.template).map(|job| job.instances);
-    let beyond = |range: &v1::InstanceRange| instances.is_some_and(|instances| range.first >= instances);
-    if let (Some(range), Some(instances)) = (selection.instances.iter().find(|range| beyond(range)), instances) {
-        let message = format!("{key} has no instance {}; it has {instances}, numbered from 0", range.first);
-        return Failure::new(Exit::NotFound, message).hint(format!("see `dawn job status {key}`"));
+    let is_numbered = |job: &v1::JobSummary| job.kind() != v1::JobKind::Daemon && !job.template;
+    if let Ok(status) = status::get(context, selection).await
+        && status.summary.as_ref().is_some_and(is_numbered)
+        && let Err(not_there) = selection.must_be_there(&status)
+    {
+        return not_there;
     }
     let why = newest.map_or_else(String::new, |task| format!(": {}", not_started(task)));
     Failure::new(Exit::NotFound, format!("no task of {selection} was started yet{why}"))

@@ -1,14 +1,14 @@
 //! Updates: under way, ended, and what one would do.
 
 use dawn_proto::v1;
-use dawn_proto::{JobKey, TaskState};
+use dawn_proto::{JobKey, TaskState, Timestamp};
 use prost::Message;
 
 use super::ReadError;
 use crate::decide::place::{self, Explained, PlaceSettings};
-use crate::decide::{cause_of, diff, has_instance, waits};
+use crate::decide::{cause_of, diff, has_instance, target, waits};
 use crate::drive::LiveView;
-use crate::model::{Job, JobSpec, State, Update};
+use crate::model::{Job, JobSpec, Spec, State, Update};
 use crate::wire;
 
 fn view(state: &State, job: &Job, update: &Update) -> v1::UpdateInfo {
@@ -88,15 +88,16 @@ pub fn list_updates(state: &State, role: &str, key: Option<&JobKey>) -> Result<v
 }
 
 /// What going to `spec` would do. A job that is not there, or has ended, is made anew.
-pub fn update_diff(state: &State, spec: &JobSpec, instances: &[(u32, u32)]) -> v1::UpdateDiff {
+pub fn update_diff(state: &State, spec: &JobSpec, instances: &[(u32, u32)], now: Timestamp) -> v1::UpdateDiff {
     // invariant: it was made by encoding this message.
     let wanted = v1::JobSpec::decode(&*spec.wire).ok();
     let Some(job) = state.job(&spec.key).filter(|job| job.ended.is_none()) else {
-        let added = (0..state.numbered(spec)).filter(|instance| has_instance(state, spec, *instance)).collect();
+        let first = Spec::new(state.next_spec, 1, spec.clone());
+        let added = (0..state.numbered(&first)).filter(|instance| has_instance(state, &first, *instance)).collect();
         let added = wire::instances_to_wire(&added);
         return v1::UpdateDiff { added, wanted, ..Default::default() };
     };
-    let diff = diff(state, job, spec, instances);
+    let diff = diff(state, job, &target(state, job, spec, instances, now), instances);
     v1::UpdateDiff {
         changed: wire::instances_to_wire(&diff.changed),
         added: wire::instances_to_wire(&diff.added),

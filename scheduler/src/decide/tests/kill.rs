@@ -113,7 +113,7 @@ fn what_is_not_there_is_refused() {
     let mut world = World::new();
     assert_eq!(world.kill("web", &[]), Err(Refusal::NoSuchJob { key: key("web") }));
     world.submit(&service("web", 3)).unwrap();
-    let refused = Err(Refusal::NoSuchInstance { key: key("web"), instance: 3, instances: 3 });
+    let refused = Err(Refusal::NoSuchInstance { key: key("web"), instance: 3, instances: (0..3).collect() });
     assert_eq!(world.kill("web", &[(0, 1), (2, 3)]), refused);
     assert_eq!(world.tasks("web").len(), 3);
     assert!(world.state.pending.len() == 3);

@@ -109,11 +109,13 @@ fn only_reachable_tasks_run(state: &State) {
 
 /// S3: an accepted service is there, instance by instance; a job is only over when nothing of it lives.
 fn wanted_instances_live(state: &State, job: &Job) {
-    let spec = &state.current_spec(job).unwrap().job;
+    let current = state.current_spec(job).unwrap();
+    let spec = &current.job;
     if job.ended.is_some() || job.settled != Job::SETTLED {
         return;
     }
-    for instance in (0..spec.instances).filter(|instance| !job.stopped.contains(instance)) {
+    let wanted = |instance: &u32| current.has(*instance) && !job.stopped.contains(instance);
+    for instance in (0..current.bound()).filter(wanted) {
         let newest = job.newest(Timestamp(0), instance).map(|task| &state.tasks[&task]);
         match spec.kind {
             JobKind::Service => {

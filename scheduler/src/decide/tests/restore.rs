@@ -232,7 +232,7 @@ fn without_a_restore_an_unknown_task_is_stopped_and_a_description_nobody_asked_f
     world.report(link, unknown, TaskState::Running, Reason::None);
     assert_eq!(kills(&world.take()), [unknown]);
     stranger.report.task = next;
-    let spec = Spec { id: SpecId(99), version: 9, job: stranger.spec.job.clone() };
+    let spec = Spec::new(SpecId(99), 9, stranger.spec.job.clone());
     stranger.spec = Arc::new(spec);
     world.describe(link, stranger);
     assert_eq!(world.take(), []);

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use dawn_proto::v1::{JobKind, SubmitOutcome, UpdateKind, UpdateState, UpdateStrategy};
-use dawn_proto::{JobKey, SpecId};
+use dawn_proto::{JobKey, SpecId, Timestamp};
 
 use crate::decide::daemon;
+use crate::decide::numbers;
 use crate::decide::step::Step;
 use crate::decide::submit as submission;
 use crate::model::{
@@ -36,8 +37,14 @@ pub(crate) fn is_chosen(chosen: &[(u32, u32)], instance: u32) -> bool {
     chosen.is_empty() || chosen.get(at).is_some_and(|(first, _)| *first <= instance)
 }
 
-/// Compares what a job's instances want with a spec, in the chosen ones (inclusive ranges; none: all).
-pub fn diff(state: &State, job: &Job, to: &JobSpec, chosen: &[(u32, u32)]) -> Diff {
+/// The next version of a job, of which the chosen instances are to be (inclusive ranges; none: all).
+pub fn target(state: &State, job: &Job, spec: &JobSpec, chosen: &[(u32, u32)], now: Timestamp) -> Spec {
+    let gaps = numbers::gaps(state, job, spec, chosen, now);
+    Spec { gaps, ..Spec::new(state.next_spec, submission::next_version(job), spec.clone()) }
+}
+
+/// Compares what a job's instances want with its next version, in the chosen ones (inclusive ranges; none: all).
+pub fn diff(state: &State, job: &Job, to: &Spec, chosen: &[(u32, u32)]) -> Diff {
     let is_chosen = |at: u32| is_chosen(chosen, at);
     let mut diff = Diff::default();
     for instance in 0..bound(state, job, to) {
@@ -45,7 +52,7 @@ pub fn diff(state: &State, job: &Job, to: &JobSpec, chosen: &[(u32, u32)]) -> Di
         let wanted = has(state, to, instance);
         match (before, wanted && is_chosen(instance)) {
             (None, true) => diff.added.insert(instance),
-            (Some(before), true) if before.job.same_task(to) => diff.unchanged.insert(instance),
+            (Some(before), true) if before.job.same_task(&to.job) => diff.unchanged.insert(instance),
             (Some(_), true) => diff.changed.insert(instance),
             (Some(_), false) if is_chosen(instance) && !wanted => diff.removed.insert(instance),
             (Some(_), false) => diff.unchanged.insert(instance),
@@ -56,7 +63,7 @@ pub fn diff(state: &State, job: &Job, to: &JobSpec, chosen: &[(u32, u32)]) -> Di
 }
 
 /// Instances that a job has, or has after it went to a spec, are numbered below this.
-fn bound(state: &State, job: &Job, to: &JobSpec) -> u32 {
+fn bound(state: &State, job: &Job, to: &Spec) -> u32 {
     state.wanted_bound(job).max(state.numbered(to))
 }
 
@@ -66,16 +73,17 @@ fn is_there(state: &State, spec: &JobSpec, instance: u32) -> bool {
 }
 
 /// Whether a spec has an instance of that number.
-pub fn has(state: &State, spec: &JobSpec, instance: u32) -> bool {
-    match spec.kind {
-        JobKind::Daemon => daemon::is_of(state, spec, instance),
-        _ => instance < spec.instances,
+pub fn has(state: &State, spec: &Spec, instance: u32) -> bool {
+    match spec.job.kind {
+        JobKind::Daemon => daemon::is_of(state, &spec.job, instance),
+        _ => spec.has(instance),
     }
 }
 
 /// `dawn job run` with another spec of a service or daemon job.
 pub(crate) fn submit(step: &mut Step, job: &Job, spec: &JobSpec, by: (&str, &str)) -> Result<Answer, Refusal> {
-    let (version, number) = begin(step, job, spec, &[], by)?;
+    not_updating(job)?;
+    let (version, number) = begin(step, job, target(step.state, job, spec, &[], step.now.wall), &[], by)?;
     if !spec.flow.after.is_empty() && !job.flow.released {
         // It runs already: jobs named only now keep none of its instances back.
         step.mutations.push(Mutation::Flow(FlowMutation::Released { job: job.id }));
@@ -97,13 +105,17 @@ pub(crate) fn start(
     if spec.kind != current.job.kind {
         return Err(Refusal::Differs { key: spec.key.clone(), version: current.version });
     }
-    in_bounds(&spec.key, chosen, bound(step.state, job, spec))?;
+    let to = target(step.state, job, spec, chosen, step.now.wall);
+    let numbers = numbers_in(bound(step.state, job, &to), |at| {
+        has(step.state, &to, at) || step.state.wanted_spec(job, at).is_some()
+    });
+    are_there(&spec.key, chosen, numbers)?;
     let version = job.current().map_or(0, |current| current.version);
-    let touched = diff(step.state, job, spec, chosen).touched();
+    let touched = diff(step.state, job, &to, chosen).touched();
     if touched.is_empty() && (current.job.same_as(spec) || !chosen.is_empty()) {
         return Ok(Answer::UpdateBegun { version, number: None });
     }
-    let (version, number) = begin(step, job, spec, chosen, (author, message))?;
+    let (version, number) = begin(step, job, to, chosen, (author, message))?;
     Ok(Answer::UpdateBegun { version, number })
 }
 
@@ -136,25 +148,31 @@ pub(crate) fn not_updating(job: &Job) -> Result<(), Refusal> {
     }
 }
 
-fn in_bounds(key: &JobKey, chosen: &[(u32, u32)], instances: u32) -> Result<(), Refusal> {
-    let beyond = chosen.iter().find(|(first, last)| *last >= instances || first > last);
-    beyond.map_or(Ok(()), |(_, last)| Err(Refusal::NoSuchInstance { key: key.clone(), instance: *last, instances }))
+fn numbers_in(bound: u32, has: impl Fn(u32) -> bool) -> Instances {
+    (0..bound).filter(|at| has(*at)).collect()
+}
+
+/// Whether the chosen ranges reach no further than the numbers of instances, and each has one of them.
+pub(crate) fn are_there(key: &JobKey, chosen: &[(u32, u32)], numbers: Instances) -> Result<(), Refusal> {
+    let is_wrong = |(first, last): &&(u32, u32)| *last >= numbers.bound() || !numbers.has_any(*first, *last);
+    match chosen.iter().find(is_wrong) {
+        None => Ok(()),
+        Some((_, last)) => Err(Refusal::NoSuchInstance { key: key.clone(), instance: *last, instances: numbers }),
+    }
 }
 
 /// A new version and the update to it; no update when no instance differs.
 fn begin(
     step: &mut Step,
     job: &Job,
-    spec: &JobSpec,
+    to: Spec,
     chosen: &[(u32, u32)],
     (author, message): (&str, &str),
 ) -> Result<(u32, Option<u32>), Refusal> {
-    not_updating(job)?;
-    submission::admit(step, Some(job), spec)?;
-    let diff = diff(step.state, job, spec, chosen);
+    submission::admit(step, Some(job), &to.job)?;
+    let diff = diff(step.state, job, &to, chosen);
     let from_version = job.current().map_or(0, |current| current.version);
-    let version = submission::next_version(job);
-    let to = Arc::new(Spec { id: step.state.next_spec, version, job: spec.clone() });
+    let (version, to) = (to.version, Arc::new(to));
     let before = before(step.state, job, &to);
     step.mutations.push(Mutation::JobVersioned {
         job: job.id,
@@ -172,7 +190,7 @@ fn begin(
         to_version: version,
         instances: touched,
         before,
-        ..fresh(job, to.id, policy_to(step.state, job, spec), (author, message))
+        ..fresh(job, to.id, policy_to(step.state, job, &to.job), (author, message))
     };
     let number = update.number;
     let what = UpdateChange::Begun(Box::new(update));
@@ -211,9 +229,9 @@ fn was_in_force(state: &State, job: &Job, spec: &JobSpec) -> bool {
 /// What is wanted now where that is not as good as what the target wants.
 fn before(state: &State, job: &Job, to: &Spec) -> Vec<(u32, u32, Option<SpecId>)> {
     let mut runs: Vec<(u32, u32, Option<SpecId>)> = Vec::new();
-    for instance in 0..bound(state, job, &to.job) {
+    for instance in 0..bound(state, job, to) {
         let before = state.wanted_spec(job, instance);
-        let wanted = has(state, &to.job, instance);
+        let wanted = has(state, to, instance);
         let same = match before.filter(|before| is_there(state, &before.job, instance)) {
             Some(before) => wanted && before.job.same_task(&to.job),
             None => !wanted,
@@ -266,11 +284,10 @@ pub(crate) fn restart(
 ) -> Result<Answer, Refusal> {
     let job = step.state.job(key).ok_or_else(|| Refusal::NoSuchJob { key: key.clone() })?;
     let current = updatable(step, job)?;
-    in_bounds(key, chosen, step.state.wanted_bound(job))?;
-    let is_chosen = |at: &u32| is_chosen(chosen, *at);
-    let is_wanted = |at: u32| step.state.wanted_spec(job, at).is_some_and(|spec| has(step.state, &spec.job, at));
-    let wanted = (0..step.state.wanted_bound(job)).filter(|at| is_wanted(*at));
-    let instances: Instances = wanted.filter(is_chosen).collect();
+    let is_wanted = |at: u32| step.state.wanted_spec(job, at).is_some_and(|spec| is_there(step.state, &spec.job, at));
+    let wanted = numbers_in(step.state.wanted_bound(job), is_wanted);
+    let instances: Instances = wanted.iter().filter(|at| is_chosen(chosen, *at)).collect();
+    are_there(key, chosen, wanted)?;
     let policy = policy.cloned().unwrap_or_else(|| current.job.update.clone());
     if policy.surge > 0 && current.job.at_most_one {
         return Err(Refusal::SurgeAtMostOne { key: key.clone() });

@@ -18,8 +18,8 @@ use dawn_proto::{TaskId, v1};
 use super::step::Step;
 use crate::model::{Job, Mutation, Task};
 
-pub use begin::{Diff, diff, has as has_instance};
-pub(super) use begin::{is_chosen, not_updating, restart, scale, start, submit};
+pub use begin::{Diff, diff, has as has_instance, target};
+pub(super) use begin::{are_there, is_chosen, not_updating, restart, scale, start, submit};
 pub(super) use control::control;
 pub use plan::waits;
 pub use tick::cause_of;

@@ -35,7 +35,8 @@ fn submission(state: &State, job: &Job, verified: &mut Verified) {
     if job.ended.is_some() || job.settled != Job::SETTLED || !made_whole || state.restores.waiting {
         return;
     }
-    for instance in (0..spec.job.instances).filter(|instance| !job.stopped.contains(instance)) {
+    let wanted = |instance: &u32| spec.has(*instance) && !job.stopped.contains(instance);
+    for instance in (0..spec.bound()).filter(wanted) {
         verified.count(Promise::Submission);
         if job.newest(Default::default(), instance).is_none() {
             verified.find(Promise::Submission, format!("{}/{instance} neither waits nor runs nor has ended", job.key));

@@ -106,6 +106,26 @@ fn scaling_leaves_the_rest_alone_and_a_refusal_is_said() {
     assert!(refused.to_string().contains("more than its limit"), "{refused}");
 }
 
+#[test]
+fn a_plan_of_fewer_instances_names_those_that_wait_and_keeps_what_runs() {
+    let mut pulse = pulse(1);
+    // Four cpus, half of one each: the last two wait for a place.
+    submit(&mut pulse, &service("web", 10, |_| {}));
+    let kill = Command::Kill {
+        key: service("web", 1, |_| {}).key,
+        instances: vec![(0, 0)],
+        author: String::new(),
+        message: String::new(),
+    };
+    pulse.step([Event::Command { reply: ReplyTo(2), command: kill }], NOW.reading());
+    let planned = trial(&pulse).submit(&service("web", 7, |_| {})).unwrap();
+    assert_eq!((&planned.stopped[..], planned.created.len()), (&[0, 8, 9][..], 0));
+    submit(&mut pulse, &service("web", 7, |_| {}));
+    let job = pulse.state().job(&service("web", 1, |_| {}).key).unwrap();
+    let wanted: Vec<u32> = (0..10).filter(|at| pulse.state().wanted_spec(job, *at).is_some()).collect();
+    assert_eq!(wanted, (1..8).collect::<Vec<_>>(), "as planned");
+}
+
 fn cpu(milli: u64) -> impl FnOnce(&mut v1::JobSpec) {
     move |wire| wire.task.as_mut().unwrap().resources.as_mut().unwrap().cpu_milli = milli
 }

@@ -139,7 +139,7 @@ impl State {
     /// What the current version has for an instance, pins aside.
     fn usual_spec(&self, id: JobId, instance: u32) -> Option<SpecId> {
         let current = self.current_spec(self.jobs.get(&id)?)?;
-        (instance < self.numbered(&current.job)).then_some(current.id)
+        self.may_have(current, instance).then_some(current.id)
     }
 
     pub(super) fn set_pins(&mut self, id: JobId, pins: BTreeMap<u32, Option<SpecId>>) {

@@ -43,7 +43,7 @@ fn no_mutation_takes_more_than_it_is_measured_to() {
 fn the_largest_spec_with_what_is_said_of_it_fits_into_a_step() {
     let spec = |fill: fn(usize) -> String| largest_spec("largest", JobKind::Service, 100_000, fill);
     for spec in [spec(|length| "x".repeat(length)), spec(|length| sample::noise(1, length))] {
-        let spec = std::sync::Arc::new(Spec { id: SpecId(u64::MAX), version: u32::MAX, job: spec });
+        let spec = std::sync::Arc::new(Spec::new(SpecId(u64::MAX), u32::MAX, spec));
         let (author, message) = ("a".repeat(512), "m".repeat(512));
         let batch = batch(vec![Mutation::JobVersioned { job: JobId(u32::MAX), spec, author, message }]);
         assert!(encoded(&batch) <= batch.bytes() && batch.bytes() <= STEP_BYTES);
@@ -65,7 +65,9 @@ fn numbers() -> Box<[u16]> {
 
 fn some_spec() -> std::sync::Arc<Spec> {
     let job = spec("web", JobKind::Service, 3);
-    std::sync::Arc::new(Spec { id: SpecId(u64::MAX), version: u32::MAX, job })
+    // As many ranges as there may be.
+    let gaps = (0..dawn_proto::validate::MAX_INSTANCES).step_by(2).collect();
+    std::sync::Arc::new(Spec { gaps, ..Spec::new(SpecId(u64::MAX), u32::MAX, job) })
 }
 
 /// Every mutation with the largest numbers there are.

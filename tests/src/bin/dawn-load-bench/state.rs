@@ -77,7 +77,7 @@ fn history(options: &Options) -> Vec<Batch> {
     while task < options.tasks {
         let spec = wire::parse_job_spec(mix.job(options.tasks - task)).expect("the mix is valid");
         let (id, instances) = (dawn_scheduler::model::JobId(job), spec.instances);
-        let spec = Arc::new(Spec { id: dawn_proto::SpecId(u64::from(job)), version: 1, job: spec });
+        let spec = Arc::new(Spec::new(dawn_proto::SpecId(u64::from(job)), 1, spec));
         mutations.push(Mutation::JobMade { job: id, key: spec.job.key.clone() });
         let (author, message) = ("bench".to_string(), String::new());
         mutations.push(Mutation::JobVersioned { job: id, spec: spec.clone(), author, message });

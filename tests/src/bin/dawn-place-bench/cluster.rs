@@ -147,7 +147,7 @@ impl Cluster {
     pub fn submit(&mut self, spec: JobSpec) {
         let (job, id, instances) = (self.state.next_job, self.state.next_spec, spec.instances);
         self.apply(&Mutation::JobMade { job, key: spec.key.clone() });
-        let spec = Arc::new(Spec { id, version: 1, job: spec });
+        let spec = Arc::new(Spec::new(id, 1, spec));
         self.apply(&Mutation::JobVersioned { job, spec, author: String::new(), message: String::new() });
         for instance in 0..instances {
             let task = self.state.next_task;

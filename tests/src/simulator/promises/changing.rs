@@ -69,7 +69,7 @@ fn is_daemon(state: &State, job: &Job) -> bool {
 }
 
 fn wants(state: &State, job: &Job) -> BTreeMap<u32, SpecId> {
-    let instances = state.current_spec(job).map_or(0, |spec| state.numbered(&spec.job));
+    let instances = state.current_spec(job).map_or(0, |spec| state.numbered(spec));
     (0..instances).filter_map(|at| Some((at, state.wanted_spec(job, at)?.id))).collect()
 }
 

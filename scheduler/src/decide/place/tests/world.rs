@@ -151,7 +151,7 @@ impl World {
             }
         };
         let (id, instances) = (self.state.next_spec, spec.instances);
-        let spec = Arc::new(Spec { id, version: id.0 as u32 + 1, job: spec });
+        let spec = Arc::new(Spec::new(id, id.0 as u32 + 1, spec));
         self.apply(Mutation::JobVersioned { job, spec, author: String::new(), message: String::new() });
         (job, (0..instances).map(|instance| self.make_task(job, id, instance, Reason::None)).collect())
     }

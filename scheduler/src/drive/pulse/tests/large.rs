@@ -137,8 +137,12 @@ fn what_can_not_be_written_is_refused_with_both_sizes_and_changes_nothing() {
     let mut pulse = leading();
     stepped(&mut pulse, vec![submit(1, spec("web", JobKind::Service, 3))], 2);
     let before = digest(pulse.state());
-    let ranges = vec![(2, 2); 200_000];
-    let steps = pulse.step([kill(2, "web", ranges)], now(3));
+    let Event::Command { reply, command: Command::Kill { key, instances, author, .. } } = kill(2, "web", vec![]) else {
+        unreachable!("it is what kill makes");
+    };
+    let message = "x".repeat(STEP_BYTES);
+    let too_large = Command::Kill { key, instances, author, message };
+    let steps = pulse.step([Event::Command { reply, command: too_large }], now(3));
     assert!(steps.is_none());
     let effects = pulse.released();
     let [Effect::Reply { answer: Err(refusal @ Refusal::TooLarge { bytes, most }), .. }] = &effects[..] else {
