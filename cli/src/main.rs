@@ -16,6 +16,8 @@ mod tips;
 mod hints;
 #[cfg(test)]
 mod placed;
+#[cfg(test)]
+mod typed;
 
 use std::process::ExitCode;
 

@@ -17,6 +17,23 @@ pub mod top;
 pub mod update;
 pub mod version;
 
+use std::time::Duration;
+
+use crate::exit::{Exit, Failure};
+use crate::render::time;
+
+/// Ends what would go on for ever when `--timeout` is over.
+async fn until_timeout(
+    timeout: Option<Duration>,
+    endless: impl Future<Output = Result<Exit, Failure>>,
+) -> Result<Exit, Failure> {
+    let Some(timeout) = timeout else { return endless.await };
+    tokio::time::timeout(timeout, endless).await.unwrap_or_else(|_| {
+        let waited = time::span(i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX));
+        Err(Failure::new(Exit::Waited, format!("stopped after {waited}, as --timeout says")))
+    })
+}
+
 /// Who asks, for a job's history: the user's name on this machine.
 fn author() -> String {
     let by_id = nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten().map(|user| user.name);

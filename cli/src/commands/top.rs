@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use super::node;
 use super::select::Selection;
 use super::task::{Screen, is_there, usage_json};
+use super::until_timeout;
 use crate::args::{Context, duration};
 use crate::client::Scheduler;
 use crate::exit::{Exit, Failure, Missing};
@@ -71,8 +72,8 @@ pub async fn run(args: Top, context: &mut Context) -> Result<Exit, Failure> {
         tokio::spawn(watch(context.scheduler.again(), node, interval_ms, sender.clone()));
     }
     drop(sender);
-    let mut newest = Samples::new();
     if args.once {
+        let mut newest = Samples::new();
         let wait = context.timeout.unwrap_or(FIRST_ANSWER);
         let all = async {
             while let Some((id, sample)) = samples.recv().await {
@@ -85,6 +86,17 @@ pub async fn run(args: Top, context: &mut Context) -> Result<Exit, Failure> {
         show(&args, context, &newest, count);
         return Ok(Exit::Done);
     }
+    until_timeout(context.timeout, show_on(&args, context, samples, count)).await
+}
+
+/// Shows what comes, again and again.
+async fn show_on(
+    args: &Top,
+    context: &Context,
+    mut samples: mpsc::Receiver<(String, Sample)>,
+    count: usize,
+) -> Result<Exit, Failure> {
+    let mut newest = Samples::new();
     let screen = (!context.out.json && is_there()).then(Screen::enter);
     let mut keys = screen.as_ref().map(|_| keys());
     let (mut interrupted, mut terminated) = stops()?;
@@ -95,8 +107,8 @@ pub async fn run(args: Top, context: &mut Context) -> Result<Exit, Failure> {
                 newest.insert(id, sample);
             }
             _ = pace.tick() => match &screen {
-                Some(screen) => screen.show(&text(&args, context, &newest, count)),
-                None if !newest.is_empty() => show(&args, context, &newest, count),
+                Some(screen) => screen.show(&text(args, context, &newest, count)),
+                None if !newest.is_empty() => show(args, context, &newest, count),
                 None => {}
             },
             _ = interrupted.recv() => return Ok(Exit::Done),

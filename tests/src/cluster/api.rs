@@ -18,6 +18,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Api {
     runtime: Runtime,
     client: SchedulerClient<Channel>,
+    channel: Channel,
 }
 
 impl Api {
@@ -37,7 +38,7 @@ impl Api {
         let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address makes a URI");
         let endpoint = endpoint.connect_timeout(timeout.min(Duration::from_secs(2))).timeout(timeout);
         let channel = runtime.block_on(async { endpoint.connect_lazy() });
-        Api { runtime, client: SchedulerClient::new(channel) }
+        Api { runtime, client: SchedulerClient::new(channel.clone()), channel }
     }
 
     /// Runs one call on a client of its own.
@@ -143,6 +144,20 @@ impl Api {
         let request = v1::GetLastWordsRequest { task_ids: task_ids.to_vec() };
         let words = self.call(|mut client| async move { client.get_last_words(request).await })?;
         Ok(words.tasks.into_iter().map(|task| task.data).collect())
+    }
+
+    /// Sends a message without any field to an rpc, and reads whatever comes.
+    pub fn ask_nothing(&self, service: &str, rpc: &str) -> Result<(), Status> {
+        let path = format!("/dawn.v1.{service}/{rpc}").parse().expect("names make a path");
+        let mut grpc = tonic::client::Grpc::new(self.channel.clone());
+        let asked = self.runtime.block_on(async move {
+            grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+            let codec = tonic_prost::ProstCodec::<(), ()>::default();
+            let mut stream = grpc.server_streaming(Request::new(()), path, codec).await?.into_inner();
+            while stream.message().await?.is_some() {}
+            Ok(())
+        });
+        asked.inspect_err(no_fault)
     }
 
     /// Follows the job until `enough` is content with its status.

@@ -71,17 +71,17 @@ impl AgentPlan {
         let host = format!("node{number}");
         let work = folder.join(&host);
         let mut args = vec!["agent".to_string()];
-        let mut flag = |name: &str, value: String| args.extend([format!("--{name}"), value]);
-        flag("scheduler", scheduler.to_string());
-        flag("work-dir", work.to_string_lossy().into_owned());
-        flag("hostname", host.clone());
-        flag("cpus", self.cpus.clone());
-        flag("memory", self.memory.clone());
-        flag("disk", self.disk.clone());
-        flag("ports", format!("{}-{}", ports.0, ports.1));
-        flag("cgroup-parent", format!("{name}-{host}"));
+        let mut flag = |name: &str, value: String| args.extend([name.to_string(), value]);
+        flag("--scheduler", scheduler.to_string());
+        flag("--work-dir", work.to_string_lossy().into_owned());
+        flag("--hostname", host.clone());
+        flag("--cpus", self.cpus.clone());
+        flag("--memory", self.memory.clone());
+        flag("--disk", self.disk.clone());
+        flag("--ports", format!("{}-{}", ports.0, ports.1));
+        flag("--cgroup-parent", format!("{name}-{host}"));
         for attribute in &self.attributes {
-            flag("attribute", attribute.clone());
+            flag("--attribute", attribute.clone());
         }
         args.extend(self.extra.clone());
         let daemon = Daemon::new(&host, &binary::path(), args, folder);

@@ -3,19 +3,21 @@
 pub mod attempts;
 mod lines;
 mod reading;
+mod silence;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use clap::Args;
 use dawn_proto::{TaskId, v1};
 
 pub use lines::Lines;
 pub use reading::Reading;
+pub use silence::describe_silence;
 
 use super::tasks;
 use crate::args::Context;
 use crate::commands::select::Selection;
+use crate::commands::until_timeout;
 use crate::exit::{Exit, Failure};
 use crate::render::time;
 use attempts::Which;
@@ -119,29 +121,21 @@ pub async fn run(args: Logs, context: &mut Context) -> Result<Exit, Failure> {
         }
     }
     let read = async {
-        let mut failed = None;
+        let (mut failed, mut shown) = (None, false);
         while let Some(done) = readings.join_next().await {
             match done {
-                Ok(Ok(())) => {}
+                Ok(Ok(some)) => shown |= some,
                 Ok(Err(failure)) => failed = Some(failure),
                 Err(error) => failed = Some(Failure::new(Exit::Failed, format!("reading a log: {error}"))),
             }
         }
+        if failed.is_none() && !shown {
+            let read: Vec<&v1::Task> = chosen.iter().filter_map(|(_, task)| *task).collect();
+            describe_silence(&args.what, &read).iter().for_each(|line| eprintln!("--- {line}"));
+        }
         failed.map_or(Ok(Exit::Done), Err)
     };
-    read_until_timeout(context.timeout.filter(|_| args.what.follow), read).await
-}
-
-/// Ends following when nobody waits any more.
-pub async fn read_until_timeout(
-    timeout: Option<Duration>,
-    read: impl Future<Output = Result<Exit, Failure>>,
-) -> Result<Exit, Failure> {
-    let Some(timeout) = timeout else { return read.await };
-    tokio::time::timeout(timeout, read).await.unwrap_or_else(|_| {
-        let waited = time::span(i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX));
-        Err(Failure::new(Exit::Waited, format!("stopped following after {waited}, as --timeout says")))
-    })
+    until_timeout(context.timeout.filter(|_| args.what.follow), read).await
 }
 
 /// The instances and, of each, the task that is meant; none: it is waited for.
@@ -209,14 +203,14 @@ fn name(instance: Option<(u32, u32)>, process: &str, longest: usize) -> String {
 }
 
 /// Of one task, by its id; why it has no log, where that is so.
-pub async fn has_log(context: &mut Context, id: TaskId) -> Result<(), Failure> {
+pub async fn with_log(context: &mut Context, id: TaskId) -> Result<v1::Task, Failure> {
     match tasks::by_id(context, id).await? {
         Some(task) if !attempts::has_run(&task) => {
             let job = crate::render::key(task.job.as_ref());
             let message = attempts::not_started(&task);
             Err(Failure::new(Exit::Failed, message).hint(format!("see `dawn job status {job}/{}`", task.instance)))
         }
-        Some(_) => Ok(()),
+        Some(task) => Ok(task),
         None => Err(Failure::new(Exit::NotFound, format!("there is no task {id}")).hint(
             "the tasks of a job are listed by `dawn job status ROLE/ENV/NAME`, those that ended by `dawn job history`",
         )),

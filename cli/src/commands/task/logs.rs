@@ -4,7 +4,8 @@ use clap::Args;
 
 use super::target::Target;
 use crate::args::Context;
-use crate::commands::job::logs::{Reading, What, has_log, read_until_timeout};
+use crate::commands::job::logs::{Reading, What, describe_silence, with_log};
+use crate::commands::until_timeout;
 use crate::exit::{Exit, Failure};
 
 #[derive(Args)]
@@ -17,10 +18,16 @@ pub struct Logs {
 
 pub async fn run(args: Logs, context: &mut Context) -> Result<Exit, Failure> {
     let task = args.task.find(context).await?;
-    has_log(context, task).await?;
+    let found = with_log(context, task).await?;
     // Unnamed is the agent's word for the first of its processes.
     let request = args.what.request(task.0, args.what.process.clone().unwrap_or_default());
     let follows = request.follow;
     let reading = Reading::new(context.scheduler.again(), args.what.lines(context, String::new()), request);
-    read_until_timeout(context.timeout.filter(|_| follows), async { reading.read().await.map(|()| Exit::Done) }).await
+    until_timeout(context.timeout.filter(|_| follows), async {
+        if !reading.read().await? {
+            describe_silence(&args.what, &[&found]).iter().for_each(|line| eprintln!("--- {line}"));
+        }
+        Ok(Exit::Done)
+    })
+    .await
 }

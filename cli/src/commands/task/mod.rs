@@ -14,6 +14,7 @@ use clap::Subcommand;
 pub use stats::usage_json;
 pub use terminal::{Screen, is_there};
 
+use super::until_timeout;
 use crate::args::Context;
 use crate::exit::{Exit, Failure};
 
@@ -42,7 +43,10 @@ pub async fn run(task: Task, context: &mut Context) -> Result<Exit, Failure> {
         Task::Ls(ls) => files::ls(ls, context).await,
         Task::Cat(cat) => files::cat(cat, context).await,
         Task::Cp(cp) => copy::run(cp, context).await,
-        Task::Stats(stats) => stats::run(stats, context).await,
-        Task::PortForward(forward) => forward::run(forward, context).await,
+        Task::Stats(stats) => {
+            let timeout = context.timeout.filter(|_| stats.goes_on());
+            until_timeout(timeout, stats::run(stats, context)).await
+        }
+        Task::PortForward(forward) => until_timeout(context.timeout, forward::run(forward, context)).await,
     }
 }

@@ -22,6 +22,13 @@ pub struct Stats {
     watch: Option<Duration>,
 }
 
+impl Stats {
+    /// It ends only when it is told to.
+    pub fn goes_on(&self) -> bool {
+        self.watch.is_some()
+    }
+}
+
 pub async fn run(args: Stats, context: &mut Context) -> Result<Exit, Failure> {
     let task = args.task.find(context).await?;
     let interval_ms = args.watch.map_or(0, |every| u32::try_from(every.as_millis()).unwrap_or(u32::MAX).max(1));

@@ -296,12 +296,12 @@ impl Sites<'_> {
 impl SeveralPlan {
     fn scheduler(&self, address: SocketAddr, endpoints: &[String], data_dir: &Path) -> Vec<String> {
         let mut args = vec!["scheduler".to_string()];
-        let mut flag = |name: &str, value: String| args.extend([format!("--{name}"), value]);
-        flag("listen", address.to_string());
-        flag("etcd", endpoints.join(","));
-        flag("etcd-lease", self.lease.clone());
+        let mut flag = |name: &str, value: String| args.extend([name.to_string(), value]);
+        flag("--listen", address.to_string());
+        flag("--etcd", endpoints.join(","));
+        flag("--etcd-lease", self.lease.clone());
         if self.data_dirs {
-            flag("data-dir", data_dir.to_string_lossy().into_owned());
+            flag("--data-dir", data_dir.to_string_lossy().into_owned());
         }
         args.extend(self.scheduler_extra.clone());
         args

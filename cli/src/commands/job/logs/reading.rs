@@ -27,6 +27,7 @@ pub struct Reading {
     pub announces: bool,
     /// What was said of the way to the next life.
     said: String,
+    shown: bool,
 }
 
 /// What became of reading a task's log.
@@ -40,20 +41,21 @@ enum Read {
 
 impl Reading {
     pub fn new(scheduler: Scheduler, lines: Lines, request: v1::ReadLogRequest) -> Reading {
-        Reading { scheduler, lines, instance: None, request, started: true, announces: false, said: String::new() }
+        let (said, shown) = (String::new(), false);
+        Reading { scheduler, lines, instance: None, request, started: true, announces: false, said, shown }
     }
 
-    /// Reads to the end, or for ever when following.
+    /// Reads to the end, or for ever when following; says whether there was anything.
     ///
     /// # Errors
     /// Why it can't be read.
-    pub async fn read(mut self) -> Result<(), Failure> {
+    pub async fn read(mut self) -> Result<bool, Failure> {
         if !self.started && !self.next_life(true).await? {
-            return Ok(());
+            return Ok(self.shown);
         }
         loop {
             let goes_on = match self.one_task().await? {
-                Read::ToTheEnd if !self.request.follow || self.instance.is_none() => return Ok(()),
+                Read::ToTheEnd if !self.request.follow || self.instance.is_none() => return Ok(self.shown),
                 Read::ToTheEnd => self.next_life(true).await?,
                 // The stream broke under a task that lives: on from there, so that nothing is lost or comes twice.
                 Read::BrokeOff => self.pause().await,
@@ -64,7 +66,7 @@ impl Reading {
                 }
             };
             if !goes_on {
-                return Ok(());
+                return Ok(self.shown);
             }
         }
     }
@@ -119,6 +121,7 @@ impl Reading {
             eprintln!("{lost}");
         }
         *next = Some(chunk.offset + chunk.data.len() as u64);
+        self.shown |= !chunk.data.is_empty();
         self.lines.show(&chunk.data, stderr, chunk.at_ms);
     }
 
