@@ -236,7 +236,7 @@ mod tests {
         fs::create_dir(&kept).unwrap();
         fs::write(kept.join("file"), vec![1; 1 << 20]).unwrap();
         std::os::unix::fs::symlink(&kept, root.join("locked/inner/link")).unwrap();
-        let locked: fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0);
+        let locked: fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o000);
         fs::set_permissions(root.join("locked/inner"), locked.clone()).unwrap();
         fs::set_permissions(root.join("locked"), locked).unwrap();
         assert!(measure(&root, u64::MAX).unwrap().bytes < 1 << 20);

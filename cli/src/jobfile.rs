@@ -250,7 +250,7 @@ mod tests {
         let job = |name: &str, after: &str| format!("job: a/b/{name}\nkind: batch\nrun: x\nafter: [{after}]\n");
         let text = [job("x", "a/b/y"), job("y", "a/b/z, a/b/w"), job("z", "a/b/x"), job("w", "a/b/elsewhere")];
         std::fs::write(&path, text.join("---\n")).unwrap();
-        let said = load(&[path.clone()], &Reading::default()).unwrap_err().to_string();
+        let said = load(std::slice::from_ref(&path), &Reading::default()).unwrap_err().to_string();
         assert!(said.contains("jobs wait for each other: a/b/"), "{said}");
         assert_eq!(said.matches(" after ").count(), 3, "{said}");
         std::fs::write(&path, [job("x", "a/b/y"), job("y", "a/b/z"), job("z", "a/b/w")].join("---\n")).unwrap();

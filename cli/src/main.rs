@@ -1,5 +1,7 @@
 //! The `dawn` binary: the client, and by its own names the daemons.
 
+#![warn(clippy::expect_used, clippy::unwrap_used)]
+
 mod address;
 mod args;
 mod client;

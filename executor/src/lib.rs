@@ -1,6 +1,8 @@
 //! Dawn's executor: one small process beside each task that starts, checks, stops and reports it, and outlives the
 //! agent. Not here: anything about other tasks.
 
+#![warn(clippy::expect_used, clippy::unwrap_used)]
+
 /// A line for `executor.log`. Unlike `eprintln!` it survives a full disk.
 macro_rules! note {
     ($($text:tt)*) => {{

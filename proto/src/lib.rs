@@ -1,6 +1,8 @@
 //! The wire contract `dawn.v1` and the few value types both ends must agree on.
 //! Not here: anything that decides; it imports nothing of Dawn's.
 
+#![warn(clippy::expect_used, clippy::unwrap_used)]
+
 #[allow(clippy::all, missing_docs)]
 pub mod v1 {
     tonic::include_proto!("dawn.v1");

@@ -2,6 +2,8 @@
 //! Floor plan: model (nouns) <- decide (verbs, pure) <- drive (pulse, followers) <- edges (journal, api, link, coordinator: hands)
 //! <- run (wiring); wire translates between messages and model for every edge. Edges don't know each other.
 
+#![warn(clippy::expect_used, clippy::unwrap_used)]
+
 pub mod api;
 pub mod coordinator;
 pub mod decide;

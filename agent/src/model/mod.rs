@@ -1,5 +1,7 @@
 //! Nouns: what an agent holds, what can happen to it, what it may ask for. Not here: anything that decides or touches the machine.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+
 mod artifact;
 mod event;
 mod gpu;

@@ -19,7 +19,7 @@ pub(super) async fn checkpoint(shared: Arc<Shared>, record: Box<LaunchRecord>) -
         None => Ok(Vec::new()),
         Some(root) => {
             let worker = shared.clone();
-            shared.imaging.work(&record.spec.job.role(), move || worker.images.resolve(&root)).await?
+            shared.imaging.work(record.spec.job.role(), move || worker.images.resolve(&root)).await?
         }
     };
     let layers: Vec<_> = match resolved {

@@ -1,6 +1,8 @@
 //! Reads job files in Apache Aurora's language: Starlark with Aurora's vocabulary and meaning, evaluated in a process of its
 //! own within bounds. Only the client uses this crate. Not here: YAML and JSON specs, and what the commands do with a job.
 
+#![warn(clippy::expect_used, clippy::unwrap_used)]
+
 mod child;
 mod errors;
 mod evaluate;

@@ -191,7 +191,7 @@ mod tests {
         fs::create_dir(&own).unwrap();
         fs::create_dir(&other).unwrap();
         let mut task = sleeper(&other, true);
-        assert_eq!(remove(&[own.clone()], "dawn-test-no-such-group").await, Vec::<String>::new());
+        assert_eq!(remove(std::slice::from_ref(&own), "dawn-test-no-such-group").await, Vec::<String>::new());
         assert!(task.try_wait().unwrap().is_none(), "another agent's task was ended");
         assert!(own.exists());
         task.kill().unwrap();

@@ -83,7 +83,7 @@ impl Cluster {
         let mut keys = Vec::new();
         for spec in specs {
             let again = spec::parse("again.yaml", &spec::to_yaml(&spec), NOW.wall.0).unwrap();
-            assert_eq!(again, [spec.clone()], "written out and read again it is the same job");
+            assert_eq!(again, std::slice::from_ref(&spec), "written out and read again it is the same job");
             let spec = wire::parse_job_spec(through_wire(&spec)).unwrap();
             keys.push(spec.key.to_string());
             self.jobs += 1;

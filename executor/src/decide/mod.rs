@@ -1,6 +1,8 @@
 //! What to do when something happens: pure, from state and input to mutations and effects.
 //! Not here: I/O, clocks, and the changing of state.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+
 mod active;
 mod disk;
 mod lease;

@@ -1,5 +1,7 @@
 //! What exists in one task, what can happen to it, and what may be asked for. Not here: decisions and the wire.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+
 mod input;
 mod outcome;
 mod plan;

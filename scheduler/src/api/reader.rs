@@ -121,7 +121,7 @@ impl Reader {
         let follower = self.follower.clone();
         let looked = tokio::task::spawn_blocking(move || {
             let looked = follower.read(|state| match entries(state) > MOST_ENTRIES_UNDER_LOCK {
-                true => Err((state.clone(), look)),
+                true => Err((Box::new(state.clone()), look)),
                 false => Ok(look(state)),
             });
             let looked = looked.unwrap_or_else(|(copy, look)| look(&copy));

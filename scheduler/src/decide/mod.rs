@@ -4,6 +4,8 @@
 //! A step of the pulse: `decide` -> `State::apply` -> `observe` -> `effects_of` each mutation; once the batch is durable
 //! the decision's effects go out, then the derived ones.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+
 mod agents;
 mod avoid;
 mod brake;

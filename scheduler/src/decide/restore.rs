@@ -138,14 +138,14 @@ fn adopt(step: &mut Step, link: LinkId, agent: AgentNo, description: &Descriptio
     let state = step.state;
     let job = state.job(&spec.job.key);
     let lives = !report.state.is_terminal();
-    if let Some(job) = job {
-        if !clear_slot(step, job, description, lives) {
-            if lives {
-                let (task, reason) = (report.task, Reason::Orphan);
-                step.effects.push(Effect::Kill { agent, task, reason, grace_period_ms: None });
-            }
-            return acknowledge(step, link, report);
+    if let Some(job) = job
+        && !clear_slot(step, job, description, lives)
+    {
+        if lives {
+            let (task, reason) = (report.task, Reason::Orphan);
+            step.effects.push(Effect::Kill { agent, task, reason, grace_period_ms: None });
         }
+        return acknowledge(step, link, report);
     }
     let id = job.map_or(state.next_job, |job| job.id);
     let Some(spec) = adopt_spec(step, id, job, spec) else { return };

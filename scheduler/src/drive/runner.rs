@@ -300,17 +300,16 @@ impl<J: Journal, C: Clock> Runner<J, C> {
         events.extend(self.pulse.take_commands());
         self.inboxes.take_commands(events);
         let trouble = self.trouble.borrow().clone();
-        let refuse = |event| match event {
-            Event::Command { reply: to, .. } => {
-                Ok(Effect::Reply { to, answer: Err(Refusal::NoWrites { trouble: trouble.clone() }) })
-            }
-            other => Err(other),
-        };
         let (mut replies, mut others) = (Vec::new(), Vec::new());
-        events.drain(..).map(refuse).for_each(|sorted| match sorted {
-            Ok(reply) => replies.push(reply),
-            Err(other) => others.push(other),
-        });
+        for event in events.drain(..) {
+            match event {
+                Event::Command { reply: to, .. } => {
+                    let refusal = Refusal::NoWrites { trouble: trouble.clone() };
+                    replies.push(Effect::Reply { to, answer: Err(refusal) });
+                }
+                other => others.push(other),
+            }
+        }
         *events = others;
         if replies.is_empty() {
             return Ok(());

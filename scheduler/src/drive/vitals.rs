@@ -172,11 +172,10 @@ impl Vitals {
             ("the part that decides", &self.pulse, self.journal_full.load(Ordering::Relaxed)),
             ("the part that follows the journal", &self.follower, false),
         ];
-        let stalled = parts.into_iter().filter(|(_, _, excused)| !excused).find_map(|(name, beat, _)| {
+        parts.into_iter().filter(|(_, _, excused)| !excused).find_map(|(name, beat, _)| {
             let still = beat.stands_still_for(now);
             (still > self.wedged_after).then(|| format!("{name} has not turned for {} s", still.as_secs()))
-        });
-        stalled
+        })
     }
 
     fn waits_for(&self, now: u64, leads: bool) -> Option<String> {

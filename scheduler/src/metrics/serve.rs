@@ -83,10 +83,10 @@ where
 {
     const TEXT: &str = "text/plain; charset=utf-8";
     let uri = request.uri().clone();
-    let page = match request.method() {
+    let page = match *request.method() {
         // Made in a moment: no thread has to be free for it.
-        &Method::GET if HEALTH.contains(&uri.path()) => Some(page(&uri)),
-        &Method::GET => {
+        Method::GET if HEALTH.contains(&uri.path()) => Some(page(&uri)),
+        Method::GET => {
             // Held by the thread, which goes on when its reader is gone. Never closed.
             let turn = turns.acquire_owned().await;
             let made = tokio::task::spawn_blocking(move || (page(&uri), turn));

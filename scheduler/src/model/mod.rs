@@ -1,5 +1,7 @@
 //! The nouns: what exists, what can happen, what may be asked for. Nothing here decides or does I/O.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+
 mod agent;
 mod ahead;
 mod alarm;

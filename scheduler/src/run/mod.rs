@@ -340,7 +340,7 @@ impl Scheduler {
         };
         self.replies.close();
         let asked = self.leaving.is_asked();
-        self.leaving.ended(led.as_ref().map(|()| ()).map_err(said));
+        self.leaving.ended(led.as_ref().copied().map_err(said));
         if asked {
             // One who asked it to leave is told first what came of it.
             _ = tokio::time::timeout(ANSWER_WITHIN, self.leaving.answered()).await;

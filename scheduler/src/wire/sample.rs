@@ -69,7 +69,7 @@ pub fn largest_steps(first: u64, epoch: Epoch) -> Vec<Arc<Batch>> {
         let job = largest_spec(&name, JobKind::Service, 1, fill);
         let (key, spec) = (job.key.clone(), Arc::new(Spec::new(SpecId(number), 1, job)));
         let (author, message) = (String::new(), String::new());
-        let made = vec![Mutation::JobMade { job: id, key }, Mutation::JobVersioned { job: id, spec, author, message }];
+        let made = [Mutation::JobMade { job: id, key }, Mutation::JobVersioned { job: id, spec, author, message }];
         let full = |length: usize| {
             let (role, quota) = ("ann".to_string(), Quota { weight: 2, ..Quota::default() });
             let mutations = made.iter().cloned().chain([Mutation::QuotaSet { role, quota, author: fill(length) }]);

@@ -107,7 +107,7 @@ impl World {
             let spec = self.random_spec(number);
             let key = spec.key.as_ref().and_then(|key| JobKey::try_from(key).ok()).expect("a valid key");
             self.load.jobs.push(Wanted { key, spec, acknowledged: false, killed: false });
-            let cron = number >= SERVICES + BATCHES && number < DAEMON;
+            let cron = (SERVICES + BATCHES..DAEMON).contains(&number);
             let at = self.within(500, if cron { 20_000 } else { busy / 2 });
             self.agenda.add(at, Happening::Ask { ask: Ask::Run { number } });
             if self.chance.random_bool(0.25) {

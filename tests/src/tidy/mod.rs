@@ -31,7 +31,7 @@ impl std::fmt::Display for Finding {
 type Rule = fn(&Repository, &SourceFile, &mut Vec<Finding>);
 
 /// Every rule, asked about every file.
-const RULES: [Rule; 10] = [
+const RULES: [Rule; 11] = [
     layers::siblings,
     layers::floors,
     layers::wire_types,
@@ -41,7 +41,8 @@ const RULES: [Rule; 10] = [
     words::banned_text,
     words::banned_modules,
     purity::impure_names,
-    purity::panics_and_sleeps,
+    purity::lints_are_on,
+    purity::sleeps,
 ];
 
 /// All breaches, in file and line order.

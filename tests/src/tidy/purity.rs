@@ -1,4 +1,5 @@
-//! What pure code may not name, and what nobody may do to a running daemon or to a test.
+//! What pure code may not name as a whole, and what nobody may do to a test. Types and functions that pure code may not use, and
+//! panics, are forbidden by the compiler's lints (clippy.toml); here it is asked that those are switched on.
 
 use super::paths;
 use super::{Finding, Repository, SourceFile};
@@ -6,7 +7,7 @@ use super::{Finding, Repository, SourceFile};
 /// Floors that are pure: same input, same answer.
 const PURE: [&str; 2] = ["model", "decide"];
 
-/// Paths that bring in clocks, chance, I/O or other threads.
+/// Modules and crates that bring in chance, I/O or other threads, whatever is used of them.
 const IMPURE_PATHS: [(&[&str], &str); 9] = [
     (&["std", "fs"], "reading files is an edge's work"),
     (&["std", "net"], "the network is an edge's work"),
@@ -14,31 +15,25 @@ const IMPURE_PATHS: [(&[&str], &str); 9] = [
     (&["std", "env"], "the environment is read in run"),
     (&["std", "process"], "processes are an edge's work"),
     (&["std", "thread"], "decide runs on one thread"),
-    (&["Instant", "now"], "time comes in as an argument"),
-    (&["SystemTime", "now"], "time comes in as an argument"),
-    (&["jiff", "Timestamp", "now"], "time comes in as an argument"),
+    (&["rand"], "chance comes in as an argument"),
+    (&["tokio"], "decide does not wait"),
+    (&["tonic"], "the network is an edge's work"),
 ];
 
 /// Words, standing alone in code.
-const IMPURE_WORDS: [(&str, &str); 11] = [
-    ("SystemTime", "time comes in as an argument"),
-    ("Instant", "time comes in as an argument"),
-    ("HashMap", "its order is chance; use BTreeMap or an index"),
-    ("HashSet", "its order is chance; use BTreeSet or an index"),
-    ("rand", "chance comes in as an argument"),
-    ("tokio", "decide does not wait"),
-    ("tonic", "the network is an edge's work"),
-    ("async", "decide does not wait"),
-    ("await", "decide does not wait"),
-    ("Mutex", "state has one owner"),
-    ("RwLock", "state has one owner"),
-];
+const IMPURE_WORDS: [(&str, &str); 2] = [("async", "decide does not wait"), ("await", "decide does not wait")];
 
-/// Members whose processes must not die of what comes from outside.
-const NO_PANICS: [&str; 4] = ["scheduler/src/", "agent/src/", "executor/src/", "cli/src/"];
-const PANICS: [&str; 2] = [".unwrap()", ".expect("];
-/// On the line or the one above: why it can't fail.
-const INVARIANT: &str = "// invariant:";
+/// The lints by which the compiler sees to the rest, at the head of each pure floor and of each member.
+const PURE_LINTS: &str = "deny(clippy::disallowed_methods, clippy::disallowed_types)";
+const PANIC_LINTS: &str = "#![warn(clippy::expect_used, clippy::unwrap_used)]";
+const MEMBERS_HEADS: [&str; 6] = [
+    "proto/src/lib.rs",
+    "scheduler/src/lib.rs",
+    "agent/src/lib.rs",
+    "executor/src/lib.rs",
+    "cli/src/main.rs",
+    "cli/aurora/src/lib.rs",
+];
 
 const SLEEPS: [&str; 3] = ["thread::sleep(", "time::sleep(", " sleep("];
 /// On the line: the sleep is the pause of a loop that waits on a condition with a deadline.
@@ -75,17 +70,22 @@ pub fn impure_names(_: &Repository, file: &SourceFile, findings: &mut Vec<Findin
     }
 }
 
-/// Daemons don't panic on input; tests wait on conditions.
-pub fn panics_and_sleeps(_: &Repository, file: &SourceFile, findings: &mut Vec<Finding>) {
-    let guarded = NO_PANICS.iter().any(|start| file.path.starts_with(start));
+/// Where the compiler's lints must be switched on, they are.
+pub fn lints_are_on(_: &Repository, file: &SourceFile, findings: &mut Vec<Finding>) {
+    let is_pure_floor = PURE.iter().any(|floor| file.path.ends_with(&format!("/src/{floor}/mod.rs")));
+    let wanted = [(is_pure_floor, PURE_LINTS), (MEMBERS_HEADS.contains(&file.path.as_str()), PANIC_LINTS)];
+    for (_, lints) in wanted.iter().filter(|(is_wanted, lints)| *is_wanted && !file.text.contains(lints)) {
+        let advice = format!("switch the compiler's lints on at the head of this file: {lints}");
+        findings.push(Finding { path: file.path.clone(), line: 1, rule: "lints", advice });
+    }
+}
+
+/// Tests wait on conditions.
+pub fn sleeps(_: &Repository, file: &SourceFile, findings: &mut Vec<Finding>) {
     let raw: Vec<&str> = file.text.lines().collect();
     for (index, code) in file.code.lines().enumerate() {
         let line = index + 1;
         let marked = |mark: &str| raw[index].contains(mark) || (index > 0 && raw[index - 1].trim().starts_with(mark));
-        if guarded && !file.is_test(line) && PANICS.iter().any(|call| code.contains(call)) && !marked(INVARIANT) {
-            let advice = "handle the error, or say in `// invariant:` why it can't be".to_string();
-            findings.push(Finding { path: file.path.clone(), line, rule: "panics", advice });
-        }
         if file.is_test(line) && SLEEPS.iter().any(|call| code.contains(call)) && !marked(POLL) {
             let advice = "wait on a condition with a deadline (a polling loop's pause is marked `// poll`)".to_string();
             findings.push(Finding { path: file.path.clone(), line, rule: "sleep in a test", advice });

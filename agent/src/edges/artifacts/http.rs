@@ -157,11 +157,12 @@ pub(super) async fn next(body: &mut Body, stall: Duration) -> Result<Option<Vec<
         let frame = tokio::time::timeout(stall, body.frame()).await;
         let frame = frame.map_err(|_| FetchError::Passing(stalled(stall)))?;
         match frame.transpose() {
-            Ok(Some(frame)) => match frame.into_data() {
-                Ok(data) => return Ok(Some(data.to_vec())),
-                // Trailers.
-                Err(_) => {}
-            },
+            // Trailers are passed over.
+            Ok(Some(frame)) => {
+                if let Ok(data) = frame.into_data() {
+                    return Ok(Some(data.to_vec()));
+                }
+            }
             Ok(None) => return Ok(None),
             Err(error) => {
                 let error: &dyn std::error::Error = &error;

@@ -138,10 +138,11 @@ impl Fetcher {
         if let Some(file) = self.whole(&artifact.sha256, pulse).await? {
             return Ok(file);
         }
-        if !artifact.uri.starts_with("file:") && self.from_peers(artifact, pulse).await {
-            if let Some(file) = self.whole(&artifact.sha256, pulse).await? {
-                return Ok(file);
-            }
+        if !artifact.uri.starts_with("file:")
+            && self.ask_peers(artifact, pulse).await
+            && let Some(file) = self.whole(&artifact.sha256, pulse).await?
+        {
+            return Ok(file);
         }
         let mut pause = FIRST_PAUSE;
         for tried in 1.. {
@@ -180,7 +181,7 @@ impl Fetcher {
     }
 
     /// Peers are only faster: whatever goes wrong with them, the source is asked.
-    async fn from_peers(&self, artifact: &Artifact, pulse: &Pulse<'_>) -> bool {
+    async fn ask_peers(&self, artifact: &Artifact, pulse: &Pulse<'_>) -> bool {
         let peers = &self.settings.peers;
         if peers.is_empty() {
             return false;

@@ -249,7 +249,7 @@ async fn a_file_of_the_machine_is_read_with_the_users_rights() {
     fs::set_permissions(world.work.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let uri = format!("file://{}", path.display());
     let wanted = Artifact { uri, ..artifact(([127, 0, 0, 1], 1).into(), b"content", "f") };
-    world.fetch(1, &[wanted.clone()]).await.unwrap();
+    world.fetch(1, std::slice::from_ref(&wanted)).await.unwrap();
     if !getuid().is_root() {
         return;
     }

@@ -5,6 +5,7 @@ mod lines;
 mod reading;
 mod silence;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use clap::Args;
@@ -102,8 +103,8 @@ pub async fn run(args: Logs, context: &mut Context) -> Result<Exit, Failure> {
     let mut names = BTreeMap::new();
     for (_, task) in &chosen {
         let version = task.map_or(0, |task| task.version);
-        if !names.contains_key(&version) {
-            names.insert(version, processes(context, &args, version).await?);
+        if let Entry::Vacant(entry) = names.entry(version) {
+            entry.insert(processes(context, &args, version).await?);
         }
     }
     let several = names.values().any(|names| names.len() > 1);

@@ -195,11 +195,7 @@ async fn carry(mut stream: TcpStream, mut scheduler: Scheduler, task: TaskId, po
     let downwards = async {
         while let Some(message) = session.next().await? {
             match message {
-                Down::Data(data) => {
-                    if to.write_all(&data).await.is_err() {
-                        break;
-                    }
-                }
+                Down::Data(data) if to.write_all(&data).await.is_err() => break,
                 Down::Done(_) => break,
                 _ => {}
             }

@@ -205,7 +205,7 @@ impl Placer {
 
     #[inline]
     fn each_miss_of_rules(&self, slot: usize, work: &super::work::Work, found: &mut Found) -> bool {
-        if self.kept_off_by(slot, work).is_some_and(|miss| found(miss)) {
+        if self.kept_off_by(slot, work).is_some_and(&mut *found) {
             return true;
         }
         for (at, limit) in work.rules.limits.iter().enumerate() {

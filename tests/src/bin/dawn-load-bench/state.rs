@@ -29,7 +29,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     println!("| bytes of a State, by task (resident) | {} |", per(taken));
     let rate = mutations as f64 / applying.as_secs_f64();
     println!("| applying, thread cpu time | {rate:.0} mutations/s |");
-    let wires: Vec<_> = batches.iter().map(|batch| wire::batch_to_wire(batch)).collect();
+    let wires: Vec<_> = batches.iter().map(wire::batch_to_wire).collect();
     let begun = cpu_time();
     let bytes: usize =
         batches.iter().map(|batch| prost::Message::encode_to_vec(&wire::batch_to_wire(batch)).len()).sum();

@@ -73,8 +73,11 @@ fn small_events_behind_a_full_step_are_decided_on_what_it_made() {
     assert!(matches!(said(4), Some(Ok(Answer::Killed { .. }))), "{:?}", said(4));
 }
 
+/// Batches with what their effects are.
+type Sealed = Vec<(Arc<Batch>, Vec<Effect>)>;
+
 /// A cron job's run of 100,000 tasks, started by hand.
-fn with_run() -> (Pulse, State, Vec<(Arc<Batch>, Vec<Effect>)>) {
+fn with_run() -> (Pulse, State, Sealed) {
     let mut pulse = leading();
     let spec = parse_job_spec(wire_spec("save", JobKind::Cron, 100_000)).unwrap();
     let submitted = stepped(&mut pulse, vec![submit(1, spec)], 2);

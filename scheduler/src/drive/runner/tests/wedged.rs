@@ -34,8 +34,11 @@ impl Clock for StuckClock {
     }
 }
 
+/// What was appended, each with the sender by which the test says that it is durable.
+type Appends = mpsc::UnboundedReceiver<(Arc<Batch>, Done)>;
+
 /// Leads with these; what it appends is durable when the test says so.
-fn lead(hands: impl Hands, clock: impl Clock) -> (Arc<Vitals>, Inbox, mpsc::UnboundedReceiver<(Arc<Batch>, Done)>) {
+fn lead(hands: impl Hands, clock: impl Clock) -> (Arc<Vitals>, Inbox, Appends) {
     let vitals = Arc::new(Vitals::wedged_after(WEDGED_AFTER));
     let (inbox, inboxes) = Inbox::new();
     let (appended, appends) = mpsc::unbounded_channel();
@@ -56,6 +59,7 @@ async fn until(vitals: &Vitals, what: &str, wanted: impl Fn(&Health) -> bool) {
 }
 
 /// Wedged while it is held, and well again once it is not.
+#[expect(clippy::await_holding_lock, reason = "the lock is what the part under test hangs at")]
 async fn while_held(vitals: &Vitals, held: MutexGuard<'static, ()>, words: &str) {
     until(vitals, words, |health| health.wedged.as_ref().is_some_and(|wedged| wedged.contains(words))).await;
     let health = vitals.health();
@@ -83,7 +87,6 @@ async fn hands_that_stand_still_are_told_from_hands_that_have_nothing_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-#[expect(clippy::await_holding_lock, reason = "the lock is what the part under test hangs at")]
 async fn a_decision_that_does_not_end_is_a_wedged_pulse() {
     let (vitals, _inbox, mut appends) = lead(Notes::default(), StuckClock(SystemClock::default()));
     appends.recv().await.unwrap().1.send(Ok(())).unwrap();
