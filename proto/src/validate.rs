@@ -28,7 +28,7 @@ pub use agent::*;
 pub use defaults::*;
 pub use policy::update_policy;
 
-/// What is wrong with one field, by its path in the spec ("task.processes[1].after[0]").
+/// What is wrong with one field, by its path in the spec (`task.processes[1].after[0]`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldError {
     pub path: String,

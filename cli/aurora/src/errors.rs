@@ -40,7 +40,7 @@ pub enum ErrorKind {
     Evaluation,
     /// A field's value is wrong.
     Field,
-    /// A bound of [`super::Limits`] was reached.
+    /// A bound of `Options::limits` was reached.
     Limit,
     /// The file defines no `jobs`.
     NoJobs,

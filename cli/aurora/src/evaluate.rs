@@ -129,7 +129,7 @@ impl UnboundReference {
     }
 }
 
-/// Evaluates a file in this process. Memory and time of single operations are not bounded; [`super::evaluate`] does.
+/// Evaluates a file in this process. Memory and time of single operations are not bounded; [`crate::evaluate()`] does.
 ///
 /// # Errors
 /// What is wrong with the file.

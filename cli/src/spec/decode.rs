@@ -10,7 +10,7 @@ use crate::render::safe;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     pub at: Mark,
-    /// As the file calls it: "processes[0].env". Empty: the whole.
+    /// As the file calls it: `processes[0].env`. Empty: the whole.
     pub path: String,
     pub message: String,
 }

@@ -212,7 +212,7 @@ pub fn read(segment: &Segment, take: &mut Take) -> Result<Scanned, OpenError> {
 /// The same of a segment's bytes; errors name the path.
 ///
 /// # Errors
-/// As [`read`].
+/// As `read`.
 pub fn scan(segment: &Segment, bytes: &[u8], take: &mut Take) -> Result<Scanned, OpenError> {
     let Segment { path, first, end: known } = *segment;
     let format = check_header(path, bytes, MAGIC, FORMAT, first)?;

@@ -44,7 +44,7 @@ pub use update::{instances_to_wire, update_view};
 pub use upkeep::upkeep_to_wire;
 pub use view::{assigned_devices, assigned_ports, node_view, task_view};
 
-/// A message that can't be what it claims. `path` names the field ("records[3].task_made.job_id").
+/// A message that can't be what it claims. `path` names the field (`records[3].task_made.job_id`).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{path}: {message}")]
 pub struct WireError {
