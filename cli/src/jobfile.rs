@@ -70,12 +70,8 @@ pub fn load(files: &[PathBuf], reading: &Reading) -> Result<Vec<JobSpec>, Failur
     let mut wrong = Vec::new();
     let mut seen: BTreeMap<String, &PathBuf> = BTreeMap::new();
     let mut notes = Vec::new();
-    if let Some((name, _)) = reading.bind.first()
-        && !files.iter().any(|file| EVALUATED.contains(&ending(file)))
-    {
-        let message =
-            format!("--bind {name}=… has no effect: only .aurora and .star files have {{{{names}}}} that are bound");
-        return Err(Failure::new(Exit::Usage, message).hint("put the value into the job file, or into its `env:`"));
+    if !files.iter().any(|file| EVALUATED.contains(&ending(file))) {
+        refuse_what_has_no_effect(reading)?;
     }
     for file in files {
         let read = match EVALUATED.contains(&ending(file)) {
@@ -115,6 +111,24 @@ pub fn load(files: &[PathBuf], reading: &Reading) -> Result<Vec<JobSpec>, Failur
         }
     }
     Ok(specs)
+}
+
+/// Files that are read as they are take no values and see nothing.
+fn refuse_what_has_no_effect(reading: &Reading) -> Result<(), Failure> {
+    if let Some((name, _)) = reading.bind.first() {
+        let message =
+            format!("--bind {name}=… has no effect: only .aurora and .star files have {{{{names}}}} that are bound");
+        return Err(Failure::new(Exit::Usage, message).hint("put the value into the job file, or into its `env:`"));
+    }
+    for (given, flag, seen) in
+        [(reading.allow_env, "--allow-env", "the environment"), (reading.allow_read, "--allow-read", "other files")]
+    {
+        if given {
+            let message = format!("{flag} has no effect: only .aurora and .star files can see {seen}");
+            return Err(Failure::new(Exit::Usage, message).hint(format!("leave {flag} out")));
+        }
+    }
+    Ok(())
 }
 
 fn named(files: &[PathBuf]) -> String {
@@ -194,6 +208,9 @@ fn lowered(file: &Path, job: &EvaluatedJob) -> Result<JobSpec, String> {
     }
     let place = |error: &validate::FieldError| format!("{}: {key}: {error}", file.display());
     let spec = validate::job_spec(lowered.spec).map_err(|errors| all(errors.iter().map(place).collect()))?;
+    for doubt in validate::unreplaced_references(&spec) {
+        eprintln!("dawn: note: {}", render::safe(&place(&doubt)));
+    }
     match spec::check_schedule(&spec, time::now_ms()) {
         Some(error) => Err(place(&error)),
         None => Ok(spec),
@@ -227,8 +244,15 @@ mod tests {
         let path = folder.path().join("web.yaml");
         std::fs::write(&path, "job: a/b/c\nkind: batch\nrun: x\n").unwrap();
         let reading = Reading { bind: vec![("X".into(), "1".into())], ..Reading::default() };
-        let said = load(&[path], &reading).unwrap_err().to_string();
+        let said = load(&[path.clone()], &reading).unwrap_err().to_string();
         assert!(said.starts_with("--bind X=… has no effect: only .aurora and .star files"), "{said}");
+        for (flag, reading) in [
+            ("--allow-env", Reading { allow_env: true, ..Reading::default() }),
+            ("--allow-read", Reading { allow_read: true, ..Reading::default() }),
+        ] {
+            let said = load(&[path.clone()], &reading).unwrap_err().to_string();
+            assert!(said.starts_with(&format!("{flag} has no effect: only .aurora and .star files")), "{said}");
+        }
     }
 
     #[test]
@@ -241,6 +265,46 @@ mod tests {
         };
         assert_eq!(notes(""), ["www/b/c: no `user:` is given, so it runs as the unix user `www`, its role"]);
         assert_eq!(notes("user: www\n"), [""; 0]);
+    }
+
+    #[test]
+    fn references_are_named_by_the_fields_of_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("web.yaml");
+        let read = |fields: &str| {
+            std::fs::write(&path, format!("job: www/b/c\nkind: batch\nuser: u\nports: [http]\n{fields}\n")).unwrap();
+            let told = spec::load(&path, 0).map(|(_, notes)| notes).unwrap_or_else(|error| vec![error.to_string()]);
+            told.join("\n").replace(&format!("{}:", path.display()), "")
+        };
+        let refused = "`{{port:htp}}`: no port of the task is named `htp`; did you mean `{{port:http}}`?";
+        let noted = "`{{hostname}}` is not replaced here: commands (`run`, `health.shell`)";
+        for (fields, expected) in [
+            ("run: serve {{port:htp}}", format!("5:6: run: {refused}")),
+            ("run: [serve, '{{port:htp}}']", format!("5:14: run[1]: {refused}")),
+            ("processes: [{ name: a, run: 'x {{port:htp}}' }]", format!("5:29: processes[0].run: {refused}")),
+            (
+                "processes: [{ name: a, run: x, env: { A: '{{port:htp}}' } }]",
+                format!("5:42: processes[0].env.A: {refused}"),
+            ),
+            ("run: x\nenv: { A: '{{port:htp}}' }", format!("6:11: env.A: {refused}")),
+            ("run: x\nhealth: { shell: 'x {{port:htp}}' }", format!("6:18: health.shell: {refused}")),
+            (
+                "run: x\nhealth: { http: { port: http, path: '/{{hostname}}' } }",
+                format!("6:37: health.http.path: {noted}"),
+            ),
+            ("run: x\nlabels: { a: '{{hostname}}' }", format!("6:14: labels.a: {noted}")),
+            (
+                "run: x\nlifecycle: { port: http, graceful_path: '/{{hostname}}' }",
+                format!("6:41: lifecycle.graceful_path: {noted}"),
+            ),
+            (
+                "run: x\nartifacts: [{ uri: 'http://x/{{hostname}}', sha256: '0000000000000000000000000000000000000000000000000000000000000000', destination: d }]",
+                format!("6:20: artifacts[0].uri: {noted}"),
+            ),
+        ] {
+            let said = read(fields);
+            assert!(said.starts_with(&expected), "{fields}: {said}");
+        }
     }
 
     #[test]

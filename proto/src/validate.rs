@@ -27,6 +27,7 @@ const NO_PROCESS: &str = "a job needs at least one process: give `run`, the one 
 pub use agent::*;
 pub use defaults::*;
 pub use policy::update_policy;
+pub use task::unreplaced_references;
 
 /// What is wrong with one field, by its path in the spec (`task.processes[1].after[0]`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,7 +80,7 @@ pub fn job_spec(spec: JobSpec) -> Result<JobSpec, Vec<FieldError>> {
     of_size(&spec, MAX_SPEC_BYTES)?;
     let mut errors = Errors(Vec::new());
     // Only where a spec is new: tasks that run with such a text go on.
-    spec.task.iter().for_each(|task| task::references(task, &mut errors));
+    task::references(&spec, &mut errors);
     match checked(spec) {
         Ok(spec) if errors.0.is_empty() => Ok(spec),
         Ok(_) => Err(errors.0),

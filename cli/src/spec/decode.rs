@@ -250,6 +250,11 @@ impl<'a> Fields<'a> {
 
     /// One of a few words.
     pub fn choice<T: Copy>(&self, r: &mut Reader, name: &str, choices: &[(&str, T)]) -> Option<T> {
+        self.choice_of(r, (name, name), choices)
+    }
+
+    /// The same where the spec has another name for it.
+    pub fn choice_of<T: Copy>(&self, r: &mut Reader, names: (&str, &str), choices: &[(&str, T)]) -> Option<T> {
         let parse = |text: &str| match choices.iter().find(|(word, _)| *word == text) {
             Some((_, value)) => Ok(*value),
             None => {
@@ -262,7 +267,7 @@ impl<'a> Fields<'a> {
                 ))
             }
         };
-        self.parsed(r, (name, name), parse)
+        self.parsed(r, names, parse)
     }
 
     /// Texts by name, whatever the names are.

@@ -185,12 +185,14 @@ fn process(r: &mut Reader, f: &Fields) -> v1::ProcessSpec {
 
 /// A text for the shell, or a list for exec.
 fn command(r: &mut Reader, node: &Node, place: &Place) -> (String, Vec<String>) {
+    let base = place.spec.strip_suffix(".shell").unwrap_or(&place.spec);
+    let of_spec = |field: &str| Place { spec: format!("{base}.{field}"), ..place.clone() };
     if matches!(node.value, Value::List(_)) {
-        let base = place.spec.strip_suffix(".shell").unwrap_or(&place.spec);
-        let place = Place { spec: format!("{base}.argv"), ..place.clone() };
+        let place = of_spec("argv");
         r.remember(&place, node.at);
         return (String::new(), r.texts(node, &place));
     }
+    r.remember(&of_spec("shell"), node.at);
     (r.text(node, place).unwrap_or_default().to_string(), Vec::new())
 }
 

@@ -104,7 +104,11 @@ pub fn load(path: &Path, now_ms: i64) -> Result<(Vec<JobSpec>, Vec<String>), Spe
         refused(&file, Mark { line, column: 1 }, "is no UTF-8 text")
     })?;
     let jobs = parse_each(&file, &text, now_ms)?;
-    let notes = jobs.iter().filter(|job| !job.names_user).map(|job| user_note(&job.spec)).collect();
+    let mut notes = Vec::new();
+    for job in &jobs {
+        notes.extend((!job.names_user).then(|| user_note(&job.spec)));
+        notes.extend(job.doubts.iter().map(|doubt| format!("{file}:{doubt}")));
+    }
     Ok((jobs.into_iter().map(|job| job.spec).collect(), notes))
 }
 
@@ -121,6 +125,8 @@ struct JobOfFile {
     spec: JobSpec,
     /// `user` is given.
     names_user: bool,
+    /// "line:column: field: what its author may not have meant".
+    doubts: Vec<String>,
 }
 
 /// The unix user is the role where none is given, and few machines have a user of that name.
@@ -187,7 +193,10 @@ fn one_job(node: &Node, path: &str, now_ms: i64) -> Result<JobOfFile, Vec<Proble
     let names_user = spec.task.as_ref().is_some_and(|task| !task.user.is_empty());
     let never = repeating::check(&spec, now_ms);
     let errors = match (validate::job_spec(spec), never) {
-        (Ok(spec), None) if reader.problems.is_empty() => return Ok(JobOfFile { spec, names_user }),
+        (Ok(spec), None) if reader.problems.is_empty() => {
+            let doubts = doubts(&reader, &spec);
+            return Ok(JobOfFile { spec, names_user, doubts });
+        }
         (checked, never) => {
             let mut errors = checked.err().unwrap_or_default();
             let known = |error: &FieldError| errors.iter().any(|other| other.path == error.path);
@@ -204,6 +213,14 @@ fn one_job(node: &Node, path: &str, now_ms: i64) -> Result<JobOfFile, Vec<Proble
         }
     }
     Err(reader.problems)
+}
+
+fn doubts(reader: &Reader, spec: &JobSpec) -> Vec<String> {
+    let told = |doubt: FieldError| {
+        let (at, path) = reader.locate(&doubt.path);
+        format!("{}:{}: {path}: {}", at.line, at.column, doubt.message)
+    };
+    validate::unreplaced_references(spec).into_iter().map(told).collect()
 }
 
 /// Whether a path is another one, or leads on from it.

@@ -9,6 +9,7 @@ mod references;
 use std::collections::BTreeMap;
 
 pub(super) use references::check as references;
+pub use references::unreplaced_references;
 
 use super::{Errors, defaults::*, text};
 use crate::v1::{JobKind, LogPolicy, PortSpec, ProcessSpec, Resources, TaskSpec};
