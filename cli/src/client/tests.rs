@@ -4,6 +4,7 @@ mod causes;
 mod endpoints;
 mod jobs;
 mod logs;
+mod several;
 
 use std::time::{Duration, Instant};
 

@@ -1,11 +1,50 @@
 //! How a life of an instance failed, as people read it. Not here: who is asked for the last words.
 
+use std::collections::BTreeMap;
+
 use dawn_proto::v1::{self, Reason, TaskState};
 
 use super::{count, reason, safe, time};
 
 /// Lines of standard error that are shown of one failure; the newest.
 const MAX_LINES: usize = 10;
+
+/// The newest failure that came of one cause, and every instance whose last failure came of it.
+pub struct Cause<'a> {
+    pub task: &'a v1::Task,
+    pub failure: v1::TaskFailure,
+    pub instances: Vec<u32>,
+}
+
+impl Cause<'_> {
+    pub fn line(&self, now_ms: i64) -> String {
+        line(&self.instances, self.task, &self.failure, now_ms)
+    }
+}
+
+/// The causes of the instances' last failures: first that of most instances, of equal ones the newest.
+pub fn causes(tasks: &[v1::Task]) -> Vec<Cause<'_>> {
+    let mut failures: Vec<(&v1::Task, v1::TaskFailure)> =
+        tasks.iter().filter_map(|task| Some((task, of(task)?))).collect();
+    failures.sort_by_key(|(_, failure)| std::cmp::Reverse((failure.at_ms, failure.task_id)));
+    let mut causes: Vec<Cause> = Vec::new();
+    let mut at: BTreeMap<String, usize> = BTreeMap::new();
+    for (task, failed) in failures {
+        match at.get(&cause(&failed)) {
+            Some(at) => causes[*at].instances.push(task.instance),
+            None => {
+                at.insert(cause(&failed), causes.len());
+                causes.push(Cause { task, failure: failed, instances: vec![task.instance] });
+            }
+        }
+    }
+    for one in &mut causes {
+        one.instances.sort_unstable();
+        one.instances.dedup();
+    }
+    causes.sort_by_key(|cause| std::cmp::Reverse(cause.instances.len()));
+    causes
+}
 
 /// The reason, what was said of it, and the exit code or signal where that does not say it already.
 pub fn cause(failure: &v1::TaskFailure) -> String {
@@ -30,11 +69,20 @@ pub fn cause(failure: &v1::TaskFailure) -> String {
     text
 }
 
-/// "instance 2: exited: process main: exit code 3; attempt 4 on node-1, 3s ago; 4 failures in a row"
-pub fn line(task: &v1::Task, failure: &v1::TaskFailure, now_ms: i64) -> String {
-    let mut text = format!("instance {}: {}", task.instance, cause(failure));
-    if failure.attempt > 0 {
-        text += &format!("; attempt {}", failure.attempt);
+/// "instance 2: process main: exit code 3; attempt 4 on node-1, 3s ago; 4 failures in a row", of all instances that failed
+/// alike; where there are several, `task` is the one of them that failed last.
+pub fn line(instances: &[u32], task: &v1::Task, failure: &v1::TaskFailure, now_ms: i64) -> String {
+    let several = instances.len() > 1;
+    let who = match several {
+        true => format!("instances {}", super::instances(instances)),
+        false => format!("instance {}", task.instance),
+    };
+    let mut text = format!("{who}: {}", cause(failure));
+    let whose = if several { format!("the last was instance {}", task.instance) } else { String::new() };
+    let attempt = if failure.attempt > 0 { format!("attempt {}", failure.attempt) } else { String::new() };
+    let which: Vec<String> = [whose, attempt].into_iter().filter(|part| !part.is_empty()).collect();
+    if !which.is_empty() {
+        text += &format!("; {}", which.join(", "));
     }
     if !failure.hostname.is_empty() {
         text += &format!(" on {}", safe(&failure.hostname));
@@ -43,8 +91,9 @@ pub fn line(task: &v1::Task, failure: &v1::TaskFailure, now_ms: i64) -> String {
         text += &format!(", {}", time::relative(failure.at_ms, now_ms));
     }
     match task.failures {
-        0 => text,
-        failures => format!("{text}; {} in a row", count(failures, "failure")),
+        // The first says nothing, and the others of several may have failed more or less often.
+        failures if failures > 1 && !several => format!("{text}; {} in a row", count(failures, "failure")),
+        _ => text,
     }
 }
 
@@ -95,7 +144,12 @@ mod tests {
         };
         let task = v1::Task { instance: 2, failures: 4, ..Default::default() };
         let said = "instance 2: exited: process main: exit code 3; attempt 4 on node-1, 3s ago; 4 failures in a row";
-        assert_eq!(line(&task, &exited, 4_000), said);
+        assert_eq!(line(&[2], &task, &exited, 4_000), said);
+        let once = v1::Task { failures: 1, ..task.clone() };
+        let alike =
+            "instances 0-2: exited: process main: exit code 3; the last was instance 2, attempt 4 on node-1, 3s ago";
+        assert_eq!(line(&[0, 1, 2], &task, &exited, 4_000), alike);
+        assert!(!line(&[2], &once, &exited, 4_000).contains("in a row"), "one is no row");
         let cause_of = |reason: Reason, message: &str, exit_code, signal| {
             cause(&v1::TaskFailure {
                 reason: reason.into(),

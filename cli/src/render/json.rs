@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use dawn_proto::{TaskId, v1};
 use serde_json::{Value, json};
 
+use super::failure::Cause;
 use super::time::rfc3339;
 
 /// The version of every object below.
@@ -182,17 +183,13 @@ pub fn cron(cron: &v1::CronStatus) -> Value {
     })
 }
 
-/// `summary` is said where nothing is pending; `failures` are the newest of each cause, `words` what those tasks wrote last.
-pub fn why(
-    why: &v1::WhyResponse,
-    summary: Option<String>,
-    failures: &[(&v1::Task, v1::TaskFailure)],
-    words: &BTreeMap<u64, Vec<u8>>,
-) -> Value {
-    let failures = failures.iter().map(|(task, failed)| {
-        let mut value = failure(failed);
-        value["instance"] = task.instance.into();
-        value["last_words"] = last_words(words, failed.task_id);
+/// `summary` is said where nothing is pending; `causes` are those of the last failures, `words` what those tasks wrote last.
+pub fn why(why: &v1::WhyResponse, summary: Option<String>, causes: &[Cause], words: &BTreeMap<u64, Vec<u8>>) -> Value {
+    let failures = causes.iter().map(|cause| {
+        let mut value = failure(&cause.failure);
+        value["instance"] = cause.task.instance.into();
+        value["instances"] = cause.instances.clone().into();
+        value["last_words"] = last_words(words, cause.failure.task_id);
         value
     });
     json!({

@@ -6,19 +6,21 @@ use dawn_proto::v1;
 
 use crate::args::Context;
 use crate::client::{Client, Repeat};
-use crate::render::{failure, time};
+use crate::render::failure::{Cause, causes};
+use crate::render::{count, failure, time};
 
 /// Failures that are told of one job; more are counted.
 const MOST_FAILURES: usize = 5;
 
-/// The newest failures of the instances, one of each cause: instances that failed alike are told of once.
-pub fn newest_of_each_cause(tasks: &[v1::Task]) -> Vec<(&v1::Task, v1::TaskFailure)> {
-    let mut failures: Vec<(&v1::Task, v1::TaskFailure)> =
-        tasks.iter().filter_map(|task| Some((task, failure::of(task)?))).collect();
-    failures.sort_by_key(|(_, failure)| std::cmp::Reverse((failure.at_ms, failure.task_id)));
-    let mut seen = BTreeSet::new();
-    failures.retain(|(_, failure)| seen.insert(failure::cause(failure)));
-    failures
+/// "… and 3 other reasons (of 7 instances)"; empty when all are shown.
+fn left_out(causes: &[Cause]) -> String {
+    let left = &causes[causes.len().min(MOST_FAILURES)..];
+    let instances: usize = left.iter().map(|cause| cause.instances.len()).sum();
+    match left.len() {
+        0 => String::new(),
+        1 => format!("… and another reason (of {})", count(instances as u64, "instance")),
+        more => format!("… and {more} other reasons (of {})", count(instances as u64, "instance")),
+    }
 }
 
 /// What failed tasks wrote last to standard error, by their ids. A scheduler that can't say it costs no command its end.
@@ -34,43 +36,48 @@ pub async fn last_words(context: &mut Context, task_ids: Vec<u64>) -> BTreeMap<u
 
 /// The same of each of the tasks' last failures that [`describe_failures`] would tell of.
 pub async fn words_of(context: &mut Context, tasks: &[v1::Task]) -> BTreeMap<u64, Vec<u8>> {
-    let failures = newest_of_each_cause(tasks);
-    last_words(context, failures.iter().take(MOST_FAILURES).map(|(_, failure)| failure.task_id).collect()).await
+    let causes = causes(tasks);
+    last_words(context, causes.iter().take(MOST_FAILURES).map(|cause| cause.failure.task_id).collect()).await
 }
 
 /// One line for each cause, and under it the end of standard error; empty when nothing failed.
 pub async fn describe_failures(context: &mut Context, tasks: &[v1::Task]) -> String {
-    let failures = newest_of_each_cause(tasks);
-    let shown = &failures[..failures.len().min(MOST_FAILURES)];
-    let words = last_words(context, shown.iter().map(|(_, failure)| failure.task_id).collect()).await;
-    let now_ms = time::now_ms();
-    let mut text = String::new();
-    for (task, failed) in shown {
-        text += &format!("{}\n", failure::line(task, failed, now_ms));
-        text += &failure::last_words(words.get(&failed.task_id).map_or(&[], Vec::as_slice));
-    }
-    if failures.len() > MOST_FAILURES {
-        text += &format!("… and {} other causes\n", failures.len() - MOST_FAILURES);
-    }
-    text
+    let lines = describe_causes(context, tasks, &mut BTreeSet::new()).await;
+    lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
-/// The failures whose causes were not told yet, each with the end of standard error under it.
+/// Every cause, with the end of standard error under those that were not told yet.
+pub async fn describe_causes(context: &mut Context, tasks: &[v1::Task], told: &mut BTreeSet<String>) -> Vec<String> {
+    let causes = causes(tasks);
+    let shown = &causes[..causes.len().min(MOST_FAILURES)];
+    let new: Vec<u64> = shown
+        .iter()
+        .filter(|cause| told.insert(failure::cause(&cause.failure)))
+        .map(|cause| cause.failure.task_id)
+        .collect();
+    let words = last_words(context, new).await;
+    let mut lines: Vec<String> = shown.iter().map(|cause| with_words(cause, &words)).collect();
+    lines.extend(Some(left_out(&causes)).filter(|line| !line.is_empty()));
+    lines
+}
+
+/// The causes that were not told yet, each with the end of standard error under it.
 pub async fn describe_new_causes(
     context: &mut Context,
     tasks: &[v1::Task],
     told: &mut BTreeSet<String>,
 ) -> Vec<String> {
-    let mut failures = newest_of_each_cause(tasks);
-    failures.retain(|(_, failed)| told.insert(failure::cause(failed)));
-    failures.truncate(MOST_FAILURES);
-    let words = last_words(context, failures.iter().map(|(_, failed)| failed.task_id).collect()).await;
-    let now_ms = time::now_ms();
-    let line = |(task, failed): &(&v1::Task, v1::TaskFailure)| {
-        let words = failure::last_words(words.get(&failed.task_id).map_or(&[], Vec::as_slice));
-        format!("{}\n{words}", failure::line(task, failed, now_ms)).trim_end().to_string()
-    };
-    failures.iter().map(line).collect()
+    let mut causes = causes(tasks);
+    causes.retain(|cause| !told.contains(&failure::cause(&cause.failure)));
+    causes.truncate(MOST_FAILURES);
+    told.extend(causes.iter().map(|cause| failure::cause(&cause.failure)));
+    let words = last_words(context, causes.iter().map(|cause| cause.failure.task_id).collect()).await;
+    causes.iter().map(|cause| with_words(cause, &words)).collect()
+}
+
+fn with_words(cause: &Cause, words: &BTreeMap<u64, Vec<u8>>) -> String {
+    let words = failure::last_words(words.get(&cause.failure.task_id).map_or(&[], Vec::as_slice));
+    format!("{}\n{words}", cause.line(time::now_ms())).trim_end().to_string()
 }
 
 #[cfg(test)]
@@ -78,9 +85,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn instances_that_failed_alike_are_told_of_once_the_newest_first() {
+    fn instances_that_failed_alike_are_told_together_those_of_most_instances_first() {
         let task = |id: u64, message: &str| v1::Task {
             id,
+            instance: u32::try_from(id).unwrap(),
             last_failure: Some(v1::TaskFailure {
                 task_id: id,
                 at_ms: i64::try_from(id).unwrap(),
@@ -89,8 +97,13 @@ mod tests {
             }),
             ..Default::default()
         };
-        let tasks = [task(1, "one"), task(2, "two"), task(3, "one"), v1::Task::default()];
-        let told: Vec<u64> = newest_of_each_cause(&tasks).iter().map(|(task, _)| task.id).collect();
-        assert_eq!(told, [3, 2]);
+        let tasks = [task(1, "one"), task(2, "two"), task(3, "one"), task(4, "three"), v1::Task::default()];
+        let told: Vec<(u64, Vec<u32>)> =
+            causes(&tasks).into_iter().map(|cause| (cause.task.id, cause.instances)).collect();
+        assert_eq!(told, [(3, vec![1, 3]), (4, vec![4]), (2, vec![2])]);
+        assert_eq!(left_out(&causes(&tasks)), "");
+        let many: Vec<v1::Task> = (0..9).map(|id| task(id, &format!("reason {id}"))).collect();
+        assert_eq!(left_out(&causes(&many)), "… and 4 other reasons (of 4 instances)");
+        assert_eq!(left_out(&causes(&many[..6])), "… and another reason (of 1 instance)");
     }
 }

@@ -8,39 +8,69 @@ use super::cause;
 use super::watch::{Job, pending};
 use crate::args::Context;
 use crate::exit::Exit;
-use crate::render::{self, failure, time};
+use crate::render::failure::{self, Cause};
+use crate::render::{self, time};
 
 /// Addresses that are shown of one job.
 const MOST_ADDRESSES: usize = 10;
 
-/// What to type next, of jobs that are left as they are.
-pub fn describe_unfinished(jobs: &[Job], what: &str) {
-    eprintln!("dawn: {what}");
-    for job in jobs.iter().filter(|job| job.verdict.is_none()) {
-        eprintln!("  look:  dawn job status {0}\n  stop:  dawn job kill {0}", job.key);
+/// Jobs whose status is named of those that went well; more are in the list.
+const MOST_NAMED: usize = 5;
+
+/// That nobody waits any more: what has failed until then with its cause, and what to type next of each job that goes on.
+pub fn describe_unfinished(jobs: &[Job], what: &str) -> Vec<String> {
+    let mut lines = vec![format!("dawn: {what}")];
+    for job in jobs.iter().filter(|job| !job.left_out) {
+        match job.verdict {
+            None => {
+                lines.extend(failed_so_far(job));
+                lines.push(format!("  look:  dawn job status {0}\n  stop:  dawn job kill {0}", job.key));
+            }
+            Some(Exit::Failed) => {
+                let status = job.status.clone().unwrap_or_default();
+                lines.push(format!("  {}", headline(job, &failure::causes(&status.tasks))));
+                lines.push(format!("  look:  {}", leads_on(&job.key, &status)));
+            }
+            Some(_) => {}
+        }
     }
+    lines
 }
 
-/// Where each job ended up: addresses of a service, what failed, the next run.
-pub async fn describe_finished(context: &mut Context, jobs: &mut [Job]) {
+/// "  www/prod/web: so far instances 0-2: exit code 3, and for 1 other reason": of a job that goes on.
+fn failed_so_far(job: &Job) -> Option<String> {
+    let causes = failure::causes(job.status.as_ref().map_or(&[], |status| &status.tasks));
+    let first = causes.first()?;
+    let others = match causes.len() - 1 {
+        0 => String::new(),
+        1 => "; others for another reason".to_string(),
+        more => format!("; others for {more} other reasons"),
+    };
+    let who = instances(&first.instances);
+    Some(format!("  {}: {who} failed so far: {}{others}", job.key, failure::cause(&first.failure)))
+}
+
+/// Where the jobs that did not fail ended up, and how many failed where that was told of each before.
+pub fn describe_finished(context: &Context, jobs: &[Job]) {
     if context.out.json {
         return;
     }
-    for job in jobs.iter_mut().filter(|job| !job.left_out) {
-        let Some(status) = job.status.clone() else { continue };
-        if job.verdict == Some(Exit::Failed) {
-            failed(context, job, &status).await;
-        } else {
-            went_well(context, job, &status);
+    for job in jobs.iter().filter(|job| !job.left_out && job.verdict == Some(Exit::Done)) {
+        if let Some(status) = &job.status {
+            went_well(context, job, status);
         }
     }
-    let good: Vec<&str> = jobs.iter().filter(|job| job.verdict == Some(Exit::Done)).map(|job| &*job.key).collect();
-    match good[..] {
-        [] => {}
-        [key] => context.out.line(&format!("  look:  dawn job status {key}")),
-        // They may have nothing in common but that they are there.
-        _ if good.len() == jobs.len() => context.out.line("  look:  dawn job list --all"),
-        _ => {}
+    let with = |exit| jobs.iter().filter(move |job| !job.left_out && job.verdict == Some(exit));
+    let failed: Vec<&str> = with(Exit::Failed).map(|job| &*job.key).collect();
+    if !failed.is_empty() && jobs.len() > 1 {
+        context.out.line(&format!("{} of {} jobs failed: {}", failed.len(), jobs.len(), failed.join(", ")));
+    } else if failed.is_empty() {
+        for job in with(Exit::Done).take(MOST_NAMED) {
+            context.out.line(&format!("  look:  dawn job status {}", job.key));
+        }
+        if with(Exit::Done).count() > MOST_NAMED {
+            context.out.line("  look:  dawn job list --all");
+        }
     }
 }
 
@@ -59,41 +89,57 @@ fn went_well(context: &Context, job: &Job, status: &v1::JobStatus) {
     }
 }
 
-async fn failed(context: &mut Context, job: &mut Job, status: &v1::JobStatus) {
-    let failures = cause::newest_of_each_cause(&status.tasks);
-    let newest = failures.first().map(|(_, failure)| failure.clone());
-    let why = match (&job.why, &newest) {
-        (why, Some(newest)) if why.is_empty() => failure::cause(newest),
-        (why, Some(newest)) => format!("{why}: {}", failure::cause(newest)),
-        (why, None) => why.clone(),
+/// Why a job failed, with what its processes wrote last and the one command that leads on.
+pub async fn describe_failed(context: &mut Context, job: &mut Job) -> Vec<String> {
+    let status = job.status.clone().unwrap_or_default();
+    let causes = failure::causes(&status.tasks);
+    let mut lines = vec![headline(job, &causes)];
+    let mut more = match causes.len() {
+        // The headline has said the cause.
+        0 | 1 => cause::describe_new_causes(context, &status.tasks, &mut job.told).await,
+        _ => cause::describe_causes(context, &status.tasks, &mut job.told).await,
     };
-    let colon = if why.is_empty() { "" } else { ": " };
-    context.out.line(&format!("{}: failed{colon}{why}", job.key));
-    let mut lines = cause::describe_new_causes(context, &status.tasks, &mut job.told).await;
     let summary = status.summary.clone().unwrap_or_default();
     if !summary.ended && summary.pending > 0 {
-        lines.extend(pending(context, job).await);
+        more.extend(pending(context, job).await);
     }
-    for line in lines {
-        context.out.line(&format!("  {line}"));
-    }
+    lines.extend(more.iter().map(|line| format!("  {line}")));
     if !summary.ended && summary.kind() != JobKind::Batch {
-        context.out.line(
-            "  The job goes on trying, and nothing was stopped; `dawn job run` with a corrected file replaces it.",
+        lines.push(
+            "  The job goes on trying, and nothing was stopped; `dawn job run` with a corrected file replaces it."
+                .to_string(),
         );
     }
-    context.out.line(&format!("  look:  {}", leads_on(&job.key, &summary, newest.as_ref())));
+    lines.push(format!("  look:  {}", leads_on(&job.key, &status)));
+    lines
+}
+
+/// "www/prod/web: failed: 2 of 3 instances failed: exit code 3"; of several causes, how many there are.
+fn headline(job: &Job, causes: &[Cause]) -> String {
+    let colon = if job.why.is_empty() { "" } else { ": " };
+    let begin = format!("{}: failed{colon}{}", job.key, job.why);
+    match causes {
+        [] => begin,
+        [only] => format!("{begin}: {}", failure::cause(&only.failure)),
+        several => format!("{begin}, for {} reasons:", several.len()),
+    }
 }
 
 /// The command that says more than what was said: the whole log where a process ran, else where the job stands.
-fn leads_on(key: &str, summary: &v1::JobSummary, newest: Option<&v1::TaskFailure>) -> String {
+fn leads_on(key: &str, status: &v1::JobStatus) -> String {
     use Reason::{DiskLimit, Exited, HealthCheck, MaxRunTime, OutOfMemory, Signaled};
     let ran = [Exited, Signaled, OutOfMemory, DiskLimit, HealthCheck, MaxRunTime];
-    match newest {
-        Some(newest) if ran.contains(&newest.reason()) => format!("dawn job logs {key}"),
+    let summary = status.summary.clone().unwrap_or_default();
+    match failure::causes(&status.tasks).first().map(|cause| cause.failure.reason()) {
+        Some(reason) if ran.contains(&reason) => format!("dawn job logs {key}"),
         None if summary.pending > 0 => format!("dawn job why {key}"),
         _ => format!("dawn job status {key}"),
     }
+}
+
+fn instances(numbers: &[u32]) -> String {
+    let one = if numbers.len() == 1 { "instance" } else { "instances" };
+    format!("{one} {}", render::instances(numbers))
 }
 
 /// Where a running task with ports is reached.

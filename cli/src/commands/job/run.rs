@@ -33,22 +33,52 @@ pub async fn run(args: Run, context: &mut Context) -> Result<Exit, Failure> {
     let responses = submit::submit_all(context, &specs, &args.message).await?;
     let submitted: Vec<(JobSpec, v1::SubmitJobResponse)> = specs.into_iter().zip(responses).collect();
     submitted.iter().for_each(|(spec, response)| announce(context, spec, response));
-    let mut waiting = Waiting::new(&submitted).with_rollouts(&submitted);
-    let interrupted = async { _ = tokio::signal::ctrl_c().await };
-    let exit = match args.detach {
-        true => Exit::Done,
-        false => {
-            let updated = update::wait_for(context, &updates(&submitted)).await?;
-            if updated != Exit::Done {
-                waiting.leave_out(&updates(&submitted), updated);
-            }
-            watch::until_there(context, &mut waiting, interrupted).await?
-        }
+    let waiting = Waiting::new(&submitted).with_rollouts(&submitted);
+    let (exit, waiting) = match args.detach {
+        true => (Exit::Done, waiting),
+        false => wait(context, waiting, &updates(&submitted)).await?,
     };
     if context.out.json {
         context.out.value(&json::object(result(&submitted, &waiting, exit)));
     }
     Ok(exit)
+}
+
+/// Waits for the ends of updates, and beside them for the jobs that are no update: each is told of when it is time.
+async fn wait(
+    context: &mut Context,
+    waiting: Waiting,
+    updates: &[(v1::JobKey, u32)],
+) -> Result<(Exit, Waiting), Failure> {
+    let interrupted = || async { _ = tokio::signal::ctrl_c().await };
+    let (mut updated, mut others) = waiting.split(&updates.iter().map(|(key, _)| key).collect::<Vec<_>>());
+    let mut beside =
+        Context { scheduler: context.scheduler.again(), out: context.out.clone(), timeout: context.timeout };
+    if !updated.is_empty() && !others.is_empty() {
+        // Two that redraw lines of one terminal would erase each other's.
+        (context.out.terminal, beside.out.terminal) = (false, false);
+    }
+    let (of_updates, of_others) = tokio::join!(update::wait_for(&mut beside, updates), async {
+        match others.is_empty() && !updated.is_empty() {
+            true => Ok(Exit::Done),
+            false => watch::until_there(context, &mut others, interrupted()).await,
+        }
+    });
+    let (mut exit, of_others) = (of_updates?, of_others?);
+    match exit {
+        Exit::Done if !updated.is_empty() => exit = watch::until_there(context, &mut updated, interrupted()).await?,
+        _ => updated.leave_out(exit),
+    }
+    updated.join(others);
+    Ok((worst(exit, of_others), updated))
+}
+
+/// A failure is worse than a wait that was given up: it stays.
+fn worst(one: Exit, other: Exit) -> Exit {
+    match [one, other].contains(&Exit::Failed) {
+        true => Exit::Failed,
+        false => std::cmp::max_by_key(one, other, |exit| *exit as i32),
+    }
 }
 
 /// The updates that were started.

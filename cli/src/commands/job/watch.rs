@@ -18,6 +18,8 @@ use crate::render::{self, Progress, time};
 
 /// How long a job may be pending before it is said why, and between two looks at the reasons.
 const PENDING_PATIENCE: Duration = Duration::from_secs(5);
+/// Nobody who has given up waits longer than this for the causes that were not told yet.
+const LAST_LOOK: Duration = Duration::from_secs(2);
 /// Between two attempts to watch a job whose stream ended.
 const WATCH_AGAIN: Duration = Duration::from_millis(500);
 
@@ -33,6 +35,8 @@ pub struct Job {
     pub verdict: Option<Exit>,
     /// For people: why it failed; empty when only its instances can say it.
     pub why: String,
+    /// Its failure was told.
+    announced: bool,
     /// Somebody else has said what became of it.
     pub left_out: bool,
     pending_since: Option<Instant>,
@@ -60,6 +64,7 @@ impl Waiting {
             rollout: None,
             verdict: None,
             why: String::new(),
+            announced: false,
             left_out: false,
             pending_since: None,
             said: String::new(),
@@ -77,9 +82,24 @@ impl Waiting {
         self
     }
 
-    /// Waits for none of these any more: what became of them was said.
-    pub fn leave_out(&mut self, jobs: &[(v1::JobKey, u32)], verdict: Exit) {
-        for job in self.jobs.iter_mut().filter(|job| jobs.iter().any(|(key, _)| *key == job.wire_key)) {
+    /// Those of these keys, and the others.
+    pub fn split(self, keys: &[&v1::JobKey]) -> (Waiting, Waiting) {
+        let (these, others) = self.jobs.into_iter().partition(|job| keys.contains(&&job.wire_key));
+        (Waiting { jobs: these }, Waiting { jobs: others })
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.jobs.is_empty()
+    }
+
+    /// Waits for these too, or has waited for them.
+    pub fn join(&mut self, others: Waiting) {
+        self.jobs.extend(others.jobs);
+    }
+
+    /// Waits for none of them any more: what became of them was said.
+    pub fn leave_out(&mut self, verdict: Exit) {
+        for job in &mut self.jobs {
             (job.verdict, job.left_out) = (Some(verdict), true);
         }
     }
@@ -93,6 +113,12 @@ impl Waiting {
     fn verdict(&self) -> Option<Exit> {
         let verdicts: Option<Vec<Exit>> = self.jobs.iter().map(|job| job.verdict).collect();
         verdicts?.into_iter().max_by_key(|exit| *exit as i32).or(Some(Exit::Done))
+    }
+
+    /// When nobody waits any more: a job that has failed for good makes it a failure, whatever becomes of the others.
+    fn verdict_so_far(&self) -> Exit {
+        let failed = self.jobs.iter().any(|job| job.verdict == Some(Exit::Failed));
+        if failed { Exit::Failed } else { Exit::Waited }
     }
 
     fn lines(&self) -> String {
@@ -163,30 +189,42 @@ pub async fn until_there(
     let mut progress = Progress::new(&context.out);
     let mut look = tokio::time::interval(Duration::from_secs(1));
     let exit = loop {
+        tell_failed(context, waiting, &mut progress).await;
         if let Some(exit) = waiting.verdict() {
             break exit;
         }
-        tokio::select! {
+        let given_up = tokio::select! {
             Some((i, news)) = receive.recv() => {
                 waiting.jobs[i].take_in(news?);
                 show(waiting, &mut progress, context);
+                continue;
             }
             _ = look.tick() => {
                 waiting.jobs.iter_mut().for_each(Job::judge);
                 explain(context, waiting, &mut progress).await;
+                continue;
             }
-            () = at(deadline) => {
-                outcome::describe_unfinished(&waiting.jobs, "timed out; the job stays as it is");
-                return Ok(Exit::Waited);
-            }
-            () = &mut stop => {
-                outcome::describe_unfinished(&waiting.jobs, "not waiting any more; the job goes on");
-                return Ok(Exit::Waited);
-            }
-        }
+            () = at(deadline) => ["timed out; the job stays as it is", "timed out; the jobs stay as they are"],
+            () = &mut stop => ["not waiting any more; the job goes on", "not waiting any more; the jobs go on"],
+        };
+        _ = tokio::time::timeout(LAST_LOOK, explain(context, waiting, &mut progress)).await;
+        let what = given_up[usize::from(waiting.jobs.len() > 1)];
+        outcome::describe_unfinished(&waiting.jobs, what).iter().for_each(|line| eprintln!("{line}"));
+        return Ok(waiting.verdict_so_far());
     };
-    outcome::describe_finished(context, &mut waiting.jobs).await;
+    outcome::describe_finished(context, &waiting.jobs);
     Ok(exit)
+}
+
+/// Each failure is told when it comes: other jobs may go on for long.
+async fn tell_failed(context: &mut Context, waiting: &mut Waiting, progress: &mut Progress) {
+    let failed = |job: &&mut Job| job.verdict == Some(Exit::Failed) && !job.announced && !job.left_out;
+    for job in waiting.jobs.iter_mut().filter(failed) {
+        job.announced = true;
+        if !context.out.json {
+            outcome::describe_failed(context, job).await.iter().for_each(|line| progress.say(line));
+        }
+    }
 }
 
 async fn at(deadline: Option<Instant>) {

@@ -39,8 +39,8 @@ pub async fn run(args: Why, context: &mut Context) -> Result<Exit, Failure> {
     if context.out.json {
         let summary = why.classes.is_empty().then(|| nothing_pending(&status));
         let words = cause::words_of(context, &status.tasks).await;
-        let failures = cause::newest_of_each_cause(&status.tasks);
-        context.out.value(&json::object(json::why(&why, summary, &failures, &words)));
+        let causes = render::failure::causes(&status.tasks);
+        context.out.value(&json::object(json::why(&why, summary, &causes, &words)));
         return Ok(Exit::Done);
     }
     context.out.write(text(&why, time::now_ms()).as_bytes());
