@@ -5,6 +5,7 @@ mod artifacts;
 mod etcd;
 mod home;
 mod notify;
+mod panics;
 mod parts;
 #[cfg(test)]
 mod units;
@@ -223,6 +224,10 @@ pub fn scheduler(args: Scheduler) -> Result<Exit, Failure> {
     config.settings.agent_lease_ms = lease;
     config.settings.down_after_ms = lease.saturating_mul(DOWN_AFTER_LEASES);
     let vitals = config.vitals.clone();
+    panics::report({
+        let vitals = vitals.clone();
+        move || vitals.panicked()
+    });
     let look = move || {
         let health = vitals.health();
         Report { started: health.waits_for.is_none(), lives: health.wedged.is_none(), status: health.doing }
@@ -243,6 +248,10 @@ pub fn agent(args: Agent, schedulers: Vec<String>) -> Result<Exit, Failure> {
     let stop_within = args.drain_on_stop.map(|drain| drain.saturating_add(STOP_AFTER_DRAIN));
     let config = agent_config(args, schedulers)?;
     let vitals = config.vitals.clone();
+    panics::report({
+        let vitals = vitals.clone();
+        move || vitals.panicked()
+    });
     let look = move || {
         let health = vitals.health();
         let status = health.waits_for.map_or("looks after its tasks".into(), |what| format!("waits: {what}"));

@@ -29,6 +29,7 @@ pub struct Vitals {
     turned: AtomicU64,
     registered: AtomicBool,
     stops: AtomicBool,
+    panics: AtomicU64,
 }
 
 impl Default for Vitals {
@@ -46,6 +47,7 @@ impl Vitals {
             turned: AtomicU64::new(0),
             registered: AtomicBool::new(false),
             stops: AtomicBool::new(false),
+            panics: AtomicU64::new(0),
         }
     }
 
@@ -65,6 +67,16 @@ impl Vitals {
     /// It was asked to stop.
     pub fn stops(&self) {
         self.stops.store(true, Ordering::Relaxed);
+    }
+
+    /// A part of this process panicked: a fault of Dawn, which the part may have survived.
+    pub fn panicked(&self) {
+        self.panics.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many parts have panicked since the process began.
+    pub fn panics(&self) -> u64 {
+        self.panics.load(Ordering::Relaxed)
     }
 
     pub fn health(&self) -> Health {

@@ -73,6 +73,8 @@ fn page(shared: &Shared, last: &Samples, started: f64) -> String {
     let (_, tasks) = last.insert(fresh.unwrap_or_else(|| (Instant::now(), shared.sample(None))));
     let mut text = Text::default();
     text.one("agent_time_seconds", "gauge", "What the machine's wall clock shows, seconds since 1970.", wall_seconds());
+    let help = "Parts of this process that panicked since it began.";
+    text.one("agent_panics_total", "counter", help, shared.config.vitals.panics());
     text.one("agent_start_time_seconds", "gauge", "When this process began, seconds since 1970.", started);
     agent(shared, &mut text);
     disk(&shared.config.work_dir, &mut text);

@@ -61,6 +61,7 @@ pub struct Vitals {
     /// Who acts, and what holds writes up; given once the journal is open.
     signs: OnceLock<(watch::Receiver<Role>, watch::Receiver<String>)>,
     stops: AtomicBool,
+    panics: AtomicU64,
 }
 
 impl Default for Vitals {
@@ -84,6 +85,7 @@ impl Vitals {
             etcd: Waiting::default(),
             signs: OnceLock::new(),
             stops: AtomicBool::new(false),
+            panics: AtomicU64::new(0),
         }
     }
 
@@ -151,6 +153,16 @@ impl Vitals {
     /// It was asked to stop.
     pub fn stops(&self) {
         self.stops.store(true, Ordering::Relaxed);
+    }
+
+    /// A part of this process panicked: a fault of Dawn, which the part may have survived.
+    pub fn panicked(&self) {
+        self.panics.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many parts have panicked since the process began.
+    pub fn panics(&self) -> u64 {
+        self.panics.load(Ordering::Relaxed)
     }
 
     pub fn health(&self) -> Health {

@@ -18,7 +18,7 @@ use hyper::Uri;
 use tokio::sync::watch;
 
 use crate::decide::brake;
-use crate::drive::{APPEND_CLASSES_USEC, Clock, Follower, Gauges, Inbox, LiveView, Role, SystemClock};
+use crate::drive::{APPEND_CLASSES_USEC, Clock, Follower, Gauges, Inbox, LiveView, Role, SystemClock, Vitals};
 use crate::model::{Settings, State};
 
 pub use health::health_page;
@@ -37,6 +37,7 @@ pub struct Sources {
     /// Who is connected, and which alarms stand.
     pub live: watch::Receiver<Arc<LiveView>>,
     pub settings: Settings,
+    pub vitals: Arc<Vitals>,
     /// How well a job did up to a moment.
     pub sla: fn(&State, &JobKey, Timestamp) -> Option<v1::JobSla>,
     /// Where a job's healthy tasks listen.
@@ -83,6 +84,8 @@ pub fn page(sources: &Sources) -> String {
     clock::write(wall, sources.started, &mut text);
     alarms::write(sources.live.borrow().alarms.keys(), &mut text);
     pulse(&sources.gauges, &mut text);
+    let help = "Parts of this process that panicked since it began.";
+    text.one("scheduler_panics_total", "counter", help, sources.vitals.panics());
     let (commands, links) = sources.inbox.depths();
     text.about("scheduler_queue_depth", "gauge", "Events that wait to be decided.");
     text.value("scheduler_queue_depth", "{queue=\"commands\"}", commands);

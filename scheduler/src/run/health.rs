@@ -68,6 +68,7 @@ impl Teller {
 /// What the figures are made of.
 pub(super) fn metrics_of(config: &Config, client: &ClientService, follower: &Arc<Follower>, signs: &Signs) -> Sources {
     Sources {
+        vitals: config.vitals.clone(),
         started: SystemClock::default().now().wall,
         gauges: signs.gauges.clone(),
         inbox: client.inbox.clone(),
