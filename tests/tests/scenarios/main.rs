@@ -35,6 +35,7 @@ mod rpcs;
 mod runbook;
 mod scaling;
 mod secure;
+mod sentences;
 mod space;
 mod sweep;
 mod updates;

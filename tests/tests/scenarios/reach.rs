@@ -59,19 +59,20 @@ fn a_command_runs_in_the_tasks_cgroup_as_its_user_with_its_variables_and_exit_co
 #[test]
 fn a_command_in_a_root_task_keeps_to_the_rules_of_its_processes() {
     let Some(cluster) = Cluster::start(Plan::of(1)) else { return };
-    let rules = "grep -E '^(CapBnd|CapEff|Seccomp|NoNewPrivs):' /proc/self/status; ulimit -n";
+    let rules = "grep -E '^(CapBnd|CapEff|Seccomp|NoNewPrivs):' /proc/self/status; ulimit -c; ulimit -n";
     let spec = service("box").shell(&format!("{{ {rules}; }} > rules; exec sleep 100000"));
     let job = cluster.submit(spec.with(|job| {
         let task = job.task.as_mut().expect("it has one");
         task.user = "root".into();
-        task.isolation.get_or_insert_default().rlimits.insert("nofile".into(), 123);
+        let limits = [("nofile".to_string(), 123), ("core".to_string(), u64::MAX)];
+        task.isolation.get_or_insert_default().rlimits.extend(limits);
     }));
     cluster.running(&job, 1);
     let own = cluster.eventually("its processes say their rules", Patience::STEP, || {
         let files = cluster.files_named("rules");
         files.into_iter().find(|text| text.ends_with("123\n")).ok_or("not yet".to_string())
     });
-    assert!(own.contains("Seccomp:\t2") && own.contains("NoNewPrivs:\t1"), "{own}");
+    assert!(own.contains("Seccomp:\t2") && own.contains("NoNewPrivs:\t1") && own.contains("unlimited\n"), "{own}");
     let output = cluster.dawn(&["task", "exec", NAME, "--", "sh", "-c", rules]).succeeded();
     assert_eq!(output.stdout, own);
     cluster.end();

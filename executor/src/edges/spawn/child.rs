@@ -283,8 +283,6 @@ unsafe fn reset(oom_score: bool) {
             libc::syscall(libc::SYS_rt_sigaction, signal, &raw const default, 0, size_of::<u64>());
         }
         libc::umask(0o022);
-        let no_core = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        libc::setrlimit(libc::RLIMIT_CORE, &raw const no_core);
         if oom_score {
             let file = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
             libc::write(file, c"0".as_ptr().cast(), 1);

@@ -105,7 +105,6 @@ fn become_it(
         nix::errno::Errno::result(taken).map_err(os("taking the terminal"))?;
     }
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
-    let _ = nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0);
     let home = setting.env.get("HOME").map(Path::new);
     let moved = nix::unistd::chdir(&setting.sandbox).or_else(|error| home.map_or(Err(error), nix::unistd::chdir));
     moved.map_err(os("entering the sandbox"))?;

@@ -242,6 +242,7 @@ impl Placer {
             quota: None,
             agents_total: slots.len() as u32,
             agents_fit: 0,
+            is_gang: false,
             vetoes: reasons.finish(&state.agents),
         }
     }

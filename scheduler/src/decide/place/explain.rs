@@ -36,6 +36,8 @@ pub struct Explained {
     pub agents_total: u32,
     /// Agents that would take a task now.
     pub agents_fit: u32,
+    /// All are placed in one step, or none is.
+    pub is_gang: bool,
     /// Most agents first. An agent is in as many of them as rule it out.
     pub vetoes: Vec<Veto>,
 }
@@ -62,6 +64,13 @@ impl fmt::Display for Explained {
                 return Ok(());
             }
             f.write_str(". Besides, ")?;
+        }
+        if self.agents_fit > 0 && self.is_gang {
+            let (fit, total) = (self.agents_fit, self.agents_total);
+            return write!(
+                f,
+                "{fit} of {total} nodes would take one of them; they wait for room for all that nobody has"
+            );
         }
         if self.agents_fit > 0 {
             return write!(f, "{} of {} nodes would take it; its turn comes", self.agents_fit, self.agents_total);
@@ -223,6 +232,7 @@ impl Placer {
             quota: None,
             agents_total: self.agents as u32,
             agents_fit: 0,
+            is_gang: state.spec_of(tasks[0]).job.flow.gang,
             vetoes: Vec::new(),
         };
         if explained.state == TaskState::Pending {
