@@ -321,7 +321,7 @@ async fn an_unknown_user_fails_the_task_and_an_unknown_task_is_not_on_the_agent(
     until("FAILED", || bench.scheduler.is(1, TaskState::Failed)).await;
     let report = bench.scheduler.reports(1).pop().unwrap();
     assert_eq!(report.reason(), Reason::UnknownUser);
-    assert_eq!(report.message, "user no-such-user does not exist on this agent");
+    assert_eq!(report.message, "user no-such-user does not exist on this node");
     bench.scheduler.say(Message::Reconcile(v1::Reconcile { epoch: 1, task_ids: vec![99] })).await;
     bench.scheduler.kill(98).await;
     for task in [98, 99] {

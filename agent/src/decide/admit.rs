@@ -38,7 +38,7 @@ impl Veto {
 impl fmt::Display for Veto {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Veto::Lacks(lack) => write!(f, "no room on this agent: {lack}"),
+            Veto::Lacks(lack) => write!(f, "no room on this node: {lack}"),
             Veto::PortHeld { port, by } => write!(f, "port {} ({}) is held by task {by}", port.number, port.name),
             Veto::Gpu { number, have_milli } => {
                 write!(f, "gpu {number} has {have_milli} thousandths left, which is too little")
@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(try_admit(&held, 1, &amounts(500, 10), &[]), Ok(()));
         let veto = try_admit(&held, 1, &amounts(501, 10), &[]).unwrap_err();
         assert_eq!(veto.reason(), Reason::NoRoom);
-        assert_eq!(veto.to_string(), "no room on this agent: cpu: needs 0.501, has 0.5");
+        assert_eq!(veto.to_string(), "no room on this node: cpu: needs 0.501, has 0.5");
     }
 
     #[test]

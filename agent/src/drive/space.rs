@@ -109,7 +109,7 @@ impl Agent {
                 let left = taken.left.saturating_add(taken.unmeasured).saturating_add(taken.going);
                 let (left, waited) = (amounts::bytes(left), amounts::duration(MAX_ROOM_WAIT_MS));
                 let message =
-                    format!("no room on this agent: ended tasks have left {left}, which are not gone after {waited}");
+                    format!("no room on this node: ended tasks have left {left}, which are not gone after {waited}");
                 self.fail(id, &Refusal::NoRoom { message }, now);
             } else {
                 self.space.waiting.push_back((id, until_ms));

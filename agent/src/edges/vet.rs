@@ -41,8 +41,8 @@ fn resolve(name: &str, own: Uid) -> Result<Identity, Refusal> {
     let unknown = |message: String| Refusal::UnknownUser { message };
     let user = match User::from_name(name) {
         Ok(Some(user)) => user,
-        Ok(None) => return Err(unknown(format!("user {name} does not exist on this agent"))),
-        Err(error) => return Err(unknown(format!("user {name} can't be looked up on this agent: {error}"))),
+        Ok(None) => return Err(unknown(format!("user {name} does not exist on this node"))),
+        Err(error) => return Err(unknown(format!("user {name} can't be looked up on this node: {error}"))),
     };
     if user.uid == own {
         return Ok(own_identity());
@@ -66,7 +66,7 @@ fn try_port(port: &Port) -> Result<(), Refusal> {
         Ok(_) => Ok(()),
         Err(error) => Err(Refusal::PortBusy {
             port: port.clone(),
-            message: format!("port {} ({}) can't be bound on this agent: {error}", port.number, port.name),
+            message: format!("port {} ({}) can't be bound on this node: {error}", port.number, port.name),
         }),
     }
 }
@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn a_user_that_is_not_there_is_named() {
         let refusal = NOBODY_ELSE.vet("no-such-user", &[]).unwrap_err();
-        let message = "user no-such-user does not exist on this agent".to_string();
+        let message = "user no-such-user does not exist on this node".to_string();
         assert_eq!(refusal, Refusal::UnknownUser { message });
         assert_eq!(Vetting { run_as_self: true }.vet("no-such-user", &[]).unwrap().uid, geteuid().as_raw());
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use dawn_proto::v1::{self, Reason, TaskState};
 
-use super::{count, reason, safe, time};
+use super::{count, safe, time};
 
 /// Lines of standard error that are shown of one failure; the newest.
 const MAX_LINES: usize = 10;
@@ -48,13 +48,9 @@ pub fn causes(tasks: &[v1::Task]) -> Vec<Cause<'_>> {
 
 /// The reason, what was said of it, and the exit code or signal where that does not say it already.
 pub fn cause(failure: &v1::TaskFailure) -> String {
-    let (reason, message) = (reason(failure.reason()), safe(&failure.message));
-    let mut text = match (reason.is_empty(), message.is_empty()) {
-        (true, true) => "failed without a reason that is known".to_string(),
-        (false, true) => reason,
-        (true, false) => message,
-        (false, false) if message.starts_with(&reason) => message,
-        (false, false) => format!("{reason}: {message}"),
+    let mut text = match dawn_proto::words::end(failure.reason(), &safe(&failure.message)) {
+        nothing if nothing.is_empty() => "failed without a reason that is known".to_string(),
+        words => words,
     };
     if let Some(code) = failure.exit_code.filter(|code| !text.contains(&format!("exit code {code}"))) {
         text += &format!(" (exit code {code})");
@@ -69,7 +65,7 @@ pub fn cause(failure: &v1::TaskFailure) -> String {
     text
 }
 
-/// "instance 2: process main: exit code 3; attempt 4 on node-1, 3s ago; 4 failures in a row", of all instances that failed
+/// "instance 2: process main ended with exit code 3; attempt 4 on node-1, 3s ago; 4 failures in a row", of all instances that failed
 /// alike; where there are several, `task` is the one of them that failed last.
 pub fn line(instances: &[u32], task: &v1::Task, failure: &v1::TaskFailure, now_ms: i64) -> String {
     let several = instances.len() > 1;
@@ -138,16 +134,16 @@ mod tests {
             hostname: "node-1".into(),
             at_ms: 1_000,
             reason: Reason::Exited.into(),
-            message: "process main: exit code 3".into(),
+            message: "process main ended with exit code 3".into(),
             exit_code: Some(3),
             ..Default::default()
         };
         let task = v1::Task { instance: 2, failures: 4, ..Default::default() };
-        let said = "instance 2: exited: process main: exit code 3; attempt 4 on node-1, 3s ago; 4 failures in a row";
+        let said = "instance 2: process main ended with exit code 3; attempt 4 on node-1, 3s ago; 4 failures in a row";
         assert_eq!(line(&[2], &task, &exited, 4_000), said);
         let once = v1::Task { failures: 1, ..task.clone() };
         let alike =
-            "instances 0-2: exited: process main: exit code 3; the last was instance 2, attempt 4 on node-1, 3s ago";
+            "instances 0-2: process main ended with exit code 3; the last was instance 2, attempt 4 on node-1, 3s ago";
         assert_eq!(line(&[0, 1, 2], &task, &exited, 4_000), alike);
         assert!(!line(&[2], &once, &exited, 4_000).contains("in a row"), "one is no row");
         let cause_of = |reason: Reason, message: &str, exit_code, signal| {
@@ -159,16 +155,13 @@ mod tests {
                 ..Default::default()
             })
         };
-        assert_eq!(
-            cause_of(Reason::UnknownUser, "there is no user ghost", None, None),
-            "unknown user: there is no user ghost"
-        );
+        assert_eq!(cause_of(Reason::UnknownUser, "there is no user ghost", None, None), "there is no user ghost");
         assert_eq!(cause_of(Reason::HealthCheck, "health check: refused", None, None), "health check: refused");
         assert_eq!(cause_of(Reason::Exited, "", Some(7), None), "exited (exit code 7)");
         assert_eq!(cause_of(Reason::Signaled, "", None, Some(9)), "signaled (signal 9, SIGKILL)");
-        assert_eq!(cause_of(Reason::Signaled, "ended by SIGSEGV", None, Some(11)), "signaled: ended by SIGSEGV");
+        assert_eq!(cause_of(Reason::Signaled, "ended by SIGSEGV", None, Some(11)), "ended by SIGSEGV");
         assert_eq!(cause_of(Reason::None, "", None, None), "failed without a reason that is known");
-        assert_eq!(cause_of(Reason::Exited, "a\u{1b}b", None, None), "exited: a\\u{1b}b");
+        assert_eq!(cause_of(Reason::Exited, "a\u{1b}b", None, None), "a\\u{1b}b");
     }
 
     #[test]

@@ -54,10 +54,7 @@ pub fn tier(tier: v1::Tier) -> &'static str {
 
 /// "exited", "out of memory"; empty for none.
 pub fn reason(reason: v1::Reason) -> String {
-    match reason {
-        v1::Reason::None => String::new(),
-        reason => reason.as_str_name().to_lowercase().replace('_', " "),
-    }
+    dawn_proto::words::reason(reason)
 }
 
 /// "http=31000 admin=8081"

@@ -27,7 +27,7 @@ impl Step<'_> {
             self.fail(Reason::DiskLimit, over_limit(bytes, limit));
         }
         if is_over(max_files, files) {
-            let message = format!("disk limit: {files} files, {max_files} allowed (max_files)");
+            let message = format!("too many files: {files}, {max_files} allowed (max_files)");
             self.fail(Reason::DiskLimit, message);
         }
         let is_far_over = is_over(limit, bytes.saturating_sub(BYTES_IN_GRACE))

@@ -137,7 +137,7 @@ impl Step<'_> {
         if self.state.processes.get(process).is_some_and(|known| known.phase.is_alive()) {
             self.soft(Soft::Vanished { process });
             let name = &self.plan.processes[process].name;
-            let message = format!("process {name}: ended after its executor had died, so its exit code is not known");
+            let message = format!("process {name} ended after its executor had died, so its exit code is not known");
             self.soft(Soft::LostTrack { message });
         }
     }

@@ -6,8 +6,8 @@ use dawn_proto::v1::{Reason, TaskState};
 use super::{Ended, Exit, ExitKind, Phase, Plan, State};
 
 const SIGXFSZ: i32 = nix::libc::SIGXFSZ;
-/// A shell adds to it the number of the signal that ended its command.
-const SHELL_SIGNAL: i32 = 128;
+/// A shell ends with the number of the signal that ended its command, plus 128.
+const SHELL_SIGXFSZ: i32 = 128 + SIGXFSZ;
 
 /// How the task ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,11 +64,11 @@ pub fn failure(plan: &Plan, state: &State, process: usize) -> Outcome {
         Some(exit) => {
             let (reason, what) = describe(exit, plan);
             let exit = Ended { speaker: Some(process), ..exit.kind.ended() };
-            Outcome::Failed { reason, message: format!("process {name}: {what}"), exit }
+            Outcome::Failed { reason, message: format!("process {name} {what}"), exit }
         }
         None => Outcome::Failed {
             reason: Reason::Exited,
-            message: format!("process {name}: never ran, because a process before it failed"),
+            message: format!("process {name} never ran, because a process before it failed"),
             exit: Ended::default(),
         },
     }
@@ -89,6 +89,7 @@ fn blocked(plan: &Plan, state: &State) -> Vec<bool> {
     blocked
 }
 
+/// What a process did, after its name.
 fn describe(exit: &Exit, plan: &Plan) -> (Reason, String) {
     if let Some(oom) = exit.oom {
         let amounts = [("limit", plan.memory_limit_bytes), ("peak", oom.peak_bytes)];
@@ -96,29 +97,23 @@ fn describe(exit: &Exit, plan: &Plan) -> (Reason, String) {
         let known: Vec<String> = known.map(|(what, bytes)| format!("{what} {}", amounts::bytes(*bytes))).collect();
         let known = if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) };
         let whom = if oom.whole_task { ": the whole task was ended" } else { "" };
-        return (Reason::OutOfMemory, format!("out of memory{known}{whom}"));
+        return (Reason::OutOfMemory, format!("ran out of memory{known}{whom}"));
     }
-    if let Some((reason, how)) = too_large(exit, plan) {
+    if is_too_large(exit, plan) {
         let most = amounts::bytes(plan.max_file_bytes);
-        return (reason, format!("{how}: a file grew above {most}, which is the most that one file may have"));
+        let whose = if plan.max_file_bytes == plan.disk_limit_bytes { "the task's disk" } else { "its limit `fsize`" };
+        return (Reason::DiskLimit, format!("was ended: a file grew above {most}, {whose} (SIGXFSZ)"));
     }
     match &exit.kind {
-        ExitKind::Code(code) => (Reason::Exited, format!("exit code {code}")),
-        ExitKind::Signal(signal) => (Reason::Signaled, format!("killed by {}", signal_text(*signal))),
-        ExitKind::NotStarted(error) => (Reason::ExecFailed, error.clone()),
+        ExitKind::Code(code) => (Reason::Exited, format!("ended with exit code {code}")),
+        ExitKind::Signal(signal) => (Reason::Signaled, format!("was killed by {}", signal_text(*signal))),
+        ExitKind::NotStarted(error) => (Reason::ExecFailed, format!("was not started: {error}")),
     }
 }
 
 /// What the kernel's signal for a file above its limit leaves: the end of the process, or of a shell's command.
-fn too_large(exit: &Exit, plan: &Plan) -> Option<(Reason, String)> {
-    match exit.kind {
-        _ if plan.max_file_bytes == 0 => None,
-        ExitKind::Signal(SIGXFSZ) => Some((Reason::DiskLimit, "ended by SIGXFSZ".to_string())),
-        ExitKind::Code(code) if code == SHELL_SIGNAL + SIGXFSZ => {
-            Some((Reason::DiskLimit, format!("exit code {code}, a command's end by SIGXFSZ")))
-        }
-        _ => None,
-    }
+fn is_too_large(exit: &Exit, plan: &Plan) -> bool {
+    plan.max_file_bytes > 0 && matches!(exit.kind, ExitKind::Signal(SIGXFSZ) | ExitKind::Code(SHELL_SIGXFSZ))
 }
 
 fn signal_text(signal: i32) -> String {

@@ -29,13 +29,13 @@ fn exit_codes_and_signals_are_told_apart() {
     rig.start();
     let end = rig.ends();
     assert_eq!((end.state(), end.reason(), end.exit_code), (TaskState::Failed, Reason::Exited, Some(3)));
-    assert_eq!(end.message, "process web: exit code 3");
+    assert_eq!(end.message, "process web ended with exit code 3");
 
     let mut rig = Rig::new(vec![shell("web", "kill -SEGV $$")]);
     rig.start();
     let end = rig.ends();
     assert_eq!((end.state(), end.reason(), end.exit_code), (TaskState::Failed, Reason::Signaled, None));
-    assert_eq!(end.message, "process web: killed by SIGSEGV");
+    assert_eq!(end.message, "process web was killed by SIGSEGV");
     let exit = rig.exit_of("web");
     assert_eq!((exit.exit_code, exit.signal, exit.out_of_memory), (None, Some(11), false));
 }
@@ -57,7 +57,7 @@ fn what_cannot_start_says_why() {
         rig.start();
         let end = rig.ends();
         assert_eq!((end.state(), end.reason()), (TaskState::Failed, Reason::ExecFailed));
-        assert!(end.message.starts_with(&format!("process web: {expected}")), "{}", end.message);
+        assert!(end.message.starts_with(&format!("process web was not started: {expected}")), "{}", end.message);
         assert!(rig.exit_of("web").start_error.starts_with(expected));
         assert_eq!(rig.states(), [TaskState::Starting, TaskState::Failed]);
         assert_eq!(rig.starts(), []);
@@ -70,14 +70,20 @@ fn a_group_or_sandbox_that_is_gone_starts_nothing() {
     rig.plan.cgroup = Some(v1::CgroupPlan { join: vec!["/sys/fs/cgroup/pids/dawn-gone".into()], ..Default::default() });
     rig.start();
     let end = rig.ends();
-    assert_eq!(end.message, "process web: cgroup /sys/fs/cgroup/pids/dawn-gone: No such file or directory");
+    assert_eq!(
+        end.message,
+        "process web was not started: cgroup /sys/fs/cgroup/pids/dawn-gone: No such file or directory"
+    );
     assert!(!rig.sandbox("ran").exists());
 
     let mut rig = Rig::new(vec![shell("web", "true")]);
     std::fs::remove_dir(&rig.plan.sandbox).unwrap();
     rig.start();
     let end = rig.ends();
-    assert_eq!(end.message, format!("process web: chdir {}: No such file or directory", rig.plan.sandbox));
+    assert_eq!(
+        end.message,
+        format!("process web was not started: chdir {}: No such file or directory", rig.plan.sandbox)
+    );
 }
 
 #[test]

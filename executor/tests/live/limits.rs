@@ -18,7 +18,7 @@ fn a_memory_hog_is_reported_as_out_of_memory_with_its_limit() {
         rig.start();
         let end = rig.ends();
         assert_eq!((end.state(), end.reason(), end.exit_code), (TaskState::Failed, Reason::OutOfMemory, exit_code));
-        assert!(end.message.starts_with("process hog: out of memory (limit 32 MiB, peak 3"), "{}", end.message);
+        assert!(end.message.starts_with("process hog ran out of memory (limit 32 MiB, peak 3"), "{}", end.message);
         let exit = rig.exit_of("hog");
         let as_a_whole = rig.plan.cgroup.as_ref().unwrap().memory_version == 2;
         assert_eq!((exit.out_of_memory, exit.whole_task), (true, as_a_whole), "{exit:?}");
@@ -48,7 +48,7 @@ fn a_sigkill_that_was_no_oom_is_not_called_one() {
     let Some(mut rig) = Rig::grouped(vec![shell("main", "kill -9 $$")], Use::Usual, 32 * MIB, 0) else { return };
     rig.start();
     let end = rig.ends();
-    assert_eq!((end.reason(), end.message.as_str()), (Reason::Signaled, "process main: killed by SIGKILL"));
+    assert_eq!((end.reason(), end.message.as_str()), (Reason::Signaled, "process main was killed by SIGKILL"));
 }
 
 #[test]

@@ -69,7 +69,7 @@ fn a_final_process_out_of_time_is_ended_and_fails_the_task() {
     rig.task().finalization_wait_ms = 50;
     rig.start();
     let end = rig.ends();
-    assert_eq!((end.state(), end.message.as_str()), (TaskState::Failed, "process last: killed by SIGKILL"));
+    assert_eq!((end.state(), end.message.as_str()), (TaskState::Failed, "process last was killed by SIGKILL"));
 }
 
 #[test]

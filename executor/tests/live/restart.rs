@@ -81,7 +81,7 @@ fn a_second_executor_watches_what_lives_and_loses_no_exit_code() {
     match end.state() {
         // Before Linux 6.15 the kernel tells nobody but a process's parent.
         TaskState::Lost if !keeps_exit_codes() => {
-            assert_eq!(end.message, "process main: ended after its executor had died, so its exit code is not known")
+            assert_eq!(end.message, "process main ended after its executor had died, so its exit code is not known")
         }
         _ => assert_eq!((end.state(), end.reason(), end.exit_code), (TaskState::Failed, Reason::Exited, Some(3))),
     }

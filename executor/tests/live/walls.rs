@@ -126,7 +126,7 @@ fn limits_of_processes_are_set_and_bad_ones_are_told() {
     rig.task().isolation = Some(v1::Isolation { rlimits, ..Default::default() });
     rig.start();
     let end = rig.ends();
-    let expected = "process main: set rlimit nofile to 18446744073709551614: Operation not permitted";
+    let expected = "process main was not started: set rlimit nofile to 18446744073709551614: Operation not permitted";
     assert_eq!((end.reason(), end.message.as_str()), (Reason::ExecFailed, expected));
 }
 

@@ -79,7 +79,7 @@ fn a_failing_process_is_tried_again_after_its_min_duration_and_then_given_up() {
     assert_eq!(sim.take_starts(), [0]);
     sim.exit(0, ExitKind::Signal(11));
     sim.swept();
-    assert_eq!(sim.end(), (TaskState::Failed, Reason::Signaled, "process flaky: killed by SIGSEGV".into()));
+    assert_eq!(sim.end(), (TaskState::Failed, Reason::Signaled, "process flaky was killed by SIGSEGV".into()));
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn failures_within_the_limit_are_borne_and_the_dependants_count_with_them() {
     assert_eq!(sim.take_effects(), [Effect::Terminate]);
     sim.exit(2, ExitKind::Signal(15));
     sim.swept();
-    assert_eq!(sim.end(), failed("process a: exit code 4"));
+    assert_eq!(sim.end(), failed("process a ended with exit code 4"));
     assert_eq!(sim.take_starts(), [0, 2]);
 }
 
@@ -128,7 +128,7 @@ fn daemons_alone_never_succeed_but_can_fail() {
     assert_eq!(sim.take_effects(), []);
     sim.exit(0, code(1));
     sim.swept();
-    assert_eq!(sim.end(), failed("process daemon: exit code 1"));
+    assert_eq!(sim.end(), failed("process daemon ended with exit code 1"));
 
     // Also when the failures are borne: nothing is left that could run.
     let mut sim = Sim::begin(Plan { max_failed_processes: 5, ..plan(vec![daemon("x"), daemon("y")]) });
@@ -136,7 +136,7 @@ fn daemons_alone_never_succeed_but_can_fail() {
     assert_eq!(sim.take_effects(), []);
     sim.exit(1, code(2));
     sim.swept();
-    assert_eq!(sim.end(), failed("process y: exit code 2"));
+    assert_eq!(sim.end(), failed("process y ended with exit code 2"));
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn finals_run_in_order_after_everything_has_ended() {
     sim.exit(2, code(0));
     sim.swept();
     assert_eq!(sim.take_effects(), [Effect::Sweep, Effect::Sweep, Effect::Leave]);
-    assert_eq!(sim.end(), failed("process work: exit code 3"));
+    assert_eq!(sim.end(), failed("process work ended with exit code 3"));
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn finals_share_one_wait_and_their_failure_counts() {
     sim.pass_ms(1);
     assert_eq!(sim.take_effects(), [Effect::Sweep]);
     sim.swept();
-    assert_eq!(sim.end(), (TaskState::Failed, Reason::Signaled, "process f: killed by SIGKILL".into()));
+    assert_eq!(sim.end(), (TaskState::Failed, Reason::Signaled, "process f was killed by SIGKILL".into()));
 }
 
 #[test]
@@ -195,7 +195,10 @@ fn what_is_missing_fails_before_running_is_reported() {
     sim.feed(dawn_executor::model::Input::Began { pid: 1, start_ticks: 1, living: BTreeSet::new() });
     sim.swept();
     assert_eq!(sim.states(), [TaskState::Starting, TaskState::Failed]);
-    assert_eq!(sim.end(), (TaskState::Failed, Reason::ExecFailed, "process a: exec x: not there".into()));
+    assert_eq!(
+        sim.end(),
+        (TaskState::Failed, Reason::ExecFailed, "process a was not started: exec x: not there".into())
+    );
 }
 
 #[test]

@@ -174,7 +174,7 @@ fn a_restarted_executor_starts_nothing_and_tells_what_it_cannot_know() {
     sim.swept();
     let (state, reason, message) = sim.end();
     assert_eq!((state, reason), (TaskState::Lost, Reason::ExecutorLost));
-    assert_eq!(message, "process a: ended after its executor had died, so its exit code is not known");
+    assert_eq!(message, "process a ended after its executor had died, so its exit code is not known");
     assert_eq!(sim.take_starts(), []);
 
     // None live.

@@ -99,8 +99,8 @@ fn failed(task: &Task) -> Option<Failed> {
         return None;
     }
     let message = task.history.last().map_or("", |transition| &transition.message);
-    // An executor names the process first: "process web: exit code 3".
-    let process = message.strip_prefix("process ").and_then(|rest| rest.split_once(": ")).map_or("", |(name, _)| name);
+    // An executor names the process first: "process web ended with exit code 3"; one of before "process web: exit code 3".
+    let process = message.strip_prefix("process ").and_then(|rest| rest.split([' ', ':']).next()).unwrap_or("");
     Some(Failed { task: task.id, agent: task.status.place()?.agent, process: process.to_string() })
 }
 

@@ -7,10 +7,7 @@ use super::{Exit, Transition};
 
 /// "health check" for HEALTH_CHECK; empty for none.
 pub fn reason_words(reason: Reason) -> String {
-    match reason {
-        Reason::None => String::new(),
-        reason => words::of(reason.as_str_name()),
-    }
+    words::reason(reason)
 }
 
 /// What is known of an end: its reason and message, or else the exit code or signal.
@@ -21,12 +18,8 @@ pub fn end_words(end: &Transition) -> String {
         None => String::new(),
     };
     let said = if end.message.is_empty() { exit } else { end.message.to_string() };
-    match (reason_words(end.reason), said.is_empty()) {
-        (reason, true) if reason.is_empty() => words::of(end.to.as_str_name()),
-        (reason, true) => reason,
-        (reason, false) if reason.is_empty() => said,
-        // The message says as much.
-        (_, false) if matches!(end.reason, Reason::Exited | Reason::Signaled) => said,
-        (reason, false) => format!("{reason}: {said}"),
+    match words::end(end.reason, &said) {
+        nothing if nothing.is_empty() => words::of(end.to.as_str_name()),
+        words => words,
     }
 }

@@ -69,7 +69,7 @@ fn a_third_task_does_not_fit_and_fits_once_another_has_ended() {
     assert_eq!(world.state(3), Some(TaskState::Lost));
     let report = world.told[&TaskId(3)].last().unwrap().clone();
     assert_eq!(report.reason, Reason::NoRoom);
-    assert_eq!(report.message, "no room on this agent: cpu: needs 0.5, has 0");
+    assert_eq!(report.message, "no room on this node: cpu: needs 0.5, has 0");
     assert!(!world.dirs.contains_key(&TaskId(3)));
     world.kill(1);
     world.settle();
@@ -338,7 +338,7 @@ fn last_words_go_up_with_the_report_until_it_is_acknowledged_and_stay_out_of_lis
         at: Timestamp(0),
         state: TaskState::Failed,
         reason: Reason::Exited,
-        message: "process main: exit code 3".into(),
+        message: "process main ended with exit code 3".into(),
         ended: ended.clone(),
     };
     let said = effects(&mut world, Event::Machine(MachineEvent::Heard { task: TaskId(1), event }));

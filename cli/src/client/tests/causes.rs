@@ -11,7 +11,7 @@ fn failing(state: TaskState, failures: u32) -> JobStatus {
         attempt: failures,
         hostname: "node-1".into(),
         reason: Reason::Exited.into(),
-        message: "process web: exit code 3".into(),
+        message: "process web ended with exit code 3".into(),
         exit_code: Some(3),
         ..Default::default()
     };
@@ -65,8 +65,8 @@ async fn a_service_that_fails_twice_for_one_reason_ends_the_run_with_the_cause()
     let expected = "\
 www/prod/web: created (version 1, service, 1 instance)
 www/prod/web  0 of 1 running, 1 pending, 1 failing, 2 restarts
-www/prod/web: failed: its instance failed twice for the same reason: exited: process web: exit code 3
-  instance 0: exited: process web: exit code 3; attempt 2 on node-1; 2 failures in a row
+www/prod/web: failed: its instance failed twice for the same reason: process web ended with exit code 3
+  instance 0: process web ended with exit code 3; attempt 2 on node-1; 2 failures in a row
     | starting
     | config missing
   The job goes on trying, and nothing was stopped; `dawn job run` with a corrected file replaces it.
@@ -108,7 +108,7 @@ async fn status_and_why_show_the_last_failure_with_its_last_words() {
     };
     let cause = "\
 last failures
-instance 0: exited: process web: exit code 3; attempt 3 on node-1; 3 failures in a row
+instance 0: process web ended with exit code 3; attempt 3 on node-1; 3 failures in a row
     | starting
     | config missing
 ";

@@ -122,7 +122,7 @@ async fn a_job_that_never_started_says_why_instead_of_its_logs() {
             "www/prod/web/0: t1 is not started yet (pending)",
         ),
         (vec![refused(1), waiting(2)], "t2 is not started yet (throttled)"),
-        (vec![refused(1)], "www/prod/web/0: t1 was not started: unknown user: there is no user ghost"),
+        (vec![refused(1)], "www/prod/web/0: t1 was not started: there is no user ghost"),
     ] {
         let script = Script { tasks: answers([page(tasks)]), job: answers([Ok(one_instance())]), ..Default::default() };
         let fake = Fake::start(script).await;
@@ -239,7 +239,7 @@ async fn a_task_that_never_started_says_why() {
     let (mut context, _) = fake.context(false);
     let (exit, message) = refusal(&mut context, "dawn task logs t170").await;
     assert_eq!(exit, Exit::Failed);
-    let expected = "t170 was not started: unknown user: there is no user ghost\n  see `dawn job status www/prod/web/0`";
+    let expected = "t170 was not started: there is no user ghost\n  see `dawn job status www/prod/web/0`";
     assert_eq!(message, expected);
     let (exit, message) = refusal(&mut context, "dawn task logs t171").await;
     assert_eq!(exit, Exit::NotFound, "{message}");

@@ -16,7 +16,7 @@ fn failure(id: u64, code: i32) -> Option<TaskFailure> {
         task_id: id,
         attempt: 1,
         reason: Reason::Exited.into(),
-        message: format!("process web: exit code {code}"),
+        message: format!("process web ended with exit code {code}"),
         exit_code: Some(code),
         ..Default::default()
     })
@@ -62,8 +62,8 @@ async fn a_failure_is_told_when_it_comes_and_makes_a_wait_that_is_given_up_a_fai
     let line = format!("dawn job run {}", file(&dir));
     assert_eq!(dawn(&mut context, &line).await.unwrap(), Exit::Failed, "the other one goes on");
     let told = "\
-www/prod/bad: failed: 1 of 1 instance failed: exited: process web: exit code 1
-  instance 0: exited: process web: exit code 1; attempt 1
+www/prod/bad: failed: 1 of 1 instance failed: process web ended with exit code 1
+  instance 0: process web ended with exit code 1; attempt 1
     | config missing
   look:  dawn job logs www/prod/bad
 ";
@@ -88,9 +88,9 @@ async fn instances_that_failed_for_several_reasons_are_told_by_reason() {
     _ = dawn(&mut context, &format!("dawn job run {}", file(&dir))).await.unwrap();
     let told = "\
 www/prod/bad: failed: 6 of 6 instances failed, for 3 reasons:
-  instances 0, 2, 4: exited: process web: exit code 2; the last was instance 4, attempt 1
-  instances 1, 5: exited: process web: exit code 3; the last was instance 5, attempt 1
-  instance 3: exited: process web: exit code 4; attempt 1
+  instances 0, 2, 4: process web ended with exit code 2; the last was instance 4, attempt 1
+  instances 1, 5: process web ended with exit code 3; the last was instance 5, attempt 1
+  instance 3: process web ended with exit code 4; attempt 1
   look:  dawn job logs www/prod/bad
 ";
     assert!(text(&memory).contains(told), "{}", text(&memory));

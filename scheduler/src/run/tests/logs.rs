@@ -187,14 +187,14 @@ async fn the_log_of_a_task_whose_start_failed_is_refused_with_the_reason() {
     let (mut agent, _) = FakeAgent::join(cluster.address, register("node-1")).await;
     cluster.submit(service(1)).await;
     let task = agent.launched().await.1.task_id;
-    let message = "user ghost does not exist on this agent".to_string();
+    let message = "user ghost does not exist on this node".to_string();
     let reason = v1::Reason::UnknownUser.into();
     let end = v1::TaskReport { reason, message, ..super::agent::report(task, 9, TaskState::Failed) };
     agent.say(v1::agent_message::Message::Report(end)).await;
     while !matches!(agent.next().await, Down::Ack(ack) if ack.task_id == task) {}
     let request = v1::ReadLogRequest { task_id: task, ..Default::default() };
     let status = cluster.client.read_log(request).await.unwrap_err();
-    let expected = format!("t{task} was not started: user ghost does not exist on this agent");
+    let expected = format!("t{task} was not started: user ghost does not exist on this node");
     assert_eq!((status.code(), status.message()), (Code::FailedPrecondition, expected.as_str()));
     cluster.stop().await;
 }

@@ -14,7 +14,7 @@ async fn failed(cluster: &mut Cluster, agent: &mut FakeAgent, words: &[u8]) -> u
     let task = agent.launched().await.1.task_id;
     let end = v1::TaskReport {
         reason: Reason::Exited.into(),
-        message: "process web: exit code 3".into(),
+        message: "process web ended with exit code 3".into(),
         exit_code: Some(3),
         last_words: words.to_vec(),
         ..report(task, 9, TaskState::Failed)

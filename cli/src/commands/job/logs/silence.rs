@@ -52,7 +52,7 @@ mod tests {
         let end = v1::Transition {
             state: v1::TaskState::Failed.into(),
             reason: v1::Reason::Exited.into(),
-            message: "process main: exit code 3".into(),
+            message: "process main ended with exit code 3".into(),
             ..Default::default()
         };
         let state = v1::TaskState::Failed.into();
@@ -65,7 +65,7 @@ mod tests {
         assert_eq!(
             said(&[], &[&failed, &runs]),
             [
-                "www/prod/web/2: t7 wrote nothing; it failed: exited: process main: exit code 3",
+                "www/prod/web/2: t7 wrote nothing; it failed: process main ended with exit code 3",
                 "www/prod/web/3: t8 wrote nothing"
             ]
         );
