@@ -9,6 +9,7 @@ use tonic::{Code, Status};
 
 use super::reads::ReadError;
 use crate::drive::InboxFull;
+use crate::link::LogError;
 use crate::model::{FlowRefusal, Refusal};
 use crate::shares::Refused;
 
@@ -108,7 +109,12 @@ pub fn on_node(doing: &str, host: &str, refused: &Status) -> Status {
     if refused.code() != Code::Unavailable {
         return about(doing, refused);
     }
-    let mut status = Status::unavailable(format!("node {host} is out of reach; {doing}: {}", refused.message()));
+    let why = match refused.message() {
+        // That says no more.
+        words if words == LogError::NotConnected.to_string() => String::new(),
+        words => format!("; {doing}: {words}"),
+    };
+    let mut status = Status::unavailable(format!("node {host} is out of reach{why}"));
     status.metadata_mut().insert(NODE, host.parse().unwrap_or_else(|_| MetadataValue::from_static("")));
     status
 }

@@ -28,7 +28,7 @@ const WAITING: usize = 1024;
 /// Why a log can't be read (on).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LogError {
-    #[error("its agent is not connected; try again when `dawn node list` shows it up")]
+    #[error("its agent is not connected")]
     NotConnected,
     #[error("its agent did not answer within {} s", DIAL_WITHIN.as_secs())]
     Silent,

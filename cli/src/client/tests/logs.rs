@@ -12,6 +12,7 @@ async fn logs_of_several_instances_are_told_apart() {
         vec![placed(1, 0, TaskState::Failed), placed(2, 1, TaskState::Running), placed(3, 0, TaskState::Running)];
     let script = Script {
         tasks: answers([page(tasks)]),
+        job: answers([Ok(one_instance())]),
         log: answers([Ok(vec![chunk("on", false), chunk("e\ntw", false), chunk("o", true)])]),
         ..Default::default()
     };
@@ -24,7 +25,10 @@ async fn logs_of_several_instances_are_told_apart() {
     assert_eq!(lines, ["0 | one", "0 | two", "1 | one", "1 | two"]);
     let mut asked = fake.asked();
     asked.sort();
-    assert_eq!(asked, ["log t2 p:stderr tail 5", "log t3 p:stderr tail 5", "tasks www/prod/web all=true"]);
+    assert_eq!(
+        asked,
+        ["job www/prod/web", "log t2 p:stderr tail 5", "log t3 p:stderr tail 5", "tasks www/prod/web all=true"]
+    );
 }
 
 #[tokio::test]
@@ -105,8 +109,15 @@ fn refused(id: u64) -> Task {
     Task { job: Some(key("web")), history: vec![step(TaskState::Assigned), end], ..placed(id, 0, TaskState::Failed) }
 }
 
+/// A task whose files could not be fetched, so that no process was started.
+fn unfetched(id: u64) -> Task {
+    let reason = Reason::ArtifactFailed.into();
+    let end = Transition { reason, message: "artifact 1 of 1 is not there".into(), ..step(TaskState::Failed) };
+    Task { history: vec![step(TaskState::Assigned), step(TaskState::Starting), end], ..refused(id) }
+}
+
 fn waiting(id: u64) -> Task {
-    Task { agent_id: String::new(), ..placed(id, 0, TaskState::Throttled) }
+    Task { agent_id: String::new(), job: Some(key("web")), ..placed(id, 0, TaskState::Throttled) }
 }
 
 fn one_instance() -> JobStatus {
@@ -118,18 +129,30 @@ fn one_instance() -> JobStatus {
 async fn a_job_that_never_started_says_why_instead_of_its_logs() {
     for (tasks, said) in [
         (
-            vec![Task { agent_id: String::new(), ..placed(1, 0, TaskState::Pending) }],
+            vec![Task { agent_id: String::new(), job: Some(key("web")), ..placed(1, 0, TaskState::Pending) }],
             "www/prod/web/0: t1 is not started yet (pending)",
         ),
-        (vec![refused(1), waiting(2)], "t2 is not started yet (throttled)"),
+        (vec![refused(1), waiting(2)], "www/prod/web/0: t2 is not started yet (throttled)"),
         (vec![refused(1)], "www/prod/web/0: t1 was not started: there is no user ghost"),
+        (vec![unfetched(1)], "www/prod/web/0: t1 was not started: artifact failed: artifact 1 of 1 is not there"),
+        (vec![], "no task of www/prod/web was started yet"),
     ] {
-        let script = Script { tasks: answers([page(tasks)]), job: answers([Ok(one_instance())]), ..Default::default() };
-        let fake = Fake::start(script).await;
-        let (mut context, _) = fake.context(false);
-        let (exit, message) = refusal(&mut context, "dawn job logs www/prod/web").await;
-        assert_eq!(exit, Exit::Failed);
-        assert!(message.contains(said) && message.contains("dawn job why www/prod/web"), "{message}");
+        let newest = tasks.last().map_or(1, |task| task.id);
+        let script = || {
+            let (tasks, job) = (answers([page(tasks.clone())]), answers([Ok(one_instance())]));
+            Script { tasks, job, ..Default::default() }
+        };
+        let lines =
+            ["job logs www/prod/web", "task logs www/prod/web", "task ls www/prod/web", "task exec www/prod/web -- id"];
+        let by_id = ["logs", "ls", "stats"].map(|command| format!("task {command} t{newest}"));
+        let by_id = by_id.into_iter().filter(|_| !tasks.is_empty());
+        for line in lines.map(str::to_string).into_iter().chain(by_id) {
+            let fake = Fake::start(script()).await;
+            let (mut context, _) = fake.context(false);
+            let (exit, message) = refusal(&mut context, &format!("dawn {line}")).await;
+            assert_eq!(exit, Exit::Failed, "{line}: {message}");
+            assert!(message.starts_with(said) && message.contains("\n  see `dawn job "), "{line}: {message}");
+        }
     }
 }
 
@@ -159,6 +182,7 @@ async fn of_a_job_that_keeps_failing_the_newest_attempt_that_ran_is_shown() {
 async fn the_first_task_of_a_cluster_has_a_log_as_any_other() {
     let script = Script {
         tasks: answers([page(vec![placed(0, 0, TaskState::Running)])]),
+        job: answers([Ok(one_instance())]),
         log: answers([Ok(vec![chunk("hello\n", false)])]),
         ..Default::default()
     };
@@ -221,6 +245,7 @@ async fn a_node_out_of_reach_is_no_scheduler_that_does_not_answer() {
     };
     let script = Script {
         tasks: answers([page(vec![placed(1, 0, TaskState::Running)])]),
+        job: answers([Ok(one_instance())]),
         log: answers([Err(away())]),
         ..Default::default()
     };
@@ -239,7 +264,7 @@ async fn a_task_that_never_started_says_why() {
     let (mut context, _) = fake.context(false);
     let (exit, message) = refusal(&mut context, "dawn task logs t170").await;
     assert_eq!(exit, Exit::Failed);
-    let expected = "t170 was not started: there is no user ghost\n  see `dawn job status www/prod/web/0`";
+    let expected = "www/prod/web/0: t170 was not started: there is no user ghost\n  see `dawn job status www/prod/web/0`";
     assert_eq!(message, expected);
     let (exit, message) = refusal(&mut context, "dawn task logs t171").await;
     assert_eq!(exit, Exit::NotFound, "{message}");

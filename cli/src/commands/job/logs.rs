@@ -2,6 +2,8 @@
 
 pub mod attempts;
 mod lines;
+mod notes;
+mod order;
 mod reading;
 mod silence;
 
@@ -12,6 +14,7 @@ use clap::Args;
 use dawn_proto::{TaskId, v1};
 
 pub use lines::Lines;
+pub use notes::describe_none;
 pub use reading::Reading;
 pub use silence::describe_silence;
 
@@ -22,6 +25,7 @@ use crate::commands::until_timeout;
 use crate::exit::{Exit, Failure};
 use crate::render::time;
 use attempts::Which;
+use order::Place;
 
 /// Instances whose logs are read at the same time.
 const MAX_INSTANCES: usize = 100;
@@ -97,27 +101,40 @@ fn since(text: &str) -> Result<i64, String> {
     })
 }
 
+/// An instance and the task whose log is read; none: its first start is waited for.
+struct Chosen<'a> {
+    instance: u32,
+    task: Option<&'a v1::Task>,
+    /// An attempt before it has a log too.
+    has_previous: bool,
+}
+
 pub async fn run(args: Logs, context: &mut Context) -> Result<Exit, Failure> {
     let tasks = tasks::list(context, &args.job, true).await?;
-    let chosen = choose(&args, context, &tasks).await?;
+    let status = super::status::get(context, &args.job).await?;
+    let chosen = choose(&args, &status, &tasks)?;
     let mut names = BTreeMap::new();
-    for (_, task) in &chosen {
+    for task in chosen.iter().map(|chosen| chosen.task) {
         let version = task.map_or(0, |task| task.version);
-        if let Entry::Vacant(entry) = names.entry(version) {
-            entry.insert(processes(context, &args, version).await?);
+        if let Entry::Vacant(unknown) = names.entry(version) {
+            let there = processes(context, &args.job, &status, version).await?;
+            unknown.insert(asked_for(&args.what, there, task)?);
         }
     }
     let several = names.values().any(|names| names.len() > 1);
     let longest = names.values().flatten().map(String::len).max().filter(|_| several).unwrap_or(0);
+    let greatest = chosen.iter().map(|chosen| chosen.instance).max().unwrap_or(0);
     let mut readings = tokio::task::JoinSet::new();
-    for (instance, task) in &chosen {
-        for (i, process) in names[&task.map_or(0, |task| task.version)].iter().enumerate() {
-            let number = (chosen.len() > 1).then_some((*instance, chosen.iter().map(|(n, _)| *n).max().unwrap_or(0)));
+    for Chosen { instance, task, .. } in &chosen {
+        let names = &names[&task.map_or(0, |task| task.version)];
+        for (i, (process, place)) in names.iter().zip(Place::for_each(names.len())).enumerate() {
+            let number = (chosen.len() > 1).then_some((*instance, greatest));
             let lines = args.what.lines(context, name(number, process, longest));
             let request = args.what.request(task.map_or(0, |task| task.id), process.clone());
             let mut reading = Reading::new(context.scheduler.again(), lines, request);
             reading.instance = Some((args.job.key.clone(), *instance));
             (reading.started, reading.announces) = (task.is_some(), i == 0);
+            reading.place = Some(place).filter(|_| names.len() > 1 && task.is_some());
             readings.spawn(reading.read());
         }
     }
@@ -131,7 +148,8 @@ pub async fn run(args: Logs, context: &mut Context) -> Result<Exit, Failure> {
             }
         }
         if failed.is_none() && !shown {
-            let read: Vec<&v1::Task> = chosen.iter().filter_map(|(_, task)| *task).collect();
+            let read: Vec<(&v1::Task, bool)> =
+                chosen.iter().filter_map(|chosen| Some((chosen.task?, chosen.has_previous))).collect();
             describe_silence(&args.what, &read).iter().for_each(|line| eprintln!("--- {line}"));
         }
         failed.map_or(Ok(Exit::Done), Err)
@@ -139,61 +157,90 @@ pub async fn run(args: Logs, context: &mut Context) -> Result<Exit, Failure> {
     until_timeout(context.timeout.filter(|_| args.what.follow), read).await
 }
 
-/// The instances and, of each, the task that is meant; none: it is waited for.
-async fn choose<'a>(
-    args: &Logs,
-    context: &mut Context,
-    tasks: &'a [v1::Task],
-) -> Result<Vec<(u32, Option<&'a v1::Task>)>, Failure> {
+/// The instances and, of each, the task that is meant. What is not as one would expect is said.
+fn choose<'a>(args: &Logs, status: &v1::JobStatus, tasks: &'a [v1::Task]) -> Result<Vec<Chosen<'a>>, Failure> {
     let which = match (args.previous, args.attempt) {
         (true, _) => Which::Previous,
         (false, Some(number)) => Which::Attempt(number),
         (false, None) => Which::Newest,
     };
-    let instances: BTreeSet<u32> = tasks.iter().map(|task| task.instance).collect();
+    let key = &args.job.key;
+    let mut instances: BTreeSet<u32> = tasks.iter().map(|task| task.instance).collect();
+    let gone: Vec<u32> =
+        instances.iter().copied().filter(|instance| notes::was_scaled_away(status, *instance)).collect();
+    if args.job.instances.is_empty() && !gone.is_empty() && gone.len() < instances.len() {
+        instances.retain(|instance| !gone.contains(instance));
+        eprintln!("--- {}", notes::describe_left_out(key, &gone));
+    }
     if instances.len() > MAX_INSTANCES {
         let message = format!("{} instances; at most {MAX_INSTANCES} at once", instances.len());
-        return Err(Failure::new(Exit::Usage, message).hint(format!("ask for some: {}/0-9", args.job.key)));
+        return Err(Failure::new(Exit::Usage, message).hint(format!("ask for some: {key}/0-9")));
     }
     let (mut chosen, mut without) = (Vec::new(), Vec::new());
     for instance in instances {
         let own: Vec<&v1::Task> = tasks.iter().filter(|task| task.instance == instance).collect();
         match attempts::choose_attempt(&own, which) {
-            Ok(task) => chosen.push((instance, Some(task))),
-            Err(why) if args.what.follow => {
-                eprintln!("--- {}/{instance}: {why}", args.job.key);
-                chosen.push((instance, None));
+            Ok(task) => {
+                let note = notes::describe_choice(key, task, &own, status).filter(|_| which == Which::Newest);
+                note.iter().for_each(|note| eprintln!("--- {note}"));
+                let has_previous = attempts::choose_attempt(&own, Which::Previous).is_ok();
+                chosen.push(Chosen { instance, task: Some(task), has_previous });
             }
-            Err(why) => without.push(format!("{}/{instance}: {why}", args.job.key)),
+            Err(why) if args.what.follow => {
+                eprintln!("--- {key}/{instance}: {why}");
+                chosen.push(Chosen { instance, task: None, has_previous: false });
+            }
+            Err(why) => without.push(format!("{key}/{instance}: {why}")),
         }
     }
     if chosen.is_empty() {
-        let status = super::status::get(context, &args.job).await?;
-        args.job.must_be_there(&status)?;
-        if without.is_empty() {
-            without.push(format!("no task of {} was started yet, so it has no logs", args.job));
-        }
-        return Err(Failure::new(Exit::Failed, without.join("\n")).hint(format!("see `dawn job why {}`", args.job.key)));
+        args.job.must_be_there(status)?;
+        return Err(match without.is_empty() {
+            true => describe_none(&args.job, status),
+            false => Failure::new(Exit::Failed, without.join("\n")).hint(format!("see `dawn job why {key}`")),
+        });
     }
     without.iter().for_each(|why| eprintln!("--- {why}"));
     Ok(chosen)
 }
 
-/// The names of the processes that are read, in the order of that version of the job.
-async fn processes(context: &mut Context, args: &Logs, version: u32) -> Result<Vec<String>, Failure> {
-    if let Some(process) = &args.what.process {
-        return Ok(vec![process.clone()]);
-    }
-    let key = (&args.job.key).into();
-    let status = match super::diff::version(context, &key, version).await {
-        // The version is not kept any more; the current one may have other processes, and mostly has not.
-        Err(failure) if failure.exit == Exit::NotFound && version > 0 => super::diff::version(context, &key, 0).await?,
-        other => other?,
+/// The names of a task's processes, in the order of that version of the job; empty when nobody can say it.
+pub async fn processes(
+    context: &mut Context,
+    job: &Selection,
+    status: &v1::JobStatus,
+    version: u32,
+) -> Result<Vec<String>, Failure> {
+    let current = status.summary.as_ref().map_or(0, |summary| summary.version);
+    let spec = match version == 0 || version == current {
+        true => status.spec.clone(),
+        false => match super::diff::version(context, &(&job.key).into(), version).await {
+            Ok(status) => status.spec,
+            // The version is not kept any more; the current one may have other processes, and mostly has not.
+            Err(failure) if failure.exit == Exit::NotFound => status.spec.clone(),
+            Err(failure) => return Err(failure),
+        },
     };
-    let task = status.spec.and_then(|spec| spec.task).unwrap_or_default();
-    let names: Vec<String> = task.processes.into_iter().map(|process| process.name).collect();
-    // Empty is the agent's word for the only one.
-    Ok(if names.is_empty() { vec![String::new()] } else { names })
+    let task = spec.and_then(|spec| spec.task).unwrap_or_default();
+    Ok(task.processes.into_iter().map(|process| process.name).collect())
+}
+
+/// Those whose logs are read: the one that was asked for, or all.
+///
+/// # Errors
+/// When there is no such process.
+pub fn asked_for(what: &What, there: Vec<String>, task: Option<&v1::Task>) -> Result<Vec<String>, Failure> {
+    match &what.process {
+        Some(process) if there.is_empty() || there.contains(process) => Ok(vec![process.clone()]),
+        Some(process) => {
+            let whose = task.map_or("the task".to_string(), |task| TaskId(task.id).to_string());
+            let (process, has) = (crate::render::safe(process), crate::render::safe(&there.join(", ")));
+            Err(Failure::new(Exit::NotFound, format!("{whose} has no process {process}; it has: {has}")))
+        }
+        // Empty is the agent's word for the only one.
+        None if there.is_empty() => Ok(vec![String::new()]),
+        None => Ok(there),
+    }
 }
 
 /// What tells a log from the others that are read: its instance (the greatest is known) and its process.
@@ -203,24 +250,16 @@ fn name(instance: Option<(u32, u32)>, process: &str, longest: usize) -> String {
     instance.into_iter().chain(process).collect::<Vec<_>>().join(" ")
 }
 
-/// Of one task, by its id; why it has no log, where that is so.
-pub async fn with_log(context: &mut Context, id: TaskId) -> Result<v1::Task, Failure> {
-    match tasks::by_id(context, id).await? {
-        Some(task) if !attempts::has_run(&task) => {
-            let job = crate::render::key(task.job.as_ref());
-            let message = attempts::not_started(&task);
-            Err(Failure::new(Exit::Failed, message).hint(format!("see `dawn job status {job}/{}`", task.instance)))
-        }
-        Some(task) => Ok(task),
-        None => Err(Failure::new(Exit::NotFound, format!("there is no task {id}")).hint(
-            "the tasks of a job are listed by `dawn job status ROLE/ENV/NAME`, those that ended by `dawn job history`",
-        )),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl What {
+        fn of_all() -> What {
+            let (process, tail, since) = (None, None, None);
+            What { follow: false, process, stdout: false, stderr: false, tail, since, timestamps: false }
+        }
+    }
 
     #[test]
     fn logs_are_named_by_what_tells_them_apart() {
@@ -228,6 +267,19 @@ mod tests {
         assert_eq!(name(Some((7, 10)), "web", 0), " 7");
         assert_eq!(name(None, "web", 5), "web  ");
         assert_eq!(name(Some((1, 2)), "a", 1), "1 a");
+    }
+
+    #[test]
+    fn a_process_that_is_not_there_is_named_with_those_that_are() {
+        let what = |process: Option<&str>| What { process: process.map(str::to_string), ..What::of_all() };
+        let (there, task) = (vec!["a".to_string(), "b".to_string()], v1::Task { id: 384, ..Default::default() });
+        assert_eq!(asked_for(&what(None), there.clone(), Some(&task)).unwrap(), there);
+        assert_eq!(asked_for(&what(Some("b")), there.clone(), Some(&task)).unwrap(), ["b"]);
+        let refused = asked_for(&what(Some("nosuch")), there, Some(&task)).unwrap_err();
+        assert_eq!(refused.exit, Exit::NotFound);
+        assert_eq!(refused.to_string(), "t384 has no process nosuch; it has: a, b");
+        assert_eq!(asked_for(&what(Some("x")), Vec::new(), None).unwrap(), ["x"], "the agent knows better");
+        assert_eq!(asked_for(&what(None), Vec::new(), None).unwrap(), [""]);
     }
 
     #[test]

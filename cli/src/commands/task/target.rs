@@ -5,7 +5,8 @@ use std::str::FromStr;
 use dawn_proto::{TaskId, v1};
 
 use crate::args::Context;
-use crate::commands::job::logs::attempts::{has_run, not_started};
+use crate::commands::job::logs::attempts::{has_run, must_have_run};
+use crate::commands::job::logs::describe_none;
 use crate::commands::job::{status, tasks};
 use crate::commands::select::Selection;
 use crate::exit::{Exit, Failure};
@@ -36,10 +37,18 @@ impl Target {
     /// The task: of an instance the newest that was started, living or not.
     ///
     /// # Errors
-    /// When none was started, or several instances would do.
+    /// As [`Target::find_task`].
     pub async fn find(&self, context: &mut Context) -> Result<TaskId, Failure> {
+        Ok(TaskId(self.find_task(context).await?.id))
+    }
+
+    /// The same with what is known of it. A task that was never started has no log, no sandbox and no processes.
+    ///
+    /// # Errors
+    /// When none was started, or several instances would do.
+    pub async fn find_task(&self, context: &mut Context) -> Result<v1::Task, Failure> {
         let selection = match self {
-            Target::Task(task) => return Ok(*task),
+            Target::Task(id) => return by_id(context, *id).await,
             Target::Instance(selection) => selection,
         };
         let all = tasks::list(context, selection, true).await?;
@@ -48,7 +57,7 @@ impl Target {
         let newest = tasks::newest(if living.is_empty() { &started } else { &living });
         let key = &selection.key;
         match newest[..] {
-            [task] => Ok(TaskId(task.id)),
+            [task] => Ok(task.clone()),
             [] => Err(none_started(selection, all.last(), context).await),
             _ => {
                 let message = format!("{key} has {} such tasks; name one", newest.len());
@@ -58,19 +67,30 @@ impl Target {
     }
 }
 
-/// Why there is no task: the job has no such instance, or none of them was started yet.
+async fn by_id(context: &mut Context, id: TaskId) -> Result<v1::Task, Failure> {
+    let task = tasks::by_id(context, id).await?.ok_or_else(|| {
+        Failure::new(Exit::NotFound, format!("there is no task {id}")).hint(
+            "the tasks of a job are listed by `dawn job status ROLE/ENV/NAME`, those that ended by `dawn job history`",
+        )
+    })?;
+    must_have_run(&task)?;
+    Ok(task)
+}
+
+/// Why there is no task: the job has no such instance, or none of them was started.
 async fn none_started(selection: &Selection, newest: Option<&v1::Task>, context: &mut Context) -> Failure {
-    let key = &selection.key;
+    let status = match status::get(context, selection).await {
+        Ok(status) => status,
+        Err(failure) => return failure,
+    };
     let is_numbered = |job: &v1::JobSummary| job.kind() != v1::JobKind::Daemon && !job.template;
-    if let Ok(status) = status::get(context, selection).await
-        && status.summary.as_ref().is_some_and(is_numbered)
+    if status.summary.as_ref().is_some_and(is_numbered)
         && let Err(not_there) = selection.must_be_there(&status)
     {
         return not_there;
     }
-    let why = newest.map_or_else(String::new, |task| format!(": {}", not_started(task)));
-    Failure::new(Exit::NotFound, format!("no task of {selection} was started yet{why}"))
-        .hint(format!("see `dawn job why {key}`"))
+    let not_started = newest.and_then(|task| must_have_run(task).err());
+    not_started.unwrap_or_else(|| describe_none(selection, &status))
 }
 
 /// A place in a task's sandbox, as `TASK PATH` or as `TASK:PATH`; without a path none is given.

@@ -2,6 +2,7 @@
 
 use dawn_proto::{TaskId, TaskState, v1};
 
+use crate::exit::{Exit, Failure};
 use crate::render::failure;
 
 /// The life that is asked for.
@@ -15,13 +16,38 @@ pub enum Which {
 /// Whether processes of the task were started, so that there is something to read. What waits, or could not be started, has
 /// none.
 pub fn has_run(task: &v1::Task) -> bool {
-    use TaskState::{Assigned, Pending, Running, Starting, Throttled};
+    use TaskState::{Assigned, Failed, Killed, Lost, Pending, Running, Starting, Throttled};
     let began = task.history.iter().any(|step| matches!(step.state(), Starting | Running));
     match task.state() {
         Throttled | Pending | Assigned => false,
+        Failed | Lost | Killed if failed_to_start(task) => false,
         // A scheduler that tells no history is believed that a task with a node was started on it.
         _ => began || (task.history.is_empty() && !task.agent_id.is_empty()),
     }
+}
+
+/// Whether the end was one that comes before any process was started, as when an artifact can't be fetched.
+fn failed_to_start(task: &v1::Task) -> bool {
+    use v1::Reason::{
+        ArtifactFailed, CgroupFailed, CheckpointFailed, ChecksumMismatch, LaunchRefused, LimitNotPossible, NoRoom,
+        PortClash, RootFsFailed, SandboxFailed, UnknownUser,
+    };
+    let ran = task.history.iter().any(|step| step.state() == TaskState::Running);
+    let reason = task.history.last().map_or(v1::Reason::None, |end| end.reason());
+    let before = [
+        UnknownUser,
+        SandboxFailed,
+        CgroupFailed,
+        PortClash,
+        LaunchRefused,
+        ArtifactFailed,
+        ChecksumMismatch,
+        RootFsFailed,
+        NoRoom,
+        CheckpointFailed,
+        LimitNotPossible,
+    ];
+    !ran && before.contains(&reason)
 }
 
 /// The task among those of one instance, oldest first.
@@ -36,13 +62,13 @@ pub fn choose_attempt<'a>(tasks: &[&'a v1::Task], which: Which) -> Result<&'a v1
         Which::Attempt(number) => {
             let attempt = tasks.iter().rev().copied().find(|task| task.attempt == number);
             if let Some(task) = attempt.filter(|task| !has_run(task)) {
-                return Err(not_started(task));
+                return Err(why_not_started(task));
             }
             attempt
         }
     };
     found.ok_or_else(|| match which {
-        Which::Newest => tasks.last().map_or("it was not started yet".to_string(), |newest| not_started(newest)),
+        Which::Newest => tasks.last().map_or("it was not started yet".to_string(), |newest| why_not_started(newest)),
         Which::Previous => "no attempt before the newest that ran is kept".to_string(),
         Which::Attempt(number) => match (tasks.first(), tasks.last()) {
             (Some(first), Some(last)) => {
@@ -53,14 +79,18 @@ pub fn choose_attempt<'a>(tasks: &[&'a v1::Task], which: Which) -> Result<&'a v1
     })
 }
 
-/// Why a task has no log: how its start failed, or that it waits.
-pub fn not_started(task: &v1::Task) -> String {
+/// Why a task has neither log nor sandbox: how its start failed, or that it waits.
+fn why_not_started(task: &v1::Task) -> String {
     let id = TaskId(task.id);
+    let end = task.history.last().map(|end| crate::render::safe(&end.message)).filter(|message| !message.is_empty());
     match (task.state().is_terminal(), failure::of(task)) {
         (true, Some(failed)) if failed.task_id == task.id => {
             format!("{id} was not started: {}", failure::cause(&failed))
         }
-        (true, _) => format!("{id} ended before it was started"),
+        (true, _) => match end {
+            Some(message) => format!("{id} was not started: {message}"),
+            None => format!("{id} ended before it was started"),
+        },
         (false, Some(failed)) => format!(
             "{id} is not started yet ({}); the attempt before, {}, failed: {}",
             crate::render::state(task.state()),
@@ -69,6 +99,27 @@ pub fn not_started(task: &v1::Task) -> String {
         ),
         (false, None) => format!("{id} is not started yet ({})", crate::render::state(task.state())),
     }
+}
+
+/// The same, with the instance whose task it is.
+pub fn describe_not_started(task: &v1::Task) -> String {
+    format!("{}/{}: {}", crate::render::key(task.job.as_ref()), task.instance, why_not_started(task))
+}
+
+/// The refusal of whatever needs a task that was started.
+///
+/// # Errors
+/// When it was not, or not yet.
+pub fn must_have_run(task: &v1::Task) -> Result<(), Failure> {
+    if has_run(task) {
+        return Ok(());
+    }
+    let job = crate::render::key(task.job.as_ref());
+    let look = match task.state().is_terminal() {
+        true => format!("see `dawn job status {job}/{}`", task.instance),
+        false => format!("see `dawn job why {job}`"),
+    };
+    Err(Failure::new(Exit::Failed, describe_not_started(task)).hint(look))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Reads one log to its end or, when it is followed, on through the lives of the instance. Not here: which logs are read.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use dawn_proto::{JobKey, TaskId, v1};
@@ -7,6 +8,7 @@ use tokio::time::sleep;
 
 use super::attempts::has_run;
 use super::lines::{Lines, describe_gap};
+use super::order::{PATIENCE, Place};
 use crate::client::{Client, Repeat, Scheduler, broke_off};
 use crate::exit::{Exit, Failure};
 use crate::render::{self, failure, time};
@@ -25,9 +27,12 @@ pub struct Reading {
     pub started: bool,
     /// Says when the instance begins a new life: one of its processes does.
     pub announces: bool,
-    /// What was said of the way to the next life.
-    said: String,
+    /// Lets the task's other processes come first with what they wrote before; of the first life only.
+    pub place: Option<Place>,
+    /// What was said of the way to the next life since there was anything to read.
+    said: Said,
     shown: bool,
+    began_ms: i64,
 }
 
 /// What became of reading a task's log.
@@ -39,10 +44,33 @@ enum Read {
     OutOfReach(String),
 }
 
+/// What was said while there was nothing to read.
+#[derive(Default)]
+struct Said(BTreeSet<String>);
+
+impl Said {
+    /// Whether it was not said before, though other things were said since.
+    fn is_new(&mut self, what: &str) -> bool {
+        self.0.insert(what.to_string())
+    }
+}
+
 impl Reading {
     pub fn new(scheduler: Scheduler, lines: Lines, request: v1::ReadLogRequest) -> Reading {
-        let (said, shown) = (String::new(), false);
-        Reading { scheduler, lines, instance: None, request, started: true, announces: false, said, shown }
+        let (said, shown) = (Said::default(), false);
+        let (instance, place) = (None, None);
+        Reading {
+            scheduler,
+            lines,
+            instance,
+            request,
+            started: true,
+            announces: false,
+            place,
+            said,
+            shown,
+            began_ms: time::now_ms(),
+        }
     }
 
     /// Reads to the end, or for ever when following; says whether there was anything.
@@ -90,6 +118,7 @@ impl Reading {
         loop {
             match stream.message().await {
                 Ok(Some(chunk)) => {
+                    self.wait_for_turn(&chunk).await;
                     self.take(&chunk);
                     if chunk.end {
                         self.lines.finish();
@@ -109,6 +138,19 @@ impl Reading {
         }
     }
 
+    /// Until nothing older can come of the task's other processes, as far as it was written when the command began.
+    async fn wait_for_turn(&mut self, chunk: &v1::LogChunk) {
+        if chunk.data.is_empty() {
+            return;
+        }
+        let Some(place) = self.place.take() else { return };
+        // Where the log is followed, the others may write nothing any more: what comes live comes as it comes.
+        let is_live = self.request.follow && (chunk.at_ms == 0 || chunk.at_ms >= self.began_ms);
+        if !is_live && place.turn(chunk.at_ms, PATIENCE).await {
+            self.place = Some(place);
+        }
+    }
+
     fn take(&mut self, chunk: &v1::LogChunk) {
         let task = TaskId(self.request.task_id);
         let stderr = if self.request.both { chunk.stderr } else { self.request.stderr };
@@ -123,6 +165,10 @@ impl Reading {
         *next = Some(chunk.offset + chunk.data.len() as u64);
         self.shown |= !chunk.data.is_empty();
         self.lines.show(&chunk.data, stderr, chunk.at_ms);
+        if !chunk.data.is_empty() {
+            self.said = Said::default();
+            self.place.iter().for_each(Place::shown);
+        }
     }
 
     /// Goes on with the next life of the instance that was started, and waits for it if told to; false: there is none.
@@ -165,7 +211,8 @@ impl Reading {
         if self.announces && self.started {
             eprintln!("--- {name}: {old} ended; now {new} on {on}");
         }
-        self.said.clear();
+        self.said = Said::default();
+        self.place = None;
         let request = std::mem::take(&mut self.request);
         let again = std::mem::replace(&mut self.started, true);
         self.request = v1::ReadLogRequest {
@@ -180,9 +227,8 @@ impl Reading {
 
     /// Says something once, to people: standard output has the log alone.
     fn say(&mut self, what: &str) {
-        if self.announces && self.said != what {
+        if self.announces && self.said.is_new(what) {
             eprintln!("--- {what}");
-            self.said = what.to_string();
         }
     }
 }
@@ -212,5 +258,18 @@ async fn has_ended(scheduler: &mut Scheduler, key: &JobKey, instance: u32) -> bo
             summary.ended || (batch && settled) || (newest.is_none() && summary.instances <= instance)
         }
         Err(failure) => failure.exit == Exit::NotFound,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_takes_turns_is_said_once() {
+        let mut said = Said::default();
+        let turns = ["node n2 is out of reach", "waits for the start of t38"].repeat(3);
+        let told: Vec<&str> = turns.into_iter().filter(|what| said.is_new(what)).collect();
+        assert_eq!(told, ["node n2 is out of reach", "waits for the start of t38"]);
     }
 }
