@@ -9,7 +9,6 @@ use tonic::{Code, Status};
 
 use super::reads::ReadError;
 use crate::drive::InboxFull;
-use crate::link::LogError;
 use crate::model::{FlowRefusal, Refusal};
 use crate::shares::Refused;
 
@@ -104,6 +103,9 @@ pub fn about(doing: &str, refused: &Status) -> Status {
 /// node's host name, or nothing where that can't be metadata.
 pub const NODE: &str = "dawn-node";
 
+/// How the link to agents says it.
+const NOT_CONNECTED: &str = "its agent is not connected";
+
 /// What could not be done on a node.
 pub fn on_node(doing: &str, host: &str, refused: &Status) -> Status {
     if refused.code() != Code::Unavailable {
@@ -111,7 +113,7 @@ pub fn on_node(doing: &str, host: &str, refused: &Status) -> Status {
     }
     let why = match refused.message() {
         // That says no more.
-        words if words == LogError::NotConnected.to_string() => String::new(),
+        NOT_CONNECTED => String::new(),
         words => format!("; {doing}: {words}"),
     };
     let mut status = Status::unavailable(format!("node {host} is out of reach{why}"));
