@@ -134,7 +134,7 @@ async fn a_job_that_never_started_says_why_instead_of_its_logs() {
         ),
         (vec![refused(1), waiting(2)], "www/prod/web/0: t2 is not started yet (throttled)"),
         (vec![refused(1)], "www/prod/web/0: t1 was not started: there is no user ghost"),
-        (vec![unfetched(1)], "www/prod/web/0: t1 was not started: artifact failed: artifact 1 of 1 is not there"),
+        (vec![unfetched(1)], "www/prod/web/0: t1 was not started: artifact 1 of 1 is not there"),
         (vec![], "no task of www/prod/web was started yet"),
     ] {
         let newest = tasks.last().map_or(1, |task| task.id);
@@ -264,7 +264,8 @@ async fn a_task_that_never_started_says_why() {
     let (mut context, _) = fake.context(false);
     let (exit, message) = refusal(&mut context, "dawn task logs t170").await;
     assert_eq!(exit, Exit::Failed);
-    let expected = "www/prod/web/0: t170 was not started: there is no user ghost\n  see `dawn job status www/prod/web/0`";
+    let expected =
+        "www/prod/web/0: t170 was not started: there is no user ghost\n  see `dawn job status www/prod/web/0`";
     assert_eq!(message, expected);
     let (exit, message) = refusal(&mut context, "dawn task logs t171").await;
     assert_eq!(exit, Exit::NotFound, "{message}");

@@ -158,10 +158,7 @@ mod tests {
         assert_eq!(id(Which::Attempt(3)), Err("t3 was not started: there is no user ghost".into()));
         assert_eq!(id(Which::Attempt(9)), Err("no attempt 9 is kept; there are 1 to 5".into()));
         let never: Vec<&v1::Task> = tasks[2..3].iter().collect();
-        assert_eq!(
-            choose_attempt(&never, Which::Newest).unwrap_err(),
-            "t3 was not started: there is no user ghost"
-        );
+        assert_eq!(choose_attempt(&never, Which::Newest).unwrap_err(), "t3 was not started: there is no user ghost");
         let waits: Vec<&v1::Task> = tasks[4..].iter().collect();
         assert_eq!(choose_attempt(&waits, Which::Newest).unwrap_err(), "t5 is not started yet (throttled)");
         assert_eq!(
