@@ -17,6 +17,7 @@ use super::election::Leadership;
 use super::error::EtcdError;
 use super::ledger::{Ask, Guard, Ledger, Outcome, SEGMENT_MUTATIONS};
 use super::load::Head;
+use super::members::Again;
 use super::proof::until_another_can;
 use super::renewal::Confirmer;
 use super::store::Store;
@@ -185,9 +186,8 @@ impl Writer {
         let puts: Vec<TxnOp> =
             ask.puts.iter().map(|(key, value)| TxnOp::put(key.clone(), value.clone(), None)).collect();
         let look = [TxnOp::get(ask.head_key.clone(), None)];
-        let mut kv = self.store.kv();
         let txn = Txn::new().when(guards).and_then(puts).or_else(look);
-        let answer = self.store.call("appending to the journal", kv.txn(txn)).await?;
+        let answer = self.store.transact("appending to the journal", Again::Broken, txn).await?;
         let found = answer.op_responses().into_iter().next().and_then(|response| match response {
             TxnOpResponse::Get(get) => get.kvs().first().map(|kv| kv.value().to_vec()),
             _ => None,

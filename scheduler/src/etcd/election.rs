@@ -5,10 +5,12 @@
 
 use std::time::Duration;
 
+use etcd_client::Client;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::error::{EtcdError, classify};
+use super::members::Again;
 use super::proof::keep_proving;
 use super::renewal::{Confirmer, Renewal, keep_alive};
 use super::store::{EtcdConfig, Store};
@@ -95,8 +97,15 @@ impl Candidate {
     /// # Errors
     /// When etcd fails in a way that trying again can't mend; passing trouble is waited out.
     pub async fn win(&mut self) -> Result<Leadership, EtcdError> {
+        let mut broke_before = false;
         loop {
-            let (error, again) = match self.try_to_win().await {
+            let begun = Instant::now();
+            let won = self.try_to_win().await;
+            // One that stood for a while and whose line broke stands again, at another member: nobody needs to know.
+            let broke = self.lease.is_some() && matches!(&won, Err(error) if error.is_passing());
+            let first_break = broke && (!broke_before || begun.elapsed() > self.life);
+            broke_before = broke;
+            let (error, again) = match won {
                 Ok(leadership) => {
                     self.trouble.send_replace(String::new());
                     return Ok(leadership);
@@ -106,7 +115,9 @@ impl Candidate {
                 Err(error) => return Err(error),
             };
             let words = format!("can't stand for election: {error}");
-            if *self.trouble.borrow() != words {
+            if first_break {
+                tracing::debug!("{words}; trying again");
+            } else if *self.trouble.borrow() != words {
                 tracing::warn!("{words}; trying again");
                 self.trouble.send_replace(words);
             }
@@ -121,30 +132,28 @@ impl Candidate {
         }
         self.withdraw().await;
         let seconds = i64::try_from(self.life.as_secs() + u64::from(self.life.subsec_nanos() > 0)).unwrap_or(i64::MAX);
-        let mut client = self.store.client.clone();
         // Before the grant is asked for: etcd's own count begins later.
         let asked = Instant::now();
-        let lease = self.store.call("granting a lease", client.lease_grant(seconds, None)).await?.id();
+        let grant = |mut client: Client| async move { client.lease_grant(seconds, None).await };
+        let lease = self.store.call("granting a lease", Again::Slow, grant).await?.id();
         self.lease = Some(lease);
         self.trouble.send_replace(String::new());
         let Renewal { mut lost, good_until, confirmer } = keep_alive(&self.store, lease, asked, self.life);
-        let mut election = self.store.client.election_client();
+        let member = self.store.members.preferred();
+        let stand = async {
+            let mut election = self.store.members.client().await?.election_client();
+            election.campaign(self.store.keys.election(), self.address.clone(), lease).await
+        };
         // A campaign waits for as long as another leads: no deadline but the life of our own lease.
         let won = tokio::select! {
-            won = election.campaign(self.store.keys.election(), self.address.clone(), lease) => won,
+            won = stand => won,
             _ = lost.wait_for(|lost| *lost) => {
                 let endpoints = self.store.endpoints().to_string();
                 return Err(EtcdError::Unavailable { endpoints, doing: "keeping a candidate's lease", source: None });
             }
             () = keep_proving(self.store.clone(), lease, self.life, self.leader_waits.clone()) => unreachable!("it never ends"),
         };
-        let mut answer = won.map_err(|error| match classify(self.store.endpoints(), "campaigning", error) {
-            // A lease that ended meanwhile, a stream that broke: another campaign may go better.
-            EtcdError::Failed { doing, source } => {
-                EtcdError::Unavailable { endpoints: self.store.endpoints().to_string(), doing, source: Some(source) }
-            }
-            error => error,
-        })?;
+        let mut answer = won.map_err(|error| self.campaign_failed(member, error))?;
         let Some(leader) = answer.take_leader() else {
             let problem = "answers a campaign without a key".into();
             return Err(EtcdError::Corrupt { key: self.store.keys.election(), problem });
@@ -156,12 +165,26 @@ impl Candidate {
         Ok(Leadership { epoch, key, lost, good_until, confirmer, lease, life, store })
     }
 
+    /// Another campaign may go better, with a lease of its own: what is left of this one may end the key of its lease.
+    fn campaign_failed(&self, member: usize, error: etcd_client::Error) -> EtcdError {
+        let error = classify(self.store.endpoints(), "campaigning", error);
+        if let EtcdError::Unavailable { .. } | EtcdError::Passing { .. } = error {
+            self.store.members.avoid(member);
+        }
+        match error.said().map(str::to_string) {
+            // A lease that ended meanwhile.
+            Some(said) if matches!(error, EtcdError::Failed { .. }) => {
+                EtcdError::Passing { endpoints: self.store.endpoints().to_string(), doing: "campaigning", said }
+            }
+            _ => error,
+        }
+    }
+
     /// Stands no more: nobody behind it waits for the end of its lease.
     pub async fn withdraw(&mut self) {
         if let Some(lease) = self.lease.take() {
             // What is not heard ends by itself.
-            let mut client = self.store.client.clone();
-            _ = self.store.call("ending a candidate's lease", client.lease_revoke(lease)).await;
+            _ = revoke(&self.store, "ending a candidate's lease", lease).await;
         }
     }
 }
@@ -175,10 +198,8 @@ impl Leadership {
         let until = Instant::now() + REVOKE_WITHIN;
         loop {
             // The election key goes with its lease.
-            let mut client = self.store.client.clone();
-            let revoke = self.store.call("ending the leader's lease", client.lease_revoke(self.lease));
-            match revoke.await {
-                Ok(_) => return Ok(()),
+            match revoke(&self.store, "ending the leader's lease", self.lease).await {
+                Ok(()) => return Ok(()),
                 // It has ended already.
                 Err(EtcdError::Failed { source: etcd_client::Error::GRpcStatus(status), .. })
                     if status.code() == tonic::Code::NotFound =>
@@ -194,14 +215,19 @@ impl Leadership {
     }
 }
 
+/// Ends a lease, and what hangs on it.
+async fn revoke(store: &Store, doing: &'static str, lease: i64) -> Result<(), EtcdError> {
+    let revoke = |mut client: Client| async move { client.lease_revoke(lease).await };
+    store.call(doing, Again::Slow, revoke).await.map(|_| ())
+}
+
 /// Whether a leader's key is there with its own create revision, which is what it was elected under. Linearizable: what any
 /// member has agreed to is seen.
 ///
 /// # Errors
 /// When etcd can't be asked.
 pub async fn is_there(store: &Store, key: Vec<u8>, epoch: Epoch) -> Result<bool, EtcdError> {
-    let mut client = store.client.clone();
-    let found = store.call("looking at the own leader key", client.get(key, None)).await?;
+    let found = store.get("looking at the own leader key", key, None).await?;
     Ok(found.kvs().first().is_some_and(|kv| u64::try_from(kv.create_revision()) == Ok(epoch.0)))
 }
 
@@ -210,8 +236,8 @@ pub async fn is_there(store: &Store, key: Vec<u8>, epoch: Epoch) -> Result<bool,
 /// # Errors
 /// When etcd can't be asked.
 pub async fn leader(store: &Store) -> Result<Option<String>, EtcdError> {
-    let mut client = store.client.clone();
-    match store.call("asking who leads", client.leader(store.keys.election())).await {
+    let ask = |mut client: Client| async move { client.leader(store.keys.election()).await };
+    match store.call("asking who leads", Again::Slow, ask).await {
         Ok(answer) => Ok(answer.kv().map(|kv| String::from_utf8_lossy(kv.value()).into_owned())),
         // etcd 3.4 answers "election: no leader" as an unknown error.
         Err(EtcdError::Passing { said, .. }) if said.contains("no leader") && said.contains("election") => Ok(None),

@@ -78,6 +78,20 @@ pub(super) fn classify(endpoints: &str, doing: &'static str, error: Error) -> Et
     }
 }
 
+/// Whether another member may do what this one did not: it is dead or cut off from the others.
+pub(super) fn another_may_answer(error: &Error) -> bool {
+    match error {
+        Error::IoError(_) | Error::TransportError(_) => true,
+        Error::GRpcStatus(status) => match verdict(status) {
+            Verdict::Silent => true,
+            // Its own words; "election: no leader" is an answer.
+            Verdict::Passing => status.message().starts_with("etcdserver:"),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Passing,

@@ -34,6 +34,10 @@ impl Etcd {
         self.signal(Signal::SIGSTOP);
     }
 
+    pub fn kill(&self) {
+        self.signal(Signal::SIGKILL);
+    }
+
     pub fn resume(&self) {
         self.signal(Signal::SIGCONT);
     }
@@ -73,6 +77,22 @@ pub fn etcd_over(scheme: &str, flags: &[&str]) -> Option<Etcd> {
     let config =
         EtcdConfig { endpoints: vec![client], prefix: "dawn".into(), user: None, tls: None, lease_ms: MIN_LEASE_MS };
     Some(Etcd { child, config, _dir: dir })
+}
+
+/// Three members of one cluster; the configuration of each names all of them.
+pub fn three() -> Option<Vec<Etcd>> {
+    let peers: Vec<_> = (0..3).map(|_| format!("http://127.0.0.1:{}", free_port())).collect();
+    let cluster: Vec<_> = peers.iter().enumerate().map(|(no, peer)| format!("m{no}={peer}")).collect();
+    let cluster = cluster.join(",");
+    let member = |(no, peer): (usize, &String)| {
+        let name = format!("m{no}");
+        let flags = ["--name", &name, "--initial-cluster", &cluster, "--listen-peer-urls", peer];
+        etcd_with(&[&flags[..], &["--initial-advertise-peer-urls", peer]].concat())
+    };
+    let mut members: Vec<_> = peers.iter().enumerate().map(member).collect::<Option<_>>()?;
+    let endpoints: Vec<_> = members.iter().flat_map(|member| member.config.endpoints.clone()).collect();
+    members.iter_mut().for_each(|member| member.config.endpoints.clone_from(&endpoints));
+    Some(members)
 }
 
 /// Connected, once it answers.

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use etcd_client::{EventType, WatchOptions, WatchStream};
+use etcd_client::{Client, EventType, WatchOptions, WatchStream};
 
 use super::error::EtcdError;
 use super::keys::end_of;
 use super::load::{Loaded, apply_next, catch_up, load, segment_batches};
+use super::members::Again;
 use super::store::Store;
 use crate::model::Batch;
 
@@ -95,8 +96,12 @@ impl Tail {
                 .with_fragment()
                 .with_start_revision(self.loaded.revision + 1);
             // What comes at once is what was written since, which nobody bounds but by pieces.
-            let mut watch = self.store.client.watch_client().max_decoding_message_size(usize::MAX);
-            self.stream = Some(self.store.call("watching the journal", watch.watch(prefix, Some(options))).await?);
+            let watch = |client: Client| {
+                let mut watch = client.watch_client().max_decoding_message_size(usize::MAX);
+                let (prefix, options) = (prefix.clone(), options.clone());
+                async move { watch.watch(prefix, Some(options)).await }
+            };
+            self.stream = Some(self.store.call("watching the journal", Again::Broken, watch).await?);
             return Ok(());
         };
         let message = stream.message().await;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use etcd_client::{Compare, CompareOp, Txn, TxnOp};
 
 use super::error::EtcdError;
+use super::members::Again;
 use super::pack::{unpack, unpack_batches};
 use super::snapshot::Manifest;
 use super::store::Store;
@@ -43,8 +44,7 @@ pub async fn claim(store: &Store, fresh_cluster_id: &str, expected: &str) -> Res
         None,
     )]);
     if expected.is_empty() {
-        let mut kv = store.kv();
-        store.call("claiming the prefix", kv.txn(txn)).await?;
+        store.transact("claiming the prefix", Again::Broken, txn).await?;
     }
     let found = store.read("reading who owns the prefix", &key).await?;
     let text = found.map(|kv| String::from_utf8_lossy(kv.value()).into_owned()).unwrap_or_default();
@@ -219,7 +219,6 @@ pub async fn first_segment(store: &Store, index: u64) -> Result<u64, EtcdError> 
     let end = store.keys.segment(index.saturating_add(1));
     let options =
         GetOptions::new().with_range(end).with_sort(SortTarget::Key, SortOrder::Descend).with_limit(1).with_keys_only();
-    let mut kv = store.kv();
-    let answer = store.call("finding a segment", kv.get(store.keys.segments(), Some(options))).await?;
+    let answer = store.get("finding a segment", store.keys.segments(), Some(options)).await?;
     Ok(answer.kvs().first().and_then(|kv| store.keys.segment_index(kv.key())).unwrap_or(index))
 }

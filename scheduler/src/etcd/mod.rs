@@ -11,6 +11,7 @@ mod growth;
 mod keys;
 mod ledger;
 mod load;
+mod members;
 mod pack;
 mod proof;
 mod read;

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::error::EtcdError;
 use super::keys::end_of;
+use super::members::Again;
 use super::store::Store;
 use super::trial;
 
@@ -30,17 +31,15 @@ pub(super) async fn keep_proving(store: Store, lease: i64, life: Duration, mut w
 async fn write(store: &Store, lease: i64) -> Result<(), EtcdError> {
     let options = PutOptions::new().with_lease(lease);
     let shown = TxnOp::put(store.keys.candidate(lease), "writes", Some(options));
-    let mut kv = store.kv();
     let txn = trial::never(store).or_else([shown]);
-    store.call("writing a candidate's key", kv.txn(txn)).await.map(|_| ())
+    store.transact("writing a candidate's key", Again::Broken, txn).await.map(|_| ())
 }
 
 /// etcd's revision, and that of the newest write of a candidate with another lease.
 async fn look(store: &Store, lease: i64) -> Result<(i64, i64), EtcdError> {
     let prefix = store.keys.candidates();
     let options = GetOptions::new().with_range(end_of(&prefix));
-    let mut kv = store.kv();
-    let answer = store.call("looking at candidates", kv.get(prefix, Some(options))).await?;
+    let answer = store.get("looking at candidates", prefix, Some(options)).await?;
     let own = store.keys.candidate(lease);
     let others = answer.kvs().iter().filter(|kv| kv.key() != own.as_bytes());
     let newest = others.map(etcd_client::KeyValue::mod_revision).max();

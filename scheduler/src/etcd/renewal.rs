@@ -45,8 +45,7 @@ pub(super) fn keep_alive(store: &Store, lease: i64, asked: Instant, life: Durati
     let (asks, asks_out) = mpsc::unbounded_channel();
     let tenure = Tenure::new(asked, life);
     let (good_until, until) = watch::channel(tenure.good_until());
-    let client = store.client.clone();
-    let keeper = Keeper { client, lease, tenure, good_until, tell, asks: asks_out, waiting: Vec::new() };
+    let keeper = Keeper { store: store.clone(), lease, tenure, good_until, tell, asks: asks_out, waiting: Vec::new() };
     tokio::spawn(keeper.keep());
     Renewal { lost, good_until: until, confirmer: Confirmer { asks } }
 }
@@ -61,7 +60,7 @@ enum End {
 }
 
 struct Keeper {
-    client: etcd_client::Client,
+    store: Store,
     lease: i64,
     tenure: Tenure<Instant>,
     good_until: watch::Sender<Instant>,
@@ -74,11 +73,13 @@ struct Keeper {
 impl Keeper {
     async fn keep(mut self) {
         loop {
+            let member = self.store.members.preferred();
             match self.renew().await {
                 End::Unwanted => return,
                 End::Gone => break,
                 End::Broken(error) => {
                     tracing::warn!("renewing a lease in etcd: {error}; trying again");
+                    self.store.members.avoid(member);
                     let again = (Instant::now() + self.tenure.retry_after()).min(self.tenure.good_until());
                     tokio::time::sleep_until(again).await;
                 }
@@ -91,7 +92,9 @@ impl Keeper {
     /// Renews on one stream for as long as that works.
     async fn renew(&mut self) -> End {
         let patience = self.patience(Instant::now());
-        let Ok(opened) = timeout_at(patience, self.client.lease_keep_alive(self.lease)).await else {
+        let (store, lease) = (self.store.clone(), self.lease);
+        let open = async { store.members.client().await?.lease_keep_alive(lease).await };
+        let Ok(opened) = timeout_at(patience, open).await else {
             return self.silent("no stream was opened");
         };
         let (mut keeper, mut answers) = match opened {

@@ -6,6 +6,7 @@ use etcd_client::{Compare, CompareOp, DeleteOptions, Txn, TxnOp};
 use super::error::EtcdError;
 use super::keys::end_of;
 use super::load::FORMAT;
+use super::members::Again;
 use super::pack::{pack, pack_batches};
 use super::snapshot::{Manifest, remove_range};
 use super::store::Store;
@@ -50,9 +51,8 @@ pub async fn restore(store: &Store, state: &State, batch: &Batch, replace: bool)
     let chunks = snapshot_chunks(state);
     let writer = u64::from(std::process::id());
     for (number, chunk) in chunks.iter().enumerate() {
-        let mut kv = store.kv();
         let key = store.keys.chunk(state.index, writer, number);
-        store.call("writing the backup's state", kv.put(key, pack(chunk), None)).await?;
+        store.put("writing the backup's state", &key, &pack(chunk)).await?;
     }
     let manifest = Manifest { index: state.index, writer, chunks: chunks.len() };
     if !swap(store, &manifest, state, batch).await? {
@@ -97,7 +97,6 @@ async fn swap(store: &Store, manifest: &Manifest, state: &State, batch: &Batch) 
         TxnOp::put(keys.manifest(), manifest.text(), None),
         TxnOp::put(keys.meta(), format!("dawn {FORMAT} {}", state.cluster_id), None),
     ];
-    let mut kv = store.kv();
     let txn = Txn::new().when([nobody]).and_then(ops);
-    Ok(store.call("putting the restored journal in place", kv.txn(txn)).await?.succeeded())
+    Ok(store.transact("putting the restored journal in place", Again::Unsent, txn).await?.succeeded())
 }

@@ -1,11 +1,12 @@
 //! Snapshots in etcd: chunks first, then one guarded swap of the manifest, then the old ones and their segments go.
 //! Whoever holds a state may write one; two writers at once harm nothing.
 
-use etcd_client::{Compare, CompareOp, DeleteOptions, Txn, TxnOp};
+use etcd_client::{Client, Compare, CompareOp, DeleteOptions, Txn, TxnOp};
 
 use super::error::EtcdError;
 use super::keys::end_of;
 use super::load::first_segment;
+use super::members::Again;
 use super::pack::pack;
 use super::store::Store;
 use crate::model::State;
@@ -78,8 +79,8 @@ pub async fn write(store: &Store, state: &State, writer: u64) -> Result<bool, Et
     let txn = Txn::new()
         .when([Compare::mod_revision(key.as_str(), CompareOp::Equal, revision)])
         .and_then([TxnOp::put(key.as_str(), manifest.text(), None)]);
-    let mut kv = store.kv();
-    let swapped = store.call("naming the new snapshot", kv.txn(txn)).await?;
+    // One that was taken and is sent again would not find the manifest that it replaces.
+    let swapped = store.transact("naming the new snapshot", Again::Unsent, txn).await?;
     if !swapped.succeeded() {
         remove(store, &store.keys.snapshot(state.index, writer)).await?;
         return Ok(false);
@@ -91,9 +92,8 @@ pub async fn write(store: &Store, state: &State, writer: u64) -> Result<bool, Et
 
 async fn put_chunks(store: &Store, manifest: &Manifest, chunks: &[Vec<u8>]) -> Result<(), EtcdError> {
     for (number, chunk) in chunks.iter().enumerate() {
-        let mut kv = store.kv();
         let key = store.keys.chunk(manifest.index, manifest.writer, number);
-        store.call("writing a snapshot", kv.put(key, pack(chunk), None)).await?;
+        store.put("writing a snapshot", &key, &pack(chunk)).await?;
     }
     Ok(())
 }
@@ -107,8 +107,8 @@ async fn clean(store: &Store, manifest: &Manifest, revision: i64) -> Result<(), 
     let covered = remove_range(store, store.keys.segments(), store.keys.segment(first_kept).into_bytes()).await?;
     // What is removed takes up space for as long as there is history from before.
     let revision = [Some(revision), older, covered].into_iter().flatten().max().unwrap_or(revision);
-    let mut client = store.client.clone();
-    match store.call("compacting", client.compact(revision, None)).await {
+    let compact = |mut client: Client| async move { client.compact(revision, None).await };
+    match store.call("compacting", Again::Broken, compact).await {
         // Another cluster on this etcd compacted further.
         Err(EtcdError::Failed { source: etcd_client::Error::GRpcStatus(status), .. })
             if status.code() == tonic::Code::OutOfRange => {}
@@ -126,8 +126,11 @@ pub async fn remove_range(store: &Store, from: String, to: Vec<u8>) -> Result<Op
     if from.as_bytes() >= to.as_slice() {
         return Ok(None);
     }
-    let mut kv = store.kv();
     let options = DeleteOptions::new().with_range(to);
-    let removed = store.call("removing old journal", kv.delete(from, Some(options))).await?;
+    let delete = |mut client: Client| {
+        let (from, options) = (from.clone(), options.clone());
+        async move { client.delete(from, Some(options)).await }
+    };
+    let removed = store.call("removing old journal", Again::Broken, delete).await?;
     Ok(removed.header().map(|header| header.revision()))
 }

@@ -1,16 +1,18 @@
-//! etcd as this edge uses it: one client, a deadline on every call, answers as large as a writer can make them.
+//! etcd as this edge uses it: its members, a deadline on every call, answers as large as a writer can make them.
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_client::{
-    Certificate, Client, ConnectOptions, GetOptions, GetResponse, Identity, KeyValue, KvClient, TlsOptions,
+    Certificate, Client, ConnectOptions, GetOptions, GetResponse, Identity, KeyValue, KvClient, TlsOptions, Txn,
+    TxnResponse,
 };
 
 use super::error::{EtcdError, classify};
 use super::growth::Growth;
 use super::keys::{Keys, end_of};
+use super::members::{Again, Members};
 
 /// How to reach etcd and what is ours there.
 #[derive(Clone, Debug)]
@@ -47,10 +49,10 @@ const FIRST_PAGE: i64 = 8;
 /// A page of so few bytes has small keys.
 const SMALL_PAGE_BYTES: usize = 256 << 10;
 
-/// A connected client with the cluster's keys.
+/// The members of etcd with the cluster's keys.
 #[derive(Clone)]
 pub struct Store {
-    pub client: Client,
+    pub members: Arc<Members>,
     pub keys: Keys,
     /// Of the journal there, as far as it was read or written here.
     pub growth: Arc<Growth>,
@@ -59,9 +61,8 @@ pub struct Store {
 
 impl Store {
     /// # Errors
-    /// When the endpoints or the TLS material are unusable, or user and password are refused.
+    /// When the endpoints or the TLS material are unusable, user and password are refused, or with these no member answers.
     pub async fn connect(config: &EtcdConfig) -> Result<Store, EtcdError> {
-        let endpoints = config.endpoints.join(",");
         let mut options = ConnectOptions::new()
             .with_connect_timeout(CALL_TIMEOUT)
             .with_keep_alive(Duration::from_secs(2), CALL_TIMEOUT)
@@ -74,9 +75,17 @@ impl Store {
         if let Some(tls) = &config.tls {
             options = options.with_tls(tls_options(tls));
         }
-        let connect = Client::connect(&config.endpoints, Some(options));
-        let client = in_time(&endpoints, "connecting", CALL_TIMEOUT, connect).await?;
-        Ok(Store { client, keys: Keys::new(&config.prefix), growth: Arc::default(), endpoints })
+        let members = Arc::new(Members::new(&config.endpoints, options));
+        let (keys, endpoints) = (Keys::new(&config.prefix), config.endpoints.join(","));
+        let store = Store { members, keys, growth: Arc::default(), endpoints };
+        store.call("connecting", Again::Slow, async |_| Ok(())).await?;
+        Ok(store)
+    }
+
+    /// A client of one member that was connected.
+    #[cfg(test)]
+    pub fn client(&self) -> Client {
+        self.members.connected_one()
     }
 
     /// Where etcd is looked for.
@@ -84,24 +93,69 @@ impl Store {
         &self.endpoints
     }
 
-    /// Runs one call under the deadline and names what it was for.
-    pub async fn call<T>(
+    /// Runs one call under the deadline, at another member where one does not answer, and names what it was for.
+    pub async fn call<T, F>(
         &self,
         doing: &'static str,
-        call: impl Future<Output = Result<T, etcd_client::Error>>,
-    ) -> Result<T, EtcdError> {
-        in_time(&self.endpoints, doing, CALL_TIMEOUT, call).await
+        again: Again,
+        call: impl Fn(Client) -> F,
+    ) -> Result<T, EtcdError>
+    where
+        F: Future<Output = Result<T, etcd_client::Error>>,
+    {
+        self.call_within(CALL_TIMEOUT, doing, again, call).await
     }
 
-    /// For reading: a page holds as much as its keys do, which their writers bound.
-    pub fn kv(&self) -> KvClient {
-        self.client.kv_client().max_decoding_message_size(usize::MAX)
+    async fn call_within<T, F>(
+        &self,
+        patience: Duration,
+        doing: &'static str,
+        again: Again,
+        call: impl Fn(Client) -> F,
+    ) -> Result<T, EtcdError>
+    where
+        F: Future<Output = Result<T, etcd_client::Error>>,
+    {
+        let endpoints = self.endpoints.as_str();
+        self.members.call(again, patience, call).await.map_err(|error| match error {
+            Some(error) => classify(endpoints, doing, error),
+            None => EtcdError::Unavailable { endpoints: endpoints.into(), doing, source: None },
+        })
+    }
+
+    /// One transaction.
+    pub async fn transact(&self, doing: &'static str, again: Again, txn: Txn) -> Result<TxnResponse, EtcdError> {
+        self.call(doing, again, |client| {
+            let txn = txn.clone();
+            async move { kv(&client).txn(txn).await }
+        })
+        .await
+    }
+
+    /// Keys with `options`, linearizable.
+    pub async fn get(
+        &self,
+        doing: &'static str,
+        key: impl Into<Vec<u8>>,
+        options: Option<GetOptions>,
+    ) -> Result<GetResponse, EtcdError> {
+        let key = key.into();
+        self.call(doing, Again::Slow, |client| {
+            let (key, options) = (key.clone(), options.clone());
+            async move { kv(&client).get(key, options).await }
+        })
+        .await
+    }
+
+    /// Writes one value under a key that nobody else writes.
+    pub async fn put(&self, doing: &'static str, key: &str, value: &[u8]) -> Result<(), EtcdError> {
+        let put = self.call(doing, Again::Broken, |client| async move { kv(&client).put(key, value, None).await });
+        put.await.map(|_| ())
     }
 
     /// One key's value and mod revision, linearizable.
     pub async fn read(&self, doing: &'static str, key: &str) -> Result<Option<KeyValue>, EtcdError> {
-        let mut kv = self.kv();
-        let mut answer = self.call(doing, kv.get(key, None)).await?;
+        let mut answer = self.get(doing, key, None).await?;
         Ok(answer.take_kvs().pop())
     }
 
@@ -141,8 +195,11 @@ impl Store {
         loop {
             let options = GetOptions::new().with_range(end_of(prefix)).with_limit(pages.limit);
             let patience = if pages.limit > 1 { CALL_TIMEOUT } else { LAST_PAGE_TIMEOUT };
-            let mut kv = self.kv();
-            match in_time(&self.endpoints, doing, patience, kv.get(from, Some(options))).await {
+            let get = |client: Client| {
+                let options = options.clone();
+                async move { kv(&client).get(from, Some(options)).await }
+            };
+            match self.call_within(patience, doing, Again::Broken, get).await {
                 Ok(page) => {
                     pages.took(page.kvs());
                     return Ok(page);
@@ -198,15 +255,7 @@ fn tls_options(tls: &EtcdTls) -> TlsOptions {
     options
 }
 
-async fn in_time<T>(
-    endpoints: &str,
-    doing: &'static str,
-    patience: Duration,
-    call: impl Future<Output = Result<T, etcd_client::Error>>,
-) -> Result<T, EtcdError> {
-    match tokio::time::timeout(patience, call).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(classify(endpoints, doing, error)),
-        Err(_) => Err(EtcdError::Unavailable { endpoints: endpoints.into(), doing, source: None }),
-    }
+/// For reading: a page holds as much as its keys do, which their writers bound.
+fn kv(client: &Client) -> KvClient {
+    client.kv_client().max_decoding_message_size(usize::MAX)
 }

@@ -3,6 +3,7 @@
 mod answers;
 mod faults;
 mod large;
+mod members;
 mod reading;
 mod restores;
 mod secure;
@@ -83,8 +84,8 @@ async fn a_leader_paused_beyond_its_lease_is_replaced_and_learns_it() {
     old.append(batch(1, first.epoch)).await.unwrap();
     assert_eq!(leader(&store).await.unwrap().as_deref(), Some("127.0.0.1:1"));
     // The lease dies under the leader, as it does when its process is stopped for too long.
-    let leases = store.client.clone().leases().await.unwrap();
-    store.client.clone().lease_revoke(leases.leases()[0].id()).await.unwrap();
+    let leases = store.client().leases().await.unwrap();
+    store.client().lease_revoke(leases.leases()[0].id()).await.unwrap();
     tokio::time::timeout(Duration::from_secs(10), first.lost.wait_for(|lost| *lost)).await.expect("told").unwrap();
     assert_eq!(leader(&store).await.unwrap(), None);
     assert!(matches!(old.append(batch(2, first.epoch)).await, Err(AppendError::NotLeader { .. })));
@@ -132,7 +133,7 @@ async fn damage_and_strangers_are_refused_by_name() {
     }
     let state = load(&store).await.unwrap().state;
     write_snapshot(&store, &state, 7).await.unwrap();
-    let mut kv = store.client.kv_client();
+    let mut kv = store.client().kv_client();
     let chunk = store.keys.chunk(3, 7, 0);
     let good = store.read("reading", &chunk).await.unwrap().unwrap().value().to_vec();
     kv.put(chunk.as_str(), "garbage", None).await.unwrap();
@@ -157,7 +158,7 @@ async fn a_full_etcd_is_named_and_holds_appends_up() {
     let store = store(&etcd.config).await;
     let (leadership, mut journal) = lead(&etcd.config, &store).await;
     journal.append(batch(1, leadership.epoch)).await.unwrap();
-    let mut kv = store.client.kv_client();
+    let mut kv = store.client().kv_client();
     for n in 0..100 {
         if kv.put(format!("/filler/{n}"), vec![7u8; 200_000], None).await.is_err() {
             break;

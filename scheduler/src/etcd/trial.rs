@@ -4,6 +4,7 @@
 use etcd_client::{Compare, CompareOp, Txn, TxnOp};
 
 use super::error::EtcdError;
+use super::members::Again;
 use super::store::Store;
 use crate::model::bounds::VALUE_BYTES;
 
@@ -16,8 +17,8 @@ const TRIAL_BYTES: usize = VALUE_BYTES + (4 << 10);
 /// # Errors
 /// What etcd says against it.
 pub async fn trial(store: &Store) -> Result<(), EtcdError> {
-    let mut kv = store.kv();
-    store.call("trying a transaction of the largest size", kv.txn(never(store))).await.map(|_| ())
+    let tried = store.transact("trying a transaction of the largest size", Again::Broken, never(store));
+    tried.await.map(|_| ())
 }
 
 /// A transaction of the largest size that puts nothing, since its guard never holds.

@@ -70,7 +70,7 @@ async fn one_whose_etcd_takes_too_little_does_not_stand_and_says_what_to_do() {
 async fn a_trial_leaves_nothing_behind() {
     let Some(etcd) = etcd() else { return };
     let store = store(&etcd.config).await;
-    let revision = async || store.client.kv_client().get("/", None).await.unwrap().header().unwrap().revision();
+    let revision = async || store.client().kv_client().get("/", None).await.unwrap().header().unwrap().revision();
     let before = revision().await;
     for _ in 0..3 {
         trial(&store).await.unwrap();
@@ -102,7 +102,7 @@ async fn a_lease_is_proved_by_a_renewal_while_etcd_takes_no_writes_and_not_while
     let store = store(&etcd.config).await;
     let (leadership, mut journal) = lead(&etcd.config, &store).await;
     journal.append(batch(1, leadership.epoch)).await.unwrap();
-    let mut kv = store.client.kv_client();
+    let mut kv = store.client().kv_client();
     for n in 0..100 {
         if kv.put(format!("/filler/{n}"), vec![7u8; 200_000], None).await.is_err() {
             break;

@@ -14,7 +14,7 @@ async fn any_chunk_of_a_snapshot_that_is_missing_or_damaged_is_named() {
     write_snapshot(&store, &load(&store).await.unwrap().state, 7).await.unwrap();
     let chunks = crate::wire::snapshot_chunks(&load(&store).await.unwrap().state).len();
     assert!(chunks >= 2, "{chunks}");
-    let mut kv = store.client.kv_client();
+    let mut kv = store.client().kv_client();
     for number in 0..chunks {
         let key = store.keys.chunk(3, 7, number);
         let good = store.read("reading", &key).await.unwrap().unwrap().value().to_vec();
@@ -40,7 +40,7 @@ async fn a_journal_that_a_newer_version_wrote_is_refused_with_both_versions() {
     let mut tail = Tail::new(store.clone(), load(&store).await.unwrap());
     let mut newer = pack_batches(&[batch(2, leadership.epoch)]);
     newer[4] = 9;
-    let mut kv = store.client.kv_client();
+    let mut kv = store.client().kv_client();
     kv.put(store.keys.segment(2), newer, None).await.unwrap();
     for error in [load(&store).await.err().unwrap(), tail.to_end(&mut |_| {}).await.err().unwrap()] {
         let error = error.to_string();
@@ -95,7 +95,7 @@ async fn the_database_stays_bounded_over_thousands_of_batches() {
         };
         store.read_from("counting", "/dawn/", "/dawn/".into(), each).await.unwrap();
         assert!(keys < 12, "{keys} keys after {index} batches");
-        sizes.push(store.client.clone().status().await.unwrap().db_size());
+        sizes.push(store.client().status().await.unwrap().db_size());
     }
     assert_eq!(load(&store).await.unwrap().state.index, ROUNDS * BATCHES);
     // The file never shrinks, and takes in again what was forgotten: without that it would be more than three times as

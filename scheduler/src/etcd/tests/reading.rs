@@ -73,7 +73,7 @@ async fn a_follower_has_what_its_tail_has_when_a_later_page_can_not_be_read() {
     for index in 1..=30 {
         journal.append(batch(index, leadership.epoch)).await.unwrap();
     }
-    let mut kv = store.client.kv_client();
+    let mut kv = store.client().kv_client();
     kv.put(store.keys.segment(20), "garbage", None).await.unwrap();
     let error = tail.to_end(&mut telling(&follower)).await.unwrap_err().to_string();
     assert!(error.contains(&store.keys.segment(20)), "{error}");

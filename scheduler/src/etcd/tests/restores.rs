@@ -89,7 +89,7 @@ async fn the_journal_is_read_page_by_page_from_its_snapshot_on() {
         batches.iter().for_each(|batch| state.apply(batch));
     }
     assert_eq!(digest(&state), digest(&replayed(1..=40, leadership.epoch)));
-    let mut kv = store.client.kv_client();
+    let mut kv = store.client().kv_client();
     kv.delete(store.keys.segment(20), None).await.unwrap();
     let (mut reader, _) = Reader::open(&store).await.unwrap();
     let missing = loop {

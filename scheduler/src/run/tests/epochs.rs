@@ -54,7 +54,7 @@ async fn a_leader_whose_key_is_gone_steps_down_when_it_hears_of_a_higher_epoch()
     let info = leader.until_info("it to lead", |info| info.leader && info.epoch > 0).await;
     let store = store(&etcd.config).await;
     let all = Some(DeleteOptions::new().with_prefix());
-    store.client.clone().delete(format!("{}/", store.keys.election()), all).await.unwrap();
+    store.client().delete(format!("{}/", store.keys.election()), all).await.unwrap();
     let claim = v1::Register { cluster_id: info.cluster_id, epoch_seen: info.epoch + 1, ..register("node-1") };
     refused(&leader, claim).await;
     let error = leader.error().await;

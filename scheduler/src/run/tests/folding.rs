@@ -33,7 +33,7 @@ async fn many_large_changes_of_a_job_need_no_more_room_in_etcd_than_a_few() {
         let submitted = leader.client.submit_job(changed(number)).await;
         assert!(submitted.is_ok(), "change {number}: {submitted:?}");
     }
-    let size = store(&etcd.config).await.client.clone().status().await.unwrap().db_size();
+    let size = store(&etcd.config).await.client().status().await.unwrap().db_size();
     assert!(size < QUOTA.parse().unwrap(), "{size} bytes");
     leader.stop().await;
     let mut next = cluster(&config).await;

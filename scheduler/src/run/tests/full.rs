@@ -25,7 +25,7 @@ async fn a_full_etcd_is_named_to_clients_and_writes_go_on_after_room_was_made() 
     leader.until_info("it to lead", |info| info.leader && info.epoch > 0).await;
     leader.submit(service(1)).await;
     let store = store(&etcd.config).await;
-    let mut kv = store.client.kv_client();
+    let mut kv = store.client().kv_client();
     for n in 0..100 {
         if kv.put(format!("/filler/{n}"), vec![7u8; 200_000], None).await.is_err() {
             break;
@@ -45,7 +45,7 @@ async fn a_full_etcd_is_named_to_clients_and_writes_go_on_after_room_was_made() 
     let all = Some(DeleteOptions::new().with_prefix());
     let deleted = kv.delete("/filler/", all).await.unwrap();
     let revision = deleted.header().unwrap().revision();
-    let mut client = store.client.clone();
+    let mut client = store.client();
     client.compact(revision, Some(CompactionOptions::new().with_physical())).await.unwrap();
     client.defragment().await.unwrap();
     // As `etcdctl alarm disarm` does: each by its member.

@@ -24,7 +24,7 @@ fn request(name: &str) -> v1::SubmitJobRequest {
 
 /// Until its space is used up.
 async fn fill(etcd: &Etcd) {
-    let mut kv = store(&etcd.config).await.client.kv_client();
+    let mut kv = store(&etcd.config).await.client().kv_client();
     for n in 0..100 {
         if kv.put(format!("/filler/{n}"), vec![7u8; 200_000], None).await.is_err() {
             return;
