@@ -97,6 +97,7 @@ pub fn task(task: &v1::Task) -> Value {
         "ports": ports,
         "gpus": task.gpus,
         "failures": task.failures,
+        "restarts": task.restarts,
         "run_at": rfc3339(task.run_at_ms),
         "ready_at": rfc3339(task.ready_at_ms),
         "history": task.history.iter().map(transition).collect::<Vec<_>>(),

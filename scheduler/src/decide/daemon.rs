@@ -112,7 +112,9 @@ fn follow(step: &mut Step, job: &Job, spec: &Spec, instance: u32) {
     let next = match newest {
         None => Some(Life::first(instance, Timestamp(0))),
         Some(task) if task.spec != spec.id => Some(Life::after(task)),
-        Some(task) if matches!(step.state_of(task), TaskState::Lost | TaskState::Killed) => Some(Life::after(task)),
+        Some(task) if matches!(step.state_of(task), TaskState::Lost | TaskState::Killed) => {
+            Some(Life::again(step.state, task, spec))
+        }
         Some(_) => None,
     };
     if let Some(life) = next.filter(|_| wants(state, &spec.job, instance)) {

@@ -111,6 +111,7 @@ fn given_out_again(step: &mut Step, link: LinkId, agent: AgentNo, task: &Task, f
         let again = Life {
             attempt: task.attempt,
             failures: task.failures,
+            restarts: task.restarts,
             reason: Reason::Restored,
             ..Life::first(task.instance, task.run_at)
         };

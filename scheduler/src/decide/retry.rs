@@ -66,7 +66,8 @@ pub(super) fn end_with(step: &mut Step, task: &Task, to: TaskState, reason: Reas
         let delay_ms = jittered(delay_ms, task.id);
         let ready_at = (delay_ms > 0).then(|| step.now.wall.plus_ms(delay_ms));
         let reason = if delay_ms > 0 { Reason::Backoff } else { reason };
-        let made = step.make_task(task.job, spec, Life { failures, ready_at, reason, ..Life::after(task) });
+        let made =
+            step.make_task(task.job, spec, Life { failures, ready_at, reason, ..Life::again(step.state, task, spec) });
         if ready_at.is_none() {
             update::stay(step, job, task, made);
         }

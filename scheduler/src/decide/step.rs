@@ -49,6 +49,7 @@ pub(super) struct Life {
     pub run_at: Timestamp,
     pub attempt: u32,
     pub failures: u32,
+    pub restarts: u32,
     pub ready_at: Option<Timestamp>,
     pub reason: Reason,
 }
@@ -56,12 +57,19 @@ pub(super) struct Life {
 impl Life {
     /// The first one of a slot.
     pub fn first(instance: u32, run_at: Timestamp) -> Self {
-        Life { instance, run_at, attempt: 1, failures: 0, ready_at: None, reason: Reason::None }
+        Life { instance, run_at, attempt: 1, failures: 0, restarts: 0, ready_at: None, reason: Reason::None }
     }
 
     /// The one after `task`, at once.
     pub fn after(task: &Task) -> Self {
         Life { attempt: task.attempt.saturating_add(1), ..Life::first(task.instance, task.run_at) }
+    }
+
+    /// The same, made from a spec: a restart where its task is the same.
+    pub fn again(state: &State, task: &Task, spec: &Spec) -> Self {
+        let is_restart = task.spec == spec.id || state.spec_of(task).job.same_task(&spec.job);
+        let restarts = if is_restart { task.restarts.saturating_add(1) } else { 0 };
+        Life { restarts, ..Life::after(task) }
     }
 }
 
@@ -205,9 +213,10 @@ impl<'a> Step<'a> {
     pub fn make_task(&mut self, job: JobId, spec: &Spec, life: Life) -> TaskId {
         let task = self.next_task;
         self.next_task = TaskId(task.0 + 1);
-        let Life { instance, run_at, attempt, failures, ready_at, reason } = life;
+        let Life { instance, run_at, attempt, failures, restarts, ready_at, reason } = life;
         let spec = spec.id;
-        let made = Mutation::TaskMade { task, job, spec, instance, attempt, failures, run_at, ready_at, reason };
+        let made =
+            Mutation::TaskMade { task, job, spec, instance, attempt, failures, restarts, run_at, ready_at, reason };
         self.mutations.push(made);
         *self.living.entry(job).or_default() += 1;
         let Some(job) = self.state.jobs.get(&job) else { return task };

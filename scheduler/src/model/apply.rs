@@ -247,7 +247,8 @@ impl State {
     }
 
     fn make_task(&mut self, made: &Mutation, at: Timestamp) {
-        let Mutation::TaskMade { task: id, job, spec, instance, attempt, failures, run_at, ready_at, reason } = made
+        let Mutation::TaskMade { task: id, job, spec, instance, attempt, failures, restarts, run_at, ready_at, reason } =
+            made
         else {
             unreachable!("make_task is called for TaskMade alone");
         };
@@ -269,6 +270,7 @@ impl State {
             instance: *instance,
             attempt: *attempt,
             failures: *failures,
+            restarts: *restarts,
             run_at: *run_at,
             status,
             history: Task::history_from(first),

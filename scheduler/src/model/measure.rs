@@ -135,9 +135,14 @@ impl Mutation {
 
     fn of_task(&self) -> usize {
         match self {
-            Mutation::TaskMade { task, job, spec, instance, attempt, failures, run_at, ready_at, .. } => {
+            Mutation::TaskMade { task, job, spec, instance, attempt, failures, restarts, run_at, ready_at, .. } => {
                 let of = number(task.0) + number(job.0) + number(spec.0) + number(*instance);
-                of + number(*attempt) + number(*failures) + time(*run_at) + ready_at.map_or(0, time) + CHOICE
+                of + number(*attempt)
+                    + number(*failures)
+                    + number(*restarts)
+                    + time(*run_at)
+                    + ready_at.map_or(0, time)
+                    + CHOICE
             }
             Mutation::TaskAssigned { task, agent, ports, devices } => {
                 number(task.0) + CHOICE + self::agent(*agent) + numbers(ports) + numbers(devices)

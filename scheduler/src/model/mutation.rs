@@ -72,6 +72,7 @@ pub enum Mutation {
         instance: u32,
         attempt: u32,
         failures: u32,
+        restarts: u32,
         /// Zero unless cron.
         run_at: Timestamp,
         /// None: pending at once; otherwise throttled until then.

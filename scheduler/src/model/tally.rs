@@ -64,8 +64,8 @@ pub struct Tally {
     counts: [u32; Standing::COUNT],
     waits_after_failure: u32,
     runs_after_failure: BTreeSet<(Timestamp, TaskId)>,
-    /// Lives beyond the first of each instance, of those that are kept and count.
-    pub restarts: u32,
+    /// Of the newest task of every instance of the run that counts.
+    pub restarts: u64,
 }
 
 impl Tally {
@@ -246,14 +246,16 @@ impl State {
     /// A task has ended.
     pub(super) fn tally_end(&mut self, id: TaskId, job: JobId) {
         let standing = self.standing_ended(id);
-        self.tallies.or_default(job).add(standing, None, id);
-    }
-
-    /// Whether a life of the slot before `id` counts among the restarts.
-    fn has_earlier(&self, job: &Job, run_at: Timestamp, instance: u32, id: TaskId) -> bool {
-        let earlier = job.slots.range((run_at, instance, TaskId(0))..(run_at, instance, id)).next_back();
-        let earlier = earlier.and_then(|(_, _, id)| self.tasks.get(id));
-        earlier.is_some_and(|earlier| self.is_of_present(job, earlier))
+        let run = self.tallies.get(&job).map(|tally| tally.run_at);
+        let is_last = |task: &&Task| {
+            let newest = self.jobs.get(&job).and_then(|job| job.newest(task.run_at, task.instance));
+            newest == Some(id) && run == Some(task.run_at)
+        };
+        let counts_no_more = self.tasks.get(&id).filter(|_| standing.is_none()).filter(is_last);
+        let restarts = counts_no_more.map_or(0, |task| task.restarts);
+        let tally = self.tallies.or_default(job);
+        tally.add(standing, None, id);
+        tally.restarts -= u64::from(restarts);
     }
 
     /// A task was made: the one before it in its slot counts no more, if it has ended.
@@ -264,13 +266,14 @@ impl State {
         let Some(job) = self.jobs.get(&id_of_job) else { return };
         let run = self.tallies.get(&id_of_job).map_or(run_at, |tally| tally.run_at);
         let before = job.slots.range((run_at, instance, TaskId(0))..(run_at, instance, id)).next_back();
-        let before = before.and_then(|(_, _, id)| self.tasks.get(id)).filter(|task| task.state().is_terminal());
-        let before = before.filter(|task| self.counts_ended(job, run, task));
-        let standing = before.and_then(|task| Standing::of(task.state()));
-        let restarts = u32::from(run == run_at && self.has_earlier(job, run_at, instance, id));
+        let before = before.and_then(|(_, _, id)| self.tasks.get(id));
+        let before = before.filter(|task| !task.state().is_terminal() || self.counts_ended(job, run, task));
+        let standing = before.filter(|task| task.state().is_terminal()).and_then(|task| Standing::of(task.state()));
+        let of_run = |task: Option<&Task>| task.filter(|_| run == run_at).map_or(0, |task| u64::from(task.restarts));
+        let (less, more) = (of_run(before), of_run(self.tasks.get(&id)));
         let tally = self.tallies.or_default(id_of_job);
         tally.remove(standing, None, id);
-        tally.restarts += restarts;
+        tally.restarts = tally.restarts + more - less;
     }
 
     /// Whether a task and what it adds are to be taken out of the numbers when it is forgotten.
@@ -278,14 +281,9 @@ impl State {
         let standing = self.standing_ended(id);
         let task = self.tasks.get(&id);
         let of = task.and_then(|task| Some((task, self.jobs.get(&task.job)?)));
-        let of_run =
-            of.filter(|(task, job)| self.tallies.get(&job.id).is_some_and(|tally| tally.run_at == task.run_at));
         let slot = of.map(|(task, job)| job.slot(task.run_at, task.instance));
         let is_first = slot.and_then(|mut slot| slot.next()) == Some(id);
-        let has_next = of_run.is_some_and(|(task, job)| job.newest(task.run_at, task.instance) != Some(id));
-        // The next life no longer follows one.
-        let is_restart = has_next && of_run.is_some_and(|(task, job)| self.is_of_present(job, task));
-        Tallied { standing, is_restart, is_first }
+        Tallied { standing, is_first }
     }
 
     /// A task was forgotten.
@@ -298,7 +296,8 @@ impl State {
             return self.recount(task.job);
         }
         tally.remove(tallied.standing, None, task.id);
-        tally.restarts -= u32::from(tallied.is_restart);
+        let counts = tallied.standing.is_some() && tally.run_at == task.run_at;
+        tally.restarts -= u64::from(if counts { task.restarts } else { 0 });
     }
 
     /// Counts anew what has ended: another version counts, or the clock moved.
@@ -306,17 +305,20 @@ impl State {
         let Some(job) = self.jobs.get(&id) else { return };
         let run_at = job.slots.last().map_or(Timestamp(0), |(run_at, ..)| *run_at);
         let mut ended = [0; Standing::COUNT];
-        let (mut restarts, mut before): (u32, Option<(Timestamp, u32, bool)>) = (0, None);
+        let mut restarts = 0;
         for (at, instance, task) in &job.slots {
             let Some(task) = self.tasks.get(task) else { continue };
-            let is_last = job.newest(*at, *instance) == Some(task.id);
-            if task.state().is_terminal() && is_last && self.counts_ended(job, run_at, task) {
+            if job.newest(*at, *instance) != Some(task.id) {
+                continue;
+            }
+            let has_ended = task.state().is_terminal();
+            if has_ended && !self.counts_ended(job, run_at, task) {
+                continue;
+            }
+            if has_ended {
                 Standing::of(task.state()).into_iter().for_each(|standing| ended[standing as usize] += 1);
             }
-            if *at == run_at {
-                restarts += u32::from(before == Some((*at, *instance, true)));
-                before = Some((*at, *instance, self.is_of_present(job, task)));
-            }
+            restarts += u64::from(if *at == run_at { task.restarts } else { 0 });
         }
         let tally = self.tallies.or_default(id);
         tally.counts[Standing::FIRST_ENDED..].copy_from_slice(&ended[Standing::FIRST_ENDED..]);
@@ -327,6 +329,5 @@ impl State {
 /// What a task that is to be forgotten had added.
 pub(super) struct Tallied {
     standing: Option<Standing>,
-    is_restart: bool,
     is_first: bool,
 }

@@ -146,6 +146,8 @@ pub struct Task {
     pub attempt: u32,
     /// Failures of the instance in a row before this life.
     pub failures: u32,
+    /// Lives of the instance before this one with the same task, since the job was last submitted or run again.
+    pub restarts: u32,
     /// Cron: the tick it belongs to; otherwise zero.
     pub run_at: Timestamp,
     pub status: Status,

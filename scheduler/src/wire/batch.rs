@@ -138,7 +138,7 @@ fn record(mutation: &Mutation) -> Wire {
 
 fn task_record(mutation: &Mutation) -> Wire {
     match mutation {
-        Mutation::TaskMade { task, job, spec, instance, attempt, failures, run_at, ready_at, reason } => {
+        Mutation::TaskMade { task, job, spec, instance, attempt, failures, restarts, run_at, ready_at, reason } => {
             Wire::TaskMade(v1::TaskMade {
                 task_id: task.0,
                 job_id: job.0,
@@ -146,6 +146,7 @@ fn task_record(mutation: &Mutation) -> Wire {
                 instance: *instance,
                 attempt: *attempt,
                 failures: *failures,
+                restarts: *restarts,
                 run_at_ms: run_at.0,
                 ready_at_ms: ready_at.map_or(0, |ready_at| ready_at.0),
                 reason: (*reason).into(),
@@ -272,6 +273,7 @@ fn task_made(made: v1::TaskMade) -> Result<Mutation, WireError> {
         instance: made.instance,
         attempt: made.attempt,
         failures: made.failures,
+        restarts: made.restarts,
         run_at: Timestamp(made.run_at_ms),
         ready_at: (made.ready_at_ms != 0).then_some(Timestamp(made.ready_at_ms)),
         reason: name::<Reason>("reason", made.reason)?,

@@ -40,6 +40,7 @@ pub fn task_view(state: &State, task: &Task) -> v1::Task {
         run_at_ms: task.run_at.0,
         ready_at_ms: ready_at.0,
         failures: state.failures_with_this(task),
+        restarts: task.restarts,
         gpus: place.map(|place| assigned_devices(&spec.job, place)).unwrap_or_default(),
         last_failure: state.last_failure(task).map(|(life, end)| failure_view(state, life, end)),
     }

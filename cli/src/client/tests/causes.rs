@@ -21,6 +21,7 @@ fn failing(state: TaskState, failures: u32) -> JobStatus {
         version: 1,
         state: state.into(),
         failures,
+        restarts: failures,
         last_failure: Some(failed),
         ..Default::default()
     };

@@ -99,11 +99,11 @@ fn detail(task: &v1::Task, why: &v1::WhyResponse, now_ms: i64) -> String {
     parts.join("; ")
 }
 
-/// How often the instance was started anew: lives before this one.
+/// How often the instance was started anew.
 fn restarts(task: &v1::Task) -> String {
-    match task.attempt {
-        0 | 1 => String::new(),
-        attempt => (attempt - 1).to_string(),
+    match task.restarts {
+        0 => String::new(),
+        restarts => restarts.to_string(),
     }
 }
 

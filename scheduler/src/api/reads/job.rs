@@ -60,7 +60,7 @@ pub(super) fn summary(state: &State, job: &Job, now: Timestamp) -> Option<v1::Jo
         summary.partitioned = count(Standing::Partitioned);
         (summary.finished, summary.failed) = (count(Standing::Finished), count(Standing::Failed));
         (summary.killed, summary.lost) = (count(Standing::Killed), count(Standing::Lost));
-        summary.restarts = tally.restarts;
+        summary.restarts = u32::try_from(tally.restarts).unwrap_or(u32::MAX);
         summary.failing = tally.failing(now, spec.restart.stable_after_ms);
     }
     Some(summary)

@@ -174,7 +174,8 @@ fn stop(step: &mut Step, job: &Job, update: &Update, task: &Task, next: Option<&
 fn make(step: &mut Step, job: &Job, update: &Update, instance: u32, spec: &Spec) {
     let newest = job.newest(Default::default(), instance).and_then(|id| step.state.tasks.get(&id));
     let reason = reason(update);
-    let life = newest.map_or(Life::first(instance, Default::default()), Life::after);
+    let again = |newest| Life::again(step.state, newest, spec);
+    let life = newest.map_or(Life::first(instance, Default::default()), again);
     let made = step.make_task(job.id, spec, Life { reason, ..life });
     if let Some(newest) = newest {
         stay(step, job, newest, made);

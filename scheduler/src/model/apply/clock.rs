@@ -64,7 +64,8 @@ fn awaited(instant: Timestamp, base: Timestamp, shift: Shift, at: Timestamp) -> 
 }
 
 fn shift_task(task: &mut Task, shift: Shift, at: Timestamp) {
-    let Task { id: _, job: _, spec: _, instance: _, attempt: _, failures: _, run_at: _, status, history } = task;
+    let Task { id: _, job: _, spec: _, instance: _, attempt: _, failures: _, restarts: _, run_at: _, status, history } =
+        task;
     let since = history.last().map_or(Timestamp(0), |transition| transition.at);
     match status {
         Status::Throttled { ready_at } => *ready_at = awaited(*ready_at, since, shift, at),

@@ -106,6 +106,7 @@ impl State {
             instance: *instance,
             attempt: *attempt,
             failures: 0,
+            restarts: 0,
             run_at: *run_at,
             status,
             history: Task::history_from(first),

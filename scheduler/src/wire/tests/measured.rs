@@ -116,6 +116,7 @@ fn of_tasks() -> Vec<Mutation> {
             instance: u32::MAX,
             attempt: u32::MAX,
             failures: u32::MAX,
+            restarts: u32::MAX,
             run_at: AT,
             ready_at: Some(AT),
             reason: Reason::Restored,

@@ -88,6 +88,7 @@ fn history(options: &Options) -> Vec<Batch> {
             instance,
             attempt: 1,
             failures: 0,
+            restarts: 0,
             run_at: Timestamp(0),
             ready_at: None,
             reason: Reason::None,

@@ -152,7 +152,7 @@ impl Cluster {
         for instance in 0..instances {
             let task = self.state.next_task;
             let (run_at, ready_at, reason) = (Timestamp(0), None, Reason::None);
-            let (attempt, failures) = (1, 0);
+            let (attempt, failures, restarts) = (1, 0, 0);
             self.apply(&Mutation::TaskMade {
                 task,
                 job,
@@ -160,6 +160,7 @@ impl Cluster {
                 instance,
                 attempt,
                 failures,
+                restarts,
                 run_at,
                 ready_at,
                 reason,

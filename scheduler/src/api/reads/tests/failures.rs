@@ -5,6 +5,8 @@ use dawn_proto::TaskId;
 use super::*;
 use crate::drive::Pulse;
 use crate::model::{Event, JobSpec, LinkId};
+use crate::wire::parse_job_spec;
+use crate::wire::sample::wire_spec;
 
 pub(super) struct Rig {
     pub pulse: Pulse,
@@ -86,6 +88,34 @@ fn a_crash_loop_shows_in_a_list_and_each_life_shows_how_the_one_before_it_failed
     rig.at_ms += stable_ms + 1_000;
     assert_eq!((rig.summary().running, rig.summary().failing, rig.summary().restarts), (1, 0, 1));
     assert!(rig.status().tasks[0].last_failure.is_some(), "what happened is still told");
+}
+
+#[test]
+fn restarts_are_one_number_in_a_list_and_beside_the_instances_however_few_lives_are_kept() {
+    let mut rig = Rig::new(spec("web", JobKind::Service, 2));
+    rig.newest(1, &[Running]);
+    let restarts = |rig: &Rig| {
+        let mut of_tasks: Vec<_> = rig.status().tasks.iter().map(|task| (task.instance, task.restarts)).collect();
+        of_tasks.sort_unstable();
+        assert_eq!(rig.summary().restarts, of_tasks.iter().map(|(_, restarts)| restarts).sum::<u32>());
+        of_tasks
+    };
+    for lives in 1..=6 {
+        rig.newest(0, &[Running, Failed]);
+        assert_eq!(restarts(&rig), [(0, lives), (1, 0)]);
+        rig.pass_ms(700_000);
+    }
+    assert!(rig.pulse.state().tasks.len() < 6, "the oldest lives are forgotten");
+    // More instances are no restart of those that are there, nor an end of their count.
+    rig.step([submit(2, spec("web", JobKind::Service, 3))]);
+    rig.newest(0, &[Running, Failed]);
+    assert_eq!(restarts(&rig), [(0, 7), (1, 0), (2, 0)]);
+    // Another version counts anew.
+    let mut other = wire_spec("web", JobKind::Service, 3);
+    other.task.as_mut().unwrap().env.insert("A".into(), "b".into());
+    rig.step([submit(3, parse_job_spec(other).unwrap())]);
+    rig.pass_ms(1_000);
+    assert_eq!(restarts(&rig), [(0, 0), (1, 0), (2, 0)]);
 }
 
 #[test]

@@ -165,6 +165,7 @@ impl World {
             instance,
             attempt: 1,
             failures: 0,
+            restarts: 0,
             run_at: Timestamp(0),
             ready_at: None,
             reason,
