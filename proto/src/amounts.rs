@@ -45,6 +45,14 @@ pub fn thousandths(milli: u64) -> String {
     }
 }
 
+/// "1 task", "3 tasks": a noun whose plural has an s.
+pub fn count(count: impl Into<u64>, noun: &str) -> String {
+    match count.into() {
+        1 => format!("1 {noun}"),
+        count => format!("{count} {noun}s"),
+    }
+}
+
 /// "once", "twice", "3 times in a row".
 pub fn times_in_a_row(times: u32) -> String {
     match times {

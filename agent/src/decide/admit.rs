@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use dawn_proto::amounts::count;
 use dawn_proto::v1::Reason;
 use dawn_proto::{Lack, Resources, TaskId};
 
@@ -44,7 +45,7 @@ impl fmt::Display for Veto {
                 write!(f, "gpu {number} has {have_milli} thousandths left, which is too little")
             }
             Veto::TooManyTasks { living, max_tasks } => {
-                write!(f, "the agent runs {living} tasks; {max_tasks} is the most")
+                write!(f, "the agent runs {}; {max_tasks} is the most", count(*living as u64, "task"))
             }
         }
     }

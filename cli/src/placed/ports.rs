@@ -10,7 +10,7 @@ fn fixed_numbers_go_where_they_are_offered_and_free() {
         ("ports: [{name: http, fixed: 8080}]", "n2"),
         (
             "instances: 2\nports: [{name: http, fixed: 8080}]",
-            "n2; none of 2 nodes fits: 1 node has fewer than 1 free ports",
+            "n2; none of 2 nodes fits: 1 node has fewer than 1 free port",
         ),
         (
             "ports: [{name: http, fixed: 9}]",

@@ -42,7 +42,7 @@ fn devices_have_numbers_and_no_device_is_given_away_twice() {
     let said = cluster.outcome("r/e/whole");
     assert_eq!(
         said,
-        "n2; the only node does not fit: 1 node has fewer than 1 wholly free gpus (most: n2.example with 0 free)"
+        "n2; the only node does not fit: 1 node has fewer than 1 wholly free gpu (most: n2.example with 0 free)"
     );
 }
 

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use dawn_proto::amounts::count;
 use dawn_proto::v1::Reason;
 use dawn_proto::{TaskState, Timestamp};
 
@@ -206,7 +207,7 @@ fn named(step: &Step, jobs: impl IntoIterator<Item = JobId>) -> String {
     names.truncate(NAMED);
     match more {
         0 => names.join(" and "),
-        more => format!("{} and {more} more jobs", names.join(", ")),
+        more => format!("{} and {more} more", names.join(", ")),
     }
 }
 
@@ -227,7 +228,11 @@ fn blame(step: &mut Step, agent: AgentNo, blame: Blame) {
     step.mutations.push(Mutation::Blame(BlameMutation::Blamed { agent, blame }));
     if jobs.len() >= step.settings.jobs_to_avoid && failures as usize >= step.settings.failures_to_avoid {
         let (names, reason) = (named(step, jobs), reason_words(reason));
-        avoid(step, agent, format!("{failures} tasks of {names} did not start there, and do elsewhere ({reason})"));
+        avoid(
+            step,
+            agent,
+            format!("{} of {names} did not start there, and do elsewhere ({reason})", count(failures, "task")),
+        );
     }
 }
 

@@ -1,6 +1,7 @@
 //! What Dawn's own stops leave of a job: drains heed it, and updates that are told to. Not here: stops that users ask for,
 //! preemption (its own budget), failures.
 
+use dawn_proto::amounts::count;
 use dawn_proto::v1::{JobKind, Tier};
 use dawn_proto::{TaskState, Timestamp};
 
@@ -78,7 +79,7 @@ fn say(spec: &Spec, counts: bool, up: u32) -> Heed {
     }
     let for_ms = policy(spec).map_or(0, |policy| policy.duration_ms);
     let since = if for_ms > 0 { format!(" for {} s", for_ms / 1000) } else { String::new() };
-    Heed::Forbids(format!("{} has {up} instances up{since}, {needed} must stay", spec.job.key))
+    Heed::Forbids(format!("{} has {} up{since}, {needed} must stay", spec.job.key, count(up, "instance")))
 }
 
 /// Whether the task may be stopped now; otherwise why not. May ask a coordinator.

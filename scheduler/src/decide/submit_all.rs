@@ -19,8 +19,10 @@ pub(super) fn submit_all(step: &mut Step, specs: &[JobSpec], author: &str, messa
         let slice = step.settings.slice.saturating_sub(mutations.len()).max(1);
         let settings = Settings { slice, ..step.settings.clone() };
         let mut one = Step::new(&state, step.live, step.now, &settings);
-        let refused =
-            |refusal| Refusal::OneOfMany { key: spec.key.clone(), of: specs.len(), refusal: Box::new(refusal) };
+        let refused = |refusal| match specs.len() {
+            1 => refusal,
+            of => Refusal::OneOfMany { key: spec.key.clone(), of, refusal: Box::new(refusal) },
+        };
         let answer = submit::submit(&mut one, spec, author, message).map_err(refused)?;
         if let Answer::Submitted { key, version, outcome } = answer {
             answers.insert(at, (key, version, outcome));

@@ -1,5 +1,6 @@
 //! What a command is answered with, and why one is refused.
 
+use dawn_proto::amounts::count;
 use dawn_proto::v1::{JobKind, MaintenanceMode, SubmitOutcome, UpdateState};
 use dawn_proto::{Epoch, JobKey, Timestamp, words};
 
@@ -98,7 +99,7 @@ pub enum Refusal {
         "no agent shows an epoch above {epoch}, under which this scheduler leads: there is nothing to raise it above"
     )]
     NothingAhead { epoch: Epoch },
-    #[error("{tasks} tasks of {key} are still to be told to stop; try again in a second")]
+    #[error("{} of {key} must still be told to stop; try again in a second", count(*tasks, "task"))]
     StillEnding { key: JobKey, tasks: u32 },
     #[error("{key} is no cron job")]
     NotCron { key: JobKey },
@@ -149,9 +150,9 @@ pub enum Refusal {
 
 /// How many instances there are, and their numbers where they have gaps.
 fn numbered(instances: &Instances) -> String {
-    let (count, bound) = (instances.len(), instances.bound());
-    match bound as usize == count {
-        true => format!("{count}, numbered from 0"),
-        false => format!("{count}: {instances}"),
+    let (have, bound) = (instances.len(), instances.bound());
+    match bound as usize == have {
+        true => format!("{have}, numbered from 0"),
+        false => format!("{have}: {instances}"),
     }
 }

@@ -100,7 +100,7 @@ fn an_agent_offers_how_many_tasks_it_takes_and_refuses_one_more_as_nobodys_fault
     world.settle();
     let report = world.told[&TaskId(2)].last().unwrap();
     assert_eq!((report.state, report.reason), (TaskState::Lost, Reason::NoRoom));
-    assert_eq!(report.message, "the agent runs 1 tasks; 1 is the most");
+    assert_eq!(report.message, "the agent runs 1 task; 1 is the most");
     world.kill(1);
     world.settle();
     world.launch(3);

@@ -163,7 +163,7 @@ mod tests {
         let mut pending = task(5, 2, TaskState::Pending);
         pending.history =
             vec![v1::Transition { message: "never \u{1b}fits".into(), at_ms: 999_000, ..Default::default() }];
-        (pending.version, pending.attempt, running.version) = (2, 3, 1);
+        (pending.version, pending.attempt, pending.restarts, running.version) = (2, 5, 2, 1);
         let class = v1::PendingClass {
             instances: vec![2],
             state: TaskState::Pending.into(),

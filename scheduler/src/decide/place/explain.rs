@@ -73,7 +73,10 @@ impl fmt::Display for Explained {
             );
         }
         if self.agents_fit > 0 {
-            return write!(f, "{} of {} nodes would take it; its turn comes", self.agents_fit, self.agents_total);
+            return match self.agents_total {
+                1 => f.write_str("the only node would take it; its turn comes"),
+                total => write!(f, "{} of {total} nodes would take it; its turn comes", self.agents_fit),
+            };
         }
         if self.agents_total == 0 {
             return f.write_str("there is no node");

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use dawn_proto::amounts::count;
 use dawn_proto::{JobKey, Timestamp};
 
 use crate::model::{PortRanges, amount, amount_of, thousandths};
@@ -201,11 +202,11 @@ impl VetoKind {
             VetoKind::Dedicated { wanted: None } => format!("{is} dedicated to other jobs"),
             VetoKind::Dedicated { wanted: Some(value) } => format!("{is} not dedicated to {value:?}"),
             VetoKind::Constraint { attribute, rule } => format!("{do_not} match the constraint {attribute} {rule}"),
-            VetoKind::Tasks { max_tasks } if is_one => format!("runs {max_tasks} tasks, the most it takes"),
-            VetoKind::Tasks { max_tasks } => format!("run {max_tasks} tasks, the most each of them takes"),
+            VetoKind::Tasks { max_tasks } if is_one => format!("runs {}, the most it takes", count(*max_tasks, "task")),
+            VetoKind::Tasks { max_tasks } => format!("run {}, the most each of them takes", count(*max_tasks, "task")),
             VetoKind::Port { port, is_offered: true } => format!("{has} port {port} in use"),
             VetoKind::Port { port, is_offered: false } => format!("{do_not} offer port {port}"),
-            VetoKind::Ports { need } => format!("{has} fewer than {need} free ports"),
+            VetoKind::Ports { need } => format!("{has} fewer than {}", count(*need as u64, "free port")),
             VetoKind::Short { dimension, need } => {
                 let fewer = if matches!(*dimension, "cpu" | "gpu") { "fewer" } else { "less" };
                 format!("{has} {fewer} than {}", amount_of(dimension, *need))
@@ -214,10 +215,12 @@ impl VetoKind {
             VetoKind::Devices { need_milli } if *need_milli < 1000 => {
                 format!("{has} no single gpu with {} free", thousandths(*need_milli))
             }
-            VetoKind::Devices { need_milli } => format!("{has} fewer than {} wholly free gpus", need_milli / 1000),
+            VetoKind::Devices { need_milli } => {
+                format!("{has} fewer than {}", count(need_milli / 1000, "wholly free gpu"))
+            }
             VetoKind::Kept => format!("{has} room only that is kept for tasks for which others were preempted"),
             VetoKind::Limit { attribute, most } => {
-                format!("{has} {most} task{} of the job per {attribute} already", if *most == 1 { "" } else { "s" })
+                format!("{has} {} of the job per {attribute} already", count(*most, "task"))
             }
             VetoKind::Near { job, topology, attracts: true } => {
                 format!("{has} no task of {job} on the same {topology}")

@@ -48,6 +48,9 @@ fn one_that_is_refused_keeps_all_of_them_out_and_is_named() {
                 run it again. None of the 3 jobs was submitted";
     assert_eq!(refused.to_string(), said);
     assert_eq!(format!("{:?}", world.state), before);
+    // Of one job alone nothing is said of others.
+    let alone = submit_all(&mut world, &specs[1..2]).unwrap_err();
+    assert_eq!(alone, Refusal::Differs { key: key("b"), version: 1 });
     use SubmitOutcome::{Created, Unchanged};
     let outcomes = submit_all(&mut world, &[service("a", 2), batch("b", 1), service("c", 1)]).unwrap();
     assert_eq!(outcomes, [Created, Unchanged, Created]);

@@ -20,7 +20,11 @@ pub(super) fn check(state: &State, held: &BTreeMap<AgentNo, Inspection>, verifie
         }
         for (task, processes) in &inspection.strays {
             verified.count(Promise::Intent);
-            let text = format!("{}: {processes} processes in the group of {task}, which it does not hold", agent.id);
+            let processes = match processes {
+                1 => "1 process".to_string(),
+                processes => format!("{processes} processes"),
+            };
+            let text = format!("{}: {processes} in the group of {task}, which it does not hold", agent.id);
             verified.find(Promise::Intent, text);
         }
         running(state, agent, inspection, verified);

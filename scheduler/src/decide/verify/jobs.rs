@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use dawn_proto::amounts::count;
 use dawn_proto::v1::{JobKind, Tier, UpdateStrategy};
 use dawn_proto::{TaskId, TaskState};
 
@@ -108,7 +109,9 @@ fn update(state: &State, job: &Job, verified: &mut Verified) {
     let twice = lives.values().filter(|lives| **lives > 1).count();
     let surge = if is_blue_green { update.instances.len() } else { policy.surge as usize };
     if twice > surge {
-        let text = format!("{}: {twice} instances live twice, update {} lets {surge}", job.key, update.number);
+        let live = if twice == 1 { "lives" } else { "live" };
+        let twice = count(twice as u64, "instance");
+        let text = format!("{}: {twice} {live} twice, update {} lets {surge}", job.key, update.number);
         verified.find(Promise::Update, text);
     }
     let most = policy.group_sizes.iter().copied().max().unwrap_or(1).max(policy.canaries) as usize;

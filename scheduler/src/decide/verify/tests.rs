@@ -136,7 +136,10 @@ fn an_update_that_changes_too_many_at_once_is_found() {
     let task = *twice.tasks.keys().next_back().unwrap();
     twice.tasks.get_mut(&task).unwrap().instance = 0;
     let all = found(&twice, &BTreeMap::new());
-    assert!(all.iter().any(|(by, text)| *by == Promise::Update && text.contains("live twice")), "{all:?}");
+    assert!(
+        all.iter().any(|(by, text)| *by == Promise::Update && text.contains("1 instance lives twice, update ")),
+        "{all:?}"
+    );
 }
 
 #[test]
