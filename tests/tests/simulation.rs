@@ -60,6 +60,24 @@ fn while_nothing_can_be_appended_heartbeats_are_answered_and_what_must_not_live_
     }
 }
 
+/// Nothing is decided for three ticks of cron, by a leader that stays.
+fn late_cron(seed: u64) -> Scenario {
+    let full_ms = Some((65_000, 265_000));
+    Scenario { home: Home::Etcd, faults: false, busy_ms: 300_000, full_ms, ..Scenario::new(seed) }
+}
+
+#[test]
+fn runs_of_cron_that_were_missed_within_the_limit_are_run_one_after_another() {
+    let mut all = Summary::default();
+    for seed in 0..12 {
+        all.add(&run(late_cron(seed)).unwrap_or_else(|broken| panic!("{broken:?}")));
+    }
+    for policy in ["cancel_new/all", "queue/all"] {
+        let counts = all.cron.get(policy).copied().unwrap_or_default();
+        assert!(counts.launched > 0 && counts.missed > 0, "{policy} was not late: {:?}", all.cron);
+    }
+}
+
 #[test]
 fn the_promises_hold_under_faults() {
     let mut seeds: Vec<u64> = match (number("DAWN_SEED"), number("DAWN_SEEDS")) {
@@ -141,6 +159,7 @@ fn every_planted_mistake_is_found() {
         (Planted::AppendUnguarded, &["S1", "S11"]),
         (Planted::DurableLost, &["S11"]),
         (Planted::CronRecordedLate, &["cron"]),
+        (Planted::CronLateSkipped, &["missed within the limit, and is not run"]),
         (Planted::StaleObeyed, &["S1: agent"]),
         (Planted::ExecutorTwice, &["S2"]),
         (Planted::StopOnAbsence, &["S9"]),
@@ -149,7 +168,11 @@ fn every_planted_mistake_is_found() {
     ];
     let mut wrong = Vec::new();
     for (mistake, breaks) in mistakes {
-        let run = |seed| run(Scenario { planted: Some(mistake), ..Scenario::new(seed) }).err();
+        let scenario = |seed| match mistake {
+            Planted::CronLateSkipped => late_cron(seed),
+            _ => Scenario::new(seed),
+        };
+        let run = |seed| run(Scenario { planted: Some(mistake), ..scenario(seed) }).err();
         match (0..PLANTED_SEEDS).find_map(run) {
             Some(broken) => {
                 println!("{mistake:?}: seed {} at {} ms: {}", broken.seed, broken.at_ms, broken.promise);

@@ -105,6 +105,8 @@ pub enum Planted {
     DurableLost,
     /// Launch records are written after the launch.
     CronRecordedLate,
+    /// A run that was missed and is to follow the one before it is skipped for that one.
+    CronLateSkipped,
     /// An agent obeys whoever speaks, and forgets whom it has obeyed.
     StaleObeyed,
     /// A starting agent starts its tasks again without looking whether they run.

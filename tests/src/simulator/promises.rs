@@ -15,6 +15,7 @@ mod placing;
 
 pub use changing::Counts as Updates;
 pub use cron::Counts;
+pub(super) use cron::Ledger as CronLedger;
 
 /// Longest a task may take to get on, the longest backoff included, once nothing fails any more.
 const STUCK_MS: u64 = 15_000;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use dawn_proto::v1::{NodeState, Reason, TaskState};
+use dawn_proto::v1::{NodeState, Reason, TaskState, TickOutcome};
 use dawn_scheduler::drive::{AppendError, Gathered};
 use dawn_scheduler::etcd::{Ask, Ledger, Outcome, SEGMENT_MUTATIONS, pack_batches, unpack_batches};
 use dawn_scheduler::model::{Batch, Mutation};
@@ -16,6 +16,7 @@ use super::election::EtcdAsk;
 use super::network::Place;
 use super::nodes::NodeEvent;
 use super::process::Done;
+use super::promises::CronLedger;
 use super::{Home, Planted, World};
 
 /// Of a call to etcd, and the wait before it is made again.
@@ -62,6 +63,7 @@ impl World {
     /// Begins to write what waits, unless something is on its way.
     pub(super) fn write(&mut self, node: usize) -> Result<(), String> {
         let late = self.scenario.planted == Some(Planted::CronRecordedLate);
+        let skips = self.scenario.planted == Some(Planted::CronLateSkipped);
         let writer = &mut self.nodes[node].writer;
         if writer.in_flight.is_some() || writer.queue.is_empty() || writer.failed {
             return Ok(());
@@ -70,7 +72,11 @@ impl World {
         while writer.queue.front().is_some_and(|(next, _)| gathered.takes(next))
             && let Some((batch, done)) = writer.queue.pop_front()
         {
-            batches.push(if late { writer.record_late(&batch) } else { batch });
+            batches.push(match () {
+                () if late => writer.record_late(&batch),
+                () if skips => skip_late(&batch, &self.promises.cron),
+                () => batch,
+            });
             waiting.push(done);
         }
         let ask = writer.ledger.as_ref().and_then(|ledger| ledger.ask(&batches));
@@ -286,6 +292,19 @@ impl World {
             }
         }
     }
+}
+
+/// Planted: no run that was missed waits for the one before it.
+fn skip_late(batch: &Batch, cron: &CronLedger) -> Arc<Batch> {
+    let mut mutations = batch.mutations.clone();
+    for mutation in &mut mutations {
+        if let Mutation::Ticked { job, scheduled, outcome: outcome @ TickOutcome::Queued } = mutation
+            && cron.follows_late(*job, *scheduled, batch)
+        {
+            *outcome = TickOutcome::SkippedOverlap;
+        }
+    }
+    Arc::new(Batch { mutations, ..batch.clone() })
 }
 
 impl Writer {

@@ -45,6 +45,9 @@ impl Ledger {
             self.leader = (batch.epoch, batch.at);
         }
         let mut recorded = BTreeSet::new();
+        let ended = |job: JobId| {
+            batch.mutations.iter().any(|mutation| matches!(mutation, Mutation::JobEnded { job: of, .. } if *of == job))
+        };
         for mutation in &batch.mutations {
             match mutation {
                 Mutation::JobVersioned { job, spec, .. } => {
@@ -55,7 +58,7 @@ impl Ledger {
                 }
                 Mutation::ClockShifted(shift) => self.shifted(*shift, batch.at),
                 Mutation::Ticked { job, scheduled, outcome } => {
-                    self.ticked(*job, *scheduled, *outcome, batch.at)?;
+                    self.ticked(*job, *scheduled, *outcome, (batch.at, ended(*job)))?;
                     recorded.insert((*job, *scheduled));
                 }
                 Mutation::TaskMade { task, job, instance, attempt, run_at, .. } if run_at.0 != 0 => {
@@ -99,7 +102,29 @@ impl Ledger {
         self.ahead.extend(launched.map(|(record, _)| *record));
     }
 
-    fn ticked(&mut self, job: JobId, at: Timestamp, outcome: TickOutcome, now: Timestamp) -> Result<(), String> {
+    /// A new leader may have waited to learn whether its clock is right: then an instant is not late for that.
+    fn may_be_held(&self, at: Timestamp, now: Timestamp) -> bool {
+        let waited = |since: Timestamp| now.since_ms(since) <= STANDS_MS + CRON_LATE_MS;
+        waited(self.leader.1) && waited(at)
+    }
+
+    /// Whether the job's late runs follow one another, and that instant's is surely late.
+    pub fn follows_late(&self, job: JobId, at: Timestamp, by: &Batch) -> bool {
+        let follows = |cron: &CronPolicy| {
+            cron.misfire == Misfire::All && matches!(cron.overlap, Overlap::CancelNew | Overlap::Queue)
+        };
+        let is_late = by.at.since_ms(at) > CRON_LATE_MS && by.epoch == self.leader.0 && !self.may_be_held(at, by.at);
+        is_late && self.policies.get(&job).is_some_and(follows)
+    }
+
+    /// `ended`: the job ends in the same batch, and with it what waits.
+    fn ticked(
+        &mut self,
+        job: JobId,
+        at: Timestamp,
+        outcome: TickOutcome,
+        (now, ended): (Timestamp, bool),
+    ) -> Result<(), String> {
         let before = self.records.insert((job, at), outcome);
         if !is_manual(at) {
             let last = self.last.entry(job).or_default();
@@ -115,16 +140,29 @@ impl Ledger {
         let Some(cron) = self.policies.get(&job) else { return Err(format!("cron: {job} has no schedule")) };
         let others = self.living.get(&job).is_some_and(|living| living.values().any(|run_at| *run_at != at));
         let is_late = now.since_ms(at) > CRON_LATE_MS;
-        // A new leader may have waited to learn whether its clock is right.
-        let held = now.since_ms(self.leader.1) <= STANDS_MS + CRON_LATE_MS;
-        let was_held = held && now.since_ms(at) <= STANDS_MS + CRON_LATE_MS;
-        let later_due = || std::iter::successors(cron.schedule.next_after(at), |last| cron.schedule.next_after(*last));
-        let later_due = || later_due().take_while(|later| *later <= now).count();
+        let may_be_held = |at: Timestamp| self.may_be_held(at, now);
+        let was_held = may_be_held(at);
+        let after = || std::iter::successors(cron.schedule.next_after(at), |last| cron.schedule.next_after(*last));
+        let later_due = || after().take_while(|later| *later <= now).count();
+        let later_late = || after().take_while(|later| now.since_ms(*later) > CRON_LATE_MS);
+        let surely_late = || later_late().take_while(|later| !may_be_held(*later)).count();
+        // Each would kill the one before it: only the latest of those that are due is run.
+        let gives_way = cron.overlap == Overlap::KillExisting && (was_queued || later_due() > 0);
         let wrong = match outcome {
+            TickOutcome::Missed | TickOutcome::SkippedOverlap
+                if cron.misfire == Misfire::All
+                    && is_late
+                    && !was_held
+                    && !gives_way
+                    && !ended
+                    && later_late().count() < cron.misfire_limit as usize =>
+            {
+                "was missed within the limit, and is not run"
+            }
             TickOutcome::Launched if others && cron.overlap != Overlap::Allow => "runs beside another",
             TickOutcome::Launched if is_late && !was_queued && !was_held => match cron.misfire {
                 Misfire::Once if later_due() > 0 => "is run late, and is not the latest",
-                Misfire::All if later_due() > cron.misfire_limit as usize => "is run late beyond the limit",
+                Misfire::All if surely_late() >= cron.misfire_limit as usize => "is run late beyond the limit",
                 Misfire::Skip | Misfire::Unspecified => "is run late",
                 _ => return Ok(()),
             },
@@ -144,6 +182,12 @@ impl Ledger {
     pub fn end(&self, state: &State) -> Result<(), String> {
         for (job, cron) in &self.policies {
             let (Some(known), Some(since)) = (state.jobs.get(job), self.since.get(job)) else { continue };
+            if let Some(waits) = known.queued().filter(|_| known.ended.is_none() && known.living == 0) {
+                return Err(format!(
+                    "cron: {} at {:?} waits, and no run is there before it",
+                    known.key, waits.scheduled
+                ));
+            }
             // What was due when a job ended, and nobody had led for a while, was asked for no more.
             let last = self.last.get(job).copied().unwrap_or(*since);
             let ended = if known.ended.is_some() { last } else { state.at };
