@@ -3,12 +3,14 @@
 mod alarms;
 mod clock;
 mod cron;
+mod disk;
 mod endpoints;
 mod health;
 mod serve;
 mod sla;
 
 use std::fmt::{Display, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -37,6 +39,8 @@ pub struct Sources {
     /// Who is connected, and which alarms stand.
     pub live: watch::Receiver<Arc<LiveView>>,
     pub settings: Settings,
+    /// The scheduler's own directory, if it has one.
+    pub data_dir: Option<PathBuf>,
     pub vitals: Arc<Vitals>,
     /// How well a job did up to a moment.
     pub sla: fn(&State, &JobKey, Timestamp) -> Option<v1::JobSla>,
@@ -90,7 +94,15 @@ pub fn page(sources: &Sources) -> String {
     text.about("scheduler_queue_depth", "gauge", "Events that wait to be decided.");
     text.value("scheduler_queue_depth", "{queue=\"commands\"}", commands);
     text.value("scheduler_queue_depth", "{queue=\"agents\"}", links);
-    sources.follower.read(|state| self::state(state, &sources.settings, &mut text));
+    if let Some(data_dir) = &sources.data_dir {
+        disk::write(data_dir, &mut text);
+    }
+    sources.follower.read(|state| {
+        self::state(state, &sources.settings, &mut text);
+        let help = "How long the task that waits longest for a node has waited; 0: none waits.";
+        let longest = longest_pending_ms(state, sla::time_of(state, wall));
+        text.one("scheduler_pending_seconds", "gauge", help, longest as f64 / 1e3);
+    });
     let missed = sources.follower.read(|state| cron::missed(state, sla::time_of(state, wall)));
     text.one("scheduler_cron_missed", "gauge", cron::HELP, missed);
     sla::jobs(sources, wall, &mut text);
@@ -138,6 +150,11 @@ fn state(state: &State, settings: &Settings, text: &mut Text) {
     text.one("scheduler_jobs", "gauge", "Jobs, ended ones that are kept too.", state.jobs.len());
 }
 
+fn longest_pending_ms(state: &State, now: Timestamp) -> u64 {
+    let pending = state.pending.iter().filter_map(|task| state.tasks.get(task));
+    pending.map(|task| now.since_ms(task.since())).max().unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,5 +178,6 @@ mod tests {
         state(&State::default(), &Settings::default(), &mut text);
         assert!(text.0.contains("dawn_scheduler_brake 0\n"), "{}", text.0);
         assert!(text.0.contains("dawn_scheduler_agents{state=\"up\"} 0\n"), "{}", text.0);
+        assert_eq!(longest_pending_ms(&State::default(), Timestamp(1)), 0);
     }
 }

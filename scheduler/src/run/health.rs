@@ -67,7 +67,9 @@ impl Teller {
 
 /// What the figures are made of.
 pub(super) fn metrics_of(config: &Config, client: &ClientService, follower: &Arc<Follower>, signs: &Signs) -> Sources {
+    let embedded = config.etcd.is_none().then_some(&config.data_dir);
     Sources {
+        data_dir: embedded.or(config.witness_dir.as_ref()).cloned(),
         vitals: config.vitals.clone(),
         started: SystemClock::default().now().wall,
         gauges: signs.gauges.clone(),

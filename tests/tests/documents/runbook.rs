@@ -15,7 +15,8 @@ const TOOLS: [&str; 4] = ["dawn ", "etcdctl ", "systemctl ", "journalctl "];
 fn name_of(line: &str) -> String {
     let most = if line.starts_with("dawn ") { 3 } else { 2 };
     let mut name = Vec::new();
-    for word in line.split_whitespace().take(most) {
+    let variables = line.split_whitespace().take_while(|word| word.starts_with("ETCDCTL_")).count();
+    for word in line.split_whitespace().skip(variables).take(most) {
         let is_given = word.starts_with('-') || word.starts_with(|c: char| c.is_ascii_uppercase());
         if is_given {
             break;
