@@ -93,6 +93,11 @@ impl ClientService {
         index: u64,
     ) -> Result<v1::SubmitJobResponse, Status> {
         let job = v1::JobKey::from(&key);
+        let mut warnings = warnings;
+        if outcome == SubmitOutcome::Replaced {
+            let key = key.clone();
+            warnings.extend(self.reader.find(move |state| reads::why_replaced(state, &key, version)).await?);
+        }
         let update = match outcome {
             SubmitOutcome::Updating => self.reader.find(move |state| reads::active_update(state, &key)).await?,
             _ => 0,

@@ -9,6 +9,7 @@ use dawn_proto::{SpecId, TaskState, Timestamp};
 use super::cron;
 use super::daemon;
 use super::step::{Life, Step};
+use super::update;
 use crate::model::{Job, JobId, Spec, Task};
 
 /// What a job is to become. Apart from `Job` because it may be decided in this very step.
@@ -36,6 +37,10 @@ pub(super) fn tick(step: &mut Step) {
         let Some(spec) = step.state.current_spec(job) else { continue };
         let stopped = |instance| job.stopped.contains(&instance);
         let ended = step.is_ended(job);
+        let replaces = !ended && job.changes.active().is_none() && job.current().is_some_and(|one| one.replaces);
+        if replaces && !update::stop_replaced(step, job, spec) {
+            return;
+        }
         let pins = Some(&job.changes.pins);
         run(step, &Aim { id: *id, spec, job: Some(job), ended, stopped: &stopped, pins, made: job.settled });
         // Taken in after a restore with nothing left to do.

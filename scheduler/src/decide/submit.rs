@@ -88,11 +88,11 @@ fn outcome(step: &Step, job: &Job, new: &JobSpec) -> Result<SubmitOutcome, Refus
     if let Some(update) = job.changes.active() {
         // Sent twice, as a client does that got no answer.
         let again = same && !update.is_back();
-        return if again {
-            Ok(SubmitOutcome::Unchanged)
-        } else {
-            update::not_updating(job).map(|()| SubmitOutcome::Updating)
-        };
+        if current.job.kind != new.kind {
+            update::not_updating(job)?;
+        }
+        // Refused there, unless nothing of the job ever was healthy.
+        return Ok(if again { SubmitOutcome::Unchanged } else { SubmitOutcome::Updating });
     }
     let is_mixed = !job.changes.pins.is_empty();
     // Stopped instances of a service come back; those of a batch job when the whole is run again.

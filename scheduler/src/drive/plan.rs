@@ -89,7 +89,8 @@ impl Trial {
         let first = self.state.next_task;
         let (outcome, version) = self.command(spec)?;
         let mut kept = None;
-        if outcome == SubmitOutcome::Updating {
+        let replaces = |job: &Job| job.version(version).is_some_and(|own| own.replaces);
+        if outcome == SubmitOutcome::Updating || self.state.job(&spec.key).is_some_and(replaces) {
             kept = self.play_update(spec);
         }
         for _ in 0..STEPS {
@@ -116,17 +117,19 @@ impl Trial {
         Ok(planned)
     }
 
-    /// Plays an update step by step, as if each task did at once what it is told and was healthy, to its end or to where it can't
+    /// Plays an update, or a replacement, step by step, as if each task did at once what it is told and was healthy, to its end or to where it can't
     /// go on: then what is pending says why, and so does what was not stopped for want of room.
     fn play_update(&mut self, spec: &JobSpec) -> Option<Explained> {
         let id = self.state.job(&spec.key)?.id;
+        let is_updating = |state: &State| state.jobs.get(&id).is_some_and(|job| job.changes.active().is_some());
+        let was_updating = is_updating(&self.state);
         if let Some(update) = self.state.jobs.get_mut(&id).and_then(|job| job.changes.updates.back_mut()) {
             let policy = &mut update.policy;
             (policy.watch_ms, policy.progress_deadline_ms, policy.pulse_interval_ms) = (0, u64::MAX, None);
             (policy.manual_promotion, policy.pause_between, policy.sla_aware) = (false, false, false);
         }
         for _ in 0..STEPS {
-            let is_over = self.state.jobs.get(&id).is_none_or(|job| job.changes.active().is_none());
+            let is_over = was_updating && !is_updating(&self.state);
             let mut goes_on = self.tick();
             for (task, agent) in self.place() {
                 self.end(task.id, agent);

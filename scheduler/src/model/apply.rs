@@ -198,7 +198,11 @@ impl State {
             if job.ended.is_some() {
                 (job.flow.released, job.flow.paused) = (false, None);
             }
-            job.versions.push_back(Version { version: spec.version, spec: spec.id, at, author, message });
+            // What was not yet replaced everywhere is replaced by this one.
+            let is_half = job.ended.is_none() && job.settled != Job::SETTLED;
+            let replaces = is_half && job.current().is_some_and(|current| current.replaces);
+            let (version, spec, was_healthy) = (spec.version, spec.id, false);
+            job.versions.push_back(Version { version, spec, at, author, message, was_healthy, replaces });
             (job.ended, job.settled) = (None, 0);
             job.stopped.clear();
             let counted = job.changes.restored.take();
@@ -298,6 +302,9 @@ impl State {
         self.reindex_task(id, job, before, after);
         if has_ended {
             self.tally_end(id, job);
+        }
+        if from == TaskState::Running {
+            self.note_health(id);
         }
         self.count_failure(id, reason);
     }

@@ -25,6 +25,10 @@ pub struct Version {
     pub at: Timestamp,
     pub author: String,
     pub message: String,
+    /// A life of it that is over was healthy for as long as its update policy watches ([`State::was_healthy`](super::State)).
+    pub was_healthy: bool,
+    /// What the job ran before never was healthy: this version takes its place everywhere at once.
+    pub replaces: bool,
 }
 
 /// The job asks for nothing more: killed, descheduled, or a batch job complete.

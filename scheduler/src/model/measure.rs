@@ -201,6 +201,7 @@ fn of_update(mutation: &UpdateMutation) -> usize {
         UpdateChange::Moved { author, message, .. } => CHOICE + text(author) + text(message),
         UpdateChange::Pulsed | UpdateChange::Promoted => FLAG,
         UpdateChange::Group(group) => number(*group),
+        UpdateChange::Replaced { author } => CHOICE + text(author),
     };
     number(mutation.job.0) + field(what)
 }

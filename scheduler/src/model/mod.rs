@@ -16,6 +16,7 @@ mod effect;
 mod event;
 mod expression;
 mod flow;
+mod health;
 mod index;
 mod inspection;
 mod instances;

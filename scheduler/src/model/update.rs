@@ -169,6 +169,10 @@ pub enum UpdateChange {
     Promoted,
     /// So many groups are open.
     Group(u32),
+    /// The latest version takes the place of what never was healthy, everywhere at once. An update under way is over.
+    Replaced {
+        author: String,
+    },
 }
 
 /// What a client asks for about updates.

@@ -86,6 +86,8 @@ fn job_to_wire(job: &Job) -> v1::JobSnapshot {
         at_ms: version.at.0,
         author: version.author.clone(),
         message: version.message.clone(),
+        unproven: !version.was_healthy,
+        replaces: version.replaces,
     };
     let tick = |tick: &Tick| v1::Tick {
         scheduled_ms: tick.scheduled.0,
@@ -288,6 +290,8 @@ fn job_from_wire(wire: v1::JobSnapshot) -> Result<Job, WireError> {
         at: Timestamp(version.at_ms),
         author: version.author,
         message: version.message,
+        was_healthy: !version.unproven,
+        replaces: version.replaces,
     };
     let tick = |tick: v1::Tick| {
         let outcome = name::<TickOutcome>("ticks.outcome", tick.outcome)?;

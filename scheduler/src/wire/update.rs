@@ -50,6 +50,7 @@ pub(super) fn update_record(mutation: &UpdateMutation) -> v1::UpdateRecord {
         UpdateChange::Pulsed => Wire::Pulsed(true),
         UpdateChange::Promoted => Wire::Promoted(true),
         UpdateChange::Group(group) => Wire::Group(*group),
+        UpdateChange::Replaced { author } => Wire::Replaced(v1::Replaced { author: author.clone() }),
     };
     v1::UpdateRecord { job_id: mutation.job.0, record: Some(record) }
 }
@@ -69,6 +70,7 @@ pub(super) fn update_mutation(wire: v1::UpdateRecord) -> Result<UpdateMutation, 
         Wire::Pulsed(_) => UpdateChange::Pulsed,
         Wire::Promoted(_) => UpdateChange::Promoted,
         Wire::Group(group) => UpdateChange::Group(group),
+        Wire::Replaced(replaced) => UpdateChange::Replaced { author: replaced.author },
     };
     Ok(UpdateMutation { job: JobId(wire.job_id), what })
 }

@@ -84,3 +84,28 @@ fn drained(cluster: &Cluster, web: &JobKey) {
     let sla = cluster.dawn(&["job", "sla", NAME]).succeeded();
     assert!(sla.stdout.contains("3/3"), "{sla:?}");
 }
+
+/// The first file is wrong, and the second one too: each takes the place of the one before at once, and none comes back.
+#[test]
+fn a_corrected_file_replaces_a_service_that_never_was_healthy() {
+    let Some(cluster) = Cluster::start(Plan::of(1)) else { return };
+    let web: JobKey = NAME.parse().expect("a key");
+    let (bad, two) = (file(&cluster, "bad"), file(&cluster, "two"));
+    assert_eq!(cluster.dawn(&["--timeout", "60s", "job", "run", &bad]).code, FAILED);
+    let worse = std::fs::read_to_string(&bad).expect("just written").replace("exit 7", "exit 8");
+    let other = cluster.folder().join("worse.yaml");
+    std::fs::write(&other, worse).expect("it can be written");
+    let failed = cluster.dawn(&["--timeout", "60s", "job", "run", &other.to_string_lossy()]);
+    assert_eq!(failed.code, FAILED, "{failed:?}");
+    let says =
+        "version 1 never was healthy, so there is nothing to go back to; version 2 replaces it everywhere at once";
+    assert!(failed.stderr.contains(says) && failed.stdout.contains("exit code 8"), "{failed:?}");
+    assert!(!failed.stdout.contains("update"), "it is a first run: {failed:?}");
+    let status = cluster.dawn(&["--json", "job", "status", NAME]).succeeded().json();
+    assert_eq!(status["version"], 2, "it stays: {status}");
+    // A restart is under way, which will not end well: the right file ends it.
+    cluster.dawn(&["job", "restart", NAME, "--detach"]).succeeded();
+    let good = cluster.dawn(&["--timeout", "60s", "job", "run", &two]).succeeded();
+    assert!(good.stderr.contains("version 2 never was healthy"), "{good:?}");
+    assert_eq!(versions(&cluster, &web), ["two", "two", "two"]);
+}

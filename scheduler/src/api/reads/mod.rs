@@ -25,7 +25,7 @@ pub use page::size as page_size;
 pub use quota::{list_quotas, quota_status};
 pub use sla::{job_sla, sla_report};
 pub use task::list_tasks;
-pub use update::{active_update, list_updates, tasks_of_update, update_diff, update_status};
+pub use update::{active_update, list_updates, tasks_of_update, update_diff, update_status, why_replaced};
 pub use why::{fit_warnings, instant, pending_class, submit_warnings, why};
 
 /// How many tasks a look at all of them goes through.

@@ -6,7 +6,7 @@ use prost::Message;
 
 use super::ReadError;
 use crate::decide::place::{self, Explained, PlaceSettings};
-use crate::decide::{cause_of, diff, has_instance, target, waits};
+use crate::decide::{cause_of, diff, has_instance, never_healthy, target, waits};
 use crate::drive::LiveView;
 use crate::model::{Job, JobSpec, Spec, State, Update};
 use crate::wire;
@@ -66,6 +66,14 @@ pub fn update_status(
 /// The number of the job's update under way; 0: none.
 pub fn active_update(state: &State, key: &JobKey) -> u32 {
     state.job(key).and_then(|job| job.changes.active()).map_or(0, |update| update.number)
+}
+
+/// Why a version of a job took the place of the one before without an update; None: it did not.
+pub fn why_replaced(state: &State, key: &JobKey, version: u32) -> Option<String> {
+    let job = state.job(key)?;
+    let replaces = job.version(version).is_some_and(|own| own.replaces);
+    let before = job.versions.iter().map(|kept| kept.version).rfind(|kept| *kept < version).filter(|_| replaces)?;
+    Some(format!("{}; version {version} replaces it everywhere at once", never_healthy(before)))
 }
 
 /// Updates under way, or every kept one of a job.

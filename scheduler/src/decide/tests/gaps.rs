@@ -111,7 +111,8 @@ fn more_instances_fill_the_gaps_first() {
 
 /// An update from four instances, of which 1 fails, to three of another version.
 fn updating() -> (World, Update) {
-    let (mut world, ..) = one_fails(4, 1);
+    let (mut world, link, ..) = one_fails(4, 1);
+    world.pass_heard_ms(10_000, &[link]);
     assert_eq!(world.submit(&encoded(JobSpec { priority: 7, ..service("web", 3) })), Ok(Updating));
     let update = world.job("web").changes.active().unwrap().clone();
     assert_eq!(update.instances.iter().collect::<Vec<_>>(), [0, 1, 2, 3], "three are changed and one goes");

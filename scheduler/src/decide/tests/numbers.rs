@@ -113,6 +113,7 @@ fn time_in_which_the_journal_is_behind_counts_against_no_update() {
         encoded(web)
     };
     let (link, _, _) = world.running(&with(0));
+    world.pass_heard_ms(10_000, &[link]);
     world.submit(&with(1)).unwrap();
     let is_under_way = |world: &World| world.job("web").changes.active().is_some();
     // A stranger that holds tasks shows for five minutes that the journal has lost them.

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use dawn_proto::v1::{JobKind, SubmitOutcome, UpdateKind, UpdateState, UpdateStrategy};
 use dawn_proto::{JobKey, SpecId, Timestamp};
 
+use super::footing::{Footing, footing};
+use super::replace::replace;
 use crate::decide::daemon;
 use crate::decide::numbers;
 use crate::decide::step::Step;
@@ -82,6 +84,9 @@ pub fn has(state: &State, spec: &Spec, instance: u32) -> bool {
 
 /// `dawn job run` with another spec of a service or daemon job.
 pub(crate) fn submit(step: &mut Step, job: &Job, spec: &JobSpec, by: (&str, &str)) -> Result<Answer, Refusal> {
+    if footing(step.state, job, step.now.wall) == Footing::Never {
+        return replace(step, job, spec, by);
+    }
     not_updating(job)?;
     let (version, number) = begin(step, job, target(step.state, job, spec, &[], step.now.wall), &[], by)?;
     if !spec.flow.after.is_empty() && !job.flow.released {
@@ -190,7 +195,7 @@ fn begin(
         to_version: version,
         instances: touched,
         before,
-        ..fresh(job, to.id, policy_to(step.state, job, &to.job), (author, message))
+        ..fresh(job, to.id, policy_to(step.state, job, &to.job, step.now.wall), (author, message))
     };
     let number = update.number;
     let what = UpdateChange::Begun(Box::new(update));
@@ -198,22 +203,38 @@ fn begin(
     Ok((version, Some(number)))
 }
 
-/// The spec's policy; to what was in force before it goes straight, without canary and promotion.
-fn policy_to(state: &State, job: &Job, spec: &JobSpec) -> UpdatePolicy {
-    let policy = spec.update.clone();
-    if !was_in_force(state, job, spec) {
-        return policy;
-    }
-    let strategy = match policy.strategy {
-        UpdateStrategy::Canary => UpdateStrategy::RollingQueue,
-        other => other,
+/// The spec's policy; to what was in force before it goes straight, and waits for nobody: no canary, no promotion, no pause, no
+/// pulse. So it does from what never was healthy, everywhere at once, and from that and what failed there is no way back.
+fn policy_to(state: &State, job: &Job, spec: &JobSpec, now: Timestamp) -> UpdatePolicy {
+    let own = spec.update.clone();
+    let straight = |policy: UpdatePolicy| UpdatePolicy {
+        strategy: match policy.strategy {
+            UpdateStrategy::Canary => UpdateStrategy::RollingQueue,
+            other => other,
+        },
+        manual_promotion: false,
+        pause_between: false,
+        pulse_interval_ms: None,
+        ..policy
     };
-    UpdatePolicy { strategy, manual_promotion: false, ..policy }
+    let policy = if was_in_force(state, job, spec, now) { straight(own) } else { own };
+    match footing(state, job, now) {
+        Footing::Good => policy,
+        Footing::Failed => UpdatePolicy { no_rollback: true, ..policy },
+        Footing::Never => UpdatePolicy {
+            strategy: UpdateStrategy::RollingQueue,
+            group_sizes: vec![dawn_proto::validate::MAX_INSTANCES],
+            surge: 0,
+            sla_aware: false,
+            no_rollback: true,
+            ..straight(policy)
+        },
+    }
 }
 
-/// Whether a kept version with the same task was in force: the update to it went through or, where there was none (or none is
-/// kept), it was what an update began from. One whose update was given up was not.
-fn was_in_force(state: &State, job: &Job, spec: &JobSpec) -> bool {
+/// Whether a kept version with the same task was in force: it was healthy once, and the update to it went through or, where
+/// there was none (or none is kept), it was what an update began from. One whose update was given up was not.
+fn was_in_force(state: &State, job: &Job, spec: &JobSpec, now: Timestamp) -> bool {
     let updates = || job.changes.updates.iter().filter(|update| update.kind == UpdateKind::Change);
     let counted = |version: u32| match updates().rfind(|update| update.to_version == version) {
         Some(own) => own.state == UpdateState::RolledForward && own.gave_up.is_empty(),
@@ -222,7 +243,10 @@ fn was_in_force(state: &State, job: &Job, spec: &JobSpec) -> bool {
             version == 1 || is_current || updates().any(|update| update.from_version == version)
         }
     };
-    let same = |of: SpecId| state.specs.get(&of).is_some_and(|kept| kept.job.same_task(spec));
+    let same = |of: SpecId| {
+        let kept = state.specs.get(&of).filter(|kept| kept.job.same_task(spec));
+        kept.is_some_and(|kept| state.was_healthy(job, kept, now))
+    };
     job.versions.iter().any(|version| counted(version.version) && same(version.spec))
 }
 

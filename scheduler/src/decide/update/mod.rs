@@ -7,8 +7,10 @@
 
 mod begin;
 mod control;
+mod footing;
 mod judge;
 mod plan;
+mod replace;
 mod table;
 mod tick;
 
@@ -21,7 +23,9 @@ use crate::model::{Job, Mutation, Task};
 pub use begin::{Diff, diff, has as has_instance, target};
 pub(super) use begin::{are_there, is_chosen, not_updating, restart, scale, start, submit};
 pub(super) use control::control;
+pub use footing::never_healthy;
 pub use plan::waits;
+pub(super) use replace::stop_replaced;
 pub use tick::cause_of;
 pub(super) use tick::tick;
 

@@ -3,6 +3,7 @@
 use dawn_proto::v1::{UpdateKind, UpdateState};
 
 use super::control::{moved, push};
+use super::footing::why_not_back;
 use super::judge::{self, Verdict};
 use super::plan;
 use super::table::Cause;
@@ -136,7 +137,12 @@ pub fn cause_of(state: &State, job: &Job, instance: u32) -> Option<String> {
 
 fn fail(step: &mut Step, job: &Job, update: &Update, why: &str) {
     let for_good = update.policy.no_rollback || update.kind == UpdateKind::Restart;
-    moved(step, job, update, if for_good { Cause::FailForGood } else { Cause::Fail }, why);
+    let own = step.state.specs.get(&update.to).is_some_and(|spec| spec.job.update.no_rollback);
+    // Where the job's policy would have it go back, it is said why it does not.
+    let stays = (for_good && !own && update.kind == UpdateKind::Change)
+        .then(|| why_not_back(step.state, job, update.from_version, step.now.wall));
+    let why = [Some(why.to_string()), stays.flatten()].into_iter().flatten().collect::<Vec<_>>().join("; ");
+    moved(step, job, update, if for_good { Cause::FailForGood } else { Cause::Fail }, &why);
 }
 
 fn complete(step: &mut Step, job: &Job, update: &Update) {

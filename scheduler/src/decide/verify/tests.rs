@@ -123,7 +123,8 @@ fn a_device_given_twice_is_found() {
 #[test]
 fn an_update_that_changes_too_many_at_once_is_found() {
     let mut world = World::new();
-    world.running(&encoded(spec("web", JobKind::Service, 3)));
+    let (link, ..) = world.running(&encoded(spec("web", JobKind::Service, 3)));
+    world.pass_heard_ms(10_000, &[link]);
     world.submit(&encoded(JobSpec { priority: 7, ..spec("web", JobKind::Service, 3) })).unwrap();
     let job = *world.state.jobs.keys().next().unwrap();
     assert!(world.state.jobs[&job].changes.active().is_some(), "an update is under way");

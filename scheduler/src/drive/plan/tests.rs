@@ -5,9 +5,11 @@ use dawn_proto::v1::{self, Tier};
 
 use super::*;
 use crate::drive::Pulse;
-use crate::wire::sample::{registered, wire_spec};
+use crate::wire::sample::{registered, reported, wire_spec};
 use crate::wire::{digest, parse_job_spec};
 
+/// What runs since `NOW` is healthy.
+const LATER: Now = Now { wall: dawn_proto::Timestamp(1_800_000_010_000), mono_ms: 11_000 };
 const NOW: Now = Now { wall: dawn_proto::Timestamp(1_800_000_000_000), mono_ms: 1_000 };
 
 fn service(name: &str, instances: u32, change: impl FnOnce(&mut v1::JobSpec)) -> JobSpec {
@@ -32,7 +34,7 @@ fn submit(pulse: &mut Pulse, spec: &JobSpec) {
 
 fn trial(pulse: &Pulse) -> Trial {
     let connected = pulse.live().agents.keys().copied().collect();
-    Trial::new(pulse.state().clone(), &connected, &Settings::default(), &PulseSettings::default(), NOW)
+    Trial::new(pulse.state().clone(), &connected, &Settings::default(), &PulseSettings::default(), LATER)
 }
 
 #[test]
@@ -138,7 +140,23 @@ fn surge(wire: &mut v1::JobSpec) {
 fn running(agents: u64, instances: u32) -> Pulse {
     let mut pulse = pulse(agents);
     submit(&mut pulse, &service("web", instances, cpu(1_000)));
+    let state = pulse.state();
+    let placed = state.tasks.values().map(|task| (task.id, state.agents[&task.held_on().unwrap()].no));
+    let link = |no: AgentNo| pulse.live().agents[&no].link.unwrap().0;
+    let placed: Vec<_> = placed.map(|(task, no)| reported(link(no), task, 1, TaskState::Running)).collect();
+    pulse.step(placed, NOW.reading());
     pulse
+}
+
+#[test]
+fn a_plan_for_what_never_was_healthy_is_a_replacement_with_places() {
+    let running = running(1, 4);
+    let connected = running.live().agents.keys().copied().collect();
+    let mut early =
+        Trial::new(running.state().clone(), &connected, &Settings::default(), &PulseSettings::default(), NOW);
+    let planned = early.submit(&service("web", 4, cpu(900))).unwrap();
+    assert_eq!((planned.outcome, planned.restarted.len(), planned.pending.len()), (SubmitOutcome::Replaced, 4, 0));
+    assert_eq!(planned.places.values().flatten().count(), 4, "each in the room of the one before");
 }
 
 #[test]

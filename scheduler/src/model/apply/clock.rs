@@ -86,7 +86,7 @@ fn shift_job(job: &mut Job, shift: Shift, at: Timestamp) {
         *until = if shift.after == Timestamp(0) { shift.moved(*until) } else { *until };
     }
     move_(created);
-    for Version { version: _, spec: _, at, author: _, message: _ } in versions {
+    for Version { version: _, spec: _, at, author: _, message: _, was_healthy: _, replaces: _ } in versions {
         move_(at);
     }
     if let Some(Ended { at, by: _, message: _, not_needed: _ }) = ended {

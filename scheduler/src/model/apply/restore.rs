@@ -60,7 +60,10 @@ impl State {
         let mut oldest = None;
         self.change_job(id, |job| {
             let message = "found on an agent after a restore".to_string();
-            let version = Version { version: spec.version, spec: spec.id, at, author: String::new(), message };
+            // Nothing is known of how it went: it is gone back to as one that worked.
+            let (author, was_healthy, replaces) = (String::new(), true, false);
+            let (version, spec) = (spec.version, spec.id);
+            let version = Version { version, spec, at, author, message, was_healthy, replaces };
             job.versions.push_back(version);
             (job.ended, job.settled) = (None, 0);
             job.stopped.clear();

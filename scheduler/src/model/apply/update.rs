@@ -32,6 +32,7 @@ impl State {
             UpdateChange::Pulsed => self.update_mut(id).pulsed = at,
             UpdateChange::Promoted => self.update_mut(id).promoted = true,
             UpdateChange::Group(group) => self.update_mut(id).group = *group,
+            UpdateChange::Replaced { author } => self.replace(id, author, at),
         }
         self.index_job(id);
     }
@@ -70,6 +71,16 @@ impl State {
         if job.changes.updates.len() > Changes::KEPT_UPDATES {
             job.changes.updates.pop_front();
         }
+    }
+
+    fn replace(&mut self, id: JobId, author: &str, at: Timestamp) {
+        let Some(version) = self.job_mut(id).versions.back_mut() else { return };
+        version.replaces = true;
+        let why = format!("version {} replaces what never was healthy", version.version);
+        if self.jobs[&id].changes.active().is_some() {
+            self.move_update(id, UpdateState::Aborted, at, author.into(), why);
+        }
+        self.set_pins(id, BTreeMap::new());
     }
 
     fn advance(&mut self, id: JobId, instances: &Instances) {

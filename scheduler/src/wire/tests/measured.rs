@@ -196,6 +196,7 @@ fn of_updates_and_flow() -> Vec<Mutation> {
         UpdateChange::Pulsed,
         UpdateChange::Promoted,
         UpdateChange::Group(u32::MAX),
+        UpdateChange::Replaced { author: text() },
     ];
     let flows = [
         FlowMutation::Released { job: JOB },

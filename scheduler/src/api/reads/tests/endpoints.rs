@@ -28,6 +28,7 @@ fn green(manual_promotion: bool) -> Rig {
     for instance in [0, 1] {
         rig.newest(instance, &[TaskState::Running]);
     }
+    rig.pass_ms(1_000);
     rig.step([submit(2, web("2", manual_promotion))]);
     rig.pass_ms(500);
     rig.pass_ms(500);

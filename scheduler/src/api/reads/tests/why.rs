@@ -104,6 +104,7 @@ fn an_update_says_what_the_instance_it_waits_for_waits_for() {
     let begun = |to: JobSpec| {
         let mut rig = Rig::new(of(2_500, 0));
         rig.newest(0, &[TaskState::Running]);
+        (0..5).for_each(|_| rig.pass_ms(2_000));
         rig.step([submit(2, to)]);
         rig.pass_ms(500);
         rig.pass_ms(500);

@@ -27,7 +27,7 @@ pub fn told(state: &State, mutation: &Mutation) -> Option<String> {
         }
         Mutation::Update(update) => {
             let job = state.jobs.get(&update.job)?;
-            let number = job.changes.updates.back()?.number;
+            let number = job.changes.updates.back().map_or(0, |update| update.number);
             let what = match &update.what {
                 UpdateChange::Begun(begun) => {
                     format!("begins with {}, v{} to v{}", shown(&begun.instances), begun.from_version, begun.to_version)
@@ -38,6 +38,10 @@ pub fn told(state: &State, mutation: &Mutation) -> Option<String> {
                 UpdateChange::Moved { to, message, .. } if message.is_empty() => to.as_str_name().to_string(),
                 UpdateChange::Moved { to, message, .. } => format!("{}: {message}", to.as_str_name()),
                 UpdateChange::Promoted => "is promoted".into(),
+                UpdateChange::Replaced { .. } => {
+                    let version = job.versions.back()?.version;
+                    return Some(format!("{} is replaced by v{version}", job.key.name()));
+                }
                 UpdateChange::Pulsed | UpdateChange::Group(_) => return None,
             };
             format!("{} update {number} {what}", job.key.name())
