@@ -74,14 +74,15 @@ pub(super) fn start_queued(step: &mut Step, job: &Job) {
     }
 }
 
-/// What the overlap policy makes of another run now: LAUNCHED, QUEUED or SKIPPED_OVERLAP. May stop the living one.
-fn overlap(step: &mut Step, job: &Job, cron: &CronPolicy, is_queued: bool) -> TickOutcome {
+/// What the overlap policy makes of another run now: LAUNCHED, QUEUED or SKIPPED_OVERLAP. May stop the living one. `is_full`: no
+/// further run may wait.
+fn overlap(step: &mut Step, job: &Job, cron: &CronPolicy, is_full: bool) -> TickOutcome {
     if step.living(job) == 0 {
         return TickOutcome::Launched;
     }
     match cron.overlap {
         Overlap::Allow => TickOutcome::Launched,
-        Overlap::Queue if !is_queued => TickOutcome::Queued,
+        Overlap::Queue if !is_full => TickOutcome::Queued,
         Overlap::Queue | Overlap::CancelNew | Overlap::Unspecified => TickOutcome::SkippedOverlap,
         Overlap::KillExisting => {
             for task in step.state.living(job) {

@@ -7,7 +7,7 @@ use dawn_proto::v1::{Misfire, Overlap, TickOutcome};
 
 use super::{has_room, note, overlap, run};
 use crate::decide::step::Step;
-use crate::model::{CronPolicy, Job, JobId, Spec};
+use crate::model::{CronPolicy, Job, JobId, Spec, Tick};
 
 /// Most instants of one schedule looked at in one step; the next tick goes on.
 const CATCH_UP: usize = 10_000;
@@ -64,6 +64,13 @@ fn decide_due(step: &mut Step, job: &Job, spec: &Spec, cron: &CronPolicy) {
         _ => late,
     };
     let mut is_queued = job.queued().is_some();
+    // Runs that were missed wait beside those that are due in time, of which as many may wait as would be made up for.
+    let is_all = cron.misfire == Misfire::All;
+    let counts = |tick: &&Tick| {
+        !is_all || tick.decided.since_ms(tick.scheduled.plus_ms(jitter_ms)) <= step.settings.cron_late_ms
+    };
+    let mut waiting = job.all_queued().filter(counts).count();
+    let most_waiting = if is_all { cron.misfire_limit.max(1) as usize } else { 1 };
     for (position, at) in due.iter().enumerate() {
         if job.has_run(*at) {
             // Under a clock that was ahead, and was set right since.
@@ -74,14 +81,15 @@ fn decide_due(step: &mut Step, job: &Job, spec: &Spec, cron: &CronPolicy) {
             TickOutcome::Missed
         } else if cron.overlap == Overlap::KillExisting && position + 1 < due.len() {
             // The one after it would kill it at once.
-            TickOutcome::SkippedOverlap
-        } else if position < late && cron.misfire == Misfire::All && !matches!(cron.overlap, Overlap::Allow) {
+            if position < late { TickOutcome::Missed } else { TickOutcome::SkippedOverlap }
+        } else if position < late && is_all && !matches!(cron.overlap, Overlap::Allow | Overlap::KillExisting) {
             // Runs that were missed follow one another, whatever is made of one that is due while another lives.
             if step.living(job) == 0 && !is_queued { TickOutcome::Launched } else { TickOutcome::Queued }
         } else {
-            overlap(step, job, cron, is_queued)
+            overlap(step, job, cron, waiting >= most_waiting)
         };
         is_queued |= outcome == TickOutcome::Queued;
+        waiting += usize::from(outcome == TickOutcome::Queued && (!is_all || position >= late));
         match outcome {
             TickOutcome::Launched => run(step, job, spec, *at),
             outcome => note(step, job, *at, outcome),

@@ -27,3 +27,50 @@ fn missed_runs_follow_one_another_where_none_may_run_beside_another() {
         replay_equals_live(&world);
     }
 }
+
+#[test]
+fn ticks_in_time_wait_behind_missed_runs_and_run_after_them() {
+    let mut world = back_after_ten_minutes(|policy| {
+        (policy.overlap, policy.misfire, policy.misfire_limit) = (Overlap::Queue, Misfire::All, 3);
+    });
+    let link = world.register(1, vec![]);
+    start_pending(&mut world, link);
+    // Two minutes in which the first of the missed runs goes on, and four more: as many wait as would be made up for.
+    (0..6).for_each(|_| world.pass_heard_ms(60_000, &[link]));
+    let late = [(8, Launched), (9, Queued), (10, Queued)];
+    let in_time =
+        [(11, Queued), (12, Queued), (13, Queued), (14, SkippedOverlap), (15, SkippedOverlap), (16, SkippedOverlap)];
+    assert_eq!(ticks(&world)[7..], [&late[..], &in_time[..]].concat());
+    for minute in 8..=13 {
+        let launched = ticks(&world).into_iter().filter(|(_, outcome)| *outcome == Launched).map(|(minute, _)| minute);
+        assert_eq!(launched.max(), Some(minute), "one after the other");
+        start_pending(&mut world, link);
+        let running = world.state.tasks.values().find(|task| task.state() == Running).map(|task| task.id);
+        world.report(link, running.unwrap(), Finished, Reason::None);
+    }
+    replay_equals_live(&world);
+}
+
+#[test]
+fn a_missed_run_that_the_next_would_kill_was_missed_and_the_latest_kills_what_lives() {
+    let mut world = back_after_ten_minutes(|policy| {
+        (policy.overlap, policy.misfire, policy.misfire_limit) = (Overlap::KillExisting, Misfire::All, 3);
+    });
+    assert_eq!(ticks(&world)[6..], [(7, Missed), (8, Missed), (9, Missed), (10, Launched)]);
+    let link = world.register(1, vec![]);
+    start_pending(&mut world, link);
+    world.pass_heard_ms(60_000, &[link]);
+    assert_eq!(ticks(&world).last(), Some(&(11, Queued)), "it waits only for the end of what it kills");
+    replay_equals_live(&world);
+}
+
+#[test]
+fn a_tick_in_time_is_cancelled_while_a_missed_run_lives() {
+    let mut world = back_after_ten_minutes(|policy| {
+        (policy.overlap, policy.misfire, policy.misfire_limit) = (Overlap::CancelNew, Misfire::All, 3);
+    });
+    let link = world.register(1, vec![]);
+    start_pending(&mut world, link);
+    world.pass_heard_ms(60_000, &[link]);
+    assert_eq!(ticks(&world)[7..], [(8, Launched), (9, Queued), (10, Queued), (11, SkippedOverlap)]);
+}

@@ -31,12 +31,17 @@ fn go_on(step: &mut Step, job: &Job, update: &Update) {
         UpdateState::AwaitingPromotion if update.promoted => {
             return moved(step, job, update, Cause::Promote, "promoted");
         }
+        // The way back waits for nobody; a scheduler of a version before had it wait.
+        UpdateState::RollBackAwaitingPulse => {
+            return moved(step, job, update, Cause::Pulse, "the way back needs no pulse");
+        }
         UpdateState::RollingForward | UpdateState::RollingBack => {}
         _ => return,
     }
     let silent_ms = step.now.wall.since_ms(update.pulsed);
     if let Some(interval_ms) = update.policy.pulse_interval_ms
         && silent_ms > interval_ms
+        && !update.is_back()
     {
         let [silent, interval] = [silent_ms, interval_ms].map(dawn_proto::amounts::duration);
         let why = format!("no pulse for {silent}; it must come every {interval}");
