@@ -25,6 +25,11 @@ pub fn duration(ms: u64) -> String {
     text
 }
 
+/// The same in whole seconds.
+pub fn seconds(time: std::time::Duration) -> String {
+    duration(time.as_secs().saturating_mul(1_000))
+}
+
 /// "16 MiB", "100.1 MiB": one decimal of the largest unit, rounded up, so that what is above a limit looks so.
 pub fn bytes(bytes: u64) -> String {
     let Some((unit, shift)) = SIZES.into_iter().find(|(_, shift)| bytes >> shift > 0) else {

@@ -51,6 +51,7 @@ const PLANTED: &[(&str, &str, &str, usize)] = &[
     ("agent/src/a.rs", "use x;\n", "duty line", 1),
     ("agent/src/utils.rs", "//! A.\n", "module name", 1),
     ("agent/src/a.rs", "//! A.\nmod helpers;\n", "module name", 2),
+    ("agent/src/a.rs", "//! A.\nfn f() {\n    format!(\"silent for {} s\", n);\n}\n", "spelled duration", 3),
     ("README.md", "Start it in /root/dawn.\n", "banned text", 1),
     ("deploy/a.yaml", "# TODO later\n", "banned text", 1),
 ];

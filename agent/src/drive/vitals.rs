@@ -82,7 +82,8 @@ impl Vitals {
     pub fn health(&self) -> Health {
         let turned = self.turned.load(Ordering::Relaxed);
         let still = Duration::from_millis(if turned > 0 { self.now().saturating_sub(turned) } else { 0 });
-        let wedged = (still > self.wedged_after).then(|| format!("its loop has not turned for {} s", still.as_secs()));
+        let wedged = (still > self.wedged_after)
+            .then(|| format!("its loop has not turned for {}", dawn_proto::amounts::seconds(still)));
         let waits_for = match () {
             () if wedged.is_some() => wedged.clone(),
             () if turned == 0 => Some("it is starting".into()),

@@ -62,7 +62,10 @@ fn evaluate_with(mut command: Command, path: &Path, options: &Options) -> Result
     let stopped = |position, message| Err(ConfigError::new(ErrorKind::Limit, position, message));
     let Some(said) = answer else {
         let (position, _) = running_statement(&mut errors, path, options);
-        return stopped(position, format!("stopped: this runs longer than {} s", limits.deadline.as_secs_f64()));
+        return stopped(
+            position,
+            format!("stopped: this runs longer than {}", dawn_proto::amounts::duration(limits.deadline.as_millis() as u64)),
+        );
     };
     match read_answer(&said) {
         Some(Err(error)) if error.kind == ErrorKind::Limit && error.position.is_none() => {

@@ -203,7 +203,13 @@ impl Scheduler {
                 Ok(Ok(response)) => return Ok(Ok(response.into_inner())),
                 Ok(Err(status)) if is_lost(&status) => (Status::unavailable(status::innermost(&status)), true),
                 Ok(Err(status)) => (status, false),
-                Err(_) => (Status::unavailable(format!("no answer within {} s", timeout.as_secs_f32())), true),
+                Err(_) => (
+                    Status::unavailable(format!(
+                        "no answer within {}",
+                        dawn_proto::amounts::duration(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX))
+                    )),
+                    true,
+                ),
             };
             if status.code() != Code::Unavailable {
                 return Err(status::failure(&status));

@@ -67,7 +67,7 @@ fn not_found(message: String) -> Failure {
 
 /// Schedulers answer, and none of them leads.
 pub fn leaderless(tried: &[(String, String)], waited: Duration) -> Failure {
-    let message = format!("no leader was found within {} s: {}", waited.as_secs_f32(), said(tried));
+    let message = format!("no leader was found within {}: {}", dawn_proto::amounts::seconds(waited), said(tried));
     let hint = "see that most members of etcd run, and the schedulers' logs";
     Failure::new(Exit::Unreachable, message).hint(hint)
 }

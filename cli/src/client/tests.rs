@@ -71,7 +71,7 @@ async fn a_scheduler_that_never_answers_is_given_up() {
     let began = Instant::now();
     let (exit, message) = refusal(&mut context, "dawn version").await;
     assert_eq!(exit, Exit::Unreachable);
-    assert!(message.contains("(no answer within 2 s)"), "{message}");
+    assert!(message.contains("(no answer within 2s)"), "{message}");
     assert!(began.elapsed() < Duration::from_secs(4), "took {:?}", began.elapsed());
 }
 
@@ -111,7 +111,7 @@ async fn schedulers_that_name_each_other_for_ever_are_given_up() {
     let (exit, message) = refusal(&mut context, "dawn version").await;
     assert_eq!(exit, Exit::Unreachable);
     assert!(message.contains("not the leader"), "{message}");
-    assert!(message.starts_with("no leader was found within 6 s: "), "{message}");
+    assert!(message.starts_with("no leader was found within 6s: "), "{message}");
     assert!(first.asked().len() + second.asked().len() <= 6 * 30, "with a pause between the rounds");
 }
 

@@ -81,7 +81,11 @@ pub async fn run(args: Top, context: &mut Context) -> Result<Exit, Failure> {
             }
         };
         if tokio::time::timeout(wait, all).await.is_err() {
-            eprintln!("dawn: {} of {count} nodes did not answer within {} s", count - newest.len(), wait.as_secs());
+            eprintln!(
+                "dawn: {} of {count} nodes did not answer within {}",
+                count - newest.len(),
+                dawn_proto::amounts::seconds(wait)
+            );
         }
         show(&args, context, &newest, count);
         return Ok(Exit::Done);

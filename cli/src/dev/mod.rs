@@ -177,7 +177,7 @@ async fn live(plan: &Plan, context: &mut Context, children: &mut Children, stop:
         children.agent(number, address, group, isolation)?;
     }
     until_up(context, children, args.agents).await?;
-    context.out.line(&format!("agents: {} up", args.agents));
+    context.out.line(&format!("nodes: {} up", args.agents));
     let mut submitted = Vec::new();
     for spec in specs {
         let response = submit::submit_one(context, spec.clone(), "dawn dev").await?;
@@ -223,7 +223,8 @@ async fn until_up(context: &mut Context, children: &mut Children, agents: u16) -
         }
         children.check()?;
         if Instant::now() >= deadline {
-            let message = format!("{up} of {agents} agents are up after {} s", START_TIMEOUT.as_secs());
+            let message =
+                format!("{up} of {agents} nodes are up after {}", dawn_proto::amounts::seconds(START_TIMEOUT));
             return Err(Failure::new(Exit::Failed, message).hint(format!("see {}", children.data_dir().display())));
         }
         sleep(POLL).await;
@@ -241,7 +242,7 @@ fn next_steps(args: &Dev, address: SocketAddr) -> String {
         ("job endpoints demo/prod/web", "the same for scripts; every node-N is this machine, 127.0.0.1"),
         ("job logs demo/test/primes -p report", "what the batch job found"),
         ("cron list", "when the backup runs"),
-        ("node list", "the agents and what is taken"),
+        ("node list", "the nodes and what is taken"),
     ];
     if args.jobs == Path::new(EXAMPLES) {
         steps.push(("job run deploy/jobs/later/urgent.yaml", "pushes the filler aside"));
@@ -249,7 +250,7 @@ fn next_steps(args: &Dev, address: SocketAddr) -> String {
     }
     if args.no_jobs {
         steps.truncate(1);
-        steps.push(("node list", "the agents and what is taken"));
+        steps.push(("node list", "the nodes and what is taken"));
     }
     let width = steps.iter().map(|(command, _)| command.len()).max().unwrap_or(0);
     let lines = steps.iter().map(|(command, what)| format!("  {program} {command:width$}  # {what}\n"));

@@ -130,7 +130,7 @@ impl Executor {
             Ok(()) => self.is_noted = false,
             Err(error) if !self.is_noted => {
                 self.is_noted = true;
-                note!("the event log can't be synced: {error}; trying again every {STUCK_RETRY_MS} ms");
+                note!("the event log can't be synced: {error}; trying again every {STUCK_RETRY_MS}ms");
             }
             Err(_) => {}
         }
@@ -146,7 +146,7 @@ impl Executor {
         let was_stuck = matches!(self.progress, Progress::Stuck(_));
         self.progress = self.drive.feed(input, self.now(), &mut self.world);
         if let (Progress::Stuck(error), false) = (&self.progress, was_stuck) {
-            note!("the event log takes nothing: {error}; trying again every {STUCK_RETRY_MS} ms");
+            note!("the event log takes nothing: {error}; trying again every {STUCK_RETRY_MS}ms");
         }
     }
 

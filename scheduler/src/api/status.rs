@@ -137,9 +137,9 @@ pub fn stopped() -> Status {
 }
 
 pub fn too_slow(waited: Duration) -> Status {
-    let waited = waited.as_secs();
+    let waited = dawn_proto::amounts::seconds(waited);
     Status::deadline_exceeded(format!(
-        "no answer within {waited} s: the journal is slow; the command may stand yet: look before you repeat it"
+        "no answer within {waited}: the journal is slow; the command may stand yet: look before you repeat it"
     ))
 }
 

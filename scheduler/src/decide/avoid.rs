@@ -283,7 +283,11 @@ pub(super) fn registered(step: &mut Step, agent: AgentNo) {
     if count >= settings.flaps_to_avoid
         && all.take(step.state.agents.len() / 4 + 1).count() * 4 <= step.state.agents.len()
     {
-        avoid(step, agent, format!("it registered {count} times within {} s", settings.flap_window_ms / 1000));
+        avoid(
+            step,
+            agent,
+            format!("it registered {count} times within {}", dawn_proto::amounts::duration(settings.flap_window_ms)),
+        );
     }
 }
 

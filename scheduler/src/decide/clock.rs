@@ -293,13 +293,12 @@ fn than(by_ms: i64) -> String {
 /// In the two largest units.
 fn span(ms: i64) -> String {
     let seconds = ms.unsigned_abs() / 1_000;
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds} s"),
-        (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
-        (0, ..) => format!("{hours} h {minutes} min"),
-        _ => format!("{days} d {hours} h"),
-    }
+    let least = match (seconds / 86_400, seconds / 3_600) {
+        (0, 0) => 1,
+        (0, _) => 60,
+        _ => 3_600,
+    };
+    dawn_proto::amounts::duration((seconds - seconds % least).saturating_mul(1_000))
 }
 
 #[cfg(test)]

@@ -176,7 +176,9 @@ fn note(step: &mut Step, registration: &Registration, words: String, shown: Show
     }
     if !step.live.is_behind(step.now.mono_ms) {
         let way_out = match known {
-            Some(_) => format!("stop it, and it is waited for no more after {} s", Ahead::KEPT_MS / 1000),
+            Some(_) => {
+                format!("stop it, and it is waited for no more after {}", dawn_proto::amounts::duration(Ahead::KEPT_MS))
+            }
             None => format!("stop it, then `dawn node forget {}`", registration.id),
         };
         step.effects.push(say(Alarm::JournalBehind, behind(&words, &way_out)));

@@ -78,7 +78,7 @@ fn say(spec: &Spec, counts: bool, up: u32) -> Heed {
         return Heed::Permits;
     }
     let for_ms = policy(spec).map_or(0, |policy| policy.duration_ms);
-    let since = if for_ms > 0 { format!(" for {} s", for_ms / 1000) } else { String::new() };
+    let since = if for_ms > 0 { format!(" for {}", dawn_proto::amounts::duration(for_ms)) } else { String::new() };
     Heed::Forbids(format!("{} has {} up{since}, {needed} must stay", spec.job.key, count(up, "instance")))
 }
 

@@ -69,8 +69,9 @@ pub enum DriveError {
     #[error("a decision could not be made durable; ending, so that nothing is done on its strength")]
     Append(#[source] AppendError),
     #[error(
-        "stopped without batches {first} to {last}: they were not durable after {} s ({trouble}). Nobody was told that what \
-         they decide stands", FINISH_WITHIN.as_secs()
+        "stopped without batches {first} to {last}: they were not durable after {} ({trouble}). Nobody was told that what \
+         they decide stands",
+        dawn_proto::amounts::seconds(FINISH_WITHIN)
     )]
     Unfinished { first: u64, last: u64, trouble: String },
     #[error("{reason}: another scheduler leads; ending, nothing was launched or stopped since")]

@@ -74,8 +74,8 @@ impl Progress {
         let status = tokio::select! {
             _ = place.wait() => Status::resource_exhausted(place.reason().to_string()),
             () = late => Status::deadline_exceeded(format!(
-                "the request did not come whole within {} s; nothing was done",
-                within.unwrap_or_default().as_secs()
+                "the request did not come whole within {}; nothing was done",
+                dawn_proto::amounts::seconds(within.unwrap_or_default())
             )),
         };
         match *self.large() {

@@ -1,7 +1,7 @@
 //! Nodes lost for good: what an operator says of them and of the brake, and how that is answered. Not here: when the brake
 //! is on (`decide::brake`).
 
-use dawn_proto::{AgentId, Timestamp};
+use dawn_proto::{AgentId, Timestamp, amounts};
 
 use super::AgentNo;
 
@@ -71,19 +71,19 @@ pub enum LossAnswer {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LossRefusal {
     #[error(
-        "node {agent} is connected and was heard {} s ago, so it is not gone; to move its tasks away, run \
+        "node {agent} is connected and was heard {} ago, so it is not gone; to move its tasks away, run \
          `dawn node drain {agent}`",
-        silent_ms / 1000
+        amounts::duration(silent_ms / 1000 * 1000)
     )]
     Heard { agent: AgentId, silent_ms: u64 },
     #[error(
         "this scheduler leads only since a moment, and node {agent}, which was up, may not have found it yet; if it is gone, \
-         say so again in {} s",
-        left_ms.div_ceil(1000)
+         say so again in {}",
+        amounts::duration(left_ms.div_ceil(1000) * 1000)
     )]
     MayCome { agent: AgentId, left_ms: u64 },
     #[error(
-        "node {agent} is UP; drain it (`dawn node drain {agent}`), stop its agent, and forget it once it is not UP"
+        "node {agent} is up; drain it (`dawn node drain {agent}`), stop its agent, and forget it once it is not up"
     )]
     Up { agent: AgentId },
     #[error(
@@ -93,18 +93,18 @@ pub enum LossRefusal {
     )]
     HoldsTasks { agent: AgentId, tasks: u64 },
     #[error(
-        "node {agent} is declared down and {tasks} {} of it that must not live twice may live there for {} s more; forget the \
+        "node {agent} is declared down and {tasks} {} of it that must not live twice may live there for {} more; forget the \
          node after that",
         if *tasks == 1 { "task" } else { "tasks" },
-        wait_ms.div_ceil(1000)
+        amounts::duration(wait_ms.div_ceil(1000) * 1000)
     )]
     MayLive { agent: AgentId, tasks: u64, wait_ms: u64 },
     #[error(
-        "node {agent} dialled {} s ago and holds tasks of which this journal, which went back in time, does not know all: it is \
+        "node {agent} dialled {} ago and holds tasks of which this journal, which went back in time, does not know all: it is \
          not gone. `dawn admin epoch raise` asks it what it holds; if it is to be given up all the same, stop its agent, and \
-         say so again {} s later",
-        shown_ago_ms / 1000,
-        super::Ahead::KEPT_MS / 1000
+         say so again {} later",
+        amounts::duration(shown_ago_ms / 1000 * 1000),
+        amounts::duration(super::Ahead::KEPT_MS)
     )]
     KnowsMore { agent: AgentId, shown_ago_ms: u64 },
     #[error(

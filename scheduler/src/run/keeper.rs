@@ -187,8 +187,8 @@ async fn next_leader(store: &Store, own_address: &str) -> Result<String, String>
             Ok(Ok(_)) => why = "no other scheduler stands for election".to_string(),
             Ok(Err(error)) => why = error.to_string(),
             Err(_) => {
-                let seconds = patience.as_secs();
-                return Err(format!("it handed over, but nobody else was elected within {seconds} s: {why}"));
+                let patience = dawn_proto::amounts::seconds(patience);
+                return Err(format!("it handed over, but nobody else was elected within {patience}: {why}"));
             }
         }
         tokio::time::sleep(Duration::from_millis(100)).await;

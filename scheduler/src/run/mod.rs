@@ -131,13 +131,17 @@ pub enum RunError {
     Etcd(#[from] EtcdError),
     #[error(transparent)]
     Witness(#[from] WitnessError),
-    #[error("a lease of {lease_ms} ms is too short for etcd; give at least {} ms", etcd::MIN_LEASE_MS)]
+    #[error("a lease of {} is too short for etcd; give at least {}", dawn_proto::amounts::duration(*lease_ms), dawn_proto::amounts::duration(etcd::MIN_LEASE_MS))]
     Lease { lease_ms: u64 },
     #[error(
-        "stopped, and all it decided is durable; but etcd did not end its lease, so that nobody leads for {lease_ms} ms yet"
+        "stopped, and all it decided is durable; but etcd did not end its lease, so that nobody leads for {} yet",
+        dawn_proto::amounts::duration(*lease_ms)
     )]
     NotHandedOver { lease_ms: u64, source: EtcdError },
-    #[error("it could not be ended in order within {} s; what is not durable was told to nobody", HAND_OVER_WITHIN.as_secs())]
+    #[error(
+        "it could not be ended in order within {}; what is not durable was told to nobody",
+        dawn_proto::amounts::seconds(HAND_OVER_WITHIN)
+    )]
     StopHangs,
     #[error("serving gRPC")]
     Serve(#[source] tonic::transport::Error),

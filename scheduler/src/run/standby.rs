@@ -56,7 +56,10 @@ impl Standby {
                 }
                 Err(error) if error.is_passing() => {
                     vitals.etcd_answered(Err(error.to_string()));
-                    tracing::warn!("{error}; trying again in {} ms", wait.as_millis());
+                    tracing::warn!(
+                        "{error}; trying again in {}",
+                        dawn_proto::amounts::duration(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))
+                    );
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(Duration::from_secs(5));
                 }
@@ -137,7 +140,10 @@ impl Standby {
         match (led, resigned) {
             (Err(error), resigned) => {
                 if let Err(kept) = resigned {
-                    tracing::warn!("{kept}; it ends by itself after {} ms", self.etcd.lease_ms);
+                    tracing::warn!(
+                        "{kept}; it ends by itself after {}",
+                        dawn_proto::amounts::duration(self.etcd.lease_ms)
+                    );
                 }
                 Err(error.into())
             }

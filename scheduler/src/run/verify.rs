@@ -87,7 +87,10 @@ impl Verifier {
             let reach = reached.wait_for(|at| *at >= index);
             let reached = tokio::time::timeout(CATCH_UP_WITHIN, reach).await;
             if !matches!(reached, Ok(Ok(_))) {
-                return Err(format!("batch {index} is not durable after {} s", CATCH_UP_WITHIN.as_secs()));
+                return Err(format!(
+                    "batch {index} is not durable after {}",
+                    dawn_proto::amounts::seconds(CATCH_UP_WITHIN)
+                ));
             }
         }
         let follower = self.follower.clone();

@@ -31,7 +31,7 @@ impl std::fmt::Display for Finding {
 type Rule = fn(&Repository, &SourceFile, &mut Vec<Finding>);
 
 /// Every rule, asked about every file.
-const RULES: [Rule; 11] = [
+const RULES: [Rule; 12] = [
     layers::siblings,
     layers::floors,
     layers::wire_types,
@@ -40,6 +40,7 @@ const RULES: [Rule; 11] = [
     sizes::function_length,
     words::banned_text,
     words::banned_modules,
+    words::spelled_durations,
     purity::impure_names,
     purity::lints_are_on,
     purity::sleeps,

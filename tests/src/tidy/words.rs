@@ -45,6 +45,27 @@ fn stands_alone(line: &str, at: usize) -> bool {
     !line[..at].ends_with(|c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '/' | '}' | '-'))
 }
 
+/// Units as only single figures of programs have them; people read durations as job files have them: "5m18s".
+const SPELLED_UNITS: [&str; 4] = ["} ms", "} s", "} min", "} h"];
+
+pub fn spelled_durations(_: &Repository, file: &SourceFile, findings: &mut Vec<Finding>) {
+    if !file.is_rust()
+        || file.path.starts_with("tests/")
+        || file.path.contains("/tests")
+        || file.path.contains("/benches/")
+    {
+        return;
+    }
+    for (number, line) in file.text.lines().enumerate() {
+        let ends = |unit: &str, at: usize| !line[at + unit.len()..].starts_with(|c: char| c.is_alphanumeric());
+        let is_spelled = SPELLED_UNITS.iter().any(|unit| line.match_indices(unit).any(|(at, _)| ends(unit, at)));
+        if is_spelled && line.contains('"') && !line.contains("assert") {
+            let advice = "write a duration by `amounts::duration` or `amounts::seconds`: \"5m18s\"".to_string();
+            findings.push(Finding { path: file.path.clone(), line: number + 1, rule: "spelled duration", advice });
+        }
+    }
+}
+
 pub fn banned_modules(_: &Repository, file: &SourceFile, findings: &mut Vec<Finding>) {
     if !file.is_rust() {
         return;

@@ -28,7 +28,7 @@ fn etcd_that_is_not_there_yet_is_waited_for() {
     several.agents[0].start();
     let endpoint = several.endpoints()[0].clone();
     says(&several, &several.schedulers[0], &format!("etcd at {endpoint} does not answer"));
-    says(&several, &several.schedulers[0], "trying again in 500 ms");
+    says(&several, &several.schedulers[0], "trying again in 500ms");
     assert!(several.schedulers[0].is_alive(), "it does not give up");
     several.members[0].start();
     several.agents_are_up();

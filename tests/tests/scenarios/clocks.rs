@@ -55,7 +55,7 @@ fn a_clock_that_is_set_forward_ends_nothing_and_stops_no_cron() {
     [&limited, &due].into_iter().for_each(|job| _ = cluster.running(job, 1));
 
     clock.step(2 * 3_600);
-    is_told(&cluster, "wall clock was set forward by 2 h 0 min");
+    is_told(&cluster, "wall clock was set forward by 2h");
     fires_again(&cluster, &ticks);
     // It has stood for a minute, and the agent's clock does not agree.
     is_told(&cluster, "don't agree");
@@ -80,7 +80,7 @@ fn a_clock_that_is_wrong_for_a_moment_leaves_no_service_waiting_and_no_cron_stan
     let first = cluster.running(&web, 1)[0].id;
 
     clock.step(3 * 86_400);
-    is_told(&cluster, "wall clock was set forward by 3 d 0 h");
+    is_told(&cluster, "wall clock was set forward by 3d");
     cluster.processes_of(&web, 1).iter().for_each(|process| cluster.shoot(process));
     cluster.eventually("its end is known", Patience::STEP, || {
         let tasks = cluster.api.tasks(&web).map_err(|status| status.to_string())?;

@@ -83,7 +83,10 @@ pub(super) async fn get(uri: &str, roots: &Roots, stall: Duration) -> Result<(Op
 }
 
 fn stalled(stall: Duration) -> String {
-    format!("the server sent nothing for {} s", stall.as_secs_f32())
+    format!(
+        "the server sent nothing for {}",
+        dawn_proto::amounts::duration(u64::try_from(stall.as_millis()).unwrap_or(u64::MAX))
+    )
 }
 
 fn redirected(at: &Uri, location: &str) -> Result<Uri, FetchError> {

@@ -177,7 +177,7 @@ async fn a_server_that_stalls_is_given_up_after_its_tries_and_one_that_recovers_
     let (address, asked) = server(move |_, out| stalling(out));
     let (reason, message) = world.refused(1, artifact(address, b"content", "tool")).await;
     assert_eq!((reason, asked.load(Ordering::SeqCst)), (Reason::ArtifactFailed, 3));
-    assert!(message.contains("sent nothing for 1 s, 3 times"), "{message}");
+    assert!(message.contains("sent nothing for 1s, 3 times"), "{message}");
     let (address, asked) = server(move |number, out| match number {
         0 => _ = out.write_all(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"),
         1 => stalling(out),

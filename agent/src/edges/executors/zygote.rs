@@ -64,10 +64,7 @@ impl Zygote {
                 Ok(_) => return Err(io::Error::other("the zygote has ended")),
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => {
-                    return Err(io::Error::other(format!(
-                        "the zygote {} gives no answer for {PATIENCE_S} s",
-                        self.pid
-                    )));
+                    return Err(io::Error::other(format!("the zygote {} gives no answer for {PATIENCE_S}s", self.pid)));
                 }
                 Err(errno) => return Err(errno.into()),
             }

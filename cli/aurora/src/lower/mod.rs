@@ -57,7 +57,7 @@ impl Found {
     fn seconds(&mut self, fields: &Fields, field: &str) -> u64 {
         let seconds = fields.float(field);
         if !(0.0..1e12).contains(&seconds) {
-            self.refuse(fields.path_of(field), format!("{seconds} s is out of range"));
+            self.refuse(fields.path_of(field), format!("{seconds}s is out of range"));
             return 0;
         }
         (seconds * 1000.0).round() as u64

@@ -12,7 +12,7 @@ use crate::model::{Job, JobSpec, Spec, State, Update};
 use crate::wire;
 
 fn view(state: &State, job: &Job, update: &Update) -> v1::UpdateInfo {
-    wire::update_view(job, update, waits(update), state.index)
+    wire::update_view(job, update, waits(&job.key, update), state.index)
 }
 
 /// How many tasks a look at a job's update goes through: what it waits for is told by placement.

@@ -153,7 +153,7 @@ fn an_agent_that_comes_and_goes_is_avoided_and_one_that_comes_back_now_and_then_
     assert_eq!(avoided_ms(&world, agent), None);
     world.agent(1);
     assert_eq!(avoided_ms(&world, agent), Some((30_000, 1)));
-    assert_eq!(world.state.agents[&agent].avoided.as_ref().unwrap().why, "it registered 5 times within 300 s");
+    assert_eq!(world.state.agents[&agent].avoided.as_ref().unwrap().why, "it registered 5 times within 5m");
     let mut world = World::new();
     for _ in 0..10 {
         world.agent(1);

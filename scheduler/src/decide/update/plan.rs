@@ -1,5 +1,6 @@
 //! Which instances are next: the strategies.
 
+use dawn_proto::JobKey;
 use dawn_proto::v1::{UpdateState, UpdateStrategy};
 
 use super::control::{moved, push};
@@ -29,7 +30,10 @@ pub(super) fn advance(step: &mut Step, job: &Job, update: &Update, busy: usize) 
     }
     let count = match room {
         Room::For(count) => count.min(left),
-        Room::Promotion => return moved(step, job, update, Cause::Healthy, "healthy; waits for `dawn update promote`"),
+        Room::Promotion => {
+            let why = format!("healthy; waits for `dawn update promote {}`", job.key);
+            return moved(step, job, update, Cause::Healthy, &why);
+        }
         Room::Pause => {
             let why = format!("group {} is through", update.group);
             return moved(step, job, update, Cause::Pause, &why);
@@ -112,21 +116,26 @@ fn size(update: &Update, group: u32) -> u32 {
 }
 
 /// What the update waits for, for people; empty when it is over.
-pub fn waits(update: &Update) -> String {
+pub fn waits(key: &JobKey, update: &Update) -> String {
     let shown = |instances: Vec<u32>| {
         let some: Vec<String> = instances.iter().take(5).map(u32::to_string).collect();
         let more = if instances.len() > 5 { format!(" and {} more", instances.len() - 5) } else { String::new() };
         format!("{}{more}", some.join(", "))
     };
     match update.state {
-        UpdateState::RollForwardPaused | UpdateState::RollBackPaused => "`dawn update resume`".into(),
-        UpdateState::RollForwardAwaitingPulse | UpdateState::RollBackAwaitingPulse => "`dawn update pulse`".into(),
-        UpdateState::AwaitingPromotion => "`dawn update promote`, or rollback".into(),
+        UpdateState::RollForwardPaused | UpdateState::RollBackPaused => format!("`dawn update resume {key}`"),
+        UpdateState::RollForwardAwaitingPulse | UpdateState::RollBackAwaitingPulse => {
+            format!("`dawn update pulse {key}`")
+        }
+        UpdateState::AwaitingPromotion => format!("`dawn update promote {key}`, or rollback"),
         UpdateState::RollingForward | UpdateState::RollingBack => {
             let busy: Vec<u32> = update.in_progress().collect();
             match busy.is_empty() {
                 true => "the next tick".into(),
-                false => format!("instance {} to be healthy for {} s", shown(busy), update.policy.watch_ms / 1000),
+                false => {
+                    let watch = dawn_proto::amounts::duration(update.policy.watch_ms);
+                    format!("instance {} to be healthy for {watch}", shown(busy))
+                }
             }
         }
         _ => String::new(),

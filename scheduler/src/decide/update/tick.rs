@@ -76,7 +76,7 @@ fn go_on(step: &mut Step, job: &Job, update: &Update) {
     }
     let stuck_ms = step.now.wall.since_ms(update.progress);
     if passed.is_empty() && stuck_ms > update.policy.progress_deadline_ms {
-        let stuck = format!("no instance became healthy for {} s", stuck_ms / 1000);
+        let stuck = format!("no instance became healthy for {}", dawn_proto::amounts::duration(stuck_ms / 1000 * 1000));
         let cause = waiting.iter().find_map(|instance| cause_of(step.state, job, *instance));
         return fail(step, job, update, &[stuck].into_iter().chain(cause).collect::<Vec<_>>().join("; "));
     }
@@ -106,7 +106,8 @@ fn may_switch(
     let leaving = waiting.iter().filter(|at| judge::goal(step, job, update, **at).is_none()).count();
     let all = healthy + leaving + judged == update.instances.len();
     if all && update.policy.manual_promotion && !update.promoted {
-        moved(step, job, update, Cause::Healthy, "the new set is healthy; waits for `dawn update promote`");
+        let why = format!("the new set is healthy; waits for `dawn update promote {}`", job.key);
+        moved(step, job, update, Cause::Healthy, &why);
         return None;
     }
     Some(all)

@@ -154,7 +154,7 @@ async fn a_request_comes_whole_within_some_time_and_few_large_ones_come_at_once(
         let status = upload.await.unwrap();
         let words = match status.code() {
             Code::ResourceExhausted => "all 2 large requests being received are taken",
-            _ => "did not come whole within 3 s; nothing was done",
+            _ => "did not come whole within 3s; nothing was done",
         };
         assert!(status.message().contains(words), "{status}");
         codes.push(status.code());

@@ -112,7 +112,7 @@ fn an_update_says_what_the_instance_it_waits_for_waits_for() {
     };
     let beside = begun(of(2_000, 1));
     let short = "the only node does not fit: 1 node has fewer than 2 cpus (most: node-1.example with 1.5 free)";
-    assert_eq!(waits(&beside), format!("instance 0 to be healthy for 10 s; instance 0 is pending: {short}"));
+    assert_eq!(waits(&beside), format!("instance 0 to be healthy for 10s; instance 0 is pending: {short}"));
     let mut too_large = begun(of(50_000, 0));
     let said = waits(&too_large);
     assert!(said.contains("; instance 0 stays as it is, because version 2 would fit nowhere: "), "{said}");
