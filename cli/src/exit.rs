@@ -67,6 +67,13 @@ pub enum Missing {
 }
 
 impl Failure {
+    /// The same with one text instead of another, wherever it stands.
+    pub fn with_instead_of(mut self, text: &str, other: &str) -> Failure {
+        self.message = self.message.replace(text, other);
+        self.hint = self.hint.replace(text, other);
+        self
+    }
+
     pub fn new(exit: Exit, message: impl Into<String>) -> Failure {
         Failure { exit, message: message.into(), hint: String::new(), placed: false, passing: false, missing: None }
     }

@@ -53,7 +53,7 @@ const SIMILAR: f64 = 0.8;
 /// The same error; of a command that there is none of, with the one that is probably meant.
 pub fn added(mut error: Error, arguments: impl IntoIterator<Item = String>) -> Error {
     if error.kind() != ErrorKind::InvalidSubcommand {
-        return error;
+        return with_whole_usage(error, arguments);
     }
     let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else { return error };
     let word = word.clone();
@@ -67,6 +67,27 @@ pub fn added(mut error: Error, arguments: impl IntoIterator<Item = String>) -> E
         (true, Some(noun)) => format!("`dawn help {}` lists its commands", noun.get_name()),
     };
     error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(tip)]));
+    error
+}
+
+/// With the usage line of the command, whatever was typed: the one that comes with the error has what was typed as if it
+/// had to be.
+fn with_whole_usage(mut error: Error, arguments: impl IntoIterator<Item = String>) -> Error {
+    if error.get(ContextKind::Usage).is_none() {
+        return error;
+    }
+    let mut tree = Cli::command();
+    tree.build();
+    let mut command = &tree;
+    for argument in arguments.into_iter().take_while(|argument| argument != "--") {
+        match command.find_subcommand(&argument) {
+            Some(inner) => command = inner,
+            None if command.get_subcommands().next().is_none() => break,
+            None => {}
+        }
+    }
+    let usage = command.clone().render_usage();
+    error.insert(ContextKind::Usage, ContextValue::StyledStr(usage));
     error
 }
 
@@ -128,6 +149,14 @@ mod tests {
         ] {
             let said = said(line);
             assert!(said.contains(tip) && !said.contains("history"), "{line}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_usage_line_says_what_may_be_left_out() {
+        for line in ["dawn job kill --yes", "dawn --json job kill", "dawn job kill --nosuch a/b/c"] {
+            let said = said(line);
+            assert!(said.contains("Usage: dawn job kill [OPTIONS] <JOB>"), "{line}: {said}");
         }
     }
 

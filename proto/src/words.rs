@@ -7,10 +7,13 @@ pub fn of(name: &str) -> String {
     name.to_lowercase().replace('_', " ")
 }
 
-/// "health check" for HEALTH_CHECK; empty for none.
+/// "health check" for HEALTH_CHECK; empty for none. People hear of nodes; the agent is the daemon on one.
 pub fn reason(reason: Reason) -> String {
     match reason {
         Reason::None => String::new(),
+        Reason::AgentLost => "node lost".to_string(),
+        Reason::AgentRebooted => "node rebooted".to_string(),
+        Reason::NotOnAgent => "not on its node".to_string(),
         reason => of(reason.as_str_name()),
     }
 }
@@ -58,6 +61,7 @@ mod tests {
     fn names_become_words() {
         assert_eq!(of("ROLLING_FORWARD"), "rolling forward");
         assert_eq!(of("BATCH"), "batch");
+        assert_eq!((reason(Reason::AgentLost).as_str(), reason(Reason::None).as_str()), ("node lost", ""));
     }
 
     #[test]

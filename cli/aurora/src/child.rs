@@ -64,7 +64,10 @@ fn evaluate_with(mut command: Command, path: &Path, options: &Options) -> Result
         let (position, _) = running_statement(&mut errors, path, options);
         return stopped(
             position,
-            format!("stopped: this runs longer than {}", dawn_proto::amounts::duration(limits.deadline.as_millis() as u64)),
+            format!(
+                "stopped: this runs longer than {}",
+                dawn_proto::amounts::duration(limits.deadline.as_millis() as u64)
+            ),
         );
     };
     match read_answer(&said) {

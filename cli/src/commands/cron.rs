@@ -3,6 +3,8 @@
 mod pause;
 mod show;
 
+use std::collections::BTreeMap;
+
 use clap::Subcommand;
 use dawn_proto::v1::{self, TickOutcome};
 
@@ -11,7 +13,7 @@ use super::select::Selection;
 use crate::args::Context;
 use crate::client::{Client, Repeat};
 use crate::exit::{Exit, Failure};
-use crate::render::{self, Table, json, time};
+use crate::render::{self, Table, failure, json, time};
 
 #[derive(Subcommand)]
 pub enum Cron {
@@ -21,15 +23,30 @@ pub enum Cron {
         role: Option<String>,
     },
     /// Show one cron job: its next ticks, and what became of the last ones
-    Show { job: Selection },
+    Show {
+        /// The cron job: ROLE/ENV/NAME
+        job: Selection,
+    },
     /// Let no tick fire until it is resumed; runs that live go on
-    Pause { job: Selection },
+    Pause {
+        /// The cron job: ROLE/ENV/NAME
+        job: Selection,
+    },
     /// Let ticks fire again; ticks in between are dropped
-    Resume { job: Selection },
+    Resume {
+        /// The cron job: ROLE/ENV/NAME
+        job: Selection,
+    },
     /// Run a cron job now, beside its schedule
-    Start { job: Selection },
+    Start {
+        /// The cron job: ROLE/ENV/NAME
+        job: Selection,
+    },
     /// Take a cron job off its schedule; runs that live go on
-    Deschedule { job: Selection },
+    Deschedule {
+        /// The cron job: ROLE/ENV/NAME
+        job: Selection,
+    },
 }
 
 pub async fn run(cron: Cron, context: &mut Context) -> Result<Exit, Failure> {
@@ -52,9 +69,38 @@ async fn list(role: String, context: &mut Context) -> Result<Exit, Failure> {
     } else if answer.jobs.is_empty() {
         context.out.line("no cron jobs");
     } else {
-        context.out.table(&table(&answer.jobs, time::now_ms()));
+        let causes = causes(&answer.jobs, context).await;
+        context.out.table(&table(&answer.jobs, &causes, time::now_ms()));
     }
     Ok(Exit::Done)
+}
+
+/// Most jobs that are asked why their last run failed.
+const MAX_CAUSES: usize = 50;
+
+/// Why the last run of each job failed, by key; of the others nothing.
+async fn causes(jobs: &[v1::CronStatus], context: &mut Context) -> BTreeMap<String, String> {
+    let failed = |job: &&v1::CronStatus| {
+        let last = job.ticks.last().map(|tick| tick.scheduled_ms);
+        job.runs.iter().any(|run| Some(run.run_at_ms) == last && run.failed > 0)
+    };
+    let mut causes = BTreeMap::new();
+    for job in jobs.iter().filter(failed).take(MAX_CAUSES) {
+        let request = v1::GetJobRequest { key: job.key.clone(), version: 0 };
+        let call = async |client: &mut Client, request| client.get_job(request).await;
+        // The list is worth more than its last words.
+        let Ok(status) = context.scheduler.call(request, Repeat::Harmless, call).await else { continue };
+        let last = job.ticks.last().map_or(0, |tick| tick.scheduled_ms);
+        causes.insert(render::key(job.key.as_ref()), cause(&status.tasks, last));
+    }
+    causes
+}
+
+/// ": process main ended with exit code 3" of a run of which a task failed; else empty.
+fn cause(tasks: &[v1::Task], run_at_ms: i64) -> String {
+    let of_run = tasks.iter().filter(|task| task.run_at_ms == run_at_ms);
+    let failed = of_run.filter_map(failure::of).max_by_key(|failed| failed.at_ms);
+    failed.map_or_else(String::new, |failed| format!(": {}", failure::cause(&failed)))
 }
 
 fn outcome(tick: &v1::Tick) -> &'static str {
@@ -72,7 +118,12 @@ fn outcome(tick: &v1::Tick) -> &'static str {
 fn result(cron: &v1::CronStatus, tick: &v1::Tick) -> String {
     let run = cron.runs.iter().find(|run| run.run_at_ms == tick.scheduled_ms);
     let Some(run) = run else { return outcome(tick).to_string() };
-    let counts = [(run.finished, "finished"), (run.failed, "failed"), (run.other, "stopped"), (run.living, "not done")];
+    let counts = [
+        (run.finished, "finished"),
+        (run.failed, "failed"),
+        (run.other, "stopped"),
+        (run.living, if run.started_ms > 0 { "running" } else { "waiting" }),
+    ];
     let counts: Vec<String> = match counts
         .iter()
         .find(|(count, _)| *count == run.finished + run.failed + run.other + run.living)
@@ -91,8 +142,12 @@ fn result(cron: &v1::CronStatus, tick: &v1::Tick) -> String {
 /// When the next tick is due, or that none is.
 pub fn next_run(cron: &v1::CronStatus, now_ms: i64) -> String {
     match cron.paused_ms {
+        0 if cron.next_ms == 0 => "none: off its schedule".to_string(),
         0 => at_and_in(cron, cron.next_ms, now_ms),
-        at_ms => format!("none: paused {} by {}", time::relative(at_ms, now_ms), cron.paused_by),
+        at_ms => {
+            let (since, by) = (time::relative(at_ms, now_ms), render::safe(&cron.paused_by));
+            format!("none: paused {since} by {by}; `dawn cron resume {}` goes on", render::key(cron.key.as_ref()))
+        }
     }
 }
 
@@ -101,6 +156,14 @@ fn begins_ms(cron: &v1::CronStatus, tick_ms: i64) -> i64 {
     match tick_ms {
         0 => 0,
         tick_ms => tick_ms.saturating_add(i64::try_from(cron.jitter_ms).unwrap_or(i64::MAX)),
+    }
+}
+
+/// When a run began: its jitter after its tick, but for one that was started by hand.
+fn began_ms(cron: &v1::CronStatus, tick: &v1::Tick) -> i64 {
+    match tick.outcome() {
+        TickOutcome::Manual => tick.scheduled_ms,
+        _ => begins_ms(cron, tick.scheduled_ms),
     }
 }
 
@@ -115,23 +178,30 @@ fn at_and_in(cron: &v1::CronStatus, tick_ms: i64, now_ms: i64) -> String {
     format!("{} ({})", time::in_named_zone(begins_ms, zone(cron)), time::relative(begins_ms, now_ms))
 }
 
-fn table(jobs: &[v1::CronStatus], now_ms: i64) -> Table {
-    let mut table = Table::new(&["JOB", "SCHEDULE", "TIME ZONE", "NEXT RUN", "", ">RUNNING", "LAST RUN", "OUTCOME"]);
+fn table(jobs: &[v1::CronStatus], causes: &BTreeMap<String, String>, now_ms: i64) -> Table {
+    let mut table = Table::new(&["JOB", "SCHEDULE", "TIME ZONE", "NEXT RUN", "", ">LIVE RUNS", "LAST RUN", "OUTCOME"]);
     for job in jobs {
         let policy = job.policy.clone().unwrap_or_default();
         let last = job.ticks.last();
+        let key = render::key(job.key.as_ref());
+        let cause = causes.get(&key).map_or("", String::as_str);
         table.row(vec![
-            render::key(job.key.as_ref()),
+            key,
             policy.schedule,
             if policy.time_zone.is_empty() { "UTC".to_string() } else { policy.time_zone },
             match job.paused_ms {
+                0 if job.next_ms == 0 => "off its schedule".to_string(),
                 0 => time::in_named_zone(begins_ms(job, job.next_ms), zone(job)),
                 _ => "paused".to_string(),
             },
-            if job.paused_ms > 0 { String::new() } else { time::relative(begins_ms(job, job.next_ms), now_ms) },
+            if job.paused_ms > 0 || job.next_ms == 0 {
+                String::new()
+            } else {
+                time::relative(begins_ms(job, job.next_ms), now_ms)
+            },
             job.running.to_string(),
-            last.map_or_else(String::new, |tick| time::relative(tick.scheduled_ms, now_ms)),
-            last.map_or_else(String::new, |tick| result(job, tick)),
+            last.map_or_else(String::new, |tick| time::relative(began_ms(job, tick), now_ms)),
+            last.map_or_else(String::new, |tick| format!("{}{cause}", result(job, tick))),
         ]);
     }
     table
@@ -139,10 +209,19 @@ fn table(jobs: &[v1::CronStatus], now_ms: i64) -> Table {
 
 /// The last ticks of one job, latest first.
 pub fn ticks(cron: &v1::CronStatus, now_ms: i64) -> Table {
+    ticks_with_causes(cron, &[], now_ms)
+}
+
+/// The same, with why runs failed, as far as their tasks are kept.
+fn ticks_with_causes(cron: &v1::CronStatus, tasks: &[v1::Task], now_ms: i64) -> Table {
     let mut table = Table::new(&["TICK", "", "OUTCOME"]);
     for tick in cron.ticks.iter().rev() {
         let relative = time::relative(tick.scheduled_ms, now_ms);
-        table.row(vec![time::in_named_zone(tick.scheduled_ms, zone(cron)), relative, result(cron, tick)]);
+        table.row(vec![
+            time::in_named_zone(tick.scheduled_ms, zone(cron)),
+            relative,
+            format!("{}{}", result(cron, tick), cause(tasks, tick.scheduled_ms)),
+        ]);
     }
     table
 }
@@ -196,7 +275,8 @@ mod tests {
             ..Default::default()
         };
         assert_eq!(next_run(&cron, next_ms - 3_600_000), "2026-11-30 02:31:56 +01:00 (in 1h1m)");
-        let text = table(std::slice::from_ref(&cron), next_ms - 3_600_000).text();
+        let none = BTreeMap::new();
+        let text = table(std::slice::from_ref(&cron), &none, next_ms - 3_600_000).text();
         assert!(text.contains("Europe/Berlin  2026-11-30 02:31:56 +01:00  in 1h1m"), "{text}");
         assert!(
             ticks(&cron, next_ms).text().contains("2026-11-30 02:30:00 +01:00"),
@@ -204,6 +284,40 @@ mod tests {
             ticks(&cron, next_ms).text()
         );
         cron.paused_ms = 1;
-        assert!(table(&[cron], next_ms).text().contains("Europe/Berlin  paused"));
+        assert!(table(std::slice::from_ref(&cron), &none, next_ms).text().contains("Europe/Berlin  paused"));
+        let told = "none: paused 30m ago by ; `dawn cron resume www/prod/backup` goes on";
+        assert_eq!(next_run(&cron, 1_800_001), told);
+        (cron.paused_ms, cron.next_ms) = (0, 0);
+        assert_eq!(next_run(&cron, next_ms), "none: off its schedule");
+        assert!(table(&[cron], &none, next_ms).text().contains("Europe/Berlin  off its schedule  "));
+    }
+
+    #[test]
+    fn a_run_that_failed_is_told_with_its_cause_and_began_its_jitter_after_its_tick() {
+        let key = v1::JobKey { role: "www".into(), env: "prod".into(), name: "backup".into() };
+        let tick = v1::Tick { scheduled_ms: 60_000, outcome: TickOutcome::Launched.into(), ..Default::default() };
+        let run =
+            v1::CronRun { run_at_ms: 60_000, failed: 1, started_ms: 70_000, ended_ms: 72_000, ..Default::default() };
+        let failed = v1::TaskFailure {
+            reason: v1::Reason::Exited.into(),
+            message: "process main ended with exit code 3".into(),
+            at_ms: 72_000,
+            ..Default::default()
+        };
+        let tasks = [v1::Task { run_at_ms: 60_000, last_failure: Some(failed), ..Default::default() }];
+        let cron = v1::CronStatus {
+            key: Some(key),
+            jitter_ms: 10_000,
+            ticks: vec![tick],
+            runs: vec![run],
+            next_ms: 120_000,
+            ..Default::default()
+        };
+        let told = "failed in 2s: process main ended with exit code 3";
+        assert!(ticks_with_causes(&cron, &tasks, 80_000).text().contains(told));
+        let causes = [("www/prod/backup".to_string(), cause(&tasks, 60_000))].into();
+        let text = table(std::slice::from_ref(&cron), &causes, 80_000).text();
+        assert!(text.contains(told) && text.contains("  10s ago  "), "{text}");
+        assert_eq!(cause(&tasks, 120_000), "", "another run");
     }
 }

@@ -50,8 +50,8 @@ fn bounds(text: &str) -> Result<v1::QuotaBounds, String> {
         let (name, value) = part.split_once('=').ok_or_else(wrong)?;
         let (slot, amount) = match name.trim() {
             "cpu" => (&mut bounds.cpu_milli, milli(value)),
-            "memory" => (&mut bounds.memory_bytes, size(value)),
-            "disk" => (&mut bounds.disk_bytes, size(value)),
+            "memory" => (&mut bounds.memory_bytes, size_with_unit(value)),
+            "disk" => (&mut bounds.disk_bytes, size_with_unit(value)),
             "gpu" => (&mut bounds.gpu_milli, milli(value)),
             _ => return Err(wrong()),
         };
@@ -61,6 +61,16 @@ fn bounds(text: &str) -> Result<v1::QuotaBounds, String> {
         }
     }
     Ok(bounds)
+}
+
+/// A size that says its unit: a bare number is bytes in job files, and a bound of ten bytes is nothing that anybody means.
+fn size_with_unit(value: &str) -> Result<u64, String> {
+    match value.trim() {
+        number if number != "0" && number.bytes().all(|byte| byte.is_ascii_digit()) && !number.is_empty() => {
+            Err(format!("`{number}` has no unit; write {number}GiB or {number}MiB"))
+        }
+        _ => size(value),
+    }
 }
 
 pub async fn run(quota: Quota, context: &mut Context) -> Result<Exit, Failure> {
@@ -190,6 +200,7 @@ mod tests {
         assert_eq!((read.cpu_milli, read.memory_bytes, read.disk_bytes), (Some(8_000), Some(16 << 30), None));
         assert_eq!(bounds("none"), Ok(v1::QuotaBounds::default()));
         assert_eq!(bounds("cpu=0").unwrap().cpu_milli, Some(0), "zero is a bound, not the lack of one");
+        assert_eq!(bounds("memory=0").unwrap().memory_bytes, Some(0), "nothing needs no unit");
         for (text, part) in [
             ("", "write cpu=8"),
             ("cpu", "write cpu=8"),
@@ -197,6 +208,8 @@ mod tests {
             ("cpu=-1", "cpu is no number"),
             ("memory=lots", "memory is no size"),
             ("cpu=1,cpu=2", "cpu is there twice"),
+            ("memory=10", "memory `10` has no unit; write 10GiB or 10MiB"),
+            ("disk=1024", "disk `1024` has no unit; write 1024GiB"),
         ] {
             assert!(bounds(text).unwrap_err().contains(part), "{text}: {:?}", bounds(text));
         }

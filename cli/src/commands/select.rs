@@ -24,7 +24,11 @@ impl FromStr for Selection {
         let parts: Vec<&str> = text.split('/').collect();
         let (key, ranges) = match parts[..] {
             [role, env, name] => (JobKey::new(role, env, name), None),
-            [_, role, env, name] if !starts_with_digit(name) => return Err(with_cluster(role, env, name)),
+            [first, role, env, name] if !starts_with_digit(name) => {
+                let wrong = range(name).err().unwrap_or_default();
+                let (first, rest) = (crate::render::safe(first), with_cluster(role, env, name));
+                return Err(format!("{wrong}; if `{first}` is a cluster: {rest}"));
+            }
             [_, role, env, name, _] => return Err(with_cluster(role, env, name)),
             [role, env, name, ranges] => (JobKey::new(role, env, name), Some(ranges)),
             _ => return Err("write ROLE/ENV/NAME, or ROLE/ENV/NAME/0-3,7 for some instances".to_string()),
@@ -128,9 +132,13 @@ mod tests {
         for text in ["", "www", "www/prod", "a/b/c/", "a/b/c/x", "a/b/c/3-1", "a/b/c/1,", "a/b/c/-1", "a/b/c/1/2"] {
             assert!(text.parse::<Selection>().is_err(), "{text}");
         }
+        let said = "nobody/w/minute/x".parse::<Selection>().unwrap_err();
+        let expected = "`x` is neither an instance nor a range of them such as 0-3; if `nobody` is a cluster: keys have no \
+                        cluster here; leave it out: w/minute/x";
+        assert_eq!(said, expected);
         for text in ["devcluster/www/prod/web", "devcluster/www/prod/web/0"] {
             let said = text.parse::<Selection>().unwrap_err();
-            assert_eq!(said, "keys have no cluster here; leave it out: www/prod/web");
+            assert!(said.ends_with("keys have no cluster here; leave it out: www/prod/web"), "{said}");
         }
         assert!("a/b/c/3-x".parse::<Selection>().unwrap_err().contains("neither an instance nor a range"));
     }

@@ -22,7 +22,9 @@ impl Progress {
             let back = self.erase();
             self.out.write(format!("{back}{}\n", self.out.coloured(text)).as_bytes());
         } else {
-            self.out.line(text);
+            // What stands there already is not said again.
+            let said: Vec<&str> = self.shown.lines().collect();
+            text.lines().filter(|line| !said.contains(line)).for_each(|line| self.out.line(line));
         }
         self.shown = text.to_string();
     }
@@ -58,11 +60,11 @@ mod tests {
     fn without_a_terminal_only_changes_are_lines() {
         let (out, memory) = Out::memory(false);
         let mut progress = Progress::new(&out);
-        for text in ["0 of 2", "0 of 2", "1 of 2"] {
+        for text in ["0 of 2", "0 of 2", "1 of 2", "1 of 2\na: done", "2 of 2\na: done"] {
             progress.show(text);
         }
         progress.say("note");
-        assert_eq!(String::from_utf8_lossy(&memory.lock().unwrap()), "0 of 2\n1 of 2\nnote\n");
+        assert_eq!(String::from_utf8_lossy(&memory.lock().unwrap()), "0 of 2\n1 of 2\na: done\n2 of 2\nnote\n");
     }
 
     #[test]

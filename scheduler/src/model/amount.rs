@@ -13,7 +13,7 @@ pub fn amount(dimension: &str, amount: u64) -> String {
 /// An instant to the second: "2026-11-30T01:30:00Z".
 pub fn utc(at: Timestamp) -> String {
     let second = jiff::Timestamp::from_second(at.0.div_euclid(1000));
-    second.map_or_else(|_| at.to_string(), |second| second.to_string())
+    second.map_or_else(|_| at.to_string(), |second| second.strftime("%F %T UTC").to_string())
 }
 
 /// With the name of the dimension: "8 cpus", "512 MiB of memory".

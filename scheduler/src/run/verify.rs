@@ -176,13 +176,14 @@ impl Verifier {
     async fn ask_agents(&self) -> (BTreeMap<AgentNo, Inspection>, Vec<String>) {
         let agents: Vec<_> = self.follower.read(|state| {
             let agents = state.agents.values();
-            agents.map(|agent| (agent.no, agent.id.to_string())).collect()
+            agents.map(|agent| (agent.no, agent.hostname.clone())).collect()
         });
         let live = self.live.borrow().clone();
         let (connected, away): (Vec<_>, Vec<_>) = agents.into_iter().partition(|(no, _)| live.is_connected(*no));
-        let mut unreached: Vec<String> = away.into_iter().map(|(_, id)| format!("{id}: it is not connected")).collect();
-        let asked = stream::iter(connected).map(|(no, id)| async move {
-            (no, self.inspections.ask(&self.links, no).await.map_err(|error| format!("{id}: {error}")))
+        let mut unreached: Vec<String> =
+            away.into_iter().map(|(_, host)| format!("{host}: it is not connected")).collect();
+        let asked = stream::iter(connected).map(|(no, host)| async move {
+            (no, self.inspections.ask(&self.links, no).await.map_err(|error| format!("{host}: {error}")))
         });
         let answers: Vec<_> = asked.buffer_unordered(ASKED_AT_ONCE).collect().await;
         let mut held = BTreeMap::new();

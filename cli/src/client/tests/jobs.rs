@@ -144,7 +144,7 @@ async fn kill_waits_until_the_tasks_are_gone() {
     let (mut context, memory) = fake.context(false);
     assert_eq!(dawn(&mut context, "dawn job kill www/prod/web/0-1,7 --yes").await.unwrap(), Exit::Done);
     let expected = "www/prod/web: 1 task left\nwww/prod/web: killed 2 tasks\n\
-        www/prod/web: killed instances stay stopped until the job is submitted again: `dawn job run FILE` starts them, also \
+        www/prod/web: killed instances stay stopped until the job is submitted or scaled: `dawn job run FILE` starts them, also \
         with the same file\n";
     assert_eq!(text(&memory), expected);
     let tasks = "tasks www/prod/web all=false";

@@ -61,6 +61,9 @@ fn folder(file: &Path) -> &Path {
 /// Refuses a place where no file can be, before anything is asked for.
 fn place(file: &Path, replace: bool) -> Result<(), Failure> {
     let usage = |what: &str| Failure::new(Exit::Usage, format!("{}: {what}", file.display()));
+    if file == Path::new("-") {
+        return Err(usage("a backup goes to a file, not to standard output; name one (./- is a file of that name)"));
+    }
     if file.file_name().is_none() || file.is_dir() {
         return Err(usage("is a directory; name a file"));
     }
@@ -137,6 +140,7 @@ mod tests {
             (there.clone(), "is there already"),
             (link, "is no plain file"),
             (PathBuf::from("/dev/full"), "is no plain file"),
+            (PathBuf::from("-"), "a backup goes to a file"),
         ] {
             let failure = place(&file, false).unwrap_err();
             assert_eq!(failure.exit, Exit::Usage);

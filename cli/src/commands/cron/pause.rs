@@ -11,6 +11,7 @@ use crate::exit::{Exit, Failure};
 use crate::render::{json, time};
 
 pub async fn pause(job: &Selection, context: &mut Context) -> Result<Exit, Failure> {
+    let was_paused = paused(context, job).await;
     let request = v1::PauseCronRequest { key: Some((&job.key).into()), author: author() };
     let call = async |client: &mut Client, request| client.batches().pause_cron(request).await;
     let done = context.scheduler.call(request, Repeat::Harmless, call).await?;
@@ -18,12 +19,20 @@ pub async fn pause(job: &Selection, context: &mut Context) -> Result<Exit, Failu
         let fields = serde_json::json!({ "job": job.key.to_string(), "index": done.index });
         context.out.value(&json::object(fields));
     } else {
-        context.out.line(&format!("{0}: paused; `dawn cron resume {0}` lets it fire again", job.key));
+        let already = if was_paused { "was paused already" } else { "paused" };
+        context.out.line(&format!("{0}: {already}; `dawn cron resume {0}` lets it fire again", job.key));
     }
     Ok(Exit::Done)
 }
 
+/// Whether it is paused already. Where nobody can say it, the command itself finds that out.
+async fn paused(context: &mut Context, job: &Selection) -> bool {
+    let status = status::get(context, job).await.ok();
+    status.and_then(|status| status.cron).is_some_and(|cron| cron.paused_ms > 0)
+}
+
 pub async fn resume(job: &Selection, context: &mut Context) -> Result<Exit, Failure> {
+    let was_paused = paused(context, job).await;
     let request = v1::ResumeCronRequest { key: Some((&job.key).into()), author: author() };
     let call = async |client: &mut Client, request| client.batches().resume_cron(request).await;
     let done = context.scheduler.call(request, Repeat::Harmless, call).await?;
@@ -38,7 +47,8 @@ pub async fn resume(job: &Selection, context: &mut Context) -> Result<Exit, Fail
             Some(cron) => super::next_run(&v1::CronStatus { next_ms: done.next_ms, ..cron }, time::now_ms()),
             None => time::local(done.next_ms),
         };
-        context.out.line(&format!("{}: resumed; next run {next}", job.key));
+        let resumed = if was_paused { "resumed" } else { "was not paused" };
+        context.out.line(&format!("{}: {resumed}; next run {next}", job.key));
     }
     Ok(Exit::Done)
 }

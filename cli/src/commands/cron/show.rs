@@ -13,7 +13,10 @@ pub async fn run(job: &Selection, context: &mut Context) -> Result<Exit, Failure
     let request = v1::GetJobRequest { key: Some((&job.key).into()), version: 0 };
     let call = async |client: &mut Client, request| client.get_job(request).await;
     let status = context.scheduler.call(request, Repeat::Harmless, call).await?;
-    let none = || Failure::new(Exit::NotFound, format!("{} is no cron job", job.key));
+    let none = || {
+        let hint = format!("see `dawn job status {}`; `dawn cron list` names cron jobs", job.key);
+        Failure::new(Exit::NotFound, format!("{} is no cron job", job.key)).hint(hint)
+    };
     let cron = status.cron.as_ref().ok_or_else(none)?;
     if context.out.json {
         context.out.value(&json::object(serde_json::json!({ "cron": json::cron(cron), "index": status.index })));
@@ -23,7 +26,7 @@ pub async fn run(job: &Selection, context: &mut Context) -> Result<Exit, Failure
     context.out.table(&head(cron, now_ms));
     if !cron.ticks.is_empty() {
         context.out.line("");
-        context.out.table(&super::ticks(cron, now_ms));
+        context.out.table(&super::ticks_with_causes(cron, &status.tasks, now_ms));
     }
     Ok(Exit::Done)
 }
@@ -83,7 +86,7 @@ schedule      0 3 * * * in UTC
 overlap       skipped while the last run lives
 missed ticks  the latest 3 are run
 jitter        each run begins 1m30s after its tick
-next run      none: paused 2m ago by ann
+next run      none: paused 2m ago by ann; `dawn cron resume ` goes on
 ";
         assert_eq!(head(&cron, 121_000).text(), expected);
     }

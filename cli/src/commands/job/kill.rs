@@ -18,7 +18,7 @@ const POLL: Duration = Duration::from_millis(200);
 
 #[derive(Args)]
 pub struct Kill {
-    /// ROLE/ENV/NAME, or ROLE/ENV/NAME/0-3,7 for some instances; those stay stopped until the job is submitted again
+    /// ROLE/ENV/NAME, or ROLE/ENV/NAME/0-3,7 for some instances; those stay stopped until the job is submitted or scaled
     job: Selection,
     /// Don't ask before killing a whole job; needed where there is no terminal to ask on
     #[arg(long, short)]
@@ -69,7 +69,8 @@ pub async fn run(args: Kill, context: &mut Context) -> Result<Exit, Failure> {
     } else if done == Exit::Done {
         context.out.line(&format!("{}: killed {}", args.job.key, render::count(killed.tasks, "task")));
     } else {
-        eprintln!("dawn: {} are still there; the kill goes on", render::count(left.len() as u64, "task"));
+        let are = if left.len() == 1 { "is" } else { "are" };
+        eprintln!("dawn: {} {are} still there; the kill goes on", render::count(left.len() as u64, "task"));
     }
     if !context.out.json && !args.job.instances.is_empty() {
         let kind = super::status::get(context, &args.job).await.ok().and_then(|status| status.summary);
@@ -85,8 +86,8 @@ pub async fn run(args: Kill, context: &mut Context) -> Result<Exit, Failure> {
 fn for_how_long(kind: JobKind) -> &'static str {
     match kind {
         JobKind::Service | JobKind::Daemon => {
-            "killed instances stay stopped until the job is submitted again: `dawn job run FILE` starts them, also \
-             with the same file"
+            "killed instances stay stopped until the job is submitted or scaled: `dawn job run FILE` starts them, also with \
+             the same file"
         }
         JobKind::Batch => {
             "killed instances are not run again; a new run of the job, `dawn job run FILE`, has them again"

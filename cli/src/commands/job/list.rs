@@ -58,14 +58,31 @@ fn note(job: &v1::JobSummary) -> String {
     if job.ended {
         return "ended".to_string();
     }
+    let after = match job.waits_for.as_slice() {
+        [] => None,
+        [one] => Some(format!("waits for {}", render::safe(one))),
+        [one, more @ ..] => Some(format!("waits for {} and {} more", render::safe(one), more.len())),
+    };
     let notes = [(job.failing, "failing"), (job.stopping, "stopping"), (job.partitioned, "on nodes out of reach")];
     let notes = notes.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+    let notes = after.into_iter().chain(notes);
     notes.collect::<Vec<_>>().join(", ")
 }
 
 pub fn table(jobs: &[v1::JobSummary], now_ms: i64) -> Table {
-    let names =
-        ["JOB", "KIND", "TIER", ">PRIORITY", ">INSTANCES", ">RUNNING", ">PENDING", ">FINISHED", ">FAILED", ">AGE", ""];
+    let names = [
+        "JOB",
+        "KIND",
+        "TIER",
+        ">PRIORITY",
+        ">INSTANCES",
+        ">RUNNING",
+        ">PENDING",
+        ">FINISHED",
+        ">FAILED",
+        ">AGE",
+        "NOTE",
+    ];
     let mut table = Table::new(&names);
     for job in jobs {
         table.row(vec![
@@ -105,12 +122,17 @@ mod tests {
             ..Default::default()
         };
         let crashes = v1::JobSummary { failing: 2, stopping: 1, ..job("crash", v1::JobKind::Service, 1) };
-        let jobs = [job("web", v1::JobKind::Service, 10), job("primes", v1::JobKind::Batch, 0), crashes];
+        let waits = v1::JobSummary {
+            waits_for: vec!["www/prod/web (success)".into(), "www/prod/db (any end)".into()],
+            ..job("last", v1::JobKind::Batch, 1)
+        };
+        let jobs = [job("web", v1::JobKind::Service, 10), job("primes", v1::JobKind::Batch, 0), crashes, waits];
         let expected = "\
-JOB              KIND     TIER        PRIORITY  INSTANCES  RUNNING  PENDING  FINISHED  FAILED  AGE
+JOB              KIND     TIER        PRIORITY  INSTANCES  RUNNING  PENDING  FINISHED  FAILED  AGE  NOTE
 www/prod/web     service  production       100         12       10        2         0       0   9s
 www/prod/primes  batch    production       100         12        0        2         0       0   9s  ended
 www/prod/crash   service  production       100         12        1        2         0       0   9s  2 failing, 1 stopping
+www/prod/last    batch    production       100         12        1        2         0       0   9s  waits for www/prod/web (success) and 1 more
 ";
         assert_eq!(table(&jobs, 10_000).text(), expected);
     }

@@ -47,7 +47,11 @@ pub async fn run(args: Plan, context: &mut Context) -> Result<Exit, Failure> {
         let now_ms = time::now_ms();
         name_nodes(&mut plans, context).await;
         plans.iter().for_each(|plan| context.out.write(text(plan, now_ms).as_bytes()));
-        context.out.line("nothing was done; `dawn job run` does it");
+        let refused = plans.iter().any(|plan| !plan.refused.is_empty());
+        context.out.line(match refused {
+            true => "nothing was done; `dawn job run` would be refused",
+            false => "nothing was done; `dawn job run` does it",
+        });
     }
     Ok(exit)
 }

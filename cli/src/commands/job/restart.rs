@@ -77,7 +77,7 @@ async fn killed(context: &mut Context, job: &Selection) -> Option<Failure> {
         false => format!("{}-{}", range.first, range.last),
     });
     let message = format!(
-        "{}/{} does not run: it was killed by itself (`dawn job kill`) and stays stopped",
+        "{}/{} does not run: it was killed alone (`dawn job kill`) and stays stopped",
         job.key,
         named.collect::<Vec<_>>().join(",")
     );

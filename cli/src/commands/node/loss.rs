@@ -3,7 +3,7 @@
 use clap::Args;
 use dawn_proto::v1;
 
-use super::maintain::{ids, named};
+use super::maintain::{by_name, ids, named};
 use crate::args::Context;
 use crate::client::{Client, Repeat};
 use crate::commands::asking::agreed;
@@ -49,7 +49,8 @@ pub async fn down(args: Down, context: &mut Context) -> Result<Exit, Failure> {
     let nodes = ids(&found);
     let call = async |client: &mut Client, request| client.maintenance().declare_down(request).await;
     let mut request = v1::DeclareDownRequest { agent_ids: nodes.clone(), author: author(), preview: true };
-    let before = context.scheduler.call(request.clone(), Repeat::Harmless, call).await?;
+    let before = context.scheduler.call(request.clone(), Repeat::Harmless, call).await;
+    let before = before.map_err(|failure| by_name(failure, &found))?;
     let named = found.iter().map(|node| node.name.as_str()).collect::<Vec<_>>().join(", ");
     let words = will_be_replaced(&before.replaced.unwrap_or_default());
     if !agreed(&format!("Declare {named} gone for good? Then {words}."), args.yes)? {
@@ -57,7 +58,8 @@ pub async fn down(args: Down, context: &mut Context) -> Result<Exit, Failure> {
         return Ok(Exit::Failed);
     }
     request.preview = false;
-    let done = context.scheduler.call(request, Repeat::Harmless, call).await?;
+    let done = context.scheduler.call(request, Repeat::Harmless, call).await;
+    let done = done.map_err(|failure| by_name(failure, &found))?;
     let replaced = done.replaced.unwrap_or_default();
     if context.out.json {
         let fields = serde_json::json!({
@@ -77,7 +79,8 @@ pub async fn forget(args: Forget, context: &mut Context) -> Result<Exit, Failure
     let nodes = ids(&found);
     let request = v1::ForgetNodesRequest { agent_ids: nodes.clone() };
     let call = async |client: &mut Client, request| client.maintenance().forget_nodes(request).await;
-    let done = context.scheduler.call(request, Repeat::Harmless, call).await?;
+    let done = context.scheduler.call(request, Repeat::Harmless, call).await;
+    let done = done.map_err(|failure| by_name(failure, &found))?;
     if context.out.json {
         context.out.value(&json::object(serde_json::json!({ "nodes": nodes, "index": done.index })));
     } else {

@@ -133,11 +133,17 @@ pub(super) async fn named(context: &mut Context, names: Vec<String>) -> Result<V
     names.into_iter().map(one).collect()
 }
 
+/// A refusal that speaks of nodes by the names that were typed; the scheduler knows them by their ids.
+pub(super) fn by_name(failure: Failure, nodes: &[Named]) -> Failure {
+    nodes.iter().fold(failure, |failure, Named { id, name }| failure.with_instead_of(id, name))
+}
+
 async fn set(context: &mut Context, mut request: v1::SetMaintenanceRequest, said: &str) -> Result<Exit, Failure> {
     let nodes = named(context, request.agent_ids).await?;
     request.agent_ids = ids(&nodes);
     let call = async |client: &mut Client, request| client.maintenance().set_maintenance(request).await;
-    let done = context.scheduler.call(request, Repeat::Harmless, call).await?;
+    let done = context.scheduler.call(request, Repeat::Harmless, call).await;
+    let done = done.map_err(|failure| by_name(failure, &nodes))?;
     if context.out.json {
         context.out.value(&json::object(serde_json::json!({ "nodes": ids(&nodes), "index": done.index })));
     } else {
@@ -158,7 +164,8 @@ pub async fn drain(args: Drain, context: &mut Context) -> Result<Exit, Failure> 
         ..Default::default()
     };
     let call = async |client: &mut Client, request| client.maintenance().set_maintenance(request).await;
-    let done = context.scheduler.call(request, Repeat::Harmless, call).await?;
+    let done = context.scheduler.call(request, Repeat::Harmless, call).await;
+    let done = done.map_err(|failure| by_name(failure, &named))?;
     let exit = if args.detach { Exit::Done } else { until_empty(context, &nodes).await? };
     if context.out.json {
         let fields = serde_json::json!({ "nodes": nodes, "index": done.index, "exit": exit as i32 });

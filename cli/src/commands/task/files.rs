@@ -28,7 +28,7 @@ pub struct Cat {
     /// Begin this far into the file
     #[arg(long, default_value = "0", value_name = "BYTES", value_parser = crate::spec::size)]
     offset: u64,
-    /// Print at most so much [default: to its end]
+    /// Most bytes that are printed, as in 64KiB [default: to its end]
     #[arg(long, value_name = "BYTES", value_parser = crate::spec::size)]
     length: Option<u64>,
 }

@@ -26,7 +26,7 @@ pub enum Update {
     Status {
         /// ROLE/ENV/NAME
         job: Selection,
-        /// An earlier one
+        /// The number of an earlier update; the latest where it is left out
         #[arg(long, default_value_t = 0, hide_default_value = true)]
         number: u32,
     },

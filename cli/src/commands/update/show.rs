@@ -10,6 +10,9 @@ use crate::render::{self, Table, json, time};
 
 /// "rolling forward"
 pub fn state(state: UpdateState) -> String {
+    if state == UpdateState::UpdateError {
+        return "rollback failed".to_string();
+    }
     let name = state.as_str_name().trim_start_matches("UPDATE_");
     name.to_lowercase().replace('_', " ")
 }
@@ -20,6 +23,15 @@ pub fn ranges(ranges: &[v1::InstanceRange]) -> String {
         false => format!("{}-{}", range.first, range.last),
     };
     ranges.iter().map(one).collect::<Vec<_>>().join(",")
+}
+
+/// "instance 0", so that a number is not taken for a count; empty for none.
+fn named(ranges: &[v1::InstanceRange]) -> String {
+    match count(ranges) {
+        0 => String::new(),
+        1 => format!("instance {}", self::ranges(ranges)),
+        _ => format!("instances {}", self::ranges(ranges)),
+    }
 }
 
 pub fn count(ranges: &[v1::InstanceRange]) -> u64 {
@@ -39,7 +51,15 @@ pub fn stands(update: &v1::UpdateInfo) -> String {
         0 => String::new(),
         failed => format!(", {failed} failed"),
     };
-    format!("{number} {}, {done} of {}{failed}", state(update.state()), render::count(all, "instance"))
+    let state_of = state(update.state());
+    if update.state() == UpdateState::RolledBack {
+        return match all {
+            0 => format!("{number} {state_of}; no instance had been changed"),
+            1 => format!("{number} {state_of}; 1 instance was changed back{failed}"),
+            all => format!("{number} {state_of}; {all} instances were changed back{failed}"),
+        };
+    }
+    format!("{number} {state_of}, {done} of {}{failed}", render::count(all, "instance"))
 }
 
 pub fn text(update: &v1::UpdateInfo) -> String {
@@ -62,9 +82,9 @@ pub fn text(update: &v1::UpdateInfo) -> String {
     row("began", format!("{} by {}", time::relative(update.began_ms, now_ms), render::safe(&update.author)));
     row("message", render::safe(&update.message));
     row("instances", ranges(&update.instances));
-    row("done", ranges(&update.done));
-    row("changing", ranges(&update.active));
-    row("failed", ranges(&update.failed));
+    row("done", named(&update.done));
+    row("changing", named(&update.active));
+    row("failed", named(&update.failed));
     row("waits for", update.waits.clone());
     let mut events = Table::new(&["WHEN", "STATE", "BY", "WHY"]);
     for event in &update.events {
@@ -143,7 +163,19 @@ mod tests {
         };
         assert_eq!(short(&update), "www/prod/web: update 3 failed, 2 of 5 instances, 1 failed");
         let page = text(&update);
-        assert!(page.contains("versions   1 to 2\n") && page.contains("done       0-1\n"), "{page}");
+        assert!(
+            page.contains("versions   1 to 2\n") && page.contains("done       instances 0-1\nfailed     instance 2\n"),
+            "{page}"
+        );
+        let back = |instances, state: UpdateState| {
+            short(&v1::UpdateInfo { state: state.into(), instances, done: vec![], failed: vec![], ..update.clone() })
+        };
+        let said = back(vec![range(0, 0)], UpdateState::RolledBack);
+        assert_eq!(said, "www/prod/web: update 3 rolled back; 1 instance was changed back");
+        let said = back(vec![], UpdateState::RolledBack);
+        assert_eq!(said, "www/prod/web: update 3 rolled back; no instance had been changed");
+        let said = back(vec![range(0, 0)], UpdateState::UpdateError);
+        assert_eq!(said, "www/prod/web: update 3 rollback failed, 0 of 1 instance");
         let diff = v1::UpdateDiff { changed: vec![range(0, 0), range(2, 3)], ..Default::default() };
         assert_eq!(changes(&diff), ["changed: 3 instances (0,2-3)"]);
     }

@@ -77,15 +77,25 @@ pub async fn wait_for(context: &mut Context, updates: &[(v1::JobKey, u32)]) -> R
         }
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             eprintln!("dawn: timed out; the update goes on");
+            ways_on(updates);
             return Ok(Exit::Waited);
         }
         tokio::select! {
             () = sleep(LOOK) => {}
             _ = &mut interrupted => {
                 eprintln!("dawn: not waiting any more; the update goes on");
+                ways_on(updates);
                 return Ok(Exit::Waited);
             }
         }
+    }
+}
+
+/// What can be done with updates that go on unwatched.
+fn ways_on(updates: &[(v1::JobKey, u32)]) {
+    for (key, _) in updates {
+        let key = crate::render::key(Some(key));
+        eprintln!("  look:  dawn update status {key}\n  end:   dawn update abort {key}");
     }
 }
 

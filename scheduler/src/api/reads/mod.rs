@@ -46,7 +46,7 @@ pub enum ReadError {
     NoSuchJob(JobKey),
     #[error("{key} has no version {version}; it keeps {first} to {last}")]
     NoSuchVersion { key: JobKey, version: u32, first: u32, last: u32 },
-    #[error("{key} has no update {number} (any more); it keeps its latest, see `dawn update list {key}`")]
+    #[error("{key} has no update {number}: there was none, or it is not kept any more; see `dawn update list {key}`")]
     NoSuchUpdate { key: JobKey, number: u32 },
     #[error("there is no node {0:?}")]
     NoSuchAgent(String),

@@ -75,7 +75,7 @@ fn summary(explained: &Explained) -> String {
 
 /// To the second, in UTC.
 pub fn instant(at: Timestamp) -> String {
-    jiff::Timestamp::from_millisecond(at.0).map_or_else(|_| at.to_string(), |at| at.strftime("%FT%TZ").to_string())
+    crate::model::utc(at)
 }
 
 /// What to tell whoever submits the spec now.
