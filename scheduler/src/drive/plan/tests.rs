@@ -201,6 +201,29 @@ fn a_plan_says_that_the_new_one_does_not_fit_beside_the_old_one() {
 }
 
 #[test]
+fn a_plan_says_that_the_quota_leaves_no_room_beside_the_old_one() {
+    let mut pulse = running(3, 3);
+    let limit = Some(crate::model::Bounds([Some(3_000), None, None, None]));
+    let (role, guarantee, weight, author) = ("ann".to_string(), None, None, String::new());
+    let quota = Command::SetQuota { role, guarantee, limit, weight, author };
+    pulse.step([Event::Command { reply: ReplyTo(2), command: quota }], NOW.reading());
+    let changed = |beside: bool| {
+        service("web", 3, |wire| {
+            cpu(1_000)(wire);
+            wire.task.as_mut().unwrap().env.insert("A".into(), "b".into());
+            if beside {
+                surge(wire);
+            }
+        })
+    };
+    let planned = trial(&pulse).submit(&changed(true)).unwrap();
+    let [class] = &planned.pending[..] else { panic!("{:?}", planned.pending) };
+    assert_eq!(class.to_string(), "a task needs 1 cpu, but role ann holds 3 of its limit of 3 cpus");
+    let planned = trial(&pulse).submit(&changed(false)).unwrap();
+    assert_eq!((planned.pending.len(), planned.restarted.len()), (0, 3), "the old one goes first");
+}
+
+#[test]
 fn a_plan_says_that_a_new_version_fits_nowhere_and_that_the_old_one_stays_up() {
     let planned = trial(&running(1, 2)).submit(&service("web", 2, cpu(50_000))).unwrap();
     let [class] = &planned.pending[..] else { panic!("{:?}", planned.pending) };

@@ -194,6 +194,12 @@ fn perform(stage: &mut Stage, line: &str, printed: &mut Vec<String>) {
             let command = Command::Submit { spec, author: "ann".into(), message: String::new() };
             printed.push(said(stage.command(command)));
         }
+        // Of the role, in thousandths of a cpu.
+        "quota" => {
+            let limit = Some(crate::model::Bounds([words.number("cpu").map(u64::from), None, None, None]));
+            let (role, guarantee, weight, author) = (name.to_string(), None, None, String::new());
+            printed.push(said(stage.command(Command::SetQuota { role, guarantee, limit, weight, author })));
+        }
         "kill" => {
             let (key, instances) = (key(name), words.ranges());
             let command = Command::Kill { key, instances, author: "ann".into(), message: "enough".into() };
