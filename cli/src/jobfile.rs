@@ -113,6 +113,11 @@ pub fn load(files: &[PathBuf], reading: &Reading) -> Result<Vec<JobSpec>, Failur
     Ok(specs)
 }
 
+/// Whether a warning of the scheduler says what was noted when the file was read.
+pub fn was_noted(warning: &str) -> bool {
+    warning.starts_with("the schedule names days of the month and of the week")
+}
+
 /// Files that are read as they are take no values and see nothing.
 fn refuse_what_has_no_effect(reading: &Reading) -> Result<(), Failure> {
     if let Some((name, _)) = reading.bind.first() {

@@ -7,6 +7,7 @@ mod defaults;
 mod follow;
 mod place;
 mod policy;
+mod progress;
 mod repeat;
 mod task;
 mod text;
@@ -27,6 +28,7 @@ const NO_PROCESS: &str = "a job needs at least one process: give `run`, the one 
 pub use agent::*;
 pub use defaults::*;
 pub use policy::update_policy;
+pub use progress::cannot_make_it;
 pub use task::unreplaced_references;
 
 /// What is wrong with one field, by its path in the spec (`task.processes[1].after[0]`).

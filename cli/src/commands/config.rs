@@ -38,8 +38,11 @@ pub async fn run(config: Config, context: &mut Context) -> Result<Exit, Failure>
             if context.out.json {
                 context.out.value(&json::object(serde_json::json!({ "jobs": keys })));
             } else {
-                for key in &keys {
+                for (spec, key) in specs.iter().zip(&keys) {
                     context.out.line(&format!("{key}: good"));
+                    if let Some(warning) = dawn_proto::validate::cannot_make_it(spec) {
+                        eprintln!("dawn: warning: {key}: {warning}");
+                    }
                 }
             }
         }

@@ -73,7 +73,10 @@ fn plan(trial: &mut Trial, spec: &JobSpec) -> v1::JobPlan {
     let after = v1::JobSpec::decode(&*spec.wire).ok();
     match trial.submit(spec) {
         Err(refusal) => v1::JobPlan { key, after, refused: refusal.to_string(), index, ..Default::default() },
-        Ok(planned) => v1::JobPlan { key, after, warnings, index, ..told(trial.state(), planned) },
+        Ok(planned) => {
+            let waits_for = reads::waits_for(trial.state(), &spec.key);
+            v1::JobPlan { key, after, warnings, index, waits_for, ..told(trial.state(), planned) }
+        }
     }
 }
 

@@ -182,7 +182,7 @@ pub(super) fn conclude(step: &mut Step, id: JobId) {
     if step.settled(job) != Job::SETTLED || job.changes.active().is_some() {
         return;
     }
-    step.end_job(id, "", "no instance is left to run");
+    step.end_job(id, "", "");
     step.settle(id, Job::SETTLED);
 }
 

@@ -65,7 +65,7 @@ async fn a_service_that_fails_twice_for_one_reason_ends_the_run_with_the_cause()
     assert_eq!(dawn(&mut context, &line).await.unwrap(), Exit::Failed);
     let expected = "\
 www/prod/web: created (version 1, service, 1 instance)
-www/prod/web  0 of 1 running, 1 pending, 1 failing, 2 restarts
+www/prod/web  0 of 1 running, 1 pending (1 failing, 2 restarts)
 www/prod/web: failed: its instance failed twice for the same reason: process web ended with exit code 3
   instance 0: process web ended with exit code 3; attempt 2 on node-1; 2 failures in a row
     | starting
@@ -94,7 +94,7 @@ async fn a_service_that_never_becomes_healthy_ends_the_run_at_its_deadline() {
     let line = format!("dawn job run {}", file(&dir, SERVICE));
     assert_eq!(dawn(&mut context, &line).await.unwrap(), Exit::Failed);
     let said = text(&memory);
-    assert!(said.contains("www/prod/web: failed: none of 1 instance became healthy within 2s\n"), "{said}");
+    assert!(said.contains("www/prod/web: failed: its instance did not become healthy within 2s\n"), "{said}");
     assert!(said.contains("  instance 0: fits no node\n"), "{said}");
     assert!(said.ends_with("  look:  dawn job why www/prod/web\n"), "{said}");
 }
@@ -118,7 +118,7 @@ instance 0: process web ended with exit code 3; attempt 3 on node-1; 3 failures 
     assert_eq!(dawn(&mut context, "dawn job status www/prod/web/0").await.unwrap(), Exit::Done);
     let said = text(&memory);
     assert!(said.ends_with(cause), "{said}");
-    assert!(said.contains("instances  1: 1 pending, 1 failing, 3 restarts\n"), "{said}");
+    assert!(said.contains("instances  1: 1 pending (1 failing, 3 restarts)\n"), "{said}");
     assert!(said.contains("\nINSTANCE  VERSION  TASK  STATE    RESTARTS  DETAIL\n"), "{said}");
 
     let (mut context, memory) = fake.context(true);
@@ -132,7 +132,7 @@ instance 0: process web ended with exit code 3; attempt 3 on node-1; 3 failures 
     let (mut context, memory) = fake.context(false);
     assert_eq!(dawn(&mut context, "dawn job why www/prod/web").await.unwrap(), Exit::Done);
     let expected = format!(
-        "{cause}www/prod/web: nothing is pending, but instances have failed; instances 1: 1 pending, 1 failing, 3 restarts\n"
+        "{cause}www/prod/web: nothing is pending, but instances have failed; instances 1: 1 pending (1 failing, 3 restarts)\n"
     );
     assert_eq!(text(&memory), expected);
 }

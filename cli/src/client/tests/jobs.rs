@@ -143,7 +143,7 @@ async fn kill_waits_until_the_tasks_are_gone() {
     let fake = Fake::start(script).await;
     let (mut context, memory) = fake.context(false);
     assert_eq!(dawn(&mut context, "dawn job kill www/prod/web/0-1,7 --yes").await.unwrap(), Exit::Done);
-    let expected = "www/prod/web: 1 task left\nwww/prod/web: killed 2 tasks\n\
+    let expected = "www/prod/web: stopping 1 task\nwww/prod/web: killed 2 tasks\n\
         www/prod/web: killed instances stay stopped until the job is submitted or scaled: `dawn job run FILE` starts them, also \
         with the same file\n";
     assert_eq!(text(&memory), expected);

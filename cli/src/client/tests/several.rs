@@ -62,7 +62,7 @@ async fn a_failure_is_told_when_it_comes_and_makes_a_wait_that_is_given_up_a_fai
     let line = format!("dawn job run {}", file(&dir));
     assert_eq!(dawn(&mut context, &line).await.unwrap(), Exit::Failed, "the other one goes on");
     let told = "\
-www/prod/bad: failed: 1 of 1 instance failed: process web ended with exit code 1
+www/prod/bad: failed: its instance failed: process web ended with exit code 1
   instance 0: process web ended with exit code 1; attempt 1
     | config missing
   look:  dawn job logs www/prod/bad

@@ -66,6 +66,8 @@ pub async fn run(args: Kill, context: &mut Context) -> Result<Exit, Failure> {
         context.out.value(&json::object(fields));
     } else if args.detach {
         context.out.line(&format!("{}: killing {}", args.job.key, render::count(killed.tasks, "task")));
+    } else if done == Exit::Done && killed.tasks == 0 && args.job.instances.is_empty() {
+        context.out.line(&format!("{}: ended; nothing was running", args.job.key));
     } else if done == Exit::Done {
         context.out.line(&format!("{}: killed {}", args.job.key, render::count(killed.tasks, "task")));
     } else {
@@ -129,7 +131,7 @@ pub async fn gone(context: &mut Context, selection: &Selection, left: &mut Vec<u
         if deadline.is_some_and(|deadline| tokio::time::Instant::now() >= deadline) {
             return Ok(Exit::Waited);
         }
-        progress.show(&format!("{}: {} left", selection.key, render::count(left.len() as u64, "task")));
+        progress.show(&format!("{}: stopping {}", selection.key, render::count(left.len() as u64, "task")));
         tokio::select! {
             () = tokio::time::sleep(POLL) => {}
             _ = tokio::signal::ctrl_c() => return Ok(Exit::Waited),

@@ -20,6 +20,7 @@ mod sla;
 pub mod status;
 pub mod submit;
 pub mod tasks;
+mod unchecked;
 pub mod wait;
 pub mod watch;
 mod way;

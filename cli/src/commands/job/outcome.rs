@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use dawn_proto::amounts::duration;
 use dawn_proto::v1::{self, JobKind, Reason};
 
 use super::cause;
+use super::rollout::Rollout;
+use super::wait::standing;
 use super::watch::{Job, pending};
 use crate::args::Context;
 use crate::exit::Exit;
@@ -77,7 +80,15 @@ pub fn describe_finished(context: &Context, jobs: &[Job]) {
 fn went_well(context: &Context, job: &Job, status: &v1::JobStatus) {
     if let Some(cron) = &status.cron {
         let next = crate::commands::cron::next_run(cron, time::now_ms());
-        return context.out.line(&format!("{}: next run {next}", job.key));
+        context.out.line(&format!("{}: next run {next}", job.key));
+        if cron.paused_ms > 0 {
+            context.out.line(&format!("  It starts no run until `dawn cron resume {}`.", job.key));
+        }
+        return;
+    }
+    if let Some(watch) = job.rollout.as_ref().map(Rollout::watch).filter(|watch| !watch.is_zero()) {
+        let watch = duration(u64::try_from(watch.as_millis()).unwrap_or(u64::MAX));
+        context.out.line(&format!("{}: {}, healthy for {watch}", job.key, standing(status).text));
     }
     let addresses: BTreeMap<u32, String> = status.tasks.iter().filter_map(address).collect();
     for (instance, address) in addresses.iter().take(MOST_ADDRESSES) {

@@ -130,7 +130,7 @@ fn text(plan: &v1::JobPlan, now_ms: i64) -> String {
         return format!("{key}: would be refused: {}\n", safe(&plan.refused));
     }
     let mut text = format!("{key}: {} (version {})\n", outcome(plan.outcome()), plan.version);
-    for warning in &plan.warnings {
+    for warning in plan.warnings.iter().filter(|warning| !jobfile::was_noted(warning)) {
         text += &format!("  warning: {}\n", safe(warning));
     }
     let changes = changes(plan);
@@ -161,9 +161,17 @@ fn text(plan: &v1::JobPlan, now_ms: i64) -> String {
         let (job, agent) = (render::key(victim.job.as_ref()), safe(&victim.agent_id));
         text += &format!("  preempts {job}/{} on {agent}\n", victim.instance);
     }
-    let pending = v1::WhyResponse { classes: plan.pending.clone(), index: plan.index };
-    for line in why::text(&pending, now_ms).lines() {
-        text += &format!("  would wait: {line}\n");
+    for other in &plan.waits_for {
+        text += &format!("  waits for {}\n", safe(other));
+    }
+    let mut pending = v1::WhyResponse { classes: plan.pending.clone(), index: plan.index };
+    // Nothing waits yet.
+    pending.classes.iter_mut().for_each(|class| class.pending_since_ms = 0);
+    for line in why::text(&key, &pending, now_ms).lines() {
+        text += &match line.strip_prefix("  ") {
+            None => format!("  would wait: {}\n", line.replacen(": pending: ", ": ", 1)),
+            Some(more) => format!("    {more}\n"),
+        };
     }
     text
 }
@@ -189,6 +197,7 @@ fn value(plan: &v1::JobPlan) -> Value {
         "version": plan.version, "refused": refused, "changes": changes(plan), "created": plan.created,
         "restarted": plan.restarted, "stopped": plan.stopped, "places": places.collect::<Vec<_>>(),
         "preempted": preempted.collect::<Vec<_>>(), "pending": json::pending_classes(&plan.pending), "warnings": plan.warnings,
+        "waits_for": plan.waits_for,
         "index": plan.index,
     })
 }
@@ -234,9 +243,13 @@ www/prod/web: scaled (version 2)
 ";
         assert_eq!(text(&plan, 0), expected);
         assert_eq!(exit(std::slice::from_ref(&plan)), Exit::Done);
-        let class = v1::PendingClass { instances: vec![3], summary: "there is no agent".into(), ..Default::default() };
+        let state = v1::TaskState::Pending.into();
+        let class =
+            v1::PendingClass { state, instances: vec![3], summary: "there is no agent".into(), ..Default::default() };
         plan.pending = vec![class];
-        assert!(text(&plan, 0).contains("  would wait: instance 3: "), "{}", text(&plan, 0));
+        plan.waits_for = vec!["www/prod/first (success)".into()];
+        let waits = "  waits for www/prod/first (success)\n  would wait: instance 3: there is no agent\n";
+        assert!(text(&plan, 0).ends_with(waits), "{}", text(&plan, 0));
         assert_eq!(exit(std::slice::from_ref(&plan)), Exit::Findings);
         plan.outcome = SubmitOutcome::Updating.into();
         let said = text(&plan, 0);

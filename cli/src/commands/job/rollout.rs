@@ -7,7 +7,9 @@ use std::time::Duration;
 use dawn_proto::v1::{self, JobKind, JobSpec, TaskState};
 use tokio::time::Instant;
 
-use crate::render::{count, failure, time};
+use super::unchecked;
+use super::wait::why_ended;
+use crate::render::{count, failure};
 
 /// Of a job whose update policy does not say it.
 const WATCH: Duration = Duration::from_secs(10);
@@ -85,7 +87,13 @@ impl Rollout {
         let all = summary.instances;
         let nothing_to_do = summary.kind() == JobKind::Daemon && all == 0 && summary.pending + summary.starting == 0;
         if summary.ended {
-            return Outlook::Failed("the job has ended".to_string());
+            let why = why_ended(status);
+            return Outlook::Failed(if why.is_empty() { "the job has ended".to_string() } else { why });
+        }
+        if !summary.waits_for.is_empty() {
+            // Its time begins with it.
+            self.progress = now;
+            return Outlook::Waits { healthy: 0 };
         }
         if settled >= all && (all > 0 || nothing_to_do) {
             return Outlook::Good;
@@ -98,11 +106,15 @@ impl Rollout {
             return Outlook::Failed(why);
         }
         if now.saturating_duration_since(self.progress) >= self.progress_deadline {
-            let waited = time::span(i64::try_from(self.progress_deadline.as_millis()).unwrap_or(i64::MAX));
-            return Outlook::Failed(match healthy.len() {
-                0 => format!("none of {} became healthy within {waited}", count(all, "instance")),
-                some => format!("no further instance became healthy within {waited}; {some} of {all} are healthy"),
-            });
+            let deadline_ms = u64::try_from(self.progress_deadline.as_millis()).unwrap_or(u64::MAX);
+            let waited = dawn_proto::amounts::duration(deadline_ms);
+            let late = match (healthy.len(), all) {
+                (0, 1) => format!("its instance did not become healthy within {waited}"),
+                (0, _) => format!("none of {} became healthy within {waited}", count(all, "instance")),
+                (some, _) => format!("no further instance became healthy within {waited}; {some} of {all} are healthy"),
+            };
+            let unchecked = unchecked::describe_late(status, deadline_ms, now_ms);
+            return Outlook::Failed([late].into_iter().chain(unchecked).collect::<Vec<_>>().join(": "));
         }
         Outlook::Waits { healthy: u32::try_from(healthy.len()).unwrap_or(u32::MAX) }
     }

@@ -100,7 +100,7 @@ fn outcome(response: &v1::SubmitJobResponse) -> &'static str {
 
 fn announce(context: &Context, spec: &JobSpec, response: &v1::SubmitJobResponse) {
     let key = render::key(spec.key.as_ref());
-    for warning in &response.warnings {
+    for warning in response.warnings.iter().filter(|warning| !jobfile::was_noted(warning)) {
         eprintln!("dawn: warning: {key}: {}", render::safe(warning));
     }
     if context.out.json {

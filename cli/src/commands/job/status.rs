@@ -40,7 +40,7 @@ pub async fn run(args: Status, context: &mut Context) -> Result<Exit, Failure> {
     if let Some(line) = updating(context, &status).await {
         context.out.line(&line);
     }
-    if let Some(cron) = &status.cron {
+    if let Some(cron) = status.cron.as_ref().filter(|cron| !cron.ticks.is_empty()) {
         context.out.line("");
         context.out.table(&crate::commands::cron::ticks(cron, now_ms));
     }
@@ -52,7 +52,8 @@ pub async fn run(args: Status, context: &mut Context) -> Result<Exit, Failure> {
     if !shown.is_empty() {
         let zone = status.cron.as_ref().map_or("", crate::commands::cron::zone);
         context.out.line("");
-        context.out.table(&tasks::table(&shown[..shown.len().min(MAX_ROWS)], &why, zone, now_ms));
+        let beside = tasks::Beside { why: &why, spec: status.spec.as_ref(), ended_by: &status.ended_by };
+        context.out.table(&tasks::table(&shown[..shown.len().min(MAX_ROWS)], &beside, zone, now_ms));
     }
     if shown.len() > MAX_ROWS {
         let key = &args.job.key;
@@ -130,7 +131,7 @@ fn result(status: &v1::JobStatus, now_ms: i64) -> String {
 pub fn counts(summary: &v1::JobSummary) -> String {
     let counts = wait::counts(summary).into_iter().filter(|(count, _)| *count > 0);
     let parts: Vec<String> = counts.map(|(count, what)| format!("{count} {what}")).collect();
-    let ended = if summary.ended { " (ended)" } else { "" };
+    let ended = wait::trouble(summary) + if summary.ended { " (ended)" } else { "" };
     match parts.is_empty() {
         true => format!("{}{ended}", summary.instances),
         false => format!("{}: {}{ended}", summary.instances, parts.join(", ")),

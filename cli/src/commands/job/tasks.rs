@@ -2,6 +2,7 @@
 
 use dawn_proto::{TaskId, TaskState, v1};
 
+use super::unchecked;
 use crate::args::Context;
 use crate::client::Repeat;
 use crate::commands::select::Selection;
@@ -70,8 +71,23 @@ pub fn ran(tasks: &[v1::Task]) -> (i64, i64) {
     (started, lives.iter().map(|(_, ended)| *ended).max().unwrap_or(0))
 }
 
+/// What is known of a job beside its tasks: what pending ones wait for, its spec, and by whom it was ended.
+pub struct Beside<'a> {
+    pub why: &'a v1::WhyResponse,
+    pub spec: Option<&'a v1::JobSpec>,
+    pub ended_by: &'a str,
+}
+
+/// "tries again in 12s", or at once.
+pub fn tries_again(ready_at_ms: i64, now_ms: i64) -> String {
+    match ready_at_ms - now_ms {
+        1_000.. => format!("tries again {}", time::relative(ready_at_ms, now_ms)),
+        _ => "tries again now".to_string(),
+    }
+}
+
 /// What people want to know beside the state: why, how often, until when.
-fn detail(task: &v1::Task, why: &v1::WhyResponse, now_ms: i64) -> String {
+fn detail(task: &v1::Task, beside: &Beside, now_ms: i64) -> String {
     let last = task.history.last().cloned().unwrap_or_default();
     let mut parts = Vec::new();
     let (started, ended) = life(task);
@@ -79,23 +95,29 @@ fn detail(task: &v1::Task, why: &v1::WhyResponse, now_ms: i64) -> String {
         parts.push(format!("ran for {}", time::span(ended - started)));
     }
     if task.state() == TaskState::Throttled {
-        parts.push(format!("tries again {}", time::relative(task.ready_at_ms, now_ms)));
+        parts.push(tries_again(task.ready_at_ms, now_ms));
     }
     if task.failures > 0 {
         parts.push(format!("{} in a row", render::count(task.failures, "failure")));
     }
     match (last.message.as_str(), render::reason(last.reason())) {
         ("", reason) if reason.is_empty() || reason == "backoff" => {}
+        ("", _) if last.reason() == v1::Reason::UserRequest => parts.push(match beside.ended_by {
+            "" => "killed by a user".to_string(),
+            by => format!("killed by {by}"),
+        }),
         ("", reason) => parts.push(reason),
         (message, _) => parts.push(message.to_string()),
     }
     if task.state() == TaskState::Pending {
-        let class = why
+        let class = beside
+            .why
             .classes
             .iter()
             .find(|class| class.state() == TaskState::Pending && class.instances.contains(&task.instance));
         parts.extend(class.map(|class| class.summary.clone()).filter(|summary| !parts.contains(summary)));
     }
+    parts.extend(unchecked::describe(beside.spec, task, now_ms));
     parts.join("; ")
 }
 
@@ -107,8 +129,8 @@ fn restarts(task: &v1::Task) -> String {
     }
 }
 
-/// A row for each task; `why` says what pending ones wait for, `zone` is the time zone (by its IANA name) of a cron job's ticks.
-pub fn table(tasks: &[&v1::Task], why: &v1::WhyResponse, zone: &str, now_ms: i64) -> Table {
+/// A row for each task; `zone` is the time zone (by its IANA name) of a cron job's ticks.
+pub fn table(tasks: &[&v1::Task], beside: &Beside, zone: &str, now_ms: i64) -> Table {
     let cron = tasks.iter().any(|task| task.run_at_ms > 0);
     let names = [">INSTANCE", ">VERSION", "TASK", "STATE", ">SINCE", ">RESTARTS", "NODE", "PORTS", "DETAIL"];
     let mut table = Table::new(&[&[if cron { "RUN" } else { "" }], &names[..]].concat());
@@ -124,7 +146,7 @@ pub fn table(tasks: &[&v1::Task], why: &v1::WhyResponse, zone: &str, now_ms: i64
             restarts(task),
             node.clone(),
             render::ports(&task.ports),
-            detail(task, why, now_ms),
+            detail(task, beside, now_ms),
         ]);
     }
     table
@@ -177,14 +199,34 @@ INSTANCE  VERSION  TASK  STATE      SINCE  RESTARTS  NODE    PORTS       DETAIL
        1           t4    throttled                                       tries again in 8s; 4 failures in a row
        2        2  t5    pending       1s         2                      never \\u{1b}fits; fits no node
 ";
-        assert_eq!(table(&[&running, &throttled, &pending], &why, "", now_ms).text(), expected);
+        let beside = Beside { why: &why, spec: None, ended_by: "" };
+        assert_eq!(table(&[&running, &throttled, &pending], &beside, "", now_ms).text(), expected);
+    }
+
+    #[test]
+    fn what_was_killed_names_who_killed_it_and_what_waits_no_longer_is_tried_now() {
+        let end = v1::Transition { reason: v1::Reason::UserRequest.into(), ..Default::default() };
+        let killed = v1::Task { history: vec![end], ..task(1, 0, TaskState::Killed) };
+        let why = v1::WhyResponse::default();
+        let said = |ended_by: &str| detail(&killed, &Beside { why: &why, spec: None, ended_by }, 1_000);
+        assert_eq!((said("root").as_str(), said("").as_str()), ("killed by root", "killed by a user"));
+        assert_eq!(
+            (tries_again(1_300, 1_000).as_str(), tries_again(4_000, 1_000).as_str()),
+            ("tries again now", "tries again in 3s")
+        );
     }
 
     #[test]
     fn a_run_of_a_cron_job_is_named_by_its_tick_in_the_time_zone_of_the_job() {
         let tick_ms = 1_763_812_800_000;
         let run = v1::Task { run_at_ms: tick_ms, ..task(1, 0, TaskState::Finished) };
-        let text = table(&[&run], &v1::WhyResponse::default(), "Asia/Kolkata", tick_ms).text();
+        let text = table(
+            &[&run],
+            &Beside { why: &v1::WhyResponse::default(), spec: None, ended_by: "" },
+            "Asia/Kolkata",
+            tick_ms,
+        )
+        .text();
         assert!(text.contains("2025-11-22 17:30:00 +05:30"), "{text}");
     }
 }

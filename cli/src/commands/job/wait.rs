@@ -29,12 +29,16 @@ pub fn standing(status: &v1::JobStatus) -> Standing {
         JobKind::Batch if summary.result == NOT_NEEDED => {
             ("not needed: it was to follow a failure, and there was none".to_string(), Some(Exit::Done))
         }
-        JobKind::Batch if !summary.waits_for.is_empty() => {
+        _ if !summary.waits_for.is_empty() && !summary.ended => {
             return Standing {
                 text: format!("waits for {}", summary.waits_for.join(", ")),
                 verdict: None,
                 pending: false,
             };
+        }
+        _ if will_not_run(&summary) => {
+            let text = format!("will not run: {}", why_ended(status));
+            return Standing { text, verdict: Some(Exit::Failed), pending: false };
         }
         // How many there are to be is not known here: nodes come and go.
         JobKind::Daemon => {
@@ -70,8 +74,14 @@ pub fn standing(status: &v1::JobStatus) -> Standing {
     Standing { text: text + &others(&summary), verdict, pending: summary.pending > 0 }
 }
 
+/// Whether the job has ended before any of its instances began.
+fn will_not_run(summary: &v1::JobSummary) -> bool {
+    let began = counts(summary).iter().any(|(count, _)| *count > 0);
+    summary.ended && summary.result == "failed" && !began
+}
+
 /// How many instances are in which state, in the order in which people want to know it; zeros too.
-pub fn counts(summary: &v1::JobSummary) -> [(u32, &'static str); 11] {
+pub fn counts(summary: &v1::JobSummary) -> [(u32, &'static str); 9] {
     [
         (summary.running, "running"),
         (summary.starting, "starting"),
@@ -82,10 +92,16 @@ pub fn counts(summary: &v1::JobSummary) -> [(u32, &'static str); 11] {
         (summary.failed, "failed"),
         (summary.killed, "killed"),
         (summary.lost, "lost"),
-        // These are among those above.
-        (summary.failing, "failing"),
-        (summary.restarts, if summary.restarts == 1 { "restart" } else { "restarts" }),
     ]
+}
+
+/// " (1 failing, 2 restarts)": of instances that are among the counted ones; empty when all goes well.
+pub fn trouble(summary: &v1::JobSummary) -> String {
+    let restarts = if summary.restarts == 1 { "restart" } else { "restarts" };
+    let parts = [(summary.failing, "failing"), (summary.restarts, restarts)];
+    let parts: Vec<String> =
+        parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
 }
 
 /// The counts that are not zero, beside the one that is waited for.
@@ -97,6 +113,7 @@ fn others(summary: &v1::JobSummary) -> String {
             text += &format!(", {count} {what}");
         }
     }
+    text += &trouble(summary);
     if summary.ended { text + " (ended)" } else { text }
 }
 
@@ -106,16 +123,20 @@ pub fn why_ended(status: &v1::JobStatus) -> String {
     let message = render::safe(&status.ended_message);
     let failed = summary.failed + summary.lost;
     match (status.ended_by.as_str(), message.as_str()) {
-        // What the scheduler says when every instance has ended in some way; how many did so badly says more.
-        ("", "" | NOTHING_LEFT) if failed > 0 => {
-            format!("{failed} of {} failed", render::count(summary.instances, "instance"))
-        }
+        ("", "" | NOTHING_LEFT) => match (failed, summary.killed, summary.instances) {
+            (0, 0, _) => String::new(),
+            (0, _, 1) => "its instance was killed".to_string(),
+            (0, killed, all) => format!("{killed} of {} killed", render::count(all, "instance")),
+            (_, _, 1) => "its instance failed".to_string(),
+            (failed, _, all) => format!("{failed} of {} failed", render::count(all, "instance")),
+        },
         ("", message) => message.to_string(),
         (by, "") => format!("ended by {}", render::safe(by)),
         (by, message) => format!("ended by {}: {message}", render::safe(by)),
     }
 }
 
+/// What schedulers of the version before say when every instance has ended in some way.
 const NOTHING_LEFT: &str = "no instance is left to run";
 
 #[cfg(test)]
@@ -176,7 +197,7 @@ mod tests {
             ..Default::default()
         };
         let shown = standing(&v1::JobStatus { summary: Some(summary), ..Default::default() }).text;
-        let expected = "2 of 9 running, 1 stopping, 2 on nodes out of reach, 1 killed, 3 lost, 1 failing, 7 restarts";
+        let expected = "2 of 9 running, 1 stopping, 2 on nodes out of reach, 1 killed, 3 lost (1 failing, 7 restarts)";
         assert_eq!(shown, expected);
         let kind = JobKind::Batch.into();
         let summary =
@@ -195,7 +216,30 @@ mod tests {
         };
         assert_eq!(ended("", "no instance is left to run", 1), "1 of 20 instances failed");
         assert_eq!(ended("", "was not done by its deadline", 1), "was not done by its deadline");
+        assert_eq!(ended("", "", 1), "1 of 20 instances failed");
+        assert_eq!(ended("", "no instance is left to run", 0), "", "an old scheduler's words say nothing");
         assert_eq!(ended("root", "", 0), "ended by root");
         assert_eq!(ended("root", "not now", 0), "ended by root: not now");
+        let killed = v1::JobSummary { instances: 1, killed: 1, ended: true, ..Default::default() };
+        let status = v1::JobStatus { summary: Some(killed), ..Default::default() };
+        assert_eq!(why_ended(&status), "its instance was killed");
+    }
+
+    #[test]
+    fn a_job_of_any_kind_says_what_it_waits_for_and_that_it_will_not_run() {
+        for kind in [JobKind::Service, JobKind::Batch, JobKind::Daemon] {
+            let waits_for = vec!["www/prod/first (success)".to_string()];
+            let mut summary = v1::JobSummary { kind: kind.into(), instances: 1, waits_for, ..Default::default() };
+            let said = |summary: &v1::JobSummary, message: &str| {
+                let (summary, ended_message) = (Some(summary.clone()), message.to_string());
+                standing(&v1::JobStatus { summary, ended_message, ..Default::default() })
+            };
+            let waits = said(&summary, "");
+            assert_eq!((waits.text.as_str(), waits.verdict), ("waits for www/prod/first (success)", None));
+            (summary.waits_for, summary.ended, summary.result) = (Vec::new(), true, "failed".into());
+            let never = said(&summary, "www/prod/first did not succeed, and this was to follow its success");
+            let expected = "will not run: www/prod/first did not succeed, and this was to follow its success";
+            assert_eq!((never.text.as_str(), never.verdict), (expected, Some(Exit::Failed)));
+        }
     }
 }

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::cause;
 use super::outcome;
 use super::rollout::{Outlook, Rollout};
+use super::unchecked;
 use super::wait::{Standing, standing, why_ended};
 use crate::args::Context;
 use crate::client::{Client, Repeat, Scheduler};
@@ -137,6 +138,11 @@ impl Job {
             Some(rollout) if self.verdict.is_none() && summary.running >= summary.instances => {
                 let watch = i64::try_from(rollout.watch().as_millis()).unwrap_or(i64::MAX);
                 format!("{text}; must stay healthy for {}", time::span(watch))
+            }
+            Some(_) if self.verdict.is_none() && summary.running == 0 => {
+                let mut tasks = status.tasks.iter();
+                let said = tasks.find_map(|task| unchecked::describe(status.spec.as_ref(), task, time::now_ms()));
+                [text].into_iter().chain(said).collect::<Vec<_>>().join("; ")
             }
             _ => text,
         }
@@ -298,5 +304,28 @@ pub async fn pending(context: &mut Context, job: &mut Job) -> Vec<String> {
         1 => format!("instance {}: {}", class.instances[0], render::safe(&class.summary)),
         _ => format!("instances {}: {}", render::instances(&class.instances), render::safe(&class.summary)),
     });
-    reasons.filter(|reason| job.told.insert(reason.clone())).collect()
+    reasons.filter(|reason| job.told.insert(without_figures(reason))).collect()
+}
+
+/// The reason without "(most: node-2 with 0.46 cpus free)": what is free changes all the time, and is no news.
+fn without_figures(reason: &str) -> String {
+    let mut kept = String::new();
+    let mut rest = reason;
+    while let Some((before, after)) = rest.split_once(" (most: ") {
+        kept += before;
+        rest = after.split_once(')').map_or("", |(_, rest)| rest);
+    }
+    kept + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_free_is_no_part_of_a_reason() {
+        let said = |free| format!("1 node has fewer than 2 cpus (most: node-2 with {free} free); 3 are cordoned");
+        assert_eq!(without_figures(&said("0.46")), without_figures(&said("0.5")));
+        assert_eq!(without_figures(&said("1")), "1 node has fewer than 2 cpus; 3 are cordoned");
+    }
 }

@@ -35,7 +35,9 @@ pub async fn run(args: Why, context: &mut Context) -> Result<Exit, Failure> {
     why.classes.retain(|class| class.state() != TaskState::Unspecified);
     let mut status = super::status::get(context, &args.job).await?;
     args.job.must_be_there(&status)?;
-    status.tasks.retain(|task| args.job.has(task.instance) && waits_or_was_tried_again(task));
+    status.tasks.retain(|task| args.job.has(task.instance));
+    let unchecked = unchecked(&status, time::now_ms());
+    status.tasks.retain(waits_or_was_tried_again);
     if context.out.json {
         let summary = why.classes.is_empty().then(|| nothing_pending(&status));
         let words = cause::words_of(context, &status.tasks).await;
@@ -43,7 +45,7 @@ pub async fn run(args: Why, context: &mut Context) -> Result<Exit, Failure> {
         context.out.value(&json::object(json::why(&why, summary, &causes, &words)));
         return Ok(Exit::Done);
     }
-    context.out.write(text(&why, time::now_ms()).as_bytes());
+    context.out.write(text(&args.job.to_string(), &why, time::now_ms()).as_bytes());
     let failed = cause::describe_failures(context, &status.tasks).await;
     if !failed.is_empty() {
         context.out.line("last failures");
@@ -51,6 +53,7 @@ pub async fn run(args: Why, context: &mut Context) -> Result<Exit, Failure> {
     }
     if why.classes.is_empty() {
         context.out.line(&format!("{}: {}", args.job, nothing_pending(&status)));
+        unchecked.iter().for_each(|line| context.out.line(line));
     }
     Ok(Exit::Done)
 }
@@ -60,6 +63,21 @@ fn waits_or_was_tried_again(task: &v1::Task) -> bool {
     task.last_failure.is_some() || task.state() == TaskState::Failed
 }
 
+/// "instances 0-2: not checked yet: initial_delay is 1m": of instances that are started and not healthy yet.
+fn unchecked(status: &v1::JobStatus, now_ms: i64) -> Vec<String> {
+    let mut alike: std::collections::BTreeMap<String, Vec<u32>> = std::collections::BTreeMap::new();
+    for task in &status.tasks {
+        if let Some(said) = super::unchecked::describe(status.spec.as_ref(), task, now_ms) {
+            alike.entry(said).or_default().push(task.instance);
+        }
+    }
+    let line = |(said, instances): (String, Vec<u32>)| match instances.len() {
+        1 => format!("instance {}: {said}", instances[0]),
+        _ => format!("instances {}: {said}", render::instances(&instances)),
+    };
+    alike.into_iter().map(line).collect()
+}
+
 /// The whole truth where no instance is pending.
 fn nothing_pending(status: &v1::JobStatus) -> String {
     let summary = status.summary.clone().unwrap_or_default();
@@ -67,7 +85,7 @@ fn nothing_pending(status: &v1::JobStatus) -> String {
         let why = if summary.result == "succeeded" { String::new() } else { wait::why_ended(status) };
         let result = summary.result.replace('_', " ");
         let colon = if why.is_empty() { "" } else { ": " };
-        return format!("nothing is pending; the job has ended ({result}{colon}{why})");
+        return format!("the job has ended ({result}{colon}{why})");
     }
     if let Some(cron) = &status.cron {
         return match cron.paused_ms {
@@ -88,21 +106,26 @@ fn nothing_pending(status: &v1::JobStatus) -> String {
     }
 }
 
-pub fn text(why: &v1::WhyResponse, now_ms: i64) -> String {
+/// What each class of instances waits for, for how long where that is known; what keeps the whole job back begins with its name.
+pub fn text(job: &str, why: &v1::WhyResponse, now_ms: i64) -> String {
     let mut text = String::new();
     for class in &why.classes {
-        let since = time::span(now_ms - class.pending_since_ms);
+        let since = match class.pending_since_ms {
+            0 => String::new(),
+            since_ms => format!(" for {}", time::span(now_ms - since_ms)),
+        };
         let summary = render::safe(&class.summary);
         let state = render::state(class.state());
         text += &match class.instances.len() {
-            0 => format!("{summary} (for {since})\n"),
-            1 => format!("instance {}: {state} for {since}: {summary}\n", class.instances[0]),
-            _ => format!("instances {}: {state} for {since}: {summary}\n", render::instances(&class.instances)),
+            0 if since.is_empty() => format!("{job}: {summary}\n"),
+            0 => format!("{job}: {summary},{since}\n"),
+            1 => format!("instance {}: {state}{since}: {summary}\n", class.instances[0]),
+            _ => format!("instances {}: {state}{since}: {summary}\n", render::instances(&class.instances)),
         };
         if class.state() == TaskState::Throttled && class.ready_at_ms > 0 {
-            text += &format!("  tries again {}\n", time::relative(class.ready_at_ms, now_ms));
+            text += &format!("  {}\n", super::tasks::tries_again(class.ready_at_ms, now_ms));
         }
-        let mut table = Table::new(&[">", "", ""]);
+        let mut table = Table::new(&[">", ""]);
         let mut vetoes = class.vetoes.clone();
         // Usually the summary says them all.
         vetoes.retain(|veto| !class.summary.contains(&veto.text));
@@ -110,7 +133,10 @@ pub fn text(why: &v1::WhyResponse, now_ms: i64) -> String {
         for veto in vetoes {
             let counted = render::count(veto.agents, "node");
             let text = veto.text.strip_prefix(&counted).map(str::trim_start).unwrap_or(&veto.text).to_string();
-            table.row(vec![format!("  {}", veto.agents), format!("of {}", class.agents_total), text]);
+            table.row(vec![
+                format!("  {}", veto.agents),
+                format!("of {}: {text}", render::count(class.agents_total, "node")),
+            ]);
         }
         text += table.text().trim_start_matches('\n');
     }
@@ -140,9 +166,21 @@ mod tests {
         let why = v1::WhyResponse { classes: vec![class], index: 1 };
         let expected = "\
 instances 0-2, 5: pending for 1m: none of 352 nodes fits; 2 nodes are cordoned
-  312  of 352  have less than 512 MiB of memory (most: node-3 with 384 MiB free)
-   40  of 352  lack rack=b
+  312  of 352 nodes: have less than 512 MiB of memory (most: node-3 with 384 MiB free)
+   40  of 352 nodes: lack rack=b
 ";
-        assert_eq!(text(&why, 61_000), expected);
+        assert_eq!(text("www/prod/web", &why, 61_000), expected);
+    }
+
+    #[test]
+    fn what_keeps_a_whole_job_back_begins_with_its_name_and_says_for_how_long_where_that_matters() {
+        let class = |summary: &str, pending_since_ms| v1::PendingClass {
+            summary: summary.into(),
+            pending_since_ms,
+            ..Default::default()
+        };
+        let classes = vec![class("waits for www/prod/first to succeed", 1_000), class("is a template", 0)];
+        let said = text("www/prod/web", &v1::WhyResponse { classes, index: 1 }, 61_000);
+        assert_eq!(said, "www/prod/web: waits for www/prod/first to succeed, for 1m\nwww/prod/web: is a template\n");
     }
 }

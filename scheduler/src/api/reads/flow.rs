@@ -1,6 +1,8 @@
 //! What a job waits for, how it ended, and what to tell whoever submits it. Rules: `model/flow.rs`.
 
+use dawn_proto::JobKey;
 use dawn_proto::v1::{self, DependsOn, JobKind, TaskState};
+use prost::Message;
 
 use super::why::instant;
 use crate::model::{Dependency, Job, JobSpec, Spec, Standing, State};
@@ -23,6 +25,16 @@ fn has_succeeded(state: &State, job: &Job) -> bool {
     is_batch && tally.count(Standing::Finished) == spec.job.instances
 }
 
+/// "www/prod/web to succeed": what is waited for, in a sentence.
+fn awaited(dependency: &Dependency) -> String {
+    let end = match dependency.on {
+        DependsOn::OnSuccess => "succeed",
+        DependsOn::OnFailure => "fail",
+        DependsOn::OnAnyEnd | DependsOn::Unspecified => "end",
+    };
+    format!("{} to {end}", dependency.job)
+}
+
 fn named(dependency: &Dependency) -> String {
     let on = match dependency.on {
         DependsOn::OnSuccess => "success",
@@ -39,8 +51,18 @@ fn open<'a>(state: &'a State, job: &Job, spec: &'a Spec) -> impl Iterator<Item =
     spec.job.flow.after.iter().filter(move |_| waits).filter(is_open)
 }
 
-pub(super) fn waits_for(state: &State, job: &Job) -> Vec<String> {
+/// What a job waits for, by its key.
+pub fn waits_for(state: &State, key: &JobKey) -> Vec<String> {
+    state.job(key).map_or_else(Vec::new, |job| waits_for_of(state, job))
+}
+
+pub(super) fn waits_for_of(state: &State, job: &Job) -> Vec<String> {
     state.current_spec(job).map_or_else(Vec::new, |spec| open(state, job, spec).map(named).collect())
+}
+
+/// Whether a job ended only since all of its instances had: earlier versions said that in words.
+pub(super) fn tells_nothing(message: &str) -> bool {
+    matches!(message, "" | "no instance is left to run")
 }
 
 /// Adds why instances are not there yet, and what placement alone can't say.
@@ -55,28 +77,28 @@ pub(super) fn explain(state: &State, job: &Job, classes: &mut Vec<v1::PendingCla
     let since_ms = job.current().map_or(0, |version| version.at.0);
     let open: Vec<String> = open(state, job, spec)
         .map(|dependency| match state.job(&dependency.job) {
-            Some(_) => named(dependency),
-            None => format!("{}, which is not there yet", named(dependency)),
+            Some(_) => awaited(dependency),
+            None => format!("{} (there is no such job yet)", awaited(dependency)),
         })
         .collect();
     if !open.is_empty() {
-        classes.push(waiting(format!("waits for the end of {}", open.join(", ")), since_ms));
+        classes.push(waiting(format!("waits for {}", open.join(", ")), since_ms));
     }
     if let Some(paused) = &job.flow.paused {
         let by = if paused.by.is_empty() { String::new() } else { format!(" by {}", paused.by) };
         let since = instant(paused.at);
         let summary = format!("is paused{by} since {since}; `dawn cron resume {}` lets it run again", job.key);
-        classes.push(waiting(summary, paused.at.0));
+        classes.push(waiting(summary, 0));
     }
     if let Some(ended) = &job.ended {
         let how = result(state, job).replace('_', " ");
-        let why = if ended.message.is_empty() { String::new() } else { format!(": {}", ended.message) };
+        let why = if tells_nothing(&ended.message) { String::new() } else { format!(": {}", ended.message) };
         let summary = format!("the job has ended ({how}{why}); `dawn job run` runs it again");
-        classes.push(v1::PendingClass { state: TaskState::Finished.into(), ..waiting(summary, ended.at.0) });
+        classes.push(v1::PendingClass { state: TaskState::Finished.into(), ..waiting(summary, 0) });
     }
     let flow = &spec.job.flow;
     if flow.is_template && job.ended.is_none() {
-        classes.push(waiting(format!("is a template; `dawn job dispatch {}` runs it", job.key), since_ms));
+        classes.push(waiting(format!("is a template; `dawn job dispatch {}` runs it", job.key), 0));
     }
     if let Some(most) = flow.max_running
         && job.ended.is_none()
@@ -96,6 +118,26 @@ pub(super) fn explain(state: &State, job: &Job, classes: &mut Vec<v1::PendingCla
 
 /// What to tell whoever submits the spec now, beside where it fits.
 pub fn submit_notes(state: &State, spec: &JobSpec) -> Vec<String> {
+    let mut notes = after_notes(state, spec);
+    // invariant: it was made by encoding this message.
+    notes.extend(v1::JobSpec::decode(&*spec.wire).ok().and_then(|wire| dawn_proto::validate::cannot_make_it(&wire)));
+    if let Some(cron) = &spec.cron
+        && cron.schedule.restricts_both_days()
+    {
+        notes.push("the schedule names days of the month and of the week: it fires on either".into());
+    }
+    notes
+}
+
+/// What is to be known of the jobs that it is to follow.
+fn after_notes(state: &State, spec: &JobSpec) -> Vec<String> {
+    let before = state.job(&spec.key).filter(|job| job.ended.is_none());
+    let before = before.and_then(|job| state.current_spec(job).map(|before| (job, before)));
+    if let Some((job, before)) = before.filter(|(job, before)| is_updated(job, before, spec)) {
+        let is_new = before.job.flow.after != spec.flow.after && !spec.flow.after.is_empty();
+        let words = format!("an update does not wait: `after` counts when {} starts anew, after it has ended", job.key);
+        return if is_new { vec![words] } else { Vec::new() };
+    }
     let mut notes: Vec<String> = spec
         .flow
         .after
@@ -109,10 +151,10 @@ pub fn submit_notes(state: &State, spec: &JobSpec) -> Vec<String> {
             notes.push(format!("waits for {}, which ends only when somebody kills it", dependency.job));
         }
     }
-    if let Some(cron) = &spec.cron
-        && cron.schedule.restricts_both_days()
-    {
-        notes.push("the schedule names days of the month and of the week: it fires on either".into());
-    }
     notes
+}
+
+/// Whether submitting the spec changes a service that does not wait for others (any more).
+fn is_updated(job: &Job, before: &Spec, spec: &JobSpec) -> bool {
+    spec.kind.runs_for_ever() && before.job.kind == spec.kind && !job.waits_for_others(&before.job)
 }

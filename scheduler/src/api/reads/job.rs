@@ -49,7 +49,7 @@ pub(super) fn summary(state: &State, job: &Job, now: Timestamp) -> Option<v1::Jo
         created_ms: job.created.0,
         ended: job.ended.is_some(),
         result: flow::result(state, job).into(),
-        waits_for: flow::waits_for(state, job),
+        waits_for: flow::waits_for_of(state, job),
         template: spec.flow.is_template,
         ..Default::default()
     };
@@ -100,7 +100,10 @@ pub fn job_status_at(state: &State, key: &JobKey, version: u32, now: Timestamp) 
         update: job.changes.active().map_or(0, |update| update.number),
         ended_ms: ended.map_or(0, |ended| ended.at.0),
         ended_by: ended.map(|ended| ended.by.clone()).unwrap_or_default(),
-        ended_message: ended.map(|ended| ended.message.clone()).unwrap_or_default(),
+        ended_message: ended
+            .map(|ended| ended.message.clone())
+            .filter(|message| !flow::tells_nothing(message))
+            .unwrap_or_default(),
     })
 }
 

@@ -18,7 +18,7 @@ mod why;
 
 pub use cron::list_cron;
 pub use endpoints::list_endpoints;
-pub use flow::submit_notes;
+pub use flow::{submit_notes, waits_for};
 pub use job::{job_status, job_status_at, list_jobs};
 pub use node::{list_nodes, node_status};
 pub use page::size as page_size;

@@ -85,7 +85,42 @@ fn a_job_that_waits_for_another_says_for_which_and_that_it_is_not_there() {
     let first = JobKey::new("ann", "test", "first").unwrap();
     job.flow.after = vec![Dependency { job: first, on: DependsOn::OnSuccess }];
     let rig = Rig::new(job);
-    assert_eq!(summary(&rig), "waits for the end of ann/test/first (success), which is not there yet");
+    assert_eq!(summary(&rig), "waits for ann/test/first to succeed (there is no such job yet)");
+}
+
+#[test]
+fn what_is_to_follow_others_is_warned_of_only_where_it_waits() {
+    let first = JobKey::new("ann", "test", "first").unwrap();
+    let mut later = spec("web", JobKind::Service, 1);
+    later.flow.after = vec![Dependency { job: first, on: DependsOn::OnSuccess }];
+    let rig = Rig::new(spec("other", JobKind::Service, 1));
+    let notes = crate::api::reads::submit_notes(rig.pulse.state(), &later);
+    assert_eq!(notes, ["waits for ann/test/first, which is not there yet"]);
+    let mut rig = Rig::new(spec("web", JobKind::Service, 1));
+    rig.newest(0, &[TaskState::Running]);
+    let notes = crate::api::reads::submit_notes(rig.pulse.state(), &later);
+    let said = "an update does not wait: `after` counts when ann/test/web starts anew, after it has ended";
+    assert_eq!(notes, [said], "it runs, and is updated at once");
+}
+
+#[test]
+fn a_check_that_comes_too_late_for_the_deadline_is_warned_of() {
+    let slow = changed(JobKind::Service, |wire| {
+        let probe = Some(v1::health_check::Probe::Shell("true".into()));
+        let health = v1::HealthCheck { probe, initial_delay_ms: 60_000, ..Default::default() };
+        wire.task.as_mut().unwrap().health = Some(health);
+        wire.update = Some(UpdatePolicy { progress_deadline_ms: 5_000, watch_ms: Some(1_000), ..Default::default() });
+    });
+    let rig = Rig::new(spec("other", JobKind::Service, 1));
+    let notes = crate::api::reads::submit_notes(rig.pulse.state(), &slow);
+    assert!(notes.len() == 1 && notes[0].starts_with("no instance can be healthy within 5s"), "{notes:?}");
+}
+
+#[test]
+fn a_job_whose_instances_have_all_ended_gives_no_other_reason() {
+    let mut rig = Rig::new(spec("once", JobKind::Batch, 1));
+    rig.newest(0, &[TaskState::Running, TaskState::Finished]);
+    assert_eq!(summary(&rig), "the job has ended (succeeded); `dawn job run` runs it again");
 }
 
 #[test]
