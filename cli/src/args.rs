@@ -129,8 +129,12 @@ pub fn run(cli: Cli) -> Exit {
         Err(failure) => return ended(Err(failure)),
     };
     let request = timeout.map_or(REQUEST_TIMEOUT, |timeout| timeout.min(REQUEST_TIMEOUT));
-    let mut context =
-        Context { scheduler: Scheduler::new(scheduler, request), out: Out::stdout(json, no_color), timeout };
+    let scheduler = Scheduler::new(scheduler, request);
+    let scheduler = match timeout {
+        Some(timeout) => scheduler.within(timeout),
+        None => scheduler,
+    };
+    let mut context = Context { scheduler, out: Out::stdout(json, no_color), timeout };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let done = match runtime {
         Ok(runtime) => runtime.block_on(answered(command, &mut context)),

@@ -26,7 +26,7 @@ pub enum Exit {
 pub const HELP: &str = "\
 Exit codes:
   0  done
-  1  the job or the command failed, or a node is out of reach
+  1  the job or the command failed, or a node is out of reach; what was to be checked could not be read
   2  wrong command line or job file; or --yes is missing where there is no terminal to ask on
   3  no such job, task or node
   4  refused by the scheduler
@@ -96,6 +96,11 @@ impl Failure {
     /// Whether the same may be done in a while.
     pub fn may_pass(&self) -> bool {
         self.passing || self.exit == Exit::Unreachable
+    }
+
+    /// What went wrong, without what to do next.
+    pub fn message(&self) -> &str {
+        &self.message
     }
 
     pub fn is_missing(&self) -> Option<&Missing> {

@@ -109,13 +109,25 @@ pub enum Repeat {
 pub struct Scheduler {
     addresses: Vec<String>,
     timeout: Duration,
+    /// Of all that is tried for one answer, an election included.
+    patience: Duration,
     connected: Option<(String, Client)>,
 }
 
 impl Scheduler {
     /// `timeout` is for the answer to one request, or for a stream's first message.
     pub fn new(addresses: Vec<String>, timeout: Duration) -> Scheduler {
-        Scheduler { addresses, timeout, connected: None }
+        Scheduler { addresses, timeout, patience: timeout * ELECTION_TIMEOUTS, connected: None }
+    }
+
+    /// Whatever is tried for one answer, an election included, ends within this.
+    pub fn within(mut self, patience: Duration) -> Scheduler {
+        self.patience = self.patience.min(patience);
+        self
+    }
+
+    fn of(&self, addresses: Vec<String>) -> Scheduler {
+        Scheduler { addresses, timeout: self.timeout, patience: self.patience, connected: None }
     }
 
     /// Whom it was told of.
@@ -125,18 +137,19 @@ impl Scheduler {
 
     /// A connection to this one alone.
     pub fn only(&self, address: &str) -> Scheduler {
-        Scheduler::new(vec![address.to_string()], self.timeout)
+        self.of(vec![address.to_string()])
     }
 
     /// The same schedulers, this one first.
     pub fn first(&self, address: &str) -> Scheduler {
         let others = self.addresses.iter().filter(|other| *other != address).cloned();
-        Scheduler::new(std::iter::once(address.to_string()).chain(others).collect(), self.timeout)
+        self.of(std::iter::once(address.to_string()).chain(others).collect())
     }
 
     /// With at least so much time for one answer.
     pub fn patient(mut self, timeout: Duration) -> Scheduler {
         self.timeout = self.timeout.max(timeout);
+        self.patience = self.patience.max(self.timeout);
         self
     }
 
@@ -144,7 +157,7 @@ impl Scheduler {
     pub fn again(&self) -> Scheduler {
         let known = self.connected.iter().map(|(address, _)| address);
         let others = self.addresses.iter().filter(|address| known.clone().all(|known| known != *address));
-        Scheduler::new(known.clone().chain(others).cloned().collect(), self.timeout)
+        self.of(known.clone().chain(others).cloned().collect())
     }
 
     /// Asks the leader; while there is none, but followers are, again and again.
@@ -157,17 +170,17 @@ impl Scheduler {
         repeat: Repeat,
         rpc: impl AsyncFn(&mut Client, Request<Req>) -> Result<Response<Resp>, Status>,
     ) -> Result<Resp, Failure> {
-        let patience = self.timeout * ELECTION_TIMEOUTS;
+        let patience = self.patience;
         let began = Instant::now();
         loop {
-            let unanswered = match self.ask_each(&request, repeat, &rpc).await? {
+            let unanswered = match self.ask_each(&request, repeat, &rpc, began + patience).await? {
                 Ok(response) => return Ok(response),
                 Err(unanswered) => unanswered,
             };
             if !unanswered.by_followers {
                 return Err(status::unreachable(&unanswered.tried));
             }
-            if began.elapsed() >= patience {
+            if began.elapsed() + ELECTION_PAUSE >= patience {
                 return Err(status::leaderless(&unanswered.tried, patience));
             }
             tokio::time::sleep(ELECTION_PAUSE).await;
@@ -180,18 +193,24 @@ impl Scheduler {
         request: &Req,
         repeat: Repeat,
         rpc: &impl AsyncFn(&mut Client, Request<Req>) -> Result<Response<Resp>, Status>,
+        until: Instant,
     ) -> Result<Result<Resp, Unanswered>, Failure> {
         let known = self.connected.as_ref().map(|(address, _)| address.clone());
         let others = self.addresses.iter().filter(|address| Some(*address) != known.as_ref()).cloned();
         let mut candidates: VecDeque<String> = known.iter().cloned().chain(others).collect();
         let mut unanswered = Unanswered { tried: Vec::new(), by_followers: false };
         let mut hops = candidates.len() + 3;
-        let timeout = self.timeout;
         while let Some(address) = candidates.pop_front()
             && hops > 0
         {
             hops -= 1;
-            let client = match self.connect(&address).await {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() && !unanswered.tried.is_empty() {
+                unanswered.tried.push((address, "not asked: the time is over".to_string()));
+                continue;
+            }
+            let timeout = self.timeout.min(left);
+            let client = match self.connect(&address, left.min(CONNECT_TIMEOUT)).await {
                 Ok(client) => client,
                 Err(why) => {
                     unanswered.tried.push((address, why));
@@ -203,13 +222,9 @@ impl Scheduler {
                 Ok(Ok(response)) => return Ok(Ok(response.into_inner())),
                 Ok(Err(status)) if is_lost(&status) => (Status::unavailable(status::innermost(&status)), true),
                 Ok(Err(status)) => (status, false),
-                Err(_) => (
-                    Status::unavailable(format!(
-                        "no answer within {}",
-                        dawn_proto::amounts::duration(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX))
-                    )),
-                    true,
-                ),
+                Err(_) => {
+                    (Status::unavailable(format!("no answer within {}", dawn_proto::amounts::seconds(timeout))), true)
+                }
             };
             if status.code() != Code::Unavailable {
                 return Err(status::failure(&status));
@@ -219,7 +234,9 @@ impl Scheduler {
             }
             self.connected = None;
             unanswered.by_followers |= status.metadata().contains_key(LEADER);
-            if let Some(leader) = leader(&status) {
+            if let Some(leader) =
+                leader(&status).filter(|leader| unanswered.tried.iter().all(|(tried, _)| tried != leader))
+            {
                 candidates.retain(|candidate| *candidate != leader);
                 candidates.push_front(leader);
             } else if lost && repeat == Repeat::Never {
@@ -231,15 +248,15 @@ impl Scheduler {
         Ok(Err(unanswered))
     }
 
-    async fn connect(&mut self, address: &str) -> Result<&mut Client, String> {
+    async fn connect(&mut self, address: &str, within: Duration) -> Result<&mut Client, String> {
         let current = self.connected.take().filter(|(known, _)| known == address);
         let client = match current {
             Some((_, client)) => client,
             None => {
                 let endpoint =
                     Endpoint::from_shared(format!("http://{address}")).map_err(|_| "is no HOST:PORT".to_string())?;
-                let endpoint = endpoint.connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true);
-                let connecting = tokio::time::timeout(CONNECT_TIMEOUT, endpoint.connect()).await;
+                let endpoint = endpoint.connect_timeout(within).tcp_nodelay(true);
+                let connecting = tokio::time::timeout(within, endpoint.connect()).await;
                 let channel =
                     connecting.map_err(|_| "no answer".to_string())?.map_err(|error| status::innermost(&error))?;
                 Client::new(channel)

@@ -67,9 +67,22 @@ fn not_found(message: String) -> Failure {
 
 /// Schedulers answer, and none of them leads.
 pub fn leaderless(tried: &[(String, String)], waited: Duration) -> Failure {
+    if let Some(failure) = no_writes(tried) {
+        return failure;
+    }
     let message = format!("no leader was found within {}: {}", dawn_proto::amounts::seconds(waited), said(tried));
     let hint = "see that most members of etcd run, and the schedulers' logs";
     Failure::new(Exit::Unreachable, message).hint(hint)
+}
+
+/// How a leader whose journal takes no writes says it; what follows is why.
+const NO_WRITES: &str = "the scheduler takes no writes now: ";
+
+/// There is a leader, and what holds its writes up is what it says.
+fn no_writes(tried: &[(String, String)]) -> Option<Failure> {
+    let (leader, why) = tried.iter().find_map(|(address, said)| Some((address, said.strip_prefix(NO_WRITES)?)))?;
+    let message = format!("the leader {} takes no writes: {}", safe(leader), safe_lines(why));
+    Some(Failure::new(Exit::Unreachable, message))
 }
 
 fn said(tried: &[(String, String)]) -> String {
@@ -79,8 +92,18 @@ fn said(tried: &[(String, String)]) -> String {
 
 /// Nobody answers: `tried` says who was asked and what became of it.
 pub fn unreachable(tried: &[(String, String)]) -> Failure {
+    if let Some(failure) = no_writes(tried) {
+        return failure;
+    }
     let message = format!("no scheduler answered at {}", said(tried));
-    let hint = "start one with `dawn dev` or `dawn scheduler`, or name another: --scheduler HOST:PORT";
+    let is_here = |address: &str| address.starts_with("127.") || address.starts_with("localhost:");
+    let hint = match tried {
+        [(address, _)] if is_here(address) => {
+            "start one with `dawn dev` or `dawn scheduler`, or name another: --scheduler HOST:PORT"
+        }
+        [_] => "see that it runs, and that this is its address; --scheduler HOST:PORT,… names others",
+        _ => "see that they run, and that these are their addresses; --scheduler HOST:PORT,… names others",
+    };
     Failure::new(Exit::Unreachable, message).hint(hint)
 }
 

@@ -14,6 +14,7 @@ use tonic::Status;
 
 use super::fake::{Fake, Script, answers, context, not_leader, text};
 use crate::args::{self, Context};
+use crate::client::Scheduler;
 use crate::exit::{Exit, Failure};
 
 /// Runs a command line against the context's scheduler.
@@ -87,6 +88,55 @@ async fn the_next_address_is_tried_and_the_leader_followed() {
     // The leader is remembered.
     assert_eq!(dawn(&mut context, "dawn version").await.unwrap(), Exit::Done);
     assert_eq!((follower.asked().len(), leader.asked().len()), (1, 2));
+}
+
+#[tokio::test]
+async fn what_holds_a_leaders_writes_up_is_said_once_and_no_leader_is_missed() {
+    let full = "the scheduler takes no writes now: it waits for etcd: etcd is out of space; running tasks run on";
+    let leader = Fake::start(Script { job: answers([Err(Status::unavailable(full))]), ..Default::default() }).await;
+    let named = || Err(not_leader(&leader.address.to_string()));
+    let followers = [
+        Fake::start(Script { job: answers([named()]), ..Default::default() }).await,
+        Fake::start(Script { job: answers([named()]), ..Default::default() }).await,
+    ];
+    let addresses = followers.each_ref().map(|one| one.address.to_string());
+    for addresses in [&addresses[..], &[leader.address.to_string()]] {
+        let (mut context, _) = context(addresses, false);
+        context.scheduler = Scheduler::new(addresses.to_vec(), Duration::from_millis(200));
+        let (exit, message) = refusal(&mut context, "dawn job status www/prod/web").await;
+        assert_eq!(exit, Exit::Unreachable);
+        let expected = format!(
+            "the leader {} takes no writes: it waits for etcd: etcd is out of space; running tasks run on",
+            leader.address
+        );
+        assert_eq!(message, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_named_timeout_bounds_all_that_is_tried_for_one_answer() {
+    let silent = || async { Fake::start(Script { silent: true, ..Default::default() }).await };
+    let nobody = Fake::start(Script { info: answers([Err(not_leader(""))]), ..Default::default() }).await;
+    let (first, second) = (silent().await, silent().await);
+    let addresses = [&nobody, &first, &second].map(|one| one.address.to_string());
+    let (mut context, _) = context(&addresses, false);
+    context.scheduler = Scheduler::new(addresses.to_vec(), Duration::from_secs(1)).within(Duration::from_secs(1));
+    let began = Instant::now();
+    let (exit, message) = refusal(&mut context, "dawn version").await;
+    assert_eq!(exit, Exit::Unreachable);
+    assert!(message.starts_with("no leader was found within 1s: "), "{message}");
+    assert!(began.elapsed() < Duration::from_secs(2), "took {:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn several_named_schedulers_that_refuse_are_not_to_be_started_by_hand() {
+    let (mut context, _) = context(&[dead(), dead(), dead()], false);
+    let (exit, message) = refusal(&mut context, "dawn job list").await;
+    assert_eq!(exit, Exit::Unreachable);
+    assert!(message.contains("see that they run") && !message.contains("dawn dev"), "{message}");
+    let (_, message) = refusal(&mut context, "dawn admin verify").await;
+    assert!(message.starts_with("no leader was found to verify: no scheduler answered at"), "{message}");
+    assert!(message.contains("see that the schedulers run") && !message.contains("name the schedulers"), "{message}");
 }
 
 #[tokio::test]

@@ -38,4 +38,4 @@ pub use restore::{EtcdRestoreError, restore};
 pub use snapshot::{Manifest, manifest, write as write_snapshot};
 pub use store::{EtcdConfig, EtcdTls, Store};
 pub use tenure::Tenure;
-pub use witness::{Seen, Witness, WitnessError};
+pub use witness::{FILE as SEEN_FILE, Seen, Witness, WitnessError};

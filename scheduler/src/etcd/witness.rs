@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use dawn_proto::Epoch;
 
 /// The file's name in the scheduler's own directory.
-const FILE: &str = "etcd-seen";
+pub const FILE: &str = "etcd-seen";
 /// First word of its text, with the version.
 const HEADER: &str = "dawn-seen-1";
 

@@ -43,7 +43,7 @@ pub struct Cut {
 /// # Errors
 /// When a scheduler runs on it, or it can't be read up to `at`. Nothing is changed then.
 pub fn cut(data_dir: &Path, at: u64, now: Timestamp) -> Result<Cut, CutError> {
-    if !data_dir.join("journal").is_dir() && !data_dir.join(head::NAME).exists() {
+    if !super::is_there(data_dir) {
         return Err(CutError::NoJournal { dir: data_dir.to_path_buf() });
     }
     let _lock = Lock::take(data_dir)?;

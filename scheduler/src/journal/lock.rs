@@ -15,9 +15,12 @@ pub struct Lock {
 }
 
 impl Lock {
+    /// In a directory that is made when missing.
+    ///
     /// # Errors
     /// [`OpenError::Locked`] with the holder's words when another process has it.
     pub fn take(data_dir: &Path) -> Result<Lock, OpenError> {
+        std::fs::create_dir_all(data_dir).map_err(|source| OpenError::io("creating", data_dir, source))?;
         let path = data_dir.join("lock");
         let options = File::options().read(true).write(true).create(true).truncate(false).open(&path);
         let file = options.map_err(|source| OpenError::io("opening", &path, source))?;

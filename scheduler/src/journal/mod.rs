@@ -27,6 +27,7 @@ use crate::model::{Batch, State};
 pub use backup::{Backup, BackupError, pieces as backup_pieces, read as read_backup};
 pub use cut::{Cut, CutError, cut};
 pub use error::OpenError;
+pub use lock::Lock;
 pub use read::visit;
 pub use restore::{RestoreError, restore};
 pub use segment::{End, Known, Segment, begin as begin_segment, group as frame_of, scan as scan_segment};
@@ -94,6 +95,11 @@ impl Journal for Embedded {
     fn append(&mut self, batch: Arc<Batch>) -> impl Future<Output = Result<(), AppendError>> + Send + 'static {
         self.writer.append(batch)
     }
+}
+
+/// Whether a journal was begun in the directory.
+pub fn is_there(data_dir: &Path) -> bool {
+    data_dir.join("journal").is_dir() || data_dir.join(head::NAME).exists()
 }
 
 /// Whether a restore into the directory did not come to its end.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 
+use super::directory::is_for_files;
 use super::folding::Folding;
 use super::keeper::Source;
 use super::lead::{Lead, Signs};
@@ -27,6 +28,7 @@ impl Home {
                 Standby::open(etcd.clone(), config.witness_dir.as_deref(), &config.vitals).await?,
             )));
         }
+        is_for_files(&config.data_dir)?;
         let (data_dir, settings) = (config.data_dir.clone(), config.journal);
         let opened = tokio::task::spawn_blocking(move || Embedded::open(&data_dir, settings)).await;
         let (journal, state) = opened.map_err(|_| RunError::Panicked)??;

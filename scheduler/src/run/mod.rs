@@ -1,5 +1,6 @@
 //! The wiring: journal, pulse, followers and services of one scheduler. The only place that names concrete edges.
 
+mod directory;
 mod folding;
 mod hands;
 mod health;
@@ -45,6 +46,7 @@ use crate::link::{self, Inspections, LastWords, LinkService, Links, Tunnels};
 use crate::listen::{self, Bounds, Door, Places};
 use crate::model::{Allowed, Settings};
 
+pub use directory::DirectoryError;
 pub use hands::OwnKey;
 pub use lead::{Lead, Signs, always_there};
 
@@ -129,6 +131,8 @@ pub enum RunError {
     ClusterId(#[source] std::io::Error),
     #[error("the journal in etcd")]
     Etcd(#[from] EtcdError),
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
     #[error(transparent)]
     Witness(#[from] WitnessError),
     #[error("a lease of {} is too short for etcd; give at least {}", dawn_proto::amounts::duration(*lease_ms), dawn_proto::amounts::duration(etcd::MIN_LEASE_MS))]
@@ -255,6 +259,7 @@ fn operators(
         inspections: agents.inspections.clone(),
         role: client.role.clone(),
         live: client.live.clone(),
+        trouble: client.trouble.clone(),
     });
     let address = client.facts.address.clone();
     let keeper = HomeKeeper { follower: follower.clone(), source, leaving: leaving.clone(), address, verifier };

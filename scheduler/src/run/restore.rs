@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use dawn_proto::Timestamp;
 use dawn_proto::v1::BackupHead;
 
+use super::directory::{DirectoryError, is_for_files};
 use super::keeper::{Place, now_ms};
 use crate::etcd::{self, EtcdError, EtcdRestoreError, Store};
 use crate::journal::{self, BackupError, Cut, CutError, RestoreError};
@@ -15,6 +16,8 @@ use crate::model::Restored;
 pub enum RestoringError {
     #[error(transparent)]
     Backup(#[from] BackupError),
+    #[error(transparent)]
+    Home(#[from] DirectoryError),
     #[error(transparent)]
     Directory(#[from] RestoreError),
     #[error(transparent)]
@@ -64,6 +67,7 @@ pub async fn restore(file: &Path, place: &Place, replace: bool) -> Result<Restor
     let (index, epoch) = (batch.index, batch.epoch.0);
     let aside = match place {
         Place::Directory(dir) => {
+            is_for_files(dir)?;
             let dir = dir.clone();
             let restored = tokio::task::spawn_blocking(move || journal::restore(&dir, &state, &batch, replace)).await;
             restored.map_err(|_| RestoringError::Panicked)??

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::directory::take_for_etcd;
 use super::hands::OwnKey;
 use super::lead::{Lead, Signs};
 use super::{RunError, cluster_id, overhear};
@@ -17,6 +18,7 @@ use crate::drive::{Follower, Vitals};
 use crate::etcd::{
     self, Candidate, EtcdConfig, EtcdError, EtcdJournal, Leadership, Seen, Store, Tail, Tailed, Witness,
 };
+use crate::journal::Lock;
 use crate::model::State;
 
 /// At most how often what was seen of the journal is noted.
@@ -29,6 +31,8 @@ pub struct Standby {
     cluster_id: String,
     tail: Tail,
     witness: Option<Witness>,
+    /// Of the witness's directory.
+    _lock: Option<Lock>,
 }
 
 impl Standby {
@@ -40,6 +44,7 @@ impl Standby {
         if etcd.lease_ms < etcd::MIN_LEASE_MS {
             return Err(RunError::Lease { lease_ms: etcd.lease_ms });
         }
+        let lock = witness_dir.map(take_for_etcd).transpose()?;
         let witness = witness_dir.map(Witness::open).transpose()?;
         let seen = witness.as_ref().map(Witness::recall).transpose()?.flatten();
         let expected = seen.as_ref().map_or("", |seen| &seen.cluster_id);
@@ -52,7 +57,7 @@ impl Standby {
                         witness.check(seen, tail.state().epoch, tail.state().index)?;
                     }
                     vitals.etcd_answered(Ok(()));
-                    return Ok(Standby { store, etcd, cluster_id, tail, witness });
+                    return Ok(Standby { store, etcd, cluster_id, tail, witness, _lock: lock });
                 }
                 Err(error) if error.is_passing() => {
                     vitals.etcd_answered(Err(error.to_string()));

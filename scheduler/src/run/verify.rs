@@ -14,7 +14,7 @@ use super::keeper::Source;
 use crate::decide::verify::{Finding, Promise, Verified, verify};
 use crate::drive::{Follower, Inbox, LiveView, Role};
 use crate::etcd;
-use crate::journal;
+use crate::journal::{self, OpenError};
 use crate::link::{Inspections, Links};
 use crate::model::{AgentNo, Alarm, Batch, Inspection, Mutation, State};
 use crate::wire;
@@ -37,6 +37,16 @@ pub(super) struct Verifier {
     pub inspections: Arc<Inspections>,
     pub role: watch::Receiver<Role>,
     pub live: watch::Receiver<Arc<LiveView>>,
+    /// What holds writes up; empty: nothing.
+    pub trouble: watch::Receiver<String>,
+}
+
+/// Why the journal was not replayed.
+enum Unread {
+    /// It is not as it was written.
+    Wrong(String),
+    /// It could not be read now, which says nothing of it.
+    NotNow(String),
 }
 
 /// What replaying the journal found.
@@ -78,19 +88,9 @@ impl Verifier {
         let mut response = v1::VerifyResponse { leader: leads, ..Default::default() };
         let mut states = Vec::new();
         if leads {
-            let began = Instant::now();
-            let look = self.inbox.look(|state| (state.index, wire::digest(state))).await;
-            let (index, digest) = look.map_err(|error| error.to_string())?;
-            response.stalled_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-            states.push(("the leader's state", index, digest));
-            let mut reached = self.follower.index();
-            let reach = reached.wait_for(|at| *at >= index);
-            let reached = tokio::time::timeout(CATCH_UP_WITHIN, reach).await;
-            if !matches!(reached, Ok(Ok(_))) {
-                return Err(format!(
-                    "batch {index} is not durable after {}",
-                    dawn_proto::amounts::seconds(CATCH_UP_WITHIN)
-                ));
+            match self.own_state(&mut response).await {
+                Ok((index, digest)) => states.push(("the leader's state", index, digest)),
+                Err(words) => response.not_checked.push(format!("the leader's own state: {words}")),
             }
         }
         let follower = self.follower.clone();
@@ -103,6 +103,28 @@ impl Verifier {
             self.cluster(&mut response).await?;
         }
         Ok(response)
+    }
+
+    /// Index and digest of the leader's state, once it is durable up to there.
+    async fn own_state(&self, response: &mut v1::VerifyResponse) -> Result<(u64, u64), String> {
+        let began = Instant::now();
+        let mut trouble = self.trouble.clone();
+        let look = self.inbox.look(|state| (state.index, wire::digest(state)));
+        let (index, digest) = tokio::select! {
+            look = look => look.map_err(|error| error.to_string())?,
+            // Nothing is decided then, and nobody looks at what is.
+            Ok(words) = trouble.wait_for(|words| !words.is_empty()) => return Err(format!("the leader {}", *words)),
+            () = tokio::time::sleep(CATCH_UP_WITHIN) => {
+                return Err(format!("it decided nothing for {}", dawn_proto::amounts::seconds(CATCH_UP_WITHIN)));
+            }
+        };
+        response.stalled_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let mut reached = self.follower.index();
+        let reach = reached.wait_for(|at| *at >= index);
+        match tokio::time::timeout(CATCH_UP_WITHIN, reach).await {
+            Ok(Ok(_)) => Ok((index, digest)),
+            _ => Err(format!("batch {index} is not durable after {}", dawn_proto::amounts::seconds(CATCH_UP_WITHIN))),
+        }
     }
 
     /// The journal as it lies, against the states.
@@ -126,7 +148,8 @@ impl Verifier {
                     }
                 }
             }
-            Err(words) => whole.violations.push(words),
+            Err(Unread::Wrong(words)) => whole.violations.push(words),
+            Err(Unread::NotNow(words)) => response.not_checked.push(format!("the journal: {words}")),
         }
         for mut promise in [whole, epochs, equal] {
             promise.violations_total = promise.violations.len() as u64;
@@ -197,7 +220,7 @@ impl Verifier {
     }
 }
 
-async fn replay(source: &Source, marks: Vec<u64>) -> Result<Replayed, String> {
+async fn replay(source: &Source, marks: Vec<u64>) -> Result<Replayed, Unread> {
     let end = marks.iter().max().copied().unwrap_or(0);
     let from = marks.iter().min().copied().unwrap_or(0);
     match source.clone() {
@@ -211,15 +234,22 @@ async fn replay(source: &Source, marks: Vec<u64>) -> Result<Replayed, String> {
                     replayed.take(state, batch, &marks);
                     ControlFlow::Continue(())
                 });
-                state.map(|_| replayed).map_err(|error| error.to_string())
+                state.map(|_| replayed).map_err(|error| match error {
+                    OpenError::Io { ref source, .. } => Unread::NotNow(format!("{error}: {source}")),
+                    OpenError::Locked { .. } => Unread::NotNow(error.to_string()),
+                    error => Unread::Wrong(error.to_string()),
+                })
             });
-            read.await.map_err(|_| "a batch does not fit the state before it; the scheduler's log says how")?
+            let panicked = "a batch does not fit the state before it; the scheduler's log says how";
+            read.await.map_err(|_| Unread::Wrong(panicked.into()))?
         }
         Source::Etcd(store) => loop {
             match replay_etcd(&store, &marks, end).await {
                 // There is another snapshot to begin at.
                 Err(etcd::EtcdError::Overtaken { .. }) => {}
-                replayed => return replayed.map_err(|error| error.to_string()),
+                Err(error @ etcd::EtcdError::Corrupt { .. }) => return Err(Unread::Wrong(error.to_string())),
+                Err(error) => return Err(Unread::NotNow(error.to_string())),
+                Ok(replayed) => return Ok(replayed),
             }
         },
     }

@@ -1,6 +1,7 @@
 //! etcd itself fails: gone at the start or later, and restored from an old backup. Tasks run on, nothing is overwritten.
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use dawn_tests::cluster::{Daemon, Patience, Several, SeveralPlan, Who, batch, service};
 use tonic::Code;
@@ -60,6 +61,49 @@ fn while_etcd_is_gone_writes_are_refused_and_tasks_run_on() {
     assert_eq!(several.leading(), Some((0, epoch)), "the same leader, recovered by itself");
     assert_eq!(several.running(&web, 2), before, "same tasks, same histories");
     assert_eq!(several.processes_of(&web, 2), pids, "same processes");
+    several.end();
+}
+
+#[test]
+fn a_dead_member_of_three_is_no_outage_and_a_silent_scheduler_is_named() {
+    let Some(several) = Several::start(&SeveralPlan::of(1)) else { return };
+    let web = several.submit(service("web").instances(2));
+    several.running(&web, 2);
+    several.members[2].kill_9();
+    let leader = several.leader();
+    for round in 0..10 {
+        for (number, scheduler) in several.schedulers.iter().enumerate() {
+            let info = several.api(number).server_info().expect("it answers");
+            assert!(info.troubles.is_empty(), "{round}: {}: {:?}", scheduler.name, info.troubles);
+        }
+        let verified = several.dawn(&["admin", "verify"]);
+        assert_eq!(verified.code, Some(0), "{round}: {verified:?}");
+    }
+    assert_eq!(several.leader(), leader, "the same leader");
+    let log = several.schedulers[leader].log();
+    assert!(!log.contains("writes are held up"), "{log}");
+
+    let stopped = (leader + 1) % several.schedulers.len();
+    several.schedulers[stopped].pause();
+    let verified = several.dawn(&["admin", "verify"]);
+    several.schedulers[stopped].resume();
+    let named = format!("not asked: scheduler {}: ", several.addresses()[stopped]);
+    assert!(verified.code == Some(0) && verified.stdout.contains(&named), "{verified:?}");
+    assert!(verified.stdout.contains("every promise that can be checked holds"), "{verified:?}");
+
+    // Without the majority nothing can be read: that says nothing of the journal.
+    several.members[1].kill_9();
+    several.eventually("it was not checked", Patience::LONG, || {
+        let verified = several.dawn(&["admin", "verify"]);
+        let unread = verified.code == Some(1) && verified.stdout.contains("not checked: the journal: etcd at");
+        unread.then_some(()).ok_or(format!("{verified:?}"))
+    });
+    let asked = Instant::now();
+    let stopped = several.dawn(&["--timeout", "1s", "admin", "verify"]);
+    assert!(stopped.code.is_some_and(|code| [5, 6].contains(&code)), "{stopped:?}");
+    assert!(asked.elapsed() < Duration::from_secs(4), "{:?}: {stopped:?}", asked.elapsed());
+    several.members[1].start();
+    several.verified();
     several.end();
 }
 

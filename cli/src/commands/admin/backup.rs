@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::args::Context;
 use crate::client::{Client, Repeat, Scheduler};
+use crate::commands::until_timeout;
 use crate::daemon;
 use crate::exit::{Exit, Failure};
 use crate::render::{self, json, time};
@@ -30,7 +31,8 @@ pub async fn run(args: Backup, context: &mut Context) -> Result<Exit, Failure> {
     place(file, args.replace)?;
     let (mut scheduler, least_index) = source(context).await?;
     let partial = partial(file);
-    let got = fetch(&mut scheduler, least_index, &partial).await;
+    let fetched = async { fetch(&mut scheduler, least_index, &partial).await.map(|()| Exit::Done) };
+    let got = until_timeout(context.timeout, fetched).await.map(|_| ());
     let checked = got.and_then(|()| daemon::check_backup(&partial));
     let named = checked.and_then(|checked| {
         let renamed = fs::rename(&partial, file).and_then(|()| File::open(folder(file))?.sync_all());

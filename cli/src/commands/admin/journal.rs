@@ -6,6 +6,7 @@ use dawn_proto::{JobKey, v1};
 use super::{cut, record};
 use crate::args::Context;
 use crate::client::{Client, Repeat};
+use crate::commands::until_timeout;
 use crate::daemon::{self, Home};
 use crate::exit::{Exit, Failure};
 use crate::render;
@@ -60,7 +61,11 @@ impl Journal {
     }
 }
 
-pub async fn run(mut args: Journal, context: &mut Context) -> Result<Exit, Failure> {
+pub async fn run(args: Journal, context: &mut Context) -> Result<Exit, Failure> {
+    until_timeout(context.timeout, read(args, context)).await
+}
+
+async fn read(mut args: Journal, context: &mut Context) -> Result<Exit, Failure> {
     if let Some(Change::Cut(cut)) = args.change {
         return cut::run(cut, context).await;
     }

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::args::Context;
 use crate::client::{Client, Repeat, Scheduler};
+use crate::commands::until_timeout;
 use crate::exit::{Exit, Failure};
 use crate::render::{self, Table, json, safe};
 
@@ -13,21 +14,32 @@ use crate::render::{self, Table, json, safe};
 pub struct Verify {}
 
 pub async fn run(_: Verify, context: &mut Context) -> Result<Exit, Failure> {
-    let (leader, others, crowd) = schedulers(context).await?;
+    until_timeout(context.timeout, verify(context)).await
+}
+
+async fn verify(context: &Context) -> Result<Exit, Failure> {
+    let Schedulers { leader, followers, crowd, silent } = schedulers(context).await?;
     let mut verified = ask(&mut context.scheduler.only(&leader)).await?;
     if let Some(one) = verified.promises.iter_mut().find(|promise| promise.id == "S1") {
         one.violations_total += crowd.len() as u64;
         one.violations.extend(crowd);
     }
     let mut unasked = verified.unreached.clone();
-    for other in others {
+    unasked.extend(
+        silent.into_iter().filter(|(address, _)| *address != leader).map(|(address, why)| scheduler(&address, &why)),
+    );
+    for other in followers {
         match ask(&mut context.scheduler.only(&other)).await {
             Ok(follower) => take_in(&mut verified, &follower, &other),
-            Err(failure) => unasked.push(format!("scheduler {other}: {}", failure.to_string().replace('\n', " "))),
+            Err(failure) => unasked.push(scheduler(&other, &failure)),
         }
     }
     let violations: u64 = verified.promises.iter().map(|promise| promise.violations_total).sum();
-    let exit = if violations > 0 || is_blind(&verified) { Exit::Findings } else { Exit::Done };
+    let exit = match violations {
+        0 if !verified.not_checked.is_empty() => Exit::Failed,
+        0 if !is_blind(&verified) => Exit::Done,
+        _ => Exit::Findings,
+    };
     if context.out.json {
         context.out.value(&json::object(value(&verified, &unasked, violations)));
     } else {
@@ -47,9 +59,22 @@ async fn info(scheduler: &mut Scheduler) -> Result<v1::ServerInfo, Failure> {
     scheduler.call(v1::GetServerInfoRequest {}, Repeat::Harmless, call).await
 }
 
-/// The leader, those that follow, and words where several lead under one epoch.
-async fn schedulers(context: &mut Context) -> Result<(String, Vec<String>, Vec<String>), Failure> {
-    let (mut leaders, mut followers, mut named) = (Vec::new(), Vec::new(), None);
+fn scheduler(address: &str, why: &Failure) -> String {
+    format!("scheduler {address}: {}", why.message())
+}
+
+/// Who answers of those that were named.
+struct Schedulers {
+    leader: String,
+    followers: Vec<String>,
+    /// Words where several lead under one epoch.
+    crowd: Vec<String>,
+    /// Those that did not answer, and what became of asking them.
+    silent: Vec<(String, Failure)>,
+}
+
+async fn schedulers(context: &Context) -> Result<Schedulers, Failure> {
+    let (mut leaders, mut followers, mut named, mut silent) = (Vec::new(), Vec::new(), None, Vec::new());
     for address in context.scheduler.addresses().to_vec() {
         match info(&mut context.scheduler.only(&address)).await {
             Ok(info) if info.leader => leaders.push((info.epoch, address)),
@@ -57,7 +82,7 @@ async fn schedulers(context: &mut Context) -> Result<(String, Vec<String>, Vec<S
                 named = Some(info.leader_address).filter(|address| !address.is_empty()).or(named);
                 followers.push(address);
             }
-            Err(_) => {}
+            Err(failure) => silent.push((address, failure)),
         }
     }
     leaders.sort();
@@ -65,12 +90,26 @@ async fn schedulers(context: &mut Context) -> Result<(String, Vec<String>, Vec<S
     let crowd = same.map(|pair| format!("{} and {} both lead under epoch {}", pair[0].1, pair[1].1, pair[0].0));
     let crowd = crowd.collect();
     match leaders.pop().map(|(_, address)| address).or(named) {
-        Some(leader) => Ok((leader, followers, crowd)),
-        None => {
-            let failure = Failure::new(Exit::Unreachable, "no leader was found to verify");
-            Err(failure.hint("name the schedulers: --scheduler HOST:PORT,…"))
-        }
+        Some(leader) => Ok(Schedulers { leader, followers, crowd, silent }),
+        None => Err(nobody_leads(&followers, silent)),
     }
+}
+
+/// Why there is nothing to verify, by what each of the schedulers that were named said.
+fn nobody_leads(followers: &[String], mut silent: Vec<(String, Failure)>) -> Failure {
+    if followers.is_empty()
+        && let [(_, _)] = silent[..]
+        && let Some((_, failure)) = silent.pop()
+    {
+        return failure;
+    }
+    let follow = followers.iter().map(|address| format!("{} (it follows, and knows of no leader)", safe(address)));
+    let asked: Vec<String> = follow.chain(silent.iter().map(|(_, failure)| failure.message().to_string())).collect();
+    let hint = match followers {
+        [] => "see that the schedulers run, and that their addresses are right",
+        _ => "see what holds the election up: /readyz of each scheduler, and its log",
+    };
+    Failure::new(Exit::Unreachable, format!("no leader was found to verify: {}", asked.join(", "))).hint(hint)
 }
 
 async fn ask(scheduler: &mut Scheduler) -> Result<v1::VerifyResponse, Failure> {
@@ -91,6 +130,7 @@ fn take_in(verified: &mut v1::VerifyResponse, other: &v1::VerifyResponse, addres
         ours.violations_total += promise.violations_total;
         ours.violations.extend(promise.violations.iter().map(|text| format!("{address}: {text}")));
     }
+    verified.not_checked.extend(other.not_checked.iter().map(|text| format!("{address}: {text}")));
 }
 
 fn table(verified: &v1::VerifyResponse) -> Table {
@@ -119,6 +159,9 @@ fn rest(verified: &v1::VerifyResponse, unasked: &[String], violations: u64) -> S
             text += &format!("changed since {}: {}\n", promise.id, safe(drift));
         }
     }
+    for words in &verified.not_checked {
+        text += &format!("not checked: {}\n", safe(words));
+    }
     for words in unasked {
         text += &format!("not asked: {}\n", safe(words));
     }
@@ -129,7 +172,11 @@ fn rest(verified: &v1::VerifyResponse, unasked: &[String], violations: u64) -> S
              of what runs\n",
             verified.index
         ),
-        0 => format!("every promise holds at index {}, {nodes} asked\n", verified.index),
+        0 if !verified.not_checked.is_empty() => format!(
+            "every promise that could be checked holds at index {}, {nodes} asked; not all that is to be read could be\n",
+            verified.index
+        ),
+        0 => format!("every promise that can be checked holds at index {}, {nodes} asked\n", verified.index),
         n => format!("{} at index {}, {nodes} asked\n", render::count(n, "violation"), verified.index),
     }
 }
@@ -143,7 +190,7 @@ fn value(verified: &v1::VerifyResponse, unasked: &[String], violations: u64) -> 
     });
     json!({
         "promises": promises.collect::<Vec<_>>(), "violations": violations, "nodes": verified.agents,
-        "not_asked": unasked, "stalled_ms": verified.stalled_ms, "index": verified.index,
+        "not_checked": verified.not_checked, "not_asked": unasked, "stalled_ms": verified.stalled_ms, "index": verified.index,
     })
 }
 
@@ -176,5 +223,14 @@ not asked: n2: it is not connected
 3 violations at index 7, 1 node asked
 ";
         assert_eq!(shown, expected);
+        let unread = v1::VerifyResponse {
+            index: 7,
+            agents: 1,
+            not_checked: vec!["the journal: e".into()],
+            ..Default::default()
+        };
+        let expected = "not checked: the journal: e\nevery promise that could be checked holds at index 7, 1 node asked; not all that \
+                        is to be read could be\n";
+        assert_eq!(rest(&unread, &[], 0), expected);
     }
 }
