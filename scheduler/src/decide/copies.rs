@@ -3,11 +3,13 @@
 //! | the registration | what becomes of it |
 //! | --- | --- |
 //! | names neither the number confirmed last nor the one given last | a copy: refused, and neither machine is given leases until an operator chooses |
+//! | the same, of the same boot and host, while the journal is behind | no copy: the journal lost its welcome. It is ahead (`epochs`) |
 //! | names the right number, the same boot and host | taken at once; a link that is still open is half dead and replaced. Was it heard within a lease, then what must not live twice is treated as after a reboot |
 //! | names the right number, another boot or host | a reboot, or a container made anew: taken once the old link is closed, or silent for two heartbeats |
 //! | the same, and the old link is heard again after that | both live: refused, and said |
 
 use super::agents::is_silent;
+use super::epochs;
 use super::lease;
 use super::step::Step;
 use crate::model::{Agent, AgentNo, Alarm, Contest, Effect, LinkId, Mutation, Registration, WelcomeMutation};
@@ -24,6 +26,11 @@ pub(super) fn is_copy(step: &mut Step, link: LinkId, registration: &Registration
     let Some(known) = step.state.agent(&registration.id) else { return false };
     if known.welcome.knows(registration.welcome) {
         return false;
+    }
+    if is_lost_welcome(step, known, registration) {
+        clear(step, Alarm::AgentCopied(known.no));
+        epochs::lost_welcome(step, link, registration);
+        return true;
     }
     if known.welcome.copied.is_none() {
         step.mutations.push(Mutation::Welcome(WelcomeMutation::Copied { agent: known.no }));
@@ -91,6 +98,13 @@ pub(super) fn may_be_one(step: &Step, link: LinkId, known: &Agent, registration:
         && lease::longest_life_ms(step, known.no).is_some()
 }
 
+/// Whether it is no copy: the journal went back in time and does not know the welcome of what is the same boot of the same
+/// host.
+fn is_lost_welcome(step: &Step, known: &Agent, registration: &Registration) -> bool {
+    let is_same = known.hostname == registration.hostname && known.boot_id == registration.boot_id;
+    is_same && epochs::is_behind(step.state, step.live, step.now)
+}
+
 fn alarm(step: &mut Step, known: &Agent, host: &str) {
     let words = format!(
         "two machines claim to be agent {}: {} and {host}. Tasks that must not live twice get no lease there and are not \
@@ -141,7 +155,9 @@ pub(super) fn confirm(step: &mut Step, agent: AgentNo, named: u64) {
 
 /// A leader begins: what was seen before it is said again.
 pub(super) fn elected(step: &mut Step) {
-    for agent in step.state.agents.values().filter(|agent| agent.welcome.copied.is_some()) {
+    // Which of them are copies is seen once the journal is known to have all.
+    let is_copied = |agent: &&Agent| agent.welcome.copied.is_some() && !step.state.restores.behind;
+    for agent in step.state.agents.values().filter(is_copied) {
         alarm(step, agent, "another machine");
     }
 }

@@ -115,6 +115,19 @@ pub(super) fn unknown(id: &str, task: TaskId, next: TaskId) -> String {
     )
 }
 
+/// The journal does not know the number under which the agent was welcomed, since it lost its end.
+pub(super) fn lost_welcome(step: &mut Step, link: LinkId, registration: &Registration) {
+    look(step);
+    let id = &registration.id;
+    let reason = format!(
+        "agent {id} of {} was welcomed since by a leader that this journal does not know; see `dawn admin epoch raise`",
+        registration.hostname
+    );
+    let shown = Shown { epoch: step.state.epoch, task: TaskId(0), is_possible: true };
+    note(step, registration, reason.clone(), shown);
+    refuse(step, link, reason);
+}
+
 fn refuse(step: &mut Step, link: LinkId, reason: String) {
     step.effects.push(Effect::Refuse { link, reason, slowly: true });
 }
@@ -155,7 +168,10 @@ fn note(step: &mut Step, registration: &Registration, words: String, shown: Show
     };
     let is_said = |alarm| step.live.alarms.contains_key(&alarm);
     let say = |alarm, words| Effect::Alarm { alarm, words: Some(words) };
+    let halts = ahead.halts() && !is_here;
     match known {
+        // What halts everything is one alarm for all that give cause for it.
+        Some(known) if halts => welcomed(step, known),
         Some(known) => step.effects.push(say(Alarm::EpochAhead(known), words.clone())),
         None if !is_said(Alarm::StrangerAhead) => {
             let words = format!("{words}; the journal does not know this agent");
@@ -166,15 +182,22 @@ fn note(step: &mut Step, registration: &Registration, words: String, shown: Show
     if is_here {
         return;
     }
+    let others = step.live.still_ahead(step.now.mono_ms).filter(|(id, other)| **id != agent && other.halts()).count();
+    let is_new = step.live.ahead.get(&agent).is_none_or(|before| !before.halts());
     step.effects.push(Effect::NoteAhead { agent, ahead });
-    if !ahead.halts() {
+    if !halts {
         return;
     }
     if !step.state.restores.behind {
         let behind = RestoreMutation::behind(step.state, step.now.wall);
         step.mutations.push(Mutation::Restore(behind));
     }
-    if !step.live.is_behind(step.now.mono_ms) {
+    if is_new || others == 0 && !step.live.is_behind(step.now.mono_ms) {
+        let words = match others {
+            0 => words,
+            1 => format!("{words}; another agent shows the like"),
+            others => format!("{words}; {others} other agents show the like"),
+        };
         let way_out = match known {
             Some(_) => {
                 format!("stop it, and it is waited for no more after {}", dawn_proto::amounts::duration(Ahead::KEPT_MS))

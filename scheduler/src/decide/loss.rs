@@ -66,7 +66,9 @@ fn declare_down(step: &mut Step, ids: &[AgentId], author: &str, is_preview: bool
 
 /// An agent that dials and holds more than the journal knows is not gone, and not without tasks.
 fn knows_no_more(step: &Step, agent: &Agent) -> Result<(), LossRefusal> {
-    match epochs::shown_ago_ms(step, &agent.id) {
+    // What the journal does not know of a machine that it takes for a copy may be what it lost.
+    let may_be = copies::is_copied(step, agent.no) && epochs::is_behind(step.state, step.live, step.now);
+    match epochs::shown_ago_ms(step, &agent.id).or(may_be.then_some(0)) {
         Some(shown_ago_ms) => Err(LossRefusal::KnowsMore { agent: agent.id.clone(), shown_ago_ms }),
         None => Ok(()),
     }
