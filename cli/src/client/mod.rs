@@ -222,9 +222,7 @@ impl Scheduler {
                 Ok(Ok(response)) => return Ok(Ok(response.into_inner())),
                 Ok(Err(status)) if is_lost(&status) => (Status::unavailable(status::innermost(&status)), true),
                 Ok(Err(status)) => (status, false),
-                Err(_) => {
-                    (Status::unavailable(format!("no answer within {}", dawn_proto::amounts::seconds(timeout))), true)
-                }
+                Err(_) => (Status::unavailable(format!("no answer within {}", status::span(timeout))), true),
             };
             if status.code() != Code::Unavailable {
                 return Err(status::failure(&status));
