@@ -16,6 +16,7 @@ mod kill;
 mod lease;
 mod liveness;
 mod loss;
+mod lost_welcome;
 mod missed;
 mod numbers;
 mod promises;
