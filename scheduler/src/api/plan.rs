@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status};
 use super::reader::Turn;
 use super::reads;
 use super::{ClientService, status};
+use crate::decide::words_of_held;
 use crate::drive::{Planned, PulseSettings, Role, Trial};
 use crate::model::{AgentNo, JobSpec, Spec, State};
 use crate::shares::Caller;
@@ -74,6 +75,7 @@ fn plan(trial: &mut Trial, spec: &JobSpec) -> v1::JobPlan {
     match trial.submit(spec) {
         Err(refusal) => v1::JobPlan { key, after, refused: refusal.to_string(), index, ..Default::default() },
         Ok(planned) => {
+            warnings.extend(reads::why_replaced(trial.state(), &spec.key, planned.version));
             let waits_for = reads::waits_for(trial.state(), &spec.key);
             v1::JobPlan { key, after, warnings, index, waits_for, ..told(trial.state(), planned) }
         }
@@ -92,6 +94,12 @@ fn told(state: &State, planned: Planned) -> v1::JobPlan {
         task_id: task.id.0,
         agent_id: names(*agent).unwrap_or_default().0,
     };
+    let held = planned.held.map(|(instance, why)| v1::PendingClass {
+        instances: vec![instance],
+        state: v1::TaskState::Running.into(),
+        summary: words_of_held(instance, &why),
+        ..Default::default()
+    });
     let before = |spec: &std::sync::Arc<Spec>| v1::JobSpec::decode(&*spec.job.wire).ok();
     v1::JobPlan {
         outcome: planned.outcome.into(),
@@ -102,7 +110,7 @@ fn told(state: &State, planned: Planned) -> v1::JobPlan {
         stopped: planned.stopped,
         preempted: planned.preempted.iter().map(victim).collect(),
         places: planned.places.into_iter().map(place).collect(),
-        pending: planned.pending.into_iter().map(reads::pending_class).collect(),
+        pending: planned.pending.into_iter().map(reads::pending_class).chain(held).collect(),
         ..Default::default()
     }
 }

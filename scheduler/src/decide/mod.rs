@@ -50,7 +50,9 @@ pub use liveness::observe;
 pub use quota::{Asked, asked};
 pub use sla::{Heed, heed, standing};
 pub use transition::{Rule, Then, rule};
-pub use update::{Diff, cause_of, diff, has_instance, never_healthy, target, waits};
+pub use update::{
+    Diff, cause_of, diff, has_instance, held_by_sla, never_healthy, never_permits, target, waits, words_of_held,
+};
 
 use crate::model::bounds::{DECISION_BYTES, STEP_BYTES};
 use crate::model::{Alarm, Answer, BATCH_BYTES, Command, Effect, Event, Live, Mutation, Now, Refusal, Settings, State};

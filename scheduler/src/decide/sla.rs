@@ -6,7 +6,7 @@ use dawn_proto::v1::{JobKind, Tier};
 use dawn_proto::{TaskState, Timestamp};
 
 use super::step::Step;
-use crate::model::{Effect, Job, Sla, SlaPolicy, Spec, State, Task};
+use crate::model::{Effect, Job, JobSpec, Sla, SlaPolicy, Spec, State, Task};
 
 /// A coordinator's yes counts for so long.
 const YES_MS: u64 = 30_000;
@@ -34,18 +34,24 @@ fn is_up(task: &Task, state: TaskState, duration_ms: u64, now: Timestamp) -> boo
     state == TaskState::Running && task.state() == state && now.since_ms(task.since()) >= duration_ms
 }
 
+/// How many instances of a service that has a policy must stay up; None: it has none, or somebody is asked.
+pub fn must_stay_up(spec: &JobSpec) -> Option<u32> {
+    let policy = spec.sla.as_ref().filter(|_| spec.kind == JobKind::Service)?;
+    (!matches!(policy.what, Sla::Coordinator { .. })).then(|| needed(spec))
+}
+
 fn policy(spec: &Spec) -> Option<&SlaPolicy> {
     spec.job.sla.as_ref().filter(|_| spec.job.kind == JobKind::Service)
 }
 
 /// What must be up. Without a policy a production service is left all but one instance, or one in twenty.
-fn needed(spec: &Spec) -> u32 {
-    let instances = spec.job.instances;
-    match policy(spec).map(|policy| &policy.what) {
+fn needed(spec: &JobSpec) -> u32 {
+    let instances = spec.instances;
+    match spec.sla.as_ref().filter(|_| spec.kind == JobKind::Service).map(|policy| &policy.what) {
         Some(Sla::Count(count)) => *count,
         Some(Sla::Percentage(percent)) => (u64::from(instances) * u64::from(*percent)).div_ceil(100) as u32,
         Some(Sla::Coordinator { .. }) => 0,
-        None if spec.job.kind == JobKind::Service && spec.job.tier == Tier::Production => {
+        None if spec.kind == JobKind::Service && spec.tier == Tier::Production => {
             instances - (instances / 20).max(1).min(instances)
         }
         None => 0,
@@ -65,14 +71,14 @@ pub fn standing(state: &State, job: &Job, now: Timestamp) -> Option<(u32, u32)> 
     let spec = state.current_spec(job)?;
     let duration_ms = policy(spec)?.duration_ms;
     let up = state.living(job).filter(|task| is_up(task, task.state(), duration_ms, now)).count();
-    Some((up as u32, needed(spec)))
+    Some((up as u32, needed(&spec.job)))
 }
 
 fn say(spec: &Spec, counts: bool, up: u32) -> Heed {
     if let Some(Sla::Coordinator { url, status_key }) = policy(spec).map(|policy| &policy.what) {
         return Heed::Asks { url: url.clone(), status_key: status_key.clone() };
     }
-    let needed = needed(spec);
+    let needed = needed(&spec.job);
     // One that does not count takes nothing away.
     if !counts || up > needed {
         return Heed::Permits;

@@ -9,8 +9,8 @@ use dawn_proto::{TaskId, TaskState};
 
 use super::PulseSettings;
 use super::decider::Decider;
-use crate::decide::has_instance;
 use crate::decide::place::{Explained, explain, stays_up};
+use crate::decide::{has_instance, never_permits};
 use crate::model::{
     AgentNo, Answer, Command, Effect, Event, Job, JobId, JobSpec, LinkId, Live, Mutation, Now, Refusal, ReplyTo,
     Report, Settings, Spec, State, Task,
@@ -52,6 +52,8 @@ pub struct Planned {
     /// Tasks of other jobs, and where they are.
     pub preempted: Vec<(Task, AgentNo)>,
     pub pending: Vec<Explained>,
+    /// The first instance that the job's SLA never lets an update stop, and why.
+    pub held: Option<(u32, String)>,
 }
 
 impl Trial {
@@ -114,6 +116,8 @@ impl Trial {
         preempted.retain(|(task, _)| self.state.jobs.get(&task.job).is_some_and(|job| job.key != spec.key));
         let mut planned = self.planned(spec, (outcome, version), before, &lives, first, preempted);
         planned.pending.extend(kept);
+        let is_updating = outcome == SubmitOutcome::Updating && !planned.restarted.is_empty();
+        planned.held = planned.restarted.first().filter(|_| is_updating).copied().zip(never_permits(spec));
         Ok(planned)
     }
 
@@ -279,6 +283,7 @@ impl Trial {
             places,
             preempted,
             pending,
+            held: None,
         }
     }
 }

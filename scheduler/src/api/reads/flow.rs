@@ -5,6 +5,7 @@ use dawn_proto::v1::{self, DependsOn, JobKind, TaskState};
 use prost::Message;
 
 use super::why::instant;
+use crate::decide::never_permits;
 use crate::model::{Dependency, Job, JobSpec, Spec, Standing, State};
 
 /// "succeeded", "failed" or "killed"; empty while the job goes on.
@@ -126,6 +127,7 @@ pub fn submit_notes(state: &State, spec: &JobSpec) -> Vec<String> {
     {
         notes.push("the schedule names days of the month and of the week: it fires on either".into());
     }
+    notes.extend(never_permits(spec));
     notes
 }
 

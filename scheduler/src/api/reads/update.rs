@@ -6,13 +6,13 @@ use prost::Message;
 
 use super::ReadError;
 use crate::decide::place::{self, Explained, PlaceSettings};
-use crate::decide::{cause_of, diff, has_instance, never_healthy, target, waits};
+use crate::decide::{cause_of, diff, has_instance, held_by_sla, never_healthy, target, waits};
 use crate::drive::LiveView;
 use crate::model::{Job, JobSpec, Spec, State, Update};
 use crate::wire;
 
-fn view(state: &State, job: &Job, update: &Update) -> v1::UpdateInfo {
-    wire::update_view(job, update, waits(&job.key, update), state.index)
+fn view(state: &State, job: &Job, update: &Update, now: Timestamp) -> v1::UpdateInfo {
+    wire::update_view(job, update, waits(state, job, update, now), state.index)
 }
 
 /// How many tasks a look at a job's update goes through: what it waits for is told by placement.
@@ -23,7 +23,7 @@ pub fn tasks_of_update(key: &JobKey) -> impl FnOnce(&State) -> usize + Send + 's
 
 /// Why an instance that the update waits for is not healthy: it is pending, was left as it is, or failed.
 fn cause(state: &State, live: &LiveView, settings: &PlaceSettings, job: &Job, update: &Update) -> Option<String> {
-    if !update.is_rolling() {
+    if !update.is_rolling() || held_by_sla(state, job, live.now.wall).is_some() {
         return None;
     }
     let connected = |agent| live.is_connected(agent);
@@ -56,7 +56,7 @@ pub fn update_status(
     let mut kept = job.changes.updates.iter().rev();
     let update = kept.find(|update| number == 0 || update.number == number);
     let update = update.ok_or_else(|| ReadError::NoSuchUpdate { key: key.clone(), number })?;
-    let mut info = view(state, job, update);
+    let mut info = view(state, job, update, live.now.wall);
     if let Some(cause) = cause(state, live, settings, job, update) {
         info.waits += &format!("; {cause}");
     }
@@ -84,12 +84,12 @@ pub fn list_updates(state: &State, role: &str, key: Option<&JobKey>) -> Result<v
     let updates = match key {
         Some(key) => {
             let job = state.job(key).ok_or_else(|| ReadError::NoSuchJob(key.clone()))?;
-            job.changes.updates.iter().map(|update| view(state, job, update)).collect()
+            job.changes.updates.iter().map(|update| view(state, job, update, state.at)).collect()
         }
         None => {
             let jobs = state.updating.iter().filter_map(|id| state.jobs.get(id));
             let jobs = jobs.filter(|job| role.is_empty() || job.key.role() == role);
-            jobs.filter_map(|job| Some(view(state, job, job.changes.active()?))).collect()
+            jobs.filter_map(|job| Some(view(state, job, job.changes.active()?, state.at))).collect()
         }
     };
     Ok(v1::ListUpdatesResponse { updates, index: state.index })

@@ -5,6 +5,7 @@ use dawn_proto::{JobKey, TaskState, Timestamp};
 
 use super::{ReadError, flow};
 use crate::decide::place::{self, Explained, PlaceSettings};
+use crate::decide::{held_by_sla, words_of_held};
 use crate::drive::LiveView;
 use crate::model::{Job, JobSpec, State, Task, end_words};
 
@@ -22,9 +23,23 @@ pub fn why(
     let classes = place::explain(state, settings, &|agent| live.is_connected(agent), job.id, live.now);
     let kept = place::stays_up(state, settings, &|agent| live.is_connected(agent), job.id, live.now);
     let mut classes: Vec<_> = classes.into_iter().chain(kept).map(pending_class).collect();
+    classes.extend(held(state, job, live.now.wall));
     classes.iter_mut().for_each(|class| tell_last_failure(state, job, class));
     flow::explain(state, job, &mut classes);
     Ok(v1::WhyResponse { classes, index: state.index })
+}
+
+/// The instance that an update may not stop.
+fn held(state: &State, job: &Job, now: Timestamp) -> Option<v1::PendingClass> {
+    let (instance, why) = held_by_sla(state, job, now)?;
+    let newest = job.newest(Default::default(), instance).and_then(|id| state.tasks.get(&id))?;
+    Some(v1::PendingClass {
+        instances: vec![instance],
+        state: newest.state().into(),
+        pending_since_ms: job.changes.active()?.progress.0,
+        summary: words_of_held(instance, &why),
+        ..Default::default()
+    })
 }
 
 /// Instances that wait after failing say how the life before failed: the first of them that is known to have.

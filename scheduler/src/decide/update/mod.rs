@@ -13,6 +13,7 @@ mod plan;
 mod replace;
 mod table;
 mod tick;
+mod waits;
 
 use dawn_proto::v1::Reason;
 use dawn_proto::{TaskId, v1};
@@ -24,10 +25,10 @@ pub use begin::{Diff, diff, has as has_instance, target};
 pub(super) use begin::{are_there, is_chosen, not_updating, restart, scale, start, submit};
 pub(super) use control::control;
 pub use footing::never_healthy;
-pub use plan::waits;
 pub(super) use replace::stop_replaced;
 pub use tick::cause_of;
 pub(super) use tick::tick;
+pub use waits::{held_by_sla, never_permits, waits, words_of_held};
 
 /// How long the place of a stopped instance is kept for its next life.
 const STAY_MS: u64 = 60_000;

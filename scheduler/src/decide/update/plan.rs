@@ -1,7 +1,6 @@
 //! Which instances are next: the strategies.
 
-use dawn_proto::JobKey;
-use dawn_proto::v1::{UpdateState, UpdateStrategy};
+use dawn_proto::v1::UpdateStrategy;
 
 use super::control::{moved, push};
 use super::judge::{self, is_beside, push_on};
@@ -35,7 +34,7 @@ pub(super) fn advance(step: &mut Step, job: &Job, update: &Update, busy: usize) 
             return moved(step, job, update, Cause::Healthy, &why);
         }
         Room::Pause => {
-            let why = format!("group {} is through", update.group);
+            let why = format!("group {} is through; waits for `dawn update resume {}`", update.group, job.key);
             return moved(step, job, update, Cause::Pause, &why);
         }
     };
@@ -113,31 +112,4 @@ fn room(update: &Update, busy: usize) -> (Room, u32) {
 fn size(update: &Update, group: u32) -> u32 {
     let sizes = &update.policy.group_sizes;
     sizes.get(group as usize).or(sizes.last()).copied().unwrap_or(1)
-}
-
-/// What the update waits for, for people; empty when it is over.
-pub fn waits(key: &JobKey, update: &Update) -> String {
-    let shown = |instances: Vec<u32>| {
-        let some: Vec<String> = instances.iter().take(5).map(u32::to_string).collect();
-        let more = if instances.len() > 5 { format!(" and {} more", instances.len() - 5) } else { String::new() };
-        format!("{}{more}", some.join(", "))
-    };
-    match update.state {
-        UpdateState::RollForwardPaused | UpdateState::RollBackPaused => format!("`dawn update resume {key}`"),
-        UpdateState::RollForwardAwaitingPulse | UpdateState::RollBackAwaitingPulse => {
-            format!("`dawn update pulse {key}`")
-        }
-        UpdateState::AwaitingPromotion => format!("`dawn update promote {key}`, or rollback"),
-        UpdateState::RollingForward | UpdateState::RollingBack => {
-            let busy: Vec<u32> = update.in_progress().collect();
-            match busy.is_empty() {
-                true => "the next tick".into(),
-                false => {
-                    let watch = dawn_proto::amounts::duration(update.policy.watch_ms);
-                    format!("instance {} to be healthy for {watch}", shown(busy))
-                }
-            }
-        }
-        _ => String::new(),
-    }
 }

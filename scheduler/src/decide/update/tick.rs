@@ -1,5 +1,6 @@
 //! What time brings to the updates under way: instances are judged, the next ones advanced, the end declared.
 
+use dawn_proto::amounts;
 use dawn_proto::v1::{UpdateKind, UpdateState};
 
 use super::control::{moved, push};
@@ -7,6 +8,7 @@ use super::footing::why_not_back;
 use super::judge::{self, Verdict};
 use super::plan;
 use super::table::Cause;
+use super::waits::{held_by_sla, words_of_held};
 use crate::decide::step::Step;
 use crate::model::{Instances, Job, State, Update, UpdateChange, end_words};
 
@@ -76,8 +78,10 @@ fn go_on(step: &mut Step, job: &Job, update: &Update) {
     }
     let stuck_ms = step.now.wall.since_ms(update.progress);
     if passed.is_empty() && stuck_ms > update.policy.progress_deadline_ms {
-        let stuck = format!("no instance became healthy for {}", dawn_proto::amounts::duration(stuck_ms / 1000 * 1000));
-        let cause = waiting.iter().find_map(|instance| cause_of(step.state, job, *instance));
+        let stuck = format!("no instance became healthy for {}", amounts::duration(stuck_ms / 1000 * 1000));
+        let held = held_by_sla(step.state, job, step.now.wall).map(|(instance, why)| words_of_held(instance, &why));
+        let failed = || waiting.iter().find_map(|instance| cause_of(step.state, job, *instance));
+        let cause = held.or_else(failed);
         return fail(step, job, update, &[stuck].into_iter().chain(cause).collect::<Vec<_>>().join("; "));
     }
     let Some(switch) = may_switch(step, job, update, &waiting, healthy, judged) else { return };
@@ -120,25 +124,33 @@ fn note(step: &mut Step, job: &Job, change: impl Fn(Instances) -> UpdateChange, 
 }
 
 fn why_failed(step: &Step, job: &Job, update: &Update, gave_up: &[u32], failed: usize) -> String {
-    let most = update.policy.max_failed_instances;
+    let most = format!("max_failed_instances is {}", update.policy.max_failed_instances);
     let all: Vec<u32> = update.gave_up.iter().chain(gave_up.iter().copied()).collect();
     let which: Vec<String> = all.iter().take(5).map(u32::to_string).collect();
     let more = if all.len() > 5 { ", …" } else { "" };
-    let count = format!("at most {most} may (max_failed_instances)");
-    let which = match failed {
-        1 => format!("instance {} failed; {count}", which.join(", ")),
-        _ => format!("{failed} instances failed ({}{more}); {count}", which.join(", ")),
-    };
     // The latest is most like what is to come.
-    let cause = gave_up.iter().chain(&all).find_map(|instance| cause_of(step.state, job, *instance));
-    cause.map_or(which.clone(), |cause| format!("{cause} ({which})"))
+    let cause =
+        gave_up.iter().chain(&all).find_map(|instance| Some((*instance, how_failed(step.state, job, *instance)?)));
+    let cause = cause.map(|(instance, how)| format!("instance {instance} failed: {how}"));
+    match (failed, cause) {
+        (1, Some(cause)) => format!("{cause}; {most}"),
+        (1, None) => format!("instance {} failed; {most}", which.join(", ")),
+        (_, cause) => {
+            let count = format!("{failed} instances failed ({}{more}); {most}", which.join(", "));
+            [Some(count), cause].into_iter().flatten().collect::<Vec<_>>().join("; ")
+        }
+    }
 }
 
 /// "instance 0: health check: the body lacks ok", of an instance that failed since the job was last submitted.
 pub fn cause_of(state: &State, job: &Job, instance: u32) -> Option<String> {
+    how_failed(state, job, instance).map(|how| format!("instance {instance}: {how}"))
+}
+
+fn how_failed(state: &State, job: &Job, instance: u32) -> Option<String> {
     let newest = job.newest(Default::default(), instance).and_then(|id| state.tasks.get(&id))?;
     let (_, end) = state.last_failure(newest)?;
-    Some(format!("instance {instance}: {}", end_words(end)))
+    Some(end_words(end))
 }
 
 fn fail(step: &mut Step, job: &Job, update: &Update, why: &str) {

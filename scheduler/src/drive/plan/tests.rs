@@ -240,6 +240,21 @@ fn a_plan_says_that_a_new_version_fits_nowhere_and_that_the_old_one_stays_up() {
 }
 
 #[test]
+fn a_plan_says_that_the_sla_never_lets_an_instance_be_stopped() {
+    let of = |surge: u32| {
+        service("web", 2, |wire| {
+            cpu(900)(wire);
+            wire.update = Some(v1::UpdatePolicy { surge, sla_aware: true, ..Default::default() });
+            wire.sla = Some(v1::SlaPolicy { policy: Some(v1::sla_policy::Policy::Count(2)), duration_ms: 0 });
+        })
+    };
+    let full = running(1, 2);
+    let (instance, why) = trial(&full).submit(&of(0)).unwrap().held.unwrap();
+    assert!(instance == 0 && why.contains("keeps 2 of its 2 instances up"), "{why}");
+    assert_eq!(trial(&full).submit(&of(1)).unwrap().held, None, "beside the old one the new one may come up");
+}
+
+#[test]
 fn plans_of_several_jobs_see_each_other() {
     let mut both = trial(&pulse(1));
     both.submit(&service("first", 6, |_| {})).unwrap();

@@ -169,3 +169,26 @@ fn a_tick_is_the_next_one_until_its_jitter_is_over() {
     assert_eq!(cron(&rig).next_ms, next_ms, "it fires {jitter_ms} ms later");
     assert_eq!(cron(&rig).upcoming_ms[0], next_ms);
 }
+
+#[test]
+fn an_update_says_that_its_sla_lets_no_instance_be_stopped() {
+    let of = |v: &str| {
+        changed(JobKind::Service, |wire| {
+            wire.update = Some(UpdatePolicy { sla_aware: true, watch_ms: Some(1_000), ..Default::default() });
+            wire.sla = Some(v1::SlaPolicy { policy: Some(v1::sla_policy::Policy::Count(1)), duration_ms: 0 });
+            wire.task.as_mut().unwrap().env.insert("V".into(), v.into());
+        })
+    };
+    let mut rig = Rig::new(of("1"));
+    rig.newest(0, &[TaskState::Running]);
+    rig.pass_ms(1_000);
+    let notes = submit_notes(rig.pulse.state(), &of("2"));
+    assert!(notes.iter().any(|note| note.contains("`sla` keeps its only instance up")), "{notes:?}");
+    rig.step([submit(2, of("2"))]);
+    rig.pass_ms(500);
+    rig.pass_ms(500);
+    let held = "instance 0 may not be stopped: ann/test/web has 1 instance up, 1 must stay";
+    let waits = update_status(rig.pulse.state(), &live(&rig), &PlaceSettings::default(), &rig.key(), 0).unwrap().waits;
+    assert_eq!(waits, format!("permission of `sla`; {held}"));
+    assert_eq!(summary(&rig), held);
+}
