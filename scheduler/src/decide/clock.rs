@@ -31,8 +31,8 @@ const SAME_MS: u64 = 5_000;
 const TOLD_MS: u64 = 30_000;
 /// A record is made at least so often, if only of the time: a new leader goes on from it.
 pub const NOTED_EVERY_MS: u64 = 30_000;
-/// How long it is told that the clock was shifted.
-const SAID_MS: u64 = 600_000;
+/// How long it is told that the clock was shifted: with that, all is well again.
+const SAID_MS: u64 = 60_000;
 
 #[derive(Clone, Debug)]
 pub struct Clock {
@@ -57,7 +57,18 @@ struct Running {
     /// Boot clock when it last was shifted.
     shifted_ms: Option<u64>,
     /// What is to be told of the last shift.
-    said: Option<(i64, usize)>,
+    said: Option<Said>,
+    /// The wall clock was not where the last record says when this leader began, and has not been followed since: nobody need
+    /// have set it.
+    began_apart: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Said {
+    by_ms: i64,
+    /// Records of cron that were struck.
+    struck: usize,
+    began_apart: bool,
 }
 
 /// The wall clock is elsewhere.
@@ -100,13 +111,17 @@ impl Clock {
             return Told { now, shift: None, cron_hold: runs.cron_hold(), trouble: runs.trouble(reading, None) };
         };
         let agents = live.agents_wall(reading.mono_ms, TOLD_MS);
+        let began_apart = runs.began_apart;
         let shift = match std::mem::take(&mut self.mends) {
             true => Some(Shift { by_ms: 0, after: Timestamp(0) }),
             false => runs.follow(reading, agents),
         };
         if let Some(shift) = shift {
-            let now = at(runs.ahead_ms, reading.boot_ms);
-            (runs.shifted_ms, runs.said) = (Some(reading.boot_ms), Some((shift.by_ms, struck(state, now))));
+            let struck = struck(state, at(runs.ahead_ms, reading.boot_ms));
+            let said = Said { by_ms: shift.by_ms, struck, began_apart };
+            // Time in which nobody led has passed, and small differences between two leaders' clocks are nothing to tell.
+            let is_told = !began_apart || struck > 0 || shift.by_ms < -STEP_MS.cast_signed() || shift.by_ms == 0;
+            (runs.shifted_ms, runs.said) = (Some(reading.boot_ms), is_told.then_some(said));
         }
         Told { now: runs.now(reading), shift, cron_hold: runs.cron_hold(), trouble: runs.trouble(reading, agents) }
     }
@@ -152,6 +167,7 @@ impl Running {
             hold_ms: None,
             shifted_ms: None,
             said: None,
+            began_apart: false,
         };
         let Some(last) = last else { return runs };
         let last_ahead_ms = ahead(last, reading.boot_ms);
@@ -161,6 +177,7 @@ impl Running {
         }
         // Later than all that was noted before, so that the two can be told apart.
         runs.ahead_ms = last_ahead_ms.saturating_add(1);
+        runs.began_apart = true;
         if apart_ms.unsigned_abs() > STEP_MS {
             runs.takeover = Some(last);
             runs.hold_ms = Some((reading.boot_ms, reading.boot_ms.saturating_add(STANDS_MS)));
@@ -186,7 +203,7 @@ impl Running {
             self.settled(boot_ms);
         }
         if apart_ms.unsigned_abs() <= SLEWED_MS {
-            self.step = None;
+            (self.step, self.began_apart) = (None, false);
             self.slew(apart_ms, boot_ms);
             return None;
         }
@@ -209,7 +226,7 @@ impl Running {
         }
         let after = self.takeover.take().filter(|_| is_gap).unwrap_or_default();
         self.ahead_ms = wall_ahead_ms;
-        self.step = None;
+        (self.step, self.began_apart) = (None, false);
         Some(Shift { by_ms: apart_ms, after })
     }
 
@@ -231,11 +248,19 @@ impl Running {
         let boot_ms = reading.boot_ms;
         if let Some(step) = self.step {
             let apart_ms = step.wall_ahead_ms.saturating_sub(self.ahead_ms);
-            return (apart_ms.unsigned_abs() > STEP_MS).then(|| self.doubt(apart_ms, step, reading, agents));
+            // Usually nobody led for so long: that is no trouble, as long as nobody contradicts.
+            let is_gap = self.takeover.is_some() && apart_ms > 0 && boot_ms.saturating_sub(step.since_ms) < STANDS_MS;
+            let is_told = apart_ms.unsigned_abs() > STEP_MS && !is_gap;
+            return is_told.then(|| self.doubt(apart_ms, step, reading, agents));
         }
-        let (by_ms, struck) = self.said.filter(|_| boot_ms < self.shifted_ms.unwrap_or(0).saturating_add(SAID_MS))?;
+        let Said { by_ms, struck, began_apart } =
+            self.said.filter(|_| boot_ms < self.shifted_ms.unwrap_or(0).saturating_add(SAID_MS))?;
         let mut words = match by_ms {
             0 => "the journal held times still to come, of a clock that was wrong: they count as of now".to_string(),
+            _ if began_apart => format!(
+                "this scheduler's wall clock is {} the last record of the journal, and Dawn's clock now follows it",
+                than(by_ms)
+            ),
             _ => format!("this scheduler's wall clock was set {}, and Dawn's clock with it", way(by_ms)),
         };
         if struck > 0 {
