@@ -108,4 +108,7 @@ fn a_corrected_file_replaces_a_service_that_never_was_healthy() {
     let good = cluster.dawn(&["--timeout", "60s", "job", "run", &two]).succeeded();
     assert!(good.stderr.contains("version 2 never was healthy"), "{good:?}");
     assert_eq!(versions(&cluster, &web), ["two", "two", "two"]);
+    // More instances than fit: told at once, and by why in one line.
+    let scaled = cluster.dawn(&["job", "scale", NAME, "900"]).succeeded();
+    assert!(scaled.stderr.contains("of 900 instances wait: the only node does not fit"), "{scaled:?}");
 }

@@ -85,10 +85,14 @@ pub async fn add(args: Add, context: &mut Context) -> Result<Exit, Failure> {
 }
 
 async fn send(context: &mut Context, job: &Selection, request: v1::ScaleJobRequest) -> Result<Exit, Failure> {
+    let warnings = warnings(context, job, &request).await;
     let repeat = if request.add > 0 { Repeat::Never } else { Repeat::Harmless };
     let request = v1::ScaleJobRequest { key: Some((&job.key).into()), author: author(), ..request };
     let call = async |client: &mut Client, request| client.updates().scale_job(request).await;
     let scaled = context.scheduler.call(request, repeat, call).await?;
+    for warning in &warnings {
+        eprintln!("dawn: warning: {}: {warning}", job.key);
+    }
     if context.out.json {
         let fields = serde_json::json!({
             "job": job.key.to_string(), "instances": scaled.instances, "version": scaled.version, "index": scaled.index,
@@ -99,6 +103,31 @@ async fn send(context: &mut Context, job: &Selection, request: v1::ScaleJobReque
         context.out.line(&format!("{}: {count} (version {})", job.key, scaled.version));
     }
     Ok(Exit::Done)
+}
+
+/// What a plan says of instances that would wait: nothing where there are to be fewer, or where nobody can say it.
+async fn warnings(context: &mut Context, job: &Selection, request: &v1::ScaleJobRequest) -> Vec<String> {
+    let Ok(status) = status::get(context, job).await else { return Vec::new() };
+    let before = status.summary.unwrap_or_default().instances;
+    let instances = request.instances.unwrap_or_else(|| before.saturating_add(request.add));
+    let Some(spec) = status.spec.filter(|_| instances > before) else { return Vec::new() };
+    let specs = vec![v1::JobSpec { instances, ..spec }];
+    let call = async |client: &mut Client, request| client.planner().plan(request).await;
+    let plans = context.scheduler.call(v1::PlanRequest { specs }, Repeat::Harmless, call).await;
+    let Ok(mut plans) = plans else { return Vec::new() };
+    match plans.message().await {
+        Ok(Some(plan)) => plan.pending.iter().map(|class| would_wait(class, instances)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn would_wait(class: &v1::PendingClass, of: u32) -> String {
+    let summary = render::safe(&class.summary);
+    match class.instances.len() {
+        0 => summary,
+        1 => format!("instance {} of {of} waits: {summary}", class.instances[0]),
+        waiting => format!("{waiting} of {of} instances wait: {summary}"),
+    }
 }
 
 #[cfg(test)]

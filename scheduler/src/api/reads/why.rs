@@ -25,8 +25,32 @@ pub fn why(
     let mut classes: Vec<_> = classes.into_iter().chain(kept).map(pending_class).collect();
     classes.extend(held(state, job, live.now.wall));
     classes.iter_mut().for_each(|class| tell_last_failure(state, job, class));
+    let mut classes = joined(classes);
     flow::explain(state, job, &mut classes);
     Ok(v1::WhyResponse { classes, index: state.index })
+}
+
+/// Classes that read alike are one: versions that differ in the number of instances alone wait for the same.
+fn joined(classes: Vec<v1::PendingClass>) -> Vec<v1::PendingClass> {
+    let mut joined: Vec<v1::PendingClass> = Vec::new();
+    for class in classes {
+        let reads_alike = |one: &&mut v1::PendingClass| {
+            one.state == class.state
+                && one.summary == class.summary
+                && !one.instances.is_empty()
+                && !class.instances.is_empty()
+        };
+        match joined.iter_mut().find(reads_alike) {
+            Some(one) => {
+                one.instances.extend(class.instances);
+                one.instances.sort_unstable();
+                one.instances.dedup();
+                one.pending_since_ms = one.pending_since_ms.min(class.pending_since_ms);
+            }
+            None => joined.push(class),
+        }
+    }
+    joined
 }
 
 /// The instance that an update may not stop.

@@ -192,3 +192,18 @@ fn an_update_says_that_its_sla_lets_no_instance_be_stopped() {
     assert_eq!(waits, format!("permission of `sla`; {held}"));
     assert_eq!(summary(&rig), held);
 }
+
+#[test]
+fn instances_that_wait_alike_are_one_class_whichever_version_they_are_of() {
+    let of = |instances| {
+        changed(JobKind::Service, |wire| {
+            resources(wire).cpu_milli = 3_000;
+            wire.instances = instances;
+        })
+    };
+    let mut rig = Rig::new(of(3));
+    rig.step([submit(2, of(4))]);
+    rig.pass_ms(500);
+    let [class] = &classes(&rig)[..] else { panic!("{:?}", classes(&rig)) };
+    assert_eq!(class.instances, [1, 2, 3], "the first one has its place");
+}
