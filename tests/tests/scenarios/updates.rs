@@ -102,7 +102,7 @@ fn a_corrected_file_replaces_a_service_that_never_was_healthy() {
     assert!(failed.stderr.contains(says) && failed.stdout.contains("exit code 8"), "{failed:?}");
     assert!(!failed.stdout.contains("update"), "it is a first run: {failed:?}");
     let status = cluster.dawn(&["--json", "job", "status", NAME]).succeeded().json();
-    assert_eq!(status["version"], 2, "it stays: {status}");
+    assert_eq!(status["summary"]["version"], 2, "it stays: {status}");
     // A restart is under way, which will not end well: the right file ends it.
     cluster.dawn(&["job", "restart", NAME, "--detach"]).succeeded();
     let good = cluster.dawn(&["--timeout", "60s", "job", "run", &two]).succeeded();
