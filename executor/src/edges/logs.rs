@@ -240,3 +240,24 @@ fn remove(path: &Path) -> io::Result<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_words_are_also_those_that_nobody_has_read_yet() {
+        let dir = tempfile::tempdir().unwrap();
+        let rules = LogRules { file_size_bytes: 1 << 20, files: 2 };
+        let mut logs = Logs::new(dir.path().into(), rules);
+        let (reader, mut writer) = io::pipe().unwrap();
+        logs.attach("main.stderr", reader.into()).unwrap();
+        writer.write_all(b"read\n").unwrap();
+        logs.turn(&[0], 1_000);
+        writer.write_all(b"not read\n").unwrap();
+        drop(writer);
+        assert_eq!(logs.last_words("main.stderr", 2_000), b"read\nnot read\n");
+        assert_eq!(logs.last_words("main.stdout", 2_000), b"");
+        assert!(logs.pipes().next().is_none(), "it has ended");
+    }
+}
