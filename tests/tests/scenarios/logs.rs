@@ -20,7 +20,10 @@ fn the_last_words_of_a_failed_task_are_told_by_the_leader_and_after_its_end_by_t
             if words[0].is_empty() { Err("nobody knows them".to_string()) } else { Ok(words) }
         })
     };
+    // They came up with the end: nobody is asked.
+    cluster.agents[0].kill_9();
     assert_eq!(words(&cluster), [b"config is missing\n".to_vec()]);
+    cluster.agents[0].start();
     cluster.scheduler.kill_9();
     cluster.scheduler.start();
     cluster.scheduler_answers();
@@ -39,6 +42,8 @@ fn both_streams_are_read_in_their_order_with_times_and_from_the_last_lines_on() 
     let last = v1::ReadLogRequest { tail_lines: Some(3), ..of(&task) };
     assert_eq!(text(last), "err 2\nout 3\nerr 3\n");
     let chunks = cluster.api.log_chunks(of(&task)).unwrap();
+    let begins: Vec<_> = chunks.iter().take(2).map(|chunk| (chunk.stderr, chunk.offset, chunk.data.len())).collect();
+    assert_eq!(begins, [(false, 0, 0), (true, 0, 0)], "whoever hears no more goes on from there");
     let told: Vec<_> = chunks.iter().filter(|chunk| !chunk.data.is_empty()).collect();
     assert!(told.iter().all(|chunk| chunk.stderr == chunk.data.starts_with(b"err")), "{told:?}");
     let times: Vec<i64> = told.iter().map(|chunk| chunk.at_ms).collect();
