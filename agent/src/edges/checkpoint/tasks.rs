@@ -222,6 +222,7 @@ mod tests {
     use prost::Message;
 
     use super::*;
+    use crate::model::Ended;
 
     fn opened() -> (tempfile::TempDir, Tasks) {
         let dir = tempfile::tempdir().unwrap();
@@ -239,7 +240,8 @@ mod tests {
         tasks.write_plan(TaskId(2), &plan(2)).unwrap();
         tasks.write_plan(TaskId(10), &plan(10)).unwrap();
         assert!(tasks.write_plan(TaskId(2), &plan(2)).is_err(), "a plan is written once");
-        let report = Report::new(TaskId(10), 4, TaskState::Lost, Timestamp(9), Reason::ExecutorLost, "gone");
+        let mut report = Report::new(TaskId(10), 4, TaskState::Lost, Timestamp(9), Reason::ExecutorLost, "gone");
+        report.ended = Ended::told(None, Some(9), b"its last words".to_vec());
         tasks.write_verdict(&report).unwrap();
         tasks.mark_released(TaskId(10)).unwrap();
         let found = tasks.scan(10);
