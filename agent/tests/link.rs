@@ -358,6 +358,6 @@ async fn logs_are_read_through_a_tunnel_followed_to_the_end() {
     bench.scheduler.say(open(13, v1::ReadLogRequest { process: "web".into(), ..read_log })).await;
     until("an error", || errors().count() == 2).await;
     let errors: Vec<String> = errors().collect();
-    assert_eq!(errors, ["the agent has no task t5", "task t1 has no process \"web\"; it has: main"]);
+    assert_eq!(errors, ["the agent has no task t5", "task t1 has no process web; it has: main"]);
     agent.stop().await;
 }

@@ -6,6 +6,11 @@ use crate::exit::{Exit, Failure};
 const DEFAULT: &str = "127.0.0.1:7070";
 const VARIABLE: &str = "DAWN_SCHEDULER";
 
+/// Where this machine listens.
+pub fn parse_own_address(text: &str) -> Result<std::net::SocketAddr, String> {
+    text.parse().map_err(|_| "write ADDRESS:PORT, as in 127.0.0.1:7070 or 0.0.0.0:7070".to_string())
+}
+
 /// HOST:PORT; a `http://` before it is understood.
 pub fn parse_address(text: &str) -> Result<String, String> {
     let write = "write HOST:PORT, as in 127.0.0.1:7070";
@@ -49,6 +54,14 @@ fn of_environment(text: &str) -> Result<Vec<String>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_to_listen_is_an_address_and_what_is_none_gets_one_to_write() {
+        assert_eq!(parse_own_address("127.0.0.1:0").unwrap().port(), 0);
+        for text in ["foo", "7070", "localhost:7070", ""] {
+            assert!(parse_own_address(text).unwrap_err().starts_with("write ADDRESS:PORT"), "{text}");
+        }
+    }
 
     #[test]
     fn addresses_need_a_host_and_a_port() {

@@ -115,6 +115,11 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     spec::duration(text).map(Duration::from_millis)
 }
 
+/// A count that is not nothing.
+pub fn at_least_one(text: &str) -> Result<u32, String> {
+    text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "write a whole number from 1 on".to_string())
+}
+
 /// Does what the command line asks.
 pub fn run(cli: Cli) -> Exit {
     let Global { scheduler, json, no_color, timeout } = cli.global;

@@ -42,7 +42,7 @@ pub struct Scheduler {
     #[command(subcommand)]
     pub command: Option<SchedulerCommand>,
     /// Where clients and agents connect
-    #[arg(long, default_value = "127.0.0.1:7070", value_name = "ADDRESS:PORT")]
+    #[arg(long, default_value = "127.0.0.1:7070", value_name = "ADDRESS:PORT", value_parser = crate::address::parse_own_address)]
     listen: SocketAddr,
     /// Holds the journal, or with --etcd what was seen of it, so that an old backup is refused; made when missing
     #[arg(long, value_name = "DIR", required_unless_present = "etcd")]
@@ -58,7 +58,7 @@ pub struct Scheduler {
     agent_lease: Duration,
     /// Serve Prometheus metrics at /metrics there, whether it works and is ready at /livez and /readyz, and where a job's
     /// tasks listen at /endpoints?job=ROLE/ENV/NAME [default: nowhere]
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = crate::address::parse_own_address)]
     metrics_listen: Option<SocketAddr>,
     /// Ask coordinators of jobs only at this HOST, HOST:PORT or *.DOMAIN; may be given several times [default: anywhere]
     #[arg(long, value_name = "HOST")]
@@ -137,7 +137,7 @@ pub struct Agent {
     artifacts: artifacts::Artifacts,
     /// Serve Prometheus metrics at /metrics there, and whether it works and is ready at /livez and /readyz
     /// [default: nowhere]
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = crate::address::parse_own_address)]
     metrics_listen: Option<SocketAddr>,
     /// When asked to stop, first offer nothing more and end the tasks by their lifecycle, within this time [default: they run on]
     #[arg(long, value_name = "DURATION", value_parser = duration)]

@@ -156,7 +156,7 @@ fn one_interrupt_ends_everything() {
 fn what_nobody_reads_any_more_is_cleaned_up_too() {
     let Some(jobs) = jobs() else { return };
     let mut dev = Dev::start(jobs.path());
-    dev.until("agents: 2 up");
+    dev.until("nodes: 2 up");
     // As `dawn dev | head` does: the pipe is closed once its reader has lost its interest.
     dev.lines = channel().1;
     dev.signal(Signal::SIGINT);

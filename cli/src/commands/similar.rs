@@ -62,7 +62,10 @@ fn similar_key(key: &str, keys: &[String]) -> Option<String> {
 
 fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
     let distance = |name: &str| strsim::damerau_levenshtein(wanted, name);
-    let best = names.filter(|name| !name.is_empty()).min_by_key(|name| distance(name))?;
+    // Short names that share little are other names: `none` is no slip of `long`.
+    let last = |name: &str| name.rsplit('/').next().unwrap_or_default().chars().count();
+    let is_slip = |name: &&str| distance(name) * 2 < last(wanted).max(last(name));
+    let best = names.filter(|name| !name.is_empty()).filter(is_slip).min_by_key(|name| distance(name))?;
     (distance(best) <= MAX_DISTANCE).then(|| best.to_string())
 }
 
@@ -78,6 +81,7 @@ mod tests {
         assert_eq!(found("demo/prdo/web").as_deref(), Some("demo/prod/web"));
         assert_eq!(found("demo/prod/report").as_deref(), Some("demo/test/report"));
         assert_eq!(found("other/prod/database"), None);
+        assert_eq!(found("demo/prod/wax"), None, "another name, and no slip");
     }
 
     #[test]

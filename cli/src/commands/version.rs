@@ -5,7 +5,7 @@ use dawn_proto::v1;
 use super::leader;
 use crate::args::Context;
 use crate::exit::{Exit, Failure};
-use crate::render::{Table, json};
+use crate::render::{self, Table, json};
 
 pub async fn run(context: &mut Context) -> Result<Exit, Failure> {
     let client = env!("CARGO_PKG_VERSION");
@@ -23,7 +23,10 @@ pub async fn run(context: &mut Context) -> Result<Exit, Failure> {
     row("client", client.to_string());
     if let Ok(info) = &info {
         row("scheduler", info.version.clone());
-        row("cluster", format!("{} ({} nodes, {} tasks)", info.cluster_id, info.nodes, info.tasks));
+        row("cluster", {
+            let (nodes, tasks) = (render::count(info.nodes, "node"), render::count(info.tasks, "task"));
+            format!("{} ({nodes}, {tasks})", info.cluster_id)
+        });
         let role = if info.leader { "leader" } else { "follower" };
         row("journal", format!("{}, index {}, epoch {}, {role}", info.journal, info.index, info.epoch));
         info.troubles.iter().for_each(|trouble| row("trouble", trouble.clone()));

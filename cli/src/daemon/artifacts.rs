@@ -22,7 +22,7 @@ pub struct Artifacts {
     #[arg(long, value_name = "HOST:PORT,…", value_delimiter = ',', value_parser = parse_address)]
     artifact_peers: Vec<String>,
     /// Serve this agent's cache there, to whoever knows a file's checksum [default: nowhere]
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = crate::address::parse_own_address)]
     artifact_listen: Option<SocketAddr>,
     /// Certificates that vouch for https servers, PEM [default: the system's]
     #[arg(long, value_name = "FILE")]

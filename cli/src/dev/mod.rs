@@ -41,19 +41,19 @@ const EXAMPLES: &str = "deploy/jobs";
 #[derive(Args)]
 pub struct Dev {
     /// Agents to start, each a process of its own with 2 cpus and 2 GiB to give
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=20))]
+    #[arg(long, default_value_t = 3, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=20))]
     agents: u16,
     /// Folder whose job files are submitted
-    #[arg(long, default_value = EXAMPLES)]
+    #[arg(long, default_value = EXAMPLES, value_name = "FOLDER")]
     jobs: PathBuf,
     /// Submit nothing
     #[arg(long)]
     no_jobs: bool,
     /// Where everything is kept, logs too; stays there afterwards [default: a temporary folder that is removed]
-    #[arg(long)]
+    #[arg(long, value_name = "FOLDER")]
     data_dir: Option<PathBuf>,
     /// Where the scheduler listens; port 0 takes a free one
-    #[arg(long, default_value = "127.0.0.1:7070")]
+    #[arg(long, default_value = "127.0.0.1:7070", value_name = "ADDRESS:PORT", value_parser = crate::address::parse_own_address)]
     listen: SocketAddr,
     /// Run tasks without cgroups: no limits and no sure kill
     #[arg(long)]

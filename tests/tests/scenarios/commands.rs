@@ -302,7 +302,7 @@ fn help_is_a_command_and_usage_names_no_option_that_is_set() {
         assert!(output.stdout.contains(part), "{output:?}");
     }
     let (code, _, said) = with("127.0.0.1:1", &["job", "kill"], "");
-    assert!(code == BAD_INPUT && said.contains("Usage: dawn job kill <JOB>"), "{said}");
+    assert!(code == BAD_INPUT && said.contains("Usage: dawn job kill [OPTIONS] <JOB>"), "{said}");
     let (code, _, said) = with("", &["job", "stop", "a/b/c"], "");
     assert!(code == BAD_INPUT && said.contains("did you mean `dawn job kill`?"), "{said}");
     let schema = dawn(&["config", "schema"]).succeeded().json();

@@ -86,7 +86,7 @@ fn open(log: &LogRequest, source: &LogSource) -> Result<Reading, TunnelRefusal> 
         Some(name) => Ok(Reading::new(&source.dir.logs(), name, log.streams)),
         None => {
             let (task, name, others) = (log.task, &log.process, source.processes.join(", "));
-            let words = format!("task {task} has no process {name:?}; it has: {others}");
+            let words = format!("task {task} has no process {name}; it has: {others}");
             Err(TunnelRefusal::new(RefusalKind::NotFound, words))
         }
     }

@@ -14,7 +14,7 @@ pub struct History {
     /// ROLE/ENV/NAME, or ROLE/ENV/NAME/0-3,7 for some instances
     job: Selection,
     /// Show the steps of at most COUNT tasks, the newest
-    #[arg(long, value_name = "COUNT", default_value = "50", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "COUNT", default_value = "50", value_parser = crate::args::at_least_one)]
     limit: u32,
     /// Only tasks that failed or were lost
     #[arg(long)]

@@ -18,7 +18,7 @@ pub struct Restart {
     /// ROLE/ENV/NAME, or ROLE/ENV/NAME/0-3,7 for some instances
     job: Selection,
     /// Number of instances restarted at once [default: as the job's update policy says]
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "COUNT", value_parser = crate::args::at_least_one)]
     batch: Option<u32>,
     /// How long an instance must run before the next one [default: as the job's update policy says]
     #[arg(long, value_name = "DURATION", value_parser = args::duration)]

@@ -28,7 +28,7 @@ pub struct Add {
     /// ROLE/ENV/NAME
     job: Selection,
     /// Number of instances to add
-    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(value_parser = crate::args::at_least_one)]
     count: u32,
     /// Why, for the job's history
     #[arg(long, short, default_value = "")]

@@ -311,7 +311,10 @@ pub(crate) fn restart(
     let is_wanted = |at: u32| step.state.wanted_spec(job, at).is_some_and(|spec| is_there(step.state, &spec.job, at));
     let wanted = numbers_in(step.state.wanted_bound(job), is_wanted);
     let instances: Instances = wanted.iter().filter(|at| is_chosen(chosen, *at)).collect();
-    are_there(key, chosen, wanted)?;
+    // One that a user stopped is there, and stays stopped.
+    let mut there = wanted;
+    there.extend(job.stopped.iter().copied());
+    are_there(key, chosen, there)?;
     let policy = policy.cloned().unwrap_or_else(|| current.job.update.clone());
     if policy.surge > 0 && current.job.at_most_one {
         return Err(Refusal::SurgeAtMostOne { key: key.clone() });

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dawn_proto::TaskState;
+use dawn_proto::{TaskState, words};
 
 use super::{Promise, Verified};
 use crate::model::{Agent, AgentNo, Inspected, Inspection, State, Task};
@@ -43,15 +43,15 @@ fn intent(state: &State, agent: &Agent, inspected: &Inspected, verified: &mut Ve
         verified.count(Promise::Intent);
         if task.is_none() {
             let has = match state.tasks.get(&inspected.task) {
-                Some(task) => format!("the journal has it {}", task.state().as_str_name()),
+                Some(task) => format!("the journal has it {}", words::of(task.state().as_str_name())),
                 None => "the journal does not know it".to_string(),
             };
-            let text = format!("{}: {} has processes ({}), {has}", agent.id, inspected.task, pids(inspected));
+            let text = format!("{}: {} has processes ({}), {has}", agent.hostname, inspected.task, pids(inspected));
             verified.find(Promise::Intent, text);
         }
         let key = task.map(|task| state.spec_of(task).job.key.to_string());
         if let Some(key) = key.filter(|key| !inspected.job.is_empty() && *key != inspected.job) {
-            let (agent, task) = (&agent.id, inspected.task);
+            let (agent, task) = (&agent.hostname, inspected.task);
             let text =
                 format!("{agent}: {task} has processes of {}, and the journal has it as one of {key}", inspected.job);
             verified.find(Promise::Intent, text);
@@ -62,7 +62,12 @@ fn intent(state: &State, agent: &Agent, inspected: &Inspected, verified: &mut Ve
         let lives = |task: &&Task| matches!(task.state(), TaskState::Starting | TaskState::Running);
         // Without its lease an agent stops what must not live twice by itself.
         if let Some(task) = task.filter(lives).filter(|task| !state.spec_of(task).job.at_most_one) {
-            let text = format!("{} stops {}, which the journal has {}", agent.id, task.id, task.state().as_str_name());
+            let text = format!(
+                "{} stops {}, which the journal has {}",
+                agent.hostname,
+                task.id,
+                words::of(task.state().as_str_name())
+            );
             verified.find(Promise::Stop, text);
         }
     }
@@ -81,7 +86,7 @@ fn running(state: &State, agent: &Agent, inspection: &Inspection, verified: &mut
         let wrong = match held.get(&task.id) {
             None => "its agent does not hold it".to_string(),
             Some(held) if held.state != TaskState::Running => {
-                format!("its agent has it {}", held.state.as_str_name())
+                format!("its agent has it {}", words::of(held.state.as_str_name()))
             }
             Some(Inspected { executor: None, .. }) => "it has no executor".to_string(),
             Some(Inspected { executor: Some(pid), executor_lives: false, .. }) => {
