@@ -1,10 +1,11 @@
-//! `dawn-place-bench [mix|small|classes|aurora|packing|traces|azure|compact|fgd|vbp]...`: how fast and how well placement
+//! `dawn-place-bench [mix|small|costs|classes|aurora|packing|traces|azure|compact|fgd|vbp]...`: how fast and how well placement
 //! decides, in one table. Placement alone in memory, one thread, in cpu time of that thread; what is journaled and sent
-//! is measured elsewhere. `small` and `compact` run only when named.
+//! is measured elsewhere. `small`, `costs` and `compact` run only when named.
 
 mod azure;
 mod classes;
 mod cluster;
+mod costs;
 mod mix;
 mod packing;
 mod plain;
@@ -19,6 +20,9 @@ fn main() {
     }
     if wanted.iter().any(|wanted| wanted == "small") {
         mix::run(5_000, 200_000);
+    }
+    if wanted.iter().any(|wanted| wanted == "costs") {
+        costs::run();
     }
     if on("classes") {
         classes::kube();
