@@ -1,6 +1,6 @@
 //! Tasks and agents as clients see them.
 
-use dawn_proto::v1;
+use dawn_proto::v1::{self, Reason};
 use dawn_proto::{Resources, TaskState, Timestamp};
 
 use super::{attributes_to_wire, exit_to_wire, ports_to_wire};
@@ -36,7 +36,7 @@ pub fn task_view(state: &State, task: &Task) -> v1::Task {
         agent_id: agent.map(|agent| agent.id.to_string()).unwrap_or_default(),
         hostname: agent.map(|agent| agent.hostname.clone()).unwrap_or_default(),
         ports: place.map(|place| assigned_ports(&spec.job, place)).unwrap_or_default(),
-        history: task.history.iter().map(transition_to_wire).collect(),
+        history: task.history.iter().map(|step| step_view(task, step)).collect(),
         run_at_ms: task.run_at.0,
         ready_at_ms: ready_at.0,
         failures: state.failures_with_this(task),
@@ -46,12 +46,25 @@ pub fn task_view(state: &State, task: &Task) -> v1::Task {
     }
 }
 
+/// What an executor says of a task that ran for too long, without how long it may run.
+const TOO_LONG: &str = "ran longer than allowed";
+
+/// What is said of an end. The scheduler, which ended the task, knows how long it might run.
+fn said_with_limit(task: &Task, end: &Transition) -> String {
+    let stops = |step: &&Transition| step.to == TaskState::Killing && step.reason == Reason::MaxRunTime;
+    let stop = task.history.iter().rev().find(stops).filter(|stop| !stop.message.is_empty());
+    match (end.message.strip_prefix(TOO_LONG), stop) {
+        (Some(rest), Some(stop)) if end.reason == Reason::MaxRunTime => format!("{}{rest}", stop.message),
+        _ => end.message.to_string(),
+    }
+}
+
 fn failure_view(state: &State, life: &Task, end: &Transition) -> v1::TaskFailure {
     let agent = life.status.place().and_then(|place| state.agents.get(&place.agent));
     let (exit_code, signal) = exit_to_wire(end.exit);
     let message = match end.to {
         TaskState::Finished if end.message.is_empty() => "its process ended, but a service is to go on",
-        _ => &*end.message,
+        _ => &*said_with_limit(life, end),
     };
     v1::TaskFailure {
         task_id: life.id.0,
@@ -63,6 +76,10 @@ fn failure_view(state: &State, life: &Task, end: &Transition) -> v1::TaskFailure
         exit_code,
         signal,
     }
+}
+
+fn step_view(task: &Task, step: &Transition) -> v1::Transition {
+    v1::Transition { message: said_with_limit(task, step), ..transition_to_wire(step) }
 }
 
 pub(super) fn transition_to_wire(transition: &Transition) -> v1::Transition {

@@ -122,7 +122,7 @@ fn a_batch_task_that_runs_too_long_is_stopped_and_counts_as_failed() {
     let job = cluster.submit(deaf);
     let task = cluster.tasks_in(&job, TaskState::Failed, 1, Patience::STEP).remove(0);
     let end = task.history.last().expect("a history");
-    let words = "ran longer than allowed (max_run_time); did not stop within 500ms of SIGTERM: ended by SIGKILL";
+    let words = "ran longer than 700ms (max_run_time); did not stop within 500ms of SIGTERM: ended by SIGKILL";
     assert_eq!((end.reason(), end.message.as_str()), (Reason::MaxRunTime, words), "{task:?}");
     cluster.processes_of(&job, 0);
     cluster.end();

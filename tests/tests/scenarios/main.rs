@@ -38,5 +38,6 @@ mod secure;
 mod sentences;
 mod space;
 mod sweep;
+mod told;
 mod updates;
 mod zygote;

@@ -119,6 +119,23 @@ fn restarts_are_one_number_in_a_list_and_beside_the_instances_however_few_lives_
 }
 
 #[test]
+fn a_task_that_ran_for_too_long_says_how_long_it_might_run() {
+    let mut job = spec("long", JobKind::Batch, 1);
+    job.max_run_time_ms = Some(2_000);
+    let mut rig = Rig::new(job);
+    let task = rig.newest(0, &[Running]);
+    rig.pass_ms(3_000);
+    let message = "ran longer than allowed (max_run_time); ended by SIGKILL".to_string();
+    let (state, reason) = (Failed.into(), v1::Reason::MaxRunTime.into());
+    let end = v1::TaskReport { task_id: task.0, sequence: 9, state, reason, message, ..Default::default() };
+    rig.step([Event::Reported { link: LinkId(1), report: crate::wire::report(end).unwrap() }]);
+    let status = rig.status();
+    let failure = status.tasks[0].last_failure.clone().unwrap();
+    assert_eq!(failure.message, "ran longer than 2s (max_run_time); ended by SIGKILL");
+    assert_eq!(status.tasks[0].history.last().unwrap().message, failure.message);
+}
+
+#[test]
 fn a_service_that_ends_with_success_is_told_as_well() {
     let mut rig = Rig::new(spec("web", JobKind::Service, 1));
     rig.newest(0, &[Running, Finished]);
