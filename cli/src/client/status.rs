@@ -37,7 +37,9 @@ pub fn of_node(status: &Status) -> Option<Failure> {
 
 /// Why a stream ended before its end; `what` was being read.
 pub fn broke_off(what: &str, status: &Status) -> Failure {
-    let why = safe(&innermost(status));
+    // A status of its own is said in its words; of a connection that broke the innermost cause says most.
+    let is_answer = std::error::Error::source(status).is_none() && !status.message().is_empty();
+    let why = if is_answer { safe(status.message()) } else { safe(&innermost(status)) };
     of_node(status).unwrap_or_else(|| Failure::new(Exit::Failed, format!("{what} broke off: {why}")))
 }
 
