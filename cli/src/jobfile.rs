@@ -249,13 +249,13 @@ mod tests {
         let path = folder.path().join("web.yaml");
         std::fs::write(&path, "job: a/b/c\nkind: batch\nrun: x\n").unwrap();
         let reading = Reading { bind: vec![("X".into(), "1".into())], ..Reading::default() };
-        let said = load(&[path.clone()], &reading).unwrap_err().to_string();
+        let said = load(std::slice::from_ref(&path), &reading).unwrap_err().to_string();
         assert!(said.starts_with("--bind X=… has no effect: only .aurora and .star files"), "{said}");
         for (flag, reading) in [
             ("--allow-env", Reading { allow_env: true, ..Reading::default() }),
             ("--allow-read", Reading { allow_read: true, ..Reading::default() }),
         ] {
-            let said = load(&[path.clone()], &reading).unwrap_err().to_string();
+            let said = load(std::slice::from_ref(&path), &reading).unwrap_err().to_string();
             assert!(said.starts_with(&format!("{flag} has no effect: only .aurora and .star files")), "{said}");
         }
     }

@@ -40,9 +40,7 @@ fn lists(source: &str) -> Vec<Vec<String>> {
             b'/' if after.starts_with('/') => rest = after.split_once('\n').map_or("", |(_, line)| line),
             // A character, or the name of a lifetime.
             b'\'' if after.starts_with('\\') => rest = after[2..].split_once('\'').map_or("", |(_, rest)| rest),
-            b'\'' if after.chars().nth(1) == Some('\'') => {
-                rest = after.split_once('\'').map_or("", |(_, rest)| &rest[..])
-            }
+            b'\'' if after.chars().nth(1) == Some('\'') => rest = after.split_once('\'').map_or("", |(_, rest)| rest),
             b'"' => {
                 let (text, after) = text(after);
                 open.last_mut().unwrap_or(&mut loose).push(text);

@@ -33,7 +33,6 @@ pub enum Place {
 
 /// The same, opened.
 #[derive(Clone)]
-#[expect(clippy::large_enum_variant, reason = "there are a few of these in a process")]
 pub enum Source {
     Directory(PathBuf),
     Etcd(Store),

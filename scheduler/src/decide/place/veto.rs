@@ -206,7 +206,7 @@ impl VetoKind {
             VetoKind::Tasks { max_tasks } => format!("run {}, the most each of them takes", count(*max_tasks, "task")),
             VetoKind::Port { port, is_offered: true } => format!("{has} port {port} in use"),
             VetoKind::Port { port, is_offered: false } => format!("{do_not} offer port {port}"),
-            VetoKind::Ports { need } => format!("{has} fewer than {}", count(*need as u64, "free port")),
+            VetoKind::Ports { need } => format!("{has} fewer than {}", count(*need, "free port")),
             VetoKind::Short { dimension, need } => {
                 let fewer = if matches!(*dimension, "cpu" | "gpu") { "fewer" } else { "less" };
                 format!("{has} {fewer} than {}", amount_of(dimension, *need))
