@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::Agent;
 use super::vitals::Vitals;
-use crate::model::{Effect, Event, Now};
+use crate::model::{Effect, Event, LinkEvent, Now};
 
 /// Between two ticks.
 const TICK: Duration = Duration::from_millis(200);
@@ -80,6 +80,9 @@ pub async fn pulse<H: Hands>(
                 None => return,
             },
         };
+        if let Event::Link(LinkEvent::Refused { reason, .. }) = &event {
+            vitals.refused(reason);
+        }
         for effect in agent.step(event, clock.now()) {
             hands.act(effect);
         }

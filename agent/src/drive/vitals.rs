@@ -4,6 +4,7 @@
 //! Live: the loop, which is never idle for longer than a tick, turns. Ready: a scheduler has registered the agent.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A loop that does not turn for so long is wedged.
@@ -28,6 +29,8 @@ pub struct Vitals {
     /// Milliseconds since the process began, plus one; 0: never.
     turned: AtomicU64,
     registered: AtomicBool,
+    /// Why the scheduler that was asked last did not register it.
+    refused: Mutex<Option<String>>,
     stops: AtomicBool,
     panics: AtomicU64,
 }
@@ -46,6 +49,7 @@ impl Vitals {
             wedged_after,
             turned: AtomicU64::new(0),
             registered: AtomicBool::new(false),
+            refused: Mutex::default(),
             stops: AtomicBool::new(false),
             panics: AtomicU64::new(0),
         }
@@ -62,6 +66,18 @@ impl Vitals {
     /// Whether a scheduler has registered the agent.
     pub fn registered(&self, registered: bool) {
         self.registered.store(registered, Ordering::Relaxed);
+        if registered {
+            *self.refusal() = None;
+        }
+    }
+
+    /// A scheduler would not register it.
+    pub(super) fn refused(&self, reason: &str) {
+        *self.refusal() = Some(reason.to_string());
+    }
+
+    fn refusal(&self) -> MutexGuard<'_, Option<String>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// It was asked to stop.
@@ -79,6 +95,13 @@ impl Vitals {
         self.panics.load(Ordering::Relaxed)
     }
 
+    fn unregistered(&self) -> String {
+        match &*self.refusal() {
+            None => "no scheduler has registered it".into(),
+            Some(reason) => format!("no scheduler has registered it; it was refused: {reason}"),
+        }
+    }
+
     pub fn health(&self) -> Health {
         let turned = self.turned.load(Ordering::Relaxed);
         let still = Duration::from_millis(if turned > 0 { self.now().saturating_sub(turned) } else { 0 });
@@ -88,7 +111,7 @@ impl Vitals {
             () if wedged.is_some() => wedged.clone(),
             () if turned == 0 => Some("it is starting".into()),
             () if self.stops.load(Ordering::Relaxed) => Some("it is stopping".into()),
-            () if !self.registered.load(Ordering::Relaxed) => Some("no scheduler has registered it".into()),
+            () if !self.registered.load(Ordering::Relaxed) => Some(self.unregistered()),
             () => None,
         };
         Health { wedged, waits_for, started: turned > 0 }

@@ -135,6 +135,11 @@ impl Scheduler {
         &self.addresses
     }
 
+    /// Who answered last.
+    pub fn answered(&self) -> Option<&str> {
+        self.connected.as_ref().map(|(address, _)| address.as_str())
+    }
+
     /// A connection to this one alone.
     pub fn only(&self, address: &str) -> Scheduler {
         self.of(vec![address.to_string()])

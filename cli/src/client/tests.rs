@@ -85,6 +85,11 @@ async fn the_next_address_is_tried_and_the_leader_followed() {
     assert_eq!(dawn(&mut context, "dawn version").await.unwrap(), Exit::Done);
     assert!(text(&memory).contains("scheduler  9.9.9"), "{}", text(&memory));
     assert_eq!(follower.asked(), ["info"]);
+    assert!(
+        text(&memory).contains(&format!("9.9.9 at {}\nleader     this one\n", leader.address)),
+        "{}",
+        text(&memory)
+    );
     // The leader is remembered.
     assert_eq!(dawn(&mut context, "dawn version").await.unwrap(), Exit::Done);
     assert_eq!((follower.asked().len(), leader.asked().len()), (1, 2));

@@ -10,6 +10,7 @@ use crate::render::{self, Table, json};
 pub async fn run(context: &mut Context) -> Result<Exit, Failure> {
     let client = env!("CARGO_PKG_VERSION");
     let mut info = leader::info(context).await;
+    let answered = context.scheduler.answered().unwrap_or_default().to_string();
     if let Ok(info) = &mut info {
         info.troubles = leader::troubles_beside(info.clone(), context).await?;
     }
@@ -22,17 +23,25 @@ pub async fn run(context: &mut Context) -> Result<Exit, Failure> {
     let mut row = |name: &str, value: String| table.row(vec![name.to_string(), value]);
     row("client", client.to_string());
     if let Ok(info) = &info {
-        row("scheduler", info.version.clone());
-        row("cluster", {
-            let (nodes, tasks) = (render::count(info.nodes, "node"), render::count(info.tasks, "task"));
-            format!("{} ({nodes}, {tasks})", info.cluster_id)
-        });
+        row("scheduler", format!("{} at {answered}", info.version));
+        row("leader", leads(info));
+        let (nodes, tasks) = (render::count(info.nodes, "node"), render::count(info.tasks, "task"));
+        row("cluster", format!("{} ({nodes}, {tasks})", info.cluster_id));
         let role = if info.leader { "leader" } else { "follower" };
         row("journal", format!("{}, index {}, epoch {}, {role}", info.journal, info.index, info.epoch));
         info.troubles.iter().for_each(|trouble| row("trouble", trouble.clone()));
     }
     context.out.table(&table);
     info.map(|_| Exit::Done)
+}
+
+/// Who leads, as the scheduler that answered knows it.
+fn leads(info: &v1::ServerInfo) -> String {
+    match (info.leader, info.leader_address.as_str()) {
+        (true, _) => "this one".to_string(),
+        (false, "") => "none is known".to_string(),
+        (false, address) => address.to_string(),
+    }
 }
 
 fn server(info: &v1::ServerInfo) -> serde_json::Value {

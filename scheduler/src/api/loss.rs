@@ -52,7 +52,8 @@ impl ClientService {
         let (for_ms, author) = (request.for_ms, text(request.author));
         let (least, most) = (BrakeRelease::MIN_MS, BrakeRelease::MAX_MS);
         if !(least..=most).contains(&for_ms) {
-            let message = format!("for_ms: {for_ms} is not between {least} (a second) and {most} (a day)");
+            let [given, least, most] = [for_ms, least, most].map(dawn_proto::amounts::duration);
+            let message = format!("the brake is released for between {least} and {most}, not for {given}");
             return Err(Status::invalid_argument(message));
         }
         let command = LossCommand::ReleaseBrake { for_ms, author, is_preview: request.preview };

@@ -156,7 +156,7 @@ impl Scheduler for ClientService {
         let key = command::key(request.get_ref().key.as_ref())?;
         let live = self.live.borrow().clone();
         let facts = Arc::clone(&self.facts);
-        let look = move |state: &State| reads::why(state, &live, &facts.place, &key);
+        let look = move |state: &State| reads::why(state, &live, &facts.place, &facts.settings, &key);
         self.read(request.extensions(), reads::tasks_of_all, look).await
     }
 

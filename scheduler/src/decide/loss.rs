@@ -87,8 +87,7 @@ fn forget(step: &mut Step, ids: &[AgentId]) -> Result<LossAnswer, Refusal> {
         }
         let (id, tasks) = (agent.id.clone(), held as u64);
         if held > 0 && agent.declared_down.is_some() {
-            let waits = tasks_on(step, agent.no).map(|task| lease::left_ms(step, task, agent.no));
-            return Err(LossRefusal::MayLive { agent: id, tasks, wait_ms: waits.max().unwrap_or(0) }.into());
+            return Err(not_settled(step, agent, tasks).into());
         }
         if held > 0 {
             return Err(LossRefusal::HoldsTasks { agent: id, tasks }.into());
@@ -105,6 +104,21 @@ fn forget(step: &mut Step, ids: &[AgentId]) -> Result<LossAnswer, Refusal> {
     Ok(LossAnswer::Forgotten)
 }
 
+/// Why a node that was declared down has tasks yet.
+fn not_settled(step: &Step, agent: &Agent, tasks: u64) -> LossRefusal {
+    let may_live = tasks_on(step, agent.no).filter(|task| lease::may_live(step, task, agent.no));
+    let (mut living, mut wait_ms) = (0, 0);
+    for task in may_live {
+        living += 1;
+        wait_ms = wait_ms.max(lease::left_ms(step, task, agent.no));
+    }
+    let agent = agent.id.clone();
+    match living {
+        0 => LossRefusal::BeingGivenUp { agent, tasks },
+        tasks => LossRefusal::MayLive { agent, tasks, wait_ms },
+    }
+}
+
 fn release(step: &mut Step, for_ms: u64, author: &str, is_preview: bool) -> Result<LossAnswer, Refusal> {
     if epochs::is_behind(step.state, step.live, step.now) {
         return Err(LossRefusal::JournalBehind.into());
@@ -113,7 +127,9 @@ fn release(step: &mut Step, for_ms: u64, author: &str, is_preview: bool) -> Resu
         return Err(LossRefusal::BrakeIsOff.into());
     }
     // Jobs that wait for their nodes go on waiting: nobody said that these are gone.
-    let replaced = replaced(step, liveness::not_up(step.state), |task| !step.state.spec_of(task).job.partition_wait);
+    // Those of nodes that were declared down are replaced already.
+    let silent = liveness::not_up(step.state).filter(|agent| agent.declared_down.is_none());
+    let replaced = replaced(step, silent, |task| !step.state.spec_of(task).job.partition_wait);
     if !is_preview {
         let author = author.to_string();
         step.mutations.push(Mutation::Loss(LossMutation::BrakeReleased { for_ms, author }));

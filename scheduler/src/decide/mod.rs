@@ -29,7 +29,7 @@ mod quota;
 mod report;
 mod resend;
 mod restore;
-mod retry;
+pub mod retry;
 mod settle;
 mod sla;
 mod step;

@@ -1,12 +1,12 @@
 //! A task ended: whether its instance gets another life, and when.
 
 use dawn_proto::v1::{JobKind, Reason, RestartOn};
-use dawn_proto::{TaskId, TaskState};
+use dawn_proto::{TaskId, TaskState, Timestamp};
 
 use super::daemon;
 use super::step::{Life, Step};
 use super::{Rule, Then, avoid, rule, update};
-use crate::model::{Exit, Job, RestartPolicy, Spec, Task};
+use crate::model::{Exit, Job, RestartPolicy, Spec, State, Task, Transition};
 
 /// No restart loop is hotter than this, whatever the policy says.
 const MIN_BACKOFF_MS: u64 = 10;
@@ -60,6 +60,13 @@ pub(super) fn end_with(step: &mut Step, task: &Task, to: TaskState, reason: Reas
         }
         // An update stopped it: its next life is another one.
         End::Taken if update::is_updates(reason) => Next::Again { failures: 0, delay_ms: 0 },
+        // Where there is no other place, the same one is asked less and less often.
+        End::Refused => {
+            let before = refusals(step.state, job, task.run_at, task.instance).count();
+            let row = u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1);
+            let delay_ms = backoff_ms(&spec.job.restart, row);
+            Next::Again { failures: task.failures, delay_ms }
+        }
         how => next(spec.job.kind, &spec.job.restart, how, task.failures, life_ms),
     };
     if let Next::Again { failures, delay_ms } = next {
@@ -80,6 +87,24 @@ fn goes_back(step: &Step, task: &Task, reason: Reason) -> bool {
     let spec = step.state.spec_of(task);
     let Some((job, place)) = step.state.jobs.get(&task.job).zip(task.status.place()) else { return false };
     avoid::did_not_start(task, &spec.job, reason) && !avoid::keeps_off(step, job, spec, place.agent)
+}
+
+/// The lives of a slot, the newest first, that ended before they had started and through no fault of their job: those in a row
+/// up to the newest that ended.
+pub fn refusals<'a>(
+    state: &'a State,
+    job: &'a Job,
+    run_at: Timestamp,
+    instance: u32,
+) -> impl Iterator<Item = (&'a Task, &'a Transition)> {
+    let lives = job.slot(run_at, instance).rev().filter_map(|id| state.tasks.get(&id));
+    let ended = lives.filter(|life| life.state().is_terminal());
+    ended.map_while(|life| {
+        let end = life.history.last()?;
+        let spec = &state.spec_of(life).job;
+        let is_refused = end.reason == Reason::LaunchRefused || avoid::did_not_start(life, spec, end.reason);
+        (end.to == TaskState::Lost && is_refused).then_some((life, end))
+    })
 }
 
 /// Killed for an update.

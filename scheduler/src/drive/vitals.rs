@@ -171,6 +171,8 @@ impl Vitals {
         let leads = self.signs.get().is_some_and(|(role, _)| role.borrow().is_leading());
         let waits_for = wedged.clone().or_else(|| self.waits_for(now, leads));
         let doing = match (&waits_for, leads) {
+            // Some say themselves that they wait.
+            (Some(what), _) if what.starts_with("waits ") => what.clone(),
             (Some(what), _) => format!("waits: {what}"),
             (None, true) => "leads".into(),
             (None, false) => "follows".into(),

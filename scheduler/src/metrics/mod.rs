@@ -57,6 +57,23 @@ pub fn answer(sources: &Sources, uri: &Uri) -> Page {
     }
 }
 
+/// What is at a path before the journal is open: it lives, does not lead, and the journal takes nothing of it.
+pub fn answer_while_starting(vitals: &Vitals, started: Timestamp, uri: &Uri) -> Page {
+    if uri.path() != "/metrics" {
+        return Page::Unavailable("the scheduler is starting; /readyz says what it waits for".into());
+    }
+    let mut text = Text::default();
+    text.one("scheduler_leading", "gauge", LEADING, 0);
+    text.one("scheduler_journal_trouble", "gauge", TROUBLE, u8::from(vitals.health().waits_for.is_some()));
+    clock::write(SystemClock::default().now().wall, started, &mut text);
+    text.one("scheduler_panics_total", "counter", PANICS, vitals.panics());
+    Page::Metrics(text.0)
+}
+
+const LEADING: &str = "1 on the leader.";
+const TROUBLE: &str = "1 while the journal takes no writes.";
+const PANICS: &str = "Parts of this process that panicked since it began.";
+
 /// The text as it grows.
 #[derive(Default)]
 struct Text(String);
@@ -81,15 +98,14 @@ impl Text {
 pub fn page(sources: &Sources) -> String {
     let mut text = Text::default();
     let leading = matches!(*sources.role.borrow(), Role::Leading);
-    text.one("scheduler_leading", "gauge", "1 on the leader.", u8::from(leading));
+    text.one("scheduler_leading", "gauge", LEADING, u8::from(leading));
     let trouble = !sources.trouble.borrow().is_empty();
-    text.one("scheduler_journal_trouble", "gauge", "1 while the journal takes no writes.", u8::from(trouble));
+    text.one("scheduler_journal_trouble", "gauge", TROUBLE, u8::from(trouble));
     let wall = SystemClock::default().now().wall;
     clock::write(wall, sources.started, &mut text);
     alarms::write(sources.live.borrow().alarms.keys(), &mut text);
     pulse(&sources.gauges, &mut text);
-    let help = "Parts of this process that panicked since it began.";
-    text.one("scheduler_panics_total", "counter", help, sources.vitals.panics());
+    text.one("scheduler_panics_total", "counter", PANICS, sources.vitals.panics());
     let (commands, links) = sources.inbox.depths();
     text.about("scheduler_queue_depth", "gauge", "Events that wait to be decided.");
     text.value("scheduler_queue_depth", "{queue=\"commands\"}", commands);

@@ -100,6 +100,11 @@ pub enum LossRefusal {
     )]
     MayLive { agent: AgentId, tasks: u64, wait_ms: u64 },
     #[error(
+        "node {agent} is declared down and {tasks} {} of it being given up; forget the node in a moment",
+        if *tasks == 1 { "task is" } else { "tasks are" }
+    )]
+    BeingGivenUp { agent: AgentId, tasks: u64 },
+    #[error(
         "node {agent} dialled {} ago and holds tasks of which this journal, which went back in time, does not know all: it is \
          not gone. `dawn admin epoch raise` asks it what it holds; if it is to be given up all the same, stop its agent, and \
          say so again {} later",

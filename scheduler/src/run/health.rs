@@ -17,7 +17,7 @@ use super::{Config, RunError};
 use crate::api::ClientService;
 use crate::drive::{Clock, Follower, SystemClock, Vitals};
 use crate::link::LinkService;
-use crate::metrics::{self, Page, Sources};
+use crate::metrics::{self, Sources};
 
 /// How often what gRPC tells is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -36,14 +36,12 @@ impl Teller {
         let mut serving = JoinSet::new();
         if let Some(address) = config.metrics_listen {
             let listener = TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })?;
-            let (sources, vitals) = (sources.clone(), vitals.clone());
+            let (sources, vitals, started) = (sources.clone(), vitals.clone(), SystemClock::default().now().wall);
             serving.spawn(metrics::serve(listener, move |uri| {
                 match (metrics::health_page(&vitals, uri), sources.get()) {
                     (Some(page), _) => page,
                     (None, Some(sources)) => metrics::answer(sources, uri),
-                    (None, None) => {
-                        Page::Unavailable("the scheduler is starting; /readyz says what it waits for".into())
-                    }
+                    (None, None) => metrics::answer_while_starting(&vitals, started, uri),
                 }
             }));
         }

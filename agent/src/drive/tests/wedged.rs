@@ -53,6 +53,10 @@ fn a_loop_that_hangs_is_told_from_one_that_turns() {
         Instant::now() > idle
     });
     assert_eq!(vitals.health().waits_for.as_deref(), Some("no scheduler has registered it"));
+    let refused = LinkEvent::Refused { reason: "of cluster x".into(), leader_address: String::new(), slowly: true };
+    events.blocking_send(Event::Link(refused)).unwrap();
+    let said = "no scheduler has registered it; it was refused: of cluster x";
+    until(&vitals, "the refusal", |health| health.waits_for.as_deref() == Some(said));
     vitals.registered(true);
     assert_eq!(vitals.health().waits_for, None);
 

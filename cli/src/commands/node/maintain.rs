@@ -99,7 +99,7 @@ pub async fn forgive(args: Cordon, context: &mut Context) -> Result<Exit, Failur
     if context.out.json {
         context.out.value(&json::object(serde_json::json!({ "nodes": ids(&nodes), "index": done.index })));
     } else {
-        nodes.iter().for_each(|node| context.out.line(&format!("{}: is forgiven", node.name)));
+        nodes.iter().for_each(|node| context.out.line(&format!("{}: nothing speaks against it any more", node.name)));
     }
     Ok(Exit::Done)
 }

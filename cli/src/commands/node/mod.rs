@@ -83,10 +83,17 @@ async fn list(context: &mut Context) -> Result<Exit, Failure> {
         context.out.line("no nodes; start one with `dawn agent --scheduler HOST:PORT --work-dir DIR`");
     } else {
         context.out.table(&table(&nodes, time::now_ms()));
+        if nodes.iter().all(|node| node.last_heard_ms == 0) {
+            context.out.line(LEADERLESS);
+        }
         lost_for_good(&nodes).iter().for_each(|hint| context.out.line(hint));
     }
     Ok(Exit::Done)
 }
+
+/// Whoever does not lead does not know it.
+const LEADERLESS: &str =
+    "no leader answers, so since when nodes are silent is not known; STATE is what the journal had last";
 
 /// As people call it: its host name, or its id where it has none.
 pub(super) fn shown(node: &v1::Node) -> String {

@@ -58,6 +58,11 @@ pub(super) fn summary(state: &State, job: &Job, now: Timestamp) -> Option<v1::Jo
         (summary.pending, summary.starting) = (count(Standing::Pending), count(Standing::Starting));
         (summary.running, summary.stopping) = (count(Standing::Running), count(Standing::Stopping));
         summary.partitioned = count(Standing::Partitioned);
+        if spec.kind == JobKind::Cron {
+            // Between two runs no instance waits.
+            let placed = summary.starting + summary.running + summary.stopping + summary.partitioned;
+            summary.pending = summary.pending.min(job.living.saturating_sub(placed));
+        }
         (summary.finished, summary.failed) = (count(Standing::Finished), count(Standing::Failed));
         (summary.killed, summary.lost) = (count(Standing::Killed), count(Standing::Lost));
         summary.restarts = u32::try_from(tally.restarts).unwrap_or(u32::MAX);

@@ -10,7 +10,7 @@ use dawn_proto::v1::{self, JobKind, TaskState};
 
 use super::*;
 use crate::drive::LiveView;
-use crate::model::State;
+use crate::model::{Settings, State};
 use crate::wire::sample::{elected, kill, now, pulse, registered, reported, spec, story, submit};
 
 fn list_jobs(state: &State, request: &v1::ListJobsRequest) -> Result<v1::ListJobsResponse, ReadError> {
@@ -129,7 +129,7 @@ fn why_counts_agents_by_reason() {
     let mut live = LiveView { now: pulse(State::default()).now(now(100)), ..LiveView::default() };
     let settings = crate::decide::place::PlaceSettings::default();
     let kinds = |live: &LiveView| {
-        let why = why(&state, live, &settings, &key).unwrap();
+        let why = why(&state, live, &settings, &Settings::default(), &key).unwrap();
         assert_eq!(why.classes.len(), 1);
         assert_eq!(why.classes[0].instances, [0, 1]);
         why.classes[0].vetoes.iter().map(|veto| veto.kind.clone()).collect::<Vec<_>>()

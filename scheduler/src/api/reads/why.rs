@@ -4,10 +4,12 @@ use dawn_proto::v1;
 use dawn_proto::{JobKey, TaskState, Timestamp};
 
 use super::{ReadError, flow};
+use crate::decide::brake;
 use crate::decide::place::{self, Explained, PlaceSettings};
+use crate::decide::retry::refusals;
 use crate::decide::{held_by_sla, words_of_held};
 use crate::drive::LiveView;
-use crate::model::{Job, JobSpec, State, Task, end_words};
+use crate::model::{Job, JobSpec, Settings, State, Status, Task, end_words};
 
 /// Why a job's tasks wait, by class of equal answers. Takes time for every task there is.
 ///
@@ -17,6 +19,7 @@ pub fn why(
     state: &State,
     live: &LiveView,
     settings: &PlaceSettings,
+    cluster: &Settings,
     key: &JobKey,
 ) -> Result<v1::WhyResponse, ReadError> {
     let job = state.job(key).ok_or_else(|| ReadError::NoSuchJob(key.clone()))?;
@@ -27,6 +30,7 @@ pub fn why(
     classes.iter_mut().for_each(|class| tell_last_failure(state, job, class));
     let mut classes = joined(classes);
     flow::explain(state, job, &mut classes);
+    classes.extend(held_by_brake(state, cluster, job));
     Ok(v1::WhyResponse { classes, index: state.index })
 }
 
@@ -73,12 +77,48 @@ fn tell_last_failure(state: &State, job: &Job, class: &mut v1::PendingClass) {
     }
     let is_one = |task: &&Task| task.state() == TaskState::Throttled && class.instances.contains(&task.instance);
     let throttled = state.throttled.iter().filter_map(|(_, id)| state.tasks.get(id)).filter(|task| task.job == job.id);
-    let failed = throttled.filter(is_one).filter_map(|task| Some((task, state.last_failure(task)?))).next();
+    let mut throttled = throttled.filter(is_one);
+    if let Some(summary) = throttled.clone().find_map(|task| refused(state, job, task)) {
+        class.summary = summary;
+        return;
+    }
+    let failed = throttled.by_ref().filter_map(|task| Some((task, state.last_failure(task)?))).next();
     if let Some((task, (_, end))) = failed {
         let row = if task.failures > 1 { format!(" {} times in a row", task.failures) } else { String::new() };
         let who = if class.instances.len() > 1 { format!(" of instance {}", task.instance) } else { String::new() };
         class.summary += &format!("{row}; the last failure{who}, at {}: {}", instant(end.at), end_words(end));
     }
+}
+
+/// Instances on nodes that are out of reach, which are not replaced while the brake is on.
+fn held_by_brake(state: &State, cluster: &Settings, job: &Job) -> Option<v1::PendingClass> {
+    let brake = brake(state, cluster)?;
+    let away = state.living(job).filter(|task| task.state() == TaskState::Partitioned);
+    let (mut instances, since): (Vec<u32>, Vec<i64>) = away.map(|task| (task.instance, task.since().0)).unzip();
+    instances.sort_unstable();
+    let pending_since_ms = since.into_iter().min()?;
+    let state = TaskState::Partitioned.into();
+    Some(v1::PendingClass { instances, state, pending_since_ms, summary: brake.to_string(), ..Default::default() })
+}
+
+/// Of an instance that its node would not start, through no fault of its job.
+fn refused(state: &State, job: &Job, task: &Task) -> Option<String> {
+    let Status::Throttled { ready_at } = task.status else { return None };
+    let mut refusals = refusals(state, job, task.run_at, task.instance);
+    let (life, end) = refusals.next()?;
+    let place = life.status.place();
+    let node = place.and_then(|place| state.agents.get(&place.agent)).map_or("a node", |agent| agent.hostname.as_str());
+    let row = match refusals.count() + 1 {
+        1 => String::new(),
+        times => format!(" {times} times in a row"),
+    };
+    Some(format!(
+        "waits until {}: {node} did not start it{row}, the last time at {}: {}; it is tried again after growing pauses, there \
+         too where no other node fits",
+        instant(ready_at),
+        instant(end.at),
+        end_words(end)
+    ))
 }
 
 /// One answer as a message.

@@ -1,8 +1,9 @@
 //! Whose fault it is that tasks do not start is found out by trying elsewhere. Not here: agents that are avoided (`avoid`).
 
 use dawn_proto::v1::{JobKind, Reason};
-use dawn_proto::{TaskId, TaskState};
+use dawn_proto::{TaskId, TaskState, Timestamp};
 
+use super::super::retry::refusals;
 use super::specs::*;
 use super::world::World;
 use crate::model::*;
@@ -161,6 +162,29 @@ fn a_refusal_for_want_of_room_speaks_against_nobody_and_the_task_comes_back_afte
     assert_eq!((world.state.pending.len(), world.state.throttled.len()), (0, 40), "not in a hot loop");
     world.pass_heard_ms(2_000, &agents.iter().map(|(link, _)| *link).collect::<Vec<_>>());
     assert_eq!(world.state.pending.len(), 40);
+}
+
+#[test]
+fn a_place_that_refuses_is_asked_less_and_less_often_where_there_is_no_other() {
+    for reason in [Reason::NodeDiskFull, Reason::NoRoom] {
+        let (mut world, agents) = agents(1);
+        let spec = one_life("web", 1);
+        let (first_ms, most_ms) = (spec.restart.initial_backoff_ms, spec.restart.max_backoff_ms);
+        world.submit(&spec).unwrap();
+        for refusal in 0..6 {
+            let task = *world.state.pending.iter().next().expect("it is tried again");
+            place(&mut world, task, agents[0].1);
+            world.report(agents[0].0, task, TaskState::Lost, reason);
+            let (ready_at, _) = *world.state.throttled.iter().next().expect("after a pause");
+            let pause_ms = world.state.at.since_ms(ready_at).max(ready_at.since_ms(world.state.at));
+            let whole_ms = (first_ms << refusal).min(most_ms);
+            assert!(pause_ms <= whole_ms && pause_ms >= whole_ms * 9 / 10, "{reason:?} {refusal}: {pause_ms} ms");
+            let job = world.job("web");
+            let refused = refusals(&world.state, job, Timestamp::default(), 0).count();
+            assert_eq!(refused, usize::min(refusal + 1, world.settings.kept_ended_tasks));
+            world.pass_heard_ms(whole_ms + 1_000, &[agents[0].0]);
+        }
+    }
 }
 
 #[test]

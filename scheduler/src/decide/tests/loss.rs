@@ -127,6 +127,9 @@ fn what_must_not_live_twice_waits_for_lease_drift_and_kill_time_and_the_answer_s
     let wait_ms = gone_after_ms(&world.settings, &only_one);
     let replaced = Replaced { tasks: 2, waiting: 1, wait_ms };
     assert_eq!(down(&mut world, &[1], false), Ok(Answer::Loss(LossAnswer::Declared(replaced))));
+    // What may live twice is not counted, and the time is what was said.
+    let early = forget(&mut world, &[1]);
+    assert_eq!(early, Err(LossRefusal::MayLive { agent: id(1), tasks: 1, wait_ms }.into()));
     world.pass_heard_ms(wait_ms, &[LinkId(2), LinkId(3)]);
     assert_eq!((world.tasks("web1").len(), world.tasks("db")), (2, vec![(0, 1, Partitioned)]));
     let refused = forget(&mut world, &[1]).unwrap_err();

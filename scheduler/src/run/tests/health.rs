@@ -123,7 +123,14 @@ async fn a_scheduler_that_waits_for_etcd_lives_and_says_what_it_waits_for() {
     while Instant::now() < until {
         assert_eq!(get(metrics, "/livez").await, Some((200, "ok".into())));
     }
-    assert!(get(metrics, "/metrics").await.unwrap().1.contains("the scheduler is starting"));
+    // It is no target that is down.
+    let (code, page) = get(metrics, "/metrics").await.unwrap();
+    assert_eq!(code, 200, "{page}");
+    for figure in ["dawn_scheduler_leading 0", "dawn_scheduler_journal_trouble 1", "dawn_scheduler_start_time_seconds "]
+    {
+        assert!(page.contains(figure), "{page}");
+    }
+    assert!(get(metrics, "/endpoints").await.unwrap().1.contains("the scheduler is starting"));
     starting.abort();
 }
 

@@ -6,7 +6,7 @@ use dawn_proto::{JobKey, validate};
 use super::failures::Rig;
 use super::*;
 use crate::decide::place::PlaceSettings;
-use crate::model::{AgentLive, Command, Dependency, Event, FlowCommand, JobSpec, LinkId, ReplyTo};
+use crate::model::{AgentLive, Command, Dependency, Event, FlowCommand, JobSpec, LinkId, ReplyTo, Settings};
 use crate::wire::parse_job_spec;
 use crate::wire::sample::wire_spec;
 
@@ -17,7 +17,7 @@ fn live(rig: &Rig) -> LiveView {
 }
 
 fn classes(rig: &Rig) -> Vec<v1::PendingClass> {
-    why(rig.pulse.state(), &live(rig), &PlaceSettings::default(), &rig.key()).unwrap().classes
+    why(rig.pulse.state(), &live(rig), &PlaceSettings::default(), &Settings::default(), &rig.key()).unwrap().classes
 }
 
 fn summary(rig: &Rig) -> String {
