@@ -10,7 +10,7 @@ pub fn amount(dimension: &str, amount: u64) -> String {
     }
 }
 
-/// An instant to the second: "2026-11-30T01:30:00Z".
+/// An instant to the second: "2026-11-30 01:30:00 UTC".
 pub fn utc(at: Timestamp) -> String {
     let second = jiff::Timestamp::from_second(at.0.div_euclid(1000));
     second.map_or_else(|_| at.to_string(), |second| second.strftime("%F %T UTC").to_string())
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn amounts_are_exact_where_they_can_be() {
-        assert_eq!(utc(Timestamp(1_795_981_914_093)), "2026-11-29T19:51:54Z");
+        assert_eq!(utc(Timestamp(1_795_981_914_093)), "2026-11-29 19:51:54 UTC");
         assert_eq!(amount("cpu", 1500), "1.5");
         assert_eq!(amount("cpu", 2000), "2");
         assert_eq!(amount("cpu", 10_000), "10");
