@@ -237,6 +237,6 @@ mod tests {
         let error = error.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Limit, "{error}");
         assert!(matches!(error.position.as_ref().map(|position| position.line), Some(2 | 3)), "{error}");
-        assert!(error.message.contains("longer than 2 s"), "{error}");
+        assert!(error.message.contains("longer than 2s"), "{error}");
     }
 }
