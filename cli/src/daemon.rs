@@ -224,7 +224,7 @@ pub fn scheduler(args: Scheduler) -> Result<Exit, Failure> {
     config.settings.agent_lease_ms = lease;
     config.settings.down_after_ms = lease.saturating_mul(DOWN_AFTER_LEASES);
     let vitals = config.vitals.clone();
-    panics::report({
+    panics::log_and_count({
         let vitals = vitals.clone();
         move || vitals.panicked()
     });
@@ -248,7 +248,7 @@ pub fn agent(args: Agent, schedulers: Vec<String>) -> Result<Exit, Failure> {
     let stop_within = args.drain_on_stop.map(|drain| drain.saturating_add(STOP_AFTER_DRAIN));
     let config = agent_config(args, schedulers)?;
     let vitals = config.vitals.clone();
-    panics::report({
+    panics::log_and_count({
         let vitals = vitals.clone();
         move || vitals.panicked()
     });

@@ -26,7 +26,7 @@ pub fn duration(ms: u64) -> String {
 }
 
 /// The same in whole seconds.
-pub fn seconds(time: std::time::Duration) -> String {
+pub fn whole_seconds(time: std::time::Duration) -> String {
     duration(time.as_secs().saturating_mul(1_000))
 }
 

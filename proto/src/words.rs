@@ -29,7 +29,7 @@ pub fn end(why: Reason, message: &str) -> String {
     }
 }
 
-/// Whether what executors and agents say with this reason is a sentence that needs no more.
+/// Whether what executors and agents say with this reason is a whole sentence, so that the reason's name need not stand before it.
 fn says_it_all(reason: Reason) -> bool {
     matches!(
         reason,

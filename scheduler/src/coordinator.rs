@@ -41,9 +41,9 @@ impl Coordinators {
         tokio::spawn(async move {
             let asked = async { tokio::time::timeout(WITHIN, post(&url, &status_key, task, &about)).await };
             let answer = match allowed {
-                Ok(()) => asked
-                    .await
-                    .unwrap_or_else(|_| Err(format!("it took longer than {}", dawn_proto::amounts::seconds(WITHIN)))),
+                Ok(()) => asked.await.unwrap_or_else(|_| {
+                    Err(format!("it took longer than {}", dawn_proto::amounts::whole_seconds(WITHIN)))
+                }),
                 Err(why) => Err(why),
             };
             _ = inbox.link_event(Event::Coordinated { task, answer }).await;

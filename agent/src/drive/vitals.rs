@@ -106,7 +106,7 @@ impl Vitals {
         let turned = self.turned.load(Ordering::Relaxed);
         let still = Duration::from_millis(if turned > 0 { self.now().saturating_sub(turned) } else { 0 });
         let wedged = (still > self.wedged_after)
-            .then(|| format!("its loop has not turned for {}", dawn_proto::amounts::seconds(still)));
+            .then(|| format!("its loop has not turned for {}", dawn_proto::amounts::whole_seconds(still)));
         let waits_for = match () {
             () if wedged.is_some() => wedged.clone(),
             () if turned == 0 => Some("it is starting".into()),

@@ -227,7 +227,7 @@ impl Scheduler {
                 Ok(Ok(response)) => return Ok(Ok(response.into_inner())),
                 Ok(Err(status)) if is_lost(&status) => (Status::unavailable(status::innermost(&status)), true),
                 Ok(Err(status)) => (status, false),
-                Err(_) => (Status::unavailable(format!("no answer within {}", status::span(timeout))), true),
+                Err(_) => (Status::unavailable(format!("no answer within {}", status::show_tenths(timeout))), true),
             };
             if status.code() != Code::Unavailable {
                 return Err(status::failure(&status));

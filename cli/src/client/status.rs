@@ -72,13 +72,13 @@ pub fn leaderless(tried: &[(String, String)], waited: Duration) -> Failure {
     if let Some(failure) = no_writes(tried) {
         return failure;
     }
-    let message = format!("no leader was found within {}: {}", span(waited), said(tried));
+    let message = format!("no leader was found within {}: {}", show_tenths(waited), said(tried));
     let hint = "see that most members of etcd run, and the schedulers' logs";
     Failure::new(Exit::Unreachable, message).hint(hint)
 }
 
 /// To a tenth of a second, rounded up.
-pub fn span(time: Duration) -> String {
+pub fn show_tenths(time: Duration) -> String {
     let tenths = u64::try_from(time.as_millis()).unwrap_or(u64::MAX).div_ceil(100);
     dawn_proto::amounts::duration(tenths.saturating_mul(100))
 }

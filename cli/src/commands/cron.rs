@@ -168,14 +168,14 @@ fn began_ms(cron: &v1::CronStatus, tick: &v1::Tick) -> i64 {
 }
 
 /// The time zone of a job's ticks by its IANA name; empty: UTC.
-pub fn zone(cron: &v1::CronStatus) -> &str {
+pub fn time_zone_of(cron: &v1::CronStatus) -> &str {
     cron.policy.as_ref().map_or("", |policy| policy.time_zone.as_str())
 }
 
 /// "2026-11-30 02:30:00 +01:00 (in 5h)": the run of a tick, in the zone of its job.
 fn at_and_in(cron: &v1::CronStatus, tick_ms: i64, now_ms: i64) -> String {
     let begins_ms = begins_ms(cron, tick_ms);
-    format!("{} ({})", time::in_named_zone(begins_ms, zone(cron)), time::relative(begins_ms, now_ms))
+    format!("{} ({})", time::in_named_zone(begins_ms, time_zone_of(cron)), time::relative(begins_ms, now_ms))
 }
 
 fn table(jobs: &[v1::CronStatus], causes: &BTreeMap<String, String>, now_ms: i64) -> Table {
@@ -191,7 +191,7 @@ fn table(jobs: &[v1::CronStatus], causes: &BTreeMap<String, String>, now_ms: i64
             if policy.time_zone.is_empty() { "UTC".to_string() } else { policy.time_zone },
             match job.paused_ms {
                 0 if job.next_ms == 0 => "off its schedule".to_string(),
-                0 => time::in_named_zone(begins_ms(job, job.next_ms), zone(job)),
+                0 => time::in_named_zone(begins_ms(job, job.next_ms), time_zone_of(job)),
                 _ => "paused".to_string(),
             },
             if job.paused_ms > 0 || job.next_ms == 0 {
@@ -218,7 +218,7 @@ fn ticks_with_causes(cron: &v1::CronStatus, tasks: &[v1::Task], now_ms: i64) -> 
     for tick in cron.ticks.iter().rev() {
         let relative = time::relative(tick.scheduled_ms, now_ms);
         table.row(vec![
-            time::in_named_zone(tick.scheduled_ms, zone(cron)),
+            time::in_named_zone(tick.scheduled_ms, time_zone_of(cron)),
             relative,
             format!("{}{}", result(cron, tick), cause(tasks, tick.scheduled_ms)),
         ]);

@@ -84,7 +84,7 @@ pub async fn run(args: Top, context: &mut Context) -> Result<Exit, Failure> {
             eprintln!(
                 "dawn: {} of {count} nodes did not answer within {}",
                 count - newest.len(),
-                dawn_proto::amounts::seconds(wait)
+                dawn_proto::amounts::whole_seconds(wait)
             );
         }
         show(&args, context, &newest, count);

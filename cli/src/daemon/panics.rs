@@ -5,7 +5,7 @@ use std::panic::PanicHookInfo;
 
 /// From now on every panic is a line of the log, and `count` is called. The part that panicked ends; what else follows is the
 /// business of its owner.
-pub fn report(count: impl Fn() + Send + Sync + 'static) {
+pub fn log_and_count(count: impl Fn() + Send + Sync + 'static) {
     std::panic::set_hook(Box::new(move |panic| {
         count();
         let (place, message) = (place_of(panic), message_of(panic));
@@ -47,7 +47,7 @@ mod tests {
             tracing_subscriber::fmt().with_ansi(false).with_writer(std::io::stderr).init();
             let counted = Arc::new(AtomicU64::new(0));
             let seen = counted.clone();
-            report(move || _ = seen.fetch_add(1, Ordering::Relaxed));
+            log_and_count(move || _ = seen.fetch_add(1, Ordering::Relaxed));
             assert!(std::thread::spawn(|| panic!("broken {}", "on purpose")).join().is_err());
             assert_eq!(counted.load(Ordering::Relaxed), 1);
             return;

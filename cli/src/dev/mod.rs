@@ -224,7 +224,7 @@ async fn until_up(context: &mut Context, children: &mut Children, agents: u16) -
         children.check()?;
         if Instant::now() >= deadline {
             let message =
-                format!("{up} of {agents} nodes are up after {}", dawn_proto::amounts::seconds(START_TIMEOUT));
+                format!("{up} of {agents} nodes are up after {}", dawn_proto::amounts::whole_seconds(START_TIMEOUT));
             return Err(Failure::new(Exit::Failed, message).hint(format!("see {}", children.data_dir().display())));
         }
         sleep(POLL).await;

@@ -112,7 +112,7 @@ pub fn on_node(doing: &str, host: &str, refused: &Status) -> Status {
         return about(doing, refused);
     }
     let why = match refused.message() {
-        // That says no more.
+        // The node that is out of reach says as much.
         NOT_CONNECTED => String::new(),
         words => format!("; {doing}: {words}"),
     };
@@ -137,7 +137,7 @@ pub fn stopped() -> Status {
 }
 
 pub fn too_slow(waited: Duration) -> Status {
-    let waited = dawn_proto::amounts::seconds(waited);
+    let waited = dawn_proto::amounts::whole_seconds(waited);
     Status::deadline_exceeded(format!(
         "no answer within {waited}: the journal is slow; the command may stand yet: look before you repeat it"
     ))

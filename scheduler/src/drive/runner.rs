@@ -71,7 +71,7 @@ pub enum DriveError {
     #[error(
         "stopped without batches {first} to {last}: they were not durable after {} ({trouble}). Nobody was told that what \
          they decide stands",
-        dawn_proto::amounts::seconds(FINISH_WITHIN)
+        dawn_proto::amounts::whole_seconds(FINISH_WITHIN)
     )]
     Unfinished { first: u64, last: u64, trouble: String },
     #[error("{reason}: another scheduler leads; ending, nothing was launched or stopped since")]

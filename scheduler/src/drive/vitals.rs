@@ -189,7 +189,7 @@ impl Vitals {
         parts.into_iter().filter(|(_, _, excused)| !excused).find_map(|(name, beat, _)| {
             let still = beat.stands_still_for(now);
             (still > self.wedged_after)
-                .then(|| format!("{name} has not turned for {}", dawn_proto::amounts::seconds(still)))
+                .then(|| format!("{name} has not turned for {}", dawn_proto::amounts::whole_seconds(still)))
         })
     }
 
@@ -208,7 +208,10 @@ impl Vitals {
         }
         let waits = self.not_durable.load(Ordering::Relaxed);
         if waits > 0 && since(waits) >= self.wedged_after / UNREADY_PART {
-            return Some(format!("nothing has become durable for {}", dawn_proto::amounts::seconds(since(waits))));
+            return Some(format!(
+                "nothing has become durable for {}",
+                dawn_proto::amounts::whole_seconds(since(waits))
+            ));
         }
         if leads {
             let acted = self.hands.turned.load(Ordering::Relaxed) > 0;

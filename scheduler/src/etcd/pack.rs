@@ -107,7 +107,7 @@ pub fn pack_batches(batches: &[Arc<Batch>]) -> Vec<u8> {
 }
 
 /// # Errors
-/// As `unpack`, and when a batch inside is none.
+/// As `unpack`, and when what is inside can't be read as batches.
 pub fn unpack_batches(bytes: &[u8]) -> Result<Vec<Arc<Batch>>, PackError> {
     let body = unpack(bytes)?;
     let mut rest = &body[..];

@@ -20,7 +20,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 pub enum InspectError {
     #[error("it is not connected")]
     NotConnected,
-    #[error("it did not answer within {}", dawn_proto::amounts::seconds(ANSWER_WITHIN))]
+    #[error("it did not answer within {}", dawn_proto::amounts::whole_seconds(ANSWER_WITHIN))]
     Silent,
 }
 

@@ -28,7 +28,7 @@ const REGISTER_WITHIN: Duration = Duration::from_secs(10);
 /// Why a link ends from this side.
 #[derive(Debug, thiserror::Error)]
 enum SessionError {
-    #[error("no registration came within {}", dawn_proto::amounts::seconds(REGISTER_WITHIN))]
+    #[error("no registration came within {}", dawn_proto::amounts::whole_seconds(REGISTER_WITHIN))]
     Silent,
     #[error("the first message is no registration")]
     NotRegistered,

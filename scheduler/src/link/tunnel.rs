@@ -30,7 +30,7 @@ const WAITING: usize = 1024;
 pub enum LogError {
     #[error("its agent is not connected")]
     NotConnected,
-    #[error("its agent did not answer within {}", dawn_proto::amounts::seconds(DIAL_WITHIN))]
+    #[error("its agent did not answer within {}", dawn_proto::amounts::whole_seconds(DIAL_WITHIN))]
     Silent,
     #[error("{WAITING} requests wait for their agents already; try again in a moment")]
     Busy,

@@ -106,7 +106,7 @@ async fn attend(
         _ = gone => return,
         refused = first_taken(places) => Status::resource_exhausted(refused.to_string()),
         within = unread(&slot, read_within) => {
-            let words = format!("the answer was not read on for {}; ask again, and read it", dawn_proto::amounts::seconds(within));
+            let words = format!("the answer was not read on for {}; ask again, and read it", dawn_proto::amounts::whole_seconds(within));
             Status::deadline_exceeded(words)
         }
     };

@@ -75,7 +75,7 @@ impl Progress {
             _ = place.wait() => Status::resource_exhausted(place.reason().to_string()),
             () = late => Status::deadline_exceeded(format!(
                 "the request did not come whole within {}; nothing was done",
-                dawn_proto::amounts::seconds(within.unwrap_or_default())
+                dawn_proto::amounts::whole_seconds(within.unwrap_or_default())
             )),
         };
         match *self.large() {

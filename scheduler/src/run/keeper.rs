@@ -186,7 +186,7 @@ async fn next_leader(store: &Store, own_address: &str) -> Result<String, String>
             Ok(Ok(_)) => why = "no other scheduler stands for election".to_string(),
             Ok(Err(error)) => why = error.to_string(),
             Err(_) => {
-                let patience = dawn_proto::amounts::seconds(patience);
+                let patience = dawn_proto::amounts::whole_seconds(patience);
                 return Err(format!("it handed over, but nobody else was elected within {patience}: {why}"));
             }
         }

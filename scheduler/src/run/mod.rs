@@ -144,7 +144,7 @@ pub enum RunError {
     NotHandedOver { lease_ms: u64, source: EtcdError },
     #[error(
         "it could not be ended in order within {}; what is not durable was told to nobody",
-        dawn_proto::amounts::seconds(HAND_OVER_WITHIN)
+        dawn_proto::amounts::whole_seconds(HAND_OVER_WITHIN)
     )]
     StopHangs,
     #[error("serving gRPC")]

@@ -115,7 +115,7 @@ impl Verifier {
             // Nothing is decided then, and nobody looks at what is.
             Ok(words) = trouble.wait_for(|words| !words.is_empty()) => return Err(format!("the leader {}", *words)),
             () = tokio::time::sleep(CATCH_UP_WITHIN) => {
-                return Err(format!("it decided nothing for {}", dawn_proto::amounts::seconds(CATCH_UP_WITHIN)));
+                return Err(format!("it decided nothing for {}", dawn_proto::amounts::whole_seconds(CATCH_UP_WITHIN)));
             }
         };
         response.stalled_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -123,7 +123,10 @@ impl Verifier {
         let reach = reached.wait_for(|at| *at >= index);
         match tokio::time::timeout(CATCH_UP_WITHIN, reach).await {
             Ok(Ok(_)) => Ok((index, digest)),
-            _ => Err(format!("batch {index} is not durable after {}", dawn_proto::amounts::seconds(CATCH_UP_WITHIN))),
+            _ => Err(format!(
+                "batch {index} is not durable after {}",
+                dawn_proto::amounts::whole_seconds(CATCH_UP_WITHIN)
+            )),
         }
     }
 

@@ -5,7 +5,7 @@ use dawn_tests::cluster::{Cluster, Patience, Plan};
 
 const NAME: &str = "nobody/test/web";
 
-/// So many instances, of which 1 fails as soon as it starts.
+/// A service of which instance 1 fails as soon as it starts.
 fn file(cluster: &Cluster, instances: u32) -> String {
     let text = format!(
         "job: {NAME}\nkind: service\nuser: nobody\ninstances: {instances}\ngrace_period: 1s\n\

@@ -188,8 +188,9 @@ async fn attend(
     out: &Out,
 ) -> Result<Option<String>, String> {
     let first = tokio::time::timeout(START_WITHIN, control.next_line()).await;
-    let first = first
-        .map_err(|_| format!("the command did not start within {}", dawn_proto::amounts::seconds(START_WITHIN)))?;
+    let first = first.map_err(|_| {
+        format!("the command did not start within {}", dawn_proto::amounts::whole_seconds(START_WITHIN))
+    })?;
     match first.ok().flatten().as_deref() {
         Some("started") => {}
         Some(line) => return Err(line.trim_start_matches("error ").to_string()),

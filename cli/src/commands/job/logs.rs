@@ -117,7 +117,7 @@ pub async fn run(args: Logs, context: &mut Context) -> Result<Exit, Failure> {
     for task in chosen.iter().map(|chosen| chosen.task) {
         let version = task.map_or(0, |task| task.version);
         if let Entry::Vacant(unknown) = names.entry(version) {
-            let there = processes(context, &args.job, &status, version).await?;
+            let there = names_of_processes(context, &args.job, &status, version).await?;
             unknown.insert(asked_for(&args.what, there, task)?);
         }
     }
@@ -205,7 +205,7 @@ fn choose<'a>(args: &Logs, status: &v1::JobStatus, tasks: &'a [v1::Task]) -> Res
 }
 
 /// The names of a task's processes, in the order of that version of the job; empty when nobody can say it.
-pub async fn processes(
+pub async fn names_of_processes(
     context: &mut Context,
     job: &Selection,
     status: &v1::JobStatus,
@@ -228,7 +228,7 @@ pub async fn processes(
 /// Those whose logs are read: the one that was asked for, or all.
 ///
 /// # Errors
-/// When there is no such process.
+/// When the task has no process of the name that was asked for.
 pub fn asked_for(what: &What, there: Vec<String>, task: Option<&v1::Task>) -> Result<Vec<String>, Failure> {
     match &what.process {
         Some(process) if there.is_empty() || there.contains(process) => Ok(vec![process.clone()]),

@@ -50,7 +50,7 @@ pub async fn run(args: Status, context: &mut Context) -> Result<Exit, Failure> {
     };
     let shown = tasks::newest(&status.tasks);
     if !shown.is_empty() {
-        let zone = status.cron.as_ref().map_or("", crate::commands::cron::zone);
+        let zone = status.cron.as_ref().map_or("", crate::commands::cron::time_zone_of);
         context.out.line("");
         let beside = tasks::Beside { why: &why, spec: status.spec.as_ref(), ended_by: &status.ended_by };
         context.out.table(&tasks::table(&shown[..shown.len().min(MAX_ROWS)], &beside, zone, now_ms));
@@ -131,7 +131,7 @@ fn result(status: &v1::JobStatus, now_ms: i64) -> String {
 pub fn counts(summary: &v1::JobSummary) -> String {
     let counts = wait::counts(summary).into_iter().filter(|(count, _)| *count > 0);
     let parts: Vec<String> = counts.map(|(count, what)| format!("{count} {what}")).collect();
-    let ended = wait::trouble(summary) + if summary.ended { " (ended)" } else { "" };
+    let ended = wait::failing_and_restarts(summary) + if summary.ended { " (ended)" } else { "" };
     match parts.is_empty() {
         true => format!("{}{ended}", summary.instances),
         false => format!("{}: {}{ended}", summary.instances, parts.join(", ")),

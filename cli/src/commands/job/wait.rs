@@ -96,7 +96,7 @@ pub fn counts(summary: &v1::JobSummary) -> [(u32, &'static str); 9] {
 }
 
 /// " (1 failing, 2 restarts)": of instances that are among the counted ones; empty when all goes well.
-pub fn trouble(summary: &v1::JobSummary) -> String {
+pub fn failing_and_restarts(summary: &v1::JobSummary) -> String {
     let restarts = if summary.restarts == 1 { "restart" } else { "restarts" };
     let parts = [(summary.failing, "failing"), (summary.restarts, restarts)];
     let parts: Vec<String> =
@@ -113,7 +113,7 @@ fn others(summary: &v1::JobSummary) -> String {
             text += &format!(", {count} {what}");
         }
     }
-    text += &trouble(summary);
+    text += &failing_and_restarts(summary);
     if summary.ended { text + " (ended)" } else { text }
 }
 

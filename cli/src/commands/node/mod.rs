@@ -91,7 +91,7 @@ async fn list(context: &mut Context) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Whoever does not lead does not know it.
+/// Only the leader knows since when nodes are silent.
 const LEADERLESS: &str =
     "no leader answers, so since when nodes are silent is not known; STATE is what the journal had last";
 

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::target::Target;
 use crate::args::Context;
-use crate::commands::job::logs::{Reading, What, asked_for, describe_silence, processes};
+use crate::commands::job::logs::{Reading, What, asked_for, describe_silence, names_of_processes};
 use crate::commands::job::status;
 use crate::commands::select::Selection;
 use crate::commands::until_timeout;
@@ -25,7 +25,7 @@ pub async fn run(args: Logs, context: &mut Context) -> Result<Exit, Failure> {
         let job: Selection =
             crate::render::key(Some(job)).parse().map_err(|why: String| Failure::new(Exit::Failed, why))?;
         let there = match status::get(context, &job).await {
-            Ok(status) => processes(context, &job, &status, task.version).await?,
+            Ok(status) => names_of_processes(context, &job, &status, task.version).await?,
             // Its agent says it too.
             Err(_) => Vec::new(),
         };

@@ -124,7 +124,8 @@ impl Walls {
         if self.limits.is_empty() {
             let number = |(name, limit): &(String, u64)| Some((limits::resource(name)?, *limit));
             self.limits = isolation.rlimits.iter().filter_map(number).collect();
-            // Whoever has none in between may not raise it again.
+            // Core files are off unless the job allows them. A hard limit can't be raised again without the right to, so it is set
+            // here, once.
             if !self.limits.iter().any(|(resource, _)| *resource == libc::RLIMIT_CORE) {
                 self.limits.push((libc::RLIMIT_CORE, 0));
             }

@@ -28,7 +28,7 @@ fn scale(world: &mut World, to: Scale) -> u32 {
     }
 }
 
-/// So many instances run; the one of that number has failed, and waits to be tried again.
+/// A service whose instances all run but the one numbered `failing`, which has failed and waits to be tried again.
 fn one_fails(instances: u32, failing: usize) -> (World, LinkId, AgentNo, Vec<dawn_proto::TaskId>) {
     let mut world = World::new();
     let (link, agent, tasks) = world.running(&service("web", instances));

@@ -33,7 +33,7 @@ fn an_agent_whose_welcome_the_journal_lost_is_ahead_and_no_copy() {
     assert!(bench.dial(&lost, vec![report(TaskId(0), Running, Reason::None)]).is_none());
     assert!(matches!(down(&mut bench), Err(Refusal::Loss(LossRefusal::KnowsMore { .. }))));
     assert!(matches!(forget(&mut bench.world, 1), Err(Refusal::Loss(LossRefusal::KnowsMore { .. }))));
-    // One fault is one alarm, whoever gives cause for it.
+    // One fault is one alarm, however many agents show it.
     let alarms: Vec<_> = bench.world.live.alarms.keys().copied().collect();
     assert_eq!(alarms, [Alarm::JournalBehind]);
     let words = &bench.world.live.alarms[&Alarm::JournalBehind];

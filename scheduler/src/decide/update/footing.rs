@@ -1,4 +1,4 @@
-//! What a job stands on when it is to go to another version: whether there is something to go back to.
+//! Whether a job that is to go to another version has a version that worked, to which it could go back.
 
 use std::collections::BTreeSet;
 

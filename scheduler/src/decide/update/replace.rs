@@ -1,5 +1,5 @@
-//! A job of which nothing ever was healthy goes to another version: a replacement, everywhere at once, and no update. There is
-//! nothing to go back to, nothing to keep up, and an update that is under way is over.
+//! Replaces all instances of a job at once where no version of it ever was healthy. That is no update: nothing is there to go back
+//! to or to keep up, and an update that is under way is aborted.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! What an update that is under way waits for, for people: a word of theirs, the instances that are being changed, or whoever keeps
-//! them from being changed. Not here: why what is pending is (`place`).
+//! What an update that is under way waits for, said for people: a command of theirs, the health of the instances that are being
+//! changed, or what forbids changing them. Not here: why an instance is pending (`place`).
 
 use dawn_proto::v1::UpdateState;
 use dawn_proto::{Timestamp, amounts, v1};

@@ -9,14 +9,14 @@ use crate::commands::select::Selection;
 use crate::exit::{Exit, Failure};
 use crate::render;
 
-/// Whether the instance belongs to the job no more: the job was scaled to fewer instances.
+/// Whether the instance no longer belongs to the job, since the job was scaled to fewer instances.
 pub fn was_scaled_away(status: &v1::JobStatus, instance: u32) -> bool {
     let summary = status.summary.clone().unwrap_or_default();
     let is_there = status.tasks.iter().any(|task| task.instance == instance);
     summary.kind() == JobKind::Service && !summary.ended && !status.tasks.is_empty() && !is_there
 }
 
-/// Of instances that were scaled away and not asked for.
+/// Says that instances which were scaled away, and not asked for by their numbers, are left out.
 pub fn describe_left_out(key: &JobKey, instances: &[u32]) -> String {
     let (numbers, was) = (render::instances(instances), if instances.len() == 1 { "was" } else { "were" });
     let one = if instances.len() == 1 { "instance" } else { "instances" };
@@ -42,7 +42,7 @@ pub fn describe_choice(key: &JobKey, chosen: &v1::Task, own: &[&v1::Task], statu
     Some(format!("{}; the log is of {id}", describe_not_started(newer?)))
 }
 
-/// Why there is no task at all that could have a log.
+/// Why no task of the job can have a log.
 pub fn describe_none(job: &Selection, status: &v1::JobStatus) -> Failure {
     let summary = status.summary.clone().unwrap_or_default();
     let (message, look) = match summary.waits_for[..] {

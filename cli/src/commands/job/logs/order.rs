@@ -1,12 +1,12 @@
-//! Several logs of one task are shown as one, in the order of time: who has read a piece waits until no other can have an
-//! older one. Not here: reading them.
+//! Several logs of one task are shown as one, in the order of time: the reader of a log holds a piece back until no other log can
+//! have an older one. Not here: reading them.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
-/// A log that says nothing for this long holds the others up no more.
+/// The others stop waiting for a log that says nothing for this long.
 pub const PATIENCE: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -15,7 +15,7 @@ enum Next {
     Awaited,
     /// It was written at this time (milliseconds since 1970).
     At(i64),
-    /// Nothing comes any more, or its order matters no more.
+    /// Its end was read, or its lines no longer have to be in order.
     Nothing,
 }
 
@@ -31,7 +31,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// One for each of so many logs.
+    /// The places of as many logs, one for each.
     pub fn for_each(logs: usize) -> Vec<Place> {
         let order = Arc::new(Order { next: Mutex::new(vec![Next::Awaited; logs]), changed: Notify::new() });
         (0..logs).map(|index| Place { order: order.clone(), index }).collect()
