@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use dawn_proto::v1;
 use dawn_proto::v1::planner_server::Planner;
@@ -13,7 +14,7 @@ use super::reader::Turn;
 use super::reads;
 use super::{ClientService, status};
 use crate::decide::words_of_held;
-use crate::drive::{Planned, PulseSettings, Role, Trial};
+use crate::drive::{Planned, PulseSettings, Refused, Role, Trial};
 use crate::model::{AgentNo, JobSpec, Spec, State};
 use crate::shares::Caller;
 use crate::wire;
@@ -72,14 +73,23 @@ fn plan(trial: &mut Trial, spec: &JobSpec) -> v1::JobPlan {
     let key = Some((&spec.key).into());
     // invariant: it was made by encoding this message.
     let after = v1::JobSpec::decode(&*spec.wire).ok();
+    let before = trial.state().job(&spec.key).filter(|job| job.ended.is_none());
+    let before = before.and_then(|job| trial.state().current_spec(job)).and_then(wire_of);
     match trial.submit(spec) {
-        Err(refusal) => v1::JobPlan { key, after, refused: refusal.to_string(), index, ..Default::default() },
+        Err(Refused { refusal, otherwise }) => {
+            let planned = otherwise.map(|planned| told(trial.state(), *planned)).unwrap_or_default();
+            v1::JobPlan { key, before, after, warnings, refused: refusal.to_string(), index, ..planned }
+        }
         Ok(planned) => {
             warnings.extend(reads::why_replaced(trial.state(), &spec.key, planned.version));
             let waits_for = reads::waits_for(trial.state(), &spec.key);
-            v1::JobPlan { key, after, warnings, index, waits_for, ..told(trial.state(), planned) }
+            v1::JobPlan { key, before, after, warnings, index, waits_for, ..told(trial.state(), planned) }
         }
     }
+}
+
+fn wire_of(spec: &Arc<Spec>) -> Option<v1::JobSpec> {
+    v1::JobSpec::decode(&*spec.job.wire).ok()
 }
 
 fn told(state: &State, planned: Planned) -> v1::JobPlan {
@@ -100,11 +110,9 @@ fn told(state: &State, planned: Planned) -> v1::JobPlan {
         summary: words_of_held(instance, &why),
         ..Default::default()
     });
-    let before = |spec: &std::sync::Arc<Spec>| v1::JobSpec::decode(&*spec.job.wire).ok();
     v1::JobPlan {
         outcome: planned.outcome.into(),
         version: planned.version,
-        before: planned.before.as_ref().and_then(before),
         created: planned.created,
         restarted: planned.restarted,
         stopped: planned.stopped,

@@ -20,7 +20,7 @@ pub use follower::Follower;
 pub use gauges::{APPEND_CLASSES_USEC, Gauges};
 pub use inbox::{Inbox, InboxFull, Inboxes};
 pub use journal::{AppendError, Gathered, Journal};
-pub use plan::{Planned, Trial};
+pub use plan::{Planned, Refused, Trial};
 pub use pulse::Pulse;
 pub use role::Role;
 pub use runner::{DriveError, Hands, LiveView, Runner};

@@ -1,11 +1,12 @@
 //! What would come of submitting a job: the pulse's own decisions on a copy of the state, with a clock that stands still.
 //! Nothing leaves; agents are taken to do at once what they are told.
 
+mod otherwise;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use dawn_proto::v1::{JobKind, Reason, SubmitOutcome};
-use dawn_proto::{TaskId, TaskState};
+use dawn_proto::{JobKey, TaskId, TaskState};
 
 use super::PulseSettings;
 use super::decider::Decider;
@@ -13,8 +14,10 @@ use crate::decide::place::{Explained, explain, stays_up};
 use crate::decide::{has_instance, never_permits};
 use crate::model::{
     AgentNo, Answer, Command, Effect, Event, Job, JobId, JobSpec, LinkId, Live, Mutation, Now, Refusal, ReplyTo,
-    Report, Settings, Spec, State, Task,
+    Report, Settings, State, Task,
 };
+
+pub use otherwise::Refused;
 
 /// Rounds of placing, and of pushing tasks aside for what found no place.
 const ROUNDS: usize = 8;
@@ -26,8 +29,11 @@ pub struct Trial {
     state: State,
     live: Live,
     decider: Decider,
+    settings: Settings,
     bounds: PulseSettings,
     now: Now,
+    /// Submissions that were refused and planned as if they were not.
+    otherwise: usize,
 }
 
 /// The instances of a job that live before it is submitted.
@@ -43,7 +49,6 @@ struct Lives {
 pub struct Planned {
     pub outcome: SubmitOutcome,
     pub version: u32,
-    pub before: Option<Arc<Spec>>,
     /// Instances, ascending.
     pub created: Vec<u32>,
     pub restarted: Vec<u32>,
@@ -71,7 +76,8 @@ impl Trial {
             live.bind(link_of(*agent), *agent, now.mono_ms);
             decider.connected(&state, *agent, true);
         }
-        let mut trial = Trial { state, live, decider, bounds: bounds.clone(), now };
+        let (settings, bounds) = (settings.clone(), bounds.clone());
+        let mut trial = Trial { state, live, decider, settings, bounds, now, otherwise: 0 };
         trial.place();
         trial
     }
@@ -83,17 +89,21 @@ impl Trial {
     /// Submits a job and says what comes of it. What follows for others is part of the trial from then on.
     ///
     /// # Errors
-    /// Why it would be refused.
-    pub fn submit(&mut self, spec: &JobSpec) -> Result<Planned, Refusal> {
+    /// Why it would be refused, and what would come of it otherwise. Nothing of that is part of the trial.
+    pub fn submit(&mut self, spec: &JobSpec) -> Result<Planned, Refused> {
+        self.try_to(spec).map_err(|refusal| Refused { otherwise: self.otherwise(spec, &refusal), refusal })
+    }
+
+    fn try_to(&mut self, spec: &JobSpec) -> Result<Planned, Refusal> {
         let job = self.state.job(&spec.key);
-        let before = job.filter(|job| job.ended.is_none()).and_then(|job| self.state.current_spec(job)).cloned();
+        let was_there = job.is_some_and(|job| job.ended.is_none() && self.state.current_spec(job).is_some());
         let lives = job.map(|job| self.lives(job)).unwrap_or_default();
         let first = self.state.next_task;
         let (outcome, version) = self.command(spec)?;
         let mut kept = None;
         let replaces = |job: &Job| job.version(version).is_some_and(|own| own.replaces);
         if outcome == SubmitOutcome::Updating || self.state.job(&spec.key).is_some_and(replaces) {
-            kept = self.play_update(spec);
+            kept = self.play_update(&spec.key);
         }
         for _ in 0..STEPS {
             let is_settled = self.state.job(&spec.key).is_none_or(|job| job.settled == Job::SETTLED);
@@ -114,7 +124,7 @@ impl Trial {
             }
         }
         preempted.retain(|(task, _)| self.state.jobs.get(&task.job).is_some_and(|job| job.key != spec.key));
-        let mut planned = self.planned(spec, (outcome, version), before, &lives, first, preempted);
+        let mut planned = self.planned(spec, (outcome, version), was_there, &lives, first, preempted);
         planned.pending.extend(kept);
         let is_updating = outcome == SubmitOutcome::Updating && !planned.restarted.is_empty();
         planned.held = planned.restarted.first().filter(|_| is_updating).copied().zip(never_permits(spec));
@@ -123,8 +133,8 @@ impl Trial {
 
     /// Plays an update, or a replacement, step by step, as if each task did at once what it is told and was healthy, to its end or to where it can't
     /// go on: then what is pending says why, and so does what was not stopped for want of room.
-    fn play_update(&mut self, spec: &JobSpec) -> Option<Explained> {
-        let id = self.state.job(&spec.key)?.id;
+    fn play_update(&mut self, key: &JobKey) -> Option<Explained> {
+        let id = self.state.job(key)?.id;
         let is_updating = |state: &State| state.jobs.get(&id).is_some_and(|job| job.changes.active().is_some());
         let was_updating = is_updating(&self.state);
         if let Some(update) = self.state.jobs.get_mut(&id).and_then(|job| job.changes.updates.back_mut()) {
@@ -241,7 +251,7 @@ impl Trial {
         &self,
         spec: &JobSpec,
         (outcome, version): (SubmitOutcome, u32),
-        before: Option<Arc<Spec>>,
+        was_there: bool,
         lives: &Lives,
         first: TaskId,
         preempted: Vec<(Task, AgentNo)>,
@@ -271,12 +281,11 @@ impl Trial {
         }
         // A new version of what runs ends its lives, all or by and by.
         let anew = !matches!(outcome, SubmitOutcome::Unchanged | SubmitOutcome::Scaled);
-        let anew = anew && spec.kind != JobKind::Cron && before.is_some();
+        let anew = anew && spec.kind != JobKind::Cron && was_there;
         let restarted = lives.placed.iter().filter(|(instance, old)| anew && has(**instance) && **old < version);
         Planned {
             outcome,
             version,
-            before,
             created: created.into_iter().collect(),
             restarted: restarted.map(|(instance, _)| *instance).collect(),
             stopped: stopped.into_iter().collect(),

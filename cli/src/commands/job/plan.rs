@@ -126,10 +126,16 @@ fn short(value: &Value) -> String {
 
 fn text(plan: &v1::JobPlan, now_ms: i64) -> String {
     let key = render::key(plan.key.as_ref());
-    if !plan.refused.is_empty() {
-        return format!("{key}: would be refused: {}\n", safe(&plan.refused));
+    let is_refused = !plan.refused.is_empty();
+    let is_known = plan.outcome() != SubmitOutcome::Unspecified;
+    let what = || format!("{} (version {})", outcome(plan.outcome()), plan.version);
+    let mut text = match is_refused {
+        true => format!("{key}: would be refused: {}\n", safe(&plan.refused)),
+        false => format!("{key}: {}\n", what()),
+    };
+    if is_refused && is_known {
+        text += &format!("  were it not refused: {}\n", what());
     }
-    let mut text = format!("{key}: {} (version {})\n", outcome(plan.outcome()), plan.version);
     for warning in plan.warnings.iter().filter(|warning| !jobfile::was_noted(warning)) {
         text += &format!("  warning: {}\n", safe(warning));
     }
@@ -254,8 +260,29 @@ www/prod/web: scaled (version 2)
         plan.outcome = SubmitOutcome::Updating.into();
         let said = text(&plan, 0);
         assert!(said.contains("  updates 2 instances: 0-1\n  how: one at a time\n"), "{said}");
-        plan.refused = "over quota".into();
-        assert_eq!(text(&plan, 0), "www/prod/web: would be refused: over quota\n");
-        assert_eq!(exit(&[plan]), Exit::Refused);
+    }
+
+    #[test]
+    fn a_refused_plan_says_what_would_come_of_it_otherwise_as_far_as_that_is_known() {
+        let known = v1::JobPlan { refused: "over quota".into(), preempted: Vec::new(), ..plan() };
+        let expected = "\
+www/prod/web: would be refused: over quota
+  were it not refused: scaled (version 2)
+  changes instances: 2 -> 4
+  changes resources.cpu: 0.5 -> 1
+  creates 2 instances: 2-3
+  restarts 2 instances: 0-1
+  places instances 2-3 on node-1
+";
+        assert_eq!(text(&known, 0), expected);
+        assert_eq!(exit(std::slice::from_ref(&known)), Exit::Refused);
+        let v1::JobPlan { key, before, after, refused, .. } = known;
+        let unknown = v1::JobPlan { key, before, after, refused, ..Default::default() };
+        let expected = "\
+www/prod/web: would be refused: over quota
+  changes instances: 2 -> 4
+  changes resources.cpu: 0.5 -> 1
+";
+        assert_eq!(text(&unknown, 0), expected);
     }
 }

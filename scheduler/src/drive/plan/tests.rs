@@ -47,7 +47,7 @@ fn a_plan_is_what_happens_and_changes_nothing() {
     assert_eq!(digest(pulse.state()), before);
     assert_eq!((planned.outcome, planned.version), (SubmitOutcome::Created, 1));
     assert_eq!(planned.created, (0..10).collect::<Vec<_>>());
-    assert!(planned.pending.is_empty() && planned.preempted.is_empty() && planned.before.is_none());
+    assert!(planned.pending.is_empty() && planned.preempted.is_empty());
 
     submit(&mut pulse, &spec);
     let mut places = BTreeMap::<AgentNo, Vec<u32>>::new();
@@ -95,7 +95,6 @@ fn scaling_leaves_the_rest_alone_and_a_refusal_is_said() {
     assert_eq!((more.outcome, &more.created[..], more.restarted.len()), (SubmitOutcome::Scaled, &[4, 5][..], 0));
     let less = trial(&pulse).submit(&service("web", 3, |_| {})).unwrap();
     assert_eq!((&less.stopped[..], less.created.len()), (&[3][..], 0));
-    assert!(less.before.is_some_and(|spec| spec.job.instances == 4));
     let quota = Command::SetQuota {
         role: "ann".into(),
         guarantee: None,
@@ -104,8 +103,14 @@ fn scaling_leaves_the_rest_alone_and_a_refusal_is_said() {
         author: String::new(),
     };
     pulse.step([Event::Command { reply: ReplyTo(2), command: quota }], NOW.reading());
-    let refused = trial(&pulse).submit(&service("web", 8, |_| {})).unwrap_err();
-    assert!(refused.to_string().contains("more than its limit"), "{refused}");
+    let mut trial = trial(&pulse);
+    let before = digest(trial.state());
+    let refused = trial.submit(&service("web", 8, |_| {})).unwrap_err();
+    assert!(refused.refusal.to_string().contains("more than its limit"), "{}", refused.refusal);
+    let otherwise = refused.otherwise.unwrap();
+    assert_eq!((otherwise.outcome, &otherwise.created[..]), (SubmitOutcome::Scaled, &[4, 5, 6, 7][..]));
+    assert_eq!(otherwise.places.values().flatten().count(), 4, "{otherwise:?}");
+    assert_eq!(digest(trial.state()), before, "nothing of that has happened");
 }
 
 #[test]
@@ -252,6 +257,37 @@ fn a_plan_says_that_the_sla_never_lets_an_instance_be_stopped() {
     let (instance, why) = trial(&full).submit(&of(0)).unwrap().held.unwrap();
     assert!(instance == 0 && why.contains("keeps 2 of its 2 instances up"), "{why}");
     assert_eq!(trial(&full).submit(&of(1)).unwrap().held, None, "beside the old one the new one may come up");
+}
+
+/// A daemon job of that value in its environment.
+fn everywhere(value: &str) -> JobSpec {
+    let mut wire = wire_spec("logs", JobKind::Daemon, 1);
+    wire.task.as_mut().unwrap().env.insert("A".into(), value.into());
+    parse_job_spec(wire).unwrap()
+}
+
+#[test]
+fn a_plan_of_a_job_with_an_update_under_way_says_what_would_come_of_it_when_that_is_over() {
+    let mut pulse = pulse(2);
+    submit(&mut pulse, &everywhere("first"));
+    let state = pulse.state();
+    let placed = state.tasks.values().map(|task| (task.id, task.held_on().unwrap()));
+    let link = |no: AgentNo| pulse.live().agents[&no].link.unwrap().0;
+    let placed: Vec<_> = placed.map(|(task, no)| reported(link(no), task, 1, TaskState::Running)).collect();
+    pulse.step(placed, NOW.reading());
+    let command =
+        Command::Submit { spec: Box::new(everywhere("second")), author: String::new(), message: String::new() };
+    pulse.step([Event::Command { reply: ReplyTo(1), command }], LATER.reading());
+    let mut trial = trial(&pulse);
+    let refused = trial.submit(&everywhere("third")).unwrap_err();
+    assert!(refused.refusal.to_string().contains("is under way"), "{}", refused.refusal);
+    let otherwise = refused.otherwise.unwrap();
+    let outcome = (otherwise.outcome, otherwise.version, &otherwise.restarted[..]);
+    let instances: Vec<u32> = pulse.state().agents.keys().map(|agent| agent.0).collect();
+    assert_eq!(outcome, (SubmitOutcome::Updating, 3, &instances[..]));
+    let places: BTreeMap<AgentNo, Vec<u32>> = instances.iter().map(|at| (AgentNo(*at), vec![*at])).collect();
+    assert_eq!((otherwise.places, otherwise.pending.len()), (places, 0));
+    assert!(trial.submit(&everywhere("fourth")).is_err(), "the update is under way still");
 }
 
 #[test]
