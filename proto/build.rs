@@ -1,7 +1,17 @@
-//! Compiles the wire contract with the vendored protoc.
+//! Compiles the wire contract with the vendored protoc, and the options of job.proto into tables and checks.
+
+#[path = "build/amount.rs"]
+mod amount;
+#[path = "build/bounds.rs"]
+mod bounds;
+#[path = "build/fields.rs"]
+mod fields;
+#[path = "build/tables.rs"]
+mod tables;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = [
+        "dawn/options.proto",
         "dawn/v1/isolation.proto",
         "dawn/v1/policy.proto",
         "dawn/v1/job.proto",
@@ -23,18 +33,24 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "dawn/v1/welcome.proto",
         "dawn/v1/journal.proto",
     ];
-    for file in files {
+    for file in files.iter().chain(&["build", "build.rs"]) {
         println!("cargo:rerun-if-changed={file}");
     }
     let mut config = tonic_prost_build::Config::new();
     config.protoc_executable(protoc_bin_vendored::protoc_bin_path()?);
     config.btree_map(["."]);
     let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
-    config.file_descriptor_set_path(out.join("dawn.v1.bin"));
+    let descriptors = out.join("dawn.v1.bin");
+    config.file_descriptor_set_path(&descriptors);
     // The large ones, so that the many small records don't each take their room.
     for record in ["job_versioned", "agent_seen"] {
         config.boxed(format!(".dawn.v1.Record.record.{record}"));
     }
-    tonic_prost_build::configure().compile_with_config(config, &files, &["."])?;
+    let standard = protoc_bin_vendored::include_path()?;
+    let includes = [".", standard.to_str().ok_or("the path of the standard contracts is no text")?];
+    tonic_prost_build::configure().compile_with_config(config, &files, &includes)?;
+    let messages = fields::read(&std::fs::read(descriptors)?)?;
+    std::fs::write(out.join("fields.rs"), tables::write(&messages))?;
+    std::fs::write(out.join("bounds.rs"), bounds::write(&messages))?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Amounts in messages, as people write them in job files. Not here: reading them.
 
 const DURATIONS: [(&str, u64); 4] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
-const SIZES: [(&str, u32); 4] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
+const SIZES: [(&str, u32); 5] = [("PiB", 50), ("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
 
 /// "300ms", "1.5s", "1m30s", "1d"; from a minute on without milliseconds.
 pub fn duration(ms: u64) -> String {

@@ -13,6 +13,7 @@ pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/dawn.v1
 
 pub mod amounts;
 mod cpu_share;
+pub mod fields;
 mod frame;
 mod held_digest;
 mod ids;
