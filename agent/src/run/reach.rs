@@ -141,6 +141,7 @@ fn encode(task: TaskId, usage: GroupUsage, known: &Known) -> v1::Usage {
         memory_limit_bytes: known.limits.memory_bytes,
         cpu_limit_milli: known.limits.cpu_milli,
         pids: usage.pids,
+        pids_limit: known.limits.max_pids.into(),
         read_bytes: usage.read_bytes,
         written_bytes: usage.written_bytes,
         job: known.job.clone(),

@@ -7,6 +7,7 @@ mod active;
 mod disk;
 mod lease;
 mod memory;
+mod processes;
 mod stopping;
 
 use dawn_proto::amounts;
@@ -93,6 +94,7 @@ impl Step<'_> {
             Input::Kill { reason, grace_period_ms } => self.kill(*reason, *grace_period_ms),
             Input::Measured { bytes, files } => self.measured(*bytes, *files),
             Input::KilledForMemory { processes } => self.killed_for_memory(*processes),
+            Input::ForksRefused { times, max_pids } => self.forks_refused(*times, *max_pids),
             Input::Renewed { until_ms } => self.soft(Soft::Renewed { until_ms: *until_ms }),
             Input::Tick => {}
         }

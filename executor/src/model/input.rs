@@ -27,6 +27,8 @@ pub enum Input {
     Measured { bytes: u64, files: u64 },
     /// So many processes of the task were killed by the kernel for want of memory, and not all of it ended.
     KilledForMemory { processes: u64 },
+    /// The kernel refused the task another process so many times, because it had as many as it may.
+    ForksRefused { times: u64, max_pids: u64 },
     /// The agent's lease is good until then.
     Renewed { until_ms: i64 },
     /// A deadline may have passed.

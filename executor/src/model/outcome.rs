@@ -63,8 +63,10 @@ pub fn failure(plan: &Plan, state: &State, process: usize) -> Outcome {
     match &state.processes[process].last_failure {
         Some(exit) => {
             let (reason, what) = describe(exit, plan);
+            let limit =
+                exit.max_pids.map_or_else(String::new, |max_pids| format!(" after {}", limit_reached(max_pids)));
             let exit = Ended { speaker: Some(process), ..exit.kind.ended() };
-            Outcome::Failed { reason, message: format!("process {name} {what}"), exit }
+            Outcome::Failed { reason, message: format!("process {name} {what}{limit}"), exit }
         }
         None => Outcome::Failed {
             reason: Reason::Exited,
@@ -72,6 +74,11 @@ pub fn failure(plan: &Plan, state: &State, process: usize) -> Outcome {
             exit: Ended::default(),
         },
     }
+}
+
+/// What is said wherever the kernel refused a task another process.
+pub fn limit_reached(max_pids: u64) -> String {
+    format!("the task reached its limit of {max_pids} processes and threads (raise `max_pids`)")
 }
 
 /// Waiting processes that can never start.

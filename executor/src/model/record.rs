@@ -68,6 +68,8 @@ pub struct Exit {
     pub kind: ExitKind,
     /// Set when the kernel ended it for want of memory.
     pub oom: Option<OutOfMemory>,
+    /// The task's limit of processes, where the kernel refused it another one while this one ran.
+    pub max_pids: Option<u64>,
 }
 
 /// The end of memory.
@@ -99,6 +101,11 @@ impl ExitKind {
 }
 
 impl Exit {
+    /// An end of which nothing more is known.
+    pub fn new(kind: ExitKind) -> Self {
+        Exit { kind, oom: None, max_pids: None }
+    }
+
     pub fn is_success(&self) -> bool {
         self.kind == ExitKind::Code(0)
     }
@@ -149,6 +156,10 @@ pub enum Soft {
     /// It was said that so many processes were killed for want of memory.
     ToldOfMemoryKills {
         processes: u64,
+    },
+    /// It was said that the kernel refused it so many processes.
+    ToldOfRefusedForks {
+        times: u64,
     },
     HealthArmed {
         first_at_ms: i64,

@@ -27,6 +27,7 @@ pub struct State {
     pub renewed_until_ms: Option<i64>,
     pub is_warned_of_files: bool,
     pub memory_kills_told: u64,
+    pub refused_forks_told: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -173,6 +174,7 @@ impl State {
             Soft::Renewed { until_ms } => self.renewed_until_ms = self.renewed_until_ms.max(Some(*until_ms)),
             Soft::WarnedOfFiles => self.is_warned_of_files = true,
             Soft::ToldOfMemoryKills { processes } => self.memory_kills_told = *processes,
+            Soft::ToldOfRefusedForks { times } => self.refused_forks_told = *times,
             Soft::HealthArmed { first_at_ms } => self.health.next_at_ms = Some(*first_at_ms),
             Soft::ProbeBegun => {
                 self.health.probing = true;

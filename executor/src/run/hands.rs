@@ -6,17 +6,17 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use dawn_proto::v1::TaskState;
 
+use super::limits::AtLimits;
 use crate::drive::Hands;
 use crate::edges::check::{Exchange, Verdict};
 use crate::edges::disk::{Disk, Found};
 use crate::edges::events::EventLog;
-use crate::edges::group::{Group, OomKills, procfs};
+use crate::edges::group::{Group, procfs};
 use crate::edges::logs::Logs;
 use crate::edges::os::{self, Clock};
 use crate::edges::spawn::{Program, Space, Walls, end_check, kill_group, spawn, spawn_check};
 use crate::model::{
-    Command, Effect, Ended, Exit, ExitKind, Input, LifecycleStep, Namespaces, OutOfMemory, Plan, Probe, Record,
-    Setting, Stamped,
+    Command, Effect, Ended, ExitKind, Input, LifecycleStep, Namespaces, Plan, Probe, Record, Setting, Stamped,
 };
 use crate::wire;
 
@@ -26,9 +26,6 @@ const SNOOZE_FILE: &str = ".healthcheck_snooze";
 const RAISED_MS: i64 = 1_000;
 /// For the process that watches a health check's command to end all that it started; then it is killed.
 const CHECK_ENDS_WITHIN_MS: i64 = 10_000;
-const SIGKILL: i32 = 9;
-/// What a shell answers when its child was ended by SIGKILL.
-const EXIT_CODE_OF_SIGKILL: i32 = 128 + SIGKILL;
 
 /// A living process of an earlier executor.
 pub struct Adopted {
@@ -36,6 +33,15 @@ pub struct Adopted {
     pub pid: i32,
     pub process: usize,
     pub run: u32,
+}
+
+/// A living process that this executor has started.
+#[derive(Debug)]
+pub struct Ours {
+    process: usize,
+    run: u32,
+    /// Processes that the task had been refused before.
+    refused_before: u64,
 }
 
 /// When those who outran a sweep are swept again: soon, then ever more seldom. Thousands of executors may wait like this
@@ -82,8 +88,8 @@ pub struct World {
     pub events: EventLog,
     pub group: Group,
     pub logs: Logs,
-    /// Our children: pid to process and run.
-    pub running: BTreeMap<i32, (usize, u32)>,
+    /// Our children, by pid.
+    pub running: BTreeMap<i32, Ours>,
     pub adopted: Vec<Adopted>,
     pub exchange: Option<Exchange>,
     pub shell_probe: Option<ShellProbe>,
@@ -96,9 +102,7 @@ pub struct World {
     pub walls: Walls,
     /// Measures for the limits of disk and files.
     pub disk: Disk,
-    oom_kills: OomKills,
-    /// Processes killed for memory before this executor took the task.
-    oom_kills_before: u64,
+    pub at_limits: AtLimits,
 }
 
 impl World {
@@ -106,8 +110,7 @@ impl World {
         let group = Group::new(setting.cgroup.clone());
         World {
             logs: Logs::new(setting.meta.join("logs"), setting.logs),
-            oom_kills_before: group.oom_kills().processes,
-            oom_kills: group.oom_kills(),
+            at_limits: AtLimits::new(&group),
             disk: Disk::new(
                 setting.directories(),
                 setting.cgroup.directories(),
@@ -155,26 +158,12 @@ impl World {
             // With its first process the kernel ends all of a namespace: the next start makes another.
             self.walls.space = None;
         }
-        let (process, run) = self.running.remove(&pid)?;
-        Some(Input::Exited { process, run, exit: self.exit(kind) })
+        let Ours { process, run, refused_before } = self.running.remove(&pid)?;
+        Some(Input::Exited { process, run, exit: self.exit(kind, refused_before) })
     }
 
-    /// An end with its cause. When the kernel ends a whole task, every process of it ended for want of memory.
-    pub fn exit(&mut self, kind: ExitKind) -> Exit {
-        let killed = matches!(kind, ExitKind::Signal(SIGKILL) | ExitKind::Code(EXIT_CODE_OF_SIGKILL));
-        if !killed {
-            return Exit { kind, oom: None };
-        }
-        let before = self.oom_kills;
-        let now = self.group.oom_kills();
-        self.oom_kills.processes = now.processes;
-        let whole_task = now.groups > before.groups;
-        let is_oom = whole_task || now.processes > before.processes;
-        let oom = is_oom.then(|| OutOfMemory { whole_task, peak_bytes: self.group.memory_peak_bytes() });
-        Exit { kind, oom }
-    }
-
-    pub fn probed(&self, verdict: Verdict) -> Input {
+    pub fn probed(&mut self, verdict: Verdict) -> Input {
+        let verdict = self.with_limit(verdict);
         let snoozed = verdict.is_err() && self.setting.sandbox.join(SNOOZE_FILE).exists();
         let (healthy, detail) = match verdict {
             Ok(()) => (true, String::new()),
@@ -191,12 +180,6 @@ impl World {
             }
             _ => Vec::new(),
         }
-    }
-
-    /// Processes that were killed for memory, which the kernel tells nobody of whose children they are not.
-    pub fn killed_for_memory(&self) -> Option<Input> {
-        let processes = self.group.oom_kills().processes.saturating_sub(self.oom_kills_before);
-        (processes > 0).then_some(Input::KilledForMemory { processes })
     }
 
     /// Goes on with looking at what the task takes on disk; what there is, once all was looked at.
@@ -275,10 +258,11 @@ impl World {
 
     fn start(&mut self, process: usize, run: u32) -> Input {
         let rules = &self.plan.processes[process];
+        let refused_before = self.at_limits.refused_forks();
         let program = Program::new(&rules.command, &self.setting.env, &rules.env);
         match spawn(&program, &self.setting, &mut self.walls) {
             Ok(child) => {
-                self.running.insert(child.pid, (process, run));
+                self.running.insert(child.pid, Ours { process, run, refused_before });
                 for (stream, end) in [("stdout", child.stdout), ("stderr", child.stderr)] {
                     if let Err(error) = self.logs.attach(&format!("{}.{stream}", rules.name), end) {
                         note!("attaching {stream} of {}: {error}", rules.name);
@@ -289,7 +273,7 @@ impl World {
                 Input::Started { process, run, pid: child.pid, start_ticks }
             }
             Err(error) => {
-                let exit = Exit { kind: ExitKind::NotStarted(error.to_string()), oom: None };
+                let exit = self.exit(ExitKind::NotStarted(error.to_string()), refused_before);
                 Input::Exited { process, run, exit }
             }
         }

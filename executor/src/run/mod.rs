@@ -3,6 +3,7 @@
 mod begin;
 mod enter;
 mod hands;
+mod limits;
 mod pump;
 
 use std::path::Path;

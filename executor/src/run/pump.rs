@@ -164,8 +164,9 @@ impl Executor {
         if let Some(measured) = self.world.measure() {
             self.feed(measured);
         }
-        if is_look_due && let Some(killed) = self.world.killed_for_memory() {
-            self.feed(killed);
+        if is_look_due {
+            let told = [self.world.killed_for_memory(), self.world.forks_refused()];
+            told.into_iter().flatten().for_each(|input| self.feed(input));
         }
         if let Progress::Stuck(_) = self.progress {
             self.progress = self.drive.retry(self.now(), &mut self.world);
@@ -201,7 +202,7 @@ impl Executor {
             if let Source::Adopted(i) = source {
                 let Adopted { pidfd, pid, process, run } = self.world.adopted.remove(*i);
                 let input = match pidfd::exit_of(&pidfd, pid) {
-                    Some(kind) => Input::Exited { process, run, exit: self.world.exit(kind) },
+                    Some(kind) => Input::Exited { process, run, exit: self.world.exit(kind, 0) },
                     None => Input::Vanished { process },
                 };
                 self.world.one_less();

@@ -12,13 +12,14 @@ fn plan() -> Plan {
 
 #[test]
 fn every_record_reads_back_as_written() {
-    let exited = |kind, oom| Record::ProcessExited { process: 0, run: 2, exit: Exit { kind, oom } };
+    let exited = |kind, oom| Record::ProcessExited { process: 0, run: 2, exit: Exit { oom, ..Exit::new(kind) } };
     let records = [
         Record::ExecutorStarted { pid: 5, start_ticks: 6, generation: 1 },
         Record::ProcessStarted { process: 0, pid: 7, start_ticks: 8, run: 1 },
         exited(ExitKind::Code(0), None),
         exited(ExitKind::Signal(9), Some(OutOfMemory { whole_task: true, peak_bytes: 5 })),
         exited(ExitKind::NotStarted("exec x: no".into()), None),
+        Record::ProcessExited { process: 0, run: 2, exit: Exit { max_pids: Some(40), ..Exit::new(ExitKind::Code(2)) } },
         Record::TaskChanged {
             state: TaskState::Failed,
             reason: Reason::Exited,

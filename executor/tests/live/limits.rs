@@ -52,6 +52,56 @@ fn a_sigkill_that_was_no_oom_is_not_called_one() {
 }
 
 #[test]
+fn a_process_that_fails_at_the_limit_of_processes_names_it() {
+    for use_ in [Use::Usual, Use::V1Alone] {
+        // A shell that is refused a child says so and ends with exit code 2.
+        let line = "trap : TERM; for i in 1 2 3 4 5 6 7 8 9; do sleep 1000 & done; wait";
+        let Some(mut rig) = Rig::grouped(vec![shell("main", line)], use_, 256 * MIB, 6) else { continue };
+        rig.start();
+        let end = rig.ends();
+        assert_eq!((end.state(), end.reason(), end.exit_code), (TaskState::Failed, Reason::Exited, Some(2)));
+        let words = "process main ended with exit code 2 after the task reached its limit of 6 processes and threads \
+            (raise `max_pids`)";
+        assert_eq!(end.message, words);
+        assert_eq!(rig.exit_of("main").max_pids, Some(6));
+    }
+}
+
+#[test]
+fn a_task_that_goes_on_without_the_processes_it_was_refused_says_so() {
+    let line = "while :; do sh -c 'for i in 1 2 3 4 5 6 7 8 9; do sleep 0.1 & done; wait' 2> /dev/null; done";
+    let Some(mut rig) = Rig::grouped(vec![shell("main", line)], Use::Usual, 256 * MIB, 6) else { return };
+    rig.start();
+    let is_told = |change: &dawn_proto::v1::TaskChanged| {
+        change
+            .message
+            .starts_with("the task reached its limit of 6 processes and threads (raise `max_pids`), and one more")
+            && change.message.ends_with("; the task goes on")
+    };
+    until("it is told", || rig.changes().iter().any(is_told));
+    assert_eq!(rig.changes().iter().find(|change| is_told(change)).unwrap().state(), TaskState::Running);
+    rig.kill(Reason::UserRequest, None);
+    assert_eq!(rig.ends().state(), TaskState::Killed);
+}
+
+#[test]
+fn a_health_check_that_fails_at_the_limit_of_processes_names_it() {
+    let line = "trap '' TERM; for i in 1 2 3 4 5; do sleep 1000 & done; exec sleep 1000";
+    let Some(mut rig) = Rig::grouped(vec![shell("main", line)], Use::Usual, 256 * MIB, 9) else { return };
+    let probe = dawn_proto::v1::health_check::Probe::Shell("for i in 1 2 3 4 5; do sleep 1 & done; wait".into());
+    let (interval_ms, timeout_ms, max_failures) = (10, 30_000, 2);
+    let health =
+        dawn_proto::v1::HealthCheck { probe: Some(probe), interval_ms, timeout_ms, max_failures, ..Default::default() };
+    rig.task().health = Some(health);
+    rig.task().grace_period_ms = 10;
+    rig.start();
+    let end = rig.ends();
+    assert_eq!(end.reason(), Reason::HealthCheck);
+    let words = "after the task reached its limit of 9 processes and threads (raise `max_pids`)";
+    assert!(end.message.ends_with(words), "{}", end.message);
+}
+
+#[test]
 fn a_fork_bomb_is_held_and_ended() {
     for use_ in [Use::Usual, Use::V1Alone] {
         let bomb = "bomb() { bomb | bomb & }; bomb; touch up; while :; do bomb; sleep 0.01; done 2> /dev/null";

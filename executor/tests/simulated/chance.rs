@@ -102,7 +102,7 @@ fn sweep(sim: &mut Sim) {
     while let Some((process, run)) = sim.machine.alive.pop() {
         match sim.drive.state().generation {
             1 => {
-                let exit = Exit { kind: ExitKind::Signal(9), oom: None };
+                let exit = Exit::new(ExitKind::Signal(9));
                 sim.feed(Input::Exited { process, run, exit });
             }
             _ => sim.feed(Input::Vanished { process }),

@@ -31,7 +31,7 @@ fn at(stage: Stage) -> Sim {
 }
 
 fn exited(process: usize, run: u32) -> Input {
-    Input::Exited { process, run, exit: Exit { kind: code(0), oom: None } }
+    Input::Exited { process, run, exit: Exit::new(code(0)) }
 }
 
 /// From each stage: what is done, and the stage it leads to.

@@ -58,7 +58,7 @@ impl Hands for Machine {
         assert!(!self.is_left, "{effect:?} after the end");
         match effect {
             Effect::Start { process, run } if self.missing.contains(process) => {
-                let exit = Exit { kind: ExitKind::NotStarted("exec x: not there".into()), oom: None };
+                let exit = Exit::new(ExitKind::NotStarted("exec x: not there".into()));
                 inputs.push_back(Input::Exited { process: *process, run: *run, exit });
             }
             Effect::Start { process, run } => {
@@ -124,7 +124,7 @@ impl Sim {
     pub fn exit(&mut self, process: usize, kind: ExitKind) {
         let at = self.machine.alive.iter().position(|(alive, _)| *alive == process);
         let (process, run) = self.machine.alive.remove(at.unwrap_or_else(|| panic!("process {process} is not alive")));
-        self.feed(Input::Exited { process, run, exit: Exit { kind, oom: None } });
+        self.feed(Input::Exited { process, run, exit: Exit::new(kind) });
     }
 
     pub fn kill(&mut self, reason: Reason, grace_period_ms: Option<u64>) {

@@ -90,19 +90,19 @@ fn one_failure_is_told_as_one() {
     assert_eq!(sim.end().2, "health check failed once: no");
 }
 
+/// What was said of a task that goes on.
+fn told(sim: &Sim) -> Vec<String> {
+    let messages = sim.machine.log.iter().filter_map(|stamped| match &stamped.record {
+        Record::TaskChanged { state: TaskState::Running, message, .. } if !message.is_empty() => Some(message.clone()),
+        _ => None,
+    });
+    messages.collect()
+}
+
 #[test]
 fn processes_killed_for_memory_are_told_while_the_task_goes_on_and_ever_more_seldom() {
     let plan = Plan { memory_limit_bytes: 64 << 20, ..plan(vec![process("web")]) };
     let mut sim = Sim::begin(plan);
-    let told = |sim: &Sim| -> Vec<String> {
-        let messages = sim.machine.log.iter().filter_map(|stamped| match &stamped.record {
-            Record::TaskChanged { state: TaskState::Running, message, .. } if !message.is_empty() => {
-                Some(message.clone())
-            }
-            _ => None,
-        });
-        messages.collect()
-    };
     for processes in [1, 1, 2, 3, 3, 5] {
         sim.feed(Input::KilledForMemory { processes });
     }
@@ -114,5 +114,19 @@ fn processes_killed_for_memory_are_told_while_the_task_goes_on_and_ever_more_sel
     assert_eq!(told(&sim), expected);
     sim.kill(Reason::UserRequest, None);
     sim.feed(Input::KilledForMemory { processes: 100 });
+    assert_eq!(told(&sim).len(), 3, "a task that ends does not go on");
+}
+
+#[test]
+fn refused_processes_are_told_while_the_task_goes_on_and_ever_more_seldom() {
+    let mut sim = Sim::begin(plan(vec![process("web")]));
+    for times in [1, 1, 2, 3, 3, 5] {
+        sim.feed(Input::ForksRefused { times, max_pids: 40 });
+    }
+    let reached = "the task reached its limit of 40 processes and threads (raise `max_pids`), and one more was refused";
+    let expected = ["", " 2 times", " 5 times"].map(|times| format!("{reached}{times}; the task goes on"));
+    assert_eq!(told(&sim), expected);
+    sim.kill(Reason::UserRequest, None);
+    sim.feed(Input::ForksRefused { times: 100, max_pids: 40 });
     assert_eq!(told(&sim).len(), 3, "a task that ends does not go on");
 }

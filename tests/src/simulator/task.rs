@@ -222,7 +222,7 @@ impl World {
         let (process, run) = (*process, found.run);
         executor.processes.remove(&process);
         self.note(|| format!("machine {machine}: process {pid} of {task} ends: {kind:?}"));
-        self.soon(machine, task, 0, Input::Exited { process, run, exit: Exit { kind, oom: None } });
+        self.soon(machine, task, 0, Input::Exited { process, run, exit: Exit::new(kind) });
     }
 
     fn end_processes(&mut self, machine: usize, task: TaskId, kind: ExitKind) {

@@ -98,6 +98,13 @@ fn processes_that_end_say_what_they_wrote_last() {
             &["1 of 1 running"],
             &["exit code 5", "    | gone", "restart"],
         ),
+        way(
+            "processes",
+            service("for i in 1 2 3 4 5 6 7 8 9; do sleep 100000 & done; wait", "max_pids: 6\n"),
+            1,
+            &["reached its limit of 6 processes and threads (raise `max_pids`)", "Cannot fork"],
+            &[],
+        ),
         way("memory", service("exec tail /dev/zero", ""), 1, &["out of memory"], &[]),
         way(
             "health",

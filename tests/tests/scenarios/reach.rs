@@ -294,6 +294,9 @@ fn a_port_is_forwarded_and_usage_is_seen() {
     assert!(memory > 0 && usage["memory_peak_bytes"].as_u64().is_none_or(|peak| peak >= memory), "{usage}");
     assert_eq!((usage["memory_limit_bytes"].as_u64(), usage["job"].as_str()), (Some(32 << 20), Some(NAME)), "{usage}");
     assert!(usage["pids"].as_u64().is_some_and(|pids| pids >= 1), "{usage}");
+    let shown = cluster.dawn(&["task", "stats", NAME]).succeeded().stdout;
+    let processes = shown.lines().find(|line| line.starts_with("processes")).unwrap_or_default();
+    assert!(processes.ends_with(" of 1024"), "the limit stands beside the number: {shown}");
     let top = cluster.dawn(&["--json", "top", "--once"]).succeeded().json();
     assert_eq!((top["answering"].as_u64(), top["usage"][0]["job"].as_str()), (Some(1), Some(NAME)), "{top}");
     let node = cluster.dawn(&["--json", "node", "status", "node0"]).succeeded().json();

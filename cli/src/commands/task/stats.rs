@@ -71,7 +71,8 @@ fn show(context: &Context, usage: &v1::Usage) {
     let limit = of(usage.memory_limit_bytes, render::bytes(usage.memory_limit_bytes));
     row("memory", usage.memory_bytes.map(|bytes| format!("{}{limit}", render::bytes(bytes))));
     row("memory peak", usage.memory_peak_bytes.map(render::bytes));
-    row("processes", usage.pids.map(|pids| pids.to_string()));
+    let limit = of(usage.pids_limit, usage.pids_limit.to_string());
+    row("processes", usage.pids.map(|pids| format!("{pids}{limit}")));
     row("read", usage.read_bytes.map(render::bytes));
     row("written", usage.written_bytes.map(render::bytes));
     context.out.table(&table);
@@ -83,7 +84,7 @@ pub fn usage_json(usage: &v1::Usage) -> serde_json::Value {
         "cpu_usec": usage.cpu_usec, "cpu_milli": usage.cpu_milli, "cpu_limit_milli": usage.cpu_limit_milli,
         "throttled_usec": usage.throttled_usec, "throttled_periods": usage.throttled_periods,
         "memory_bytes": usage.memory_bytes, "memory_peak_bytes": usage.memory_peak_bytes,
-        "memory_limit_bytes": usage.memory_limit_bytes, "pids": usage.pids,
+        "memory_limit_bytes": usage.memory_limit_bytes, "pids": usage.pids, "pids_limit": usage.pids_limit,
         "read_bytes": usage.read_bytes, "written_bytes": usage.written_bytes,
     })
 }

@@ -19,6 +19,8 @@ const KILL: &str = "cgroup.kill";
 const FREEZER_STATE: &str = "freezer.state";
 const OOM_CONTROL: &str = "memory.oom_control";
 const MEMORY_EVENTS: &str = "memory.events";
+const PIDS_EVENTS: &str = "pids.events";
+const PIDS_MAX: &str = "pids.max";
 const MAX_USAGE: &str = "memory.max_usage_in_bytes";
 const MEMORY_PEAK: &str = "memory.peak";
 /// Groups a task may make below its own, where it has the right to.
@@ -157,6 +159,18 @@ impl Group {
         fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
     }
 
+    /// Processes that the kernel refused the task at its limit, so far. None: there is no limit, or nobody counts.
+    pub fn refused_forks(&self) -> Option<RefusedForks> {
+        let number = |dir: &Path, file: &str, name: &str| {
+            let text = fs::read_to_string(dir.join(file)).ok()?;
+            text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+        };
+        let times = |dir: &Path| number(dir, PIDS_EVENTS, "max ");
+        let (dir, times) = self.setting.join.iter().find_map(|dir| Some((dir, times(dir)?)))?;
+        // A task without a limit can be refused one by a group above it.
+        Some(RefusedForks { times, max_pids: if times == 0 { 0 } else { number(dir, PIDS_MAX, "")? } })
+    }
+
     /// A frozen v1 group takes no signal before it is thawed.
     fn thaw(&self) {
         self.set_freezer("THAWED");
@@ -209,6 +223,14 @@ fn collect(dir: &Path, depth: usize, members: &mut BTreeSet<i32>) -> io::Result<
         }
     }
     Ok(())
+}
+
+/// What the kernel has refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RefusedForks {
+    pub times: u64,
+    /// The limit; looked up only once it was hit.
+    pub max_pids: u64,
 }
 
 /// What the kernel has counted.
