@@ -8,8 +8,6 @@ use crate::groups::Use;
 use crate::rig::{Rig, shell, until};
 
 const MIB: u64 = 1 << 20;
-/// At the rate seen no more passes between two looks; what passes before a rate is seen, and while a kill takes, is less.
-const PASS_BYTES: u64 = 256 * MIB;
 
 fn used(rig: &Rig) -> u64 {
     use std::os::unix::fs::MetadataExt;
@@ -33,8 +31,9 @@ fn one_that_writes_two_gibibytes_fast_is_ended_before_much_more_than_it_may_is_w
         let end = rig.ends();
         assert_eq!((end.state(), end.reason()), (TaskState::Failed, Reason::DiskLimit), "{end:?}");
         assert!(end.message.ends_with(" used, 64 MiB allowed"), "{}", end.message);
-        // While it is looked at, and killed, it goes on; where other tests keep every cpu busy, a look begins late.
-        assert!(used(&rig) < 64 * MIB + 2 * PASS_BYTES + PASS_BYTES / 2, "{} MiB were written", used(&rig) / MIB);
+        // While it is looked at, and killed, it goes on, and where other tests keep every cpu busy a look begins late: of
+        // the two gibibytes the better half is never written. The rate itself is a matter of the pace's own tests.
+        assert!(used(&rig) < 1024 * MIB, "{} MiB were written", used(&rig) / MIB);
     }
 }
 

@@ -13,8 +13,33 @@ use crate::groups::Use;
 use crate::rig::{Rig, lives, shell, until};
 use crate::skip::skip;
 
-/// Of a process that fails each time.
-const RUNS: u32 = 220;
+/// What the executor reserves for its log of events before the task starts.
+const RESERVED_BYTES: u64 = 16 << 10;
+
+/// The end of a process keeps the last of what the process wrote.
+const LAST_WORDS_BYTES: u64 = 2_000;
+
+/// A process that fails as many times as it is told, and says much each time.
+fn failing(runs: u32) -> v1::ProcessSpec {
+    let line = format!("head -c {LAST_WORDS_BYTES} /dev/zero | tr '\\0' x >&2; exit 7");
+    v1::ProcessSpec { max_failures: runs, min_duration_ms: 1, ..shell("many", &line) }
+}
+
+/// How often it has to fail until the log of events is all but full. The size of an event depends on the machine: on how
+/// large its process ids are, and on how long it has been up.
+fn runs_that_fill_the_log() -> u32 {
+    let told = |runs| {
+        let mut rig = Rig::new(vec![failing(runs)]);
+        rig.start();
+        rig.ends();
+        fs::metadata(rig.meta("events")).unwrap().len()
+    };
+    // From 128 on, the numbers of runs and of events take two bytes.
+    let (few, more) = (told(140), told(160));
+    let per_run = (more - few) as f64 / 20.0;
+    let wanted = RESERVED_BYTES - LAST_WORDS_BYTES / 2;
+    140 + ((wanted - (few - LAST_WORDS_BYTES)) as f64 / per_run) as u32
+}
 
 /// A file system of a few bytes; gone with the test.
 struct Small(PathBuf);
@@ -41,11 +66,10 @@ impl Drop for Small {
 
 #[test]
 fn a_full_disk_is_the_tasks_own_trouble_and_its_end_is_told() {
+    let runs = runs_that_fill_the_log();
     // More is to be told after that than the page that the log has begun could take.
     // What it says last has no room beside its end.
-    let mut many = shell("many", "head -c 2000 /dev/zero | tr '\\0' x >&2; exit 7");
-    many.after = vec!["main".into()];
-    (many.max_failures, many.min_duration_ms) = (RUNS, 1);
+    let many = v1::ProcessSpec { after: vec!["main".into()], ..failing(runs) };
     let line = "head -c 9000000 /dev/zero > big 2> /dev/null; test -s big";
     let mut rig = Rig::new(vec![shell("main", line), many]);
     // Sandbox and executor share the disk, as in life.
@@ -59,8 +83,8 @@ fn a_full_disk_is_the_tasks_own_trouble_and_its_end_is_told() {
     assert!(fs::metadata(rig.sandbox("big")).unwrap().len() < 2 << 20);
     let told = fs::metadata(rig.meta("events")).unwrap().len();
     // The last end has room in what the log has reserved, without the last words alone.
-    assert!((14_400..16_384).contains(&told), "{told} bytes");
-    assert_eq!(rig.starts().len(), 1 + RUNS as usize);
+    assert!((RESERVED_BYTES - LAST_WORDS_BYTES..RESERVED_BYTES).contains(&told), "{told} bytes");
+    assert_eq!(rig.starts().len(), 1 + runs as usize);
 }
 
 #[test]

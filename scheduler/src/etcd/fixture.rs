@@ -98,10 +98,15 @@ pub fn three() -> Option<Vec<Etcd>> {
 /// Connected, once it answers.
 pub async fn store(config: &EtcdConfig) -> Store {
     let store = Store::connect(config).await.unwrap();
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while store.read("waiting for etcd", "/none").await.is_err() {
-        assert!(Instant::now() < deadline, "etcd does not come up");
+    answers(&store).await;
+    store
+}
+
+/// Waits until etcd has a leader and answers.
+pub async fn answers(store: &Store) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while let Err(error) = store.read("waiting for etcd", "/none").await {
+        assert!(Instant::now() < deadline, "etcd does not come up: {error}");
         tokio::task::yield_now().await;
     }
-    store
 }

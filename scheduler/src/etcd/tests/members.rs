@@ -1,23 +1,22 @@
 //! One of three members of etcd is dead or says nothing: the others are the majority, and nobody notices.
 
-use std::time::Instant;
-
-use super::super::fixture::{Etcd, three};
+use super::super::fixture::{Etcd, answers, three};
 use super::*;
 
-/// What a cluster does all the time, begun at each member in turn.
+/// What a cluster does all the time, begun at each member in turn. Where the lost member led the others, etcd elects
+/// another one first, which takes it a second or two and is not Dawn's to shorten.
 async fn nobody_notices(members: &[Etcd]) {
     let config = &members[0].config;
+    answers(&Store::connect(config).await.unwrap()).await;
     for first in 0..members.len() {
         let store = Store::connect(config).await.unwrap();
         let prefer = || store.members.prefer(first);
         for _ in 0..10 {
             prefer();
-            let begun = Instant::now();
+            // A call that hears nothing from the member that it asks first fails, or is answered by another one in its time.
             leader(&store).await.unwrap();
             prefer();
             load(&store).await.unwrap();
-            assert!(begun.elapsed() < Duration::from_secs(5), "{:?} with member {first} first", begun.elapsed());
         }
         prefer();
         let mut tail = Tail::new(store.clone(), load(&store).await.unwrap());
