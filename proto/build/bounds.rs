@@ -69,8 +69,11 @@ fn of_field(text: &mut String, message: &Message, field: &Field) -> std::fmt::Re
         true => (format!("(name, value) in &mut {value}"), format!("at.field({name:?}).named(name)")),
         false => (format!("(i, value) in {value}.iter_mut().enumerate()"), format!("at.field({name:?}).item(i)")),
     };
-    writeln!(text, "        if {items} {{ for {values} {{ let outer = at.field({name:?}); let at = {}; {each} }} }}",
-        at.replace(&format!("at.field({name:?})"), "outer"))
+    writeln!(
+        text,
+        "        if {items} {{ for {values} {{ let outer = at.field({name:?}); let at = {}; {each} }} }}",
+        at.replace(&format!("at.field({name:?})"), "outer")
+    )
 }
 
 fn of_choice(text: &mut String, message: &Message, choice: &str) -> std::fmt::Result {

@@ -64,7 +64,9 @@ impl Field {
     pub fn choice(&self, option: &str) -> String {
         let number = self.options.get_field_by_name(option).and_then(|value| value.as_enum_number()).unwrap_or(0);
         match self.options.descriptor().get_field_by_name(option).map(|field| field.kind()) {
-            Some(Kind::Enum(values)) => values.get_value(number).map(|value| value.name().to_string()).unwrap_or_default(),
+            Some(Kind::Enum(values)) => {
+                values.get_value(number).map(|value| value.name().to_string()).unwrap_or_default()
+            }
             _ => String::new(),
         }
     }
@@ -114,7 +116,8 @@ fn message(pool: &DescriptorPool, of: &MessageDescriptor, messages: &mut Vec<Mes
     }
     let own = extension(pool, "message", &of.options());
     let list = |option: &str| own.as_ref().map(|own| texts(own, option)).unwrap_or_default();
-    let also = own.as_ref().and_then(|own| Some(own.get_field_by_name("also")?.as_list()?.to_vec())).unwrap_or_default();
+    let also =
+        own.as_ref().and_then(|own| Some(own.get_field_by_name("also")?.as_list()?.to_vec())).unwrap_or_default();
     let pair = |also: &Value| also.as_message().map(|also| (text(also, "file"), text(also, "doc")));
     let oneofs = of.oneofs().filter(|oneof| !oneof.is_synthetic());
     let twice = |options: &DynamicMessage| {
@@ -140,7 +143,8 @@ fn in_order_of_the_file(of: &MessageDescriptor) -> Vec<FieldDescriptor> {
 fn field(pool: &DescriptorPool, of: &MessageDescriptor, descriptor: FieldDescriptor) -> Result<Field, String> {
     let wrong = |what: &str| format!("{}.{}: {what}", of.full_name(), descriptor.name());
     let options = extension(pool, "field", &descriptor.options());
-    let options = options.ok_or_else(|| wrong("every field of a job says what it is: [(options.field) = { doc: … }]"))?;
+    let options =
+        options.ok_or_else(|| wrong("every field of a job says what it is: [(options.field) = { doc: … }]"))?;
     let mut read = Field {
         file: text(&options, "file"),
         unit: Unit::None,
@@ -168,8 +172,18 @@ fn field(pool: &DescriptorPool, of: &MessageDescriptor, descriptor: FieldDescrip
     if of.name() == "JobSpec" && read.choice("concerns") == "CONCERNS_UNSAID" {
         return Err(wrong("says not whether it concerns a TASK or only the JOB"));
     }
+    if is_unpacked(&descriptor) {
+        // The compiler for Rust takes options without it for `packed = false`.
+        return Err(wrong("a list of numbers with options says packed = true"));
+    }
     bounds(pool, &mut read).map_err(|error| wrong(&error))?;
     Ok(read)
+}
+
+fn is_unpacked(descriptor: &FieldDescriptor) -> bool {
+    let is_number = !matches!(descriptor.kind(), Kind::String | Kind::Bytes | Kind::Message(_));
+    let packed = descriptor.options().get_field_by_name("packed").and_then(|packed| packed.as_bool());
+    descriptor.is_list() && is_number && packed != Some(true)
 }
 
 fn by_name(name: &str) -> (&str, Unit) {

@@ -31,7 +31,8 @@ fn message_rules(text: &mut String, message: &Message) -> std::fmt::Result {
     let upper = module.to_uppercase();
     let fields: Vec<String> =
         message.fields.iter().map(|field| format!("&{module}::{}", field.name().to_uppercase())).collect();
-    let choices = message.choices.iter().map(|(name, twice)| format!("ChoiceRules {{ name: {name:?}, twice: {twice:?} }}"));
+    let choices =
+        message.choices.iter().map(|(name, twice)| format!("ChoiceRules {{ name: {name:?}, twice: {twice:?} }}"));
     writeln!(text, "/// Of `{}`.", message.name)?;
     writeln!(text, "pub static {upper}: MessageRules = MessageRules {{")?;
     writeln!(text, "    name: {:?}, heading: {:?},", message.name, message.heading)?;

@@ -13,6 +13,7 @@ pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/dawn.v1
 
 pub mod amounts;
 mod cpu_share;
+mod encoded_spec;
 pub mod fields;
 mod frame;
 mod held_digest;
@@ -25,6 +26,7 @@ pub mod validate;
 pub mod words;
 
 pub use cpu_share::CpuShare;
+pub use encoded_spec::EncodedSpec;
 pub use frame::{FrameError, read_frame, write_frame};
 pub use held_digest::HeldDigest;
 pub use ids::{AgentId, Epoch, JobKey, JobKeyError, SpecId, TaskId};

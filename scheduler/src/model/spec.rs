@@ -2,10 +2,9 @@
 //! Not here: the processes of a task, which only agents read (they travel in `wire`).
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use dawn_proto::v1::{Comparison, JobKind, Misfire, Overlap, RestartOn, Tier};
-use dawn_proto::{JobKey, Resources, SpecId, Timestamp};
+use dawn_proto::{EncodedSpec, JobKey, Resources, SpecId, Timestamp};
 
 use super::{FlowSpec, Instances};
 
@@ -72,8 +71,8 @@ pub struct JobSpec {
     pub update: super::UpdatePolicy,
     /// What stops of Dawn's own choosing leave of a service; None: see `decide::sla`.
     pub sla: Option<SlaPolicy>,
-    /// The whole spec, encoded `dawn.v1.JobSpec`, normalised: equal jobs have equal bytes.
-    pub wire: Arc<[u8]>,
+    /// The whole spec, normalised: equal jobs have equal bytes.
+    pub wire: EncodedSpec,
 }
 
 impl JobSpec {
@@ -84,7 +83,7 @@ impl JobSpec {
 
     /// Whether nothing but the number of instances differs.
     pub fn same_but_for_instances(&self, other: &JobSpec) -> bool {
-        without(&self.wire, &[INSTANCES]) == without(&other.wire, &[INSTANCES])
+        self.wire.is_same_but_for_instances(&other.wire)
     }
 
     /// The same with another number of instances. None: not between 1 and the most there may be.
@@ -92,28 +91,14 @@ impl JobSpec {
         if !(1..=dawn_proto::validate::MAX_INSTANCES).contains(&instances) {
             return None;
         }
-        let mut count = Vec::new();
-        prost::encoding::uint32::encode(INSTANCES, &instances, &mut count);
-        // Fields lie in the order of their tags.
-        let at = before(&self.wire, INSTANCES)?;
-        let fields = without(&self.wire, &[INSTANCES])?;
-        let (head, tail) = fields.split_at(at);
-        let wire = [head.concat(), count, tail.concat()].concat();
-        Some(JobSpec { instances, wire: wire.into(), ..self.clone() })
+        Some(JobSpec { instances, wire: self.wire.with_instances(instances), ..self.clone() })
     }
 
     /// Whether a task of the one is as good as a task of the other.
     pub fn same_task(&self, other: &JobSpec) -> bool {
-        let beside = [INSTANCES, UPDATE, SLA, ANNOUNCE];
-        without(&self.wire, &beside) == without(&other.wire, &beside)
+        self.wire.has_same_task(&other.wire)
     }
 }
-
-/// Tags of `dawn.v1.JobSpec` that say nothing about a single task.
-const INSTANCES: u32 = 3;
-const UPDATE: u32 = 30;
-const SLA: u32 = 31;
-const ANNOUNCE: u32 = 32;
 
 /// What is to be left of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,31 +118,6 @@ pub enum Sla {
         url: String,
         status_key: String,
     },
-}
-
-/// How many top-level fields come before a tag.
-fn before(wire: &[u8], tag: u32) -> Option<usize> {
-    let (mut rest, mut count) = (wire, 0);
-    while !rest.is_empty() {
-        let (at, kind) = prost::encoding::decode_key(&mut rest).ok()?;
-        prost::encoding::skip_field(kind, at, &mut rest, prost::encoding::DecodeContext::default()).ok()?;
-        count += usize::from(at < tag);
-    }
-    Some(count)
-}
-
-/// The encoded spec's top-level fields but for some. None when the bytes are no message.
-fn without<'a>(wire: &'a [u8], tags: &[u32]) -> Option<Vec<&'a [u8]>> {
-    let (mut rest, mut fields) = (wire, Vec::new());
-    while !rest.is_empty() {
-        let from = rest;
-        let (tag, kind) = prost::encoding::decode_key(&mut rest).ok()?;
-        prost::encoding::skip_field(kind, tag, &mut rest, prost::encoding::DecodeContext::default()).ok()?;
-        if !tags.contains(&tag) {
-            fields.push(&from[..from.len() - rest.len()]);
-        }
-    }
-    Some(fields)
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,11 +1,8 @@
 //! Job specs: checked and normalised at the door, parsed into the form decisions use.
 
-use std::sync::Arc;
-
 use dawn_proto::v1::{self, Comparison, JobKind, Misfire, Overlap, RestartOn, Tier};
 use dawn_proto::validate::{self, FieldError};
 use dawn_proto::{JobKey, Resources, Timestamp};
-use prost::Message;
 
 use super::parse_schedule;
 use super::policy::{sla_policy, update_policy};
@@ -152,7 +149,7 @@ impl Reader {
             flow: self.flow(spec),
             update: update_policy(spec.update.as_ref()),
             sla: spec.sla.as_ref().and_then(sla_policy),
-            wire: Arc::from(spec.encode_to_vec()),
+            wire: spec.into(),
         })
     }
 

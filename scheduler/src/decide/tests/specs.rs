@@ -65,7 +65,7 @@ pub fn spec(name: &str, kind: JobKind, instances: u32) -> JobSpec {
         flow: FlowSpec::default(),
         update: crate::wire::update_policy(None),
         sla: None,
-        wire: [].into(),
+        wire: Vec::new().into(),
     })
 }
 

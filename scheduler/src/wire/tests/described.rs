@@ -63,7 +63,7 @@ fn what_an_agent_brings_is_bounded_as_what_a_client_brings_and_the_largest_of_th
         ports.map(|port| v1::AssignedPort { name: port.name.clone(), port: 31_000 }).collect::<Vec<_>>()
     };
     let taken = v1::TaskDescription { spec: Some(largest.clone()), ports: ports(&largest), ..running() };
-    assert_eq!(description(taken).unwrap().spec.job.wire[..], largest.encode_to_vec());
+    assert_eq!(description(taken).unwrap().spec.job.wire, dawn_proto::EncodedSpec::from(&largest));
     let mut long = largest.clone();
     long.task.as_mut().unwrap().processes[0].shell.push_str(&"x".repeat(MAX_DEFAULTS_BYTES));
     let error = found(long).unwrap_err().to_string();

@@ -104,7 +104,7 @@ pub fn job(key: &str, instances: u32, demand: Resources) -> JobSpec {
         flow: FlowSpec::default(),
         update: dawn_scheduler::wire::update_policy(None),
         sla: None,
-        wire: Arc::from(&b""[..]),
+        wire: Vec::new().into(),
     }
 }
 

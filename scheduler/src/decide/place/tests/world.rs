@@ -65,7 +65,7 @@ pub fn job(key: &str, instances: u32, demand: Resources) -> JobSpec {
         flow: FlowSpec::default(),
         update: crate::wire::update_policy(None),
         sla: None,
-        wire: Arc::from(&b""[..]),
+        wire: Vec::new().into(),
     }
 }
 
