@@ -102,6 +102,8 @@ fn outcome(step: &Step, job: &Job, new: &JobSpec) -> Result<SubmitOutcome, Refus
         && (new.kind == JobKind::Cron || current.job.flow.is_template && new.flow.is_template)
     {
         Ok(SubmitOutcome::Replaced)
+    } else if same && !is_mixed {
+        Ok(SubmitOutcome::StartedAgain)
     } else if is_service && current.job.kind == new.kind && !is_mixed && current.job.same_but_for_instances(new) {
         Ok(SubmitOutcome::Scaled)
     } else if is_service && current.job.kind == new.kind {

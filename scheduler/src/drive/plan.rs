@@ -280,7 +280,7 @@ impl Trial {
             pending = explain(&self.state, &self.bounds.place, &connected, job.id, self.now);
         }
         // A new version of what runs ends its lives, all or by and by.
-        let anew = !matches!(outcome, SubmitOutcome::Unchanged | SubmitOutcome::Scaled);
+        let anew = !matches!(outcome, SubmitOutcome::Unchanged | SubmitOutcome::StartedAgain | SubmitOutcome::Scaled);
         let anew = anew && spec.kind != JobKind::Cron && was_there;
         let restarted = lives.placed.iter().filter(|(instance, old)| anew && has(**instance) && **old < version);
         Planned {

@@ -228,7 +228,12 @@ fn what_was_killed_stays_so_and_says_how_that_is_undone() {
     );
     let (code, said) = refused(cluster.dawn(&["job", "restart", &one]));
     assert!(code == REFUSED && said.contains("was killed alone (`dawn job kill`) and stays stopped"), "{said}");
-    cluster.dawn(&["job", "run", &path]).succeeded();
+    let planned = cluster.dawn(&["job", "plan", &path]).succeeded().stdout;
+    let expected = format!("{BOX}: its killed instances are started again (version 2)\n  creates 1 instance: 0\n");
+    assert!(planned.starts_with(&expected), "{planned}");
+    let again = cluster.dawn(&["job", "run", &path]).succeeded().stdout;
+    let expected = format!("{BOX}: its killed instances are started again (version 2, service, 2 instances)\n");
+    assert!(again.starts_with(&expected), "{again}");
     let status = cluster.dawn(&["--json", "job", "status", BOX]).succeeded().json();
     assert_eq!(status["summary"]["running"], 2, "the same file starts it again: {status}");
     cluster.dawn(&["job", "kill", BOX, "--yes"]).succeeded();

@@ -6,6 +6,7 @@ use clap::Args;
 use dawn_proto::v1::{self, SubmitOutcome};
 use serde_json::{Value, json};
 
+use super::run::STARTED_AGAIN;
 use super::{way, why};
 use crate::args::Context;
 use crate::client::{Client, Repeat};
@@ -128,7 +129,13 @@ fn text(plan: &v1::JobPlan, now_ms: i64) -> String {
     let key = render::key(plan.key.as_ref());
     let is_refused = !plan.refused.is_empty();
     let is_known = plan.outcome() != SubmitOutcome::Unspecified;
-    let what = || format!("{} (version {})", outcome(plan.outcome()), plan.version);
+    let what = || {
+        let outcome = match plan.outcome() {
+            SubmitOutcome::StartedAgain => STARTED_AGAIN.to_string(),
+            other => outcome(other),
+        };
+        format!("{outcome} (version {})", plan.version)
+    };
     let mut text = match is_refused {
         true => format!("{key}: would be refused: {}\n", safe(&plan.refused)),
         false => format!("{key}: {}\n", what()),

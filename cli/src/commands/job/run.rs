@@ -13,6 +13,9 @@ use crate::exit::{Exit, Failure};
 use crate::jobfile::{self, Reading};
 use crate::render::{self, json};
 
+/// For people: the same spec once more, of a job some of whose instances were killed one by one.
+pub(super) const STARTED_AGAIN: &str = "its killed instances are started again";
+
 #[derive(Args)]
 pub struct Run {
     /// Job files (YAML, JSON, .aurora, .star); - is standard input, YAML or JSON
@@ -95,6 +98,15 @@ fn outcome(response: &v1::SubmitJobResponse) -> &'static str {
         SubmitOutcome::Scaled => "scaled",
         SubmitOutcome::Replaced => "replaced",
         SubmitOutcome::Updating => "updating",
+        SubmitOutcome::StartedAgain => "started_again",
+    }
+}
+
+/// What came of it, for people.
+fn told(response: &v1::SubmitJobResponse) -> &'static str {
+    match response.outcome() {
+        SubmitOutcome::StartedAgain => STARTED_AGAIN,
+        _ => outcome(response),
     }
 }
 
@@ -112,7 +124,7 @@ fn announce(context: &Context, spec: &JobSpec, response: &v1::SubmitJobResponse)
         _ if spec.parameters.is_some() => "template".to_string(),
         kind => format!("{}, {}", render::kind(kind), render::count(spec.instances, "instance")),
     };
-    context.out.line(&format!("{key}: {} (version {}, {amount})", outcome(response), response.version));
+    context.out.line(&format!("{key}: {} (version {}, {amount})", told(response), response.version));
     if response.update > 0 {
         context.out.line(&format!("  update {}; see `dawn update status {key}`", response.update));
     }

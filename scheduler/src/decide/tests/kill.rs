@@ -43,7 +43,7 @@ fn killed_instances_stay_away_until_the_job_is_submitted_again() {
     world.take();
     world.pass_heard_ms(30_000, &[link]);
     assert_eq!(world.tasks("web"), [(0, 1, Running), (1, 1, Killed), (2, 1, Running)]);
-    assert_eq!(world.submit(&service("web", 3)), Ok(SubmitOutcome::Scaled));
+    assert_eq!(world.submit(&service("web", 3)), Ok(SubmitOutcome::StartedAgain));
     assert_eq!(world.tasks("web"), [(0, 1, Running), (1, 1, Killed), (2, 1, Running), (1, 2, Pending)]);
     assert_eq!(world.take(), []);
     assert_eq!(world.submit(&service("web", 3)), Ok(SubmitOutcome::Unchanged));
