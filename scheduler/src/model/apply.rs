@@ -15,7 +15,8 @@ use dawn_proto::v1::{NodeState, Reason};
 use dawn_proto::{SpecId, TaskId, TaskState, Timestamp};
 
 use super::{
-    Agent, AgentNo, Avoided, Batch, Ended, Job, JobId, Mutation, Place, Quota, Spec, State, Status, Task, Tick,
+    Agent, AgentNo, Avoided, Batch, Ended, Job, JobId, Mutation, Place, PlacedState, Quota, Spec, State, Status, Task,
+    Tick, Waiting,
 };
 use super::{Transition, Version, index::Entries};
 
@@ -63,7 +64,7 @@ impl State {
             Mutation::TaskMade { .. } => self.make_task(mutation, at),
             Mutation::TaskAssigned { task, agent, ports, devices } => {
                 let place = Place { agent: *agent, ports: ports.clone(), devices: devices.clone() };
-                let status = Status::Assigned(place);
+                let status = Status::Placed(PlacedState::Assigned, place);
                 let moved =
                     Transition { to: TaskState::Assigned, at, reason: Reason::None, message: "".into(), exit: None };
                 self.move_task(*task, moved, |_| Some(status));
@@ -93,7 +94,7 @@ impl State {
             Mutation::Nominated { task, agent, until } => {
                 let task = self.task_mut(*task);
                 assert_eq!(task.state(), TaskState::Pending, "{} is nominated", task.id);
-                task.status = Status::Pending { nominated: Some((*agent, *until)) };
+                task.status = Status::Waiting(Waiting::Pending { nominated: Some((*agent, *until)) });
             }
             Mutation::AgentAvoided { agent, until, why, times } => {
                 let avoided = until.map(|until| Avoided { until, why: why.clone(), times: *times });
@@ -260,8 +261,8 @@ impl State {
         self.next_task = TaskId(id.0 + 1);
         self.use_spec(*spec);
         let status = match ready_at {
-            None => Status::Pending { nominated: None },
-            Some(ready_at) => Status::Throttled { ready_at: *ready_at },
+            None => Status::PENDING,
+            Some(ready_at) => Status::Waiting(Waiting::Throttled { ready_at: *ready_at }),
         };
         let first = Transition { to: status.state(), at, reason: *reason, message: "".into(), exit: None };
         let slot = self.job_mut(*job);
@@ -291,7 +292,7 @@ impl State {
         let from = task.state();
         assert!(!from.is_terminal(), "{id} moves after its end in {from:?}");
         let (before, job) = (Entries::of(task, spec), task.job);
-        let status = std::mem::replace(&mut task.status, Status::Pending { nominated: None });
+        let status = std::mem::replace(&mut task.status, Status::PENDING);
         task.status = to(status).unwrap_or_else(|| panic!("{id} can't move from {from:?} with {reason:?}"));
         task.history.push(moved);
         if task.history.len() > Task::KEPT_TRANSITIONS {

@@ -6,7 +6,7 @@ use dawn_proto::v1::{JobKind, NodeState};
 use dawn_proto::{SpecId, TaskId, TaskState, Timestamp};
 
 use super::tally::AfterFailure;
-use super::{Agent, AgentNo, Job, JobId, Spec, Standing, State, Status, Task};
+use super::{Agent, AgentNo, Job, JobId, Spec, Standing, State, Status, Task, Waiting};
 
 impl State {
     /// Builds every index anew: for a state read from a snapshot. Tasks must name jobs and specs that are there.
@@ -198,7 +198,7 @@ pub(super) struct Entries {
 impl Entries {
     pub fn of(task: &Task, spec: &Spec) -> Entries {
         let throttled = match task.status {
-            Status::Throttled { ready_at } => Some(ready_at),
+            Status::Waiting(Waiting::Throttled { ready_at }) => Some(ready_at),
             _ => None,
         };
         Entries {

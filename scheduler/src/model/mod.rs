@@ -71,7 +71,7 @@ pub use spec::{
 };
 pub use state::State;
 pub use tally::{Standing, Tally};
-pub use task::{Exit, Place, Status, Task, Transition};
+pub use task::{End, Exit, Place, PlacedState, Status, Task, Transition, Waiting};
 pub use text::Text;
 pub use update::{
     Changes, Scale, Update, UpdateChange, UpdateCommand, UpdateEvent, UpdateMutation, UpdatePolicy, is_back, is_over,

@@ -28,62 +28,64 @@ impl Place {
 /// A task's state with what belongs to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Status {
-    Throttled {
-        ready_at: Timestamp,
-    },
-    Pending {
-        nominated: Option<(AgentNo, Timestamp)>,
-    },
-    Assigned(Place),
-    Starting(Place),
-    Running(Place),
-    Preempting(Place),
-    Restarting(Place),
-    Draining(Place),
-    Killing(Place),
-    Partitioned(Place),
-    /// The place of a terminal task is where its logs are; None when it never was placed.
-    Finished(Option<Place>),
-    Failed(Option<Place>),
-    Killed(Option<Place>),
-    Lost(Option<Place>),
+    Waiting(Waiting),
+    /// It holds resources of an agent.
+    Placed(PlacedState, Place),
+    /// The place of an ended task is where its logs are; None when it never was placed.
+    Ended(End, Option<Place>),
 }
 
+/// How a task waits for a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    Throttled { ready_at: Timestamp },
+    Pending { nominated: Option<(AgentNo, Timestamp)> },
+}
+
+/// The states of a task that has a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlacedState {
+    Assigned,
+    Starting,
+    Running,
+    Preempting,
+    Restarting,
+    Draining,
+    Killing,
+    Partitioned,
+}
+
+/// How a task ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Finished,
+    Failed,
+    Killed,
+    Lost,
+}
+
+// A cluster holds a million of them, twice.
+const _: () = assert!(size_of::<Status>() <= 48);
+
 impl Status {
+    /// It waits for a place, and no room is kept for it.
+    pub const PENDING: Status = Status::Waiting(Waiting::Pending { nominated: None });
+
     pub fn state(&self) -> TaskState {
         match self {
-            Status::Throttled { .. } => TaskState::Throttled,
-            Status::Pending { .. } => TaskState::Pending,
-            Status::Assigned(_) => TaskState::Assigned,
-            Status::Starting(_) => TaskState::Starting,
-            Status::Running(_) => TaskState::Running,
-            Status::Preempting(_) => TaskState::Preempting,
-            Status::Restarting(_) => TaskState::Restarting,
-            Status::Draining(_) => TaskState::Draining,
-            Status::Killing(_) => TaskState::Killing,
-            Status::Partitioned(_) => TaskState::Partitioned,
-            Status::Finished(_) => TaskState::Finished,
-            Status::Failed(_) => TaskState::Failed,
-            Status::Killed(_) => TaskState::Killed,
-            Status::Lost(_) => TaskState::Lost,
+            Status::Waiting(Waiting::Throttled { .. }) => TaskState::Throttled,
+            Status::Waiting(Waiting::Pending { .. }) => TaskState::Pending,
+            Status::Placed(state, _) => state.state(),
+            Status::Ended(end, _) => end.state(),
         }
     }
 
-    /// Where the task is, or for a terminal one was.
+    /// Where the task is, or for an ended one was.
     pub fn place(&self) -> Option<&Place> {
         match self {
-            Status::Throttled { .. } | Status::Pending { .. } => None,
-            Status::Assigned(place)
-            | Status::Starting(place)
-            | Status::Running(place)
-            | Status::Preempting(place)
-            | Status::Restarting(place)
-            | Status::Draining(place)
-            | Status::Killing(place)
-            | Status::Partitioned(place) => Some(place),
-            Status::Finished(place) | Status::Failed(place) | Status::Killed(place) | Status::Lost(place) => {
-                place.as_ref()
-            }
+            Status::Waiting(_) => None,
+            Status::Placed(_, place) => Some(place),
+            Status::Ended(_, place) => place.as_ref(),
         }
     }
 
@@ -91,32 +93,75 @@ impl Status {
     /// or needs data that only its own mutation carries (ASSIGNED, THROTTLED).
     pub fn moved(self, to: TaskState) -> Option<Status> {
         let place = match self {
-            Status::Throttled { .. } | Status::Pending { .. } => None,
-            Status::Assigned(place)
-            | Status::Starting(place)
-            | Status::Running(place)
-            | Status::Preempting(place)
-            | Status::Restarting(place)
-            | Status::Draining(place)
-            | Status::Killing(place)
-            | Status::Partitioned(place) => Some(place),
-            Status::Finished(place) | Status::Failed(place) | Status::Killed(place) | Status::Lost(place) => place,
+            Status::Waiting(_) => None,
+            Status::Placed(_, place) => Some(place),
+            Status::Ended(_, place) => place,
         };
-        Some(match to {
-            TaskState::Unspecified | TaskState::Assigned | TaskState::Throttled => return None,
-            TaskState::Pending => Status::Pending { nominated: None },
-            TaskState::Starting => Status::Starting(place?),
-            TaskState::Running => Status::Running(place?),
-            TaskState::Preempting => Status::Preempting(place?),
-            TaskState::Restarting => Status::Restarting(place?),
-            TaskState::Draining => Status::Draining(place?),
-            TaskState::Killing => Status::Killing(place?),
-            TaskState::Partitioned => Status::Partitioned(place?),
-            TaskState::Finished => Status::Finished(place),
-            TaskState::Failed => Status::Failed(place),
-            TaskState::Killed => Status::Killed(place),
-            TaskState::Lost => Status::Lost(place),
+        match to {
+            TaskState::Unspecified | TaskState::Assigned | TaskState::Throttled => None,
+            TaskState::Pending => Some(Status::PENDING),
+            to => Status::with_place(to, place),
+        }
+    }
+
+    /// The status of a task that is or was placed. None when `state` is none of such a task, or needs a place and there is
+    /// none.
+    pub fn with_place(state: TaskState, place: Option<Place>) -> Option<Status> {
+        match End::of(state) {
+            Some(end) => Some(Status::Ended(end, place)),
+            None => Some(Status::Placed(PlacedState::of(state)?, place?)),
+        }
+    }
+}
+
+impl PlacedState {
+    pub fn state(self) -> TaskState {
+        match self {
+            PlacedState::Assigned => TaskState::Assigned,
+            PlacedState::Starting => TaskState::Starting,
+            PlacedState::Running => TaskState::Running,
+            PlacedState::Preempting => TaskState::Preempting,
+            PlacedState::Restarting => TaskState::Restarting,
+            PlacedState::Draining => TaskState::Draining,
+            PlacedState::Killing => TaskState::Killing,
+            PlacedState::Partitioned => TaskState::Partitioned,
+        }
+    }
+
+    fn of(state: TaskState) -> Option<PlacedState> {
+        Some(match state {
+            TaskState::Unspecified | TaskState::Throttled | TaskState::Pending => return None,
+            TaskState::Finished | TaskState::Failed | TaskState::Killed | TaskState::Lost => return None,
+            TaskState::Assigned => PlacedState::Assigned,
+            TaskState::Starting => PlacedState::Starting,
+            TaskState::Running => PlacedState::Running,
+            TaskState::Preempting => PlacedState::Preempting,
+            TaskState::Restarting => PlacedState::Restarting,
+            TaskState::Draining => PlacedState::Draining,
+            TaskState::Killing => PlacedState::Killing,
+            TaskState::Partitioned => PlacedState::Partitioned,
         })
+    }
+}
+
+impl End {
+    pub fn state(self) -> TaskState {
+        match self {
+            End::Finished => TaskState::Finished,
+            End::Failed => TaskState::Failed,
+            End::Killed => TaskState::Killed,
+            End::Lost => TaskState::Lost,
+        }
+    }
+
+    fn of(state: TaskState) -> Option<End> {
+        match state {
+            TaskState::Finished => Some(End::Finished),
+            TaskState::Failed => Some(End::Failed),
+            TaskState::Killed => Some(End::Killed),
+            TaskState::Lost => Some(End::Lost),
+            _ => None,
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use super::upkeep::{upkeep_from_snapshot, upkeep_snapshot};
 use super::view::transition_to_wire;
 use super::{WireError, quota_from_wire, quota_to_wire};
 use crate::model::bounds::CHUNK_BYTES;
-use crate::model::{AgentNo, Ended, Job, JobId, Place, State, Status, Task, Tick};
+use crate::model::{AgentNo, Ended, Job, JobId, Place, State, Status, Task, Tick, Waiting};
 use crate::model::{Transition, Version};
 
 /// Newest snapshot format this version reads.
@@ -129,8 +129,8 @@ fn ranges(numbers: impl Iterator<Item = u32>) -> Vec<v1::InstanceRange> {
 fn task_to_wire(task: &Task) -> v1::TaskSnapshot {
     let place = task.status.place();
     let (ready_at, nominated) = match &task.status {
-        Status::Throttled { ready_at } => (ready_at.0, None),
-        Status::Pending { nominated } => (0, *nominated),
+        Status::Waiting(Waiting::Throttled { ready_at }) => (ready_at.0, None),
+        Status::Waiting(Waiting::Pending { nominated }) => (0, *nominated),
         _ => (0, None),
     };
     v1::TaskSnapshot {
@@ -322,11 +322,11 @@ fn task_from_wire(wire: v1::TaskSnapshot) -> Result<Task, WireError> {
     let place = wire.placed.then_some(place);
     let nominated = (AgentNo(wire.nominated_agent_no), Timestamp(wire.nominated_until_ms));
     let status = match name::<TaskState>("state", wire.state)? {
-        TaskState::Throttled => Some(Status::Throttled { ready_at: Timestamp(wire.ready_at_ms) }),
-        TaskState::Pending => Some(Status::Pending { nominated: wire.nominated.then_some(nominated) }),
-        TaskState::Assigned => place.map(Status::Assigned),
-        // From a terminal status with a place every other state can be reached, keeping it.
-        other => Status::Lost(place).moved(other),
+        TaskState::Throttled => Some(Status::Waiting(Waiting::Throttled { ready_at: Timestamp(wire.ready_at_ms) })),
+        TaskState::Pending => {
+            Some(Status::Waiting(Waiting::Pending { nominated: wire.nominated.then_some(nominated) }))
+        }
+        placed_or_ended => Status::with_place(placed_or_ended, place),
     };
     let transition = |transition: v1::Transition| {
         Ok(Transition {

@@ -4,7 +4,7 @@ use dawn_proto::v1::{self, Reason};
 use dawn_proto::{Resources, TaskState, Timestamp};
 
 use super::{attributes_to_wire, exit_to_wire, ports_to_wire};
-use crate::model::{Agent, JobSpec, Place, State, Status, Task, Transition};
+use crate::model::{Agent, JobSpec, Place, State, Status, Task, Transition, Waiting};
 
 /// The task's ports with their names.
 pub fn assigned_ports(spec: &JobSpec, place: &Place) -> Vec<v1::AssignedPort> {
@@ -23,7 +23,7 @@ pub fn task_view(state: &State, task: &Task) -> v1::Task {
     let place = task.status.place();
     let agent = place.and_then(|place| state.agents.get(&place.agent));
     let ready_at = match task.status {
-        Status::Throttled { ready_at } => ready_at,
+        Status::Waiting(Waiting::Throttled { ready_at }) => ready_at,
         _ => Timestamp(0),
     };
     v1::Task {

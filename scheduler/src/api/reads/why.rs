@@ -9,7 +9,7 @@ use crate::decide::place::{self, Explained, PlaceSettings};
 use crate::decide::retry::refusals;
 use crate::decide::{held_by_sla, words_of_held};
 use crate::drive::LiveView;
-use crate::model::{Job, JobSpec, Settings, State, Status, Task, end_words};
+use crate::model::{Job, JobSpec, Settings, State, Status, Task, Waiting, end_words};
 
 /// Why a job's tasks wait, by class of equal answers. Takes time for every task there is.
 ///
@@ -103,7 +103,7 @@ fn held_by_brake(state: &State, cluster: &Settings, job: &Job) -> Option<v1::Pen
 
 /// Of an instance that its node would not start, through no fault of its job.
 fn refused(state: &State, job: &Job, task: &Task) -> Option<String> {
-    let Status::Throttled { ready_at } = task.status else { return None };
+    let Status::Waiting(Waiting::Throttled { ready_at }) = task.status else { return None };
     let mut refusals = refusals(state, job, task.run_at, task.instance);
     let (life, end) = refusals.next()?;
     let place = life.status.place();

@@ -9,7 +9,8 @@ use dawn_proto::v1::{JobKind, Reason, UpdateKind, UpdateState, UpdateStrategy};
 use dawn_proto::{TaskId, TaskState};
 
 use crate::model::{
-    AgentNo, Job, JobId, JobSpec, Mutation, Now, Spec, State, Status, Task, Update, UpdateChange, UpdateMutation,
+    AgentNo, Job, JobId, JobSpec, Mutation, Now, PlacedState, Spec, State, Status, Task, Update, UpdateChange,
+    UpdateMutation,
 };
 
 use super::agents::{Held, slot_of};
@@ -43,7 +44,8 @@ pub fn stays_up(
 fn held_back<'a>(state: &'a State, job: &'a Job, update: &'a Update) -> Option<(&'a Task, &'a Arc<Spec>)> {
     let next = next_of(state, update)?;
     let is_up = |task: &&Task| {
-        matches!(task.status, Status::Assigned(_) | Status::Starting(_) | Status::Running(_)) && task.spec != next.id
+        matches!(task.status, Status::Placed(PlacedState::Assigned | PlacedState::Starting | PlacedState::Running, _))
+            && task.spec != next.id
     };
     update.in_progress().find_map(|instance| {
         let lives = || job.slot(Default::default(), instance).filter_map(|id| state.tasks.get(&id));
@@ -152,12 +154,12 @@ impl Placer {
         others: &[TaskId],
         now: Now,
     ) -> Result<(), Box<Explained>> {
-        let restarting = state.living(job).filter(|other| matches!(other.status, Status::Restarting(_)));
+        let restarting =
+            state.living(job).filter(|other| matches!(other.status, Status::Placed(PlacedState::Restarting, _)));
         let mut gone: BTreeSet<TaskId> = restarting.map(|task| task.id).collect();
         gone.extend(others.iter().chain([&task.id]));
         // Stands for those to come: no task of the spec need be there yet.
-        let first =
-            Task { id: TaskId(u64::MAX), spec: next.id, status: Status::Pending { nominated: None }, ..task.clone() };
+        let first = Task { id: TaskId(u64::MAX), spec: next.id, status: Status::PENDING, ..task.clone() };
         let number = self.work_of(state, &first);
         self.works.get_mut(number).claimed += 1;
         self.counts.fill(state, &self.attributes);

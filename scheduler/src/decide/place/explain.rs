@@ -7,7 +7,9 @@ use std::fmt;
 use dawn_proto::v1::Comparison;
 use dawn_proto::{TaskState, Timestamp};
 
-use crate::model::{Agent, AgentNo, Bound, JobId, JobSpec, Near, Now, Numbered, Rule, Spec, State, Status, Task};
+use crate::model::{
+    Agent, AgentNo, Bound, JobId, JobSpec, Near, Now, Numbered, Rule, Spec, State, Status, Task, Waiting,
+};
 use crate::model::{amount, amount_of, reason_words};
 
 use super::agents::{DIMENSIONS, agent_of};
@@ -206,11 +208,13 @@ impl Placer {
         self.counts.fill(state, &self.attributes);
         for task in state.living(job) {
             match &task.status {
-                Status::Pending { nominated } => {
+                Status::Waiting(Waiting::Pending { nominated }) => {
                     let kept = nominated.filter(|_| self.claims.contains_key(&task.id));
                     alike.entry((task.spec, false, kept)).or_default().push(task);
                 }
-                Status::Throttled { .. } => alike.entry((task.spec, true, None)).or_default().push(task),
+                Status::Waiting(Waiting::Throttled { .. }) => {
+                    alike.entry((task.spec, true, None)).or_default().push(task)
+                }
                 _ => {}
             }
         }
@@ -219,7 +223,7 @@ impl Placer {
 
     fn explain_alike(&mut self, state: &State, tasks: &[&Task], nominated: Option<(AgentNo, Timestamp)>) -> Explained {
         let ready = |task: &&Task| match task.status {
-            Status::Throttled { ready_at } => Some(ready_at),
+            Status::Waiting(Waiting::Throttled { ready_at }) => Some(ready_at),
             _ => None,
         };
         let mut instances: Vec<u32> = tasks.iter().map(|task| task.instance).collect();

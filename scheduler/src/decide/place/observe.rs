@@ -4,7 +4,7 @@ use dawn_proto::v1::{NodeState, Reason};
 use dawn_proto::{TaskId, TaskState, Timestamp};
 
 use crate::model::{
-    Agent, AgentNo, BlameMutation, Mutation, Place, RestoreMutation, State, Status, Task, UpkeepMutation,
+    Agent, AgentNo, BlameMutation, Mutation, Place, RestoreMutation, State, Status, Task, UpkeepMutation, Waiting,
     WelcomeMutation,
 };
 
@@ -178,7 +178,7 @@ impl Placer {
     /// Counts a task as it is in the state.
     pub(super) fn see_task(&mut self, state: &State, task: &Task) {
         match &task.status {
-            Status::Pending { nominated } => {
+            Status::Waiting(Waiting::Pending { nominated }) => {
                 let number = self.work_of(state, task);
                 self.works.get_mut(number).insert_pending(task.id);
                 self.typical.see(&self.need_of(number));

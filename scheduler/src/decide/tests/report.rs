@@ -5,7 +5,7 @@ use dawn_proto::{TaskId, TaskState, TaskState::*};
 
 use super::specs::{batch, service};
 use super::world::{World, ack, kill_effect, report};
-use crate::model::{AgentNo, Effect, Event, LinkId, Status};
+use crate::model::{AgentNo, Effect, End, Event, LinkId, Status};
 
 #[test]
 fn a_life_is_reported_step_by_step_and_each_step_acknowledged() {
@@ -150,7 +150,7 @@ fn reports_may_skip_states_but_placement_is_never_taken_from_them() {
     world.report(link, TaskId(1), Finished, Reason::None);
     assert_eq!(world.state_of(TaskId(1)), Finished);
     assert!(
-        matches!(&world.state.tasks[&TaskId(1)].status, Status::Finished(Some(place)) if place.agent == AgentNo(0))
+        matches!(&world.state.tasks[&TaskId(1)].status, Status::Ended(End::Finished, Some(place)) if place.agent == AgentNo(0))
     );
 }
 

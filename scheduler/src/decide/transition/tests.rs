@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::*;
-use crate::model::{AgentNo, Place, Status};
+use crate::model::{AgentNo, Place, Status, Waiting};
 
 /// Differences: known task, from, to ("*": any), what Dawn does, and why.
 const DIFFERENCES: &[(&str, &str, &str, &str, &str)] = &[
@@ -114,10 +114,9 @@ fn every_legal_move_can_be_applied() {
     let place = || Place { agent: AgentNo(1), ports: Box::default(), devices: Box::default() };
     for from in TaskState::ALL.into_iter().filter(|from| !from.is_terminal()) {
         let status = match from {
-            TaskState::Throttled => Status::Throttled { ready_at: Default::default() },
-            TaskState::Pending => Status::Pending { nominated: None },
-            TaskState::Assigned => Status::Assigned(place()),
-            placed => Status::Assigned(place()).moved(placed).unwrap(),
+            TaskState::Throttled => Status::Waiting(Waiting::Throttled { ready_at: Default::default() }),
+            TaskState::Pending => Status::PENDING,
+            placed => Status::with_place(placed, Some(place())).unwrap(),
         };
         for to in TaskState::ALL.into_iter().filter(|to| *to != TaskState::Assigned) {
             if matches!(rule(Some(from), to), Rule::Move(_)) {

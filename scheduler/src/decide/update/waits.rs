@@ -6,7 +6,7 @@ use dawn_proto::{Timestamp, amounts, v1};
 
 use super::judge::is_beside;
 use crate::decide::sla::{Heed, heed, must_stay_up};
-use crate::model::{Job, JobSpec, State, Status, Task, Update};
+use crate::model::{Job, JobSpec, PlacedState, State, Status, Task, Update};
 
 /// Instances that are named; more are counted.
 const NAMED: usize = 5;
@@ -52,9 +52,11 @@ fn leaves(state: &State, job: &Job, instance: u32) -> Option<String> {
     let task = job.newest(Default::default(), instance).and_then(|id| state.tasks.get(&id))?;
     let node = || task.status.place().and_then(|place| state.agents.get(&place.agent)).map(|agent| &agent.hostname);
     match &task.status {
-        Status::Partitioned(_) => Some(format!("runs on node {}, which is out of reach", node()?)),
-        Status::Draining(_) => Some(format!("is being moved off node {}, which is drained", node()?)),
-        Status::Preempting(_) => Some(format!("makes room for another task on node {}", node()?)),
+        Status::Placed(PlacedState::Partitioned, _) => Some(format!("runs on node {}, which is out of reach", node()?)),
+        Status::Placed(PlacedState::Draining, _) => {
+            Some(format!("is being moved off node {}, which is drained", node()?))
+        }
+        Status::Placed(PlacedState::Preempting, _) => Some(format!("makes room for another task on node {}", node()?)),
         _ => None,
     }
 }
@@ -75,7 +77,10 @@ pub fn held_by_sla(state: &State, job: &Job, now: Timestamp) -> Option<(u32, Str
             lives.filter(|task| !task.state().is_terminal())
         };
         let is_placed = |task: &&Task| {
-            matches!(task.status, Status::Assigned(_) | Status::Starting(_) | Status::Running(_)) && !is_new(task)
+            matches!(
+                task.status,
+                Status::Placed(PlacedState::Assigned | PlacedState::Starting | PlacedState::Running, _)
+            ) && !is_new(task)
         };
         let old = lives().find(is_placed)?;
         // Beside it, the new one must be healthy first.
@@ -94,7 +99,7 @@ pub fn held_by_sla(state: &State, job: &Job, now: Timestamp) -> Option<(u32, Str
 }
 
 fn is_running_for(task: &Task, ms: u64, now: Timestamp) -> bool {
-    matches!(task.status, Status::Running(_)) && now.since_ms(task.since()) >= ms
+    matches!(task.status, Status::Placed(PlacedState::Running, _)) && now.since_ms(task.since()) >= ms
 }
 
 /// Whether the job's SLA never lets an update go on that is told to heed it: all that is up must stay, and nothing new is

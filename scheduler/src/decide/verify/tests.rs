@@ -91,7 +91,8 @@ fn a_lost_instance_a_second_end_and_an_overcommitted_agent_are_found() {
     let port = PortDemand { name: "http".into(), fixed: None };
     let (mut twice, held) = well(&encoded(JobSpec { ports: vec![port], ..spec("web", JobKind::Service, 2) }));
     for task in twice.tasks.values_mut() {
-        task.status = Status::Running(Place { agent, ports: [80].into(), devices: Box::default() });
+        task.status =
+            Status::Placed(PlacedState::Running, Place { agent, ports: [80].into(), devices: Box::default() });
     }
     only(found(&twice, &held), Promise::Commitment, "port 80 is given twice");
 }
@@ -110,7 +111,8 @@ fn a_device_given_twice_is_found() {
     state.agents.get_mut(&agent).unwrap().total.gpu_milli = 2_000;
     let give = |state: &mut State, devices: [u16; 2]| {
         for (task, device) in state.tasks.values_mut().zip(devices) {
-            task.status = Status::Running(Place { agent, ports: Box::default(), devices: [device].into() });
+            task.status =
+                Status::Placed(PlacedState::Running, Place { agent, ports: Box::default(), devices: [device].into() });
         }
     };
     give(&mut state, [0, 1]);
@@ -152,7 +154,7 @@ fn a_victim_that_need_not_make_way_is_found() {
     let mut state = world.state;
     let victim = state.tasks.get_mut(&tasks[0]).unwrap();
     let place = victim.status.place().unwrap().clone();
-    victim.status = Status::Preempting(place);
+    victim.status = Status::Placed(PlacedState::Preempting, place);
     let last = victim.history.last().unwrap().clone();
     victim.history.push(Transition { to: TaskState::Preempting, message: format!("room for {taker}").into(), ..last });
     assert_eq!(found(&state, &BTreeMap::new()), [], "the same role, and a higher priority");

@@ -12,7 +12,7 @@ use dawn_proto::{TaskId, TaskState};
 
 use super::*;
 use crate::model::{Answer, LinkId, Refusal, ReplyTo};
-use crate::model::{Status, Task};
+use crate::model::{Status, Task, Waiting};
 use crate::wire::sample::{elected, kill, now, pulse, registered, reported, spec, story, submit};
 use crate::wire::{batch_from_wire, batch_to_wire, digest};
 
@@ -136,7 +136,9 @@ fn a_backoff_names_its_end_as_the_next_deadline() {
     pulse.step([reported(1, task, 1, TaskState::Running)], now(3)).unwrap();
     pulse.step([reported(1, task, 2, TaskState::Failed)], now(4)).unwrap();
     let next = pulse.state().tasks.values().find(|task| task.state() == TaskState::Throttled);
-    let Some(Task { status: Status::Throttled { ready_at }, .. }) = next else { panic!("nothing waits out a backoff") };
+    let Some(Task { status: Status::Waiting(Waiting::Throttled { ready_at }), .. }) = next else {
+        panic!("nothing waits out a backoff")
+    };
     assert_eq!(pulse.next_deadline(), Some(*ready_at));
 }
 

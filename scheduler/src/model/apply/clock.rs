@@ -5,7 +5,7 @@ use dawn_proto::v1::TickOutcome;
 use dawn_proto::{TaskId, Timestamp};
 
 use super::super::{
-    Agent, Changes, Ended, Flow, Job, JobId, KeptOff, Paused, Shift, State, Status, Task, Transition, Update,
+    Agent, Changes, Ended, Flow, Job, JobId, KeptOff, Paused, Shift, State, Status, Task, Transition, Update, Waiting,
 };
 use super::super::{BrakeRelease, DeclaredDown, Upkeep, Version, index::Entries};
 
@@ -68,8 +68,8 @@ fn shift_task(task: &mut Task, shift: Shift, at: Timestamp) {
         task;
     let since = history.last().map_or(Timestamp(0), |transition| transition.at);
     match status {
-        Status::Throttled { ready_at } => *ready_at = awaited(*ready_at, since, shift, at),
-        Status::Pending { nominated: Some((_, until)) } => *until = shift.moved(*until),
+        Status::Waiting(Waiting::Throttled { ready_at }) => *ready_at = awaited(*ready_at, since, shift, at),
+        Status::Waiting(Waiting::Pending { nominated: Some((_, until)) }) => *until = shift.moved(*until),
         _ => {}
     }
     for Transition { to: _, at: moved_at, reason: _, message: _, exit: _ } in history {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dawn_proto::v1::Reason;
-use dawn_proto::{SpecId, TaskState, Timestamp};
+use dawn_proto::{SpecId, Timestamp};
 
 use crate::model::{
     Job, JobId, Place, RestoreMutation, Restored, Restores, Spec, State, Status, Task, Transition, Version,
@@ -96,10 +96,7 @@ impl State {
         assert!(*id < self.next_task && !self.tasks.contains_key(id), "{id} is adopted twice, or never was made");
         self.use_spec(SpecId(spec.0));
         let place = Place { agent: *agent, ports: ports.clone(), devices: devices.clone() };
-        let status = match state {
-            TaskState::Assigned => Some(Status::Assigned(place)),
-            to => Status::Assigned(place).moved(*to),
-        };
+        let status = Status::with_place(*state, Some(place));
         let status = status.unwrap_or_else(|| panic!("{id} can't be adopted in {state:?}"));
         let first = Transition { to: *state, at, reason: Reason::Restored, message: "".into(), exit: None };
         let task = Task {

@@ -7,7 +7,7 @@ use dawn_proto::{TaskId, TaskState};
 
 use crate::decide::place::agents::agent_of;
 use crate::decide::place::{PlaceSettings, Placer, explain};
-use crate::model::{AgentNo, Mutation, Status, Task};
+use crate::model::{AgentNo, Mutation, Status, Task, Waiting};
 
 use super::twin;
 use super::world::World;
@@ -183,7 +183,7 @@ fn why_counts_as_by_hand(world: &mut World) {
         for explained in kept {
             let of = |task: &&Task| world.state.spec_of(task).version == explained.version;
             let alike = |task: &&Task| {
-                let waits = matches!(task.status, Status::Pending { .. });
+                let waits = matches!(task.status, Status::Waiting(Waiting::Pending { .. }));
                 waits && of(task) && explained.instances.contains(&task.instance)
             };
             let mut living = world.state.living(&world.state.jobs[&job]);

@@ -6,7 +6,7 @@ use dawn_proto::v1::{JobKind, NodeState};
 use dawn_proto::{Resources, TaskId};
 
 use crate::decide::place::rule::{TextRule, numbers};
-use crate::model::{Agent, AgentNo, Constraint, FaultOf, JobSpec, Near, Rule, State, Status, Task};
+use crate::model::{Agent, AgentNo, Constraint, FaultOf, JobSpec, Near, Rule, State, Status, Task, Waiting};
 
 use super::world::World;
 
@@ -68,7 +68,7 @@ pub fn free(world: &World, agent: &Agent, but: TaskId) -> Free {
 /// Where room is kept for a pending task.
 pub fn kept_on(world: &World, task: &Task) -> Option<AgentNo> {
     match task.status {
-        Status::Pending { nominated: Some((agent, until)) } if until > world.now.wall => {
+        Status::Waiting(Waiting::Pending { nominated: Some((agent, until)) }) if until > world.now.wall => {
             world.state.agents.contains_key(&agent).then_some(agent)
         }
         _ => None,
