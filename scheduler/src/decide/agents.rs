@@ -14,7 +14,9 @@ use super::restore;
 use super::retry;
 use super::step::{Arrival, Step};
 use crate::model::bounds::{AGENTS, OFFERED_BYTES};
-use crate::model::{Agent, AgentNo, Effect, LinkId, Mutation, Offer, Registration, Report, Task, WelcomeMutation};
+use crate::model::{
+    Agent, AgentMoved, AgentNo, AgentSeen, Effect, LinkId, Mutation, Offer, Registration, Report, Task, WelcomeMutation,
+};
 
 pub(super) fn registered(step: &mut Step, link: LinkId, registration: &Registration) {
     let named = registration.tasks.iter().map(|report| report.task).max();
@@ -145,7 +147,7 @@ fn offers_other(known: &Agent, offer: &Offer) -> bool {
 fn seen(agent: AgentNo, registration: &Registration) -> Mutation {
     let Registration { id, hostname, version, isolation, boot_id, offer, .. } = registration.clone();
     let Offer { epoch: offer_epoch, total, attributes, ports, max_tasks } = offer;
-    Mutation::AgentSeen {
+    Mutation::AgentSeen(Box::new(AgentSeen {
         agent,
         id,
         hostname,
@@ -157,12 +159,12 @@ fn seen(agent: AgentNo, registration: &Registration) -> Mutation {
         ports,
         max_tasks,
         offer_epoch,
-    }
+    }))
 }
 
 fn back_up(step: &mut Step, known: Option<&Agent>) {
     if let Some(known) = known.filter(|known| known.state != NodeState::Up) {
-        step.mutations.push(Mutation::AgentMoved { agent: known.no, to: NodeState::Up });
+        step.mutations.push(Mutation::AgentMoved(AgentMoved { agent: known.no, to: NodeState::Up }));
     }
 }
 
@@ -259,7 +261,7 @@ pub(super) fn offered(step: &mut Step, link: LinkId, offer: &Offer) {
     if has_no_room(step, link, &known.id, offer) {
         return;
     }
-    step.mutations.push(Mutation::AgentSeen {
+    step.mutations.push(Mutation::AgentSeen(Box::new(AgentSeen {
         agent: known.no,
         id: known.id.clone(),
         hostname: known.hostname.clone(),
@@ -271,5 +273,5 @@ pub(super) fn offered(step: &mut Step, link: LinkId, offer: &Offer) {
         ports: offer.ports.clone(),
         max_tasks: offer.max_tasks,
         offer_epoch: offer.epoch,
-    });
+    })));
 }

@@ -11,8 +11,8 @@ use dawn_proto::{TaskState, Timestamp};
 use super::place;
 use super::step::Step;
 use crate::model::{
-    Agent, AgentNo, Blame, BlameMutation, FaultOf, Job, JobId, JobSpec, KeptOff, Mutation, Settings, Spec, Task,
-    reason_words,
+    Agent, AgentAvoided, AgentNo, Blame, BlameMutation, FaultOf, Job, JobId, JobSpec, KeptOff, Mutation, Settings,
+    Spec, Task, reason_words,
 };
 
 /// Tasks of a job looked at for one that started elsewhere, the newest first.
@@ -301,7 +301,7 @@ fn avoid(step: &mut Step, agent: AgentNo, why: String) {
     let recent = before.filter(|avoided| step.now.wall.since_ms(avoided.until) <= settings.forgive_ms);
     let times = recent.map_or(1, |avoided| avoided.times.max(1).saturating_add(1));
     let until = step.now.wall.plus_ms(avoided_ms(settings, times));
-    step.mutations.push(Mutation::AgentAvoided { agent, until: Some(until), why, times });
+    step.mutations.push(Mutation::AgentAvoided(AgentAvoided { agent, until: Some(until), why, times }));
 }
 
 fn avoided_ms(settings: &Settings, times: u32) -> u64 {
@@ -314,14 +314,16 @@ fn may_avoid(step: &Step) -> bool {
     let up = step.state.agents.len().saturating_sub(step.state.agents_not_up.len());
     let known = step.state.avoided.iter().filter_map(|no| step.state.agents.get(no));
     let now = known.filter(|agent| is_avoided(agent, step.now.wall)).count();
-    let decided = step.mutations.iter().filter(|one| matches!(one, Mutation::AgentAvoided { .. })).count();
+    let decided = step.mutations.iter().filter(|one| matches!(one, Mutation::AgentAvoided(_))).count();
     let avoided = now + decided;
     avoided < (up / 4).max(1) && avoided + 1 < up
 }
 
 /// Decided in this very step.
 fn is_decided(step: &Step, no: AgentNo) -> bool {
-    step.mutations.iter().any(|mutation| matches!(mutation, Mutation::AgentAvoided { agent, .. } if *agent == no))
+    step.mutations
+        .iter()
+        .any(|mutation| matches!(mutation, Mutation::AgentAvoided(AgentAvoided { agent, .. }) if *agent == no))
 }
 
 /// Whether a task of the spec is about to start on another agent.
@@ -369,9 +371,14 @@ pub(super) fn tick(step: &mut Step) {
         let (latest, times) = (now.plus_ms(avoided_ms(settings, avoided.times)), avoided.times);
         if avoided.until > latest {
             let why = avoided.why.clone();
-            step.mutations.push(Mutation::AgentAvoided { agent, until: Some(latest), why, times });
+            step.mutations.push(Mutation::AgentAvoided(AgentAvoided { agent, until: Some(latest), why, times }));
         } else if now.since_ms(avoided.until) > settings.forgive_ms {
-            step.mutations.push(Mutation::AgentAvoided { agent, until: None, why: String::new(), times: 0 });
+            step.mutations.push(Mutation::AgentAvoided(AgentAvoided {
+                agent,
+                until: None,
+                why: String::new(),
+                times: 0,
+            }));
         }
     }
 }

@@ -9,7 +9,7 @@ use dawn_proto::v1::{Overlap, Reason, TickOutcome};
 use dawn_proto::{JobKey, Timestamp};
 
 use super::step::{Life, Step};
-use crate::model::{Answer, CronPolicy, Job, Mutation, Refusal, Spec, is_manual};
+use crate::model::{Answer, CronPolicy, Job, Mutation, Refusal, Spec, Ticked, is_manual};
 
 pub(super) use due::tick;
 
@@ -98,7 +98,7 @@ fn overlap(step: &mut Step, job: &Job, cron: &CronPolicy, is_full: bool) -> Tick
 }
 
 fn note(step: &mut Step, job: &Job, scheduled: Timestamp, outcome: TickOutcome) {
-    step.mutations.push(Mutation::Ticked { job: job.id, scheduled, outcome });
+    step.mutations.push(Mutation::Ticked(Ticked { job: job.id, scheduled, outcome }));
 }
 
 /// The launch record, the run's tasks, and what is forgotten for them. In one batch, whatever the run's size: the record

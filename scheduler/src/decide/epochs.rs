@@ -12,7 +12,8 @@ use dawn_proto::{AgentId, Epoch, TaskId};
 use super::agents::is_silent;
 use super::step::Step;
 use crate::model::{
-    Ahead, Alarm, Answer, Effect, LinkId, Live, Mutation, Now, Refusal, Registration, RestoreMutation, Restored, State,
+    Ahead, Alarm, Answer, Effect, EpochBegun, LinkId, Live, Mutation, Now, Refusal, Registration, RestoreMutation,
+    Restored, State,
 };
 
 /// How often the own key is looked at, however many claim a higher epoch.
@@ -301,6 +302,6 @@ pub(super) fn raise(step: &mut Step) -> Result<Answer, Refusal> {
     let mut restored = Restored::in_place(step.state, step.now.wall);
     restored.next_task = restored.next_task.max(TaskId(newest.0.saturating_add(1)));
     step.mutations.push(Mutation::Restore(RestoreMutation::Restored(restored)));
-    step.mutations.push(Mutation::EpochBegun { epoch });
+    step.mutations.push(Mutation::EpochBegun(EpochBegun { epoch }));
     Ok(Answer::EpochRaised { epoch, agents: u32::try_from(ahead.len()).unwrap_or(u32::MAX) })
 }

@@ -9,7 +9,7 @@ use super::numbers::numbers_of;
 use super::settle::{self, Aim};
 use super::step::Step;
 use super::update::{are_there, is_chosen};
-use crate::model::{Answer, Instances, Job, Mutation, Refusal, Spec, Task};
+use crate::model::{Answer, Instances, InstancesStopped, Job, Mutation, Refusal, Spec, Task};
 
 /// Answers with how many tasks this stops; those beyond a slice are told by the next ticks.
 pub(super) fn kill(
@@ -49,7 +49,8 @@ fn stop_instances(step: &mut Step, job: &Job, spec: &Spec, chosen: &dyn Fn(u32) 
         return;
     }
     let stopped = numbers_of(step.state, job).into_iter().filter(|at| chosen(*at)).collect::<Instances>();
-    step.mutations.push(Mutation::InstancesStopped { job: job.id, instances: stopped.ranges().to_vec() });
+    step.mutations
+        .push(Mutation::InstancesStopped(InstancesStopped { job: job.id, instances: stopped.ranges().to_vec() }));
     let stopped = |instance: u32| chosen(instance) || job.stopped.contains(&instance);
     let made = job.settled.min(step.state.wanted_bound(job));
     let pins = Some(&job.changes.pins);

@@ -8,7 +8,9 @@ use super::agents::{is_silent, tasks_on};
 use super::brake::{self, JustSilent};
 use super::step::Step;
 use super::{Decision, daemon, lease, loss, retry};
-use crate::model::{Agent, AgentNo, Ahead, Earlier, Effect, Event, Live, LossMutation, Mutation, Now};
+use crate::model::{
+    Agent, AgentForgotten, AgentMoved, AgentNo, Ahead, Earlier, Effect, Event, Live, LossMutation, Mutation, Now,
+};
 use crate::model::{Registration, RestoreMutation, State};
 
 /// Brings `live` up to date with an event and what was decided about it. To be called after the decision is applied:
@@ -56,7 +58,7 @@ pub fn observe(live: &mut Live, event: &Event, decision: &Decision, now: Now) {
     }
     for mutation in &decision.mutations {
         match mutation {
-            Mutation::AgentForgotten { agent } => live.forget(*agent),
+            Mutation::AgentForgotten(AgentForgotten { agent }) => live.forget(*agent),
             Mutation::Loss(LossMutation::BrakeReleased { for_ms, .. }) => {
                 live.brake_back_ms = Some(now.mono_ms.saturating_add(*for_ms));
             }
@@ -66,9 +68,8 @@ pub fn observe(live: &mut Live, event: &Event, decision: &Decision, now: Now) {
             Mutation::Restore(RestoreMutation::Over | RestoreMutation::BehindOver) => {
                 live.fresh.extend(live.agents.keys().copied());
             }
-            Mutation::AgentSeen { agent, .. } | Mutation::AgentMoved { agent, to: NodeState::Up } => {
-                live.fresh.insert(*agent);
-            }
+            Mutation::AgentSeen(seen) => _ = live.fresh.insert(seen.agent),
+            Mutation::AgentMoved(AgentMoved { agent, to: NodeState::Up }) => _ = live.fresh.insert(*agent),
             _ => {}
         }
     }
@@ -151,7 +152,7 @@ pub(super) fn notice(step: &mut Step) -> JustSilent {
 }
 
 pub(super) fn out_of_reach(step: &mut Step, agent: &Agent) {
-    step.mutations.push(Mutation::AgentMoved { agent: agent.no, to: NodeState::Unreachable });
+    step.mutations.push(Mutation::AgentMoved(AgentMoved { agent: agent.no, to: NodeState::Unreachable }));
     for task in tasks_on(step, agent.no) {
         if matches!(task.state(), TaskState::Assigned | TaskState::Starting | TaskState::Running) {
             step.move_task(task, TaskState::Partitioned, Reason::AgentLost, "its agent is out of reach");
@@ -161,7 +162,7 @@ pub(super) fn out_of_reach(step: &mut Step, agent: &Agent) {
 
 /// The agent is given up; what of its tasks may be is given up by those who call.
 pub(super) fn down(step: &mut Step, agent: &Agent) {
-    step.mutations.push(Mutation::AgentMoved { agent: agent.no, to: NodeState::Down });
+    step.mutations.push(Mutation::AgentMoved(AgentMoved { agent: agent.no, to: NodeState::Down }));
     daemon::given_up(step, agent.no);
 }
 

@@ -10,7 +10,8 @@ use super::agents::{is_silent, tasks_on};
 use super::step::Step;
 use super::{brake, copies, epochs, lease, liveness, retry};
 use crate::model::{
-    Agent, Answer, LossAnswer, LossCommand, LossMutation, LossRefusal, Mutation, Refusal, Replaced, Task,
+    Agent, AgentForgotten, Answer, LossAnswer, LossCommand, LossMutation, LossRefusal, Mutation, Refusal, Replaced,
+    Task,
 };
 
 pub(super) fn decide(step: &mut Step, command: &LossCommand) -> Result<Answer, Refusal> {
@@ -97,7 +98,7 @@ fn forget(step: &mut Step, ids: &[AgentId]) -> Result<LossAnswer, Refusal> {
         if agent.state != NodeState::Down {
             liveness::down(step, agent);
         }
-        step.mutations.push(Mutation::AgentForgotten { agent: agent.no });
+        step.mutations.push(Mutation::AgentForgotten(AgentForgotten { agent: agent.no }));
         copies::forgotten(step, agent.no);
     }
     ids.iter().for_each(|id| _ = epochs::dismiss(step, id));

@@ -55,7 +55,10 @@ pub use update::{
 };
 
 use crate::model::bounds::{DECISION_BYTES, STEP_BYTES};
-use crate::model::{Alarm, Answer, BATCH_BYTES, Command, Effect, Event, Live, Mutation, Now, Refusal, Settings, State};
+use crate::model::{
+    Alarm, Answer, BATCH_BYTES, ClusterMade, Command, Effect, EpochBegun, Event, Live, Mutation, Now, Refusal,
+    Settings, State,
+};
 use crate::model::{UpdateCommand, bytes_of};
 use step::Step;
 
@@ -117,9 +120,9 @@ pub fn decide(state: &State, live: &Live, event: &Event, now: Now, settings: &Se
     match event {
         Event::Elected { epoch, fresh_cluster_id } => {
             if state.cluster_id.is_empty() {
-                step.mutations.push(Mutation::ClusterMade { cluster_id: fresh_cluster_id.clone() });
+                step.mutations.push(Mutation::ClusterMade(ClusterMade { cluster_id: fresh_cluster_id.clone() }));
             }
-            step.mutations.push(Mutation::EpochBegun { epoch: *epoch });
+            step.mutations.push(Mutation::EpochBegun(EpochBegun { epoch: *epoch }));
             brake::carry_over(&mut step);
             copies::elected(&mut step);
             epochs::elected(&mut step);

@@ -7,7 +7,7 @@ use dawn_proto::v1::NodeState;
 use super::copies;
 use super::liveness::not_up;
 use super::step::Step;
-use crate::model::{Job, JobId, Mutation};
+use crate::model::{AgentForgotten, Job, JobForgotten, JobId, Mutation};
 
 pub(super) fn tick(step: &mut Step) {
     let oldest = Timestamp(step.now.wall.0.saturating_sub_unsigned(step.settings.ended_job_kept_ms));
@@ -29,7 +29,7 @@ fn forget(step: &mut Step, job: &Job) {
         }
         step.forget(task);
     }
-    step.mutations.push(Mutation::JobForgotten { job: job.id });
+    step.mutations.push(Mutation::JobForgotten(JobForgotten { job: job.id }));
 }
 
 fn agents(step: &mut Step) {
@@ -37,7 +37,7 @@ fn agents(step: &mut Step) {
         let down_ms = step.now.wall.since_ms(agent.since);
         let unused = !step.state.tasks_on.contains_key(&agent.no);
         if agent.state == NodeState::Down && unused && down_ms > step.settings.down_agent_kept_ms {
-            step.mutations.push(Mutation::AgentForgotten { agent: agent.no });
+            step.mutations.push(Mutation::AgentForgotten(AgentForgotten { agent: agent.no }));
             copies::forgotten(step, agent.no);
         }
     }

@@ -4,7 +4,9 @@ use dawn_proto::v1::{JobKind, Tier};
 
 use super::daemon;
 use super::step::Step;
-use crate::model::{Answer, BOUNDED, Bound, Bounds, Job, JobId, JobSpec, Mutation, Quota, Refusal, State, bounded};
+use crate::model::{
+    Answer, BOUNDED, Bound, Bounds, Job, JobId, JobSpec, Mutation, Quota, QuotaSet, Refusal, State, bounded,
+};
 
 /// Amounts in the order of [`Bounds`]: production tasks, and all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -120,7 +122,7 @@ pub(super) fn set(
         return Err(Refusal::Full { what: "quotas", have: state.quotas.len() });
     }
     if own.unwrap_or_default() != quota {
-        step.mutations.push(Mutation::QuotaSet { role: role.into(), quota, author: author.into() });
+        step.mutations.push(Mutation::QuotaSet(Box::new(QuotaSet { role: role.into(), quota, author: author.into() })));
     }
     Ok(Answer::QuotaSet)
 }

@@ -6,7 +6,7 @@ use dawn_proto::v1::Reason;
 
 use super::step::Step;
 use super::{Rule, agents, avoid, lease, restore, retry, rule};
-use crate::model::{AgentNo, Effect, LinkId, Mutation, Report, Task};
+use crate::model::{AgentNo, Effect, LinkId, Mutation, Report, Task, TaskMoved};
 
 /// Longest message kept, in bytes.
 const KEPT_MESSAGE_BYTES: usize = 512;
@@ -46,7 +46,13 @@ pub(super) fn take(step: &mut Step, link: LinkId, agent: AgentNo, report: &Repor
                 // How far a starting task is, or what a running one is warned of: a step of its history, once.
                 Some((to @ (TaskState::Starting | TaskState::Running), Rule::Same)) if is_progress(task, report) => {
                     let message = shortened(&report.message).into();
-                    let moved = Mutation::TaskMoved { task: task.id, to, reason: report.reason, message, exit: None };
+                    let moved = Mutation::TaskMoved(TaskMoved {
+                        task: task.id,
+                        to,
+                        reason: report.reason,
+                        message,
+                        exit: None,
+                    });
                     step.mutations.push(moved);
                 }
                 Some((_, Rule::IllegalKill)) => disown(step, agent, report, Some(from)),

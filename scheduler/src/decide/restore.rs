@@ -18,7 +18,8 @@ use dawn_proto::{TaskId, TaskState};
 use super::agents;
 use super::step::{Life, Step};
 use crate::model::{
-    AgentNo, Description, Effect, Job, JobId, LinkId, Mutation, Report, RestoreMutation, Spec, Task, is_manual,
+    AgentNo, Description, Effect, Job, JobId, LinkId, Mutation, Report, RestoreMutation, Spec, Task, TaskAdopted,
+    Ticked, is_manual,
 };
 
 /// How long agents have to come back: so many leases, and longer than the pause between two dials of one that found nobody
@@ -154,13 +155,13 @@ fn adopt(step: &mut Step, link: LinkId, agent: AgentNo, description: &Descriptio
         let noted = job.is_some_and(|job| job.ticks.iter().any(|tick| tick.scheduled == *run_at));
         if !noted {
             let (scheduled, outcome) = (*run_at, TickOutcome::Launched);
-            step.mutations.push(Mutation::Ticked { job: id, scheduled, outcome });
+            step.mutations.push(Mutation::Ticked(Ticked { job: id, scheduled, outcome }));
         }
     }
     if lives {
         step.found_living(id);
     }
-    step.mutations.push(Mutation::Restore(RestoreMutation::TaskAdopted {
+    step.mutations.push(Mutation::Restore(RestoreMutation::TaskAdopted(Box::new(TaskAdopted {
         task: report.task,
         job: id,
         spec,
@@ -171,7 +172,7 @@ fn adopt(step: &mut Step, link: LinkId, agent: AgentNo, description: &Descriptio
         ports: ports.clone(),
         devices: devices.clone(),
         state: report.state,
-    }));
+    }))));
     acknowledge(step, link, report);
 }
 

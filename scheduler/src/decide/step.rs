@@ -6,7 +6,10 @@ use dawn_proto::v1::{JobKind, NodeState, Reason, TickOutcome};
 use dawn_proto::{TaskId, TaskState, Timestamp};
 
 use super::{Decision, Rule, depend, rule, settle};
-use crate::model::{AgentNo, Effect, Exit, Job, JobId, Live, Mutation, Now, Settings, Spec, State, Task};
+use crate::model::{
+    AgentNo, Effect, Exit, Job, JobEnded, JobId, JobSettled, Live, Mutation, Now, Settings, Spec, State, Task,
+    TaskAssigned, TaskForgotten, TaskMade, TaskMoved, Ticked,
+};
 
 pub(super) struct Step<'a> {
     pub state: &'a State,
@@ -174,7 +177,13 @@ impl<'a> Step<'a> {
     pub fn move_task_with(&mut self, task: &Task, to: TaskState, reason: Reason, message: &str, exit: Option<Exit>) {
         let from = self.state_of(task);
         assert!(matches!(rule(Some(from), to), Rule::Move(_)), "{} would move from {from:?} to {to:?}", task.id);
-        self.mutations.push(Mutation::TaskMoved { task: task.id, to, reason, message: message.into(), exit });
+        self.mutations.push(Mutation::TaskMoved(TaskMoved {
+            task: task.id,
+            to,
+            reason,
+            message: message.into(),
+            exit,
+        }));
         self.moved.insert(task.id, to);
         if to.is_terminal() {
             *self.living.entry(task.job).or_default() -= 1;
@@ -194,7 +203,7 @@ impl<'a> Step<'a> {
 
     /// Places a pending task where it is already.
     pub fn assign(&mut self, task: &Task, agent: AgentNo, ports: Box<[u16]>, devices: Box<[u16]>) {
-        self.mutations.push(Mutation::TaskAssigned { task: task.id, agent, ports, devices });
+        self.mutations.push(Mutation::TaskAssigned(TaskAssigned { task: task.id, agent, ports, devices }));
         self.moved.insert(task.id, TaskState::Assigned);
     }
 
@@ -215,8 +224,18 @@ impl<'a> Step<'a> {
         self.next_task = TaskId(task.0 + 1);
         let Life { instance, run_at, attempt, failures, restarts, ready_at, reason } = life;
         let spec = spec.id;
-        let made =
-            Mutation::TaskMade { task, job, spec, instance, attempt, failures, restarts, run_at, ready_at, reason };
+        let made = Mutation::TaskMade(TaskMade {
+            task,
+            job,
+            spec,
+            instance,
+            attempt,
+            failures,
+            restarts,
+            run_at,
+            ready_at,
+            reason,
+        });
         self.mutations.push(made);
         *self.living.entry(job).or_default() += 1;
         let Some(job) = self.state.jobs.get(&job) else { return task };
@@ -231,12 +250,12 @@ impl<'a> Step<'a> {
     /// Forgets a task, if it has ended.
     pub fn forget(&mut self, task: &Task) {
         if !self.is_living(task) && self.forgotten.insert(task.id) {
-            self.mutations.push(Mutation::TaskForgotten { task: task.id });
+            self.mutations.push(Mutation::TaskForgotten(TaskForgotten { task: task.id }));
         }
     }
 
     pub fn settle(&mut self, job: JobId, to: u32) {
-        self.mutations.push(Mutation::JobSettled { job, to });
+        self.mutations.push(Mutation::JobSettled(JobSettled { job, to }));
         self.settled.insert(job, to);
     }
 
@@ -255,10 +274,10 @@ impl<'a> Step<'a> {
         let state = self.state;
         for queued in state.jobs.get(&job).into_iter().flat_map(Job::all_queued) {
             let (scheduled, outcome) = (queued.scheduled, TickOutcome::SkippedOverlap);
-            self.mutations.push(Mutation::Ticked { job, scheduled, outcome });
+            self.mutations.push(Mutation::Ticked(Ticked { job, scheduled, outcome }));
         }
         let (by, words) = (author.into(), message.into());
-        self.mutations.push(Mutation::JobEnded { job, author: by, message: words, not_needed });
+        self.mutations.push(Mutation::JobEnded(JobEnded { job, author: by, message: words, not_needed }));
         if self.ended.insert(job) {
             self.just_ended.push(job);
         }

@@ -11,7 +11,9 @@ use super::quota;
 use super::settle::{self, Aim};
 use super::step::Step;
 use super::update;
-use crate::model::{Answer, FlowMutation, FlowRefusal, Job, JobId, JobSpec, Mutation, Refusal, Spec};
+use crate::model::{
+    Answer, FlowMutation, FlowRefusal, Job, JobId, JobMade, JobSpec, JobVersioned, Mutation, Refusal, Spec,
+};
 
 /// Bounded by the slice: what doesn't fit is made by the next ticks.
 pub(super) fn submit(step: &mut Step, spec: &JobSpec, author: &str, message: &str) -> Result<Answer, Refusal> {
@@ -33,13 +35,13 @@ pub(super) fn submit(step: &mut Step, spec: &JobSpec, author: &str, message: &st
     quota::admit(step.state, job, spec)?;
     let id = job.map_or(step.state.next_job, |job| job.id);
     if job.is_none() {
-        step.mutations.push(Mutation::JobMade { job: id, key: spec.key.clone() });
+        step.mutations.push(Mutation::JobMade(JobMade { job: id, key: spec.key.clone() }));
     }
     let version = job.map_or(1, next_version);
     let gaps = job.map(|job| numbers::gaps(step.state, job, spec, &[], step.now.wall)).unwrap_or_default();
     let spec = Arc::new(Spec { gaps, ..Spec::new(next_spec(step), version, spec.clone()) });
     let (author, message) = (author.into(), message.into());
-    step.mutations.push(Mutation::JobVersioned { job: id, spec: spec.clone(), author, message });
+    step.mutations.push(Mutation::JobVersioned(JobVersioned { job: id, spec: spec.clone(), author, message }));
     if released {
         if !spec.job.flow.after.is_empty() && !keeps_release {
             step.mutations.push(Mutation::Flow(FlowMutation::Released { job: id }));

@@ -45,7 +45,7 @@ pub(super) fn set(step: &mut Step, command: &UpkeepCommand) -> Result<Answer, Re
             author: command.author.clone(),
             message: command.message.clone(),
         });
-        mutations.push(Mutation::Upkeep(UpkeepMutation { agent: agent.no, upkeep }));
+        mutations.push(Mutation::Upkeep(Box::new(UpkeepMutation { agent: agent.no, upkeep })));
     }
     step.mutations.extend(mutations);
     Ok(Answer::UpkeepSet)
@@ -71,7 +71,7 @@ pub(super) fn tick(step: &mut Step) {
 }
 
 fn become_(step: &mut Step, agent: &Agent, upkeep: Upkeep) {
-    step.mutations.push(Mutation::Upkeep(UpkeepMutation { agent: agent.no, upkeep: Some(upkeep) }));
+    step.mutations.push(Mutation::Upkeep(Box::new(UpkeepMutation { agent: agent.no, upkeep: Some(upkeep) })));
 }
 
 fn drain(step: &mut Step, agent: &Agent, upkeep: &Upkeep) {

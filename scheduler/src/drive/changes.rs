@@ -8,7 +8,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use dawn_proto::TaskId;
 use tokio::sync::watch;
 
-use crate::model::{AgentNo, FlowMutation, JobId, Mutation, RestoreMutation, State, Task, UpdateMutation};
+use crate::model::{
+    AgentForgotten, AgentNo, FlowMutation, InstancesStopped, JobEnded, JobForgotten, JobId, JobMade, JobSettled,
+    JobVersioned, Mutation, Nominated, RestoreMutation, State, Task, TaskAssigned, TaskForgotten, TaskMade, TaskMoved,
+    Ticked, UpdateMutation,
+};
 
 /// The jobs that are watched.
 #[derive(Debug, Default)]
@@ -72,38 +76,38 @@ enum Subject<'a> {
 
 fn subject(mutation: &Mutation) -> Subject<'_> {
     match mutation {
-        Mutation::JobMade { job, .. }
-        | Mutation::JobVersioned { job, .. }
-        | Mutation::JobEnded { job, .. }
-        | Mutation::JobForgotten { job }
+        Mutation::JobMade(JobMade { job, .. })
+        | Mutation::JobVersioned(JobVersioned { job, .. })
+        | Mutation::JobEnded(JobEnded { job, .. })
+        | Mutation::JobForgotten(JobForgotten { job })
         | Mutation::Restore(RestoreMutation::SpecAdopted { job, .. }) => Subject::JobAndDependents(*job),
-        Mutation::InstancesStopped { job, .. }
-        | Mutation::JobSettled { job, .. }
-        | Mutation::TaskMade { job, .. }
-        | Mutation::Ticked { job, .. }
-        | Mutation::Update(UpdateMutation { job, .. })
-        | Mutation::Restore(RestoreMutation::TaskAdopted { job, .. }) => Subject::Job(*job),
+        Mutation::InstancesStopped(InstancesStopped { job, .. })
+        | Mutation::JobSettled(JobSettled { job, .. })
+        | Mutation::TaskMade(TaskMade { job, .. })
+        | Mutation::Ticked(Ticked { job, .. })
+        | Mutation::Update(UpdateMutation { job, .. }) => Subject::Job(*job),
+        Mutation::Restore(RestoreMutation::TaskAdopted(adopted)) => Subject::Job(adopted.job),
         Mutation::Flow(flow) => match flow {
             FlowMutation::Released { job }
             | FlowMutation::CronPaused { job, .. }
             | FlowMutation::CronResumed { job }
             | FlowMutation::Dispatched { job, .. } => Subject::Job(*job),
         },
-        Mutation::TaskAssigned { task, .. }
-        | Mutation::TaskMoved { task, .. }
-        | Mutation::TaskForgotten { task }
-        | Mutation::Nominated { task, .. } => Subject::Task(*task),
-        Mutation::AgentSeen { agent, hostname, .. } => Subject::HostName(*agent, hostname),
+        Mutation::TaskAssigned(TaskAssigned { task, .. })
+        | Mutation::TaskMoved(TaskMoved { task, .. })
+        | Mutation::TaskForgotten(TaskForgotten { task })
+        | Mutation::Nominated(Nominated { task, .. }) => Subject::Task(*task),
+        Mutation::AgentSeen(seen) => Subject::HostName(seen.agent, &seen.hostname),
         Mutation::ClockShifted(_) => Subject::EveryJob,
-        Mutation::ClusterMade { .. }
-        | Mutation::EpochBegun { .. }
-        | Mutation::AgentMoved { .. }
-        | Mutation::AgentForgotten { .. }
-        | Mutation::AgentAvoided { .. }
+        Mutation::ClusterMade(_)
+        | Mutation::EpochBegun(_)
+        | Mutation::AgentMoved(_)
+        | Mutation::AgentForgotten(_)
+        | Mutation::AgentAvoided(_)
         | Mutation::Upkeep(_)
         | Mutation::Blame(_)
         | Mutation::Loss(_)
-        | Mutation::QuotaSet { .. }
+        | Mutation::QuotaSet(_)
         | Mutation::Welcome(_)
         | Mutation::Restore(
             RestoreMutation::Restored(_)
@@ -123,7 +127,7 @@ pub(super) fn add_shown_on_forgotten<'m>(
     mutations: impl Iterator<Item = &'m Mutation>,
 ) {
     let forgotten = mutations.filter_map(|mutation| match mutation {
-        Mutation::AgentForgotten { agent } => Some(*agent),
+        Mutation::AgentForgotten(AgentForgotten { agent }) => Some(*agent),
         _ => None,
     });
     let forgotten: BTreeSet<AgentNo> = forgotten.collect();

@@ -101,5 +101,5 @@ fn apply_watched(state: &mut State, batches: &[Arc<Batch>]) -> BTreeSet<JobId> {
 }
 
 fn changes_fleet(mutation: &Mutation) -> bool {
-    matches!(mutation, Mutation::AgentSeen { .. } | Mutation::AgentForgotten { .. })
+    matches!(mutation, Mutation::AgentSeen(_) | Mutation::AgentForgotten(_))
 }

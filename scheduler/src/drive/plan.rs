@@ -14,7 +14,7 @@ use crate::decide::place::{Explained, explain, stays_up};
 use crate::decide::{has_instance, never_permits};
 use crate::model::{
     AgentNo, Answer, Command, Effect, Event, Job, JobId, JobSpec, LinkId, Live, Mutation, Now, Refusal, ReplyTo,
-    Report, Settings, State, Task,
+    Report, Settings, State, Task, TaskMoved,
 };
 
 pub use otherwise::Refused;
@@ -229,7 +229,7 @@ impl Trial {
             let (placed, hungry) = self.decider.place(&self.state, self.now);
             self.take(&placed);
             let moved = placed.iter().filter_map(|mutation| match mutation {
-                Mutation::TaskMoved { task, to: TaskState::Preempting, .. } => self.state.tasks.get(task),
+                Mutation::TaskMoved(TaskMoved { task, to: TaskState::Preempting, .. }) => self.state.tasks.get(task),
                 _ => None,
             });
             victims.extend(moved.filter_map(|task| Some((task.clone(), task.held_on()?))));

@@ -125,10 +125,10 @@ mod tests {
     use dawn_proto::{Epoch, Timestamp};
 
     use super::*;
-    use crate::model::Mutation;
+    use crate::model::{EpochBegun, Mutation};
 
     fn batch(index: u64) -> Arc<Batch> {
-        let mutations = vec![Mutation::EpochBegun { epoch: Epoch(7) }];
+        let mutations = vec![Mutation::EpochBegun(EpochBegun { epoch: Epoch(7) })];
         Arc::new(Batch { index, epoch: Epoch(7), at: Timestamp(1_000), part: None, mutations })
     }
 

@@ -16,13 +16,13 @@ use dawn_proto::{Epoch, JobKey, Timestamp};
 use super::fixture::{etcd, etcd_with, store};
 use super::*;
 use crate::drive::{AppendError, Journal};
-use crate::model::{Batch, JobId, Mutation, State};
+use crate::model::{Batch, JobId, JobMade, Mutation, State};
 use crate::wire::digest;
 
 /// A batch that makes one job, so that states differ by index.
 fn batch(index: u64, epoch: Epoch) -> Arc<Batch> {
     let key = JobKey::new("r", "e", &format!("j{index}")).unwrap();
-    let mutations = vec![Mutation::JobMade { job: JobId(index as u32), key }];
+    let mutations = vec![Mutation::JobMade(JobMade { job: JobId(index as u32), key })];
     Arc::new(Batch { index, epoch, at: Timestamp(index as i64), part: None, mutations })
 }
 

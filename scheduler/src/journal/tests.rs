@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::*;
-use crate::model::Mutation;
+use crate::model::{ClusterMade, EpochBegun, Mutation};
 use crate::wire::digest;
 use crate::wire::sample::story;
 
@@ -147,7 +147,7 @@ fn a_stop_waits_for_no_disk_that_hangs() {
     let (reader, hangs) = std::io::pipe().unwrap();
     let tail = replay::Tail { file: std::os::fd::OwnedFd::from(hangs).into(), path: "hangs".into(), length: 0 };
     let writer = writer::Writer::start(dir.path(), Some(tail), 0, 0, settings(), Some(lock)).unwrap();
-    let kind = Mutation::ClusterMade { cluster_id: "x".repeat(1 << 20) };
+    let kind = Mutation::ClusterMade(ClusterMade { cluster_id: "x".repeat(1 << 20) });
     let batch =
         Batch { index: 1, epoch: Default::default(), at: Default::default(), part: None, mutations: vec![kind] };
     let append = writer.append(Arc::new(batch));
@@ -167,7 +167,7 @@ fn a_stop_waits_for_no_disk_that_hangs() {
 #[tokio::test]
 async fn a_hole_in_the_indexes_is_refused() {
     let batch = |index| {
-        let mutations = vec![Mutation::EpochBegun { epoch: dawn_proto::Epoch(index) }];
+        let mutations = vec![Mutation::EpochBegun(EpochBegun { epoch: dawn_proto::Epoch(index) })];
         Arc::new(Batch { index, epoch: dawn_proto::Epoch(index), at: Default::default(), part: None, mutations })
     };
     let dir = written(&[batch(1), batch(2), batch(4)]).await;

@@ -9,16 +9,15 @@ mod update;
 mod upkeep;
 mod welcome;
 
-use std::sync::Arc;
-
 use dawn_proto::v1::{NodeState, Reason};
 use dawn_proto::{SpecId, TaskId, TaskState, Timestamp};
 
 use super::{
-    Agent, AgentNo, Avoided, Batch, Ended, Job, JobId, Mutation, Place, PlacedState, Quota, Spec, State, Status, Task,
-    Tick, Waiting,
+    Agent, AgentAvoided, AgentMoved, AgentNo, AgentSeen, Avoided, Batch, Ended, InstancesStopped, Job, JobEnded, JobId,
+    JobSettled, JobVersioned, Mutation, Nominated, Place, PlacedState, Quota, QuotaSet, State, Status, Task,
+    TaskAssigned,
 };
-use super::{Transition, Version, index::Entries};
+use super::{TaskMade, TaskMoved, Tick, Ticked, Transition, Version, Waiting, index::Entries};
 
 impl State {
     /// Applies a batch whose index follows the last one; a part of a step with the last of them.
@@ -48,66 +47,43 @@ impl State {
     /// Applies one mutation without moving the index: for a decision that must see its own earlier mutations.
     pub fn apply_one(&mut self, mutation: &Mutation, at: Timestamp) {
         match mutation {
-            Mutation::ClusterMade { cluster_id } => self.cluster_id.clone_from(cluster_id),
-            Mutation::EpochBegun { epoch } => self.epoch = *epoch,
-            Mutation::JobMade { job, key } => self.make_job(*job, key.clone(), at),
-            Mutation::JobVersioned { job, spec, author, message } => {
-                self.version_job(*job, spec, author.clone(), message.clone(), at);
-            }
-            Mutation::JobEnded { .. } => self.end_job(mutation, at),
+            Mutation::ClusterMade(made) => self.cluster_id.clone_from(&made.cluster_id),
+            Mutation::EpochBegun(begun) => self.epoch = begun.epoch,
+            Mutation::JobMade(made) => self.make_job(made.job, made.key.clone(), at),
+            Mutation::JobVersioned(versioned) => self.version_job(versioned, at),
+            Mutation::JobEnded(ended) => self.end_job(ended, at),
             Mutation::Update(mutation) => self.apply_update(mutation, at),
             Mutation::Upkeep(mutation) => self.apply_upkeep(mutation, at),
             Mutation::Blame(mutation) => self.apply_blame(mutation),
-            Mutation::InstancesStopped { job, instances } => self.stop_instances(*job, instances),
-            Mutation::JobSettled { job, to } => self.change_job(*job, |job| job.settled = *to),
-            Mutation::JobForgotten { job } => self.forget_job(*job),
-            Mutation::TaskMade { .. } => self.make_task(mutation, at),
-            Mutation::TaskAssigned { task, agent, ports, devices } => {
-                let place = Place { agent: *agent, ports: ports.clone(), devices: devices.clone() };
-                let status = Status::Placed(PlacedState::Assigned, place);
-                let moved =
-                    Transition { to: TaskState::Assigned, at, reason: Reason::None, message: "".into(), exit: None };
-                self.move_task(*task, moved, |_| Some(status));
-            }
-            Mutation::TaskMoved { task, to, reason, message, exit } => {
+            Mutation::InstancesStopped(stopped) => self.stop_instances(stopped),
+            Mutation::JobSettled(JobSettled { job, to }) => self.change_job(*job, |job| job.settled = *to),
+            Mutation::JobForgotten(forgotten) => self.forget_job(forgotten.job),
+            Mutation::TaskMade(made) => self.make_task(made, at),
+            Mutation::TaskAssigned(assigned) => self.assign_task(assigned, at),
+            Mutation::TaskMoved(TaskMoved { task, to, reason, message, exit }) => {
                 let moved = Transition { to: *to, at, reason: *reason, message: message.clone(), exit: *exit };
                 self.move_task(*task, moved, |status| status.moved(*to));
             }
-            Mutation::TaskForgotten { task } => self.forget_task(*task),
-            Mutation::AgentSeen { .. } => self.see_agent(mutation, at),
-            Mutation::AgentMoved { agent: no, to } => {
-                let agent = self.agent_mut(*no);
-                (agent.state, agent.since) = (*to, at);
-                if *to == NodeState::Up {
-                    agent.declared_down = None;
-                }
-                match to {
-                    NodeState::Up => self.agents_not_up.remove(no),
-                    _ => self.agents_not_up.insert(*no),
-                };
-            }
-            Mutation::AgentForgotten { agent } => self.forget_agent(*agent),
-            Mutation::Ticked { job, scheduled, outcome } => {
+            Mutation::TaskForgotten(forgotten) => self.forget_task(forgotten.task),
+            Mutation::AgentSeen(seen) => self.see_agent(seen, at),
+            Mutation::AgentMoved(moved) => self.move_agent(moved, at),
+            Mutation::AgentForgotten(forgotten) => self.forget_agent(forgotten.agent),
+            Mutation::Ticked(Ticked { job, scheduled, outcome }) => {
                 let tick = Tick { scheduled: *scheduled, decided: at, outcome: *outcome };
                 self.change_job(*job, |job| job.note_tick(tick));
             }
-            Mutation::Nominated { task, agent, until } => {
+            Mutation::Nominated(Nominated { task, agent, until }) => {
                 let task = self.task_mut(*task);
                 assert_eq!(task.state(), TaskState::Pending, "{} is nominated", task.id);
                 task.status = Status::Waiting(Waiting::Pending { nominated: Some((*agent, *until)) });
             }
-            Mutation::AgentAvoided { agent, until, why, times } => {
+            Mutation::AgentAvoided(AgentAvoided { agent, until, why, times }) => {
                 let avoided = until.map(|until| Avoided { until, why: why.clone(), times: *times });
                 self.avoid_agent(*agent, avoided);
             }
             Mutation::Restore(mutation) => self.apply_restore(mutation, at),
             Mutation::Welcome(mutation) => self.apply_welcome(mutation, at),
-            Mutation::QuotaSet { role, quota, .. } => {
-                match *quota == Quota::default() {
-                    true => self.quotas.remove(role),
-                    false => self.quotas.insert(role.clone(), *quota),
-                };
-            }
+            Mutation::QuotaSet(set) => self.set_quota(set),
             Mutation::Flow(mutation) => self.apply_flow(mutation, at),
             Mutation::ClockShifted(shift) => self.shift_clock(*shift, at),
             Mutation::Loss(mutation) => self.apply_loss(mutation, at),
@@ -162,10 +138,8 @@ impl State {
         self.index_job(id);
     }
 
-    fn end_job(&mut self, ended: &Mutation, at: Timestamp) {
-        let Mutation::JobEnded { job, author, message, not_needed } = ended else {
-            unreachable!("end_job is called for JobEnded alone");
-        };
+    fn end_job(&mut self, ended: &JobEnded, at: Timestamp) {
+        let JobEnded { job, author, message, not_needed } = ended;
         let id = *job;
         self.unindex_job(id);
         if self.job_mut(id).changes.active().is_some() {
@@ -179,7 +153,9 @@ impl State {
         self.index_job(id);
     }
 
-    fn stop_instances(&mut self, id: JobId, instances: &[(u32, u32)]) {
+    fn stop_instances(&mut self, stopped: &InstancesStopped) {
+        let InstancesStopped { job: id, instances } = stopped;
+        let id = *id;
         let wanted = self.jobs.get(&id).map_or(0, |job| self.wanted_bound(job));
         self.change_job(id, |job| {
             // Ranges reach at most to the last instance, so that a record can't make the set grow without bound.
@@ -189,7 +165,9 @@ impl State {
         });
     }
 
-    fn version_job(&mut self, id: JobId, spec: &Arc<Spec>, author: String, message: String, at: Timestamp) {
+    fn version_job(&mut self, versioned: &JobVersioned, at: Timestamp) {
+        let JobVersioned { job: id, spec, author, message } = versioned;
+        let (id, author, message) = (*id, author.clone(), message.clone());
         assert!(spec.id >= self.next_spec, "{} is made twice", spec.id);
         self.next_spec = SpecId(spec.id.0 + 1);
         self.specs.insert(spec.id, spec.clone());
@@ -251,12 +229,8 @@ impl State {
         }
     }
 
-    fn make_task(&mut self, made: &Mutation, at: Timestamp) {
-        let Mutation::TaskMade { task: id, job, spec, instance, attempt, failures, restarts, run_at, ready_at, reason } =
-            made
-        else {
-            unreachable!("make_task is called for TaskMade alone");
-        };
+    fn make_task(&mut self, made: &TaskMade, at: Timestamp) {
+        let TaskMade { task: id, job, spec, instance, attempt, failures, restarts, run_at, ready_at, reason } = made;
         assert!(*id >= self.next_task, "{id} is made twice");
         self.next_task = TaskId(id.0 + 1);
         self.use_spec(*spec);
@@ -283,6 +257,13 @@ impl State {
         self.index_task(&task);
         self.tasks.insert(*id, task);
         self.tally_made(*id, *job, *run_at, *instance);
+    }
+
+    fn assign_task(&mut self, assigned: &TaskAssigned, at: Timestamp) {
+        let TaskAssigned { task, agent, ports, devices } = assigned;
+        let place = Place { agent: *agent, ports: ports.clone(), devices: devices.clone() };
+        let moved = Transition { to: TaskState::Assigned, at, reason: Reason::None, message: "".into(), exit: None };
+        self.move_task(*task, moved, |_| Some(Status::Placed(PlacedState::Assigned, place)));
     }
 
     fn move_task(&mut self, id: TaskId, moved: Transition, to: impl FnOnce(Status) -> Option<Status>) {
@@ -321,8 +302,8 @@ impl State {
         self.drop_spec(task.spec);
     }
 
-    fn see_agent(&mut self, seen: &Mutation, at: Timestamp) {
-        let Mutation::AgentSeen {
+    fn see_agent(&mut self, seen: &AgentSeen, at: Timestamp) {
+        let AgentSeen {
             agent: no,
             id,
             hostname,
@@ -334,10 +315,7 @@ impl State {
             ports,
             max_tasks,
             offer_epoch,
-        } = seen
-        else {
-            unreachable!("see_agent is called for AgentSeen alone");
-        };
+        } = seen;
         let before = self.agents.get(no);
         let first_task_of_boot = match before {
             Some(before) if before.boot_id == *boot_id => before.first_task_of_boot,
@@ -372,6 +350,26 @@ impl State {
         if let Some(before) = self.agents.insert(*no, agent) {
             self.offered_bytes -= before.offered_bytes();
         }
+    }
+
+    fn move_agent(&mut self, moved: &AgentMoved, at: Timestamp) {
+        let AgentMoved { agent: no, to } = moved;
+        let agent = self.agent_mut(*no);
+        (agent.state, agent.since) = (*to, at);
+        if *to == NodeState::Up {
+            agent.declared_down = None;
+        }
+        match to {
+            NodeState::Up => self.agents_not_up.remove(no),
+            _ => self.agents_not_up.insert(*no),
+        };
+    }
+
+    fn set_quota(&mut self, set: &QuotaSet) {
+        match set.quota == Quota::default() {
+            true => self.quotas.remove(&set.role),
+            false => self.quotas.insert(set.role.clone(), set.quota),
+        };
     }
 
     fn forget_agent(&mut self, no: AgentNo) {

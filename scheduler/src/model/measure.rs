@@ -3,12 +3,16 @@
 
 use dawn_proto::{JobKey, Resources, Timestamp};
 
-use super::WelcomeMutation;
 use super::{
-    Agent, AgentNo, Attributes, Batch, Blame, BlameMutation, Bounds, FlowMutation, KeptOff, Mutation, Offer,
-    RestoreMutation, Restored,
+    Agent, AgentAvoided, AgentForgotten, AgentMoved, AgentNo, AgentSeen, Attributes, Batch, Blame, BlameMutation,
+    Bounds, ClusterMade, EpochBegun, FlowMutation, InstancesStopped, JobEnded, JobForgotten, JobMade, JobSettled,
+    JobVersioned,
 };
-use super::{LossMutation, PortRanges, Quota, Shift, Update, UpdateChange, UpdateMutation, UpkeepMutation};
+use super::{
+    KeptOff, LossMutation, Mutation, Nominated, Offer, PortRanges, Quota, QuotaSet, RestoreMutation, Restored, Shift,
+    TaskAdopted, TaskAssigned, TaskForgotten, TaskMade, TaskMoved, Ticked, Update, UpdateChange, UpdateMutation,
+};
+use super::{UpkeepMutation, WelcomeMutation};
 
 /// Of a batch without its records: index, epoch, time, its place among parts, and its length in front.
 pub const BATCH_BYTES: usize = 64;
@@ -97,33 +101,43 @@ impl Mutation {
 
     fn content(&self) -> usize {
         match self {
-            Mutation::ClusterMade { cluster_id } => text(cluster_id),
-            Mutation::EpochBegun { epoch } => number(epoch.0),
-            Mutation::JobMade { job, key } => number(job.0) + self::key(key),
-            Mutation::JobVersioned { job, spec, author, message } => {
+            Mutation::ClusterMade(ClusterMade { cluster_id }) => text(cluster_id),
+            Mutation::EpochBegun(EpochBegun { epoch }) => number(epoch.0),
+            Mutation::JobMade(JobMade { job, key }) => number(job.0) + self::key(key),
+            Mutation::JobVersioned(JobVersioned { job, spec, author, message }) => {
                 let numbers = number(job.0) + number(spec.id.0) + number(spec.version);
                 numbers + field(spec.job.wire.len()) + ranges(spec.gaps.ranges()) + text(author) + text(message)
             }
-            Mutation::JobEnded { job, author, message, .. } => number(job.0) + text(author) + text(message) + FLAG,
-            Mutation::InstancesStopped { job, instances } => number(job.0) + ranges(instances),
-            Mutation::JobSettled { job, to } => number(job.0) + number(*to),
-            Mutation::JobForgotten { job } => number(job.0),
-            Mutation::TaskMade { .. } | Mutation::TaskAssigned { .. } | Mutation::TaskMoved { .. } => self.of_task(),
-            Mutation::TaskForgotten { task } => number(task.0),
-            Mutation::AgentSeen { .. } => self.of_agent(),
-            Mutation::AgentMoved { agent, .. } => self::agent(*agent) + CHOICE,
-            Mutation::AgentForgotten { agent } => self::agent(*agent),
-            Mutation::Ticked { job, scheduled, .. } => number(job.0) + time(*scheduled) + CHOICE,
-            Mutation::Nominated { task, agent, until } => number(task.0) + self::agent(*agent) + time(*until),
-            Mutation::AgentAvoided { agent, until, why, times } => {
+            Mutation::JobEnded(JobEnded { job, author, message, .. }) => {
+                number(job.0) + text(author) + text(message) + FLAG
+            }
+            Mutation::InstancesStopped(InstancesStopped { job, instances }) => number(job.0) + ranges(instances),
+            Mutation::JobSettled(JobSettled { job, to }) => number(job.0) + number(*to),
+            Mutation::JobForgotten(JobForgotten { job }) => number(job.0),
+            Mutation::TaskMade(made) => of_made(made),
+            Mutation::TaskAssigned(TaskAssigned { task, agent, ports, devices }) => {
+                number(task.0) + CHOICE + self::agent(*agent) + numbers(ports) + numbers(devices)
+            }
+            Mutation::TaskMoved(TaskMoved { task, message, exit, .. }) => {
+                number(task.0) + 2 * CHOICE + text(message) + exit.map_or(0, |_| number(u64::MAX))
+            }
+            Mutation::TaskForgotten(TaskForgotten { task }) => number(task.0),
+            Mutation::AgentSeen(seen) => of_seen(seen),
+            Mutation::AgentMoved(AgentMoved { agent, .. }) => self::agent(*agent) + CHOICE,
+            Mutation::AgentForgotten(AgentForgotten { agent }) => self::agent(*agent),
+            Mutation::Ticked(Ticked { job, scheduled, .. }) => number(job.0) + time(*scheduled) + CHOICE,
+            Mutation::Nominated(Nominated { task, agent, until }) => {
+                number(task.0) + self::agent(*agent) + time(*until)
+            }
+            Mutation::AgentAvoided(AgentAvoided { agent, until, why, times }) => {
                 self::agent(*agent) + until.map_or(0, time) + text(why) + number(*times)
             }
             Mutation::Update(mutation) => of_update(mutation),
             Mutation::Upkeep(mutation) => of_upkeep(mutation),
             Mutation::ClockShifted(Shift { by_ms, after }) => time(Timestamp(*by_ms)) + time(*after),
             Mutation::Blame(mutation) => field(of_blame(mutation)),
-            Mutation::QuotaSet { role, quota, author } => {
-                let Quota { guarantee, limit, weight } = quota;
+            Mutation::QuotaSet(set) => {
+                let QuotaSet { role, quota: Quota { guarantee, limit, weight }, author } = &**set;
                 field(text(role) + bounds(guarantee) + bounds(limit) + number(*weight)) + text(author)
             }
             Mutation::Flow(mutation) => field(of_flow(mutation)),
@@ -132,49 +146,31 @@ impl Mutation {
             Mutation::Welcome(mutation) => field(of_welcome(mutation)),
         }
     }
+}
 
-    fn of_task(&self) -> usize {
-        match self {
-            Mutation::TaskMade { task, job, spec, instance, attempt, failures, restarts, run_at, ready_at, .. } => {
-                let of = number(task.0) + number(job.0) + number(spec.0) + number(*instance);
-                of + number(*attempt)
-                    + number(*failures)
-                    + number(*restarts)
-                    + time(*run_at)
-                    + ready_at.map_or(0, time)
-                    + CHOICE
-            }
-            Mutation::TaskAssigned { task, agent, ports, devices } => {
-                number(task.0) + CHOICE + self::agent(*agent) + numbers(ports) + numbers(devices)
-            }
-            Mutation::TaskMoved { task, message, exit, .. } => {
-                number(task.0) + 2 * CHOICE + text(message) + exit.map_or(0, |_| number(u64::MAX))
-            }
-            _ => 0,
-        }
-    }
+fn of_made(made: &TaskMade) -> usize {
+    let TaskMade { task, job, spec, instance, attempt, failures, restarts, run_at, ready_at, reason: _ } = made;
+    let of = number(task.0) + number(job.0) + number(spec.0) + number(*instance) + number(*attempt);
+    of + number(*failures) + number(*restarts) + time(*run_at) + ready_at.map_or(0, time) + CHOICE
+}
 
-    fn of_agent(&self) -> usize {
-        let Mutation::AgentSeen {
-            agent,
-            id,
-            hostname,
-            version,
-            isolation,
-            boot_id,
-            total,
-            attributes,
-            ports,
-            max_tasks,
-            offer_epoch,
-        } = self
-        else {
-            return 0;
-        };
-        let texts: usize = [id.as_str(), hostname, version, isolation, boot_id].into_iter().map(text).sum();
-        let offer = field(resources(total)) + self::attributes(attributes) + self::ports(ports);
-        self::agent(*agent) + texts + offer + number(*max_tasks) + number(*offer_epoch)
-    }
+fn of_seen(seen: &AgentSeen) -> usize {
+    let AgentSeen {
+        agent,
+        id,
+        hostname,
+        version,
+        isolation,
+        boot_id,
+        total,
+        attributes,
+        ports,
+        max_tasks,
+        offer_epoch,
+    } = seen;
+    let texts: usize = [id.as_str(), hostname, version, isolation, boot_id].into_iter().map(text).sum();
+    let offer = field(resources(total)) + self::attributes(attributes) + self::ports(ports);
+    self::agent(*agent) + texts + offer + number(*max_tasks) + number(*offer_epoch)
 }
 
 fn of_blame(mutation: &BlameMutation) -> usize {
@@ -264,7 +260,9 @@ fn of_restore(mutation: &RestoreMutation) -> usize {
         RestoreMutation::SpecAdopted { job, spec, .. } => {
             number(job.0) + number(spec.id.0) + number(spec.version) + field(spec.job.wire.len()) + FLAG
         }
-        RestoreMutation::TaskAdopted { task, job, spec, instance, attempt, run_at, agent, ports, devices, .. } => {
+        RestoreMutation::TaskAdopted(adopted) => {
+            let TaskAdopted { task, job, spec, instance, attempt, run_at, agent, ports, devices, state: _ } =
+                &**adopted;
             let of = number(task.0) + number(job.0) + number(spec.0) + number(*instance) + number(*attempt);
             of + time(*run_at) + self::agent(*agent) + numbers(ports) + numbers(devices) + CHOICE
         }

@@ -59,11 +59,15 @@ pub use job::{Ended, Job, JobId, Tick, Version, is_manual};
 pub use live::{AgentLive, Coordinated, Earlier, Live};
 pub use loss::{BrakeRelease, DeclaredDown, LossAnswer, LossCommand, LossMutation, LossRefusal, Replaced};
 pub use measure::{BATCH_BYTES, bytes_of};
-pub use mutation::{Batch, Mutation};
+pub use mutation::{
+    AgentAvoided, AgentForgotten, AgentMoved, AgentSeen, Batch, ClusterMade, EpochBegun, InstancesStopped, JobEnded,
+    JobForgotten, JobMade, JobSettled, JobVersioned, Mutation, Nominated, QuotaSet, TaskAssigned, TaskForgotten,
+    TaskMade, TaskMoved, Ticked,
+};
 pub use numbered::{Number, Numbered};
 pub use part::{Part, cut};
 pub use quota::{BOUNDED, Bound, Bounds, Quota, bounded};
-pub use restore::{Description, RestoreMutation, Restored, Restores};
+pub use restore::{Description, RestoreMutation, Restored, Restores, TaskAdopted};
 pub use settings::Settings;
 pub use spec::{
     Affinity, Constraint, CronPolicy, JobSpec, Near, PortDemand, RestartPolicy, Rule, Schedule, ScheduleError, Sla,

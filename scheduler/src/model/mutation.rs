@@ -23,133 +23,31 @@ pub struct Batch {
     pub mutations: Vec<Mutation>,
 }
 
+/// Kinds that come seldom and are large are boxed, so that a batch of common ones takes little.
 #[derive(Clone, Debug)]
 pub enum Mutation {
-    /// First record of a journal.
-    ClusterMade {
-        cluster_id: String,
-    },
-    /// First record of a leader.
-    EpochBegun {
-        epoch: Epoch,
-    },
-    JobMade {
-        job: JobId,
-        key: JobKey,
-    },
-    /// A new current version; an ended job is active again.
-    JobVersioned {
-        job: JobId,
-        spec: Arc<Spec>,
-        author: String,
-        message: String,
-    },
-    JobEnded {
-        job: JobId,
-        author: String,
-        message: String,
-        /// It was to follow a failure, and there was none.
-        not_needed: bool,
-    },
-    /// Inclusive ranges. Nothing is made for these instances until the next version.
-    InstancesStopped {
-        job: JobId,
-        instances: Vec<(u32, u32)>,
-    },
-    /// Instances below `to` are as the version (or the job's end) wants them; [`super::Job::SETTLED`]: all.
-    JobSettled {
-        job: JobId,
-        to: u32,
-    },
-    /// Only for an ended job without tasks.
-    JobForgotten {
-        job: JobId,
-    },
-    TaskMade {
-        task: TaskId,
-        job: JobId,
-        spec: SpecId,
-        instance: u32,
-        attempt: u32,
-        failures: u32,
-        restarts: u32,
-        /// Zero unless cron.
-        run_at: Timestamp,
-        /// None: pending at once; otherwise throttled until then.
-        ready_at: Option<Timestamp>,
-        reason: Reason,
-    },
-    /// PENDING -> ASSIGNED.
-    TaskAssigned {
-        task: TaskId,
-        agent: AgentNo,
-        ports: Box<[u16]>,
-        devices: Box<[u16]>,
-    },
-    /// Any other move of the table.
-    TaskMoved {
-        task: TaskId,
-        to: TaskState,
-        reason: Reason,
-        message: Text,
-        /// Only with an end that a process decided.
-        exit: Option<Exit>,
-    },
-    /// Only for a terminal task.
-    TaskForgotten {
-        task: TaskId,
-    },
-    /// Registered for the first time, or with another offer, hostname, version, isolation or boot.
-    AgentSeen {
-        agent: AgentNo,
-        id: AgentId,
-        hostname: String,
-        version: String,
-        isolation: String,
-        boot_id: String,
-        total: Resources,
-        attributes: Attributes,
-        ports: PortRanges,
-        max_tasks: u32,
-        offer_epoch: u64,
-    },
-    AgentMoved {
-        agent: AgentNo,
-        to: NodeState,
-    },
-    /// Only for a DOWN agent without placed tasks.
-    AgentForgotten {
-        agent: AgentNo,
-    },
-    /// A launch record: decided before the run's tasks are made, in the same batch. Another one for the same instant
-    /// replaces it (QUEUED, then LAUNCHED).
-    Ticked {
-        job: JobId,
-        scheduled: Timestamp,
-        outcome: TickOutcome,
-    },
-    /// Room that preemption frees on the agent is kept for the pending task until then.
-    Nominated {
-        task: TaskId,
-        agent: AgentNo,
-        until: Timestamp,
-    },
-    /// None: no longer avoided.
-    AgentAvoided {
-        agent: AgentNo,
-        until: Option<Timestamp>,
-        why: String,
-        times: u32,
-    },
+    ClusterMade(ClusterMade),
+    EpochBegun(EpochBegun),
+    JobMade(JobMade),
+    JobVersioned(JobVersioned),
+    JobEnded(JobEnded),
+    InstancesStopped(InstancesStopped),
+    JobSettled(JobSettled),
+    JobForgotten(JobForgotten),
+    TaskMade(TaskMade),
+    TaskAssigned(TaskAssigned),
+    TaskMoved(TaskMoved),
+    TaskForgotten(TaskForgotten),
+    AgentSeen(Box<AgentSeen>),
+    AgentMoved(AgentMoved),
+    AgentForgotten(AgentForgotten),
+    Ticked(Ticked),
+    Nominated(Nominated),
+    AgentAvoided(AgentAvoided),
     Update(UpdateMutation),
-    Upkeep(UpkeepMutation),
+    Upkeep(Box<UpkeepMutation>),
     Blame(BlameMutation),
-    /// The role's quota from now on. One that bounds nothing, of weight 1, is none.
-    QuotaSet {
-        role: String,
-        quota: Quota,
-        author: String,
-    },
+    QuotaSet(Box<QuotaSet>),
     Flow(FlowMutation),
     Loss(LossMutation),
     /// The journal was restored from a backup.
@@ -157,4 +55,170 @@ pub enum Mutation {
     /// Always the first of its batch, whose time is that of the clock as it goes on.
     ClockShifted(Shift),
     Welcome(WelcomeMutation),
+}
+
+// Batches that wait to be durable hold a hundred thousand of them.
+const _: () = assert!(size_of::<Mutation>() <= 72);
+
+/// First record of a journal.
+#[derive(Clone, Debug)]
+pub struct ClusterMade {
+    pub cluster_id: String,
+}
+
+/// First record of a leader.
+#[derive(Clone, Debug)]
+pub struct EpochBegun {
+    pub epoch: Epoch,
+}
+
+/// A job under a new key; it has no version yet.
+#[derive(Clone, Debug)]
+pub struct JobMade {
+    pub job: JobId,
+    pub key: JobKey,
+}
+
+/// A new current version; an ended job is active again.
+#[derive(Clone, Debug)]
+pub struct JobVersioned {
+    pub job: JobId,
+    pub spec: Arc<Spec>,
+    pub author: String,
+    pub message: String,
+}
+
+/// The job is over; what still lives of it is stopped.
+#[derive(Clone, Debug)]
+pub struct JobEnded {
+    pub job: JobId,
+    pub author: String,
+    pub message: String,
+    /// It was to follow a failure, and there was none.
+    pub not_needed: bool,
+}
+
+/// Inclusive ranges. Nothing is made for these instances until the next version.
+#[derive(Clone, Debug)]
+pub struct InstancesStopped {
+    pub job: JobId,
+    pub instances: Vec<(u32, u32)>,
+}
+
+/// Instances below `to` are as the version (or the job's end) wants them; [`super::Job::SETTLED`]: all.
+#[derive(Clone, Debug)]
+pub struct JobSettled {
+    pub job: JobId,
+    pub to: u32,
+}
+
+/// Only for an ended job without tasks.
+#[derive(Clone, Debug)]
+pub struct JobForgotten {
+    pub job: JobId,
+}
+
+/// An instance has a new life.
+#[derive(Clone, Debug)]
+pub struct TaskMade {
+    pub task: TaskId,
+    pub job: JobId,
+    pub spec: SpecId,
+    pub instance: u32,
+    pub attempt: u32,
+    pub failures: u32,
+    pub restarts: u32,
+    /// Zero unless cron.
+    pub run_at: Timestamp,
+    /// None: pending at once; otherwise throttled until then.
+    pub ready_at: Option<Timestamp>,
+    pub reason: Reason,
+}
+
+/// PENDING -> ASSIGNED.
+#[derive(Clone, Debug)]
+pub struct TaskAssigned {
+    pub task: TaskId,
+    pub agent: AgentNo,
+    pub ports: Box<[u16]>,
+    pub devices: Box<[u16]>,
+}
+
+/// Any other move of the table.
+#[derive(Clone, Debug)]
+pub struct TaskMoved {
+    pub task: TaskId,
+    pub to: TaskState,
+    pub reason: Reason,
+    pub message: Text,
+    /// Only with an end that a process decided.
+    pub exit: Option<Exit>,
+}
+
+/// Only for a terminal task.
+#[derive(Clone, Debug)]
+pub struct TaskForgotten {
+    pub task: TaskId,
+}
+
+/// Registered for the first time, or with another offer, hostname, version, isolation or boot.
+#[derive(Clone, Debug)]
+pub struct AgentSeen {
+    pub agent: AgentNo,
+    pub id: AgentId,
+    pub hostname: String,
+    pub version: String,
+    pub isolation: String,
+    pub boot_id: String,
+    pub total: Resources,
+    pub attributes: Attributes,
+    pub ports: PortRanges,
+    pub max_tasks: u32,
+    pub offer_epoch: u64,
+}
+
+#[derive(Clone, Debug)]
+pub struct AgentMoved {
+    pub agent: AgentNo,
+    pub to: NodeState,
+}
+
+/// Only for a DOWN agent without placed tasks.
+#[derive(Clone, Debug)]
+pub struct AgentForgotten {
+    pub agent: AgentNo,
+}
+
+/// A launch record: decided before the run's tasks are made, in the same batch. Another one for the same instant
+/// replaces it (QUEUED, then LAUNCHED).
+#[derive(Clone, Debug)]
+pub struct Ticked {
+    pub job: JobId,
+    pub scheduled: Timestamp,
+    pub outcome: TickOutcome,
+}
+
+/// Room that preemption frees on the agent is kept for the pending task until then.
+#[derive(Clone, Debug)]
+pub struct Nominated {
+    pub task: TaskId,
+    pub agent: AgentNo,
+    pub until: Timestamp,
+}
+
+/// None: no longer avoided.
+#[derive(Clone, Debug)]
+pub struct AgentAvoided {
+    pub agent: AgentNo,
+    pub until: Option<Timestamp>,
+    pub why: String,
+    pub times: u32,
+}
+
+/// The role's quota from now on. One that bounds nothing, of weight 1, is none.
+#[derive(Clone, Debug)]
+pub struct QuotaSet {
+    pub role: String,
+    pub quota: Quota,
+    pub author: String,
 }

@@ -60,18 +60,22 @@ pub enum RestoreMutation {
         current: bool,
     },
     /// A task found on an agent, in the state that the agent says.
-    TaskAdopted {
-        task: TaskId,
-        job: JobId,
-        spec: SpecId,
-        instance: u32,
-        attempt: u32,
-        run_at: Timestamp,
-        agent: AgentNo,
-        ports: Box<[u16]>,
-        devices: Box<[u16]>,
-        state: TaskState,
-    },
+    TaskAdopted(Box<TaskAdopted>),
+}
+
+/// A task found on an agent, in the state that the agent says.
+#[derive(Clone, Debug)]
+pub struct TaskAdopted {
+    pub task: TaskId,
+    pub job: JobId,
+    pub spec: SpecId,
+    pub instance: u32,
+    pub attempt: u32,
+    pub run_at: Timestamp,
+    pub agent: AgentNo,
+    pub ports: Box<[u16]>,
+    pub devices: Box<[u16]>,
+    pub state: TaskState,
 }
 
 /// A task as its agent keeps it.

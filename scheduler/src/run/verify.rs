@@ -62,7 +62,7 @@ struct Replayed {
 
 impl Replayed {
     fn take(&mut self, state: &mut State, batch: &Batch, marks: &[u64]) {
-        let begins = batch.mutations.iter().any(|mutation| matches!(mutation, Mutation::EpochBegun { .. }));
+        let begins = batch.mutations.iter().any(|mutation| matches!(mutation, Mutation::EpochBegun(_)));
         let epoch = batch.epoch.0;
         if self.epoch.is_some_and(|before| epoch < before) {
             self.wrong.push(format!("batch {} is of epoch {epoch}, one before it of a later", batch.index));

@@ -1,12 +1,16 @@
-//! What agents say. Ids, ports and states are checked here; whether it makes sense is decided elsewhere.
+//! What agents say, and what the journal says of them. Ids, ports and states are checked here; whether it makes sense is
+//! decided elsewhere.
 
-use dawn_proto::v1::{self, Reason};
+use dawn_proto::v1::{self, NodeState, Reason};
 use dawn_proto::{AgentId, Epoch, HeldDigest, TaskId, TaskState, Timestamp};
 
-use super::{
-    WireError, attributes_from_wire, exit_from_wire, max_tasks_from_wire, ports_from_wire, resources_from_wire,
+use super::exit::exit_from_wire;
+use super::parse::{
+    WireError, attributes_from_wire, attributes_to_wire, max_tasks_from_wire, name, ports_from_wire, ports_to_wire,
+    resources_from_wire,
 };
-use crate::model::{Offer, Registration, Report};
+use super::record::Recorded;
+use crate::model::{AgentAvoided, AgentForgotten, AgentMoved, AgentNo, AgentSeen, Offer, Registration, Report};
 
 /// Messages of reports are for people; longer ones are cut.
 const MAX_MESSAGE_BYTES: usize = 512;
@@ -85,4 +89,87 @@ pub fn report(wire: v1::TaskReport) -> Result<Report, WireError> {
         message,
         exit: exit_from_wire(wire.exit_code, wire.signal),
     })
+}
+
+impl Recorded for AgentSeen {
+    type Wire = v1::AgentSeen;
+
+    fn to_wire(&self) -> v1::AgentSeen {
+        v1::AgentSeen {
+            agent_no: self.agent.0,
+            agent_id: self.id.to_string(),
+            hostname: self.hostname.clone(),
+            version: self.version.clone(),
+            isolation: self.isolation.clone(),
+            boot_id: self.boot_id.clone(),
+            total: Some((&self.total).into()),
+            attributes: attributes_to_wire(&self.attributes),
+            ports: ports_to_wire(&self.ports),
+            offer_epoch: self.offer_epoch,
+            max_tasks: Some(self.max_tasks),
+        }
+    }
+
+    fn from_wire(seen: v1::AgentSeen) -> Result<Self, WireError> {
+        let id = AgentId::new(&seen.agent_id);
+        Ok(AgentSeen {
+            agent: AgentNo(seen.agent_no),
+            id: id.ok_or_else(|| WireError::new("agent_id", format!("{:?} is no agent id", seen.agent_id)))?,
+            hostname: seen.hostname,
+            version: seen.version,
+            isolation: seen.isolation,
+            boot_id: seen.boot_id,
+            total: resources_from_wire(seen.total.as_ref()),
+            attributes: attributes_from_wire(&seen.attributes),
+            ports: ports_from_wire(&seen.ports)?,
+            max_tasks: max_tasks_from_wire(seen.max_tasks),
+            offer_epoch: seen.offer_epoch,
+        })
+    }
+}
+
+impl Recorded for AgentMoved {
+    type Wire = v1::AgentMoved;
+
+    fn to_wire(&self) -> v1::AgentMoved {
+        v1::AgentMoved { agent_no: self.agent.0, to: self.to.into() }
+    }
+
+    fn from_wire(moved: v1::AgentMoved) -> Result<Self, WireError> {
+        Ok(AgentMoved { agent: AgentNo(moved.agent_no), to: name::<NodeState>("to", moved.to)? })
+    }
+}
+
+impl Recorded for AgentForgotten {
+    type Wire = v1::AgentForgotten;
+
+    fn to_wire(&self) -> v1::AgentForgotten {
+        v1::AgentForgotten { agent_no: self.agent.0 }
+    }
+
+    fn from_wire(forgotten: v1::AgentForgotten) -> Result<Self, WireError> {
+        Ok(AgentForgotten { agent: AgentNo(forgotten.agent_no) })
+    }
+}
+
+impl Recorded for AgentAvoided {
+    type Wire = v1::AgentAvoided;
+
+    fn to_wire(&self) -> v1::AgentAvoided {
+        v1::AgentAvoided {
+            agent_no: self.agent.0,
+            until_ms: self.until.map_or(0, |until| until.0),
+            why: self.why.clone(),
+            times: self.times,
+        }
+    }
+
+    fn from_wire(avoided: v1::AgentAvoided) -> Result<Self, WireError> {
+        Ok(AgentAvoided {
+            agent: AgentNo(avoided.agent_no),
+            until: (avoided.until_ms != 0).then_some(Timestamp(avoided.until_ms)),
+            why: avoided.why,
+            times: avoided.times,
+        })
+    }
 }

@@ -3,11 +3,11 @@
 use dawn_proto::v1::{self, NodeState};
 use dawn_proto::{TaskId, Timestamp};
 
-use super::batch::{agent_seen, name};
 use super::blame::{blame_from_wire, blame_to_wire};
+use super::parse::{WireError, attributes_to_wire, name, ports_to_wire};
+use super::record::Recorded;
 use super::welcome::{welcome_from_snapshot, welcome_snapshot};
-use super::{WireError, attributes_to_wire, ports_to_wire};
-use crate::model::{Agent, Avoided, Mutation};
+use crate::model::{Agent, AgentSeen, Avoided};
 
 pub(super) fn agent_to_wire(agent: &Agent) -> v1::AgentSnapshot {
     let avoided = agent.avoided.as_ref();
@@ -39,35 +39,20 @@ pub(super) fn agent_to_wire(agent: &Agent) -> v1::AgentSnapshot {
 
 pub(super) fn agent_from_wire(wire: v1::AgentSnapshot) -> Result<Agent, WireError> {
     let seen = wire.seen.ok_or_else(|| WireError::new("seen", "is missing"))?;
-    let Mutation::AgentSeen {
-        agent: no,
-        id,
-        hostname,
-        version,
-        isolation,
-        boot_id,
-        total,
-        attributes,
-        ports,
-        max_tasks,
-        offer_epoch,
-    } = agent_seen(seen)?
-    else {
-        unreachable!("agent_seen makes AgentSeen alone");
-    };
+    let seen = AgentSeen::from_wire(seen)?;
     let avoided = Avoided { until: Timestamp(wire.avoided_until_ms), why: wire.avoided_why, times: wire.avoided_times };
     Ok(Agent {
-        no,
-        id,
-        hostname,
-        version,
-        isolation,
-        boot_id,
-        total,
-        attributes,
-        ports,
-        max_tasks,
-        offer_epoch,
+        no: seen.agent,
+        id: seen.id,
+        hostname: seen.hostname,
+        version: seen.version,
+        isolation: seen.isolation,
+        boot_id: seen.boot_id,
+        total: seen.total,
+        attributes: seen.attributes,
+        ports: seen.ports,
+        max_tasks: seen.max_tasks,
+        offer_epoch: seen.offer_epoch,
         state: name::<NodeState>("state", wire.state)?,
         since: Timestamp(wire.since_ms),
         registered_at: Timestamp(wire.registered_ms),

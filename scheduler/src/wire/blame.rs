@@ -4,8 +4,7 @@ use dawn_proto::v1::blame_record::Record as Wire;
 use dawn_proto::v1::{self, Reason};
 use dawn_proto::{SpecId, Timestamp};
 
-use super::WireError;
-use super::batch::name;
+use super::parse::{WireError, name};
 use crate::model::{AgentNo, Blame, BlameMutation, FaultOf, JobId, KeptOff};
 
 pub(super) fn blame_record(mutation: &BlameMutation) -> v1::BlameRecord {

@@ -4,7 +4,7 @@
 use dawn_proto::v1;
 use prost::Message;
 
-use super::WireError;
+use super::parse::WireError;
 use crate::model::bounds::CHUNK_BYTES;
 
 /// Most items in one chunk, so that neither side holds a second copy of the whole.

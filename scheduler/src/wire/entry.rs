@@ -5,7 +5,11 @@ use dawn_proto::{AgentId, JobKey, TaskId};
 
 use super::batch_to_wire;
 use crate::model::WelcomeMutation;
-use crate::model::{AgentNo, Batch, BlameMutation, JobId, LossMutation, Mutation, RestoreMutation, State};
+use crate::model::{
+    AgentAvoided, AgentForgotten, AgentMoved, AgentNo, Batch, BlameMutation, InstancesStopped, JobEnded, JobForgotten,
+    JobId, JobMade, JobSettled, JobVersioned, LossMutation, Mutation, Nominated, RestoreMutation, State, TaskAssigned,
+    TaskForgotten, TaskMade, TaskMoved, Ticked,
+};
 
 /// What a mutation is about.
 #[derive(Default)]
@@ -46,22 +50,25 @@ pub fn journal_entries(state: &mut State, batch: &Batch) -> Vec<v1::JournalEntry
 /// `state` has everything before the mutation.
 fn subject(state: &State, mutation: &Mutation) -> Subject {
     match mutation {
-        Mutation::JobMade { key, .. } => Subject { job: Some(key.clone()), ..Subject::default() },
-        Mutation::JobVersioned { job, .. }
-        | Mutation::JobEnded { job, .. }
-        | Mutation::InstancesStopped { job, .. }
-        | Mutation::JobSettled { job, .. }
-        | Mutation::JobForgotten { job }
-        | Mutation::Ticked { job, .. } => of_job(state, *job),
-        Mutation::TaskMade { task, job, .. } => Subject { task: Some(*task), ..of_job(state, *job) },
-        Mutation::TaskAssigned { task, agent, .. } | Mutation::Nominated { task, agent, .. } => {
+        Mutation::JobMade(JobMade { key, .. }) => Subject { job: Some(key.clone()), ..Subject::default() },
+        Mutation::JobVersioned(JobVersioned { job, .. })
+        | Mutation::JobEnded(JobEnded { job, .. })
+        | Mutation::InstancesStopped(InstancesStopped { job, .. })
+        | Mutation::JobSettled(JobSettled { job, .. })
+        | Mutation::JobForgotten(JobForgotten { job })
+        | Mutation::Ticked(Ticked { job, .. }) => of_job(state, *job),
+        Mutation::TaskMade(TaskMade { task, job, .. }) => Subject { task: Some(*task), ..of_job(state, *job) },
+        Mutation::TaskAssigned(TaskAssigned { task, agent, .. })
+        | Mutation::Nominated(Nominated { task, agent, .. }) => {
             Subject { agent: of_agent(state, *agent).agent, ..of_task(state, *task) }
         }
-        Mutation::TaskMoved { task, .. } | Mutation::TaskForgotten { task } => of_task(state, *task),
-        Mutation::AgentSeen { id, .. } => Subject { agent: Some(id.clone()), ..Subject::default() },
-        Mutation::AgentMoved { agent, .. }
-        | Mutation::AgentForgotten { agent }
-        | Mutation::AgentAvoided { agent, .. }
+        Mutation::TaskMoved(TaskMoved { task, .. }) | Mutation::TaskForgotten(TaskForgotten { task }) => {
+            of_task(state, *task)
+        }
+        Mutation::AgentSeen(seen) => Subject { agent: Some(seen.id.clone()), ..Subject::default() },
+        Mutation::AgentMoved(AgentMoved { agent, .. })
+        | Mutation::AgentForgotten(AgentForgotten { agent })
+        | Mutation::AgentAvoided(AgentAvoided { agent, .. })
         | Mutation::Blame(BlameMutation::Forgiven { agent, .. })
         | Mutation::Loss(LossMutation::DeclaredDown { agent, .. }) => of_agent(state, *agent),
         Mutation::Welcome(
@@ -74,8 +81,9 @@ fn subject(state: &State, mutation: &Mutation) -> Subject {
         Mutation::Restore(RestoreMutation::SpecAdopted { spec, .. }) => {
             Subject { job: Some(spec.job.key.clone()), ..Subject::default() }
         }
-        Mutation::Restore(RestoreMutation::TaskAdopted { task, job, agent, .. }) => {
-            Subject { task: Some(*task), agent: of_agent(state, *agent).agent, ..of_job(state, *job) }
+        Mutation::Restore(RestoreMutation::TaskAdopted(adopted)) => {
+            let agent = of_agent(state, adopted.agent).agent;
+            Subject { task: Some(adopted.task), agent, ..of_job(state, adopted.job) }
         }
         _ => Subject::default(),
     }

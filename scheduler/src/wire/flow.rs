@@ -8,7 +8,8 @@ use dawn_proto::validate::{FieldError, MAX_PAYLOAD_BYTES, PAYLOAD};
 use dawn_proto::{JobKey, Timestamp};
 use prost::Message;
 
-use super::{WireError, parse_job_spec};
+use super::parse::WireError;
+use super::spec::parse_job_spec;
 use crate::model::{Dispatch, Flow, FlowMutation, JobId, JobSpec, Paused};
 
 pub(super) fn flow_record(mutation: &FlowMutation) -> v1::FlowRecord {

@@ -4,7 +4,7 @@ use dawn_proto::Timestamp;
 use dawn_proto::v1;
 use dawn_proto::v1::loss_record::Record as Wire;
 
-use super::WireError;
+use super::parse::WireError;
 use crate::model::{AgentNo, BrakeRelease, DeclaredDown, LossMutation, State};
 
 pub(super) fn loss_record(mutation: &LossMutation) -> v1::LossRecord {

@@ -2,7 +2,22 @@
 
 use dawn_proto::v1;
 
-use crate::model::{Bounds, Quota};
+use super::parse::WireError;
+use super::record::Recorded;
+use crate::model::{Bounds, Quota, QuotaSet};
+
+impl Recorded for QuotaSet {
+    type Wire = v1::QuotaSet;
+
+    fn to_wire(&self) -> v1::QuotaSet {
+        v1::QuotaSet { quota: Some(quota_to_wire(&self.role, &self.quota)), author: self.author.clone() }
+    }
+
+    fn from_wire(set: v1::QuotaSet) -> Result<Self, WireError> {
+        let (role, quota) = quota_from_wire(set.quota.as_ref());
+        Ok(QuotaSet { role, quota, author: set.author })
+    }
+}
 
 /// A dimension that is missing is not bounded.
 pub fn bounds_from_wire(wire: &v1::QuotaBounds) -> Bounds {

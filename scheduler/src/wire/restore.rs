@@ -7,9 +7,11 @@ use dawn_proto::v1::{self, TaskState};
 use dawn_proto::validate::MAX_GPUS;
 use dawn_proto::{Epoch, SpecId, TaskId, Timestamp};
 
-use super::batch::{device_numbers, name, of_spec, port_numbers, spec_from_wire, spec_to_wire};
-use super::{WireError, brought_spec, port_number, report};
-use crate::model::{AgentNo, Description, JobId, RestoreMutation, Restored, Restores, Spec};
+use super::parse::{WireError, device_numbers, name, port_number, port_numbers};
+use super::record::Recorded;
+use super::stored_spec::{of_spec, spec_from_wire, spec_to_wire};
+use super::{brought_spec, report};
+use crate::model::{AgentNo, Description, JobId, RestoreMutation, Restored, Restores, Spec, TaskAdopted};
 
 pub(super) fn restore_to_wire(mutation: &RestoreMutation) -> v1::RestoreRecord {
     let record = match mutation {
@@ -27,20 +29,7 @@ pub(super) fn restore_to_wire(mutation: &RestoreMutation) -> v1::RestoreRecord {
             spec: Some(spec_to_wire(spec)),
             current: *current,
         }),
-        RestoreMutation::TaskAdopted { task, job, spec, instance, attempt, run_at, agent, ports, devices, state } => {
-            Wire::TaskAdopted(v1::TaskAdopted {
-                task_id: task.0,
-                job_id: job.0,
-                spec_id: spec.0,
-                instance: *instance,
-                attempt: *attempt,
-                run_at_ms: run_at.0,
-                agent_no: agent.0,
-                ports: ports.iter().map(|port| u32::from(*port)).collect(),
-                devices: devices.iter().map(|device| u32::from(*device)).collect(),
-                state: (*state).into(),
-            })
-        }
+        RestoreMutation::TaskAdopted(adopted) => Wire::TaskAdopted(adopted.to_wire()),
     };
     v1::RestoreRecord { record: Some(record) }
 }
@@ -60,7 +49,30 @@ pub(super) fn restore_from_wire(wire: v1::RestoreRecord) -> Result<RestoreMutati
             spec: Arc::new(spec_from_wire(adopted.spec_id, adopted.version, adopted.spec)?),
             current: adopted.current,
         },
-        Wire::TaskAdopted(adopted) => RestoreMutation::TaskAdopted {
+        Wire::TaskAdopted(adopted) => RestoreMutation::TaskAdopted(Box::new(Recorded::from_wire(adopted)?)),
+    })
+}
+
+impl Recorded for TaskAdopted {
+    type Wire = v1::TaskAdopted;
+
+    fn to_wire(&self) -> v1::TaskAdopted {
+        v1::TaskAdopted {
+            task_id: self.task.0,
+            job_id: self.job.0,
+            spec_id: self.spec.0,
+            instance: self.instance,
+            attempt: self.attempt,
+            run_at_ms: self.run_at.0,
+            agent_no: self.agent.0,
+            ports: self.ports.iter().map(|port| u32::from(*port)).collect(),
+            devices: self.devices.iter().map(|device| u32::from(*device)).collect(),
+            state: self.state.into(),
+        }
+    }
+
+    fn from_wire(adopted: v1::TaskAdopted) -> Result<Self, WireError> {
+        Ok(TaskAdopted {
             task: TaskId(adopted.task_id),
             job: JobId(adopted.job_id),
             spec: SpecId(adopted.spec_id),
@@ -71,8 +83,8 @@ pub(super) fn restore_from_wire(wire: v1::RestoreRecord) -> Result<RestoreMutati
             ports: port_numbers(&adopted.ports)?,
             devices: device_numbers(&adopted.devices)?,
             state: name::<TaskState>("state", adopted.state)?,
-        },
-    })
+        })
+    }
 }
 
 fn restored_to_wire(restored: &Restored) -> v1::Restored {

@@ -11,7 +11,10 @@ use rand::{Rng, SeedableRng};
 use super::{parse_job_spec, registration, report};
 use crate::drive::{Pulse, PulseSettings};
 use crate::model::bounds::STEP_BYTES;
-use crate::model::{Batch, Bounds, Command, Event, FlowCommand, JobId, JobSpec, LinkId, Mutation, Now, Part, Quota};
+use crate::model::{
+    Batch, Bounds, Command, Event, FlowCommand, JobId, JobMade, JobSpec, JobVersioned, LinkId, Mutation, Now, Part,
+    Quota, QuotaSet,
+};
 use crate::model::{LossCommand, Reading, ReplyTo, Settings, Spec, State};
 
 pub fn wire_spec(name: &str, kind: JobKind, instances: u32) -> v1::JobSpec {
@@ -69,10 +72,17 @@ pub fn largest_steps(first: u64, epoch: Epoch) -> Vec<Arc<Batch>> {
         let job = largest_spec(&name, JobKind::Service, 1, fill);
         let (key, spec) = (job.key.clone(), Arc::new(Spec::new(SpecId(number), 1, job)));
         let (author, message) = (String::new(), String::new());
-        let made = [Mutation::JobMade { job: id, key }, Mutation::JobVersioned { job: id, spec, author, message }];
+        let made = [
+            Mutation::JobMade(JobMade { job: id, key }),
+            Mutation::JobVersioned(JobVersioned { job: id, spec, author, message }),
+        ];
         let full = |length: usize| {
             let (role, quota) = ("ann".to_string(), Quota { weight: 2, ..Quota::default() });
-            let mutations = made.iter().cloned().chain([Mutation::QuotaSet { role, quota, author: fill(length) }]);
+            let mutations = made.iter().cloned().chain([Mutation::QuotaSet(Box::new(QuotaSet {
+                role,
+                quota,
+                author: fill(length),
+            }))]);
             Batch { index: first + number, epoch, at: Timestamp(1), part, mutations: mutations.collect() }
         };
         let short = full(200_000);

@@ -2,26 +2,24 @@
 
 use std::sync::Arc;
 
-use dawn_proto::v1::{self, Reason, TickOutcome};
-use dawn_proto::{Epoch, SpecId, TaskId, TaskState, Timestamp};
+use dawn_proto::v1;
+use dawn_proto::{Epoch, SpecId, TaskId, Timestamp};
 use prost::Message;
 
 use super::agent_snapshot::{agent_from_wire, agent_to_wire};
 use super::batch::{batch_from_wire, batch_to_wire};
-use super::batch::{device_numbers, job_key, name, port_numbers, spec_from_wire, spec_to_wire, with_gaps};
-use super::blame::{kept_off_from_wire, kept_off_to_wire};
 use super::chunk::{Pieces, chunk, digest_of, in_pieces};
-use super::exit_from_wire;
-use super::flow::{flow_from_wire, flow_to_wire};
+use super::job::{job_from_wire, job_to_wire};
 use super::loss::{loss_from_snapshot, loss_snapshot};
+use super::parse::WireError;
+use super::quota::{quota_from_wire, quota_to_wire};
 use super::restore::{restores_from_wire, restores_to_wire};
-use super::update::{changes_from_wire, instances_to_wire, pins_to_wire, specs_of_changes, update_snapshot};
+use super::stored_spec::{spec_from_wire, spec_to_wire, with_gaps};
+use super::task::{task_from_wire, task_to_wire};
+use super::update::{instances_to_wire, specs_of_changes};
 use super::upkeep::{upkeep_from_snapshot, upkeep_snapshot};
-use super::view::transition_to_wire;
-use super::{WireError, quota_from_wire, quota_to_wire};
 use crate::model::bounds::CHUNK_BYTES;
-use crate::model::{AgentNo, Ended, Job, JobId, Place, State, Status, Task, Tick, Waiting};
-use crate::model::{Transition, Version};
+use crate::model::{AgentNo, JobId, State};
 
 /// Newest snapshot format this version reads.
 pub const FORMAT: u32 = 2;
@@ -76,83 +74,6 @@ fn head(state: &State, format: u32) -> Vec<u8> {
         ..Default::default()
     };
     head.encode_to_vec()
-}
-
-fn job_to_wire(job: &Job) -> v1::JobSnapshot {
-    let ended = job.ended.as_ref();
-    let version = |version: &Version| v1::VersionSnapshot {
-        version: version.version,
-        spec_id: version.spec.0,
-        at_ms: version.at.0,
-        author: version.author.clone(),
-        message: version.message.clone(),
-        unproven: !version.was_healthy,
-        replaces: version.replaces,
-    };
-    let tick = |tick: &Tick| v1::Tick {
-        scheduled_ms: tick.scheduled.0,
-        decided_ms: tick.decided.0,
-        outcome: tick.outcome.into(),
-    };
-    v1::JobSnapshot {
-        job_id: job.id.0,
-        key: Some((&job.key).into()),
-        versions: job.versions.iter().map(version).collect(),
-        created_ms: job.created.0,
-        ended_ms: ended.map_or(0, |ended| ended.at.0),
-        ended_by: ended.map(|ended| ended.by.clone()).unwrap_or_default(),
-        ended_message: ended.map(|ended| ended.message.clone()).unwrap_or_default(),
-        ended_not_needed: ended.is_some_and(|ended| ended.not_needed),
-        ticks: job.ticks.iter().map(tick).collect(),
-        stopped: ranges(job.stopped.iter().copied()),
-        settled: job.settled,
-        flow: flow_to_wire(&job.flow),
-        updates: job.changes.updates.iter().map(update_snapshot).collect(),
-        restored_version: job.changes.restored.unwrap_or(0),
-        pins: pins_to_wire(&job.changes.pins),
-        kept_off: job.kept_off.iter().map(|kept| kept_off_to_wire(job.id, kept)).collect(),
-    }
-}
-
-/// Ascending numbers as inclusive ranges.
-fn ranges(numbers: impl Iterator<Item = u32>) -> Vec<v1::InstanceRange> {
-    let mut ranges: Vec<v1::InstanceRange> = Vec::new();
-    for number in numbers {
-        match ranges.last_mut() {
-            Some(range) if range.last.checked_add(1) == Some(number) => range.last = number,
-            _ => ranges.push(v1::InstanceRange { first: number, last: number }),
-        }
-    }
-    ranges
-}
-
-fn task_to_wire(task: &Task) -> v1::TaskSnapshot {
-    let place = task.status.place();
-    let (ready_at, nominated) = match &task.status {
-        Status::Waiting(Waiting::Throttled { ready_at }) => (ready_at.0, None),
-        Status::Waiting(Waiting::Pending { nominated }) => (0, *nominated),
-        _ => (0, None),
-    };
-    v1::TaskSnapshot {
-        task_id: task.id.0,
-        job_id: task.job.0,
-        spec_id: task.spec.0,
-        instance: task.instance,
-        attempt: task.attempt,
-        failures: task.failures,
-        restarts: task.restarts,
-        run_at_ms: task.run_at.0,
-        ready_at_ms: ready_at,
-        state: task.state().into(),
-        placed: place.is_some(),
-        agent_no: place.map_or(0, |place| place.agent.0),
-        ports: place.into_iter().flat_map(|place| &place.ports).map(|port| u32::from(*port)).collect(),
-        devices: place.into_iter().flat_map(|place| &place.devices).map(|device| u32::from(*device)).collect(),
-        history: task.history.iter().map(transition_to_wire).collect(),
-        nominated: nominated.is_some(),
-        nominated_agent_no: nominated.map_or(0, |(agent, _)| agent.0),
-        nominated_until_ms: nominated.map_or(0, |(_, until)| until.0),
-    }
 }
 
 /// A short name for the exact state: equal states have equal digests.
@@ -275,78 +196,4 @@ impl StateBuilder {
         }
         Ok(state.reindexed())
     }
-}
-
-fn job_from_wire(wire: v1::JobSnapshot) -> Result<Job, WireError> {
-    let ended = Ended {
-        at: Timestamp(wire.ended_ms),
-        by: wire.ended_by,
-        message: wire.ended_message,
-        not_needed: wire.ended_not_needed,
-    };
-    let version = |version: v1::VersionSnapshot| Version {
-        version: version.version,
-        spec: SpecId(version.spec_id),
-        at: Timestamp(version.at_ms),
-        author: version.author,
-        message: version.message,
-        was_healthy: !version.unproven,
-        replaces: version.replaces,
-    };
-    let tick = |tick: v1::Tick| {
-        let outcome = name::<TickOutcome>("ticks.outcome", tick.outcome)?;
-        Ok(Tick { scheduled: Timestamp(tick.scheduled_ms), decided: Timestamp(tick.decided_ms), outcome })
-    };
-    Ok(Job {
-        id: JobId(wire.job_id),
-        key: job_key(wire.key.as_ref())?,
-        created: Timestamp(wire.created_ms),
-        versions: wire.versions.into_iter().map(version).collect(),
-        ended: (wire.ended_ms != 0).then_some(ended),
-        ticks: wire.ticks.into_iter().map(tick).collect::<Result<_, WireError>>()?,
-        stopped: wire.stopped.iter().flat_map(|range| range.first..=range.last).collect(),
-        settled: wire.settled,
-        flow: flow_from_wire(wire.flow),
-        changes: changes_from_wire(wire.restored_version, &wire.pins, wire.updates)?,
-        kept_off: wire.kept_off.iter().map(kept_off_from_wire).collect::<Result<_, _>>()?,
-        tasks: Default::default(),
-        slots: Default::default(),
-        living: 0,
-        window: u32::MAX,
-    })
-}
-
-fn task_from_wire(wire: v1::TaskSnapshot) -> Result<Task, WireError> {
-    let (ports, devices) = (port_numbers(&wire.ports)?, device_numbers(&wire.devices)?);
-    let place = Place { agent: AgentNo(wire.agent_no), ports, devices };
-    let place = wire.placed.then_some(place);
-    let nominated = (AgentNo(wire.nominated_agent_no), Timestamp(wire.nominated_until_ms));
-    let status = match name::<TaskState>("state", wire.state)? {
-        TaskState::Throttled => Some(Status::Waiting(Waiting::Throttled { ready_at: Timestamp(wire.ready_at_ms) })),
-        TaskState::Pending => {
-            Some(Status::Waiting(Waiting::Pending { nominated: wire.nominated.then_some(nominated) }))
-        }
-        placed_or_ended => Status::with_place(placed_or_ended, place),
-    };
-    let transition = |transition: v1::Transition| {
-        Ok(Transition {
-            to: name::<TaskState>("history.state", transition.state)?,
-            at: Timestamp(transition.at_ms),
-            reason: name::<Reason>("history.reason", transition.reason)?,
-            message: transition.message.into(),
-            exit: exit_from_wire(transition.exit_code, transition.signal),
-        })
-    };
-    Ok(Task {
-        id: TaskId(wire.task_id),
-        job: JobId(wire.job_id),
-        spec: SpecId(wire.spec_id),
-        instance: wire.instance,
-        attempt: wire.attempt,
-        failures: wire.failures,
-        restarts: wire.restarts,
-        run_at: Timestamp(wire.run_at_ms),
-        status: status.ok_or_else(|| WireError::new("placed", "is missing for a placed task"))?,
-        history: wire.history.into_iter().map(transition).collect::<Result<_, WireError>>()?,
-    })
 }

@@ -6,8 +6,7 @@ use dawn_proto::v1::update_record::Record as Wire;
 use dawn_proto::v1::{self, UpdateKind, UpdateState};
 use dawn_proto::{SpecId, TaskId, Timestamp};
 
-use super::WireError;
-use super::batch::name;
+use super::parse::{WireError, name};
 use super::policy::{update_policy, update_policy_to_wire};
 use crate::model::{Changes, Instances, Job, JobId, Update, UpdateChange, UpdateEvent, UpdateMutation};
 

@@ -3,8 +3,7 @@
 use dawn_proto::Timestamp;
 use dawn_proto::v1::{self, MaintenanceMode};
 
-use super::WireError;
-use super::batch::name;
+use super::parse::{WireError, name};
 use crate::model::{Agent, AgentNo, Upkeep, UpkeepMutation};
 
 /// What is planned, without what its tasks wait for.

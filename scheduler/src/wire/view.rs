@@ -3,7 +3,8 @@
 use dawn_proto::v1::{self, Reason};
 use dawn_proto::{Resources, TaskState, Timestamp};
 
-use super::{attributes_to_wire, exit_to_wire, ports_to_wire};
+use super::exit::exit_to_wire;
+use super::parse::{attributes_to_wire, ports_to_wire};
 use crate::model::{Agent, JobSpec, Place, State, Status, Task, Transition, Waiting};
 
 /// The task's ports with their names.

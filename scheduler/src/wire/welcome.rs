@@ -4,7 +4,7 @@ use dawn_proto::Timestamp;
 use dawn_proto::v1;
 use dawn_proto::v1::welcome_record::Record as Wire;
 
-use super::WireError;
+use super::parse::WireError;
 use crate::model::{AgentNo, Welcome, WelcomeMutation};
 
 pub(super) fn welcome_record(mutation: &WelcomeMutation) -> v1::WelcomeRecord {

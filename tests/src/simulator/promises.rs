@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dawn_proto::v1::{self, JobKind, NodeState, Reason, TaskState};
 use dawn_proto::{Resources, TaskId, Timestamp};
-use dawn_scheduler::model::{Agent, AgentNo, Batch, Job, Mutation, State, Task};
+use dawn_scheduler::model::{Agent, AgentNo, Batch, Job, Mutation, State, Task, TaskAssigned, TaskMoved};
 
 use super::load::{Ask, Wanted};
 use super::{WALL_START_MS, World};
@@ -71,11 +71,11 @@ impl Promises {
         }
         for mutation in &batch.mutations {
             match mutation {
-                Mutation::TaskAssigned { task, agent, .. } => {
+                Mutation::TaskAssigned(TaskAssigned { task, agent, .. }) => {
                     self.intents.insert((*task, *agent));
                     self.alive(*task, TaskState::Assigned)?;
                 }
-                Mutation::TaskMoved { task, to, .. } => {
+                Mutation::TaskMoved(TaskMoved { task, to, .. }) => {
                     self.alive(*task, *to)?;
                     if to.is_terminal() || to.is_stopping() {
                         self.stops.insert(*task);
@@ -119,7 +119,8 @@ impl Promises {
         changing::bounded(state, batch)?;
         for mutation in &batch.mutations {
             match mutation {
-                Mutation::TaskAssigned { agent, .. } | Mutation::AgentSeen { agent, .. } => committed(state, *agent)?,
+                Mutation::TaskAssigned(assigned) => committed(state, assigned.agent)?,
+                Mutation::AgentSeen(seen) => committed(state, seen.agent)?,
                 _ => {}
             }
         }

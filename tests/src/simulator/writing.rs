@@ -8,7 +8,7 @@ use std::sync::Arc;
 use dawn_proto::v1::{NodeState, Reason, TaskState, TickOutcome};
 use dawn_scheduler::drive::{AppendError, Gathered};
 use dawn_scheduler::etcd::{Ask, Ledger, Outcome, SEGMENT_MUTATIONS, pack_batches, unpack_batches};
-use dawn_scheduler::model::{Batch, Mutation};
+use dawn_scheduler::model::{AgentAvoided, AgentMoved, Batch, Mutation, TaskMoved, Ticked};
 use rand::Rng;
 
 use super::agenda::Happening;
@@ -273,7 +273,7 @@ impl World {
 impl World {
     fn count_lapsed(&mut self, batch: &Batch) {
         let lapsed = batch.mutations.iter().filter(|mutation| match mutation {
-            Mutation::TaskMoved { task, reason: Reason::AgentLost, .. } => {
+            Mutation::TaskMoved(TaskMoved { task, reason: Reason::AgentLost, .. }) => {
                 self.truth.tasks.get(task).is_some_and(|task| task.state() == TaskState::Running)
             }
             _ => false,
@@ -285,9 +285,9 @@ impl World {
         self.summary.batches += 1;
         for mutation in &batch.mutations {
             match mutation {
-                Mutation::TaskMoved { to: TaskState::Preempting, .. } => self.summary.preempted += 1,
-                Mutation::AgentAvoided { until: Some(_), .. } => self.summary.avoided += 1,
-                Mutation::AgentMoved { to: NodeState::Unreachable, .. } => self.summary.unreachable += 1,
+                Mutation::TaskMoved(TaskMoved { to: TaskState::Preempting, .. }) => self.summary.preempted += 1,
+                Mutation::AgentAvoided(AgentAvoided { until: Some(_), .. }) => self.summary.avoided += 1,
+                Mutation::AgentMoved(AgentMoved { to: NodeState::Unreachable, .. }) => self.summary.unreachable += 1,
                 _ => {}
             }
         }
@@ -298,7 +298,7 @@ impl World {
 fn skip_late(batch: &Batch, cron: &CronLedger) -> Arc<Batch> {
     let mut mutations = batch.mutations.clone();
     for mutation in &mut mutations {
-        if let Mutation::Ticked { job, scheduled, outcome: outcome @ TickOutcome::Queued } = mutation
+        if let Mutation::Ticked(Ticked { job, scheduled, outcome: outcome @ TickOutcome::Queued }) = mutation
             && cron.follows_late(*job, *scheduled, batch)
         {
             *outcome = TickOutcome::SkippedOverlap;
@@ -310,7 +310,7 @@ fn skip_late(batch: &Batch, cron: &CronLedger) -> Arc<Batch> {
 impl Writer {
     /// Planted: launch records come a batch after the tasks they are of.
     fn record_late(&mut self, batch: &Batch) -> Arc<Batch> {
-        let is_record = |mutation: &Mutation| matches!(mutation, Mutation::Ticked { .. });
+        let is_record = |mutation: &Mutation| matches!(mutation, Mutation::Ticked(_));
         let (records, rest): (Vec<_>, Vec<_>) = batch.mutations.iter().cloned().partition(is_record);
         let mutations = std::mem::replace(&mut self.late, records).into_iter().chain(rest).collect();
         Arc::new(Batch { mutations, ..batch.clone() })

@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 
 use dawn_proto::TaskId;
 
-use crate::model::{Bound, Mutation, Place, State};
+use crate::model::{Bound, Mutation, Place, State, TaskAssigned};
 
 use super::agents::Amounts;
 use super::observe::Ahead;
@@ -161,7 +161,7 @@ impl Placer {
         let since_s = (step.now.wall.0 / 1000).clamp(0, u32::MAX.into()) as u32;
         let Place { agent, ports, devices } = self.hold(slot, task, number, since_s, false, None);
         self.ahead.push_back(Ahead::Assigned(task));
-        step.out.push(Mutation::TaskAssigned { task, agent, ports, devices });
+        step.out.push(Mutation::TaskAssigned(TaskAssigned { task, agent, ports, devices }));
         step.left -= 1;
     }
 }

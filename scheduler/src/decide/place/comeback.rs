@@ -9,8 +9,8 @@ use dawn_proto::v1::{JobKind, Reason, UpdateKind, UpdateState, UpdateStrategy};
 use dawn_proto::{TaskId, TaskState};
 
 use crate::model::{
-    AgentNo, Job, JobId, JobSpec, Mutation, Now, PlacedState, Spec, State, Status, Task, Update, UpdateChange,
-    UpdateMutation,
+    AgentNo, Job, JobId, JobSpec, Mutation, Now, PlacedState, Spec, State, Status, Task, TaskMoved, Update,
+    UpdateChange, UpdateMutation,
 };
 
 use super::agents::{Held, slot_of};
@@ -79,7 +79,9 @@ impl Placer {
         let (mut blocked, mut passed) = (BTreeSet::new(), BTreeMap::<JobId, Vec<TaskId>>::new());
         let before = mutations.len();
         mutations.retain(|mutation| {
-            let Mutation::TaskMoved { task, to: TaskState::Restarting, reason: Reason::Updated, .. } = mutation else {
+            let Mutation::TaskMoved(TaskMoved { task, to: TaskState::Restarting, reason: Reason::Updated, .. }) =
+                mutation
+            else {
                 return true;
             };
             let Some(task) = state.tasks.get(task) else { return true };

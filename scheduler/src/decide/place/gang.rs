@@ -1,7 +1,7 @@
 //! Jobs whose pending tasks are placed all at once or not at all. A gang takes nobody's room and keeps none while it
 //! waits, so two of them can't block each other; it may wait long on a cluster that small jobs keep full.
 
-use crate::model::{Mutation, Place};
+use crate::model::{Mutation, Place, TaskAssigned};
 
 use super::agents::slot_of;
 use super::sleep::RETRY_MS;
@@ -45,7 +45,7 @@ impl Placer {
 
     /// Undoes the last assignment of this step, which is of this work.
     fn take_back(&mut self, number: u32, step: &mut Step) {
-        let Some(Mutation::TaskAssigned { task, agent, ports, devices }) = step.out.pop() else { return };
+        let Some(Mutation::TaskAssigned(TaskAssigned { task, agent, ports, devices })) = step.out.pop() else { return };
         self.ahead.pop_back();
         self.works.get_mut(number).insert_pending(task);
         self.release(slot_of(agent), task, &Place { agent, ports, devices });

@@ -4,8 +4,8 @@ use dawn_proto::v1::{NodeState, Reason};
 use dawn_proto::{TaskId, TaskState, Timestamp};
 
 use crate::model::{
-    Agent, AgentNo, BlameMutation, Mutation, Place, RestoreMutation, State, Status, Task, UpkeepMutation, Waiting,
-    WelcomeMutation,
+    Agent, AgentAvoided, AgentForgotten, AgentMoved, AgentNo, BlameMutation, Mutation, Nominated, Place,
+    RestoreMutation, State, Status, Task, TaskAssigned, TaskMade, TaskMoved, Waiting, WelcomeMutation,
 };
 
 use super::Placer;
@@ -28,13 +28,13 @@ impl Placer {
     /// applied.
     pub fn observe(&mut self, state: &State, mutation: &Mutation) {
         match mutation {
-            Mutation::TaskMade { task, job, reason, .. } => {
+            Mutation::TaskMade(TaskMade { task, job, reason, .. }) => {
                 if *reason == Reason::Preempted {
                     self.disrupted.insert(*task, *job);
                 }
                 self.see_kept(state, *task);
             }
-            Mutation::TaskAssigned { task, .. } => {
+            Mutation::TaskAssigned(TaskAssigned { task, .. }) => {
                 if !self.is_ahead(Ahead::Assigned(*task))
                     && let Some(task) = state.tasks.get(task)
                 {
@@ -42,48 +42,48 @@ impl Placer {
                     self.see_task(state, task);
                 }
             }
-            Mutation::TaskMoved { task, to, .. } => {
+            Mutation::TaskMoved(TaskMoved { task, to, .. }) => {
                 if let Some(task) = state.tasks.get(task) {
                     self.task_moved(state, task, *to);
                 }
             }
-            Mutation::Nominated { task, agent, until } => self.nominated(state, *task, *agent, *until),
-            Mutation::AgentSeen { agent, .. } => self.agent_changed(state, *agent),
-            Mutation::AgentMoved { agent, to } => {
+            Mutation::Nominated(Nominated { task, agent, until }) => self.nominated(state, *task, *agent, *until),
+            Mutation::AgentSeen(seen) => self.agent_changed(state, seen.agent),
+            Mutation::AgentMoved(AgentMoved { agent, to }) => {
                 let (on, off) = if *to == NodeState::Up { (UP, 0) } else { (0, UP) };
                 self.change_bits(slot_of(*agent), on, off);
             }
-            Mutation::AgentForgotten { agent } => self.forget_agent(slot_of(*agent)),
-            Mutation::AgentAvoided { agent, until, .. } => self.avoid(*agent, *until),
-            Mutation::Restore(RestoreMutation::TaskAdopted { task, .. }) => self.see_kept(state, *task),
+            Mutation::AgentForgotten(AgentForgotten { agent }) => self.forget_agent(slot_of(*agent)),
+            Mutation::AgentAvoided(AgentAvoided { agent, until, .. }) => self.avoid(*agent, *until),
+            Mutation::Restore(RestoreMutation::TaskAdopted(adopted)) => self.see_kept(state, adopted.task),
             Mutation::Restore(RestoreMutation::Restored(_)) => self.no_copies(),
-            Mutation::Upkeep(UpkeepMutation { agent, upkeep }) => {
-                let (on, off) = if upkeep.is_some() { (CORDONED, 0) } else { (0, CORDONED) };
-                self.change_bits(slot_of(*agent), on, off);
+            Mutation::Upkeep(mutation) => {
+                let (on, off) = if mutation.upkeep.is_some() { (CORDONED, 0) } else { (0, CORDONED) };
+                self.change_bits(slot_of(mutation.agent), on, off);
             }
             Mutation::Blame(BlameMutation::Forgiven { agent, .. }) => self.forgiven(state, slot_of(*agent)),
             Mutation::Blame(BlameMutation::KeptOff { job, kept }) => self.kept_off_changed(state, *job, kept.spec),
             Mutation::Blame(BlameMutation::LetIn { job, spec, .. }) => self.kept_off_changed(state, *job, *spec),
             Mutation::Welcome(WelcomeMutation::Copied { agent }) => self.change_bits(slot_of(*agent), COPIED, 0),
             Mutation::Welcome(_) => {}
-            Mutation::QuotaSet { .. } => {
+            Mutation::QuotaSet(_) => {
                 self.order.set_quotas(&state.quotas);
                 self.wake_all();
             }
             Mutation::Update(_)
             | Mutation::Loss(_)
-            | Mutation::ClusterMade { .. }
-            | Mutation::EpochBegun { .. }
-            | Mutation::JobMade { .. }
-            | Mutation::JobVersioned { .. }
-            | Mutation::JobEnded { .. }
-            | Mutation::JobForgotten { .. }
-            | Mutation::InstancesStopped { .. }
-            | Mutation::JobSettled { .. }
-            | Mutation::TaskForgotten { .. }
+            | Mutation::ClusterMade(_)
+            | Mutation::EpochBegun(_)
+            | Mutation::JobMade(_)
+            | Mutation::JobVersioned(_)
+            | Mutation::JobEnded(_)
+            | Mutation::JobForgotten(_)
+            | Mutation::InstancesStopped(_)
+            | Mutation::JobSettled(_)
+            | Mutation::TaskForgotten(_)
             | Mutation::Blame(BlameMutation::Blamed { .. } | BlameMutation::Proved { .. })
             | Mutation::Restore(_)
-            | Mutation::Ticked { .. }
+            | Mutation::Ticked(_)
             // All this is made anew after one.
             | Mutation::ClockShifted(_)
             | Mutation::Flow(_) => {}

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use dawn_proto::v1::Reason;
 use dawn_proto::{TaskId, TaskState};
 
-use crate::model::{JobId, Mutation, State};
+use crate::model::{JobId, Mutation, Nominated, State, TaskMoved};
 
 use super::agents::{Amounts, Held, add, agent_of, slot_of, subtract, suffices};
 use super::observe::Ahead;
@@ -252,13 +252,13 @@ impl Placer {
             self.ahead.push_back(Ahead::Preempting(victim.task));
             let message = format!("room for {task}").into();
             let (to, reason) = (TaskState::Preempting, Reason::Preempted);
-            step.out.push(Mutation::TaskMoved { task: victim.task, to, reason, message, exit: None });
+            step.out.push(Mutation::TaskMoved(TaskMoved { task: victim.task, to, reason, message, exit: None }));
         }
         step.victims -= pick.victims.len();
         let until = step.now.wall.plus_ms(grace_ms.saturating_add(self.settings.nomination_ms));
         self.claim(task, number, slot, until);
         self.ahead.push_back(Ahead::Nominated(task));
-        step.out.push(Mutation::Nominated { task, agent: agent_of(slot), until });
+        step.out.push(Mutation::Nominated(Nominated { task, agent: agent_of(slot), until }));
     }
 }
 

@@ -5,7 +5,7 @@ use dawn_proto::{Epoch, TaskId, TaskState::*};
 
 use super::specs::{batch, service};
 use super::world::{World, ack, kill_effect, registration, report, welcome};
-use crate::model::{Effect, Event, LinkId, Mutation, Offer, Registration, WelcomeMutation, bounds};
+use crate::model::{AgentSeen, Effect, Event, LinkId, Mutation, Offer, Registration, WelcomeMutation, bounds};
 
 fn register(world: &mut World, link: u64, registration: Registration) -> Vec<Effect> {
     world.event(Event::Registered { link: LinkId(link), registration: Box::new(registration) });
@@ -217,7 +217,7 @@ fn a_cluster_takes_so_many_agents_and_those_that_are_known_come_back() {
         let Registration { id, hostname, version, isolation, boot_id, offer, .. } = registration(number, vec![]);
         let Offer { epoch: offer_epoch, total, attributes, ports, max_tasks } = offer;
         let agent = world.state.next_agent;
-        let seen = Mutation::AgentSeen {
+        let seen = Mutation::AgentSeen(Box::new(AgentSeen {
             agent,
             id,
             hostname,
@@ -229,7 +229,7 @@ fn a_cluster_takes_so_many_agents_and_those_that_are_known_come_back() {
             ports,
             max_tasks,
             offer_epoch,
-        };
+        }));
         let at = world.state.at;
         world.state.apply_one(&seen, at);
         world.twin.apply_one(&seen, at);

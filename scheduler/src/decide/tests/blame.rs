@@ -34,7 +34,7 @@ pub fn try_on(world: &mut World, name: &str, at: (LinkId, AgentNo), state: TaskS
 }
 
 pub fn place(world: &mut World, task: TaskId, agent: AgentNo) {
-    world.mutate(vec![Mutation::TaskAssigned { task, agent, ports: [].into(), devices: [].into() }]);
+    world.mutate(vec![Mutation::TaskAssigned(TaskAssigned { task, agent, ports: [].into(), devices: [].into() })]);
 }
 
 pub fn fails(world: &mut World, name: &str, at: (LinkId, AgentNo), reason: Reason) -> TaskState {

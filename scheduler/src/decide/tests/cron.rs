@@ -5,7 +5,7 @@ use dawn_proto::{TaskId, TaskState, TaskState::*, Timestamp};
 
 use super::specs::{cron, key, schedule, service};
 use super::world::{START, World, ack, kill_effect};
-use crate::model::{Answer, Command, CronHold, CronPolicy, Job, JobSpec, LinkId, Mutation, Refusal};
+use crate::model::{Answer, Command, CronHold, CronPolicy, Job, JobSpec, LinkId, Mutation, Refusal, TaskMade, Ticked};
 
 const MINUTE_MS: u64 = 60_000;
 
@@ -54,8 +54,10 @@ fn every_instant_is_recorded_once_before_its_tasks_in_one_batch() {
     assert_eq!(ticks(&world), [(1, Launched)]);
     let last = world.journal.last().unwrap();
     let scheduled = START.plus_ms(MINUTE_MS);
-    let [Mutation::Ticked { scheduled: ticked, outcome: Launched, .. }, Mutation::TaskMade { run_at, .. }] =
-        &last.mutations[..]
+    let [
+        Mutation::Ticked(Ticked { scheduled: ticked, outcome: Launched, .. }),
+        Mutation::TaskMade(TaskMade { run_at, .. }),
+    ] = &last.mutations[..]
     else {
         panic!("{last:?}")
     };
@@ -265,7 +267,7 @@ fn what_launched_ahead_counts_as_run_however_many_records_come_before() {
 
 fn run_at(mutation: &Mutation) -> Option<Timestamp> {
     match mutation {
-        Mutation::TaskMade { run_at, attempt: 1, .. } => Some(*run_at),
+        Mutation::TaskMade(TaskMade { run_at, attempt: 1, .. }) => Some(*run_at),
         _ => None,
     }
 }

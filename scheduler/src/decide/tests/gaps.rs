@@ -57,7 +57,9 @@ fn what_waits_for_a_place_and_what_starts_goes_before_what_runs() {
     let (link, agent) = world.agent(1);
     world.submit(&service("web", 4)).unwrap();
     let tasks: Vec<_> = world.state.pending.iter().copied().collect();
-    let assign = |at: usize| Mutation::TaskAssigned { task: tasks[at], agent, ports: [].into(), devices: [].into() };
+    let assign = |at: usize| {
+        Mutation::TaskAssigned(TaskAssigned { task: tasks[at], agent, ports: [].into(), devices: [].into() })
+    };
     world.mutate([0, 2, 3].map(assign).to_vec());
     [2, 3].into_iter().for_each(|at: usize| world.report(link, tasks[at], Running, Reason::None));
     assert_eq!(lives(&world), [(0, Assigned), (1, Pending), (2, Running), (3, Running)]);

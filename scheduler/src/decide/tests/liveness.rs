@@ -128,7 +128,7 @@ fn a_stopping_task_that_is_given_up_while_its_job_is_being_made_is_replaced_once
     world.settings.slice = 100;
     // As if its instance were still to be looked at.
     let job = world.job("web").id;
-    world.mutate(vec![crate::model::Mutation::JobSettled { job, to: 0 }]);
+    world.mutate(vec![crate::model::Mutation::JobSettled(crate::model::JobSettled { job, to: 0 })]);
     world.pass_heard_ms(250, &heard);
     assert_eq!(world.state_of(tasks[0]), Lost);
     let lives: Vec<u32> = world.state.living(world.job("web")).map(|task| task.instance).collect();

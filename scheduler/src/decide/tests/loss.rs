@@ -235,7 +235,12 @@ fn a_daemon_jobs_task_ends_with_its_node_and_with_a_pending_one_too() {
     }
     world.submit(&spec("log", JobKind::Daemon, 1)).unwrap();
     let task = world.job("log").tasks.iter().next().copied().unwrap();
-    world.mutate(vec![Mutation::TaskAssigned { task, agent: AgentNo(0), ports: [].into(), devices: [].into() }]);
+    world.mutate(vec![Mutation::TaskAssigned(TaskAssigned {
+        task,
+        agent: AgentNo(0),
+        ports: [].into(),
+        devices: [].into(),
+    })]);
     for link in [1, 2] {
         world.event(Event::LinkClosed { link: LinkId(link) });
     }

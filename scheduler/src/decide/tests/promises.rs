@@ -7,7 +7,7 @@ use dawn_proto::{TaskId, TaskState, Timestamp};
 
 use super::world::World;
 use crate::decide::lease::gone_after_ms;
-use crate::model::{Effect, Job, Mutation, State};
+use crate::model::{Effect, Job, Mutation, State, TaskAssigned, TaskMade, TaskMoved};
 
 /// Reads the journal as it grows.
 #[derive(Default)]
@@ -34,12 +34,12 @@ impl Promises {
         for batch in &world.journal[self.read..] {
             for mutation in &batch.mutations {
                 match mutation {
-                    Mutation::TaskAssigned { task, .. } => {
+                    Mutation::TaskAssigned(TaskAssigned { task, .. }) => {
                         assert!(!self.ends.contains_key(task), "{task} is placed after its end");
                         *self.placements.entry(*task).or_default() += 1;
                         assert_eq!(self.placements[task], 1, "{task} is placed twice");
                     }
-                    Mutation::TaskMoved { task, to, reason, .. } => {
+                    Mutation::TaskMoved(TaskMoved { task, to, reason, .. }) => {
                         if (*to, *reason) == (TaskState::Lost, Reason::AgentLost) {
                             waited_for(world, *task);
                         }
@@ -48,7 +48,7 @@ impl Promises {
                             self.ends.insert(*task, 1);
                         }
                     }
-                    Mutation::TaskMade { job, run_at, attempt: 1, .. } if run_at.0 != 0 => {
+                    Mutation::TaskMade(TaskMade { job, run_at, attempt: 1, .. }) if run_at.0 != 0 => {
                         let launches = self.launches.entry((job.0, *run_at)).or_default();
                         *launches += 1;
                         assert_eq!(*launches, 1, "two runs of {run_at}");

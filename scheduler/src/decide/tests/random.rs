@@ -11,7 +11,7 @@ use super::fleet::Fleet;
 use super::promises::{Promises, replay_equals_live};
 use super::specs::{batch, cron, key, service};
 use super::world::World;
-use crate::model::{AgentNo, Command, Job, JobSpec, LossCommand, Mutation};
+use crate::model::{AgentNo, Command, Job, JobSpec, LossCommand, Mutation, TaskMoved};
 
 const AGENTS: usize = 3;
 const JOBS: u8 = 4;
@@ -119,7 +119,13 @@ impl Run {
             self.world.state.tasks.values().filter(|task| task.state() == TaskState::Running).collect();
         if let Some(task) = running.get(pick % running.len().max(1)).map(|task| task.id) {
             let (to, reason) = (TaskState::Preempting, Reason::Preempted);
-            self.world.mutate(vec![Mutation::TaskMoved { task, to, reason, message: "".into(), exit: None }]);
+            self.world.mutate(vec![Mutation::TaskMoved(TaskMoved {
+                task,
+                to,
+                reason,
+                message: "".into(),
+                exit: None,
+            })]);
         }
     }
 

@@ -6,7 +6,7 @@ use dawn_proto::{TaskId, TaskState, TaskState::*};
 use super::specs::{batch, service};
 use super::world::{World, ack, kill_effect};
 use crate::decide::retry::{End, Next, next};
-use crate::model::{JobSpec, Mutation, RestartPolicy};
+use crate::model::{JobSpec, Mutation, RestartPolicy, TaskMoved};
 
 fn policy(on: RestartOn) -> RestartPolicy {
     let (initial_backoff_ms, max_backoff_ms, stable_after_ms) = (1_000, 10_000, 60_000);
@@ -142,7 +142,7 @@ fn a_preempted_task_is_told_and_replaced_when_it_is_gone() {
         let mut world = World::new();
         let (link, agent, tasks) = world.running(&spec);
         let (task, to, reason) = (tasks[0], Preempting, Reason::Preempted);
-        world.mutate(vec![Mutation::TaskMoved { task, to, reason, message: "".into(), exit: None }]);
+        world.mutate(vec![Mutation::TaskMoved(TaskMoved { task, to, reason, message: "".into(), exit: None })]);
         assert_eq!(world.take(), [kill_effect(agent, task, Reason::Preempted)]);
         world.report(link, task, end, Reason::None);
         assert_eq!(world.take(), [ack(link, task, end)]);
@@ -173,8 +173,13 @@ fn a_task_beyond_its_run_time_is_stopped_and_has_failed() {
 fn an_instance_killed_for_an_update_that_went_back_meanwhile_gets_its_next_life_when_it_is_gone() {
     let mut world = World::new();
     let (link, _, tasks) = world.running(&service("web", 1));
-    let told =
-        Mutation::TaskMoved { task: tasks[0], to: Killing, reason: Reason::Updated, message: "".into(), exit: None };
+    let told = Mutation::TaskMoved(TaskMoved {
+        task: tasks[0],
+        to: Killing,
+        reason: Reason::Updated,
+        message: "".into(),
+        exit: None,
+    });
     world.mutate(vec![told]);
     world.report(link, tasks[0], Lost, Reason::AgentLost);
     assert_eq!(world.tasks("web"), [(0, 1, Lost), (0, 2, Pending)]);

@@ -76,7 +76,7 @@ impl World {
             return;
         }
         let begun = decision.mutations.iter().find_map(|mutation| match mutation {
-            Mutation::EpochBegun { epoch } => Some(*epoch),
+            Mutation::EpochBegun(EpochBegun { epoch }) => Some(*epoch),
             _ => None,
         });
         let epoch = begun.unwrap_or(self.state.epoch);
@@ -89,8 +89,9 @@ impl World {
 
     /// What placement does: every pending task goes to the agent.
     pub fn place_all(&mut self, agent: AgentNo) {
-        let assign =
-            |task: &TaskId| Mutation::TaskAssigned { task: *task, agent, ports: [].into(), devices: [].into() };
+        let assign = |task: &TaskId| {
+            Mutation::TaskAssigned(TaskAssigned { task: *task, agent, ports: [].into(), devices: [].into() })
+        };
         let mutations = self.state.pending.iter().map(assign).collect();
         self.mutate(mutations);
     }

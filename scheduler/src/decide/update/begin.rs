@@ -12,7 +12,8 @@ use crate::decide::numbers;
 use crate::decide::step::Step;
 use crate::decide::submit as submission;
 use crate::model::{
-    Answer, FlowMutation, Instances, Job, JobSpec, Mutation, Refusal, Scale, Spec, State, Update, UpdateChange,
+    Answer, FlowMutation, Instances, Job, JobSpec, JobVersioned, Mutation, Refusal, Scale, Spec, State, Update,
+    UpdateChange,
 };
 use crate::model::{UpdateMutation, UpdatePolicy};
 
@@ -179,12 +180,12 @@ fn begin(
     let from_version = job.current().map_or(0, |current| current.version);
     let (version, to) = (to.version, Arc::new(to));
     let before = before(step.state, job, &to);
-    step.mutations.push(Mutation::JobVersioned {
+    step.mutations.push(Mutation::JobVersioned(JobVersioned {
         job: job.id,
         spec: to.clone(),
         author: author.into(),
         message: message.into(),
-    });
+    }));
     let touched = diff.touched();
     if touched.is_empty() {
         return Ok((version, None));

@@ -19,7 +19,7 @@ use dawn_proto::v1::Reason;
 use dawn_proto::{TaskId, v1};
 
 use super::step::Step;
-use crate::model::{Job, Mutation, Task};
+use crate::model::{Job, Mutation, Nominated, Task};
 
 pub use begin::{Diff, diff, has as has_instance, target};
 pub(super) use begin::{are_there, is_chosen, not_updating, restart, scale, start, submit};
@@ -45,6 +45,6 @@ pub(super) fn stay(step: &mut Step, job: &Job, task: &Task, next: TaskId) {
     let here = step.state.agents.get(&agent);
     if here.is_some_and(|here| here.state == v1::NodeState::Up && here.upkeep.is_none()) {
         let until = step.now.wall.plus_ms(STAY_MS);
-        step.mutations.push(Mutation::Nominated { task: next, agent, until });
+        step.mutations.push(Mutation::Nominated(Nominated { task: next, agent, until }));
     }
 }

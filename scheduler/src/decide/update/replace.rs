@@ -13,7 +13,7 @@ use crate::decide::daemon;
 use crate::decide::settle::{self, Aim};
 use crate::decide::step::{Life, Step};
 use crate::decide::submit as submission;
-use crate::model::{Answer, FlowMutation, Job, JobSpec, Mutation, Refusal, Spec, Task, UpdateChange};
+use crate::model::{Answer, FlowMutation, Job, JobSpec, JobVersioned, Mutation, Refusal, Spec, Task, UpdateChange};
 
 pub(super) fn replace(
     step: &mut Step,
@@ -23,12 +23,12 @@ pub(super) fn replace(
 ) -> Result<Answer, Refusal> {
     submission::admit(step, Some(job), spec)?;
     let to = Arc::new(target(step.state, job, spec, &[], step.now.wall));
-    step.mutations.push(Mutation::JobVersioned {
+    step.mutations.push(Mutation::JobVersioned(JobVersioned {
         job: job.id,
         spec: to.clone(),
         author: author.into(),
         message: message.into(),
-    });
+    }));
     push(step, job, UpdateChange::Replaced { author: author.into() });
     if !spec.flow.after.is_empty() && !job.flow.released {
         step.mutations.push(Mutation::Flow(FlowMutation::Released { job: job.id }));

@@ -176,7 +176,7 @@ async fn events_that_come_while_appends_are_in_flight_share_the_next_batch() {
         done.send(Ok(())).unwrap();
     }
     let (batch, done) = led.append().await;
-    let made = batch.mutations.iter().filter(|m| matches!(m, crate::model::Mutation::JobMade { .. })).count();
+    let made = batch.mutations.iter().filter(|m| matches!(m, crate::model::Mutation::JobMade(_))).count();
     assert_eq!(made, 10);
     done.send(Ok(())).unwrap();
 }

@@ -2,6 +2,7 @@
 
 use super::super::trial::trial;
 use super::*;
+use crate::model::QuotaSet;
 
 const LIMIT: &[&str] = &["--max-request-bytes", "65536"];
 
@@ -18,7 +19,8 @@ fn noise(seed: u64, digits: usize) -> String {
 /// A batch of so many bytes, about half of which are left when it is packed.
 pub(super) fn large(index: u64, epoch: Epoch, bytes: usize) -> Arc<Batch> {
     let quota = crate::model::Quota { weight: 2, ..Default::default() };
-    let mutations = vec![Mutation::QuotaSet { role: "r".into(), quota, author: noise(index, bytes) }];
+    let mutations =
+        vec![Mutation::QuotaSet(Box::new(QuotaSet { role: "r".into(), quota, author: noise(index, bytes) }))];
     Arc::new(Batch { mutations, ..Batch::clone(&batch(index, epoch)) })
 }
 

@@ -2,6 +2,7 @@
 
 use super::super::pack::{pack, pack_batches};
 use super::*;
+use crate::model::QuotaSet;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn any_chunk_of_a_snapshot_that_is_missing_or_damaged_is_named() {
@@ -77,7 +78,8 @@ async fn the_database_stays_bounded_over_thousands_of_batches() {
     // A state that stays as large as it is, and a journal that does not compress.
     let quota = |index: u64| {
         let quota = crate::model::Quota { weight: 2 + (index % 7) as u32, ..Default::default() };
-        let mutations = vec![Mutation::QuotaSet { role: "r".into(), quota, author: noise(index, 4_000) }];
+        let mutations =
+            vec![Mutation::QuotaSet(Box::new(QuotaSet { role: "r".into(), quota, author: noise(index, 4_000) }))];
         Arc::new(Batch { index, epoch: leadership.epoch, at: Timestamp(index as i64), part: None, mutations })
     };
     let (mut index, mut sizes) = (0, Vec::new());

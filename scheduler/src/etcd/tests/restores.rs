@@ -1,7 +1,7 @@
 //! A journal in etcd that begins anew with a backup.
 
 use super::*;
-use crate::model::Restored;
+use crate::model::{EpochBegun, Restored};
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
@@ -23,7 +23,7 @@ async fn an_empty_prefix_begins_with_the_backup_and_leads_on_above_every_epoch()
     let (leadership, mut journal) = lead(&etcd.config, &store).await;
     let epoch = loaded.epoch_of(leadership.epoch.0);
     assert!(epoch > first.epoch && leadership.epoch < first.epoch);
-    let mutations = vec![Mutation::EpochBegun { epoch }];
+    let mutations = vec![Mutation::EpochBegun(EpochBegun { epoch })];
     let next = Batch { index: first.index + 1, epoch, at: Timestamp(NOW.0 + 1), part: None, mutations };
     journal.append(Arc::new(next)).await.unwrap();
     assert_eq!(load(&store).await.unwrap().state.epoch, epoch);

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::*;
+use crate::model::JobMade;
 use crate::model::bounds::{CHUNK_BYTES, SEGMENT_BYTES};
 use crate::wire::sample::largest_steps;
 use crate::wire::{journal_entries, snapshot_chunks};
@@ -47,7 +48,7 @@ async fn parts_without_their_last_one_are_not_there_for_whoever_reads() {
     let of = |number| {
         let part = Some(crate::model::Part { number, of: 3 });
         let key = dawn_proto::JobKey::new("r", "e", &format!("part{number}")).unwrap();
-        let mutations = vec![Mutation::JobMade { job: crate::model::JobId(1_000 + number), key }];
+        let mutations = vec![Mutation::JobMade(JobMade { job: crate::model::JobId(1_000 + number), key })];
         let index = before.index + u64::from(number);
         Arc::new(Batch { index, epoch: before.epoch, at: before.at, part, mutations })
     };

@@ -6,7 +6,7 @@ use dawn_proto::v1::Reason;
 use dawn_proto::{SpecId, Timestamp};
 
 use crate::model::{
-    Job, JobId, Place, RestoreMutation, Restored, Restores, Spec, State, Status, Task, Transition, Version,
+    Job, JobId, Place, RestoreMutation, Restored, Restores, Spec, State, Status, Task, TaskAdopted, Transition, Version,
 };
 
 impl State {
@@ -29,7 +29,7 @@ impl State {
             }
             RestoreMutation::EpochRaised { floor } => self.restores.epoch_floor = *floor,
             RestoreMutation::SpecAdopted { job, spec, current } => self.adopt_spec(*job, spec, *current, at),
-            RestoreMutation::TaskAdopted { .. } => self.adopt_task(mutation, at),
+            RestoreMutation::TaskAdopted(adopted) => self.adopt_task(adopted, at),
         }
     }
 
@@ -77,22 +77,8 @@ impl State {
         self.recount(id);
     }
 
-    fn adopt_task(&mut self, adopted: &RestoreMutation, at: Timestamp) {
-        let RestoreMutation::TaskAdopted {
-            task: id,
-            job,
-            spec,
-            instance,
-            attempt,
-            run_at,
-            agent,
-            ports,
-            devices,
-            state,
-        } = adopted
-        else {
-            unreachable!("adopt_task is called for TaskAdopted alone");
-        };
+    fn adopt_task(&mut self, adopted: &TaskAdopted, at: Timestamp) {
+        let TaskAdopted { task: id, job, spec, instance, attempt, run_at, agent, ports, devices, state } = adopted;
         assert!(*id < self.next_task && !self.tasks.contains_key(id), "{id} is adopted twice, or never was made");
         self.use_spec(SpecId(spec.0));
         let place = Place { agent: *agent, ports: ports.clone(), devices: devices.clone() };

@@ -24,7 +24,7 @@ fn an_adopted_task_is_written_with_all_that_it_holds() {
     let wire = v1::TaskDescription { devices: vec![0, 2], ..running() };
     let found = description(wire.clone()).unwrap();
     assert_eq!((&found.ports[..], &found.devices[..]), (&[31_000][..], &[0, 2][..]));
-    let adopted = crate::model::RestoreMutation::TaskAdopted {
+    let adopted = crate::model::RestoreMutation::TaskAdopted(Box::new(crate::model::TaskAdopted {
         task: found.report.task,
         job: crate::model::JobId(1),
         spec: found.spec.id,
@@ -35,7 +35,7 @@ fn an_adopted_task_is_written_with_all_that_it_holds() {
         ports: found.ports,
         devices: found.devices,
         state: found.report.state,
-    };
+    }));
     let bytes = restore::restore_to_wire(&adopted).encode_to_vec();
     let back = restore::restore_from_wire(v1::RestoreRecord::decode(&*bytes).unwrap()).unwrap();
     assert_eq!(format!("{back:?}"), format!("{adopted:?}"));

@@ -45,7 +45,7 @@ fn the_largest_spec_with_what_is_said_of_it_fits_into_a_step() {
     for spec in [spec(|length| "x".repeat(length)), spec(|length| sample::noise(1, length))] {
         let spec = std::sync::Arc::new(Spec::new(SpecId(u64::MAX), u32::MAX, spec));
         let (author, message) = ("a".repeat(512), "m".repeat(512));
-        let batch = batch(vec![Mutation::JobVersioned { job: JobId(u32::MAX), spec, author, message }]);
+        let batch = batch(vec![Mutation::JobVersioned(JobVersioned { job: JobId(u32::MAX), spec, author, message })]);
         assert!(encoded(&batch) <= batch.bytes() && batch.bytes() <= STEP_BYTES);
     }
 }
@@ -80,21 +80,26 @@ fn of_jobs() -> Vec<Mutation> {
     let (job, author, message) = (JOB, text(), text());
     let bounds = Bounds([Some(u64::MAX); 4]);
     vec![
-        Mutation::ClusterMade { cluster_id: text() },
-        Mutation::EpochBegun { epoch: Epoch(u64::MAX) },
+        Mutation::ClusterMade(ClusterMade { cluster_id: text() }),
+        Mutation::EpochBegun(EpochBegun { epoch: Epoch(u64::MAX) }),
         Mutation::ClockShifted(Shift { by_ms: i64::MIN, after: AT }),
-        Mutation::JobMade { job, key: JobKey::new("role", "env", "name").unwrap() },
-        Mutation::JobVersioned { job, spec: some_spec(), author: author.clone(), message: message.clone() },
-        Mutation::JobEnded { job, author, message, not_needed: true },
-        Mutation::InstancesStopped { job, instances: vec![(u32::MAX, u32::MAX); 300] },
-        Mutation::JobSettled { job, to: u32::MAX },
-        Mutation::JobForgotten { job },
-        Mutation::Ticked { job, scheduled: AT, outcome: TickOutcome::Manual },
-        Mutation::QuotaSet {
+        Mutation::JobMade(JobMade { job, key: JobKey::new("role", "env", "name").unwrap() }),
+        Mutation::JobVersioned(JobVersioned {
+            job,
+            spec: some_spec(),
+            author: author.clone(),
+            message: message.clone(),
+        }),
+        Mutation::JobEnded(JobEnded { job, author, message, not_needed: true }),
+        Mutation::InstancesStopped(InstancesStopped { job, instances: vec![(u32::MAX, u32::MAX); 300] }),
+        Mutation::JobSettled(JobSettled { job, to: u32::MAX }),
+        Mutation::JobForgotten(JobForgotten { job }),
+        Mutation::Ticked(Ticked { job, scheduled: AT, outcome: TickOutcome::Manual }),
+        Mutation::QuotaSet(Box::new(QuotaSet {
             role: text(),
             quota: Quota { guarantee: bounds, limit: bounds, weight: u32::MAX },
             author: text(),
-        },
+        })),
     ]
 }
 
@@ -109,7 +114,7 @@ fn of_losses() -> Vec<Mutation> {
 
 fn of_tasks() -> Vec<Mutation> {
     vec![
-        Mutation::TaskMade {
+        Mutation::TaskMade(TaskMade {
             task: TASK,
             job: JOB,
             spec: SpecId(u64::MAX),
@@ -120,17 +125,17 @@ fn of_tasks() -> Vec<Mutation> {
             run_at: AT,
             ready_at: Some(AT),
             reason: Reason::Restored,
-        },
-        Mutation::TaskAssigned { task: TASK, agent: AGENT, ports: numbers(), devices: numbers() },
-        Mutation::TaskMoved {
+        }),
+        Mutation::TaskAssigned(TaskAssigned { task: TASK, agent: AGENT, ports: numbers(), devices: numbers() }),
+        Mutation::TaskMoved(TaskMoved {
             task: TASK,
             to: TaskState::Partitioned,
             reason: Reason::Restored,
             message: text().into(),
             exit: Some(crate::model::Exit::Signal(i32::MIN)),
-        },
-        Mutation::TaskForgotten { task: TASK },
-        Mutation::Nominated { task: TASK, agent: AGENT, until: AT },
+        }),
+        Mutation::TaskForgotten(TaskForgotten { task: TASK }),
+        Mutation::Nominated(Nominated { task: TASK, agent: AGENT, until: AT }),
     ]
 }
 
@@ -152,7 +157,7 @@ fn of_agents() -> Vec<Mutation> {
         message: text(),
     };
     vec![
-        Mutation::AgentSeen {
+        Mutation::AgentSeen(Box::new(AgentSeen {
             agent: AGENT,
             id: AgentId::new(&"a".repeat(63)).unwrap(),
             hostname: text(),
@@ -164,11 +169,11 @@ fn of_agents() -> Vec<Mutation> {
             ports: vec![(u16::MAX, u16::MAX); 3],
             max_tasks: u32::MAX,
             offer_epoch: u64::MAX,
-        },
-        Mutation::AgentMoved { agent: AGENT, to: dawn_proto::v1::NodeState::Down },
-        Mutation::AgentForgotten { agent: AGENT },
-        Mutation::AgentAvoided { agent: AGENT, until: Some(AT), why: text(), times: u32::MAX },
-        Mutation::Upkeep(UpkeepMutation { agent: AGENT, upkeep: Some(upkeep) }),
+        })),
+        Mutation::AgentMoved(AgentMoved { agent: AGENT, to: dawn_proto::v1::NodeState::Down }),
+        Mutation::AgentForgotten(AgentForgotten { agent: AGENT }),
+        Mutation::AgentAvoided(AgentAvoided { agent: AGENT, until: Some(AT), why: text(), times: u32::MAX }),
+        Mutation::Upkeep(Box::new(UpkeepMutation { agent: AGENT, upkeep: Some(upkeep) })),
     ]
 }
 
@@ -222,7 +227,7 @@ fn of_restores() -> Vec<Mutation> {
         RestoreMutation::Behind { next_task: TASK, next_spec: SpecId(u64::MAX) },
         RestoreMutation::BehindOver,
         RestoreMutation::SpecAdopted { job: JOB, spec: some_spec(), current: true },
-        RestoreMutation::TaskAdopted {
+        RestoreMutation::TaskAdopted(Box::new(TaskAdopted {
             task: TASK,
             job: JOB,
             spec: SpecId(u64::MAX),
@@ -233,7 +238,7 @@ fn of_restores() -> Vec<Mutation> {
             ports: numbers(),
             devices: numbers(),
             state: TaskState::Partitioned,
-        },
+        })),
     ];
     restores.map(Mutation::Restore).into()
 }

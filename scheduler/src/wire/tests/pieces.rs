@@ -6,7 +6,7 @@ use prost::Message;
 use super::super::sample::{noise, story};
 use super::super::*;
 use crate::model::bounds::CHUNK_BYTES;
-use crate::model::{Mutation, Part, State};
+use crate::model::{AgentSeen, Mutation, Part, State};
 
 fn formats(chunks: &[Vec<u8>]) -> u32 {
     v1::Snapshot::decode(&*chunks[0]).unwrap().format
@@ -22,7 +22,7 @@ fn built(chunks: &[Vec<u8>]) -> Result<State, WireError> {
 fn with_large_agent() -> State {
     let (_, mut state) = story(3, 60);
     let agent = state.agents.values().next().unwrap().clone();
-    let seen = Mutation::AgentSeen {
+    let seen = Mutation::AgentSeen(Box::new(AgentSeen {
         agent: agent.no,
         id: agent.id,
         hostname: "h".repeat(1 << 20),
@@ -34,7 +34,7 @@ fn with_large_agent() -> State {
         ports: agent.ports,
         offer_epoch: agent.offer_epoch,
         max_tasks: agent.max_tasks,
-    };
+    }));
     state.apply_one(&seen, state.at);
     state
 }

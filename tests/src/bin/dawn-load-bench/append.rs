@@ -10,7 +10,7 @@ use dawn_proto::{Epoch, TaskId, TaskState, Timestamp};
 use dawn_scheduler::drive::{AppendError, Journal};
 use dawn_scheduler::etcd::{self, EtcdJournal};
 use dawn_scheduler::journal::{Embedded, JournalSettings};
-use dawn_scheduler::model::{Batch, Mutation};
+use dawn_scheduler::model::{Batch, Mutation, TaskAssigned, TaskMoved};
 use futures_util::stream::{FuturesOrdered, StreamExt};
 
 use crate::homes::{Etcd, members_of};
@@ -95,19 +95,19 @@ fn batch(index: u64, mutations: usize) -> Arc<Batch> {
     let mutation = |at: usize| {
         let task = TaskId(index * 2000 + at as u64);
         match at % 2 {
-            0 => Mutation::TaskMoved {
+            0 => Mutation::TaskMoved(TaskMoved {
                 task,
                 to: TaskState::Running,
                 reason: Reason::None,
                 message: "".into(),
                 exit: None,
-            },
-            _ => Mutation::TaskAssigned {
+            }),
+            _ => Mutation::TaskAssigned(TaskAssigned {
                 task,
                 agent: dawn_scheduler::model::AgentNo(at as u32),
                 ports: [31_000].into(),
                 devices: Box::default(),
-            },
+            }),
         }
     };
     let at = Timestamp(1_700_000_000_000 + index as i64);

@@ -13,7 +13,7 @@ use dawn_scheduler::drive::{Follower, Hands, Inbox, Journal, Pulse, PulseSetting
 use dawn_scheduler::etcd::{self, EtcdJournal};
 use dawn_scheduler::journal::{Embedded, JournalSettings};
 use dawn_scheduler::model::{
-    AgentNo, Batch, Command, Effect, Event, LinkId, Mutation, ReplyTo, Report, Settings, State,
+    AgentNo, Batch, Command, Effect, Event, LinkId, Mutation, ReplyTo, Report, Settings, State, TaskMoved,
 };
 use dawn_scheduler::wire;
 use tokio::sync::mpsc;
@@ -44,8 +44,9 @@ impl Hands for Counting {
     fn act(&mut self, batches: &[Arc<Batch>], effects: Vec<Effect>) {
         self.follower.apply(batches);
         for batch in batches {
-            let assigned = |one: &&Mutation| matches!(one, Mutation::TaskAssigned { .. });
-            let running = |one: &&Mutation| matches!(one, Mutation::TaskMoved { to: TaskState::Running, .. });
+            let assigned = |one: &&Mutation| matches!(one, Mutation::TaskAssigned(_));
+            let running =
+                |one: &&Mutation| matches!(one, Mutation::TaskMoved(TaskMoved { to: TaskState::Running, .. }));
             let count = |counter: &AtomicU64, of: usize| _ = counter.fetch_add(of as u64, Ordering::Relaxed);
             count(&self.counts.assigned, batch.mutations.iter().filter(assigned).count());
             count(&self.counts.running, batch.mutations.iter().filter(running).count());

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use dawn_proto::v1::Reason;
 use dawn_proto::{AgentId, Epoch, Resources, TaskId, TaskState, Timestamp};
-use dawn_scheduler::model::{AgentNo, Batch, Mutation, Spec, State};
+use dawn_scheduler::model::{
+    AgentNo, AgentSeen, Batch, JobMade, JobVersioned, Mutation, Spec, State, TaskAssigned, TaskMade, TaskMoved,
+};
 use dawn_scheduler::wire::{self, StateBuilder};
 
 use crate::memory::resident;
@@ -78,32 +80,41 @@ fn history(options: &Options) -> Vec<Batch> {
         let spec = wire::parse_job_spec(mix.job(options.tasks - task)).expect("the mix is valid");
         let (id, instances) = (dawn_scheduler::model::JobId(job), spec.instances);
         let spec = Arc::new(Spec::new(dawn_proto::SpecId(u64::from(job)), 1, spec));
-        mutations.push(Mutation::JobMade { job: id, key: spec.job.key.clone() });
+        mutations.push(Mutation::JobMade(JobMade { job: id, key: spec.job.key.clone() }));
         let (author, message) = ("bench".to_string(), String::new());
-        mutations.push(Mutation::JobVersioned { job: id, spec: spec.clone(), author, message });
-        mutations.extend((0..instances).map(|instance| Mutation::TaskMade {
-            task: TaskId(u64::from(task + instance)),
-            job: id,
-            spec: spec.id,
-            instance,
-            attempt: 1,
-            failures: 0,
-            restarts: 0,
-            run_at: Timestamp(0),
-            ready_at: None,
-            reason: Reason::None,
+        mutations.push(Mutation::JobVersioned(JobVersioned { job: id, spec: spec.clone(), author, message }));
+        mutations.extend((0..instances).map(|instance| {
+            Mutation::TaskMade(TaskMade {
+                task: TaskId(u64::from(task + instance)),
+                job: id,
+                spec: spec.id,
+                instance,
+                attempt: 1,
+                failures: 0,
+                restarts: 0,
+                run_at: Timestamp(0),
+                ready_at: None,
+                reason: Reason::None,
+            })
         }));
         for number in task..task + instances {
             let (agent, ports, devices) = (AgentNo(number % options.agents), Box::default(), Box::default());
-            mutations.push(Mutation::TaskAssigned { task: TaskId(u64::from(number)), agent, ports, devices });
+            mutations.push(Mutation::TaskAssigned(TaskAssigned {
+                task: TaskId(u64::from(number)),
+                agent,
+                ports,
+                devices,
+            }));
         }
         for to in [TaskState::Starting, TaskState::Running] {
-            mutations.extend((task..task + instances).map(|number| Mutation::TaskMoved {
-                task: TaskId(u64::from(number)),
-                to,
-                reason: Reason::None,
-                message: "".into(),
-                exit: None,
+            mutations.extend((task..task + instances).map(|number| {
+                Mutation::TaskMoved(TaskMoved {
+                    task: TaskId(u64::from(number)),
+                    to,
+                    reason: Reason::None,
+                    message: "".into(),
+                    exit: None,
+                })
             }));
         }
         (job, task) = (job + 1, task + instances);
@@ -121,7 +132,7 @@ fn history(options: &Options) -> Vec<Batch> {
 fn seen(mix: &mut Mix, agent: u32) -> Mutation {
     let register = mix.register(agent);
     let offer = register.offer.unwrap_or_default();
-    Mutation::AgentSeen {
+    Mutation::AgentSeen(Box::new(AgentSeen {
         agent: AgentNo(agent),
         id: AgentId::new(&register.agent_id).expect("valid"),
         hostname: register.hostname,
@@ -133,5 +144,5 @@ fn seen(mix: &mut Mix, agent: u32) -> Mutation {
         ports: vec![(31_000, 32_000)],
         max_tasks: 5_000,
         offer_epoch: 1,
-    }
+    }))
 }

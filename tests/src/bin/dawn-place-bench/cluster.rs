@@ -7,7 +7,8 @@ use dawn_proto::v1::{JobKind, Reason, RestartOn, Tier};
 use dawn_proto::{AgentId, Resources, TaskId, TaskState, Timestamp};
 use dawn_scheduler::decide::place::{PlaceSettings, Placer};
 use dawn_scheduler::model::{
-    Attributes, Constraint, FlowSpec, JobSpec, Mutation, Now, PortRanges, RestartPolicy, Rule, Spec, State,
+    AgentSeen, Attributes, Constraint, FlowSpec, JobMade, JobSpec, JobVersioned, Mutation, Now, PortRanges,
+    RestartPolicy, Rule, Spec, State, TaskForgotten, TaskMade, TaskMoved,
 };
 
 pub const GIB: u64 = 1 << 30;
@@ -128,7 +129,7 @@ impl Cluster {
         let agent = self.state.next_agent;
         let id = AgentId::new(&format!("n{}", agent.0)).expect("valid");
         let (hostname, version, isolation, boot_id) = Default::default();
-        self.apply(&Mutation::AgentSeen {
+        self.apply(&Mutation::AgentSeen(Box::new(AgentSeen {
             agent,
             id,
             hostname,
@@ -140,20 +141,20 @@ impl Cluster {
             ports,
             max_tasks: 5_000,
             offer_epoch: 1,
-        });
+        })));
         self.placer.connected(&self.state, agent, true);
     }
 
     pub fn submit(&mut self, spec: JobSpec) {
         let (job, id, instances) = (self.state.next_job, self.state.next_spec, spec.instances);
-        self.apply(&Mutation::JobMade { job, key: spec.key.clone() });
+        self.apply(&Mutation::JobMade(JobMade { job, key: spec.key.clone() }));
         let spec = Arc::new(Spec::new(id, 1, spec));
-        self.apply(&Mutation::JobVersioned { job, spec, author: String::new(), message: String::new() });
+        self.apply(&Mutation::JobVersioned(JobVersioned { job, spec, author: String::new(), message: String::new() }));
         for instance in 0..instances {
             let task = self.state.next_task;
             let (run_at, ready_at, reason) = (Timestamp(0), None, Reason::None);
             let (attempt, failures, restarts) = (1, 0, 0);
-            self.apply(&Mutation::TaskMade {
+            self.apply(&Mutation::TaskMade(TaskMade {
                 task,
                 job,
                 spec: id,
@@ -164,19 +165,19 @@ impl Cluster {
                 run_at,
                 ready_at,
                 reason,
-            });
+            }));
         }
     }
 
     pub fn finish(&mut self, task: TaskId) {
         let (to, reason) = (TaskState::Finished, Reason::None);
-        self.apply(&Mutation::TaskMoved { task, to, reason, message: "".into(), exit: None });
+        self.apply(&Mutation::TaskMoved(TaskMoved { task, to, reason, message: "".into(), exit: None }));
     }
 
     /// Ends a task and forgets it.
     pub fn end(&mut self, task: TaskId) {
         self.finish(task);
-        self.apply(&Mutation::TaskForgotten { task });
+        self.apply(&Mutation::TaskForgotten(TaskForgotten { task }));
     }
 
     /// Ends every task that is being preempted.
@@ -200,10 +201,9 @@ impl Cluster {
             decided.iter().for_each(|mutation| self.apply(mutation));
             measured.applied += cpu_time() - begun;
             measured.deciding += took;
-            let placed = decided.iter().filter(|mutation| matches!(mutation, Mutation::TaskAssigned { .. })).count();
+            let placed = decided.iter().filter(|mutation| matches!(mutation, Mutation::TaskAssigned(_))).count();
             measured.placed += placed;
-            measured.victims +=
-                decided.iter().filter(|mutation| matches!(mutation, Mutation::TaskMoved { .. })).count();
+            measured.victims += decided.iter().filter(|mutation| matches!(mutation, Mutation::TaskMoved(_))).count();
             measured.calls.push((took, decided.len()));
             if decided.is_empty() {
                 return measured;

@@ -8,7 +8,8 @@ use dawn_proto::v1::{JobKind, Reason, UpdateKind, UpdateState};
 use dawn_proto::{SpecId, TaskId, TaskState, Timestamp};
 use dawn_scheduler::decide::place::PlaceSettings;
 use dawn_scheduler::model::{
-    AgentNo, Attributes, JobId, JobSpec, Mutation, PortRanges, Spec, Update, UpdateChange, UpdateMutation,
+    AgentNo, Attributes, JobId, JobSpec, JobVersioned, Mutation, PortRanges, Spec, TaskAssigned, TaskForgotten,
+    TaskMade, TaskMoved, Update, UpdateChange, UpdateMutation,
 };
 
 use super::cluster::{Cluster, cpu_time, job, resources};
@@ -50,7 +51,7 @@ fn service(instances: u32, cpu_milli: u64) -> JobSpec {
 }
 
 fn moved(task: TaskId, to: TaskState, reason: Reason) -> Mutation {
-    Mutation::TaskMoved { task, to, reason, message: "".into(), exit: None }
+    Mutation::TaskMoved(TaskMoved { task, to, reason, message: "".into(), exit: None })
 }
 
 /// The state alone goes along with it.
@@ -63,14 +64,16 @@ fn life(instances: u32) -> Duration {
         let instance = number % instances;
         let task = cluster.state.jobs[&JobId(0)].newest(Timestamp(0), instance).expect("it was made");
         let (agent, next, spec) = (AgentNo(0), cluster.state.next_task, SpecId(0));
-        cluster.state.apply_one(&Mutation::TaskAssigned { task, agent, ports: [].into(), devices: [].into() }, AT);
+        cluster
+            .state
+            .apply_one(&Mutation::TaskAssigned(TaskAssigned { task, agent, ports: [].into(), devices: [].into() }), AT);
         for to in [TaskState::Starting, TaskState::Running, TaskState::Failed] {
             cluster.state.apply_one(&moved(task, to, Reason::None), AT);
         }
         let (attempt, failures, restarts, reason) = (2, 1, 1, Reason::Backoff);
         let (job, run_at, ready_at) = (JobId(0), Timestamp(0), None);
         cluster.state.apply_one(
-            &Mutation::TaskMade {
+            &Mutation::TaskMade(TaskMade {
                 task: next,
                 job,
                 spec,
@@ -81,10 +84,10 @@ fn life(instances: u32) -> Duration {
                 run_at,
                 ready_at,
                 reason,
-            },
+            }),
             AT,
         );
-        cluster.state.apply_one(&Mutation::TaskForgotten { task }, AT);
+        cluster.state.apply_one(&Mutation::TaskForgotten(TaskForgotten { task }), AT);
     }
     (cpu_time() - before) / lives
 }
@@ -102,7 +105,7 @@ fn tick(agents: u32, cpu_milli: u64) -> (Duration, Duration) {
     let to = Arc::new(Spec::new(cluster.state.next_spec, 2, service(agents, cpu_milli)));
     let update = update(&to);
     let (author, message) = (String::new(), String::new());
-    cluster.apply(&Mutation::JobVersioned { job, spec: to, author, message });
+    cluster.apply(&Mutation::JobVersioned(JobVersioned { job, spec: to, author, message }));
     for what in [UpdateChange::Begun(Box::new(update)), UpdateChange::Advanced([0].into_iter().collect())] {
         cluster.apply(&Mutation::Update(UpdateMutation { job, what }));
     }

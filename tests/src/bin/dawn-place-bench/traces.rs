@@ -144,7 +144,7 @@ fn fgd_place(cluster: &mut Cluster, at: usize, pod: &Pod) -> bool {
     cluster.submit(spec);
     let decided = cluster.placer.place(&cluster.state, cluster.now, usize::MAX);
     decided.iter().for_each(|mutation| cluster.apply(mutation));
-    let placed = decided.iter().any(|mutation| matches!(mutation, Mutation::TaskAssigned { .. }));
+    let placed = decided.iter().any(|mutation| matches!(mutation, Mutation::TaskAssigned(_)));
     if !placed {
         cluster.end(task);
     }

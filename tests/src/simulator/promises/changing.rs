@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use dawn_proto::SpecId;
 use dawn_proto::v1::{JobKind, UpdateState};
-use dawn_scheduler::model::{Batch, Job, JobId, Mutation, State, Update, UpdateChange, UpdateMutation};
+use dawn_scheduler::model::{Batch, Job, JobId, Mutation, State, TaskMade, Update, UpdateChange, UpdateMutation};
 
 #[derive(Default)]
 pub(super) struct Ledger {
@@ -76,7 +76,7 @@ fn wants(state: &State, job: &Job) -> BTreeMap<u32, SpecId> {
 /// In the state that a batch made.
 pub(super) fn bounded(after: &State, batch: &Batch) -> Result<(), String> {
     let changed = batch.mutations.iter().filter_map(|mutation| match mutation {
-        Mutation::Update(UpdateMutation { job, .. }) | Mutation::TaskMade { job, .. } => after.jobs.get(job),
+        Mutation::Update(UpdateMutation { job, .. }) | Mutation::TaskMade(TaskMade { job, .. }) => after.jobs.get(job),
         _ => None,
     });
     for job in changed {

@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use dawn_proto::v1::{Misfire, Overlap, TickOutcome};
 use dawn_proto::{Epoch, TaskId, Timestamp};
 use dawn_scheduler::decide::clock::{STANDS_MS, STEP_MS};
-use dawn_scheduler::model::{Batch, CronPolicy, JobId, Mutation, Shift, State, is_manual};
+use dawn_scheduler::model::{
+    Batch, CronPolicy, JobEnded, JobId, JobVersioned, Mutation, Shift, State, TaskMade, TaskMoved, Ticked, is_manual,
+};
 
 use crate::simulator::settings::CRON_LATE_MS;
 
@@ -46,22 +48,25 @@ impl Ledger {
         }
         let mut recorded = BTreeSet::new();
         let ended = |job: JobId| {
-            batch.mutations.iter().any(|mutation| matches!(mutation, Mutation::JobEnded { job: of, .. } if *of == job))
+            batch
+                .mutations
+                .iter()
+                .any(|mutation| matches!(mutation, Mutation::JobEnded(JobEnded { job: of, .. }) if *of == job))
         };
         for mutation in &batch.mutations {
             match mutation {
-                Mutation::JobVersioned { job, spec, .. } => {
+                Mutation::JobVersioned(JobVersioned { job, spec, .. }) => {
                     if let Some(cron) = &spec.job.cron {
                         self.since.entry(*job).or_insert(batch.at);
                         self.policies.insert(*job, cron.clone());
                     }
                 }
                 Mutation::ClockShifted(shift) => self.shifted(*shift, batch.at),
-                Mutation::Ticked { job, scheduled, outcome } => {
+                Mutation::Ticked(Ticked { job, scheduled, outcome }) => {
                     self.ticked(*job, *scheduled, *outcome, (batch.at, ended(*job)))?;
                     recorded.insert((*job, *scheduled));
                 }
-                Mutation::TaskMade { task, job, instance, attempt, run_at, .. } if run_at.0 != 0 => {
+                Mutation::TaskMade(TaskMade { task, job, instance, attempt, run_at, .. }) if run_at.0 != 0 => {
                     let first = *attempt == 1;
                     if first && !recorded.contains(&(*job, *run_at)) {
                         return Err(format!("cron: {task} of the run of {run_at:?} is made before its record"));
@@ -72,7 +77,7 @@ impl Ledger {
                     self.living.entry(*job).or_default().insert(*task, *run_at);
                     self.jobs.insert(*task, *job);
                 }
-                Mutation::TaskMoved { task, to, .. } if to.is_terminal() => {
+                Mutation::TaskMoved(TaskMoved { task, to, .. }) if to.is_terminal() => {
                     if let Some(living) = self.jobs.get(task).and_then(|job| self.living.get_mut(job)) {
                         living.remove(task);
                     }

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use dawn_proto::v1::{JobKind, NodeState, Reason, TaskState, Tier};
 use dawn_proto::{Resources, TaskId};
 use dawn_scheduler::model::{
-    Agent, AgentNo, Batch, Bound, Constraint, JobSpec, LossMutation, Mutation, Rule, State, Task, bounded,
+    Agent, AgentAvoided, AgentMoved, AgentNo, Batch, Bound, Constraint, JobSpec, LossMutation, Mutation, Nominated,
+    Rule, State, Task, TaskAssigned, TaskMoved, bounded,
 };
 
 use crate::simulator::settings::settings;
@@ -26,14 +27,18 @@ impl Ledger {
         let mut declared: BTreeSet<AgentNo> = declared.map(|agent| agent.no).collect();
         for mutation in &batch.mutations {
             match mutation {
-                Mutation::AgentMoved { agent, to } => _ = moved.insert(*agent, *to),
+                Mutation::AgentMoved(AgentMoved { agent, to }) => _ = moved.insert(*agent, *to),
                 Mutation::Loss(LossMutation::BrakeReleased { .. }) => released = true,
                 Mutation::Loss(LossMutation::DeclaredDown { agent, .. }) => _ = declared.insert(*agent),
-                Mutation::Nominated { task, agent, .. } => _ = self.nominated.insert(*task, *agent),
-                Mutation::AgentAvoided { agent, until: Some(_), why, .. } => avoided(before, batch, *agent, why)?,
-                Mutation::TaskAssigned { task, .. } => _ = self.nominated.remove(task),
-                Mutation::TaskMoved { task, to: TaskState::Preempting, message, .. } => taken(before, *task, message)?,
-                Mutation::TaskMoved { task, to: TaskState::Lost, reason: Reason::AgentLost, .. } => {
+                Mutation::Nominated(Nominated { task, agent, .. }) => _ = self.nominated.insert(*task, *agent),
+                Mutation::AgentAvoided(AgentAvoided { agent, until: Some(_), why, .. }) => {
+                    avoided(before, batch, *agent, why)?
+                }
+                Mutation::TaskAssigned(TaskAssigned { task, .. }) => _ = self.nominated.remove(task),
+                Mutation::TaskMoved(TaskMoved { task, to: TaskState::Preempting, message, .. }) => {
+                    taken(before, *task, message)?
+                }
+                Mutation::TaskMoved(TaskMoved { task, to: TaskState::Lost, reason: Reason::AgentLost, .. }) => {
                     // An agent that is there and never said that it has its launch is not out of reach.
                     let agent = before.tasks.get(task).and_then(Task::held_on);
                     let agent = agent.and_then(|agent| before.agents.get(&agent));
@@ -44,7 +49,7 @@ impl Ledger {
                         return Err(format!("brake: {task} is given up while most agents are out of reach"));
                     }
                 }
-                Mutation::TaskMoved { task, to, .. } if to.is_terminal() => _ = self.nominated.remove(task),
+                Mutation::TaskMoved(TaskMoved { task, to, .. }) if to.is_terminal() => _ = self.nominated.remove(task),
                 _ => {}
             }
         }
@@ -120,12 +125,12 @@ pub(super) fn placed(after: &State, batch: &Batch) -> Result<(), String> {
     let mut roles = BTreeSet::new();
     for mutation in &batch.mutations {
         match mutation {
-            Mutation::TaskAssigned { task, agent, .. } => {
+            Mutation::TaskAssigned(TaskAssigned { task, agent, .. }) => {
                 let Some(task) = after.tasks.get(task).filter(|task| task.held_on() == Some(*agent)) else { continue };
                 constraints(after, task, *agent)?;
                 roles.insert(spec_of(after, task).key.role());
             }
-            Mutation::TaskMoved { task, to: TaskState::Preempting, .. } => {
+            Mutation::TaskMoved(TaskMoved { task, to: TaskState::Preempting, .. }) => {
                 if let Some(task) = after.tasks.get(task) {
                     budget(after, task)?;
                 }

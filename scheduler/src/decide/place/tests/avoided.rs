@@ -5,7 +5,7 @@ use dawn_proto::{TaskId, TaskState};
 
 use crate::decide::place::another_could_hold;
 use crate::model::{
-    Affinity, AgentNo, BlameMutation, Constraint, FaultOf, JobId, JobSpec, KeptOff, Mutation, Near, Rule,
+    Affinity, AgentAvoided, AgentNo, BlameMutation, Constraint, FaultOf, JobId, JobSpec, KeptOff, Mutation, Near, Rule,
     WelcomeMutation,
 };
 
@@ -14,7 +14,7 @@ use super::world::{World, job, one_of, resources};
 
 fn avoid(world: &mut World, agent: AgentNo) {
     let (until, why) = (Some(world.now.wall.plus_ms(30_000)), "a disk is full".to_string());
-    world.apply(Mutation::AgentAvoided { agent, until, why, times: 1 });
+    world.apply(Mutation::AgentAvoided(AgentAvoided { agent, until, why, times: 1 }));
 }
 
 fn keep_off(world: &mut World, job: JobId, agent: AgentNo) {

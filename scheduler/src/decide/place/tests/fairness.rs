@@ -3,14 +3,14 @@
 use dawn_proto::v1::Tier;
 use rand::Rng;
 
-use crate::model::{Bounds, Mutation, Quota};
+use crate::model::{Bounds, Mutation, Quota, QuotaSet, TaskMoved};
 
 use super::world::{World, job, resources};
 
 fn weigh(world: &mut World, role: &str, weight: u32) {
     let (guarantee, limit) = (Bounds::default(), Bounds::default());
     let quota = Quota { guarantee, limit, weight };
-    world.apply(Mutation::QuotaSet { role: role.into(), quota, author: String::new() });
+    world.apply(Mutation::QuotaSet(Box::new(QuotaSet { role: role.into(), quota, author: String::new() })));
 }
 
 /// The larger of cpu's and memory's part of the cluster that the role holds, over its weight.
@@ -111,7 +111,7 @@ fn a_large_task_gets_its_room_though_small_ones_keep_coming() {
         world.submit(small.clone());
         let decided = world.place();
         for mutation in decided {
-            if let Mutation::TaskMoved { task, .. } = mutation {
+            if let Mutation::TaskMoved(TaskMoved { task, .. }) = mutation {
                 world.move_to(task, dawn_proto::TaskState::Killed);
             }
         }

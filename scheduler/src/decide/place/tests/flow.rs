@@ -4,7 +4,7 @@ use dawn_proto::v1::{JobKind, Reason, Tier};
 use dawn_proto::{TaskId, TaskState};
 
 use crate::decide::place::{Placer, matches};
-use crate::model::{AgentNo, JobSpec, Mutation};
+use crate::model::{AgentNo, JobSpec, Mutation, Nominated};
 
 use super::world::{World, job, one_of, resources};
 
@@ -108,7 +108,7 @@ fn a_daemon_takes_room_on_its_own_agent_from_a_lower_tier() {
     let placed = world.place();
     let own = tasks[usize::from(taken == agents[1])];
     let nominated = placed.iter().find_map(|mutation| match mutation {
-        Mutation::Nominated { task, agent, .. } => Some((*task, *agent)),
+        Mutation::Nominated(Nominated { task, agent, .. }) => Some((*task, *agent)),
         _ => None,
     });
     assert_eq!(nominated, Some((own, taken)), "{placed:?}");

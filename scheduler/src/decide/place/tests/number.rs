@@ -4,7 +4,7 @@ use dawn_proto::v1::Tier;
 use dawn_proto::{TaskId, TaskState};
 
 use crate::decide::place::could_ever_fit;
-use crate::model::Mutation;
+use crate::model::{Mutation, TaskMoved};
 
 use super::world::{World, job, resources};
 
@@ -50,7 +50,7 @@ fn preemption_frees_a_place_of_an_agent_that_runs_as_many_tasks_as_it_takes() {
         .place()
         .iter()
         .filter_map(|mutation| match mutation {
-            Mutation::TaskMoved { task, to: TaskState::Preempting, .. } => Some(*task),
+            Mutation::TaskMoved(TaskMoved { task, to: TaskState::Preempting, .. }) => Some(*task),
             _ => None,
         })
         .collect();

@@ -7,7 +7,7 @@ use dawn_proto::{TaskId, TaskState};
 
 use crate::decide::place::agents::agent_of;
 use crate::decide::place::{PlaceSettings, Placer, explain};
-use crate::model::{AgentNo, Mutation, Status, Task, Waiting};
+use crate::model::{AgentNo, Mutation, Nominated, Status, Task, TaskAssigned, TaskMoved, Waiting};
 
 use super::twin;
 use super::world::World;
@@ -84,17 +84,17 @@ fn similar_asserts(kept: &str, anew: &str) {
 /// Every assignment is checked by the twin in the state it was decided in.
 fn place_checked(world: &mut World, budget: usize) {
     let decided = world.placer.place(&world.state, world.now, budget);
-    let assigned = decided.iter().filter(|mutation| matches!(mutation, Mutation::TaskAssigned { .. })).count();
+    let assigned = decided.iter().filter(|mutation| matches!(mutation, Mutation::TaskAssigned(_))).count();
     assert!(assigned <= budget);
     let mut taken: Vec<Task> = Vec::new();
     for mutation in decided {
-        if let Mutation::TaskMoved { task, .. } = &mutation {
+        if let Mutation::TaskMoved(TaskMoved { task, .. }) = &mutation {
             taken.push(world.state.tasks[task].clone());
         }
-        if let Mutation::Nominated { task, agent, .. } = &mutation {
+        if let Mutation::Nominated(Nominated { task, agent, .. }) = &mutation {
             preemption_is_right(world, &world.state.tasks[task], *agent, &std::mem::take(&mut taken));
         }
-        if let Mutation::TaskAssigned { task, agent, ports, devices } = &mutation {
+        if let Mutation::TaskAssigned(TaskAssigned { task, agent, ports, devices }) = &mutation {
             let task = &world.state.tasks[task];
             let agent = &world.state.agents[agent];
             assert_eq!(twin::misses(world, task, agent), None, "{} to {} with {ports:?}", task.id, agent.id);
@@ -131,9 +131,10 @@ fn preemption_is_right(world: &World, task: &Task, agent: AgentNo, taken: &[Task
         let dying = state.tasks.values().filter(|task| task.held_on() == Some(agent) && task.state().is_stopping());
         for task in dying.map(|task| task.id).filter(|task| Some(*task) != spared) {
             let (to, reason) = (TaskState::Killed, Reason::Preempted);
-            after
-                .state
-                .apply_one(&Mutation::TaskMoved { task, to, reason, message: "".into(), exit: None }, world.now.wall);
+            after.state.apply_one(
+                &Mutation::TaskMoved(TaskMoved { task, to, reason, message: "".into(), exit: None }),
+                world.now.wall,
+            );
         }
         twin::misses(&after, task, &state.agents[&agent])
     };
@@ -280,7 +281,9 @@ fn a_plain_task_goes_where_it_costs_least() {
                 let placer = world.placer.clone();
                 let decided = world.placer.place(&world.state, world.now, usize::MAX);
                 let on = decided.iter().find_map(|mutation| match mutation {
-                    Mutation::TaskAssigned { task: placed, agent, .. } if *placed == task.id => Some(*agent),
+                    Mutation::TaskAssigned(TaskAssigned { task: placed, agent, .. }) if *placed == task.id => {
+                        Some(*agent)
+                    }
                     _ => None,
                 });
                 assert_eq!(on.map(|agent| placer.cost(agent.0 as usize, &work)), least, "seed {seed}");

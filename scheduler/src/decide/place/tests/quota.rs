@@ -3,14 +3,14 @@
 use dawn_proto::TaskState;
 use dawn_proto::v1::Tier;
 
-use crate::model::{Bounds, Mutation, Quota};
+use crate::model::{Bounds, Mutation, Quota, QuotaSet, TaskMoved};
 
 use super::world::{World, job, resources};
 
 fn set(world: &mut World, role: &str, guarantee_milli: Option<u64>, limit_milli: Option<u64>, weight: u32) {
     let cpu = |milli: Option<u64>| Bounds([milli, None, None, None]);
     let quota = Quota { guarantee: cpu(guarantee_milli), limit: cpu(limit_milli), weight };
-    world.apply(Mutation::QuotaSet { role: role.into(), quota, author: String::new() });
+    world.apply(Mutation::QuotaSet(Box::new(QuotaSet { role: role.into(), quota, author: String::new() })));
 }
 
 #[test]
@@ -61,7 +61,8 @@ fn preemption_frees_no_room_that_the_quota_forbids_to_use() {
     set(&mut world, "www", Some(1_000), None, 1);
     world.submit(job("www/prod/web", 4, resources(1000, 1)));
     let preempting = |decided: &[Mutation]| {
-        let to = |mutation: &&Mutation| matches!(mutation, Mutation::TaskMoved { to: TaskState::Preempting, .. });
+        let to =
+            |mutation: &&Mutation| matches!(mutation, Mutation::TaskMoved(TaskMoved { to: TaskState::Preempting, .. }));
         decided.iter().filter(to).count()
     };
     let mut victims = 0;

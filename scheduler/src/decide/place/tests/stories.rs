@@ -5,7 +5,7 @@ use dawn_proto::v1::Tier;
 use dawn_proto::TaskState;
 
 use crate::decide::place::could_ever_fit;
-use crate::model::{AgentNo, Mutation};
+use crate::model::{AgentNo, Mutation, TaskAssigned};
 
 use super::world::{World, job, limit, one_of, resources};
 
@@ -83,7 +83,7 @@ fn bands_go_before_shares_and_priority_before_age() {
         .place()
         .into_iter()
         .filter_map(|mutation| match mutation {
-            Mutation::TaskAssigned { task, .. } => Some(task),
+            Mutation::TaskAssigned(TaskAssigned { task, .. }) => Some(task),
             _ => None,
         })
         .collect();
@@ -120,7 +120,9 @@ fn production_takes_the_least_and_gets_the_room_it_freed() {
     assert!(world.place().is_empty());
     world.move_to(*stopped[1], TaskState::Killed);
     let decided = world.place();
-    let [Mutation::TaskAssigned { task, agent: AgentNo(_), .. }] = &decided[..] else { panic!("{decided:?}") };
+    let [Mutation::TaskAssigned(TaskAssigned { task, agent: AgentNo(_), .. })] = &decided[..] else {
+        panic!("{decided:?}")
+    };
     assert_eq!(*task, wanted[0]);
 }
 

@@ -11,8 +11,9 @@ use rand::{Rng, SeedableRng};
 
 use crate::decide::place::{PlaceSettings, Placer};
 use crate::model::{
-    Affinity, AgentNo, Attributes, BlameMutation, Constraint, FaultOf, FlowSpec, JobId, JobSpec, KeptOff, Mutation,
-    Near, Now, PortDemand, PortRanges, RestartPolicy, Rule, Spec, Spread, State,
+    Affinity, AgentAvoided, AgentForgotten, AgentMoved, AgentNo, AgentSeen, Attributes, BlameMutation, Constraint,
+    FaultOf, FlowSpec, JobId, JobMade, JobSpec, JobVersioned, KeptOff, Mutation, Near, Now, PortDemand, PortRanges,
+    RestartPolicy, Rule, Spec, Spread, State, TaskMade, TaskMoved,
 };
 
 pub const GIB: u64 = 1 << 30;
@@ -125,7 +126,7 @@ impl World {
         for (name, value) in attributes.split_whitespace().filter_map(|pair| pair.split_once('=')) {
             parsed.insert(name.into(), value.split(',').map(str::to_string).collect());
         }
-        self.apply(Mutation::AgentSeen {
+        self.apply(Mutation::AgentSeen(Box::new(AgentSeen {
             agent,
             id: AgentId::new(&format!("node-{}", agent.0)).unwrap(),
             hostname: format!("node-{}", agent.0),
@@ -137,7 +138,7 @@ impl World {
             ports,
             max_tasks: self.max_tasks,
             offer_epoch: 1,
-        });
+        })));
     }
 
     /// Submits a job, or a new version of it, and makes its tasks, pending.
@@ -146,19 +147,19 @@ impl World {
             Some(job) => *job,
             None => {
                 let job = self.state.next_job;
-                self.apply(Mutation::JobMade { job, key: spec.key.clone() });
+                self.apply(Mutation::JobMade(JobMade { job, key: spec.key.clone() }));
                 job
             }
         };
         let (id, instances) = (self.state.next_spec, spec.instances);
         let spec = Arc::new(Spec::new(id, id.0 as u32 + 1, spec));
-        self.apply(Mutation::JobVersioned { job, spec, author: String::new(), message: String::new() });
+        self.apply(Mutation::JobVersioned(JobVersioned { job, spec, author: String::new(), message: String::new() }));
         (job, (0..instances).map(|instance| self.make_task(job, id, instance, Reason::None)).collect())
     }
 
     pub fn make_task(&mut self, job: JobId, spec: SpecId, instance: u32, reason: Reason) -> TaskId {
         let task = self.state.next_task;
-        self.apply(Mutation::TaskMade {
+        self.apply(Mutation::TaskMade(TaskMade {
             task,
             job,
             spec,
@@ -169,12 +170,12 @@ impl World {
             run_at: Timestamp(0),
             ready_at: None,
             reason,
-        });
+        }));
         task
     }
 
     pub fn move_to(&mut self, task: TaskId, to: TaskState) {
-        self.apply(Mutation::TaskMoved { task, to, reason: Reason::None, message: "".into(), exit: None });
+        self.apply(Mutation::TaskMoved(TaskMoved { task, to, reason: Reason::None, message: "".into(), exit: None }));
     }
 
     /// Places without bound and applies; what was decided.
@@ -312,20 +313,20 @@ impl World {
                 let (author, message) = (String::new(), String::new());
                 self.apply(Mutation::Blame(BlameMutation::Forgiven { agent, author, message }));
             }
-            0 => self.apply(Mutation::AgentMoved { agent, to: NodeState::Unreachable }),
-            1 => self.apply(Mutation::AgentMoved { agent, to: NodeState::Up }),
+            0 => self.apply(Mutation::AgentMoved(AgentMoved { agent, to: NodeState::Unreachable })),
+            1 => self.apply(Mutation::AgentMoved(AgentMoved { agent, to: NodeState::Up })),
             2 => {
                 let until = self.random.random_bool(0.5).then(|| self.now.wall.plus_ms(20_000));
-                self.apply(Mutation::AgentAvoided { agent, until, why: "failed".into(), times: 1 });
+                self.apply(Mutation::AgentAvoided(AgentAvoided { agent, until, why: "failed".into(), times: 1 }));
             }
             3 => self.connect(agent, !self.connected.contains(&agent)),
             _ => {
                 let held: Vec<TaskId> = self.state.tasks_on.get(&agent).into_iter().flatten().copied().collect();
-                self.apply(Mutation::AgentMoved { agent, to: NodeState::Down });
+                self.apply(Mutation::AgentMoved(AgentMoved { agent, to: NodeState::Down }));
                 held.into_iter().for_each(|task| self.move_to(task, TaskState::Lost));
                 if self.random.random_bool(0.5) {
                     self.connect(agent, false);
-                    self.apply(Mutation::AgentForgotten { agent });
+                    self.apply(Mutation::AgentForgotten(AgentForgotten { agent }));
                 }
             }
         }

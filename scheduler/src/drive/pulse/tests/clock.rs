@@ -4,6 +4,7 @@
 use dawn_proto::{Timestamp, v1};
 
 use super::*;
+use crate::model::TaskMade;
 use crate::wire::parse_job_spec;
 use crate::wire::sample::wire_spec;
 
@@ -145,7 +146,7 @@ fn a_service_that_fails_while_the_clock_is_wrong_is_started_again_in_time() {
 
 /// When its runs began, by the right time.
 fn begun(desk: &Desk, from: usize) -> usize {
-    let made = |mutation: &&Mutation| matches!(mutation, Mutation::TaskMade { run_at, .. } if run_at.0 != 0);
+    let made = |mutation: &&Mutation| matches!(mutation, Mutation::TaskMade(TaskMade { run_at, .. }) if run_at.0 != 0);
     desk.batches[from..].iter().flat_map(|batch| &batch.mutations).filter(made).count()
 }
 

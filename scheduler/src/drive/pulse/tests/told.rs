@@ -3,7 +3,7 @@
 use dawn_proto::TaskState;
 
 use super::stage::because;
-use crate::model::{Instances, Job, Mutation, State, UpdateChange};
+use crate::model::{Instances, Job, JobEnded, Mutation, State, TaskMoved, Ticked, UpdateChange};
 
 fn shown(instances: &Instances) -> String {
     let range = |(first, last): &(u32, u32)| match first == last {
@@ -16,7 +16,7 @@ fn shown(instances: &Instances) -> String {
 /// One line, or nothing when nobody would ask. `state` has the mutation applied.
 pub fn told(state: &State, mutation: &Mutation) -> Option<String> {
     Some(match mutation {
-        Mutation::TaskMoved { task, to, reason, .. } => {
+        Mutation::TaskMoved(TaskMoved { task, to, reason, .. }) => {
             let is_end = to.is_terminal() || to.is_stopping() || *to == TaskState::Partitioned;
             let task = state.tasks.get(task).filter(|_| is_end || *to == TaskState::Running)?;
             let spec = state.spec_of(task);
@@ -51,10 +51,10 @@ pub fn told(state: &State, mutation: &Mutation) -> Option<String> {
             let mode = upkeep.upkeep.as_ref().map_or("MAINTENANCE_NONE", |upkeep| upkeep.mode.as_str_name());
             format!("{} {mode}", agent.id)
         }
-        Mutation::Ticked { job, outcome, .. } => {
+        Mutation::Ticked(Ticked { job, outcome, .. }) => {
             format!("{} tick {}", state.jobs.get(job)?.key.name(), outcome.as_str_name())
         }
-        Mutation::JobEnded { job, .. } => format!("{} ended", state.jobs.get(job)?.key.name()),
+        Mutation::JobEnded(JobEnded { job, .. }) => format!("{} ended", state.jobs.get(job)?.key.name()),
         _ => return None,
     })
 }
