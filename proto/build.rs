@@ -6,6 +6,8 @@ mod amount;
 mod bounds;
 #[path = "build/fields.rs"]
 mod fields;
+#[path = "build/names.rs"]
+mod names;
 #[path = "build/tables.rs"]
 mod tables;
 
@@ -49,7 +51,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let standard = protoc_bin_vendored::include_path()?;
     let includes = [".", standard.to_str().ok_or("the path of the standard contracts is no text")?];
     tonic_prost_build::configure().compile_with_config(config, &files, &includes)?;
-    let messages = fields::read(&std::fs::read(descriptors)?)?;
+    let descriptors = std::fs::read(descriptors)?;
+    std::fs::write(out.join("names.rs"), names::write(&descriptors)?)?;
+    let messages = fields::read(&descriptors)?;
     std::fs::write(out.join("fields.rs"), tables::write(&messages))?;
     std::fs::write(out.join("bounds.rs"), bounds::write(&messages))?;
     Ok(())

@@ -19,6 +19,7 @@ mod frame;
 mod held_digest;
 mod ids;
 mod job_kind;
+pub mod names;
 mod resources;
 mod task_state;
 mod time;

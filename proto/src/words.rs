@@ -14,7 +14,7 @@ pub fn reason(reason: Reason) -> String {
         Reason::AgentLost => "node lost".to_string(),
         Reason::AgentRebooted => "node rebooted".to_string(),
         Reason::NotOnAgent => "not on its node".to_string(),
-        reason => of(reason.as_str_name()),
+        reason => of(reason.plain_name()),
     }
 }
 

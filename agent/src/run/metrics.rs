@@ -107,7 +107,7 @@ fn agent(shared: &Shared, text: &mut Text) {
     text.one("agent_registered", "gauge", "1 while a scheduler knows this agent.", u8::from(observed.registered));
     text.about("agent_tasks", "gauge", "Tasks held, ended ones whose directory is kept too.");
     for (state, count) in &observed.states {
-        text.value("agent_tasks", &format!("{{state=\"{}\"}}", state.as_str_name()), count);
+        text.value("agent_tasks", &format!("{{state=\"{}\"}}", state.plain_name()), count);
     }
     text.one("agent_reports_unacknowledged", "gauge", "Tasks with reports not yet durable.", observed.unacked);
     for (name, amounts, help) in

@@ -28,7 +28,7 @@ pub fn key(key: Option<&v1::JobKey>) -> Value {
 }
 
 pub fn state(state: v1::TaskState) -> String {
-    lower(state.as_str_name())
+    lower(state.plain_name())
 }
 
 pub fn summary(summary: &v1::JobSummary) -> Value {
@@ -62,7 +62,7 @@ fn transition(transition: &v1::Transition) -> Value {
     json!({
         "state": state(transition.state()),
         "at": rfc3339(transition.at_ms),
-        "reason": lower(transition.reason().as_str_name()),
+        "reason": lower(transition.reason().plain_name()),
         "message": transition.message,
         "exit_code": transition.exit_code,
         "signal": transition.signal,
@@ -75,7 +75,7 @@ fn failure(failure: &v1::TaskFailure) -> Value {
         "attempt": failure.attempt,
         "hostname": failure.hostname,
         "at": rfc3339(failure.at_ms),
-        "reason": lower(failure.reason().as_str_name()),
+        "reason": lower(failure.reason().plain_name()),
         "message": failure.message,
         "exit_code": failure.exit_code,
         "signal": failure.signal,
@@ -154,7 +154,7 @@ pub fn cron(cron: &v1::CronStatus) -> Value {
         json!({
             "scheduled_at": rfc3339(tick.scheduled_ms),
             "decided_at": rfc3339(tick.decided_ms),
-            "outcome": lower(tick.outcome().as_str_name()),
+            "outcome": lower(tick.outcome().plain_name()),
         })
     });
     let policy = cron.policy.clone().unwrap_or_default();
@@ -237,7 +237,7 @@ pub fn node(node: &v1::Node) -> Value {
     json!({
         "id": node.agent_id,
         "hostname": node.hostname,
-        "state": lower(node.state().as_str_name()),
+        "state": lower(node.state().plain_name()),
         "attributes": attributes,
         "total": resources(node.total.as_ref()),
         "used": resources(node.used.as_ref()),
@@ -255,7 +255,7 @@ pub fn node(node: &v1::Node) -> Value {
 
 fn maintenance(planned: &v1::NodeMaintenance) -> Value {
     json!({
-        "mode": lower(planned.mode().as_str_name()),
+        "mode": lower(planned.mode().plain_name()),
         "since": rfc3339(planned.since_ms),
         "start": rfc3339(planned.start_ms),
         "deadline": rfc3339(planned.deadline_ms),
@@ -272,15 +272,15 @@ pub fn ranges(ranges: &[v1::InstanceRange]) -> Value {
 pub fn update(update: &v1::UpdateInfo) -> Value {
     let event = |event: &v1::UpdateEvent| {
         json!({
-            "state": lower(event.state().as_str_name()), "at": rfc3339(event.at_ms),
+            "state": lower(event.state().plain_name()), "at": rfc3339(event.at_ms),
             "author": event.author, "message": event.message,
         })
     };
     json!({
         "job": key(update.key.as_ref()),
         "number": update.number,
-        "kind": lower(update.kind().as_str_name()),
-        "state": lower(update.state().as_str_name()),
+        "kind": lower(update.kind().plain_name()),
+        "state": lower(update.state().plain_name()),
         "from_version": update.from_version,
         "to_version": update.to_version,
         "author": update.author,

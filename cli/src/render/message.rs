@@ -14,9 +14,12 @@ pub fn decoded(name: &str, bytes: &[u8]) -> Option<DynamicMessage> {
     DynamicMessage::decode(descriptor, bytes).ok()
 }
 
-/// An enumeration's name for a number.
+/// The plain name of an enumeration's value, `RUNNING`. A number that is not known here stays a number.
 pub fn word(descriptor: &EnumDescriptor, number: i32) -> String {
-    descriptor.get_value(number).map_or_else(|| number.to_string(), |value| value.name().to_string())
+    match descriptor.get_value(number) {
+        Some(value) => dawn_proto::names::plain(descriptor.name(), value.name()).to_string(),
+        None => number.to_string(),
+    }
 }
 
 /// A message's fields that are set.

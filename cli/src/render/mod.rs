@@ -30,7 +30,7 @@ pub fn key(key: Option<&v1::JobKey>) -> String {
 
 /// The state in a lower-case word: "running".
 pub fn state(state: TaskState) -> String {
-    dawn_proto::words::of(state.as_str_name())
+    dawn_proto::words::of(state.plain_name())
 }
 
 pub fn kind(kind: v1::JobKind) -> &'static str {
@@ -47,7 +47,7 @@ pub fn tier(tier: v1::Tier) -> &'static str {
     match tier {
         v1::Tier::Unspecified => "unknown",
         v1::Tier::Production => "production",
-        v1::Tier::BatchTier => "batch",
+        v1::Tier::Batch => "batch",
         v1::Tier::Revocable => "revocable",
     }
 }

@@ -9,11 +9,11 @@ pub const AFTER: &[&str] = &["job", "on"];
 pub const PARAMETERS: &[&str] = &["required", "optional", "payload"];
 
 pub const ONS: [(&str, v1::DependsOn); 3] =
-    [("success", v1::DependsOn::OnSuccess), ("failure", v1::DependsOn::OnFailure), ("any", v1::DependsOn::OnAnyEnd)];
+    [("success", v1::DependsOn::Success), ("failure", v1::DependsOn::Failure), ("any", v1::DependsOn::AnyEnd)];
 pub const PAYLOADS: [(&str, v1::PayloadRule); 3] = [
-    ("forbidden", v1::PayloadRule::PayloadForbidden),
-    ("optional", v1::PayloadRule::PayloadOptional),
-    ("required", v1::PayloadRule::PayloadRequired),
+    ("forbidden", v1::PayloadRule::Forbidden),
+    ("optional", v1::PayloadRule::Optional),
+    ("required", v1::PayloadRule::Required),
 ];
 
 /// A list of keys, whose success is waited for, or of mappings; a single one needs no list.
@@ -35,11 +35,11 @@ fn dependency(r: &mut Reader, node: &Node, place: Place) -> Option<v1::Dependenc
             r.wrong(node.at, &place.file, super::job::BAD_KEY);
             return None;
         };
-        return Some(v1::Dependency { job: Some((&key).into()), on: v1::DependsOn::OnSuccess.into() });
+        return Some(v1::Dependency { job: Some((&key).into()), on: v1::DependsOn::Success.into() });
     }
     let f = r.fields(node, place, AFTER)?;
     let job = f.parsed(r, ("job", "job"), |text| key(text).ok_or_else(|| super::job::BAD_KEY.to_string()));
-    let on = f.choice(r, "on", &ONS).unwrap_or(v1::DependsOn::OnSuccess);
+    let on = f.choice(r, "on", &ONS).unwrap_or(v1::DependsOn::Success);
     Some(v1::Dependency { job: job.as_ref().map(Into::into), on: on.into() })
 }
 

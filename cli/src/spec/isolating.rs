@@ -21,11 +21,8 @@ pub const ISOLATION: &[&str] = &[
 pub const IO: &[&str] = &["read_per_second", "write_per_second", "read_ops", "write_ops", "weight"];
 pub const ROOT_FS: &[&str] = &["directory", "tarball", "oci_layout", "tag"];
 
-pub const NAMESPACES: [(&str, v1::NamespaceUse); 3] = [
-    ("auto", v1::NamespaceUse::NamespacesAuto),
-    ("none", v1::NamespaceUse::NamespacesNone),
-    ("required", v1::NamespaceUse::NamespacesRequired),
-];
+pub const NAMESPACES: [(&str, v1::NamespaceUse); 3] =
+    [("auto", v1::NamespaceUse::Auto), ("none", v1::NamespaceUse::None), ("required", v1::NamespaceUse::Required)];
 
 pub fn isolation(r: &mut Reader, f: &Fields) -> Option<v1::Isolation> {
     let f = f.fields(r, "isolation", "task.isolation", ISOLATION)?;

@@ -72,7 +72,7 @@ pub const KINDS: [(&str, v1::JobKind); 4] = [
     ("daemon", v1::JobKind::Daemon),
 ];
 pub const TIERS: [(&str, v1::Tier); 3] =
-    [("production", v1::Tier::Production), ("batch", v1::Tier::BatchTier), ("revocable", v1::Tier::Revocable)];
+    [("production", v1::Tier::Production), ("batch", v1::Tier::Batch), ("revocable", v1::Tier::Revocable)];
 
 /// Reads one job; what is wrong is in the reader afterwards. `path` is what to call it in messages.
 pub fn read(r: &mut Reader, node: &Node, path: &str) -> Option<v1::JobSpec> {

@@ -329,7 +329,7 @@ fn what_a_job_follows_has_short_and_long_forms_and_is_checked() {
     let after = |rest: &str| one(rest).unwrap().remove(0).dependencies;
     assert_eq!(after("after: a/b/d"), after("after: [a/b/d]"));
     assert_eq!(after("after: a/b/d"), after("after: { job: a/b/d, on: success }"));
-    assert_eq!(after("after: [{ job: a/b/d, on: any }]")[0].on(), dawn_proto::v1::DependsOn::OnAnyEnd);
+    assert_eq!(after("after: [{ job: a/b/d, on: any }]")[0].on(), dawn_proto::v1::DependsOn::AnyEnd);
     for (rest, said) in [
         ("after: a/b", "f:4:8: after[0]: is no job key"),
         ("after: [{ job: a/b/d, if: x }]", "f:4:23: after[0].if: unknown field `if`; there are: job, on"),

@@ -253,9 +253,9 @@ fn isolation(wire: &v1::ExecutorPlan, task: &v1::TaskSpec, ports: &BTreeMap<Stri
     Isolation {
         namespaces: match given.namespaces() {
             _ if is_needed => Namespaces::Required,
-            v1::NamespaceUse::NamespacesAuto => Namespaces::Auto,
-            v1::NamespaceUse::NamespacesNone => Namespaces::Off,
-            v1::NamespaceUse::NamespacesRequired => Namespaces::Required,
+            v1::NamespaceUse::Auto => Namespaces::Auto,
+            v1::NamespaceUse::None => Namespaces::Off,
+            v1::NamespaceUse::Required => Namespaces::Required,
         },
         seccomp: !given.no_seccomp,
         keep_capabilities: given.keep_capabilities,

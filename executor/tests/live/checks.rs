@@ -278,7 +278,7 @@ fn what_a_check_started_ends_with_it_in_namespaces_of_the_tasks_own() {
     let mut rig = rig_with(Probe::Shell(line), 1, 1);
     rig.task().health.as_mut().unwrap().timeout_ms = 60_000;
     let isolation = rig.task().isolation.get_or_insert_default();
-    isolation.set_namespaces(v1::NamespaceUse::NamespacesRequired);
+    isolation.set_namespaces(v1::NamespaceUse::Required);
     rig.start();
     rig.until_state(TaskState::Running);
     let seen: u32 = rig.read_sandbox("seen").trim().parse().unwrap();

@@ -49,7 +49,7 @@ fn signals_and_looks_reach_no_process_outside() {
         rig.belongs_to(uid);
         let isolation = rig.task().isolation.get_or_insert_default();
         // Without, the last lines would be meant for the whole machine.
-        isolation.set_namespaces(NamespaceUse::NamespacesRequired);
+        isolation.set_namespaces(NamespaceUse::Required);
         isolation.rlimits.insert("nofile".into(), 1_000);
         rig.start();
         let end = rig.ends();

@@ -31,7 +31,7 @@ fn walled(line: &str) -> Option<Rig> {
         return None;
     }
     let mut rig = Rig::new(vec![shell("main", line)]);
-    let namespaces = NamespaceUse::NamespacesRequired.into();
+    let namespaces = NamespaceUse::Required.into();
     rig.task().isolation = Some(v1::Isolation { namespaces, ..Default::default() });
     Some(rig)
 }

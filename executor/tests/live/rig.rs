@@ -99,7 +99,7 @@ impl Rig {
 
     /// In the machine's own pid namespace, for tasks that tell their pids.
     pub fn in_plain_sight(&mut self) {
-        let namespaces = v1::NamespaceUse::NamespacesNone.into();
+        let namespaces = v1::NamespaceUse::None.into();
         self.task().isolation = Some(v1::Isolation { namespaces, ..Default::default() });
     }
 

@@ -24,7 +24,7 @@ fn run(line: &str, uid: u32, change: impl FnOnce(&mut v1::Isolation)) -> (String
 
 /// As above, a rig that is there already.
 pub fn run_in(mut rig: Rig, uid: u32, change: impl FnOnce(&mut v1::Isolation)) -> (String, v1::TaskChanged) {
-    let mut isolation = v1::Isolation { namespaces: NamespaceUse::NamespacesRequired.into(), ..Default::default() };
+    let mut isolation = v1::Isolation { namespaces: NamespaceUse::Required.into(), ..Default::default() };
     change(&mut isolation);
     rig.task().isolation = Some(isolation);
     rig.belongs_to(uid);
@@ -228,12 +228,10 @@ fn final_processes_find_what_the_others_left_in_tmp() {
         return;
     }
     // In groups too: those that are killed to the last of the others are the same that the final ones come into.
-    for (grouped, namespaces) in [
-        (false, NamespaceUse::NamespacesRequired),
-        (true, NamespaceUse::NamespacesRequired),
-        (true, NamespaceUse::NamespacesNone),
-    ] {
-        let left = if namespaces == NamespaceUse::NamespacesNone { "left" } else { "/tmp/left" };
+    for (grouped, namespaces) in
+        [(false, NamespaceUse::Required), (true, NamespaceUse::Required), (true, NamespaceUse::None)]
+    {
+        let left = if namespaces == NamespaceUse::None { "left" } else { "/tmp/left" };
         let mut last = shell("last", &format!("cat {left}"));
         last.r#final = true;
         let processes = vec![shell("main", &format!("echo here > {left}; setsid sleep 1000 & true")), last];

@@ -7,7 +7,7 @@ use crate::v1::{Misfire, Overlap, RestartOn, Tier};
 /// `tier` of a service.
 pub const SERVICE_TIER: Tier = Tier::Production;
 /// `tier` of a batch or cron job.
-pub const BATCH_TIER: Tier = Tier::BatchTier;
+pub const BATCH_TIER: Tier = Tier::Batch;
 /// `resources.cpu`: a tenth of a cpu.
 pub const CPU_MILLI: u64 = 100;
 /// `resources.memory`

@@ -91,7 +91,7 @@ fn parameters(parameters: &mut Parameters, errors: &mut Errors) {
         errors.at("parameters.optional", format!("{PAYLOAD} is the payload's variable"));
     }
     match PayloadRule::try_from(parameters.payload) {
-        Ok(PayloadRule::Unspecified) => parameters.payload = PayloadRule::PayloadForbidden.into(),
+        Ok(PayloadRule::Unspecified) => parameters.payload = PayloadRule::Forbidden.into(),
         Ok(_) => {}
         Err(_) => errors.at("parameters.payload", "is none of forbidden, optional, required"),
     }

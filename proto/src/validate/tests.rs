@@ -65,7 +65,7 @@ fn every_default_is_filled_in_by_kind() {
 
     for kind in [JobKind::Batch, JobKind::Cron] {
         let batch = job_spec(job(kind)).unwrap();
-        assert_eq!(batch.tier(), Tier::BatchTier);
+        assert_eq!(batch.tier(), Tier::Batch);
         assert_eq!(batch.restart, Some(RestartPolicy { on: RestartOn::Failure.into(), max_failures: 1, ..restart }));
     }
     let cron = job_spec(job(JobKind::Cron)).unwrap().cron.unwrap();

@@ -40,6 +40,6 @@ fn not_started(task: &Task) -> Option<String> {
             | Reason::CheckpointFailed
             | Reason::LimitNotPossible
     );
-    let told = if end.message.is_empty() { end.reason.as_str_name() } else { &*end.message };
+    let told = if end.message.is_empty() { end.reason.plain_name() } else { &*end.message };
     (is_start && !ran).then(|| told.to_string())
 }

@@ -30,15 +30,15 @@ pub(super) fn verdict(step: &Step, flow: &FlowSpec) -> Verdict {
             continue;
         };
         let name = &dependency.job;
-        if dependency.on != DependsOn::OnAnyEnd && step.was_not_needed(job) {
+        if dependency.on != DependsOn::AnyEnd && step.was_not_needed(job) {
             not_needed = Some(format!("{name} was not needed, and this was to follow it"));
             continue;
         }
         match (step.state.succeeded(job, |task| step.state_of(task)), dependency.on) {
-            (false, DependsOn::OnSuccess) => {
+            (false, DependsOn::Success) => {
                 return Verdict::Never(format!("{name} did not succeed, and this was to follow its success"));
             }
-            (true, DependsOn::OnFailure) => {
+            (true, DependsOn::Failure) => {
                 not_needed = Some(format!("{name} succeeded, and this was to follow its failure"));
             }
             _ => {}

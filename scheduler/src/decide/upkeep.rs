@@ -1,6 +1,6 @@
 //! Machines are taken out of use and back: cordoned, drained as policies permit and by a deadline, brought back.
 
-use dawn_proto::v1::MaintenanceMode::{self, *};
+use dawn_proto::v1::MaintenanceMode::{self, Cordoned, Drained, Draining, Scheduled};
 use dawn_proto::v1::Reason;
 use dawn_proto::{TaskState, Timestamp};
 
@@ -11,16 +11,16 @@ use crate::model::{Agent, Answer, Mutation, Refusal, Upkeep, UpkeepCommand, Upke
 
 /// What may follow on what, by an operator's word.
 const MOVES: &[(MaintenanceMode, &[MaintenanceMode])] = &[
-    (MaintenanceNone, &[Cordoned, Scheduled, NodeDraining]),
-    (Cordoned, &[MaintenanceNone, Scheduled, NodeDraining]),
-    (Scheduled, &[MaintenanceNone, Cordoned, Scheduled, NodeDraining]),
+    (MaintenanceMode::None, &[Cordoned, Scheduled, Draining]),
+    (Cordoned, &[MaintenanceMode::None, Scheduled, Draining]),
+    (Scheduled, &[MaintenanceMode::None, Cordoned, Scheduled, Draining]),
     // Cordoned: the drain is called off, nothing new comes. Once more: with another deadline.
-    (NodeDraining, &[MaintenanceNone, Cordoned, NodeDraining]),
-    (Drained, &[MaintenanceNone]),
+    (Draining, &[MaintenanceMode::None, Cordoned, Draining]),
+    (Drained, &[MaintenanceMode::None]),
 ];
 
 fn mode(agent: &Agent) -> MaintenanceMode {
-    agent.upkeep.as_ref().map_or(MaintenanceNone, |upkeep| upkeep.mode)
+    agent.upkeep.as_ref().map_or(MaintenanceMode::None, |upkeep| upkeep.mode)
 }
 
 /// All agents or none.
@@ -29,18 +29,19 @@ pub(super) fn set(step: &mut Step, command: &UpkeepCommand) -> Result<Answer, Re
     for id in &command.agents {
         let agent = step.state.agent(id).ok_or_else(|| Refusal::NoSuchAgent { agent: id.to_string() })?;
         let (from, to) = (mode(agent), command.mode);
-        let is_there = from == to && matches!(to, MaintenanceNone | Cordoned) || from == Drained && to == NodeDraining;
+        let is_there =
+            from == to && matches!(to, MaintenanceMode::None | Cordoned) || from == Drained && to == Draining;
         if is_there {
             continue;
         }
         if !MOVES.iter().any(|(at, tos)| *at == from && tos.contains(&to)) {
             return Err(Refusal::UpkeepMove { agent: agent.hostname.clone(), from, to });
         }
-        let upkeep = (to != MaintenanceNone).then(|| Upkeep {
+        let upkeep = (to != MaintenanceMode::None).then(|| Upkeep {
             mode: to,
             since: step.now.wall,
             start: if to == Scheduled { step.now.wall.plus_ms(command.start_in_ms) } else { Timestamp(0) },
-            deadline: if to == NodeDraining { step.now.wall.plus_ms(command.heed_ms) } else { Timestamp(0) },
+            deadline: if to == Draining { step.now.wall.plus_ms(command.heed_ms) } else { Timestamp(0) },
             heed_ms: command.heed_ms,
             author: command.author.clone(),
             message: command.message.clone(),
@@ -62,9 +63,9 @@ pub(super) fn tick(step: &mut Step) {
         match upkeep.mode {
             Scheduled if upkeep.start <= step.now.wall => {
                 let deadline = step.now.wall.plus_ms(upkeep.heed_ms);
-                become_(step, agent, Upkeep { mode: NodeDraining, deadline, ..upkeep.clone() });
+                become_(step, agent, Upkeep { mode: Draining, deadline, ..upkeep.clone() });
             }
-            NodeDraining => drain(step, agent, upkeep),
+            Draining => drain(step, agent, upkeep),
             _ => {}
         }
     }
@@ -103,10 +104,10 @@ mod tests {
 
     #[test]
     fn every_mode_leads_back_into_use_and_none_to_drained_but_by_itself() {
-        let modes = [MaintenanceNone, Cordoned, Scheduled, NodeDraining, Drained];
+        let modes = [MaintenanceMode::None, Cordoned, Scheduled, Draining, Drained];
         for from in modes {
             let (_, tos) = MOVES.iter().find(|(at, _)| *at == from).unwrap();
-            assert_eq!(tos.contains(&MaintenanceNone), from != MaintenanceNone, "{from:?}");
+            assert_eq!(tos.contains(&MaintenanceMode::None), from != MaintenanceMode::None, "{from:?}");
             assert!(!tos.contains(&Drained), "{from:?}");
         }
         assert_eq!(MOVES.len(), modes.len());

@@ -161,7 +161,7 @@ fn state(state: &State, settings: &Settings, text: &mut Text) {
     }
     text.about("scheduler_tasks", "gauge", "Tasks by state, ended ones that are kept too.");
     for (task_state, count) in counts {
-        text.value("scheduler_tasks", &format!("{{state=\"{}\"}}", task_state.as_str_name()), count);
+        text.value("scheduler_tasks", &format!("{{state=\"{}\"}}", task_state.plain_name()), count);
     }
     text.one("scheduler_jobs", "gauge", "Jobs, ended ones that are kept too.", state.jobs.len());
 }

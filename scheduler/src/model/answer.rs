@@ -49,9 +49,9 @@ pub enum Answer {
 /// "drained", "cordoned"; of a node that no plan is made for, "in use".
 fn upkeep(mode: MaintenanceMode) -> String {
     match mode {
-        MaintenanceMode::MaintenanceNone => "in use".to_string(),
-        MaintenanceMode::NodeDraining => "draining".to_string(),
-        mode => words::of(mode.as_str_name()),
+        MaintenanceMode::None => "in use".to_string(),
+        MaintenanceMode::Draining => "draining".to_string(),
+        mode => words::of(mode.plain_name()),
     }
 }
 
@@ -72,17 +72,17 @@ pub enum Refusal {
     #[error(
         "update {number} of {key} by {author} is under way ({}, {done} of {of} instances done); wait for it with `dawn update wait {key}`, or end it \
          with `dawn update abort {key}` or `rollback`",
-        words::of(state.as_str_name().trim_start_matches("UPDATE_"))
+        words::of(state.plain_name())
     )]
     Updating { key: JobKey, number: u32, state: UpdateState, author: String, done: u32, of: u32 },
     #[error("{key} has no update under way")]
     NotUpdating { key: JobKey },
-    #[error("update {number} of {key} is {} and can't be {what}", words::of(state.as_str_name().trim_start_matches("UPDATE_")))]
+    #[error("update {number} of {key} is {} and can't be {what}", words::of(state.plain_name()))]
     UpdateState { key: JobKey, number: u32, state: UpdateState, what: &'static str },
     #[error(
         "{key} is of kind {}; only services and daemon jobs are updated. A cron job's template is replaced by `dawn job run`, a batch \
          job is killed and run again",
-        words::of(kind.as_str_name())
+        words::of(kind.plain_name())
     )]
     NotUpdatable { key: JobKey, kind: JobKind },
     #[error("{key} is of kind daemon: it has one instance on each node that its constraints match")]

@@ -118,12 +118,12 @@ impl Update {
 /// Final: nothing follows.
 pub fn is_over(state: UpdateState) -> bool {
     use UpdateState::*;
-    matches!(state, RolledForward | RolledBack | Aborted | UpdateFailed | UpdateError)
+    matches!(state, RolledForward | RolledBack | Aborted | UpdateState::Failed | UpdateState::Error)
 }
 
 pub fn is_back(state: UpdateState) -> bool {
     use UpdateState::*;
-    matches!(state, RollingBack | RollBackPaused | RollBackAwaitingPulse | RolledBack | UpdateError)
+    matches!(state, RollingBack | RollBackPaused | RollBackAwaitingPulse | RolledBack | UpdateState::Error)
 }
 
 /// A job's changes of version: the one that counts, exceptions to it, and updates.

@@ -19,7 +19,7 @@ pub fn end_words(end: &Transition) -> String {
     };
     let said = if end.message.is_empty() { exit } else { end.message.to_string() };
     match words::end(end.reason, &said) {
-        nothing if nothing.is_empty() => words::of(end.to.as_str_name()),
+        nothing if nothing.is_empty() => words::of(end.to.plain_name()),
         words => words,
     }
 }

@@ -116,8 +116,8 @@ pub fn dispatched_spec(template: &JobSpec, key: &JobKey, arguments: &Arguments) 
         }
     }
     match (rules.payload(), &arguments.payload) {
-        (PayloadRule::PayloadRequired, None) => error("payload".into(), "is missing; the template requires one".into()),
-        (PayloadRule::PayloadForbidden | PayloadRule::Unspecified, Some(_)) => {
+        (PayloadRule::Required, None) => error("payload".into(), "is missing; the template requires one".into()),
+        (PayloadRule::Forbidden | PayloadRule::Unspecified, Some(_)) => {
             error("payload".into(), "the template takes none".into());
         }
         (_, Some(payload)) if payload.len() > MAX_PAYLOAD_BYTES => {

@@ -28,7 +28,7 @@ pub fn wire_spec(name: &str, kind: JobKind, instances: u32) -> v1::JobSpec {
         kind: kind.into(),
         instances,
         task: Some(task),
-        tier: Tier::BatchTier.into(),
+        tier: Tier::Batch.into(),
         cron: (kind == JobKind::Cron).then_some(cron),
         ..Default::default()
     }

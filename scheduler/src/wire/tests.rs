@@ -165,7 +165,7 @@ fn what_is_about_following_others_goes_through_records_and_snapshots() {
 fn a_dispatch_makes_a_spec_of_a_template() {
     let mut wire = wire_spec("report", JobKind::Batch, 2);
     let optional = [("FORMAT".to_string(), "pdf".to_string())].into();
-    let payload = v1::PayloadRule::PayloadOptional.into();
+    let payload = v1::PayloadRule::Optional.into();
     wire.parameters = Some(v1::Parameters { required: vec!["DAY".into()], optional, payload });
     let template = parse_job_spec(wire).unwrap();
     assert!(template.flow.is_template);

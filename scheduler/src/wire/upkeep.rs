@@ -23,7 +23,7 @@ pub fn upkeep_to_wire(upkeep: &Upkeep) -> v1::NodeMaintenance {
 fn upkeep_from_wire(wire: Option<v1::NodeMaintenance>) -> Result<Option<Upkeep>, WireError> {
     let Some(wire) = wire else { return Ok(None) };
     let mode = name::<MaintenanceMode>("maintenance.mode", wire.mode)?;
-    Ok((mode != MaintenanceMode::MaintenanceNone).then_some(Upkeep {
+    Ok((mode != MaintenanceMode::None).then_some(Upkeep {
         mode,
         since: Timestamp(wire.since_ms),
         start: Timestamp(wire.start_ms),

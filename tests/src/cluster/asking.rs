@@ -12,7 +12,7 @@ use super::{Cluster, Patience, Spec, cleanup, spec};
 impl Cluster {
     /// Waits until exactly `count` tasks of the job are in `state` and returns them, by instance.
     pub fn tasks_in(&self, job: &JobKey, state: v1::TaskState, count: usize, patience: Patience) -> Vec<v1::Task> {
-        self.eventually(&format!("{count} tasks of {job} in {}", state.as_str_name()), patience, || {
+        self.eventually(&format!("{count} tasks of {job} in {}", state.plain_name()), patience, || {
             let all = self.api.tasks(job).map_err(|status| status.to_string())?;
             let mut found: Vec<v1::Task> = all.iter().filter(|task| task.state() == state).cloned().collect();
             found.sort_by_key(|task| task.instance);

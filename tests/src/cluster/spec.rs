@@ -44,12 +44,12 @@ pub fn service(name: &str) -> Spec {
 }
 
 pub fn batch(name: &str) -> Spec {
-    job(name, v1::JobKind::Batch, v1::Tier::BatchTier)
+    job(name, v1::JobKind::Batch, v1::Tier::Batch)
 }
 
 /// A cron job in UTC.
 pub fn cron(name: &str, schedule: &str) -> Spec {
-    let mut spec = job(name, v1::JobKind::Cron, v1::Tier::BatchTier);
+    let mut spec = job(name, v1::JobKind::Cron, v1::Tier::Batch);
     spec.0.cron = Some(v1::CronPolicy { schedule: schedule.into(), ..Default::default() });
     spec
 }
@@ -147,8 +147,8 @@ impl Spec {
 /// Tasks in a line each, with their whole history.
 pub fn tell(tasks: &[v1::Task]) -> String {
     let step = |step: &v1::Transition| match step.message.as_str() {
-        "" => step.state().as_str_name().to_string(),
-        message => format!("{} ({}: {message})", step.state().as_str_name(), step.reason().as_str_name()),
+        "" => step.state().plain_name().to_string(),
+        message => format!("{} ({}: {message})", step.state().plain_name(), step.reason().plain_name()),
     };
     let line = |task: &v1::Task| {
         let history: Vec<String> = task.history.iter().map(step).collect();

@@ -191,7 +191,7 @@ impl World {
         }
         spec.update = service.then(|| self.update_policy());
         spec.set_kind(kind);
-        spec.set_tier(if service { Tier::Production } else { Tier::BatchTier });
+        spec.set_tier(if service { Tier::Production } else { Tier::Batch });
         spec.constraints = constraints(number);
         if kind == JobKind::Cron {
             let misfire = *MISFIRES.choose(&mut self.chance).unwrap_or(&Misfire::Skip);

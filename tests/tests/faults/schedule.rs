@@ -81,7 +81,7 @@ impl Crons {
         ];
         let mut jobs = Vec::new();
         for (overlap, misfire) in policies {
-            let name = format!("cron-{}", overlap.as_str_name().to_lowercase().replace('_', "-"));
+            let name = format!("cron-{}", overlap.plain_name().to_lowercase().replace('_', "-"));
             let spec = cron(&name, "* * * * *").shell("exec sleep 62").cpu_milli(10).grace_ms(500).max_failures(50);
             let key = several.submit(spec.backoff_ms(50, 500).with(|job| {
                 let cron = job.cron.get_or_insert_default();

@@ -120,7 +120,7 @@ fn kind(fields: &Fields, found: &mut Found) -> v1::JobKind {
 fn tier(fields: &Fields, found: &mut Found) -> v1::Tier {
     match fields.text("tier") {
         "" if fields.boolean("production") => v1::Tier::Production,
-        "" | "preemptible" => v1::Tier::BatchTier,
+        "" | "preemptible" => v1::Tier::Batch,
         "preferred" => v1::Tier::Production,
         "revocable" => v1::Tier::Revocable,
         other => {

@@ -82,7 +82,7 @@ fn exit(plans: &[v1::JobPlan]) -> Exit {
 }
 
 fn outcome(outcome: SubmitOutcome) -> String {
-    outcome.as_str_name().to_lowercase()
+    outcome.plain_name().to_lowercase()
 }
 
 /// "path: old -> new" for every field that differs, in order; names and units are those of job files.

@@ -74,7 +74,7 @@ pub async fn cordon(args: Cordon, context: &mut Context) -> Result<Exit, Failure
 }
 
 pub async fn uncordon(args: Cordon, context: &mut Context) -> Result<Exit, Failure> {
-    set(context, args.request(MaintenanceMode::MaintenanceNone), "takes new tasks again").await
+    set(context, args.request(MaintenanceMode::None), "takes new tasks again").await
 }
 
 pub async fn maintain(args: Maintain, context: &mut Context) -> Result<Exit, Failure> {
@@ -157,7 +157,7 @@ pub async fn drain(args: Drain, context: &mut Context) -> Result<Exit, Failure> 
     let nodes = ids(&named);
     let request = v1::SetMaintenanceRequest {
         agent_ids: nodes.clone(),
-        mode: MaintenanceMode::NodeDraining.into(),
+        mode: MaintenanceMode::Draining.into(),
         deadline_ms: Some(args.deadline.as_millis() as u64),
         author: author(),
         message: args.message,
@@ -194,8 +194,8 @@ async fn until_empty(context: &mut Context, nodes: &[String]) -> Result<Exit, Fa
                 Err(failure) if failure.exit == Exit::Unreachable => continue,
                 Err(failure) => return Err(failure),
             };
-            let mode = found.maintenance.as_ref().map_or(MaintenanceMode::MaintenanceNone, |planned| planned.mode());
-            if mode != MaintenanceMode::NodeDraining {
+            let mode = found.maintenance.as_ref().map_or(MaintenanceMode::None, |planned| planned.mode());
+            if mode != MaintenanceMode::Draining {
                 drained += 1;
             }
             lines.push(line(&found, mode));
@@ -228,7 +228,7 @@ fn line(node: &v1::Node, mode: MaintenanceMode) -> String {
     let name = super::shown(node);
     match mode {
         MaintenanceMode::Drained => format!("{name}: drained"),
-        MaintenanceMode::NodeDraining => format!("{name}: {left} left{why}"),
+        MaintenanceMode::Draining => format!("{name}: {left} left{why}"),
         _ => format!("{name}: no longer being drained"),
     }
 }

@@ -139,10 +139,10 @@ fn state(node: &v1::Node, now_ms: i64) -> String {
         NodeState::Down => "down",
     };
     let planned = node.maintenance.as_ref().map_or("", |planned| match planned.mode() {
-        MaintenanceMode::MaintenanceNone => "",
+        MaintenanceMode::None => "",
         MaintenanceMode::Cordoned => ", cordoned",
         MaintenanceMode::Scheduled => ", drains soon",
-        MaintenanceMode::NodeDraining => ", draining",
+        MaintenanceMode::Draining => ", draining",
         MaintenanceMode::Drained => ", drained",
     });
     let avoided = if node.avoided_until_ms > now_ms { ", avoided" } else { "" };
@@ -244,7 +244,7 @@ fn head(node: &v1::Node, now_ms: i64) -> Table {
         if planned.start_ms > 0 && planned.mode() == MaintenanceMode::Scheduled {
             row("drains", time::relative(planned.start_ms, now_ms));
         }
-        if planned.mode() == MaintenanceMode::NodeDraining {
+        if planned.mode() == MaintenanceMode::Draining {
             row("forced", time::relative(planned.deadline_ms, now_ms));
         }
         planned.waits.iter().for_each(|wait| row("waits", render::safe(wait)));

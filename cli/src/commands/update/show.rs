@@ -10,11 +10,10 @@ use crate::render::{self, Table, json, time};
 
 /// "rolling forward"
 pub fn state(state: UpdateState) -> String {
-    if state == UpdateState::UpdateError {
+    if state == UpdateState::Error {
         return "rollback failed".to_string();
     }
-    let name = state.as_str_name().trim_start_matches("UPDATE_");
-    name.to_lowercase().replace('_', " ")
+    dawn_proto::words::of(state.plain_name())
 }
 
 pub fn ranges(ranges: &[v1::InstanceRange]) -> String {
@@ -152,7 +151,7 @@ mod tests {
         let update = v1::UpdateInfo {
             key: Some(v1::JobKey { role: "www".into(), env: "prod".into(), name: "web".into() }),
             number: 3,
-            state: UpdateState::UpdateFailed.into(),
+            state: UpdateState::Failed.into(),
             kind: UpdateKind::Change.into(),
             from_version: 1,
             to_version: 2,
@@ -174,7 +173,7 @@ mod tests {
         assert_eq!(said, "www/prod/web: update 3 rolled back; 1 instance was changed back");
         let said = back(vec![], UpdateState::RolledBack);
         assert_eq!(said, "www/prod/web: update 3 rolled back; no instance had been changed");
-        let said = back(vec![range(0, 0)], UpdateState::UpdateError);
+        let said = back(vec![range(0, 0)], UpdateState::Error);
         assert_eq!(said, "www/prod/web: update 3 rollback failed, 0 of 1 instance");
         let diff = v1::UpdateDiff { changed: vec![range(0, 0), range(2, 3)], ..Default::default() };
         assert_eq!(changes(&diff), ["changed: 3 instances (0,2-3)"]);

@@ -21,7 +21,7 @@ fn verdict(state: UpdateState) -> Option<Exit> {
     use UpdateState::*;
     match state {
         RolledForward => Some(Exit::Done),
-        RolledBack | Aborted | UpdateFailed | UpdateError => Some(Exit::Failed),
+        RolledBack | Aborted | UpdateState::Failed | UpdateState::Error => Some(Exit::Failed),
         _ => None,
     }
 }

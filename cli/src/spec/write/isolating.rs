@@ -8,7 +8,7 @@ use crate::spec::isolating::NAMESPACES;
 
 pub fn isolation(isolation: &v1::Isolation) -> Fields {
     let mut f = Fields::default();
-    if isolation.namespaces() != v1::NamespaceUse::NamespacesAuto {
+    if isolation.namespaces() != v1::NamespaceUse::Auto {
         f.text("namespaces", word(&NAMESPACES, isolation.namespaces()));
     }
     f.flag("no_seccomp", isolation.no_seccomp);

@@ -43,7 +43,7 @@ fn isolated(isolation: &Isolation, has_root: bool, errors: &mut Errors) {
         errors.at(format!("{path}.namespaces"), format!("{} is no known value", isolation.namespaces));
     }
     for (needed, field) in [(isolation.read_only_system, "read_only_system"), (has_root, "root_fs")] {
-        if needed && namespaces == Ok(NamespaceUse::NamespacesNone) {
+        if needed && namespaces == Ok(NamespaceUse::None) {
             errors.at(format!("{path}.namespaces"), format!("`none` leaves nothing to make {field} in"));
         }
     }

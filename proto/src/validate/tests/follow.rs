@@ -20,7 +20,7 @@ fn after(name: &str, on: i32) -> Dependency {
 
 #[test]
 fn dependencies_are_other_jobs_each_once() {
-    let on = DependsOn::OnSuccess.into();
+    let on = DependsOn::Success.into();
     batch(|spec| spec.dependencies = vec![after("web", on)], "dependencies[0].job", "can't wait for itself");
     batch(|spec| spec.dependencies = vec![after("a", on), after("a", on)], "dependencies[1].job", "twice");
     batch(|spec| spec.dependencies = vec![after("a b", on)], "dependencies[0].job", "not valid");

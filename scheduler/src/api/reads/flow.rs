@@ -29,18 +29,18 @@ fn has_succeeded(state: &State, job: &Job) -> bool {
 /// "www/prod/web to succeed": what is waited for, in a sentence.
 fn awaited(dependency: &Dependency) -> String {
     let end = match dependency.on {
-        DependsOn::OnSuccess => "succeed",
-        DependsOn::OnFailure => "fail",
-        DependsOn::OnAnyEnd | DependsOn::Unspecified => "end",
+        DependsOn::Success => "succeed",
+        DependsOn::Failure => "fail",
+        DependsOn::AnyEnd | DependsOn::Unspecified => "end",
     };
     format!("{} to {end}", dependency.job)
 }
 
 fn named(dependency: &Dependency) -> String {
     let on = match dependency.on {
-        DependsOn::OnSuccess => "success",
-        DependsOn::OnFailure => "failure",
-        DependsOn::OnAnyEnd | DependsOn::Unspecified => "any end",
+        DependsOn::Success => "success",
+        DependsOn::Failure => "failure",
+        DependsOn::AnyEnd | DependsOn::Unspecified => "any end",
     };
     format!("{} ({on})", dependency.job)
 }

@@ -51,7 +51,7 @@ const WAITS: usize = 20;
 
 /// While the node drains: why tasks are still there.
 fn with_waits(state: &State, agent: &Agent, mut node: v1::Node, live: &LiveView) -> v1::Node {
-    let draining = agent.upkeep.as_ref().is_some_and(|upkeep| upkeep.mode == MaintenanceMode::NodeDraining);
+    let draining = agent.upkeep.as_ref().is_some_and(|upkeep| upkeep.mode == MaintenanceMode::Draining);
     let Some(maintenance) = node.maintenance.as_mut().filter(|_| draining) else { return node };
     let held = state.tasks_on.get(&agent.no).into_iter().flatten().filter_map(|id| state.tasks.get(id));
     for task in held.take(WAITS) {

@@ -106,8 +106,7 @@ impl Placer {
 
     /// Ends of updates of which nothing became healthy say why what is pending is, or what was not stopped; whether there was one.
     pub fn explain_stalls(&mut self, state: &State, mutations: &mut [Mutation], now: Now) -> bool {
-        let is_failed =
-            |to| matches!(to, UpdateState::RollingBack | UpdateState::UpdateFailed | UpdateState::UpdateError);
+        let is_failed = |to| matches!(to, UpdateState::RollingBack | UpdateState::Failed | UpdateState::Error);
         let ends = mutations.iter_mut().filter_map(|mutation| match mutation {
             Mutation::Update(UpdateMutation { job, what: UpdateChange::Moved { to, author, message } })
                 if author.is_empty() && is_failed(*to) =>

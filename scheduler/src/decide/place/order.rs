@@ -24,7 +24,7 @@ fn amounts(bounds: &Bounds) -> Amounts {
 pub(super) fn band_of(tier: Tier) -> u8 {
     match tier {
         Tier::Production => 0,
-        Tier::BatchTier => 1,
+        Tier::Batch => 1,
         Tier::Revocable | Tier::Unspecified => 2,
     }
 }

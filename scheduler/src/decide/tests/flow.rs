@@ -36,14 +36,14 @@ fn ended(world: &World, name: &str) -> Option<String> {
 
 #[test]
 fn a_job_starts_when_those_it_follows_have_ended_as_it_says() {
-    use DependsOn::{OnAnyEnd, OnFailure, OnSuccess};
+    use DependsOn::{AnyEnd, Failure, Success};
     for (on, end, starts) in [
-        (OnSuccess, Finished, true),
-        (OnSuccess, Failed, false),
-        (OnFailure, Failed, true),
-        (OnFailure, Finished, false),
-        (OnAnyEnd, Finished, true),
-        (OnAnyEnd, Failed, true),
+        (Success, Finished, true),
+        (Success, Failed, false),
+        (Failure, Failed, true),
+        (Failure, Finished, false),
+        (AnyEnd, Finished, true),
+        (AnyEnd, Failed, true),
     ] {
         let mut world = World::new();
         world.agent(1);
@@ -58,7 +58,7 @@ fn a_job_starts_when_those_it_follows_have_ended_as_it_says() {
         assert_eq!(made == [(0, 1, Pending)], starts, "{on:?} {end:?}: {made:?}");
         assert_eq!(ended(&world, "b").is_some(), !starts, "{on:?} {end:?}");
         let not_needed = world.job("b").ended.as_ref().is_some_and(|ended| ended.not_needed);
-        assert_eq!(not_needed, (on, end) == (OnFailure, Finished), "{on:?} {end:?}");
+        assert_eq!(not_needed, (on, end) == (Failure, Finished), "{on:?} {end:?}");
         assert!(world.state.dependents.is_empty());
         replay_equals_live(&world);
     }
@@ -66,15 +66,15 @@ fn a_job_starts_when_those_it_follows_have_ended_as_it_says() {
 
 #[test]
 fn what_follows_a_failure_that_does_not_come_is_not_needed_and_nothing_failed() {
-    use DependsOn::{OnAnyEnd, OnFailure, OnSuccess};
+    use DependsOn::{AnyEnd, Failure, Success};
     let mut world = World::new();
     world.agent(1);
     let load = batch("load", 1);
     let jobs = [
-        after("alarm", &[("load", OnFailure)]),
-        after("page", &[("alarm", OnSuccess)]),
-        after("mourn", &[("alarm", OnFailure)]),
-        after("tidy", &[("alarm", OnAnyEnd)]),
+        after("alarm", &[("load", Failure)]),
+        after("page", &[("alarm", Success)]),
+        after("mourn", &[("alarm", Failure)]),
+        after("tidy", &[("alarm", AnyEnd)]),
     ];
     for run in 1..=2 {
         // Run again, all of it waits again: what ended in the run before counts no more.
@@ -94,15 +94,15 @@ fn what_follows_a_failure_that_does_not_come_is_not_needed_and_nothing_failed() 
 
 #[test]
 fn a_graph_whose_head_fails_ends_as_a_whole_and_the_other_way_is_taken() {
-    use DependsOn::{OnAnyEnd, OnFailure, OnSuccess};
+    use DependsOn::{AnyEnd, Failure, Success};
     let mut world = World::new();
     world.agent(1);
     let mut head = batch("head", 1);
     head.restart.max_failures = 1;
-    world.submit(&after("left", &[("head", OnSuccess)])).unwrap();
-    world.submit(&after("deep", &[("left", OnSuccess)])).unwrap();
-    world.submit(&after("mend", &[("left", OnFailure)])).unwrap();
-    world.submit(&after("last", &[("deep", OnAnyEnd), ("head", OnAnyEnd)])).unwrap();
+    world.submit(&after("left", &[("head", Success)])).unwrap();
+    world.submit(&after("deep", &[("left", Success)])).unwrap();
+    world.submit(&after("mend", &[("left", Failure)])).unwrap();
+    world.submit(&after("last", &[("deep", AnyEnd), ("head", AnyEnd)])).unwrap();
     // None of them is there when the others are submitted.
     world.submit(&head).unwrap();
     end_all(&mut world, Failed);
@@ -116,24 +116,24 @@ fn a_graph_whose_head_fails_ends_as_a_whole_and_the_other_way_is_taken() {
 
 #[test]
 fn jobs_that_would_wait_for_ever_are_refused() {
-    use DependsOn::OnSuccess;
+    use DependsOn::Success;
     let mut world = World::new();
     world.agent(1);
-    world.submit(&after("a", &[("b", OnSuccess)])).unwrap();
-    world.submit(&after("b", &[("c", OnSuccess)])).unwrap();
-    let circle = world.submit(&after("c", &[("a", OnSuccess)])).unwrap_err();
+    world.submit(&after("a", &[("b", Success)])).unwrap();
+    world.submit(&after("b", &[("c", Success)])).unwrap();
+    let circle = world.submit(&after("c", &[("a", Success)])).unwrap_err();
     let said = circle.to_string();
     assert!(said.ends_with("www/prod/c after www/prod/a after www/prod/b after www/prod/c"), "{said}");
     let mut failed = batch("f", 1);
     failed.restart.max_failures = 1;
     world.submit(&failed).unwrap();
     end_all(&mut world, Failed);
-    let never = world.submit(&after("g", &[("f", OnSuccess)])).unwrap_err();
+    let never = world.submit(&after("g", &[("f", Success)])).unwrap_err();
     assert!(never.to_string().contains("would never start: www/prod/f did not succeed"), "{never}");
     // What ended well before counts.
     world.submit(&batch("ok", 1)).unwrap();
     end_all(&mut world, Finished);
-    world.submit(&after("h", &[("ok", OnSuccess)])).unwrap();
+    world.submit(&after("h", &[("ok", Success)])).unwrap();
     assert_eq!(world.tasks("h"), [(0, 1, Pending)]);
 }
 
@@ -142,8 +142,8 @@ fn a_killed_job_is_a_failure_to_those_that_follow_it() {
     let mut world = World::new();
     world.agent(1);
     world.submit(&service("s", 1)).unwrap();
-    world.submit(&after("b", &[("s", DependsOn::OnAnyEnd)])).unwrap();
-    world.submit(&after("c", &[("s", DependsOn::OnSuccess)])).unwrap();
+    world.submit(&after("b", &[("s", DependsOn::AnyEnd)])).unwrap();
+    world.submit(&after("c", &[("s", DependsOn::Success)])).unwrap();
     world.kill("s", &[]).unwrap();
     assert_eq!(world.tasks("b"), [(0, 1, Pending)]);
     assert!(ended(&world, "c").is_some());
@@ -193,7 +193,7 @@ fn what_is_not_done_by_its_deadline_is_killed_and_has_failed() {
     let spec = with(batch("a", 2), |flow| flow.deadline_ms = Some(60_000));
     let (link, _, tasks) = world.running(&spec);
     world.report(link, tasks[0], Finished, Reason::None);
-    world.submit(&after("b", &[("a", DependsOn::OnFailure)])).unwrap();
+    world.submit(&after("b", &[("a", DependsOn::Failure)])).unwrap();
     world.pass_heard_ms(59_000, &[link]);
     assert_eq!(ended(&world, "a"), None);
     world.pass_heard_ms(1_250, &[link]);

@@ -43,7 +43,7 @@ fn production_must_fit_the_guarantee_and_the_refusal_has_the_numbers() {
     assert_eq!(world.state.tasks.len(), made, "a refused job makes nothing");
     assert!(world.state.job(&key("b")).is_none());
     // Batch tasks do not count for the guarantee, and both count for the limit.
-    world.submit(&job("c", Tier::BatchTier, 14)).unwrap();
+    world.submit(&job("c", Tier::Batch, 14)).unwrap();
     let refusal = world.submit(&job("d", Tier::Revocable, 1)).unwrap_err().to_string();
     assert!(
         refusal.starts_with(&format!("role {ROLE} asks for 21 cpus, 1 more than its limit of 20 (used 20)")),
@@ -84,14 +84,14 @@ fn tasks_that_still_stop_count_until_they_are_gone() {
 fn everybodys_quota_counts_for_roles_without_one_each_by_itself() {
     let mut world = World::new();
     set(&mut world, Quota::EVERYBODY, None, cpus(2)).unwrap();
-    assert!(world.submit(&job("a", Tier::BatchTier, 3)).is_err());
+    assert!(world.submit(&job("a", Tier::Batch, 3)).is_err());
     set(&mut world, "other", None, cpus(1)).unwrap();
-    assert!(world.submit(&job("a", Tier::BatchTier, 3)).is_err(), "another role's quota is not this one's");
+    assert!(world.submit(&job("a", Tier::Batch, 3)).is_err(), "another role's quota is not this one's");
     set(&mut world, ROLE, None, Some(Bounds::default())).unwrap();
-    let still = world.submit(&job("a", Tier::BatchTier, 3));
+    let still = world.submit(&job("a", Tier::Batch, 3));
     assert!(still.is_err(), "a quota without bounds is none, so everybody's counts again: {still:?}");
     set(&mut world, ROLE, None, cpus(3)).unwrap();
-    assert_eq!(world.submit(&job("a", Tier::BatchTier, 3)), Ok(SubmitOutcome::Created));
+    assert_eq!(world.submit(&job("a", Tier::Batch, 3)), Ok(SubmitOutcome::Created));
     assert_eq!(world.state.quotas, world.twin.quotas);
 }
 
@@ -99,7 +99,7 @@ fn everybodys_quota_counts_for_roles_without_one_each_by_itself() {
 fn a_limit_of_zero_lets_nothing_in_and_a_guarantee_above_the_limit_is_refused() {
     let mut world = World::new();
     set(&mut world, ROLE, None, cpus(0)).unwrap();
-    assert!(matches!(world.submit(&job("a", Tier::BatchTier, 1)), Err(Refusal::OverQuota { have: 0, .. })));
+    assert!(matches!(world.submit(&job("a", Tier::Batch, 1)), Err(Refusal::OverQuota { have: 0, .. })));
     let refusal = set(&mut world, ROLE, cpus(1), None).unwrap_err();
     assert!(matches!(refusal, Refusal::GuaranteeAboveLimit { dimension: "cpu", guarantee: 1000, limit: 0 }));
     // What is not named stays: the guarantee is added, the limit raised.

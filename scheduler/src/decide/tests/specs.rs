@@ -37,7 +37,7 @@ pub fn spec(name: &str, kind: JobKind, instances: u32) -> JobSpec {
         key: key(name),
         kind,
         instances,
-        tier: if is_service { Tier::Production } else { Tier::BatchTier },
+        tier: if is_service { Tier::Production } else { Tier::Batch },
         priority: 0,
         demand: Resources { cpu_milli: 100, memory_bytes: 1 << 20, ..Default::default() },
         ports: vec![],

@@ -81,7 +81,7 @@ fn a_graph_is_run_again_wherever_each_of_its_jobs_stands() {
     let mut world = World::new();
     let (link, agent) = world.agent(1);
     let specs =
-        [after("alarm", "load", DependsOn::OnFailure), after("tidy", "load", DependsOn::OnSuccess), batch("load", 1)];
+        [after("alarm", "load", DependsOn::Failure), after("tidy", "load", DependsOn::Success), batch("load", 1)];
     for run in 1..=2 {
         submit_all(&mut world, &specs).unwrap();
         assert_eq!(world.tasks("load").last(), Some(&(0, run, Pending)));
@@ -93,7 +93,7 @@ fn a_graph_is_run_again_wherever_each_of_its_jobs_stands() {
         assert!(world.job("alarm").ended.as_ref().is_some_and(|ended| ended.not_needed), "run {run}");
         assert_eq!(world.tasks("tidy").last(), Some(&(0, run, Finished)));
     }
-    let circle = [after("x", "y", DependsOn::OnSuccess), after("y", "x", DependsOn::OnSuccess)];
+    let circle = [after("x", "y", DependsOn::Success), after("y", "x", DependsOn::Success)];
     let refused = submit_all(&mut world, &circle).unwrap_err();
     assert!(refused.to_string().contains("wait for each other"), "{refused}");
     replay_equals_live(&world);

@@ -36,7 +36,7 @@ const DIFFERENCES: &[(&str, &str, &str, &str, &str)] = &[
 ];
 
 fn state(name: &str) -> Option<TaskState> {
-    TaskState::from_str_name(name)
+    TaskState::from_plain_name(name)
 }
 
 /// What Dawn does, in the words of the reference: result, then effects but SAVE_STATE, which goes with every move here.

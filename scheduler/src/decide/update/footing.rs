@@ -45,7 +45,7 @@ fn has_failed(job: &Job, spec: &Spec) -> bool {
     let is_own = |update: &&crate::model::Update| {
         update.kind == UpdateKind::Change && update.to_version == spec.version && update.to == spec.id
     };
-    job.changes.updates.iter().rfind(is_own).is_some_and(|own| own.state == UpdateState::UpdateFailed)
+    job.changes.updates.iter().rfind(is_own).is_some_and(|own| own.state == UpdateState::Failed)
 }
 
 /// Whether every instance that is wanted is healthy.

@@ -146,7 +146,7 @@ pub(super) fn let_go(step: &mut Step, job: &Job, update: &Update, instance: u32)
 fn reason(update: &Update) -> Reason {
     match (update.kind, update.is_back()) {
         (UpdateKind::Restart, _) => Reason::Restarted,
-        (_, true) => Reason::RolledBackTask,
+        (_, true) => Reason::RolledBack,
         _ => Reason::Updated,
     }
 }

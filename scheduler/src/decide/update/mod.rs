@@ -35,7 +35,7 @@ const STAY_MS: u64 = 60_000;
 
 /// Whether an update stopped the task.
 pub(super) fn is_updates(reason: Reason) -> bool {
-    matches!(reason, Reason::Updated | Reason::Restarted | Reason::RolledBackTask)
+    matches!(reason, Reason::Updated | Reason::Restarted | Reason::RolledBack)
 }
 
 /// With a sticky policy the next life of an instance that is being updated goes where the one before was, if it fits.

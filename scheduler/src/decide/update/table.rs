@@ -36,7 +36,7 @@ const MOVES: &[Row] = &[
     (&[AwaitingPromotion], Cause::Promote, RollingForward),
     (&[RollingForward], Cause::Complete, RolledForward),
     (&[RollingForward], Cause::Fail, RollingBack),
-    (&[RollingForward], Cause::FailForGood, UpdateFailed),
+    (&[RollingForward], Cause::FailForGood, UpdateState::Failed),
     (&[RollingForward, RollForwardPaused, RollForwardAwaitingPulse, AwaitingPromotion], Cause::Rollback, RollingBack),
     (&[RollingBack, RollBackAwaitingPulse], Cause::Pause, RollBackPaused),
     (&[RollBackPaused], Cause::Resume, RollingBack),
@@ -44,8 +44,8 @@ const MOVES: &[Row] = &[
     (&[RollBackAwaitingPulse], Cause::Pulse, RollingBack),
     (&[RollingBack], Cause::Complete, RolledBack),
     // A rollback that fails can't be rolled back.
-    (&[RollingBack], Cause::Fail, UpdateError),
-    (&[RollingBack], Cause::FailForGood, UpdateError),
+    (&[RollingBack], Cause::Fail, UpdateState::Error),
+    (&[RollingBack], Cause::FailForGood, UpdateState::Error),
     (
         &[
             RollingForward,
@@ -96,8 +96,8 @@ mod tests {
         RolledForward,
         RolledBack,
         Aborted,
-        UpdateFailed,
-        UpdateError,
+        UpdateState::Failed,
+        UpdateState::Error,
     ];
 
     #[test]

@@ -43,7 +43,7 @@ fn intent(state: &State, agent: &Agent, inspected: &Inspected, verified: &mut Ve
         verified.count(Promise::Intent);
         if task.is_none() {
             let has = match state.tasks.get(&inspected.task) {
-                Some(task) => format!("the journal has it {}", words::of(task.state().as_str_name())),
+                Some(task) => format!("the journal has it {}", words::of(task.state().plain_name())),
                 None => "the journal does not know it".to_string(),
             };
             let text = format!("{}: {} has processes ({}), {has}", agent.hostname, inspected.task, pids(inspected));
@@ -66,7 +66,7 @@ fn intent(state: &State, agent: &Agent, inspected: &Inspected, verified: &mut Ve
                 "{} stops {}, which the journal has {}",
                 agent.hostname,
                 task.id,
-                words::of(task.state().as_str_name())
+                words::of(task.state().plain_name())
             );
             verified.find(Promise::Stop, text);
         }
@@ -86,7 +86,7 @@ fn running(state: &State, agent: &Agent, inspection: &Inspection, verified: &mut
         let wrong = match held.get(&task.id) {
             None => "its agent does not hold it".to_string(),
             Some(held) if held.state != TaskState::Running => {
-                format!("its agent has it {}", words::of(held.state.as_str_name()))
+                format!("its agent has it {}", words::of(held.state.plain_name()))
             }
             Some(Inspected { executor: None, .. }) => "it has no executor".to_string(),
             Some(Inspected { executor: Some(pid), executor_lives: false, .. }) => {

@@ -50,8 +50,8 @@ fn ending(task: &Task, verified: &mut Verified) {
     let ends = task.history.iter().filter(|step| step.to.is_terminal()).count();
     let last = task.history.last().map(|step| step.to);
     if ends > 1 || ends == 1 && !last.is_some_and(TaskState::is_terminal) || last != Some(task.state()) {
-        let steps: Vec<&str> = task.history.iter().map(|step| step.to.as_str_name()).collect();
-        let state = task.state().as_str_name();
+        let steps: Vec<&str> = task.history.iter().map(|step| step.to.plain_name()).collect();
+        let state = task.state().plain_name();
         verified.find(Promise::Ending, format!("{} is {state} after {}", task.id, steps.join(", ")));
     }
 }

@@ -197,7 +197,7 @@ fn of_updates_and_flow() -> Vec<Mutation> {
         UpdateChange::Advanced(instances.clone()),
         UpdateChange::Passed(instances.clone()),
         UpdateChange::GaveUp(instances),
-        UpdateChange::Moved { to: UpdateState::UpdateError, author: text(), message: text() },
+        UpdateChange::Moved { to: UpdateState::Error, author: text(), message: text() },
         UpdateChange::Pulsed,
         UpdateChange::Promoted,
         UpdateChange::Group(u32::MAX),

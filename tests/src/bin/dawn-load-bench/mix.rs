@@ -78,7 +78,7 @@ impl Mix {
             v1::Resources { cpu_milli: part(cpu), memory_bytes: part(memory_mib << 20), ..Default::default() };
         job.task.get_or_insert_default().resources = Some(resources);
         self.jobs += 1;
-        job.tier = if random.random_bool(0.5) { Tier::Production } else { Tier::BatchTier }.into();
+        job.tier = if random.random_bool(0.5) { Tier::Production } else { Tier::Batch }.into();
         job.priority = random.random_range(0..10) * 10;
         let mut rule = |attribute: &str, rule| {
             job.constraints.push(v1::Constraint { attribute: attribute.into(), rule: Some(rule) });

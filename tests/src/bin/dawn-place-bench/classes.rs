@@ -139,7 +139,7 @@ fn preemptor_search(pending: u32) {
     }
     for at in 0..80 {
         let mut spec = job(&format!("role{}/batch/job{at}", at % 10), 1000, resources(1000, 2048));
-        (spec.tier, spec.priority) = (Tier::BatchTier, (at % 7) as u16);
+        (spec.tier, spec.priority) = (Tier::Batch, (at % 7) as u16);
         cluster.submit(spec);
     }
     cluster.place(4096);

@@ -77,7 +77,7 @@ impl Mix {
             instances,
             resources(part(cpu), part(memory)),
         );
-        spec.tier = if random.random_bool(0.5) { Tier::Production } else { Tier::BatchTier };
+        spec.tier = if random.random_bool(0.5) { Tier::Production } else { Tier::Batch };
         spec.priority = random.random_range(0..10) * 10;
         if random.random_bool(0.4) {
             let (name, values) =

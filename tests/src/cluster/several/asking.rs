@@ -75,7 +75,7 @@ impl Several {
 
     /// Waits until exactly `count` tasks of the job are in `state` and returns them, by instance.
     pub fn tasks_in(&self, job: &JobKey, state: v1::TaskState, count: usize) -> Vec<v1::Task> {
-        self.eventually(&format!("{count} tasks of {job} in {}", state.as_str_name()), Patience::LONG, || {
+        self.eventually(&format!("{count} tasks of {job} in {}", state.plain_name()), Patience::LONG, || {
             let all = self.read(|api| api.tasks(job))?;
             let mut found: Vec<v1::Task> = all.iter().filter(|task| task.state() == state).cloned().collect();
             found.sort_by_key(|task| task.instance);

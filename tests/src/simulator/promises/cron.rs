@@ -214,7 +214,7 @@ impl Ledger {
         let mut counts: BTreeMap<String, Counts> = BTreeMap::new();
         for ((job, _), outcome) in &self.records {
             let Some(cron) = self.policies.get(job) else { continue };
-            let (overlap, misfire) = (cron.overlap.as_str_name(), cron.misfire.as_str_name());
+            let (overlap, misfire) = (cron.overlap.plain_name(), cron.misfire.plain_name());
             let count = counts.entry(format!("{overlap}/{misfire}").to_lowercase()).or_default();
             match outcome {
                 TickOutcome::Launched => count.launched += 1,

@@ -83,7 +83,7 @@ fn is_full_for(state: &State, agent: &Agent, task: &Task) -> bool {
 /// One more agent is avoided: with it at most the larger of one and a quarter of those that are up, and never for the job
 /// that starts nowhere.
 fn avoided(before: &State, batch: &Batch, agent: AgentNo, why: &str) -> Result<(), String> {
-    if why.contains(Reason::RootFsFailed.as_str_name()) {
+    if why.contains(Reason::RootFsFailed.plain_name()) {
         return Err(format!("avoidance: {agent} is avoided for a job that starts nowhere: {why}"));
     }
     let is_avoided = |one: &Agent| one.avoided.as_ref().is_some_and(|avoided| avoided.until > batch.at);

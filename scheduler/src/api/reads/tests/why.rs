@@ -83,7 +83,7 @@ fn a_job_that_has_ended_and_one_that_is_paused_say_so() {
 fn a_job_that_waits_for_another_says_for_which_and_that_it_is_not_there() {
     let mut job = spec("second", JobKind::Batch, 1);
     let first = JobKey::new("ann", "test", "first").unwrap();
-    job.flow.after = vec![Dependency { job: first, on: DependsOn::OnSuccess }];
+    job.flow.after = vec![Dependency { job: first, on: DependsOn::Success }];
     let rig = Rig::new(job);
     assert_eq!(summary(&rig), "waits for ann/test/first to succeed (there is no such job yet)");
 }
@@ -92,7 +92,7 @@ fn a_job_that_waits_for_another_says_for_which_and_that_it_is_not_there() {
 fn what_is_to_follow_others_is_warned_of_only_where_it_waits() {
     let first = JobKey::new("ann", "test", "first").unwrap();
     let mut later = spec("web", JobKind::Service, 1);
-    later.flow.after = vec![Dependency { job: first, on: DependsOn::OnSuccess }];
+    later.flow.after = vec![Dependency { job: first, on: DependsOn::Success }];
     let rig = Rig::new(spec("other", JobKind::Service, 1));
     let notes = crate::api::reads::submit_notes(rig.pulse.state(), &later);
     assert_eq!(notes, ["waits for ann/test/first, which is not there yet"]);

@@ -78,7 +78,7 @@ fn what_is_old_is_not_overtaken_for_ever_by_what_is_as_urgent() {
     let mut world = World::new(1);
     world.agent(resources(2000, 64), "", Vec::new());
     let mut batch = job("a/x/first", 2, resources(1000, 1));
-    batch.tier = Tier::BatchTier;
+    batch.tier = Tier::Batch;
     let (_, running) = world.submit(batch.clone());
     world.place();
     batch.key = "a/x/waiting".parse().unwrap();
@@ -101,7 +101,7 @@ fn a_large_task_gets_its_room_though_small_ones_keep_coming() {
         world.agent(resources(4000, 64), "", Vec::new());
     }
     let mut small = job("small/x/job", 16, resources(1000, 1));
-    small.tier = Tier::BatchTier;
+    small.tier = Tier::Batch;
     world.submit(small.clone());
     world.place();
     let (_, large) = world.submit(job("large/prod/web", 1, resources(4000, 4)));

@@ -42,7 +42,7 @@ fn an_array_of_more_tasks_than_one_agent_takes_flows() {
 fn preemption_frees_a_place_of_an_agent_that_runs_as_many_tasks_as_it_takes() {
     let mut world = agent_of(3);
     let mut humble = job("www/prod/humble", 3, resources(1000, 1));
-    humble.tier = Tier::BatchTier;
+    humble.tier = Tier::Batch;
     let (_, tasks) = world.submit(humble);
     assert_eq!(world.place().len(), 3);
     let (_, urgent) = world.submit(job("www/prod/urgent", 1, resources(1000, 1)));

@@ -20,7 +20,7 @@ fn nothing_is_placed_beyond_the_quota_and_why_says_so_with_the_numbers() {
     set(&mut world, "www", Some(2_000), Some(5_000), 1);
     let (production, tasks) = world.submit(job("www/prod/web", 3, resources(1000, 1)));
     let mut batch = job("www/prod/sum", 9, resources(1000, 1));
-    batch.tier = Tier::BatchTier;
+    batch.tier = Tier::Batch;
     let (batch, _) = world.submit(batch);
     assert_eq!(world.place().len(), 2 + 3, "two by the guarantee, three more by the limit");
     let why = |world: &mut World, job| world.placer.explain(&world.state, job)[0].to_string();
@@ -55,7 +55,7 @@ fn preemption_frees_no_room_that_the_quota_forbids_to_use() {
     let mut world = World::new(1);
     world.agent(resources(4_000, 64), "", Vec::new());
     let mut low = job("ann/prod/sum", 4, resources(1000, 1));
-    low.tier = Tier::BatchTier;
+    low.tier = Tier::Batch;
     world.submit(low);
     assert_eq!(world.place().len(), 4);
     set(&mut world, "www", Some(1_000), None, 1);

@@ -70,7 +70,7 @@ fn bands_go_before_shares_and_priority_before_age() {
     world.agent(resources(3000, 16), "", Vec::new());
     let mut tasks = Vec::new();
     for (key, tier, priority) in [
-        ("a/x/batch", Tier::BatchTier, 900),
+        ("a/x/batch", Tier::Batch, 900),
         ("b/x/low", Tier::Production, 1),
         ("b/x/high", Tier::Production, 2),
         ("c/x/other", Tier::Production, 0),
@@ -92,7 +92,7 @@ fn bands_go_before_shares_and_priority_before_age() {
 
 fn batch(key: &str, instances: u32, cpu_milli: u64) -> crate::model::JobSpec {
     let mut spec = job(key, instances, resources(cpu_milli, 1));
-    spec.tier = Tier::BatchTier;
+    spec.tier = Tier::Batch;
     spec
 }
 

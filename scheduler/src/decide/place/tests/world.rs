@@ -226,7 +226,7 @@ impl World {
         }
         let mut spec = job(&key, random.random_range(1..7), demand);
         spec.kind = [JobKind::Service, JobKind::Batch][random.random_range(0..2)];
-        spec.tier = [Tier::Production, Tier::BatchTier, Tier::BatchTier, Tier::Revocable][random.random_range(0..4)];
+        spec.tier = [Tier::Production, Tier::Batch, Tier::Batch, Tier::Revocable][random.random_range(0..4)];
         spec.priority = random.random_range(0..4) * 10;
         spec.disruption_budget = [None, Some(1), Some(2)][random.random_range(0..3)];
         spec.dedicated = random.random_bool(0.1).then(|| "db".to_string());

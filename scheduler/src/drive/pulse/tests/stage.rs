@@ -308,5 +308,5 @@ pub fn agent_id(name: &str) -> AgentId {
 
 /// What is said of a reason: nothing when there is none.
 pub fn because(reason: Reason) -> String {
-    if reason == Reason::None { String::new() } else { format!(" {}", reason.as_str_name()) }
+    if reason == Reason::None { String::new() } else { format!(" {}", reason.plain_name()) }
 }

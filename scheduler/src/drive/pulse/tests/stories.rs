@@ -116,7 +116,7 @@ impl<'a> Words<'a> {
 
 fn said(answer: Result<Answer, Refusal>) -> String {
     match answer {
-        Ok(Answer::Submitted { version, outcome, .. }) => format!("{} as version {version}", outcome.as_str_name()),
+        Ok(Answer::Submitted { version, outcome, .. }) => format!("{} as version {version}", outcome.plain_name()),
         Ok(Answer::UpdateBegun { number: None, version }) => format!("nothing differs from version {version}"),
         Ok(Answer::UpdateBegun { number: Some(number), version }) => format!("update {number} to version {version}"),
         Ok(other) => format!("{other:?}"),
@@ -206,15 +206,15 @@ fn perform(stage: &mut Stage, line: &str, printed: &mut Vec<String>) {
             printed.push(said(stage.command(command)));
         }
         "cordon" => printed.push(said(stage.command(upkeep(&words, name, MaintenanceMode::Cordoned)))),
-        "drain" => printed.push(said(stage.command(upkeep(&words, name, MaintenanceMode::NodeDraining)))),
+        "drain" => printed.push(said(stage.command(upkeep(&words, name, MaintenanceMode::Draining)))),
         "schedule" => printed.push(said(stage.command(upkeep(&words, name, MaintenanceMode::Scheduled)))),
-        "uncordon" => printed.push(said(stage.command(upkeep(&words, name, MaintenanceMode::MaintenanceNone)))),
+        "uncordon" => printed.push(said(stage.command(upkeep(&words, name, MaintenanceMode::None)))),
         "end" => {
             let job = stage.state().job(&key(name)).unwrap();
             printed.extend(standing(stage.state(), job));
             let planned = stage.state().upkept.iter().filter_map(|no| stage.state().agents.get(no));
             let planned = planned.filter_map(|agent| Some((agent, agent.upkeep.as_ref()?)));
-            printed.extend(planned.map(|(agent, upkeep)| format!("{} {}", agent.id, upkeep.mode.as_str_name())));
+            printed.extend(planned.map(|(agent, upkeep)| format!("{} {}", agent.id, upkeep.mode.plain_name())));
         }
         action => printed.push(said(stage.command(update_command(&words, name, action)))),
     }

@@ -23,7 +23,7 @@ pub fn told(state: &State, mutation: &Mutation) -> Option<String> {
             let on = task.status.place().and_then(|place| state.agents.get(&place.agent));
             let on = on.map(|agent| format!(" on {}", agent.id)).unwrap_or_default();
             let (name, instance, version) = (spec.job.key.name(), task.instance, spec.version);
-            format!("{name}/{instance} v{version} {}{}{on}", to.as_str_name(), because(*reason))
+            format!("{name}/{instance} v{version} {}{}{on}", to.plain_name(), because(*reason))
         }
         Mutation::Update(update) => {
             let job = state.jobs.get(&update.job)?;
@@ -35,8 +35,8 @@ pub fn told(state: &State, mutation: &Mutation) -> Option<String> {
                 UpdateChange::Advanced(instances) => format!("advances {}", shown(instances)),
                 UpdateChange::Passed(instances) => format!("passes {}", shown(instances)),
                 UpdateChange::GaveUp(instances) => format!("gives up {}", shown(instances)),
-                UpdateChange::Moved { to, message, .. } if message.is_empty() => to.as_str_name().to_string(),
-                UpdateChange::Moved { to, message, .. } => format!("{}: {message}", to.as_str_name()),
+                UpdateChange::Moved { to, message, .. } if message.is_empty() => to.plain_name().to_string(),
+                UpdateChange::Moved { to, message, .. } => format!("{}: {message}", to.plain_name()),
                 UpdateChange::Promoted => "is promoted".into(),
                 UpdateChange::Replaced { .. } => {
                     let version = job.versions.back()?.version;
@@ -48,11 +48,11 @@ pub fn told(state: &State, mutation: &Mutation) -> Option<String> {
         }
         Mutation::Upkeep(upkeep) => {
             let agent = state.agents.get(&upkeep.agent)?;
-            let mode = upkeep.upkeep.as_ref().map_or("MAINTENANCE_NONE", |upkeep| upkeep.mode.as_str_name());
+            let mode = upkeep.upkeep.as_ref().map_or("NONE", |upkeep| upkeep.mode.plain_name());
             format!("{} {mode}", agent.id)
         }
         Mutation::Ticked(Ticked { job, outcome, .. }) => {
-            format!("{} tick {}", state.jobs.get(job)?.key.name(), outcome.as_str_name())
+            format!("{} tick {}", state.jobs.get(job)?.key.name(), outcome.plain_name())
         }
         Mutation::JobEnded(JobEnded { job, .. }) => format!("{} ended", state.jobs.get(job)?.key.name()),
         _ => return None,
@@ -65,14 +65,14 @@ pub fn standing(state: &State, job: &Job) -> Vec<String> {
     let ended = if job.ended.is_some() { ", ended" } else { "" };
     let mut lines = vec![format!("{}: version {version}{ended}", job.key.name())];
     if let Some(update) = job.changes.updates.back() {
-        lines.push(format!("update {}: {}", update.number, update.state.as_str_name()));
+        lines.push(format!("update {}: {}", update.number, update.state.plain_name()));
     }
     let mut runs: Vec<(u32, u32, &str)> = Vec::new();
     for task in state.living(job) {
-        runs.push((task.instance, state.spec_of(task).version, task.state().as_str_name()));
+        runs.push((task.instance, state.spec_of(task).version, task.state().plain_name()));
     }
     runs.sort_unstable();
-    let ticks = job.ticks.iter().map(|tick| (tick.scheduled.0 / 1000 % 86_400, tick.outcome.as_str_name()));
+    let ticks = job.ticks.iter().map(|tick| (tick.scheduled.0 / 1000 % 86_400, tick.outcome.plain_name()));
     lines.extend(ticks.map(|(at_s, outcome)| format!("tick {:02}:{:02} {outcome}", at_s / 3600, at_s / 60 % 60)));
     lines.extend(runs.iter().map(|(instance, version, state)| format!("{instance} v{version} {state}")));
     lines
