@@ -69,13 +69,13 @@ mod tests {
     use dawn_proto::TaskId;
 
     use super::*;
-    use crate::model::{RecoveredRecord, Report};
+    use crate::model::{Report, TaskPlan};
 
     fn found(executor: ExecutorProbe, readable: bool, ended: bool) -> Recovered {
         let report = Report::new(TaskId(1), 3, TaskState::Finished, Timestamp(5), Reason::None, "");
         Recovered {
             task: TaskId(1),
-            record: readable.then(RecoveredRecord::default),
+            record: readable.then(TaskPlan::default),
             checkpointed_at: Timestamp(1_000),
             executor,
             heard: if matches!(executor, ExecutorProbe::NeverStarted | ExecutorProbe::Booting) { 0 } else { 3 },

@@ -28,7 +28,7 @@ impl Agent {
 
     /// Whether nothing of its tasks is left, and everybody knows.
     pub fn is_drained(&self) -> bool {
-        let left = |task: &HeldTask| task.is_living() || !task.cleaned || !task.released;
+        let left = |task: &HeldTask| task.is_living() || !task.is_cleaned() || !task.released;
         self.draining && self.waiting.is_empty() && !self.tasks.values().any(|task| left(task))
     }
 }

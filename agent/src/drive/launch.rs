@@ -11,7 +11,7 @@ use crate::decide::admit::{self, Room};
 use crate::decide::phase::Step;
 use crate::model::{
     Effect, HeldTask, Identity, Launch, LaunchRecord, MAX_HELD_TASKS, MAX_SPECS, MAX_SPECS_BYTES, MAX_WAITING_LAUNCHES,
-    Message, Now, Phase, Refusal, Report, Spec,
+    Message, Now, Phase, Refusal, Report, Spec, Stage, TaskPlan,
 };
 
 /// A port that somebody else listens on is left out of the offer for this long.
@@ -92,7 +92,8 @@ impl Agent {
         }
         let task = launch.task;
         let record = LaunchRecord { launch, spec, identity: Identity::default(), lease_until_ms: None };
-        let held = held_task(record, self.setup.default_max_pids, now);
+        let plan = TaskPlan::of(&record, self.setup.default_max_pids);
+        let held = HeldTask::new(task, plan, Stage::Vetting(Box::new(record)), now.wall);
         self.take_room(&held);
         self.tasks.insert(task, Box::new(held));
         self.begin_with_room(task, now);
@@ -104,17 +105,12 @@ impl Agent {
         if self.tasks.len() >= MAX_HELD_TASKS {
             return;
         }
-        let mut held = bare_task(launch.task, now);
-        held.phase = Phase::Over;
-        held.ended_ms = Some(now.mono_ms.cast_signed());
-        held.cleaned = true;
-        self.tasks.insert(launch.task, Box::new(held));
-        let report = Report::new(launch.task, 1, TaskState::Lost, now.wall, reason, why);
-        self.publish(report, now);
+        self.hold_ended(Report::new(launch.task, 1, TaskState::Lost, now.wall, reason, why), now);
     }
 
     pub(super) fn on_vetted(&mut self, id: TaskId, result: Result<Identity, Refusal>, now: Now) {
-        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.phase == Phase::Vetting) else { return };
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        let Stage::Vetting(record) = &task.stage else { return };
         let identity = match result {
             Ok(identity) => identity,
             Err(refusal) => return self.fail(id, &refusal, now),
@@ -122,78 +118,78 @@ impl Agent {
         if task.kill.is_some() {
             return self.end_killed_unstarted(id, now);
         }
-        task.identity = identity.clone();
-        let Some(record) = &mut task.record else { return };
-        record.identity = identity;
-        record.lease_until_ms = record.spec.at_most_one.then(|| self.lease.until_ms());
-        let effect = Effect::Checkpoint(record.clone());
-        self.take_step(id, Step::Done, now);
-        self.effects.push(effect);
+        let lease_until_ms = record.spec.at_most_one.then(|| self.lease.until_ms());
+        let record = LaunchRecord { identity: identity.clone(), lease_until_ms, ..LaunchRecord::clone(record) };
+        task.plan.identity = identity;
+        self.take_step(id, Step::Done, Stage::Checkpointing);
+        self.effects.push(Effect::Checkpoint(Box::new(record)));
     }
 
     pub(super) fn on_checkpointed(&mut self, id: TaskId, result: Result<(), Refusal>, now: Now) {
-        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.phase == Phase::Checkpointing) else { return };
-        task.record = None;
+        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.phase() == Phase::Checkpointing) else { return };
         if let Err(refusal) = result {
             return self.fail(id, &refusal, now);
         }
-        task.on_disk = true;
-        if task.kill.is_some() {
-            return self.end_killed_unstarted(id, now);
+        let (limits, identity) = (task.plan.limits.clone(), task.plan.identity.clone());
+        let effect = Effect::Prepare { task: id, limits, identity };
+        if let Some(kill) = &task.kill {
+            // A restart would find it from now on.
+            let (reason, sequence) = (kill.reason, task.verdict_sequence());
+            let why = "killed before it was started";
+            return self.decide_end(Report::new(id, sequence, TaskState::Killed, now.wall, reason, why));
         }
-        let effect = Effect::Prepare { task: id, limits: task.limits.clone(), identity: task.identity.clone() };
-        self.take_step(id, Step::Done, now);
+        self.take_step(id, Step::Done, Stage::Preparing);
         self.effects.push(effect);
     }
 
     pub(super) fn on_prepared(&mut self, id: TaskId, result: Result<(), Refusal>, now: Now) {
-        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.phase == Phase::Preparing) else { return };
+        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.phase() == Phase::Preparing) else { return };
         if let Err(refusal) = result {
             return self.fail(id, &refusal, now);
         }
         if task.kill.is_some() {
             return self.end_killed_unstarted(id, now);
         }
-        if !task.artifacts.is_empty() {
-            let (identity, artifacts) = (task.identity.clone(), task.artifacts.clone());
-            let effect = Effect::Fetch { task: id, identity, artifacts, disk_bytes: task.demand.disk_bytes };
-            self.take_step(id, Step::Fetch, now);
+        if !task.plan.artifacts.is_empty() {
+            let (identity, artifacts) = (task.plan.identity.clone(), task.plan.artifacts.clone());
+            let effect = Effect::Fetch { task: id, identity, artifacts, disk_bytes: task.plan.demand.disk_bytes };
+            self.take_step(id, Step::Fetch, Stage::Fetching);
             return self.effects.push(effect);
         }
-        self.take_step(id, Step::Done, now);
+        self.take_step(id, Step::Done, Stage::Spawning);
         self.effects.push(Effect::Spawn { task: id });
     }
 
     /// Tells how far the fetching is. A restart begins it anew: what was told already is not told again.
     pub(super) fn on_progress(&mut self, id: TaskId, sequence: u64, message: &str, now: Now) {
-        let Some(task) = self.tasks.get(&id).filter(|task| task.phase == Phase::Fetching) else { return };
+        let Some(task) = self.tasks.get(&id).filter(|task| task.phase() == Phase::Fetching) else { return };
         if sequence > task.last.sequence && task.kill.is_none() {
             self.publish(Report::new(id, sequence, TaskState::Starting, now.wall, Reason::None, message), now);
         }
     }
 
     pub(super) fn on_fetched(&mut self, id: TaskId, result: Result<(), Refusal>, now: Now) {
-        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.phase == Phase::Fetching) else { return };
+        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.phase() == Phase::Fetching) else { return };
         if task.kill.is_some() {
             return self.end_killed_unstarted(id, now);
         }
         if let Err(refusal) = result {
             return self.fail(id, &refusal, now);
         }
-        self.take_step(id, Step::Done, now);
+        self.take_step(id, Step::Done, Stage::Spawning);
         self.effects.push(Effect::Spawn { task: id });
     }
 
     pub(super) fn on_spawned(&mut self, id: TaskId, result: Result<(), Refusal>, now: Now) {
-        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.phase == Phase::Spawning) else { return };
+        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.phase() == Phase::Spawning) else { return };
         if let Err(refusal) = result {
             return self.fail(id, &refusal, now);
         }
         let kill = task.kill.clone();
-        if task.at_most_one {
+        if task.plan.at_most_one {
             self.effects.push(Effect::Renew { task: id, until_ms: self.lease.until_ms() });
         }
-        self.take_step(id, Step::Done, now);
+        self.take_step(id, Step::Done, Stage::Live);
         if let Some(kill) = kill {
             let (reason, grace_period_ms) = (kill.reason, kill.grace_period_ms);
             self.effects.push(Effect::TellKill { task: id, reason, grace_period_ms });
@@ -229,7 +225,7 @@ impl Agent {
 
     /// The first step: user and ports are looked at.
     pub(super) fn vet(&mut self, id: TaskId) {
-        let Some(record) = self.tasks.get(&id).and_then(|task| task.record.as_ref()) else { return };
+        let Some(Stage::Vetting(record)) = self.tasks.get(&id).map(|task| &task.stage) else { return };
         let (user, ports) = (record.spec.user.clone(), record.launch.ports.clone());
         self.effects.push(Effect::Vet { task: id, user, ports });
     }
@@ -237,51 +233,5 @@ impl Agent {
     pub(super) fn end_killed_unstarted(&mut self, id: TaskId, now: Now) {
         let reason = self.tasks.get(&id).and_then(|task| task.kill.as_ref()).map_or(Reason::None, |kill| kill.reason);
         self.end(id, TaskState::Killed, reason, "killed before it was started", now);
-    }
-}
-
-/// A task of which only the id is known.
-pub(super) fn bare_task(id: TaskId, now: Now) -> HeldTask {
-    HeldTask {
-        id,
-        job: String::new(),
-        phase: Phase::Vetting,
-        demand: Default::default(),
-        ports: Vec::new(),
-        limits: Default::default(),
-        identity: Identity::default(),
-        grace_period_ms: 0,
-        ladder_ms: 0,
-        at_most_one: false,
-        artifacts: Vec::new(),
-        record: None,
-        on_disk: false,
-        heard: 0,
-        last: Report::new(id, 0, TaskState::Assigned, now.wall, Reason::None, ""),
-        verdict: None,
-        withheld: None,
-        unacked: Default::default(),
-        resend_at_ms: 0,
-        kill: None,
-        processes: Default::default(),
-        released: false,
-        ended_ms: None,
-        cleaned: false,
-        bytes: 0,
-    }
-}
-
-fn held_task(record: LaunchRecord, default_pids: u32, now: Now) -> HeldTask {
-    HeldTask {
-        job: record.spec.job.to_string(),
-        demand: record.spec.demand.clone(),
-        ports: record.launch.ports.clone(),
-        limits: record.limits(default_pids),
-        grace_period_ms: record.spec.grace_period_ms,
-        ladder_ms: record.spec.ladder_ms,
-        at_most_one: record.spec.at_most_one,
-        artifacts: record.spec.artifacts.clone(),
-        record: Some(Box::new(record.clone())),
-        ..bare_task(record.launch.task, now)
     }
 }

@@ -222,9 +222,9 @@ impl Agent {
             return;
         }
         task.released = true;
-        if task.on_disk {
+        if task.is_on_disk() {
             self.effects.push(Effect::Release { task: id });
-        } else if task.phase == Phase::Over {
+        } else if task.phase() == Phase::Over {
             self.forget(id);
         }
     }
@@ -244,10 +244,10 @@ impl Agent {
         let living = self.tasks.values().filter(|task| task.is_living());
         let tasks = living.map(|task| InspectedTask {
             task: task.id,
-            job: task.job.clone(),
+            job: task.plan.job.clone(),
             state: task.state(),
             stopping: task.kill.is_some(),
-            on_disk: task.on_disk,
+            on_disk: task.is_on_disk(),
             ..InspectedTask::default()
         });
         let (tasks, epoch_seen) = (tasks.collect(), self.memory.epoch_seen);
@@ -264,7 +264,8 @@ impl Agent {
         let ranges = finished.iter().filter(|(first, end)| first < end);
         let ended = ranges.flat_map(|(first, end)| self.tasks.range(*first..*end)).map(|(_, task)| task);
         let ended = ended.filter(|task| task.state() == TaskState::Finished && !ids.contains(&task.id));
-        let reports: Vec<_> = named.chain(ended).filter(|task| task.on_disk).map(|task| task.last.clone()).collect();
+        let reports: Vec<_> =
+            named.chain(ended).filter(|task| task.is_on_disk()).map(|task| task.last.clone()).collect();
         if !reports.is_empty() {
             self.effects.push(Effect::Describe { session, reports });
         }

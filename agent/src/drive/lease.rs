@@ -102,7 +102,7 @@ impl Agent {
             self.waiting.clear();
         }
         (self.lease.until_ms, self.lease.lapsed) = (until_ms, false);
-        let leased = self.tasks.values().filter(|task| task.at_most_one && task.phase == Phase::Live);
+        let leased = self.tasks.values().filter(|task| task.plan.at_most_one && task.phase() == Phase::Live);
         self.effects.extend(leased.map(|task| Effect::Renew { task: task.id, until_ms }));
     }
 
@@ -113,7 +113,7 @@ impl Agent {
             return;
         }
         self.lease.lapsed = true;
-        let leased = self.tasks.values().filter(|task| task.at_most_one && task.is_living());
+        let leased = self.tasks.values().filter(|task| task.plan.at_most_one && task.is_living());
         for id in leased.map(|task| task.id).collect::<Vec<TaskId>>() {
             warn!(task = %id, "no scheduler reached for the length of the lease: stopping what must not live twice");
             self.stop_task(id, Reason::AgentLost, None, now);
@@ -123,14 +123,15 @@ impl Agent {
     /// Begins a kill, or makes the one under way shorter.
     pub(super) fn stop_task(&mut self, id: TaskId, reason: Reason, grace_period_ms: Option<u64>, now: Now) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
-        let tell = stop::order(task, reason, grace_period_ms, now.mono_ms);
-        let phase = task.phase;
+        let (phase, kill) = (task.phase(), stop::order(task, reason, grace_period_ms, now.mono_ms));
+        let is_told = kill.is_some() && phase == Phase::Live;
+        task.kill = kill.or(task.kill.take());
         self.killing.insert(id);
         if phase == Phase::Fetching {
             self.effects.push(Effect::StopFetch { task: id });
         }
         // In an earlier phase the step under way notices the kill when it is done.
-        if tell && phase == Phase::Live {
+        if is_told {
             self.effects.push(Effect::TellKill { task: id, reason, grace_period_ms });
         }
     }

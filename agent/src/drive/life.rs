@@ -7,7 +7,9 @@ use tracing::{debug, error, warn};
 use super::Agent;
 use crate::decide::admit;
 use crate::decide::phase::{self, Step};
-use crate::model::{Effect, ExecutorEvent, HeldTask, Kill, MachineEvent, Now, Phase, Report};
+use crate::model::{
+    Effect, Ending, ExecutorEvent, HeldTask, Kill, MachineEvent, Now, Phase, Remains, Report, Stage, TaskPlan,
+};
 
 /// A report that is not acknowledged is sent again after this long.
 pub(super) const RESEND_MS: u64 = 5_000;
@@ -56,7 +58,7 @@ impl Agent {
                 let mut report = Report::new(id, sequence, state, at, reason, &message);
                 report.ended = ended;
                 if state.is_terminal() {
-                    self.take_step(id, Step::Ended, now);
+                    self.end_with(id, Step::Ended, None, now);
                 }
                 self.publish(report, now);
             }
@@ -67,7 +69,7 @@ impl Agent {
     /// The executor died. Without a final event in its log the agent has to decide the task's end.
     fn on_gone(&mut self, id: TaskId, now: Now) {
         let Some(task) = self.tasks.get(&id) else { return };
-        if !matches!(task.phase, Phase::Live | Phase::Spawning) {
+        if !matches!(task.phase(), Phase::Live | Phase::Spawning) {
             return;
         }
         let forced = task.kill.as_ref().filter(|kill| kill.forced_at_ms.is_some()).map(|kill| kill.reason);
@@ -89,11 +91,8 @@ impl Agent {
         }
         let id = kill.task;
         if self.waiting.remove(&id).is_some() {
-            let mut held = super::launch::bare_task(id, now);
-            held.cleaned = true;
-            self.take_room(&held);
-            self.tasks.insert(id, Box::new(held));
-            return self.end(id, TaskState::Killed, kill.reason, "killed before it was started", now);
+            let why = "killed before it was started";
+            return self.hold_ended(Report::new(id, 1, TaskState::Killed, now.wall, kill.reason, why), now);
         }
         if !self.tasks.get(&id).is_some_and(|task| task.is_living()) {
             let report = self.standing(id, now.wall);
@@ -106,24 +105,39 @@ impl Agent {
     pub(super) fn end(&mut self, id: TaskId, state: TaskState, reason: Reason, message: &str, now: Now) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         let report = Report::new(id, task.verdict_sequence(), state, now.wall, reason, message);
-        if !task.on_disk {
-            self.take_step(id, Step::Refused, now);
+        if !task.is_on_disk() {
+            self.end_with(id, Step::Refused, None, now);
             return self.publish(report, now);
         }
-        task.verdict = Some(report.clone());
-        self.take_step(id, Step::Decided, now);
+        self.decide_end(report);
+    }
+
+    /// The agent's verdict on a task that a restart would find: durable first, then told.
+    pub(super) fn decide_end(&mut self, report: Report) {
+        self.take_step(report.task, Step::Decided, Stage::Deciding(Box::new(report.clone())));
         self.effects.push(Effect::Record(report));
     }
 
+    /// Holds a task that ended before anything of it was made, until its end is acknowledged.
+    pub(super) fn hold_ended(&mut self, report: Report, now: Now) {
+        let id = report.task;
+        let ending = Ending { ended_ms: now.mono_ms.cast_signed(), remains: Remains::Nothing, withheld: None };
+        let held = HeldTask::new(id, TaskPlan::default(), Stage::Over(ending), now.wall);
+        self.tasks.insert(id, Box::new(held));
+        self.publish(report, now);
+    }
+
     fn on_recorded(&mut self, id: TaskId, now: Now) {
-        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.phase == Phase::Deciding) else { return };
-        let Some(report) = task.verdict.take() else { return };
+        let Some(task) = self.tasks.get(&id) else { return };
+        let Stage::Deciding(report) = &task.stage else { return };
+        let report = report.clone();
         // What must not live twice may be replaced as soon as this is told: not before nothing of it is left.
-        let withheld = task.at_most_one.then(|| report.clone());
-        task.withheld.clone_from(&withheld);
-        self.take_step(id, Step::Recorded, now);
-        if withheld.is_none() {
-            self.publish(report, now);
+        match task.plan.at_most_one {
+            true => self.end_with(id, Step::Recorded, Some(report), now),
+            false => {
+                self.end_with(id, Step::Recorded, None, now);
+                self.publish(*report, now);
+            }
         }
         if self.reboot_verdicts.remove(&id) && self.reboot_verdicts.is_empty() {
             self.remember_boot();
@@ -132,12 +146,12 @@ impl Agent {
 
     fn on_cleaned(&mut self, id: TaskId, bytes: u64, now: Now) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
-        task.cleaned = true;
-        task.bytes = bytes;
+        let Stage::Over(ending) = &mut task.stage else { return };
+        ending.remains = Remains::Directory { bytes };
+        let withheld = ending.withheld.take();
         self.count_in(id, bytes);
-        let Some(task) = self.tasks.get_mut(&id) else { return };
-        if let Some(report) = task.withheld.take() {
-            self.publish(report, now);
+        if let Some(report) = withheld {
+            self.publish(*report, now);
         }
         self.begin_waiting(now);
     }
@@ -154,51 +168,53 @@ impl Agent {
         self.report(report);
     }
 
-    /// Moves a task by the table; entering the end sets free what it held.
-    pub(super) fn take_step(&mut self, id: TaskId, step: Step, now: Now) {
+    /// Moves a task by the table.
+    pub(super) fn take_step(&mut self, id: TaskId, step: Step, stage: Stage) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
-        let Some(to) = phase::next(task.phase, step) else {
-            error!(task = %id, from = ?task.phase, ?step, "illegal step ignored");
-            return;
-        };
-        debug!(task = %id, from = ?task.phase, ?to, "phase");
-        let was_living = task.is_living();
-        task.phase = to;
-        if to != Phase::Over || !was_living {
+        let (from, to) = (task.phase(), stage.phase());
+        if phase::next(from, step) != Some(to) {
+            error!(task = %id, ?from, ?step, "illegal step ignored");
             return;
         }
-        task.ended_ms = Some(now.mono_ms.cast_signed());
-        task.record = None;
-        if task.on_disk {
+        debug!(task = %id, ?from, ?to, "phase");
+        task.stage = stage;
+    }
+
+    /// Moves a task to its end, which sets free what it held.
+    fn end_with(&mut self, id: TaskId, step: Step, withheld: Option<Box<Report>>, now: Now) {
+        let Some(task) = self.tasks.get(&id).filter(|task| task.is_living()) else { return };
+        let remains = if task.is_on_disk() { Remains::Unmeasured } else { Remains::Nothing };
+        let ending = Ending { ended_ms: now.mono_ms.cast_signed(), remains, withheld };
+        self.take_step(id, step, Stage::Over(ending));
+        let Some(task) = self.tasks.get_mut(&id).filter(|task| !task.is_living()) else { return };
+        if task.is_on_disk() {
             let processes = task.processes.take();
             self.effects.push(Effect::CleanUp { task: id, processes });
-        } else {
-            task.cleaned = true;
         }
         self.killing.remove(&id);
         self.free_room(id);
     }
 
     pub(super) fn take_room(&mut self, task: &HeldTask) {
-        self.held.add(&task.demand);
-        self.ports.extend(task.ports.iter().map(|port| (port.number, task.id)));
-        for gpu in &task.limits.further.gpus {
-            *self.gpus.entry(*gpu).or_default() += admit::of_each_gpu(&task.demand);
+        self.held.add(&task.plan.demand);
+        self.ports.extend(task.plan.ports.iter().map(|port| (port.number, task.id)));
+        for gpu in &task.plan.limits.further.gpus {
+            *self.gpus.entry(*gpu).or_default() += admit::of_each_gpu(&task.plan.demand);
         }
         self.living += 1;
     }
 
     fn free_room(&mut self, id: TaskId) {
         let Some(task) = self.tasks.get(&id) else { return };
-        self.held.take(&task.demand);
-        for port in &task.ports {
+        self.held.take(&task.plan.demand);
+        for port in &task.plan.ports {
             if self.ports.get(&port.number) == Some(&id) {
                 self.ports.remove(&port.number);
             }
         }
-        for gpu in &task.limits.further.gpus {
+        for gpu in &task.plan.limits.further.gpus {
             let held = self.gpus.entry(*gpu).or_default();
-            *held = held.saturating_sub(admit::of_each_gpu(&task.demand));
+            *held = held.saturating_sub(admit::of_each_gpu(&task.plan.demand));
         }
         self.gpus.retain(|_, held| *held > 0);
         self.living = self.living.saturating_sub(1);

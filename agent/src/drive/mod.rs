@@ -130,7 +130,7 @@ impl Agent {
             LinkEvent::Inspect { request } => self.on_inspect(request),
             LinkEvent::Describe { epoch, tasks, finished } => self.on_describe(epoch, &tasks, &finished),
             LinkEvent::OpenTunnel { tunnel, log } => {
-                let known = self.tasks.get(&log.task).is_some_and(|task| task.on_disk);
+                let known = self.tasks.get(&log.task).is_some_and(|task| task.is_on_disk());
                 self.effects.push(Effect::OpenTunnel { tunnel, log, known });
             }
             LinkEvent::Reach { tunnel, task } => {
@@ -146,13 +146,13 @@ impl Agent {
     }
 
     fn reachable(&self, id: TaskId) -> Reachable {
-        let Some(task) = self.tasks.get(&id).filter(|task| task.on_disk) else { return Reachable::Unknown(id) };
+        let Some(task) = self.tasks.get(&id).filter(|task| task.is_on_disk()) else { return Reachable::Unknown(id) };
         Reachable::Task(ReachableTask {
             task: id,
             living: task.is_living(),
             processes: task.processes.identities(),
-            ports: task.ports.clone(),
-            identity: task.identity.clone(),
+            ports: task.plan.ports.clone(),
+            identity: task.plan.identity.clone(),
         })
     }
 

@@ -1,7 +1,7 @@
 //! A starting agent: what it remembers and finds becomes its state, and each found task gets its verdict.
 
 use dawn_proto::v1::Reason;
-use dawn_proto::{TaskId, TaskState};
+use dawn_proto::TaskState;
 use tracing::{info, warn};
 
 use super::leader::Link;
@@ -10,7 +10,7 @@ use super::life::MOST_WITH_WORDS;
 use super::{Agent, Setup};
 use crate::decide::attach::{self, Attach};
 use crate::decide::stop;
-use crate::model::{Effect, HeldTask, Memory, Now, Phase, Recovered, RecoveredRecord, Report, last_sequence};
+use crate::model::{Effect, Ending, HeldTask, Memory, Now, Recovered, Remains, Report, Stage, TaskPlan, last_sequence};
 
 /// Within this time a launch cut short is resumed, if the leader never told its lease.
 const DEFAULT_LEASE_MS: u64 = 10_000;
@@ -72,11 +72,12 @@ impl Agent {
             return;
         }
         let heard = found.heard;
-        let task = restored(found, now);
         if verdict == Attach::Over {
-            return self.take_in_ended(task, now);
+            return self.take_in_ended(found, now);
         }
-        let (limits, identity) = (task.limits.clone(), task.identity.clone());
+        let stage = if verdict == Attach::Resume { Stage::Preparing } else { Stage::Live };
+        let task = living(found, stage, now);
+        let (limits, identity) = (task.plan.limits.clone(), task.plan.identity.clone());
         self.take_room(&task);
         if task.kill.is_some() {
             self.killing.insert(id);
@@ -84,10 +85,7 @@ impl Agent {
         self.tasks.insert(id, Box::new(task));
         match verdict {
             Attach::Watch => self.effects.push(Effect::Attach { task: id, heard }),
-            Attach::Resume => {
-                self.set_phase(id, Phase::Preparing);
-                self.effects.push(Effect::Prepare { task: id, limits, identity });
-            }
+            Attach::Resume => self.effects.push(Effect::Prepare { task: id, limits, identity }),
             Attach::Lost { reason, message } => {
                 warn!(task = %id, message, "lost");
                 if rebooted {
@@ -107,21 +105,11 @@ impl Agent {
         self.effects.push(Effect::Remember(self.memory.clone()));
     }
 
-    fn set_phase(&mut self, id: TaskId, phase: Phase) {
-        if let Some(task) = self.tasks.get_mut(&id) {
-            task.phase = phase;
-        }
-    }
-
-    fn take_in_ended(&mut self, mut task: HeldTask, now: Now) {
-        let id = task.id;
-        task.phase = Phase::Over;
-        let ended_at = task.withheld.as_ref().unwrap_or(&task.last).at;
-        // Told by the wall clock, which may be wrong just now: nothing goes for its age at once.
-        let young_ms = self.setup.keep.age_ms.saturating_sub(FOUND_KEPT_MS);
-        let age_ms = now.wall.since_ms(ended_at).min(young_ms);
-        task.ended_ms = Some(now.mono_ms.cast_signed().saturating_sub_unsigned(age_ms));
-        if !task.released && task.withheld.is_none() {
+    fn take_in_ended(&mut self, found: Recovered, now: Now) {
+        let (id, processes) = (found.task, found.processes.values().copied().collect());
+        let mut task = ended(found, self.setup.keep.age_ms, now);
+        let is_withheld = task.ending().is_some_and(|ending| ending.withheld.is_some());
+        if !task.released && !is_withheld {
             let mut report = task.last.clone();
             if self.unacked.len() >= MOST_WITH_WORDS {
                 report.forget_words();
@@ -134,45 +122,48 @@ impl Agent {
         if self.setup.adds_what_is_left {
             self.space.found.insert(id);
         }
-        let processes = task.processes.take();
         self.effects.push(Effect::CleanUp { task: id, processes });
         self.tasks.insert(id, Box::new(task));
     }
 }
 
-fn restored(found: Recovered, now: Now) -> HeldTask {
-    // What can't be read may be what must not live twice.
-    let unreadable = RecoveredRecord { at_most_one: true, ..RecoveredRecord::default() };
-    let RecoveredRecord { job, demand, ports, limits, identity, grace_period_ms, ladder_ms, at_most_one, artifacts } =
-        found.record.unwrap_or(unreadable);
-    let base = last_sequence(artifacts.len());
-    let standing = Report::new(found.task, 0, TaskState::Assigned, found.checkpointed_at, Reason::None, "");
-    let kill = found.kill_begun.map(|reason| stop::resumed(reason, grace_period_ms, ladder_ms, now.mono_ms));
-    let last = found.last.map(|last| Report { sequence: base.saturating_add(last.sequence), ..last });
-    let told = last.unwrap_or(standing);
+/// The plan as found. What can't be read may be what must not live twice.
+fn plan_of(record: Option<TaskPlan>) -> TaskPlan {
+    record.unwrap_or_else(|| TaskPlan { at_most_one: true, ..TaskPlan::default() })
+}
+
+/// Where a found task's log says that it stands.
+fn told(found: &Recovered, plan: &TaskPlan) -> Report {
+    let base = last_sequence(plan.artifacts.len());
+    match &found.last {
+        Some(last) => Report { sequence: base.saturating_add(last.sequence), ..last.clone() },
+        None => Report::new(found.task, 0, TaskState::Assigned, found.checkpointed_at, Reason::None, ""),
+    }
+}
+
+/// A found task that is taken for living.
+fn living(found: Recovered, stage: Stage, now: Now) -> HeldTask {
+    let plan = plan_of(found.record.clone());
+    let last = told(&found, &plan);
+    let kill = found.kill_begun.map(|reason| stop::resumed(reason, plan.grace_period_ms, plan.ladder_ms, now.mono_ms));
+    let (heard, processes) = (found.heard, found.processes.into());
+    HeldTask { heard, last, kill, processes, ..HeldTask::new(found.task, plan, stage, now.wall) }
+}
+
+/// A found task that has ended.
+fn ended(found: Recovered, keep_ms: u64, now: Now) -> HeldTask {
+    let plan = plan_of(found.record.clone());
+    let told = told(&found, &plan);
     // The verdict on what must not live twice waits until nothing of it is left.
     let (last, withheld) = match found.verdict {
-        Some(verdict) if at_most_one && !found.released => (told, Some(verdict)),
+        Some(verdict) if plan.at_most_one && !found.released => (told, Some(Box::new(verdict))),
         verdict => (verdict.unwrap_or(told), None),
     };
-    HeldTask {
-        job,
-        phase: Phase::Live,
-        demand,
-        ports,
-        limits,
-        identity,
-        grace_period_ms,
-        ladder_ms,
-        at_most_one,
-        artifacts,
-        on_disk: true,
-        heard: found.heard,
-        last,
-        withheld,
-        kill,
-        processes: found.processes.into(),
-        released: found.released,
-        ..super::launch::bare_task(found.task, now)
-    }
+    let ended_at = withheld.as_ref().map_or(last.at, |verdict| verdict.at);
+    // Told by the wall clock, which may be wrong just now: nothing goes for its age at once.
+    let age_ms = now.wall.since_ms(ended_at).min(keep_ms.saturating_sub(FOUND_KEPT_MS));
+    let ended_ms = now.mono_ms.cast_signed().saturating_sub_unsigned(age_ms);
+    let stage = Stage::Over(Ending { ended_ms, remains: Remains::Unmeasured, withheld });
+    let (heard, released) = (found.heard, found.released);
+    HeldTask { heard, last, released, ..HeldTask::new(found.task, plan, stage, now.wall) }
 }

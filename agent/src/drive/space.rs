@@ -56,7 +56,7 @@ impl Agent {
         if space::is_lost(highest, &free) {
             *highest = free;
             if self.space.suspects.is_empty() {
-                let living = self.tasks.values().filter(|task| task.phase == Phase::Live);
+                let living = self.tasks.values().filter(|task| task.phase() == Phase::Live);
                 self.space.suspects = living.map(|task| task.id).collect();
             }
         }
@@ -87,7 +87,7 @@ impl Agent {
             return;
         }
         let (waiting, total) = (std::mem::take(&mut self.space.waiting), self.offer.total.disk_bytes);
-        let demand = |agent: &Agent, id| agent.tasks.get(id).map_or(0, |task| task.demand.disk_bytes);
+        let demand = |agent: &Agent, id| agent.tasks.get(id).map_or(0, |task| task.plan.demand.disk_bytes);
         let mut taken = self.taken(waiting.iter().map(|(id, _)| demand(self, id)).sum());
         if taken.waiting > 0 {
             let over = taken.promised.saturating_add(taken.left).saturating_sub(total);
@@ -99,7 +99,7 @@ impl Agent {
         used = used.saturating_sub(taken.waiting);
         for (id, until_ms) in waiting {
             let Some(task) = self.tasks.get(&id) else { continue };
-            let (wanted, is_killed) = (task.demand.disk_bytes, task.kill.is_some());
+            let (wanted, is_killed) = (task.plan.demand.disk_bytes, task.kill.is_some());
             if is_killed {
                 self.end_killed_unstarted(id, now);
             } else if wanted == 0 || used.saturating_add(wanted) <= total {
@@ -131,9 +131,9 @@ impl Agent {
     fn taken(&self, waiting: u64) -> Taken {
         let (mut left, mut unmeasured) = (0u64, 0u64);
         for task in self.tasks.values().filter(|task| !task.is_living()) {
-            match task.cleaned {
-                true => left = left.saturating_add(task.bytes),
-                false => unmeasured = unmeasured.saturating_add(task.demand.disk_bytes),
+            match task.is_cleaned() {
+                true => left = left.saturating_add(task.bytes()),
+                false => unmeasured = unmeasured.saturating_add(task.plan.demand.disk_bytes),
             }
         }
         let going = self.space.going.values().copied().fold(0, u64::saturating_add);
@@ -154,16 +154,17 @@ impl Agent {
 
     /// Ended tasks whose directories may go.
     pub(super) fn ended(&self) -> Vec<Ended<'_>> {
-        let ended = self.tasks.values().filter(|task| task.released && task.cleaned && !task.is_living());
+        let ended = self.tasks.values().filter(|task| task.released && task.is_cleaned());
         let kept = ended.filter_map(|task| {
             let was_over = task.last.reason == Reason::DiskLimit;
-            Some(Ended { task: task.id, job: &task.job, ended_ms: task.ended_ms?, bytes: task.bytes, was_over })
+            let ended_ms = task.ending()?.ended_ms;
+            Some(Ended { task: task.id, job: &task.plan.job, ended_ms, bytes: task.bytes(), was_over })
         });
         kept.collect()
     }
 
     pub(super) fn remove(&mut self, id: TaskId) {
-        let bytes = self.tasks.get(&id).map_or(0, |task| task.bytes);
+        let bytes = self.tasks.get(&id).map_or(0, |task| task.bytes());
         self.space.going.insert(id, bytes);
         self.forget(id);
         self.effects.push(Effect::Delete { task: id });

@@ -49,9 +49,9 @@ impl Agent {
         };
         for task in self.tasks.values() {
             *observed.states.entry(task.state()).or_default() += 1;
-            if !task.is_living() && task.on_disk {
+            if !task.is_living() && task.is_on_disk() {
                 observed.sandboxes += 1;
-                observed.sandbox_bytes = observed.sandbox_bytes.saturating_add(task.bytes);
+                observed.sandbox_bytes = observed.sandbox_bytes.saturating_add(task.bytes());
             }
         }
         if observed != self.observed {
@@ -77,15 +77,13 @@ impl Agent {
 
     fn go_on_killing(&mut self, now: Now) {
         for id in &self.killing {
-            let Some(task) = self.tasks.get_mut(id).filter(|task| task.phase == Phase::Live) else { continue };
+            let Some(task) = self.tasks.get_mut(id).filter(|task| task.phase() == Phase::Live) else { continue };
             let processes = task.processes.identities();
-            let Some(kill) = &mut task.kill else { continue };
-            match stop::due(kill, now.mono_ms) {
-                Due::Nothing => {}
-                Due::Tell => {
-                    let (reason, grace_period_ms) = (kill.reason, kill.grace_period_ms);
-                    self.effects.push(Effect::TellKill { task: *id, reason, grace_period_ms });
-                }
+            let Some((due, kill)) = task.kill.as_ref().and_then(|kill| stop::due(kill, now.mono_ms)) else { continue };
+            let (reason, grace_period_ms) = (kill.reason, kill.grace_period_ms);
+            task.kill = Some(kill);
+            match due {
+                Due::Tell => self.effects.push(Effect::TellKill { task: *id, reason, grace_period_ms }),
                 Due::Force => {
                     warn!(task = %id, "the executor did not end the task in time; killing its processes");
                     self.effects.push(Effect::ForceKill { task: *id, processes });

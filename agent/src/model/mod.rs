@@ -24,7 +24,7 @@ pub use event::{
     ReachableTask,
 };
 pub use gpu::Gpus;
-pub use held::{HeldTask, KillProgress, Phase, ProcessIdentity};
+pub use held::{Ending, HeldTask, KillProgress, Phase, ProcessIdentity, Remains, Stage, TaskPlan};
 pub use inspection::{InspectedTask, Inspection, MAX_INSPECTED, Stray};
 pub use layout::TaskDir;
 pub use living::Living;
@@ -32,7 +32,7 @@ pub use offer::{Offer, OfferState, PortRange};
 pub use order::{
     FurtherLimits, GroupPlan, Identity, IoLimits, Kill, Launch, LaunchRecord, Limits, Port, Refusal, RootFs, Spec,
 };
-pub use recovered::{ExecutorProbe, Recovered, RecoveredRecord};
+pub use recovered::{ExecutorProbe, Recovered};
 pub use registration::{RegisterMessage, Welcomed};
 pub use report::{Ended, Report};
 pub use tunnel::{LogChunk, RefusalKind, TunnelRefusal};

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use dawn_proto::v1::Reason;
-use dawn_proto::{Resources, TaskId, Timestamp};
+use dawn_proto::{TaskId, Timestamp};
 
-use super::{Artifact, Identity, Limits, Port, ProcessIdentity, Report};
+use super::{ProcessIdentity, Report, TaskPlan};
 
 /// What is known of a task's executor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,27 +24,12 @@ impl ExecutorProbe {
         [ExecutorProbe::NeverStarted, ExecutorProbe::Booting, ExecutorProbe::Alive, ExecutorProbe::Dead];
 }
 
-/// The part of the plan the agent goes on with.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RecoveredRecord {
-    /// "role/env/name".
-    pub job: String,
-    pub demand: Resources,
-    pub ports: Vec<Port>,
-    pub limits: Limits,
-    pub identity: Identity,
-    pub grace_period_ms: u64,
-    pub ladder_ms: u64,
-    pub at_most_one: bool,
-    pub artifacts: Vec<Artifact>,
-}
-
 /// One task directory as found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recovered {
     pub task: TaskId,
     /// None: the plan is torn or corrupt.
-    pub record: Option<RecoveredRecord>,
+    pub record: Option<TaskPlan>,
     /// When the plan was written, or its artifacts were last seen being fetched.
     pub checkpointed_at: Timestamp,
     pub executor: ExecutorProbe,

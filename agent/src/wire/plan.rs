@@ -8,7 +8,7 @@ use prost::{DecodeError, Message};
 use super::link::encode_task_report;
 use crate::model::{
     Artifact, Ended, ExecutorEvent, FurtherLimits, Gpus, GroupPlan, Identity, IoLimits, LaunchRecord, Limits, Port,
-    ProcessIdentity, RecoveredRecord, Report, RootFs, TaskDir,
+    ProcessIdentity, Report, RootFs, TaskDir, TaskPlan,
 };
 
 /// The plan of an executor, encoded.
@@ -96,7 +96,7 @@ pub fn root(task: &v1::TaskSpec) -> Option<RootFs> {
 /// What a later life of the agent, and readers of logs, need of a plan.
 #[derive(Clone, Debug)]
 pub struct KeptPlan {
-    pub record: RecoveredRecord,
+    pub record: TaskPlan,
     /// Names of its processes, in the spec's order.
     pub processes: Vec<String>,
     pub root: Option<RootFs>,
@@ -124,7 +124,7 @@ pub fn decode_plan(bytes: &[u8], default_pids: u32) -> Result<KeptPlan, DecodeEr
     let port = |port: v1::AssignedPort| Some(Port { number: u16::try_from(port.port).ok()?, name: port.name });
     let (key, root) = (plan.job.unwrap_or_default(), root(&task));
     let job = format!("{}/{}/{}", key.role, key.env, key.name);
-    let record = RecoveredRecord {
+    let record = TaskPlan {
         job: job.clone(),
         demand,
         ports: plan.ports.into_iter().filter_map(port).collect(),

@@ -6,7 +6,7 @@ use dawn_agent::decide::sweep::Keep;
 use dawn_agent::drive::{Agent, Setup};
 use dawn_agent::model::{
     Effect, Event, ExecutorProbe, Identity, LaunchRecord, MachineEvent, Memory, Now, OfferState, PortRange, Recovered,
-    RecoveredRecord, Refusal, Report,
+    Refusal, Report, TaskPlan,
 };
 use dawn_proto::v1::{self, Reason};
 use dawn_proto::{AgentId, Resources, TaskId, Timestamp};
@@ -145,7 +145,7 @@ impl Machine {
         let history = executor.map(|one| one.history(task)).unwrap_or_default();
         Recovered {
             task,
-            record: Some(RecoveredRecord {
+            record: Some(TaskPlan {
                 job: files.record.spec.job.to_string(),
                 demand,
                 ports: files.record.launch.ports.clone(),

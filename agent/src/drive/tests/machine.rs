@@ -6,7 +6,7 @@ use dawn_proto::v1::Reason;
 use dawn_proto::{TaskId, TaskState, Timestamp};
 
 use super::world::demand;
-use crate::model::{ExecutorEvent, ExecutorProbe, ProcessIdentity, Recovered, RecoveredRecord, Report};
+use crate::model::{ExecutorEvent, ExecutorProbe, ProcessIdentity, Recovered, Report, TaskPlan};
 
 /// One task directory and what runs of it.
 #[derive(Clone, Debug, Default)]
@@ -79,11 +79,7 @@ pub fn found(task: TaskId, dir: &Dir) -> Recovered {
     });
     Recovered {
         task,
-        record: dir.plan.then(|| RecoveredRecord {
-            demand: demand(),
-            grace_period_ms: 1_000,
-            ..RecoveredRecord::default()
-        }),
+        record: dir.plan.then(|| TaskPlan { demand: demand(), grace_period_ms: 1_000, ..TaskPlan::default() }),
         checkpointed_at: Timestamp(1_000_000),
         executor: match (dir.executor, dir.events.is_empty()) {
             (true, true) => ExecutorProbe::Booting,

@@ -7,7 +7,7 @@ use dawn_proto::{Resources, TaskId, TaskState};
 
 use super::world::{World, demand, spec};
 use crate::drive::Agent;
-use crate::model::{Effect, Event, Free, LinkEvent, MachineEvent, Spec};
+use crate::model::{Effect, Event, Free, LinkEvent, MachineEvent, Remains, Spec, Stage};
 
 const MIB: u64 = 1 << 20;
 
@@ -30,7 +30,9 @@ fn ended(world: &mut World, tasks: &[(u64, u64)]) {
         world.kill(*task);
         world.settle();
         world.pass(200);
-        world.agent.tasks.get_mut(&TaskId(*task)).expect("it is kept").bytes = *bytes;
+        let kept = world.agent.tasks.get_mut(&TaskId(*task)).expect("it is kept");
+        let Stage::Over(ending) = &mut kept.stage else { panic!("{kept:?}") };
+        ending.remains = Remains::Directory { bytes: *bytes };
     }
 }
 

@@ -10,7 +10,7 @@ use dawn_proto::{TaskId, Timestamp};
 use tracing::warn;
 
 use super::{CheckpointError, O_NONBLOCK, framed, io_error, read_framed, replace_file, set_aside, sync_dir};
-use crate::model::{RecoveredRecord, Report, TaskDir};
+use crate::model::{Report, TaskDir, TaskPlan};
 use crate::tree;
 use crate::wire::{self, KeptPlan};
 
@@ -19,7 +19,7 @@ use crate::wire::{self, KeptPlan};
 pub struct FoundTask {
     pub dir: TaskDir,
     /// None: torn or corrupt.
-    pub record: Option<RecoveredRecord>,
+    pub record: Option<TaskPlan>,
     pub checkpointed_at: Timestamp,
     pub verdict: Option<Report>,
     pub released: bool,
