@@ -5,6 +5,9 @@ use dawn_proto::v1::{Reason, TaskState};
 use super::Step;
 use crate::model::{Effect, Ended, Phase, Plan, Record, Soft, Stage, State};
 
+/// Failed health checks in a row after which a task that goes on says so.
+const FIRST_TOLD: u32 = 3;
+
 /// Processes of the present stage that wait for nothing but time, with that time.
 fn due(plan: &Plan, state: &State) -> impl Iterator<Item = (usize, i64)> {
     let finals = state.stage == Stage::Finalizing;
@@ -33,6 +36,12 @@ pub(super) fn next_start_ms(plan: &Plan, state: &State) -> Option<i64> {
 
 pub(super) fn deadline_ms(plan: &Plan, state: &State) -> Option<i64> {
     next_start_ms(plan, state).into_iter().chain(state.health.next_at_ms).min()
+}
+
+/// Failed checks of a task that was never healthy are told where it has patience for many: of the third in a row, and then
+/// whenever they are twice as many.
+fn is_to_be_told(failures: u32) -> bool {
+    failures.is_multiple_of(FIRST_TOLD) && (failures / FIRST_TOLD).is_power_of_two()
 }
 
 impl Step<'_> {
@@ -104,14 +113,18 @@ impl Step<'_> {
         }
         let next_at_ms = self.now_ms.saturating_add_unsigned(health.interval_ms);
         self.soft(Soft::Probed { healthy, snoozed, detail: detail.to_string(), next_at_ms });
-        if self.state.health.failures >= health.max_failures {
-            let detail = match self.state.health.detail.as_str() {
-                "" => String::new(),
-                detail => format!(": {detail}"),
-            };
-            let times = dawn_proto::amounts::times_in_a_row(self.state.health.failures);
-            let message = format!("health check failed {times}{detail}");
+        if healthy || snoozed {
+            return;
+        }
+        let (failures, max_failures) = (self.state.health.failures, health.max_failures);
+        let colon = if detail.is_empty() { "" } else { ": " };
+        let times = dawn_proto::amounts::times_in_a_row(failures);
+        let message = format!("health check failed {times}{colon}{detail}");
+        if failures >= max_failures {
             self.fail(Reason::HealthCheck, message);
+        } else if self.state.task == TaskState::Starting && self.state.outcome.is_none() && is_to_be_told(failures) {
+            let message = format!("{message}; the task goes on until {max_failures} in a row have failed");
+            self.report(TaskState::Starting, Reason::None, message, Ended::default());
         }
     }
 

@@ -3,7 +3,8 @@
 //! A stream is `NAME.stdout` or `NAME.stderr`; it goes on when the process is started again. Its segments are files
 //! `STREAM.<offset of the first byte, 20 digits>`, and a link `STREAM` points to the newest. The first segment is made
 //! with the first byte. Lines mean nothing here, so their length doesn't either. Beside each segment lies when its bytes
-//! were written (times.rs), and the last of what standard error said is kept in memory (words.rs).
+//! were written (times.rs), and the last of what standard error said is kept in memory (words.rs). What a health check says
+//! is kept there alone.
 
 mod times;
 mod words;
@@ -18,12 +19,15 @@ use std::path::{Path, PathBuf};
 use crate::model::LogRules;
 use times::Times;
 use words::Words;
+pub use words::{last_line, shortened};
 
 /// Read from one pipe before the others get their turn: at most this many times the buffer.
 const READS_PER_TURN: usize = 4;
 const BUFFER_BYTES: usize = 64 << 10;
 /// Pipes that processes of earlier runs may still hold; the oldest is closed for one more.
 const MAX_PIPES_PER_STREAM: usize = 8;
+/// What the command of a health check says, on both its streams. No process has a name with a space.
+const CHECK: &str = "health check";
 /// A disk that is full on and off must not fill the executor's own notes.
 const MAX_NOTES: u32 = 20;
 
@@ -56,7 +60,7 @@ struct Stream {
     /// Times that was said.
     notes: u32,
     times: Times,
-    /// Of standard error alone.
+    /// Of standard error and health checks alone.
     words: Option<Words>,
 }
 
@@ -87,6 +91,23 @@ impl Logs {
         }
         self.pipes.push(Pipe { end: end.into(), stream });
         Ok(())
+    }
+
+    /// Takes the reading end of a pipe that the command of the next health check writes to; what the last one said is forgotten.
+    ///
+    /// # Errors
+    /// When the pipe can't be made non-blocking.
+    pub fn attach_check(&mut self, end: OwnedFd) -> io::Result<()> {
+        if let Some(stream) = self.streams.iter().position(|stream| stream.name == CHECK) {
+            self.pipes.retain(|pipe| pipe.stream != stream);
+            self.streams[stream].words = Some(Words::default());
+        }
+        self.attach(CHECK, end)
+    }
+
+    /// The end of what the command of the last health check said.
+    pub fn words_of_check(&mut self, now_ms: i64) -> Vec<u8> {
+        self.last_words(CHECK, now_ms)
     }
 
     /// The reading ends, in the order [`Logs::turn`] counts them.
@@ -125,7 +146,7 @@ impl Logs {
         }
     }
 
-    /// The last that a stream of this name said, which is one of standard error; all that its writers have left is taken first.
+    /// The last that a stream of this name said, whose words are kept; all that its writers have left is taken first.
     pub fn last_words(&mut self, name: &str, now_ms: i64) -> Vec<u8> {
         self.drain(now_ms);
         let stream = self.streams.iter().find(|stream| stream.name == name);
@@ -160,7 +181,7 @@ impl Stream {
             dropped: 0,
             notes: 0,
             times: Times::default(),
-            words: name.ends_with(".stderr").then(Words::default),
+            words: (name.ends_with(".stderr") || name == CHECK).then(Words::default),
         }
     }
 
@@ -168,6 +189,10 @@ impl Stream {
     fn take(&mut self, bytes: &[u8], dir: &Path, rules: LogRules, now_ms: i64) {
         if let Some(words) = &mut self.words {
             words.push(bytes);
+        }
+        if self.name == CHECK {
+            self.offset += bytes.len() as u64;
+            return;
         }
         if self.dropped > 0 {
             let note = format!("\n[dawn: {} bytes of output were dropped here: the disk refused them]\n", self.dropped);
@@ -259,5 +284,26 @@ mod tests {
         assert_eq!(logs.last_words("main.stderr", 2_000), b"read\nnot read\n");
         assert_eq!(logs.last_words("main.stdout", 2_000), b"");
         assert!(logs.pipes().next().is_none(), "it has ended");
+    }
+
+    #[test]
+    fn what_a_health_check_says_is_kept_until_the_next_one_and_written_nowhere() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut logs = Logs::new(dir.path().into(), LogRules { file_size_bytes: 1 << 20, files: 2 });
+        let (reader, mut first) = io::pipe().unwrap();
+        logs.attach_check(reader.into()).unwrap();
+        first.write_all(&[b'x'; 3_000]).unwrap();
+        first.write_all(b"\nrefused\n").unwrap();
+        assert_eq!(logs.words_of_check(1_000), b"refused\n");
+        let (reader, second) = io::pipe().unwrap();
+        logs.attach_check(reader.into()).unwrap();
+        assert_eq!(
+            first.write_all(b"late").unwrap_err().kind(),
+            ErrorKind::BrokenPipe,
+            "nobody listens to it any more"
+        );
+        assert_eq!(logs.words_of_check(2_000), b"");
+        drop(second);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

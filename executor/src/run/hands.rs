@@ -6,26 +6,18 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use dawn_proto::v1::TaskState;
 
+use super::checks::ShellProbe;
 use super::limits::AtLimits;
 use crate::drive::Hands;
-use crate::edges::check::{Exchange, Verdict};
+use crate::edges::check::Exchange;
 use crate::edges::disk::{Disk, Found};
 use crate::edges::events::EventLog;
 use crate::edges::group::{Group, procfs};
 use crate::edges::logs::Logs;
 use crate::edges::os::{self, Clock};
-use crate::edges::spawn::{Program, Space, Walls, end_check, kill_group, spawn, spawn_check};
-use crate::model::{
-    Command, Effect, Ended, ExitKind, Input, LifecycleStep, Namespaces, Plan, Probe, Record, Setting, Stamped,
-};
+use crate::edges::spawn::{Program, Space, Walls, kill_group, spawn};
+use crate::model::{Effect, Ended, ExitKind, Input, LifecycleStep, Namespaces, Plan, Record, Setting, Stamped};
 use crate::wire;
-
-/// Present in the sandbox: failed health checks are ignored.
-const SNOOZE_FILE: &str = ".healthcheck_snooze";
-/// Longest time for which a task that lives on is raised, for one of its processes that doesn't.
-const RAISED_MS: i64 = 1_000;
-/// For the process that watches a health check's command to end all that it started; then it is killed.
-const CHECK_ENDS_WITHIN_MS: i64 = 10_000;
 
 /// A living process of an earlier executor.
 pub struct Adopted {
@@ -68,16 +60,6 @@ impl Sweeping {
     pub fn due_ms(&self) -> i64 {
         self.due_ms
     }
-}
-
-/// The command of a health check under way.
-#[derive(Clone, Copy, Debug)]
-pub struct ShellProbe {
-    /// Of the process that watches it.
-    pid: i32,
-    /// When its time is up, or, once it is, when the watching process must have ended all that the command started.
-    pub deadline_ms: i64,
-    is_late: bool,
 }
 
 /// What the executor holds of the world.
@@ -146,12 +128,7 @@ impl World {
         self.one_less();
         if let Some(probe) = self.shell_probe.take_if(|probe| probe.pid == pid) {
             self.lower();
-            let verdict = match kind {
-                ExitKind::Code(0) => Ok(()),
-                ExitKind::Code(code) => Err(format!("exit code {code}")),
-                _ if probe.is_late => Err("timed out".to_string()),
-                _ => Err("ended by a signal".to_string()),
-            };
+            let verdict = self.verdict_of_command(&kind, probe.is_late);
             return Some(self.probed(verdict));
         }
         if self.walls.space.as_ref().is_some_and(|space| space.first_pid == Some(pid)) {
@@ -160,16 +137,6 @@ impl World {
         }
         let Ours { process, run, refused_before } = self.running.remove(&pid)?;
         Some(Input::Exited { process, run, exit: self.exit(kind, refused_before) })
-    }
-
-    pub fn probed(&mut self, verdict: Verdict) -> Input {
-        let verdict = self.with_limit(verdict);
-        let snoozed = verdict.is_err() && self.setting.sandbox.join(SNOOZE_FILE).exists();
-        let (healthy, detail) = match verdict {
-            Ok(()) => (true, String::new()),
-            Err(detail) => (false, detail),
-        };
-        Input::Probed { healthy, snoozed, detail }
     }
 
     /// What goes with a failed end: what its speaker wrote last to standard error.
@@ -191,24 +158,6 @@ impl World {
         let members = || if group.is_grouped() { group.members() } else { children() };
         let found = self.disk.turn(now_ms, members)?;
         Some(Input::Measured { bytes: found.bytes, files: found.files })
-    }
-
-    /// Ends a shell probe that is out of time, with all that it started. The task is raised for as long as that takes.
-    pub fn kill_probe(&mut self) {
-        let Some(mut probe) = self.shell_probe else { return };
-        self.group.raise();
-        let now_ms = self.clock.steady_ms();
-        // Its end is then taken as any child's.
-        if probe.is_late {
-            kill_group(probe.pid);
-            probe.deadline_ms = i64::MAX;
-        } else {
-            end_check(probe.pid);
-            probe.deadline_ms = now_ms.saturating_add(CHECK_ENDS_WITHIN_MS);
-        }
-        probe.is_late = true;
-        self.shell_probe = Some(probe);
-        self.raised_until_ms = Some(now_ms.saturating_add(RAISED_MS));
     }
 
     /// Gives a task that was raised, and lives on, its own limits again.
@@ -276,26 +225,6 @@ impl World {
                 let exit = self.exit(ExitKind::NotStarted(error.to_string()), refused_before);
                 Input::Exited { process, run, exit }
             }
-        }
-    }
-
-    fn probe(&mut self) -> Option<Input> {
-        let health = self.plan.health.as_ref()?;
-        let deadline_ms = self.clock.steady_ms().saturating_add_unsigned(health.timeout_ms);
-        if let Probe::Shell(line) = &health.probe {
-            let program = Program::new(&Command::Shell(line.clone()), &self.setting.env, &BTreeMap::new());
-            match spawn_check(&program, &self.setting, &mut self.walls) {
-                Ok(pid) => self.shell_probe = Some(ShellProbe { pid, deadline_ms, is_late: false }),
-                Err(error) => return Some(self.probed(Err(error.to_string()))),
-            }
-            return None;
-        }
-        match Exchange::probe(&health.probe, deadline_ms) {
-            Ok(exchange) => {
-                self.exchange = exchange;
-                None
-            }
-            Err(why) => Some(self.probed(Err(why))),
         }
     }
 

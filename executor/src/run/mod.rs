@@ -1,6 +1,7 @@
 //! The executor's process: ties the edges to the pulse. Not here: any rule about tasks.
 
 mod begin;
+mod checks;
 mod enter;
 mod hands;
 mod limits;

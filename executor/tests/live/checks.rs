@@ -212,7 +212,24 @@ fn a_shell_check_runs_in_the_tasks_groups_and_snoozes() {
     assert_eq!(rig.states(), [TaskState::Starting, TaskState::Running]);
     std::fs::remove_file(rig.sandbox(".healthcheck_snooze")).unwrap();
     let end = rig.ends();
-    assert_eq!(end.message, "health check failed twice in a row: exit code 4");
+    assert_eq!(
+        end.message,
+        "health check failed twice in a row: `cat /proc/self/cgroup > where; test -e well || exit 4` failed with exit code 4"
+    );
+}
+
+#[test]
+fn what_a_failed_shell_check_said_last_is_told() {
+    let line =
+        "i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done; echo 'no database: refused' >&2; exit 1";
+    let mut rig = rig_with(Probe::Shell(line.into()), 1, 1);
+    rig.task().health.as_mut().unwrap().timeout_ms = 60_000;
+    rig.start();
+    let end = rig.ends();
+    let command = "i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); do…";
+    let expected = format!("health check failed once: `{command}` failed with exit code 1: no database: refused");
+    assert_eq!((end.reason(), end.message), (Reason::HealthCheck, expected));
+    assert!(!rig.meta("logs").join("health check").exists(), "it is kept in memory alone");
 }
 
 /// What a check leaves behind: in its group, in a session of its own, and orphaned twice over.
@@ -230,7 +247,7 @@ fn a_shell_check_that_hangs_is_ended() {
     rig.in_plain_sight();
     rig.start();
     let end = rig.ends();
-    assert_eq!(end.message, "health check failed once: timed out");
+    assert_eq!(end.message, "health check failed once: `echo $$ > check; sleep 1000` timed out after 200ms");
     let pid = rig.read_sandbox("check").trim().parse().unwrap();
     assert!(!crate::rig::lives(pid));
 }

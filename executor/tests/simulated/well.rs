@@ -61,6 +61,29 @@ fn enough_failures_in_a_row_end_the_task() {
 }
 
 #[test]
+fn a_task_with_patience_that_never_was_healthy_says_what_its_checks_said() {
+    let mut sim = begin(100, 1);
+    for (nth, wait_ms) in (1..=13).zip([50].into_iter().chain(std::iter::repeat(10))) {
+        probe(&mut sim, wait_ms, false, false);
+        let told = match nth {
+            ..3 => 0,
+            3..6 => 1,
+            6..12 => 2,
+            _ => 3,
+        };
+        assert_eq!(sim.states(), vec![TaskState::Starting; 1 + told], "after check {nth}");
+    }
+    let message = "health check failed 12 times in a row: no; the task goes on until 100 in a row have failed";
+    assert_eq!(sim.changes().pop().unwrap().2, message);
+    probe(&mut sim, 10, true, false);
+    assert_eq!(sim.changes().pop().unwrap().0, TaskState::Running);
+    for _ in 0..6 {
+        probe(&mut sim, 10, false, false);
+    }
+    assert_eq!(sim.changes().pop().unwrap().0, TaskState::Running, "its failures are told with its end");
+}
+
+#[test]
 fn a_snoozed_failure_is_none() {
     let mut sim = begin(2, 1);
     probe(&mut sim, 50, false, false);

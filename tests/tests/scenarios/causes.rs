@@ -113,8 +113,21 @@ fn processes_that_end_say_what_they_wrote_last() {
                 "health: { shell: 'echo not ready >&2; exit 1', interval: 200ms, timeout: 5s, max_failures: 2 }\n",
             ),
             1,
-            &["health check"],
+            &["health check failed twice in a row: `echo not ready >&2; exit 1` failed with exit code 1: not ready"],
             &[],
+        ),
+        way(
+            "never",
+            service(
+                "exec sleep 100000",
+                "health: { shell: 'echo no database; exit 1', interval: 200ms, timeout: 5s, max_failures: 10000 }\n",
+            ),
+            1,
+            &[
+                "did not become healthy within 15s",
+                "times in a row: `echo no database; exit 1` failed with exit code 1: no database; the task goes on",
+            ],
+            &["failed with exit code 1: no database"],
         ),
         way("user", format!("user: ghost9\n{}", service("sleep 1", "")), 1, &["ghost9"], &["ghost9"]),
         way(

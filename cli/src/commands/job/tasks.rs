@@ -117,7 +117,7 @@ fn detail(task: &v1::Task, beside: &Beside, now_ms: i64) -> String {
             .find(|class| class.state() == TaskState::Pending && class.instances.contains(&task.instance));
         parts.extend(class.map(|class| class.summary.clone()).filter(|summary| !parts.contains(summary)));
     }
-    parts.extend(unchecked::describe(beside.spec, task, now_ms));
+    parts.extend(unchecked::describe(beside.spec, task, now_ms).filter(|said| !parts.contains(said)));
     parts.join("; ")
 }
 

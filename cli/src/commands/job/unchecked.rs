@@ -6,11 +6,15 @@ use dawn_proto::v1::{self, JobSpec, TaskState};
 /// Why an instance that starts is not healthy yet; none: it does not start, or has no health check.
 pub fn describe(spec: Option<&JobSpec>, task: &v1::Task, now_ms: i64) -> Option<String> {
     let health = spec?.task.as_ref()?.health.as_ref().filter(|_| task.state() == TaskState::Starting)?;
-    let began_ms = task.history.iter().rev().find(|step| step.state() == TaskState::Starting)?.at_ms;
+    // A task that goes on starting may say again and again why.
+    let began_ms = task.history.iter().find(|step| step.state() == TaskState::Starting)?.at_ms;
     let age_ms = u64::try_from(now_ms - began_ms).unwrap_or(0);
     Some(match age_ms < health.initial_delay_ms {
         true => format!("not checked yet: initial_delay is {}", duration(health.initial_delay_ms)),
-        false => "its health check has not succeeded yet".to_string(),
+        false => match task.history.last().map_or("", |last| &last.message) {
+            "" => "its health check has not succeeded yet".to_string(),
+            said => said.to_string(),
+        },
     })
 }
 
@@ -50,6 +54,14 @@ mod tests {
             "not checked yet: initial_delay 1m is not shorter than progress_deadline 5s"
         );
         assert_eq!(describe_late(&status, 90_000, 91_000).unwrap(), "its health check has not succeeded yet");
+        let said = v1::Transition {
+            state: TaskState::Starting.into(),
+            at_ms: 95_000,
+            message: "health check failed 3 times in a row: `x` failed with exit code 1: no".into(),
+            ..Default::default()
+        };
+        let unwell = v1::Task { history: [starting.history.clone(), vec![said.clone()]].concat(), ..starting.clone() };
+        assert_eq!(describe(Some(&spec), &unwell, 96_000).unwrap(), said.message);
         let running = v1::Task { state: TaskState::Running.into(), ..starting.clone() };
         assert_eq!(describe(Some(&spec), &running, 11_000), None);
         assert_eq!(describe(Some(&JobSpec::default()), &starting, 11_000), None, "it has no health check");

@@ -2,6 +2,8 @@
 
 /// Kept at most.
 const MOST_BYTES: usize = 2 << 10;
+/// Of a line that stands in a sentence.
+const MOST_LINE_CHARACTERS: usize = 160;
 
 /// Takes no memory before the first byte.
 #[derive(Debug, Default)]
@@ -33,9 +35,32 @@ impl Words {
     }
 }
 
+/// The last line of such words that says something, for a sentence; empty where none does.
+pub fn last_line(words: &[u8]) -> String {
+    let text = String::from_utf8_lossy(words);
+    let line = text.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    shortened(line, MOST_LINE_CHARACTERS)
+}
+
+/// At most so many characters of a text, with a mark where there were more.
+pub fn shortened(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_line_that_says_something_is_cut_where_it_is_long() {
+        assert_eq!(last_line(b"one\n two\r\n\n  \n"), "two");
+        assert_eq!((last_line(b""), last_line(b"\xffno")), (String::new(), "\u{fffd}no".to_string()));
+        let long = last_line("é".repeat(500).as_bytes());
+        assert!(long.chars().count() == MOST_LINE_CHARACTERS + 1 && long.ends_with("é…"), "{long}");
+    }
 
     fn after(pieces: &[&[u8]]) -> Words {
         let mut words = Words::default();

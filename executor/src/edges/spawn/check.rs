@@ -3,9 +3,10 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::OFlag;
 use nix::libc;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -22,17 +23,17 @@ const END_WITHIN: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// Starts the command as `spawn` starts a process; its pid is the watching process's. That one ends as the command did,
-/// once nothing that the command started is left. What the command says goes nowhere.
+/// once nothing that the command started is left. What the command says comes out of the other end.
 ///
 /// # Errors
 /// The step that failed; nothing runs then.
-pub fn spawn_check(program: &Program, setting: &Setting, walls: &mut Walls) -> Result<i32, SpawnError> {
+pub fn spawn_check(program: &Program, setting: &Setting, walls: &mut Walls) -> Result<(i32, OwnedFd), SpawnError> {
     walls.raise(setting)?;
     let prepared = Prepared::new(program, setting)?;
     let mut joins = Joins::open(&setting.cgroup.join)?;
     loop {
-        let null = prepared.null.as_raw_fd();
-        let layout = prepared.layout(setting, walls, null, null);
+        let (said, says) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(super::step("pipe"))?;
+        let layout = prepared.layout(setting, walls, says.as_raw_fd(), says.as_raw_fd());
         let (reader, writer) = io::pipe().map_err(super::step("pipe"))?;
         let pid = joins.fork(0).map_err(super::step("fork"))?;
         if pid == 0 {
@@ -47,7 +48,7 @@ pub fn spawn_check(program: &Program, setting: &Setting, walls: &mut Walls) -> R
         let mut told = String::new();
         let heard = reader.take(MAX_REFUSAL_BYTES).read_to_string(&mut told);
         match (heard, told.as_str()) {
-            (Ok(_), STARTED) => return Ok(pid),
+            (Ok(_), STARTED) => return Ok((pid, said)),
             (Ok(0), _) => {
                 bury(pid);
                 // Killed at its birth in the v2 group, if it was born there.
