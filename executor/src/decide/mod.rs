@@ -13,7 +13,9 @@ mod stopping;
 use dawn_proto::amounts;
 use dawn_proto::v1::{Reason, TaskState};
 
-use crate::model::{Effect, Ended, Input, Mutation, Outcome, Phase, Plan, Record, Soft, Stage, State, Trigger};
+use crate::model::{
+    Effect, Ended, Input, Mutation, Outcome, Phase, Plan, Record, Soft, Stage, State, Trigger, unsuccessful_finals,
+};
 
 /// What is to change and what is to be done once the durable part of it is durable.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -205,16 +207,25 @@ impl Step<'_> {
             other => other,
         };
         let state = outcome.task_state();
-        match outcome {
-            Outcome::Finished => {
-                self.report(state, Reason::None, String::new(), Ended { exit_code: Some(0), ..Ended::default() })
-            }
-            Outcome::Failed { reason, message, exit } => self.report(state, reason, message, exit),
-            Outcome::Lost { message } => self.report(state, Reason::ExecutorLost, message, Ended::default()),
-            Outcome::Killed { reason } => {
-                self.report(state, reason, self.words_of_kill(reason), Ended::default());
-            }
-        }
+        let (reason, message, exit) = match outcome {
+            Outcome::Finished => (Reason::None, String::new(), Ended { exit_code: Some(0), ..Ended::default() }),
+            Outcome::Failed { reason, message, exit } => (reason, message, exit),
+            Outcome::Lost { message } => (Reason::ExecutorLost, message, Ended::default()),
+            Outcome::Killed { reason } => (reason, self.words_of_kill(reason), Ended::default()),
+        };
+        let message = match state {
+            // What became of the others is not known any better.
+            TaskState::Lost => message,
+            _ => self.with_finals(message, exit.speaker),
+        };
+        self.report(state, reason, message, exit);
         self.act(Effect::Leave);
+    }
+
+    /// The end in words, with the failures of final processes that have not decided it.
+    fn with_finals(&self, message: String, cause: Option<usize>) -> String {
+        let finals = unsuccessful_finals(self.plan, &self.state, cause);
+        let parts = [message].into_iter().chain(finals).filter(|part| !part.is_empty());
+        parts.collect::<Vec<_>>().join("; ")
     }
 }

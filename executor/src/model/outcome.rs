@@ -5,6 +5,7 @@ use dawn_proto::v1::{Reason, TaskState};
 
 use super::{Ended, Exit, ExitKind, Phase, Plan, State};
 
+const SIGKILL: i32 = nix::libc::SIGKILL;
 const SIGXFSZ: i32 = nix::libc::SIGXFSZ;
 /// A shell ends with the number of the signal that ended its command, plus 128.
 const SHELL_SIGXFSZ: i32 = 128 + SIGXFSZ;
@@ -62,11 +63,9 @@ pub fn failure(plan: &Plan, state: &State, process: usize) -> Outcome {
     let name = &plan.processes[process].name;
     match &state.processes[process].last_failure {
         Some(exit) => {
-            let (reason, what) = describe(exit, plan);
-            let limit =
-                exit.max_pids.map_or_else(String::new, |max_pids| format!(" after {}", limit_reached(max_pids)));
+            let (reason, what) = in_words(plan, state, process, exit);
             let exit = Ended { speaker: Some(process), ..exit.kind.ended() };
-            Outcome::Failed { reason, message: format!("process {name} {what}{limit}"), exit }
+            Outcome::Failed { reason, message: format!("process {name} {what}"), exit }
         }
         None => Outcome::Failed {
             reason: Reason::Exited,
@@ -74,6 +73,40 @@ pub fn failure(plan: &Plan, state: &State, process: usize) -> Outcome {
             exit: Ended::default(),
         },
     }
+}
+
+/// What became of final processes that did not succeed, `cause` apart, in whose words the task's end is told.
+pub fn unsuccessful_finals(plan: &Plan, state: &State, cause: Option<usize>) -> Vec<String> {
+    let finals = plan.processes.iter().enumerate().filter(|(i, rules)| rules.is_final && Some(*i) != cause);
+    let words = finals.filter_map(|(i, rules)| {
+        let own = &state.processes[i];
+        let what = match &own.last_failure {
+            _ if own.phase == Phase::Succeeded => return None,
+            Some(exit) => {
+                let colon = if exit.last_line.is_empty() { "" } else { ": " };
+                format!("{}{colon}{}", in_words(plan, state, i, exit).1, exit.last_line)
+            }
+            None if own.runs == 0 => "never ran".to_string(),
+            None => return None,
+        };
+        Some(format!("final process {} {what}", rules.name))
+    });
+    words.collect()
+}
+
+/// What a process did, after its name, and what lay behind it.
+fn in_words(plan: &Plan, state: &State, process: usize, exit: &Exit) -> (Reason, String) {
+    let (reason, what) = describe(exit, plan);
+    let killed = matches!(exit.kind, ExitKind::Signal(SIGKILL)) && exit.oom.is_none();
+    let what = match state.processes[process].is_out_of_time && killed {
+        true => {
+            let wait = amounts::duration(plan.finalization_wait_ms);
+            format!("was out of time (finalization_wait {wait}) and was killed by SIGKILL")
+        }
+        false => what,
+    };
+    let limit = exit.max_pids.map_or_else(String::new, |max_pids| format!(" after {}", limit_reached(max_pids)));
+    (reason, format!("{what}{limit}"))
 }
 
 /// What is said wherever the kernel refused a task another process.

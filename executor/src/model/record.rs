@@ -70,6 +70,9 @@ pub struct Exit {
     pub oom: Option<OutOfMemory>,
     /// The task's limit of processes, where the kernel refused it another one while this one ran.
     pub max_pids: Option<u64>,
+    /// The last line that it wrote to standard error. Of final processes that failed alone: the words of others go with the
+    /// task's end.
+    pub last_line: String,
 }
 
 /// The end of memory.
@@ -103,7 +106,7 @@ impl ExitKind {
 impl Exit {
     /// An end of which nothing more is known.
     pub fn new(kind: ExitKind) -> Self {
-        Exit { kind, oom: None, max_pids: None }
+        Exit { kind, oom: None, max_pids: None, last_line: String::new() }
     }
 
     pub fn is_success(&self) -> bool {

@@ -37,6 +37,8 @@ pub struct ProcessState {
     pub runs: u32,
     pub failures: u32,
     pub last_failure: Option<Exit>,
+    /// A final process that was still at work when their time was up.
+    pub is_out_of_time: bool,
     pub last_start_ms: Option<i64>,
 }
 
@@ -125,8 +127,15 @@ impl State {
             }
             Record::StageEntered { stage } => {
                 self.stage = *stage;
-                if *stage == Stage::Finalizing {
-                    self.finalize_until_ms = Some(now_ms.saturating_add_unsigned(plan.finalization_wait_ms));
+                match stage {
+                    Stage::Finalizing => {
+                        self.finalize_until_ms = Some(now_ms.saturating_add_unsigned(plan.finalization_wait_ms));
+                    }
+                    Stage::Closing => {
+                        let alive = self.processes.iter_mut().filter(|process| process.phase.is_alive());
+                        alive.for_each(|process| process.is_out_of_time = true);
+                    }
+                    Stage::Active | Stage::Cleaning | Stage::Ended => {}
                 }
             }
         }

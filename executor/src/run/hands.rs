@@ -136,7 +136,7 @@ impl World {
             self.walls.space = None;
         }
         let Ours { process, run, refused_before } = self.running.remove(&pid)?;
-        Some(Input::Exited { process, run, exit: self.exit(kind, refused_before) })
+        Some(Input::Exited { process, run, exit: self.exit(process, kind, refused_before) })
     }
 
     /// What goes with a failed end: what its speaker wrote last to standard error.
@@ -222,7 +222,7 @@ impl World {
                 Input::Started { process, run, pid: child.pid, start_ticks }
             }
             Err(error) => {
-                let exit = self.exit(ExitKind::NotStarted(error.to_string()), refused_before);
+                let exit = self.exit(process, ExitKind::NotStarted(error.to_string()), refused_before);
                 Input::Exited { process, run, exit }
             }
         }

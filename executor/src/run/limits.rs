@@ -3,6 +3,8 @@
 use super::hands::World;
 use crate::edges::check::Verdict;
 use crate::edges::group::{Group, OomKills};
+use crate::edges::logs::last_line;
+use crate::edges::os;
 use crate::model::{Exit, ExitKind, Input, OutOfMemory, limit_reached};
 
 const SIGKILL: i32 = 9;
@@ -34,10 +36,18 @@ impl AtLimits {
 }
 
 impl World {
-    /// An end with its cause; so many processes had been refused when the one that ended was started.
-    pub fn exit(&mut self, kind: ExitKind, refused_before: u64) -> Exit {
-        let max_pids = if kind == ExitKind::Code(0) { None } else { self.limit_reached_since(refused_before) };
-        Exit { oom: self.out_of_memory(&kind), max_pids, kind }
+    /// The end of a process with its cause; so many others had been refused when it was started.
+    pub fn exit(&mut self, process: usize, kind: ExitKind, refused_before: u64) -> Exit {
+        if kind == ExitKind::Code(0) {
+            return Exit::new(kind);
+        }
+        let rules = &self.plan.processes[process];
+        let last_line = match rules.is_final {
+            true => last_line(&self.logs.last_words(&format!("{}.stderr", rules.name), os::wall_ms())),
+            false => String::new(),
+        };
+        let max_pids = self.limit_reached_since(refused_before);
+        Exit { oom: self.out_of_memory(&kind), max_pids, last_line, kind }
     }
 
     /// When the kernel ends a whole task, every process of it ended for want of memory.

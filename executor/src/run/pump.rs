@@ -202,7 +202,7 @@ impl Executor {
             if let Source::Adopted(i) = source {
                 let Adopted { pidfd, pid, process, run } = self.world.adopted.remove(*i);
                 let input = match pidfd::exit_of(&pidfd, pid) {
-                    Some(kind) => Input::Exited { process, run, exit: self.world.exit(kind, 0) },
+                    Some(kind) => Input::Exited { process, run, exit: self.world.exit(process, kind, 0) },
                     None => Input::Vanished { process },
                 };
                 self.world.one_less();

@@ -49,6 +49,7 @@ fn exited(name: String, run: u32, exit: &Exit) -> v1::ProcessExited {
         (exited.whole_task, exited.memory_peak_bytes) = (oom.whole_task, oom.peak_bytes);
     }
     exited.max_pids = exit.max_pids;
+    exited.last_line.clone_from(&exit.last_line);
     match &exit.kind {
         ExitKind::Code(code) => exited.exit_code = Some(*code),
         ExitKind::Signal(signal) => exited.signal = Some(*signal),
@@ -95,7 +96,7 @@ pub fn decode(plan: &Plan, body: &[u8]) -> Result<Stamped, EventError> {
             };
             let (whole_task, peak_bytes) = (exited.whole_task, exited.memory_peak_bytes);
             let oom = exited.out_of_memory.then_some(OutOfMemory { whole_task, peak_bytes });
-            let exit = Exit { kind, oom, max_pids: exited.max_pids };
+            let exit = Exit { kind, oom, max_pids: exited.max_pids, last_line: exited.last_line };
             Record::ProcessExited { process: process(exited.name)?, run: exited.run, exit }
         }
         Event::TaskChanged(changed) => Record::TaskChanged {

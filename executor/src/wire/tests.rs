@@ -19,7 +19,11 @@ fn every_record_reads_back_as_written() {
         exited(ExitKind::Code(0), None),
         exited(ExitKind::Signal(9), Some(OutOfMemory { whole_task: true, peak_bytes: 5 })),
         exited(ExitKind::NotStarted("exec x: no".into()), None),
-        Record::ProcessExited { process: 0, run: 2, exit: Exit { max_pids: Some(40), ..Exit::new(ExitKind::Code(2)) } },
+        Record::ProcessExited {
+            process: 0,
+            run: 2,
+            exit: Exit { max_pids: Some(40), last_line: "no".into(), ..Exit::new(ExitKind::Code(2)) },
+        },
         Record::TaskChanged {
             state: TaskState::Failed,
             reason: Reason::Exited,

@@ -69,7 +69,22 @@ fn a_final_process_out_of_time_is_ended_and_fails_the_task() {
     rig.task().finalization_wait_ms = 50;
     rig.start();
     let end = rig.ends();
-    assert_eq!((end.state(), end.message.as_str()), (TaskState::Failed, "process last was killed by SIGKILL"));
+    assert_eq!(
+        (end.state(), end.message.as_str()),
+        (TaskState::Failed, "process last was out of time (finalization_wait 50ms) and was killed by SIGKILL")
+    );
+}
+
+#[test]
+fn a_final_process_that_fails_is_told_with_the_last_line_that_it_wrote() {
+    let mut last = shell("clean", "echo first >&2; echo 'bucket: no such host' >&2; exit 4");
+    last.r#final = true;
+    let mut rig = Rig::new(vec![shell("work", "echo broken >&2; exit 3"), last]);
+    rig.start();
+    let end = rig.ends();
+    let words = "process work ended with exit code 3; final process clean ended with exit code 4: bucket: no such host";
+    assert_eq!((end.state(), end.message.as_str(), end.exit_code), (TaskState::Failed, words, Some(3)));
+    assert_eq!(end.last_words, b"broken\n", "those of the process that decided the end");
 }
 
 #[test]

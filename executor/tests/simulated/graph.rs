@@ -182,7 +182,36 @@ fn finals_share_one_wait_and_their_failure_counts() {
     sim.pass_ms(1);
     assert_eq!(sim.take_effects(), [Effect::Sweep]);
     sim.swept();
-    assert_eq!(sim.end(), (TaskState::Failed, Reason::Signaled, "process f was killed by SIGKILL".into()));
+    assert_eq!(
+        sim.end(),
+        (
+            TaskState::Failed,
+            Reason::Signaled,
+            "process f was out of time (finalization_wait 5s) and was killed by SIGKILL".into()
+        )
+    );
+}
+
+#[test]
+fn a_final_process_that_fails_is_told_and_leaves_every_other_end_as_it_is() {
+    let plan = || Plan { max_failed_processes: 2, ..plan(vec![last("f"), process("work"), after(last("g"), &[0])]) };
+    let told = "final process f ended with exit code 7; final process g never ran";
+    let end = |mut sim: Sim| {
+        sim.swept();
+        sim.exit(0, code(7));
+        sim.swept();
+        sim.end()
+    };
+    let mut sim = Sim::begin(plan());
+    sim.exit(1, code(0));
+    assert_eq!(end(sim), (TaskState::Finished, Reason::None, told.to_string()));
+    let mut sim = Sim::begin(Plan { max_failed_processes: 1, ..plan() });
+    sim.exit(1, code(3));
+    assert_eq!(end(sim), failed(&format!("process work ended with exit code 3; {told}")));
+    let mut sim = Sim::begin(plan());
+    sim.kill(Reason::UserRequest, None);
+    sim.exit(1, ExitKind::Signal(15));
+    assert_eq!(end(sim), (TaskState::Killed, Reason::UserRequest, told.to_string()));
 }
 
 #[test]

@@ -138,7 +138,8 @@ fn the_final_processes_of_a_killed_task_run() {
     assert_eq!(sim.take_starts(), [0, 1]);
     sim.exit(1, code(1));
     sim.swept();
-    assert_eq!(sim.end(), killed(Reason::NodeDrain));
+    let told = "final process last ended with exit code 1".to_string();
+    assert_eq!(sim.end(), (TaskState::Killed, Reason::NodeDrain, told));
 }
 
 #[test]

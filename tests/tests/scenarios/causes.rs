@@ -131,6 +131,15 @@ fn processes_that_end_say_what_they_wrote_last() {
         ),
         way("user", format!("user: ghost9\n{}", service("sleep 1", "")), 1, &["ghost9"], &["ghost9"]),
         way(
+            "final",
+            "kind: batch\nprocesses:\n- { name: work, run: exit 3 }\n\
+             - { name: clean, final: true, run: 'echo no bucket >&2; exit 4' }\n"
+                .into(),
+            1,
+            &["process work ended with exit code 3; final process clean ended with exit code 4: no bucket"],
+            &[],
+        ),
+        way(
             "batch",
             "kind: batch\nrun: echo bad >&2; exit 1\n".into(),
             1,
