@@ -71,7 +71,7 @@ pub(super) async fn serve(shared: Arc<Shared>, address: String, tunnel: u64, abo
     let means = Means {
         about,
         dir: task.map(|task| shared.tasks.dir(task)),
-        group: task.and_then(|task| shared.tree.as_ref()?.plan(task, &Limits::default()).kill),
+        group: task.and_then(|task| shared.tree.as_ref()?.above_commands(task)),
         executor: shared.config.executor.clone(),
         sample: Arc::new(move |task| sampler.sample(task)),
         keeping: Arc::new(move || keeper.keeping()),

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, FromRawFd};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ use rustix::process::{PidfdFlags, pidfd_open};
 use super::{Failure, chain};
 use crate::edges::group::{Group, procfs};
 use crate::edges::os;
+use crate::model::CgroupSetting;
 use crate::wire;
 
 /// Where the agent puts the control socket.
@@ -34,7 +35,7 @@ pub(super) struct Entry {
     /// A process of the task, whose namespaces are entered.
     pid: i32,
     start_ticks: u64,
-    /// A v2 group made for this command alone.
+    /// A group made for this command alone, inside one of the task's.
     group: Option<PathBuf>,
     /// TERM; None: no terminal.
     term: Option<String>,
@@ -79,7 +80,7 @@ fn begin(arguments: &[OsString], control: &mut UnixStream) -> Result<String, Fai
     control.write_all(b"started\n")?;
     let mut task = Group::new(setting.cgroup.clone());
     let ended = attend(child, control, &task);
-    end_all(entry.group.as_deref(), &mut task);
+    end_all(entry.group, &mut task);
     Ok(match ended? {
         Some(WaitStatus::Exited(_, code)) => format!("exit {code}"),
         Some(WaitStatus::Signaled(_, signal, _)) => format!("signal {}", signal as i32),
@@ -124,18 +125,19 @@ fn attend(child: Pid, control: &mut UnixStream, task: &Group) -> Result<Option<W
 
 /// Kills what the command started and has left: its group at once, and whatever has become a child of this process. The
 /// task lives on, and is raised until that is done.
-fn end_all(group: Option<&Path>, task: &mut Group) {
+fn end_all(dir: Option<PathBuf>, task: &mut Group) {
     let deadline = Instant::now() + END_WITHIN;
+    let group = dir
+        .clone()
+        .map(|dir| Group::new(CgroupSetting { join: vec![dir.clone()], kill: Some(dir), ..CgroupSetting::default() }));
     let mut is_raised = false;
     loop {
-        if !is_raised && (group.is_some_and(has_members) || !children().is_empty()) {
+        if !is_raised && (group.as_ref().is_some_and(|group| !group.members().is_empty()) || !children().is_empty()) {
             task.raise();
             is_raised = true;
         }
-        if let Some(group) = group {
-            // Before Linux 5.14 there is no such file; opened, never made.
-            let file = std::fs::File::options().write(true).open(group.join("cgroup.kill"));
-            let _ = file.and_then(|mut file| file.write_all(b"1"));
+        if let Some(group) = &group {
+            group.sweep();
         }
         for child in children() {
             let _ = kill(Pid::from_raw(child), Signal::SIGKILL);
@@ -151,7 +153,7 @@ fn end_all(group: Option<&Path>, task: &mut Group) {
                 }
             }
         }
-        let empty = group.is_none_or(|group| match std::fs::remove_dir(group) {
+        let empty = dir.as_ref().is_none_or(|dir| match std::fs::remove_dir(dir) {
             Ok(()) => true,
             Err(error) => error.kind() == io::ErrorKind::NotFound,
         });
@@ -161,10 +163,6 @@ fn end_all(group: Option<&Path>, task: &mut Group) {
         std::thread::sleep(Duration::from_millis(2)); // poll
     }
     task.lower();
-}
-
-fn has_members(group: &Path) -> bool {
-    std::fs::read_to_string(group.join("cgroup.procs")).is_ok_and(|pids| !pids.is_empty())
 }
 
 fn children() -> Vec<i32> {

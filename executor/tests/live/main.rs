@@ -7,6 +7,7 @@ mod rig;
 
 mod checks;
 mod disk;
+mod entered;
 mod escapes;
 mod faults;
 mod first;

@@ -37,6 +37,9 @@ use gpus::GpuDevices;
 /// Longest wait for killed processes to leave a group.
 const REMOVE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Version 1 controllers that limit nothing: a group inside a task's has what the task has.
+const TRACKING: [&str; 2] = ["freezer", "cpuacct"];
+
 /// A cgroup operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CgroupError {
@@ -180,6 +183,13 @@ impl Tree {
             join.extend(self.v1_extras(&limits.further).filter_map(|name| self.asked(name, task).ok()));
         }
         GroupPlan { join, kill: v2.clone(), memory: v1_memory.or(v2), memory_version }
+    }
+
+    /// The task's group below which one for a single command may be made, to find what the command left behind. None: no
+    /// hierarchy here holds back nothing of what is in it.
+    pub fn above_commands(&self, task: TaskId) -> Option<PathBuf> {
+        let v1 = || TRACKING.iter().find_map(|controller| self.v1.as_ref()?.parent(controller));
+        Some(self.v2.as_deref().or_else(v1)?.join(task.to_string()))
     }
 
     /// Version 1 controllers needed by who asks; where a version 2 group is, that one filters devices.

@@ -42,7 +42,7 @@ pub struct Means {
     pub about: Reachable,
     /// Of the task, if it has one.
     pub dir: Option<TaskDir>,
-    /// Where a group for one exec may be made; None: there is no v2 hierarchy.
+    /// Where a group for one exec may be made; None: nowhere.
     pub group: Option<PathBuf>,
     /// Command that starts an executor.
     pub executor: Vec<OsString>,

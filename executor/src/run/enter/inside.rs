@@ -69,7 +69,7 @@ fn open_groups(entry: &Entry, setting: &Setting) -> Result<Vec<File>, Failure> {
     };
     let mut files = Vec::new();
     for dir in &setting.cgroup.join {
-        let own = entry.group.as_deref().filter(|_| setting.cgroup.kill.as_ref() == Some(dir));
+        let own = entry.group.as_deref().filter(|own| own.parent() == Some(dir));
         files.push(open(own.unwrap_or(dir))?);
     }
     Ok(files)
