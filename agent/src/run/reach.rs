@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use dawn_proto::{TaskId, v1};
 use tracing::warn;
@@ -11,8 +11,14 @@ use super::DEFAULT_MAX_PIDS;
 use super::hands::{MAX_SESSIONS, Shared, chain};
 use crate::edges::link;
 use crate::edges::reach::{self, Means};
+use crate::edges::sandbox;
 use crate::edges::tunnel as tunnel_edge;
-use crate::model::{GroupUsage, Limits, Observed, Reachable, RefusalKind, TunnelRefusal};
+use crate::model::{GroupUsage, Limits, Observed, Reachable, RefusalKind, TaskDir, TunnelRefusal};
+
+/// Files of a living task that are looked at for what it takes on disk; of more, it is said that there are.
+const MAX_ENTRIES: u64 = 100_000;
+/// A look at them is followed by a rest so many times as long.
+const REST: u32 = 50;
 
 /// What a task's plan says about it, read when first asked for.
 #[derive(Debug)]
@@ -20,6 +26,25 @@ pub(super) struct Known {
     pub job: String,
     pub instance: u32,
     pub limits: Limits,
+    disk_limit_bytes: u64,
+    /// Its last look, and when another one may follow.
+    disk: Mutex<Option<(sandbox::Used, Instant)>>,
+}
+
+impl Known {
+    /// What the task takes on disk. Whoever asks and however often: looks take a small part of the time.
+    fn disk(&self, dir: &TaskDir) -> sandbox::Used {
+        let mut last = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
+        let begun = Instant::now();
+        match *last {
+            Some((used, again)) if begun < again => used,
+            _ => {
+                let used = sandbox::used(dir, MAX_ENTRIES);
+                *last = Some((used, Instant::now() + begun.elapsed() * REST));
+                used
+            }
+        }
+    }
 }
 
 /// Tasks that have, or are about to get, an executor; and how the agent stands.
@@ -93,7 +118,11 @@ impl Shared {
     pub(super) fn sample(&self, task: Option<TaskId>) -> Vec<v1::Usage> {
         let Some(tree) = &self.tree else { return Vec::new() };
         let tasks = task.map_or_else(|| self.board.living(), |task| vec![task]);
-        let sample = |task: TaskId| Some(encode(task, tree.usage(task)?, &*self.known(task)?));
+        let sample = |id: TaskId| {
+            let known = self.known(id)?;
+            let disk = task.map(|id| known.disk(&self.tasks.dir(id)));
+            Some(encode(id, tree.usage(id)?, disk, &known))
+        };
         tasks.into_iter().filter_map(sample).collect()
     }
 
@@ -103,7 +132,13 @@ impl Shared {
             return Some(known);
         }
         let kept = self.tasks.kept(task, DEFAULT_MAX_PIDS)?;
-        let known = Arc::new(Known { job: kept.job, instance: kept.instance, limits: kept.record.limits });
+        let known = Arc::new(Known {
+            job: kept.job,
+            instance: kept.instance,
+            limits: kept.record.limits,
+            disk_limit_bytes: kept.record.demand.disk_bytes,
+            disk: Mutex::default(),
+        });
         if let Some(place) = self.board.tasks().get_mut(&task) {
             *place = Some(known.clone());
         }
@@ -127,7 +162,7 @@ impl Shared {
     }
 }
 
-fn encode(task: TaskId, usage: GroupUsage, known: &Known) -> v1::Usage {
+fn encode(task: TaskId, usage: GroupUsage, disk: Option<sandbox::Used>, known: &Known) -> v1::Usage {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     v1::Usage {
         task_id: task.0,
@@ -142,6 +177,9 @@ fn encode(task: TaskId, usage: GroupUsage, known: &Known) -> v1::Usage {
         cpu_limit_milli: known.limits.cpu_milli,
         pids: usage.pids,
         pids_limit: known.limits.max_pids.into(),
+        disk_bytes: disk.map(|disk| disk.bytes),
+        disk_cut: disk.is_some_and(|disk| disk.is_cut),
+        disk_limit_bytes: known.disk_limit_bytes,
         read_bytes: usage.read_bytes,
         written_bytes: usage.written_bytes,
         job: known.job.clone(),

@@ -295,6 +295,17 @@ fn a_port_is_forwarded_and_usage_is_seen() {
     assert_eq!((usage["memory_limit_bytes"].as_u64(), usage["job"].as_str()), (Some(32 << 20), Some(NAME)), "{usage}");
     assert!(usage["pids"].as_u64().is_some_and(|pids| pids >= 1), "{usage}");
     let shown = cluster.dawn(&["task", "stats", NAME]).succeeded().stdout;
+    let disk = usage["disk_bytes"].as_u64().expect("looked at");
+    let limit = usage["disk_limit_bytes"].as_u64().expect("limited");
+    assert!(disk < limit && usage["disk_cut"] == false, "{usage}");
+    let taken = cluster.dawn(&["task", "exec", NAME, "--", "sh", "-c", "head -c 4194304 /dev/zero > taken"]);
+    taken.succeeded();
+    cluster.eventually("what was written is seen", Patience::STEP, || {
+        let stats = cluster.dawn(&["--json", "task", "stats", NAME]).succeeded().json();
+        let now = stats["usage"]["disk_bytes"].as_u64().unwrap_or_default();
+        (now >= disk + (4 << 20)).then_some(()).ok_or(stats.to_string())
+    });
+    assert!(shown.lines().any(|line| line.starts_with("disk ") && line.contains(" of ")), "{shown}");
     let processes = shown.lines().find(|line| line.starts_with("processes")).unwrap_or_default();
     assert!(processes.ends_with(" of 1024"), "the limit stands beside the number: {shown}");
     let top = cluster.dawn(&["--json", "top", "--once"]).succeeded().json();

@@ -64,6 +64,33 @@ pub fn measure(dir: &TaskDir) -> u64 {
     tree::measure(dir.path(), MAX_ENTRIES).map_or(0, |size| size.bytes)
 }
 
+/// What a living task takes of its disk limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Used {
+    pub bytes: u64,
+    /// There are more files than were looked at.
+    pub is_cut: bool,
+}
+
+/// Looks at what a living task takes of its disk limit: by the account that the file system keeps, else file by file, as
+/// far as so many.
+pub fn used(dir: &TaskDir, most_entries: u64) -> Used {
+    if let Some(bytes) = quota::used(&dir.sandbox()) {
+        return Used { bytes, is_cut: false };
+    }
+    let mut used = Used { bytes: 0, is_cut: false };
+    let mut left = most_entries;
+    for path in [dir.sandbox(), dir.private()] {
+        let size = tree::measure(&path, left).unwrap_or_default();
+        used.bytes = used.bytes.saturating_add(size.bytes);
+        left = left.saturating_sub(size.entries);
+        if left == 0 {
+            return Used { is_cut: true, ..used };
+        }
+    }
+    used
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -89,6 +116,21 @@ mod tests {
         std::os::unix::fs::symlink("/usr", dir.sandbox().join("link")).unwrap();
         let bytes = measure(&dir);
         assert!((100_000..1_000_000).contains(&bytes), "{bytes}");
+    }
+
+    #[test]
+    fn of_a_living_task_sandbox_and_private_directories_count_and_no_more_files_than_asked_for() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = TaskDir::new(root.path(), TaskId(1));
+        let write = |path: PathBuf, bytes: usize| fs::write(path, vec![1; bytes]).unwrap();
+        [dir.sandbox(), dir.private(), dir.logs()].iter().for_each(|path| fs::create_dir_all(path).unwrap());
+        write(dir.sandbox().join("a"), 64 << 10);
+        write(dir.private().join("b"), 64 << 10);
+        write(dir.logs().join("c"), 1 << 20);
+        let whole = used(&dir, 100);
+        assert!(!whole.is_cut && (128 << 10..256 << 10).contains(&whole.bytes), "{whole:?}");
+        let part = used(&dir, 1);
+        assert!(part.is_cut && part.bytes < whole.bytes, "{part:?}");
     }
 
     #[test]

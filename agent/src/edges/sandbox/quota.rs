@@ -20,6 +20,8 @@ const INHERIT: u32 = 0x200;
 const PROJECTS: u32 = 2;
 /// `Q_XSETQLIM` and `Q_XGETQSTATV`, which file systems with either kind of quota files answer.
 const SET_LIMITS: u32 = 0x5804;
+/// `Q_XGETQUOTA`, which both answer too.
+const GET_QUOTA: u32 = 0x5803;
 const GET_STATE: u32 = 0x5808;
 /// `FS_QUOTA_PDQ_ENFD`: quotas of projects are enforced.
 const ENFORCED: u16 = 1 << 5;
@@ -98,6 +100,15 @@ pub fn is_kept(directory: &Path) -> bool {
     open(directory).is_ok_and(|directory| is_enforced(&directory))
 }
 
+/// What the directories of a task's project take on disk, bytes, files without names included. None: nobody keeps account.
+pub fn used(directory: &Path) -> Option<u64> {
+    let directory = open(directory).ok()?;
+    let project = project_of(&directory).ok()?.filter(|_| is_enforced(&directory))?;
+    let mut quota = Quota::default();
+    quotactl(&directory, GET_QUOTA, project, &raw mut quota).ok()?;
+    Some(quota.blocks.saturating_mul(BLOCK))
+}
+
 /// Takes the limits of a task's project away, before its number can be another's: the directory's inode is about to go.
 /// There may be none.
 pub fn lift(directory: &Path) {
@@ -161,8 +172,6 @@ mod tests {
     use crate::skip::skip;
 
     const MIB: u64 = 1 << 20;
-    /// `Q_XGETQUOTA`.
-    const GET_QUOTA: u32 = 0x5803;
     /// Somebody who is not above quotas.
     const NOBODY: u32 = 65_534;
 
@@ -174,6 +183,7 @@ mod tests {
     #[test]
     fn where_no_quota_is_kept_that_is_said_and_nothing_is_changed() {
         let dir = tempfile::tempdir().unwrap();
+        assert_eq!(used(dir.path()), None);
         assert!(!is_kept(dir.path()) && !limit(&[dir.path()], MIB, 10).unwrap());
         lift(dir.path());
         assert!(!limit(&[], MIB, 10).unwrap());
@@ -225,6 +235,7 @@ mod tests {
             assert_eq!(refusals(&said), 2, "{said}");
             let (blocks, _) = blocks_and_files(&sandbox);
             assert!((3 * MIB..=4 * MIB).contains(&(blocks * BLOCK)), "{blocks} blocks on {}", place.display());
+            assert_eq!(used(&sandbox), Some(blocks * BLOCK));
             let said = tried(&private, "head -c 1048576 /dev/zero > other");
             assert_eq!(refusals(&said), 1, "both are of one project: {said}");
             let said = tried(&sandbox, "rm big; i=0; while : > f$i; do i=$((i+1)); done; ls | wc -l");

@@ -73,6 +73,9 @@ fn show(context: &Context, usage: &v1::Usage) {
     row("memory peak", usage.memory_peak_bytes.map(render::bytes));
     let limit = of(usage.pids_limit, usage.pids_limit.to_string());
     row("processes", usage.pids.map(|pids| format!("{pids}{limit}")));
+    let limit = of(usage.disk_limit_bytes, render::bytes(usage.disk_limit_bytes));
+    let least = if usage.disk_cut { "at least " } else { "" };
+    row("disk", usage.disk_bytes.map(|bytes| format!("{least}{}{limit}", render::bytes(bytes))));
     row("read", usage.read_bytes.map(render::bytes));
     row("written", usage.written_bytes.map(render::bytes));
     context.out.table(&table);
@@ -84,7 +87,8 @@ pub fn usage_json(usage: &v1::Usage) -> serde_json::Value {
         "cpu_usec": usage.cpu_usec, "cpu_milli": usage.cpu_milli, "cpu_limit_milli": usage.cpu_limit_milli,
         "throttled_usec": usage.throttled_usec, "throttled_periods": usage.throttled_periods,
         "memory_bytes": usage.memory_bytes, "memory_peak_bytes": usage.memory_peak_bytes,
-        "memory_limit_bytes": usage.memory_limit_bytes, "pids": usage.pids, "pids_limit": usage.pids_limit,
+        "memory_limit_bytes": usage.memory_limit_bytes, "pids": usage.pids, "pids_limit": usage.pids_limit, "disk_bytes": usage.disk_bytes,
+        "disk_cut": usage.disk_cut, "disk_limit_bytes": usage.disk_limit_bytes,
         "read_bytes": usage.read_bytes, "written_bytes": usage.written_bytes,
     })
 }
