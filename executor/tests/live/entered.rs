@@ -47,7 +47,7 @@ fn what_a_command_started_and_left_in_namespaces_ends_with_it_on_version_1_alone
         return;
     }
     let Some(mut rig) = Rig::grouped(vec![shell("main", "exec sleep 1000")], Use::V1Alone, 0, 0) else { return };
-    let namespaces = v1::NamespaceUse::NamespacesRequired.into();
+    let namespaces = v1::NamespaceUse::Required.into();
     rig.task().isolation = Some(v1::Isolation { namespaces, ..Default::default() });
     rig.start();
     rig.until_state(TaskState::Running);
