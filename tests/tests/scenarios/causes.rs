@@ -98,14 +98,34 @@ fn processes_that_end_say_what_they_wrote_last() {
             &["1 of 1 running"],
             &["exit code 5", "    | gone", "restart"],
         ),
+        way("memory", service("exec tail /dev/zero", ""), 1, &["out of memory"], &[]),
+        way("user", format!("user: ghost9\n{}", service("sleep 1", "")), 1, &["ghost9"], &["ghost9"]),
+        way(
+            "batch",
+            "kind: batch\nrun: echo bad >&2; exit 1\n".into(),
+            1,
+            &["exit code 1", "    | bad"],
+            &["err | bad"],
+        ),
+    ];
+    for way in &ways {
+        try_it(&cluster, way);
+    }
+    cluster.end();
+}
+
+#[test]
+fn limits_checks_and_final_processes_say_what_they_ended_or_failed_at() {
+    let Some(cluster) = Cluster::start(Plan::of(1)) else { return };
+    let way = |name, fields, exit, said, then| Way { name, fields, exit, said, then };
+    let ways = [
         way(
             "processes",
             service("for i in 1 2 3 4 5 6 7 8 9; do sleep 100000 & done; wait", "max_pids: 6\n"),
             1,
-            &["reached its limit of 6 processes and threads (raise `max_pids`)", "Cannot fork"],
-            &[],
+            &["reached its limit of 6 processes and threads (raise `max_pids`)", "Cannot fork"][..],
+            &[][..],
         ),
-        way("memory", service("exec tail /dev/zero", ""), 1, &["out of memory"], &[]),
         way(
             "health",
             service(
@@ -129,7 +149,6 @@ fn processes_that_end_say_what_they_wrote_last() {
             ],
             &["failed with exit code 1: no database"],
         ),
-        way("user", format!("user: ghost9\n{}", service("sleep 1", "")), 1, &["ghost9"], &["ghost9"]),
         way(
             "final",
             "kind: batch\nprocesses:\n- { name: work, run: exit 3 }\n\
@@ -138,13 +157,6 @@ fn processes_that_end_say_what_they_wrote_last() {
             1,
             &["process work ended with exit code 3; final process clean ended with exit code 4: no bucket"],
             &[],
-        ),
-        way(
-            "batch",
-            "kind: batch\nrun: echo bad >&2; exit 1\n".into(),
-            1,
-            &["exit code 1", "    | bad"],
-            &["err | bad"],
         ),
     ];
     for way in &ways {

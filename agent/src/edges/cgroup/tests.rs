@@ -1,6 +1,7 @@
 //! The leaf files on plain directories for each layout, and the real thing on this machine's kernel.
 
 mod claim;
+mod commands;
 mod saturated;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,21 +44,6 @@ fn v1_limits_on_plain_directories() {
     assert_eq!(read(&group, "memory.limit_in_bytes"), (64 << 20).to_string());
     assert!(!group.join("memory.memsw.limit_in_bytes").exists(), "only where the kernel counts swap");
     assert_eq!(read(&group, "pids.max"), "10");
-}
-
-#[test]
-fn a_group_for_one_command_lies_where_nothing_is_limited() {
-    let above = |roots: &[(&'static str, &'static str)], v2: Option<&str>| {
-        let roots = roots.iter().map(|(name, root)| (*name, Path::new(*root))).collect();
-        let v1 = Some(v1::Parents::new(roots, Path::new("dawn")));
-        let (extra, gpus, disk) = Default::default();
-        Tree { v1, v2: v2.map(Into::into), extra, gpus, disk, depth: 1 }.above_commands(TaskId(1))
-    };
-    let all = [("cpu", "/cpu"), ("cpuacct", "/cpuacct"), ("freezer", "/freezer"), ("memory", "/memory")];
-    assert_eq!(above(&all, None).unwrap(), Path::new("/freezer/dawn/t1"));
-    assert_eq!(above(&all[..2], None).unwrap(), Path::new("/cpuacct/dawn/t1"));
-    assert_eq!(above(&all, Some("/unified/dawn")).unwrap(), Path::new("/unified/dawn/t1"));
-    assert_eq!(above(&all[..1], None), None);
 }
 
 #[test]
