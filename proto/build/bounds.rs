@@ -16,8 +16,10 @@ pub fn write(messages: &[Message]) -> String {
 }
 
 fn implementation(text: &mut String, message: &Message) -> std::fmt::Result {
-    writeln!(text, "impl Bounded for v1::{} {{", message.name)?;
+    writeln!(text, "#[allow(clippy::all)]\nimpl Bounded for v1::{} {{", message.name)?;
     writeln!(text, "    fn bound(&mut self, at: At<'_>, errors: &mut Errors) {{")?;
+    // Some messages have nothing to look at.
+    writeln!(text, "        _ = (at, &errors);")?;
     for field in message.fields.iter().filter(|field| field.oneof().is_none()) {
         of_field(text, message, field)?;
     }
@@ -54,11 +56,11 @@ fn of_field(text: &mut String, message: &Message, field: &Field) -> std::fmt::Re
         };
     }
     let name = field.name();
-    let items = format!("bounds::items({value}.len(), {rules}, at.field({name:?}), errors)");
+    let items = format!("self::items({value}.len(), {rules}, at.field({name:?}), errors)");
     let each = match (field.message().is_some(), field.value_kind()) {
         (true, _) => "value.bound(at, errors);".to_string(),
-        (_, Kind::String) => format!("bounds::longest(value, {rules}, at, errors);"),
-        (_, Kind::Uint32 | Kind::Uint64) => format!("bounds::within(*value, {rules}, at, errors);"),
+        (_, Kind::String) => format!("self::longest(value, {rules}, at, errors);"),
+        (_, Kind::Uint32 | Kind::Uint64) => format!("self::within(*value, {rules}, at, errors);"),
         _ => String::new(),
     };
     let has_bounds = field.message().is_some() || field.min.is_some() || field.max.is_some();
@@ -84,7 +86,7 @@ fn of_choice(text: &mut String, message: &Message, choice: &str) -> std::fmt::Re
         let check = match (field.choice("form").as_str(), field.name()) {
             ("SET", name) => {
                 let rules = rules(message, field);
-                Some(format!("_ = bounds::items(value.values.len(), {rules}, at.field({name:?}), errors);"))
+                Some(format!("_ = self::items(value.values.len(), {rules}, at.field({name:?}), errors);"))
             }
             _ => one(field, "value", &rules(message, field)),
         };
@@ -111,5 +113,5 @@ fn one(field: &Field, value: &str, rules: &str) -> Option<String> {
         Kind::Uint32 | Kind::Uint64 | Kind::Int32 => "number",
         _ => return None,
     };
-    Some(format!("bounds::{look}({value}, {rules}, {at}, errors);"))
+    Some(format!("self::{look}({value}, {rules}, {at}, errors);"))
 }

@@ -6,7 +6,7 @@ mod lookup;
 #[cfg(test)]
 mod tests;
 
-pub use lookup::{field_at, message_at, path_in_file};
+pub use lookup::{field_at, message_at, path_in_file, place_of};
 
 /// A message of a job.
 #[derive(Debug)]

@@ -3,7 +3,9 @@
 
 mod agent;
 mod announce;
+mod bounds;
 mod defaults;
+mod fill;
 mod follow;
 mod place;
 mod policy;
@@ -19,8 +21,9 @@ use std::fmt;
 
 use prost::Message;
 
-use crate::v1::{JobKind, JobSpec, Tier};
-use crate::{JobKey, JobKeyError, amounts};
+use crate::v1::{JobKind, JobSpec};
+use crate::{JobKey, JobKeyError, fields};
+use bounds::{At, Bounded};
 
 /// The short form stands in job files only.
 const NO_PROCESS: &str = "a job needs at least one process: give `run`, the one command, or a list of `processes`";
@@ -56,21 +59,15 @@ struct Errors(Vec<FieldError>);
 
 impl Errors {
     fn at(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        if self.0.len() < MAX_ERRORS {
-            self.0.push(FieldError { path: path.into(), message: message.into() });
+        let error = FieldError { path: path.into(), message: message.into() };
+        if self.0.len() < MAX_ERRORS && !self.0.contains(&error) {
+            self.0.push(error);
         }
     }
 
-    /// Refuses a number outside `range`, saying both.
-    fn range(&mut self, path: &str, value: u64, range: std::ops::RangeInclusive<u64>, unit: &str) {
-        if !range.contains(&value) {
-            let shown = |value: u64| match unit {
-                " ms" => amounts::duration(value),
-                unit => format!("{value}{unit}"),
-            };
-            let (low, high) = (shown(*range.start()), shown(*range.end()));
-            self.at(path, format!("{} is not between {low} and {high}", shown(value)));
-        }
+    /// Whether something is wrong with the field itself, as too many items are.
+    fn refuses(&self, path: &str) -> bool {
+        self.0.iter().any(|error| error.path == path)
     }
 }
 
@@ -88,6 +85,7 @@ pub fn job_spec(spec: JobSpec) -> Result<JobSpec, Vec<FieldError>> {
         Ok(_) => Err(errors.0),
         Err(mut wrong) => {
             wrong.extend(errors.0);
+            wrong.sort_by_cached_key(|error| fields::place_of(&error.path));
             wrong.truncate(MAX_ERRORS);
             Err(wrong)
         }
@@ -115,20 +113,24 @@ fn of_size(spec: &JobSpec, most: usize) -> Result<(), Vec<FieldError>> {
 fn checked(mut spec: JobSpec) -> Result<JobSpec, Vec<FieldError>> {
     let mut errors = Errors(Vec::new());
     let role = key(&spec, &mut errors);
-    let kind = kind(&spec, &mut errors);
-    errors.range("instances", spec.instances.into(), 1..=MAX_INSTANCES.into(), "");
+    let kind = JobKind::try_from(spec.kind).ok().filter(|kind| *kind != JobKind::Unspecified);
+    fill::fill(&mut spec, kind, &role);
+    spec.bound(At::root(""), &mut errors);
     match spec.task.as_mut() {
-        Some(task) => task::check(task, kind, &role, &mut errors),
+        Some(task) => task::check(task, kind, &mut errors),
         None => errors.at("task.processes", NO_PROCESS),
     }
-    importance(&mut spec, kind, &mut errors);
     place::check(&mut spec, &mut errors);
     repeat::check(&mut spec, kind, &mut errors);
     follow::check(&mut spec, kind, &mut errors);
     policy::check(&spec, kind, &mut errors);
     announce::check(&spec, &mut errors);
     text::labels("labels", &spec.labels, &mut errors);
-    if errors.0.is_empty() { Ok(spec) } else { Err(errors.0) }
+    if errors.0.is_empty() {
+        return Ok(spec);
+    }
+    errors.0.sort_by_cached_key(|error| fields::place_of(&error.path));
+    Err(errors.0)
 }
 
 /// The role, for the default user; empty when the key is wrong.
@@ -146,28 +148,4 @@ fn key(spec: &JobSpec, errors: &mut Errors) -> String {
             String::new()
         }
     }
-}
-
-const KINDS: &str = "service, batch, cron or daemon";
-
-fn kind(spec: &JobSpec, errors: &mut Errors) -> Option<JobKind> {
-    match JobKind::try_from(spec.kind) {
-        Ok(JobKind::Unspecified) => errors.at("kind", format!("missing: {KINDS}")),
-        Ok(kind) => return Some(kind),
-        Err(_) => errors.at("kind", format!("{} is no kind this version knows: {KINDS}", spec.kind)),
-    }
-    None
-}
-
-fn importance(spec: &mut JobSpec, kind: Option<JobKind>, errors: &mut Errors) {
-    match Tier::try_from(spec.tier) {
-        Ok(Tier::Unspecified) => {
-            spec.tier = if kind.is_some_and(JobKind::runs_for_ever) { SERVICE_TIER.into() } else { BATCH_TIER.into() };
-        }
-        Ok(_) => {}
-        Err(_) => {
-            errors.at("tier", format!("{} is no tier this version knows: production, batch or revocable", spec.tier));
-        }
-    }
-    errors.range("priority", spec.priority.into(), 0..=MAX_PRIORITY.into(), "");
 }

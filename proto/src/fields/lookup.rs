@@ -31,6 +31,20 @@ pub fn message_at(path: &str) -> Option<&'static MessageRules> {
     if path.is_empty() { Some(&JOB_SPEC) } else { field_at(path)?.message() }
 }
 
+/// Where the field of a path stands in the contract: for an order of fields.
+pub fn place_of(path: &str) -> Vec<usize> {
+    let (mut message, mut left, mut place) = (Some(&JOB_SPEC), path, Vec::new());
+    while !left.is_empty() {
+        let (name, index, rest) = step(left);
+        let at = message.and_then(|message| message.fields.iter().position(|field| field.name == name));
+        place.push(at.unwrap_or(usize::MAX));
+        place.extend(index.trim_matches(['[', ']']).parse::<usize>());
+        message = message.and_then(|message| message.field(name)?.message());
+        left = rest;
+    }
+    place
+}
+
 /// What a job file calls the path of a field below a message.
 pub fn path_in_file(message: &'static MessageRules, path: &str) -> String {
     let mut said = String::new();

@@ -3,8 +3,6 @@
 use super::{Errors, text};
 use crate::v1::{JobSpec, PortSpec};
 
-const MAX_ALIASES: usize = 32;
-
 pub(super) fn check(spec: &JobSpec, errors: &mut Errors) {
     let Some(announce) = &spec.announce else { return };
     let ports: &[PortSpec] = spec.task.as_ref().map_or(&[], |task| &task.ports);
@@ -14,9 +12,8 @@ pub(super) fn check(spec: &JobSpec, errors: &mut Errors) {
         let message = format!("is missing; the task has {} ports, so say which one is meant", ports.len());
         errors.at("announce.primary_port", message);
     }
-    if announce.aliases.len() > MAX_ALIASES {
-        let message = format!("{} names; at most {MAX_ALIASES} are allowed", announce.aliases.len());
-        return errors.at("announce.aliases", message);
+    if errors.refuses("announce.aliases") {
+        return;
     }
     for (alias, port) in &announce.aliases {
         let path = format!("announce.aliases.{alias}");

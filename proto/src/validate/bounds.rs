@@ -82,7 +82,12 @@ fn within(value: impl Into<i128>, rules: &FieldRules, at: At<'_>, errors: &mut E
     }
     let message = match (rules.hint, rules.noun) {
         ("", "") => {
-            format!("{} is not between {} and {}", shown(value, rules), shown(low.into(), rules), shown(high.into(), rules))
+            format!(
+                "{} is not between {} and {}",
+                shown(value, rules),
+                shown(low.into(), rules),
+                shown(high.into(), rules)
+            )
         }
         ("", noun) => format!("{} {noun}; at most {} are allowed", shown(value, rules), shown(high.into(), rules)),
         (hint, _) if is_below => format!("{} is below {}; {hint}", shown(value, rules), amount(low)),
@@ -133,15 +138,13 @@ fn word(value: &mut i32, rules: &FieldRules, at: At<'_>, errors: &mut Errors) {
         return;
     }
     let all: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-    let all = match all.split_last() {
-        Some((last, first)) if !first.is_empty() => format!("{} or {last}", first.join(", ")),
-        _ => all.join(", "),
+    let message = match (*value, all.split_last()) {
+        (0, Some((last, first))) if rules.is_needed => format!("missing: {} or {last}", first.join(", ")),
+        (0, _) if rules.is_zero_a_value => format!("is none of {}", all.join(", ")),
+        (0, _) => return,
+        (unknown, _) => format!("{unknown} is no {}, or none this version knows: {}", rules.file, all.join(", ")),
     };
-    match *value {
-        0 if rules.is_needed || rules.is_zero_a_value => errors.at(at.to_string(), format!("missing: {all}")),
-        0 => {}
-        unknown => errors.at(at.to_string(), format!("{unknown} is no {} this version knows: {all}", rules.file)),
-    }
+    errors.at(at.to_string(), message);
 }
 
 /// Whether a list or a table has no more items than it may.

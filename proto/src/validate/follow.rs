@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Errors, defaults::*, text};
 use crate::JobKey;
 use crate::v1::constraint::Rule;
-use crate::v1::{DependsOn, JobKind, JobSpec, Parameters, PayloadRule};
+use crate::v1::{JobKind, JobSpec, Parameters};
 
 pub(super) fn check(spec: &mut JobSpec, kind: Option<JobKind>, errors: &mut Errors) {
     let batch = kind.is_none_or(|kind| kind == JobKind::Batch);
@@ -19,8 +19,6 @@ pub(super) fn check(spec: &mut JobSpec, kind: Option<JobKind>, errors: &mut Erro
     for (path, _) in only_batch.iter().filter(|(_, given)| *given && !batch) {
         errors.at(*path, "only for batch jobs");
     }
-    errors.range("max_running", spec.max_running.into(), 0..=MAX_INSTANCES.into(), "");
-    errors.range("deadline_ms", spec.deadline_ms, 0..=MAX_RUN_TIME_MS, " ms");
     if spec.gang && spec.instances > MAX_GANG {
         errors.at("gang", format!("{} instances placed at once; at most {MAX_GANG} can be", spec.instances));
     }
@@ -45,8 +43,7 @@ fn dependencies(spec: &JobSpec, kind: Option<JobKind>, errors: &mut Errors) {
     if kind.is_some_and(|kind| !matches!(kind, JobKind::Batch | JobKind::Service)) {
         errors.at("dependencies", "only for batch jobs and services");
     }
-    if spec.dependencies.len() > MAX_DEPENDENCIES {
-        errors.at("dependencies", format!("{} jobs; at most {MAX_DEPENDENCIES}", spec.dependencies.len()));
+    if errors.refuses("dependencies") {
         return;
     }
     let mut seen = BTreeSet::new();
@@ -62,9 +59,6 @@ fn dependencies(spec: &JobSpec, kind: Option<JobKind>, errors: &mut Errors) {
                 errors.at(format!("{path}.job"), format!("{key} is there twice"));
             }
             Some(Ok(_)) => {}
-        }
-        if matches!(DependsOn::try_from(dependency.on), Ok(DependsOn::Unspecified) | Err(_)) {
-            errors.at(format!("{path}.on"), "is none of success, failure, any");
         }
     }
 }
@@ -89,11 +83,6 @@ fn parameters(parameters: &mut Parameters, errors: &mut Errors) {
     text::env("parameters.optional", &parameters.optional, errors);
     if parameters.optional.contains_key(PAYLOAD) {
         errors.at("parameters.optional", format!("{PAYLOAD} is the payload's variable"));
-    }
-    match PayloadRule::try_from(parameters.payload) {
-        Ok(PayloadRule::Unspecified) => parameters.payload = PayloadRule::Forbidden.into(),
-        Ok(_) => {}
-        Err(_) => errors.at("parameters.payload", "is none of forbidden, optional, required"),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Errors, defaults::*, text};
+use super::{Errors, text};
 use crate::v1::{Affinity, Compare, Comparison, Constraint, JobSpec, affinity::Target, constraint::Rule};
 use crate::{JobKey, v1};
 
@@ -13,11 +13,8 @@ const HOST: &str = "host";
 const DEDICATED: &str = "dedicated";
 
 pub(super) fn check(spec: &mut JobSpec, errors: &mut Errors) {
-    for (path, length) in [("constraints", spec.constraints.len()), ("affinities", spec.affinities.len())] {
-        if length > MAX_CONSTRAINTS {
-            errors.at(path, format!("{length} {path}; at most {MAX_CONSTRAINTS} are allowed"));
-            return;
-        }
+    if errors.refuses("constraints") || errors.refuses("affinities") {
+        return;
     }
     for (i, constraint) in spec.constraints.iter_mut().enumerate() {
         one_constraint(&format!("constraints[{i}]"), constraint, errors);
@@ -29,8 +26,8 @@ pub(super) fn check(spec: &mut JobSpec, errors: &mut Errors) {
     neighbours(spec, errors);
     spreads(spec, errors);
     let dedicated = &spec.dedicated;
-    if !dedicated.is_empty() && (dedicated.len() > MAX_VALUE_BYTES || dedicated.chars().any(char::is_control)) {
-        errors.at("dedicated", format!("at most {MAX_VALUE_BYTES} bytes without control characters"));
+    if !dedicated.is_empty() && dedicated.chars().any(char::is_control) {
+        errors.at("dedicated", "has a control character");
     }
 }
 
@@ -43,16 +40,10 @@ fn one_constraint(path: &str, constraint: &mut Constraint, errors: &mut Errors) 
         Some(Rule::Exists(true)) => {}
         Some(Rule::Exists(false)) => errors.at(format!("{path}.exists"), "can only be true"),
         Some(Rule::Regex(regex)) if regex.is_empty() => errors.at(format!("{path}.regex"), "is empty"),
-        Some(Rule::Regex(regex)) if regex.len() > MAX_REGEX_BYTES => {
-            errors.at(format!("{path}.regex"), format!("{} bytes; at most {MAX_REGEX_BYTES}", regex.len()));
-        }
-        Some(Rule::Regex(_)) => {}
+        Some(Rule::Regex(_) | Rule::Limit(_)) => {}
         Some(Rule::Number(compare)) => compared(&format!("{path}.number"), compare, is_number, "a number", errors),
         Some(Rule::Version(compare)) => {
             compared(&format!("{path}.version"), compare, is_version, "a version such as 1.2.3", errors);
-        }
-        Some(Rule::Limit(limit)) => {
-            errors.range(&format!("{path}.limit"), (*limit).into(), 1..=MAX_INSTANCES.into(), "");
         }
     }
 }
@@ -61,8 +52,7 @@ fn one_constraint(path: &str, constraint: &mut Constraint, errors: &mut Errors) 
 fn values(path: &str, values: &mut Vec<String>, errors: &mut Errors) {
     if values.is_empty() {
         errors.at(path, "names no value");
-    } else if values.len() > MAX_VALUES {
-        errors.at(path, format!("{} values; at most {MAX_VALUES} are allowed", values.len()));
+    } else if errors.refuses(path) {
         return;
     }
     for (i, value) in values.iter().enumerate() {
@@ -194,8 +184,6 @@ fn neighbours(spec: &JobSpec, errors: &mut Errors) {
 fn one_affinity(path: &str, affinity: &mut Affinity, errors: &mut Errors) {
     if affinity.weight == 0 {
         errors.at(format!("{path}.weight"), "is 0 and says nothing: positive attracts, negative repels");
-    } else if !(-100..=100).contains(&affinity.weight) {
-        errors.at(format!("{path}.weight"), format!("{} is not between -100 and 100", affinity.weight));
     }
     match &mut affinity.target {
         None => errors.at(path, "says neither an attribute nor a job"),
@@ -214,9 +202,6 @@ fn one_affinity(path: &str, affinity: &mut Affinity, errors: &mut Errors) {
         }
         Some(Target::Job(key)) => {
             job_target(path, key, errors);
-            if affinity.topology.is_empty() {
-                affinity.topology = TOPOLOGY.to_string();
-            }
             text::name(&format!("{path}.topology"), "an attribute", &affinity.topology, errors);
         }
     }
@@ -228,30 +213,23 @@ fn job_target(path: &str, key: &v1::JobKey, errors: &mut Errors) {
     }
 }
 
-fn spreads(spec: &mut JobSpec, errors: &mut Errors) {
-    if spec.spreads.len() > MAX_SPREADS {
-        errors.at("spreads", format!("{} levels; at most {MAX_SPREADS} are allowed", spec.spreads.len()));
+fn spreads(spec: &JobSpec, errors: &mut Errors) {
+    if errors.refuses("spreads") {
         return;
     }
     let mut seen = BTreeSet::new();
-    for (i, spread) in spec.spreads.iter_mut().enumerate() {
+    for (i, spread) in spec.spreads.iter().enumerate() {
         let path = format!("spreads[{i}]");
-        if spread.weight == 0 {
-            spread.weight = SPREAD_WEIGHT;
-        }
-        errors.range(&format!("{path}.weight"), spread.weight.into(), 1..=100, "");
         text::name(&format!("{path}.attribute"), "an attribute", &spread.attribute, errors);
         if !seen.insert(spread.attribute.clone()) {
             errors.at(format!("{path}.attribute"), format!("`{}` is spread over twice", spread.attribute));
         }
         let shares = &spread.share_percent;
-        if shares.len() > 100 {
-            errors.at(format!("{path}.share_percent"), format!("{} values; at most 100 are allowed", shares.len()));
+        if errors.refuses(&format!("{path}.share_percent")) {
             continue;
         }
-        for (value, percent) in shares {
+        for value in shares.keys() {
             text::value(&format!("{path}.share_percent"), value, errors);
-            errors.range(&format!("{path}.share_percent.{value}"), (*percent).into(), 0..=100, "");
         }
         let sum: u64 = shares.values().map(|percent| u64::from(*percent)).sum();
         if sum > 100 {

@@ -1,6 +1,7 @@
 //! Rules for update and SLA policies. Absent ones stay absent: their defaults are the scheduler's.
 
-use super::{Errors, FieldError, defaults::*, text};
+use super::bounds::{At, Bounded};
+use super::{Errors, FieldError, text};
 use crate::amounts::duration;
 use crate::v1::{JobKind, JobSpec, SlaPolicy, UpdatePolicy, UpdateStrategy, sla_policy::Policy};
 
@@ -31,28 +32,19 @@ pub(super) fn check(spec: &JobSpec, kind: Option<JobKind>, errors: &mut Errors) 
 /// Everything that is wrong, by field.
 pub fn update_policy(policy: &UpdatePolicy) -> Result<(), Vec<FieldError>> {
     let mut errors = Errors(Vec::new());
+    policy.clone().bound(At::root("policy"), &mut errors);
     update("policy", policy, &mut errors);
     if errors.0.is_empty() { Ok(()) } else { Err(errors.0) }
 }
 
 fn update(path: &str, policy: &UpdatePolicy, errors: &mut Errors) {
-    let Ok(strategy) = UpdateStrategy::try_from(policy.strategy) else {
-        let known = "none this version knows: queue, batch, canary, blue_green";
-        return errors.at(format!("{path}.strategy"), format!("{}: {known}", policy.strategy));
-    };
-    if policy.group_sizes.len() > MAX_GROUPS {
-        errors.at(format!("{path}.group_sizes"), format!("{}; at most {MAX_GROUPS}", policy.group_sizes.len()));
-    }
-    for (i, size) in policy.group_sizes.iter().enumerate().take(MAX_GROUPS) {
-        errors.range(&format!("{path}.group_sizes[{i}]"), (*size).into(), 1..=MAX_INSTANCES.into(), "");
-    }
+    let Ok(strategy) = UpdateStrategy::try_from(policy.strategy) else { return };
     if policy.group_sizes.len() > 1 && strategy != UpdateStrategy::Batches {
         errors.at(format!("{path}.group_sizes"), "several sizes are for the strategy batch");
     }
     if policy.canaries > 0 && strategy != UpdateStrategy::Canary {
         errors.at(format!("{path}.canaries"), "only for the strategy canary");
     }
-    errors.range(&format!("{path}.canaries"), policy.canaries.into(), 0..=MAX_INSTANCES.into(), "");
     if policy.manual_promotion && !matches!(strategy, UpdateStrategy::Canary | UpdateStrategy::BlueGreen) {
         errors.at(format!("{path}.manual_promotion"), "only for the strategies canary and blue_green");
     }
@@ -65,14 +57,6 @@ fn update(path: &str, policy: &UpdatePolicy, errors: &mut Errors) {
             "not with the strategy blue_green, which starts all of the new beside the old",
         );
     }
-    let waits = [
-        ("watch_ms", policy.watch_ms.unwrap_or(0)),
-        ("progress_deadline_ms", policy.progress_deadline_ms),
-        ("pulse_interval_ms", policy.pulse_interval_ms),
-    ];
-    for (field, wait_ms) in waits {
-        errors.range(&format!("{path}.{field}"), wait_ms, 0..=MAX_WAIT_MS, " ms");
-    }
     let (watch_ms, deadline_ms) = (policy.watch_ms.unwrap_or(0), policy.progress_deadline_ms);
     if deadline_ms > 0 && deadline_ms <= watch_ms {
         let message =
@@ -82,20 +66,18 @@ fn update(path: &str, policy: &UpdatePolicy, errors: &mut Errors) {
 }
 
 fn sla(policy: &SlaPolicy, instances: u32, errors: &mut Errors) {
-    errors.range("sla.duration_ms", policy.duration_ms, 0..=MAX_WAIT_MS, " ms");
     match &policy.policy {
         None => errors.at("sla", "says nothing; give count, percentage or coordinator"),
-        Some(Policy::Count(count)) => errors.range("sla.count", (*count).into(), 0..=instances.into(), ""),
-        Some(Policy::Percentage(percent)) => errors.range("sla.percentage", (*percent).into(), 0..=100, " %"),
+        Some(Policy::Count(count)) if *count > instances => {
+            errors.at("sla.count", format!("{count} is not between 0 and {instances}"));
+        }
+        Some(Policy::Count(_) | Policy::Percentage(_)) => {}
         Some(Policy::Coordinator(coordinator)) => {
             let url = &coordinator.url;
             let rest = url.strip_prefix("http://").filter(|rest| !rest.is_empty() && !rest.starts_with('/'));
-            if rest.is_none() || url.len() > MAX_URL_BYTES || url.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            if rest.is_none() || url.chars().any(|c| c.is_whitespace() || c.is_control()) {
                 let message = format!("{} is no url such as http://host:8080/drain", text::shown(url));
                 errors.at("sla.coordinator.url", message);
-            }
-            if coordinator.status_key.len() > MAX_VALUE_BYTES {
-                errors.at("sla.coordinator.status_key", format!("longer than {MAX_VALUE_BYTES} bytes"));
             }
         }
     }
@@ -129,7 +111,9 @@ mod tests {
     fn an_sla_policy_can_be_kept_and_its_coordinator_asked() {
         let wrong = |policy: Option<Policy>| {
             let mut errors = Errors(Vec::new());
-            sla(&SlaPolicy { policy, duration_ms: 0 }, 4, &mut errors);
+            let mut policy = SlaPolicy { policy, duration_ms: 0 };
+            policy.bound(At::root("sla"), &mut errors);
+            sla(&policy, 4, &mut errors);
             errors.0.into_iter().map(|error| error.path).collect::<Vec<_>>()
         };
         let url = |url: &str| Some(Policy::Coordinator(Coordinator { url: url.into(), status_key: String::new() }));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Errors, MAX_COMMAND_BYTES, MAX_ENV, MAX_LABEL_VALUE_BYTES, MAX_LABELS, MAX_VALUE_BYTES};
+use super::{Errors, MAX_COMMAND_BYTES, MAX_LABEL_VALUE_BYTES, MAX_VALUE_BYTES};
 
 /// `text` for a message: cut, and quoted so that nothing in it reaches a terminal raw.
 pub(super) fn shown(text: &str) -> String {
@@ -47,8 +47,7 @@ pub(super) fn command(path: &str, text: &str, errors: &mut Errors) {
 }
 
 pub(super) fn env(path: &str, env: &BTreeMap<String, String>, errors: &mut Errors) {
-    if env.len() > MAX_ENV {
-        errors.at(path, format!("{} variables; at most {MAX_ENV} are allowed", env.len()));
+    if errors.refuses(path) {
         return;
     }
     for (name, value) in env {
@@ -79,8 +78,7 @@ pub(super) fn env_name(path: &str, name: &str, errors: &mut Errors) -> bool {
 }
 
 pub(super) fn labels(path: &str, labels: &BTreeMap<String, String>, errors: &mut Errors) {
-    if labels.len() > MAX_LABELS {
-        errors.at(path, format!("{} labels; at most {MAX_LABELS} are allowed", labels.len()));
+    if errors.refuses(path) {
         return;
     }
     for (name, value) in labels {

@@ -3,16 +3,11 @@
 use crate::v1::Artifact;
 use crate::validate::{Errors, text};
 
-const MAX_ARTIFACTS: usize = 32;
 const MAX_URI_BYTES: usize = 4_096;
 const MAX_PATH_BYTES: usize = 1_024;
-/// `artifacts[].mode`
-const MODE: u32 = 0o644;
 
 pub(super) fn check(artifacts: &mut [Artifact], errors: &mut Errors) {
-    if artifacts.len() > MAX_ARTIFACTS {
-        let message = format!("{} artifacts; at most {MAX_ARTIFACTS} are allowed", artifacts.len());
-        errors.at("task.artifacts", message);
+    if errors.refuses("task.artifacts") {
         return;
     }
     for (i, artifact) in artifacts.iter_mut().enumerate() {
@@ -29,13 +24,6 @@ pub(super) fn check(artifacts: &mut [Artifact], errors: &mut Errors) {
         // An address that is none names no file either; once is enough.
         if is_address || !artifact.destination.is_empty() {
             destination(&format!("{path}.destination"), &artifact.destination, artifact.extract, errors);
-        }
-        if artifact.mode == 0 {
-            artifact.mode = MODE;
-        }
-        if artifact.mode > 0o777 {
-            errors
-                .at(format!("{path}.mode"), format!("{:o} is more than permission bits, at most 0777", artifact.mode));
         }
     }
 }
@@ -82,12 +70,15 @@ fn destination(path: &str, destination: &str, extract: bool, errors: &mut Errors
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::validate::bounds::{At, Bounded};
 
     fn checked(mut artifact: Artifact) -> (Artifact, Vec<String>) {
         if artifact.sha256.is_empty() {
             artifact.sha256 = "AB".repeat(32);
         }
-        let (mut artifacts, mut errors) = (vec![artifact], Errors::default());
+        let mut errors = Errors::default();
+        artifact.bound(At::root("artifact"), &mut errors);
+        let mut artifacts = vec![artifact];
         check(&mut artifacts, &mut errors);
         (artifacts.remove(0), errors.0.iter().map(|error| error.to_string()).collect())
     }

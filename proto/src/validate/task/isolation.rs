@@ -1,6 +1,6 @@
 //! Rules for a task's namespaces, filters, further limits and root file system.
 
-use super::super::{Errors, defaults::*, text::shown};
+use super::super::{Errors, text::shown};
 use crate::v1::root_fs::Source;
 use crate::v1::{Isolation, NamespaceUse, RootFs, TaskSpec};
 
@@ -24,7 +24,6 @@ pub const RLIMITS: [&str; 15] = [
 ];
 
 const MAX_PATH_BYTES: usize = 4_095;
-const MAX_DEVICES: usize = 64;
 const MAX_CPU: u32 = 8_191;
 
 pub(super) fn check(task: &TaskSpec, errors: &mut Errors) {
@@ -39,16 +38,10 @@ pub(super) fn check(task: &TaskSpec, errors: &mut Errors) {
 fn isolated(isolation: &Isolation, has_root: bool, errors: &mut Errors) {
     let path = "task.isolation";
     let namespaces = NamespaceUse::try_from(isolation.namespaces);
-    if namespaces.is_err() {
-        errors.at(format!("{path}.namespaces"), format!("{} is no known value", isolation.namespaces));
-    }
     for (needed, field) in [(isolation.read_only_system, "read_only_system"), (has_root, "root_fs")] {
         if needed && namespaces == Ok(NamespaceUse::None) {
             errors.at(format!("{path}.namespaces"), format!("`none` leaves nothing to make {field} in"));
         }
-    }
-    if isolation.devices.len() > MAX_DEVICES {
-        errors.at(format!("{path}.devices"), format!("{} devices; at most {MAX_DEVICES}", isolation.devices.len()));
     }
     for (i, device) in isolation.devices.iter().enumerate() {
         if !device.starts_with("/dev/") || !is_plain(device) {
@@ -59,10 +52,6 @@ fn isolated(isolation: &Isolation, has_root: bool, errors: &mut Errors) {
     if !isolation.cpuset.is_empty() && cpus(&isolation.cpuset).is_none() {
         let message = format!("{} is no list of cpus; write \"0-3,6\"", shown(&isolation.cpuset));
         errors.at(format!("{path}.cpuset"), message);
-    }
-    errors.range(&format!("{path}.swap_bytes"), isolation.swap_bytes, 0..=MAX_BYTES, " bytes");
-    if let Some(io) = &isolation.io {
-        errors.range(&format!("{path}.io.weight"), io.weight.into(), 0..=1_000, "");
     }
     for name in isolation.rlimits.keys() {
         if !RLIMITS.contains(&name.as_str()) {
@@ -113,10 +102,12 @@ fn cpus(list: &str) -> Option<Vec<u32>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::bounds::{At, Bounded};
     use super::*;
 
-    fn wrong(isolation: Isolation) -> Vec<String> {
+    fn wrong(mut isolation: Isolation) -> Vec<String> {
         let mut errors = Errors(Vec::new());
+        isolation.bound(At::root("task.isolation"), &mut errors);
         isolated(&isolation, false, &mut errors);
         errors.0.iter().map(ToString::to_string).collect()
     }
