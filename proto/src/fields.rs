@@ -154,6 +154,21 @@ pub enum Default {
 
 include!(concat!(env!("OUT_DIR"), "/fields.rs"));
 
+/// Every message that a job is made of, the job first.
+pub fn messages() -> Vec<&'static MessageRules> {
+    let mut all: Vec<&'static MessageRules> = vec![&JOB_SPEC];
+    let mut at = 0;
+    while at < all.len() {
+        for inner in all[at].fields.iter().filter_map(|field| field.message()) {
+            if !all.iter().any(|known| known.name == inner.name) {
+                all.push(inner);
+            }
+        }
+        at += 1;
+    }
+    all
+}
+
 impl FieldRules {
     /// The default as a number. 0: there is none.
     pub const fn default_number(&self) -> i64 {

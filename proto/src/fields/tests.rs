@@ -4,21 +4,6 @@ use std::collections::BTreeSet;
 
 use super::*;
 
-/// Every message of a job, the job first.
-fn messages() -> Vec<&'static MessageRules> {
-    let mut all: Vec<&'static MessageRules> = vec![&JOB_SPEC];
-    let mut at = 0;
-    while at < all.len() {
-        for inner in all[at].fields.iter().filter_map(|field| field.message()) {
-            if !all.iter().any(|known| known.name == inner.name) {
-                all.push(inner);
-            }
-        }
-        at += 1;
-    }
-    all
-}
-
 fn fields() -> impl Iterator<Item = (&'static MessageRules, &'static FieldRules)> {
     messages().into_iter().flat_map(|message| message.fields.iter().map(move |field| (message, *field)))
 }

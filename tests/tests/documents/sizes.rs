@@ -2,19 +2,43 @@
 
 use std::collections::BTreeSet;
 
+use dawn_proto::fields::messages;
+
 use super::text_of;
 
 /// Every limit of these is on the page.
-const WHOLE: [&str; 9] = [
+const WHOLE: [&str; 8] = [
     "scheduler/src/model/bounds.rs",
     "proto/src/validate.rs",
     "proto/src/validate/agent.rs",
-    "proto/src/validate/announce.rs",
     "proto/src/validate/defaults.rs",
     "proto/src/validate/task/artifacts.rs",
     "proto/src/validate/task/health.rs",
     "proto/src/validate/task/isolation.rs",
     "agent/src/model/mod.rs",
+];
+
+/// The bound that the options of a field say: "TaskSpec.max_pids max".
+fn option(name: &str) -> Option<f64> {
+    let (field, bound) = name.split_once(' ')?;
+    let (message, field) = field.split_once('.')?;
+    let field = messages().into_iter().find(|known| known.name == message)?.field(field)?;
+    let value = match bound {
+        "min" => field.min?,
+        "max" => field.max?,
+        "max_items" => i64::try_from(field.max_items?).ok()?,
+        _ => return None,
+    };
+    Some(value as f64)
+}
+
+/// Lists whose bound stands on the page with another one's.
+const SAID_OF_OTHERS: [&str; 5] = [
+    "JobSpec.affinities max_items",
+    "ProcessSpec.env max_items",
+    "Constraint.one_of max_items",
+    "Constraint.none_of max_items",
+    "Spread.share_percent max_items",
 ];
 
 /// The value of a constant as its source says it, or of a setting's default. Sizes in bytes, times in milliseconds.
@@ -74,7 +98,8 @@ fn rows(page: &str) -> Vec<(String, String, String)> {
         let cells: Vec<&str> = line.strip_prefix("| ")?.strip_suffix(" |")?.split(" | ").collect();
         let [_, value, constant] = cells.as_slice() else { return None };
         let (name, file) = constant.strip_prefix('`')?.split_once("` ")?;
-        file.ends_with(".rs").then(|| (value.to_string(), name.to_string(), file.to_string()))
+        (file.ends_with(".rs") || file.ends_with(".proto"))
+            .then(|| (value.to_string(), name.to_string(), file.to_string()))
     });
     cells.collect()
 }
@@ -84,7 +109,8 @@ fn each_value_is_the_code_s() {
     let rows = rows(&text_of("docs/sizes.md"));
     assert!(rows.len() > 100, "{} rows", rows.len());
     let wrong = rows.iter().filter_map(|(cell, name, file)| {
-        let (said, is) = (read(cell), value(&text_of(file), name));
+        let is = if file.ends_with(".proto") { option(name) } else { value(&text_of(file), name) };
+        let said = read(cell);
         let same = matches!((said, is), (Some(said), Some(is)) if (said - is).abs() < 1.0);
         (!same).then(|| format!("{name} of {file} is {is:?}; the page says {cell:?}"))
     });
@@ -99,16 +125,23 @@ fn no_limit_is_left_out() {
     let mut missing = Vec::new();
     for file in WHOLE {
         let source = text_of(file);
-        // In defaults.rs what a job gets comes before the bounds.
-        let bounds = source.split_once("// Bounds.").map_or(source.as_str(), |(_, bounds)| bounds);
-        for line in bounds.lines().filter(|line| !line.starts_with(' ')) {
+        // What is taken from the options of a field stands on the page as the field's.
+        for line in source.lines().filter(|line| !line.starts_with(' ') && !line.contains("::")) {
             let line = line.trim_start_matches("pub ");
             let Some((name, kind)) = line.strip_prefix("const ").and_then(|rest| rest.split_once(": ")) else {
                 continue;
             };
             let is_limit = ["u16", "u32", "u64", "usize"].iter().any(|number| kind.starts_with(number));
-            if is_limit && name != "MODE" && !said.contains(&(file, name)) {
+            if is_limit && !said.contains(&(file, name)) {
                 missing.push(format!("{name} of {file}"));
+            }
+        }
+    }
+    for message in messages() {
+        for field in message.fields.iter().filter(|field| field.max_items.is_some()) {
+            let name = format!("{}.{} max_items", message.name, field.name);
+            if !said.iter().any(|(_, said)| *said == name) && !SAID_OF_OTHERS.contains(&name.as_str()) {
+                missing.push(name);
             }
         }
     }
