@@ -59,7 +59,7 @@ pub fn partition(r: &mut Reader, f: &Fields) -> Option<v1::PartitionPolicy> {
     let f = f.fields(r, "partition", "partition", PARTITION)?;
     let wait = f.flag(r, "wait", "wait");
     let delay = f.parsed(r, ("delay", "delay_ms"), duration);
-    let default = if wait { 0 } else { dawn_proto::validate::PARTITION_DELAY_MS };
+    let default = if wait { 0 } else { dawn_proto::fields::partition_policy::DELAY_MS.default_number().unsigned_abs() };
     Some(v1::PartitionPolicy { wait, delay_ms: delay.unwrap_or(default) })
 }
 
