@@ -8,6 +8,11 @@ static POOL: LazyLock<DescriptorPool> =
     // invariant: the build that wrote the descriptors wrote them whole.
     LazyLock::new(|| DescriptorPool::decode(dawn_proto::DESCRIPTORS).unwrap_or_default());
 
+/// A message without fields, by its name. None: there is no message of that name.
+pub fn empty(name: &str) -> Option<DynamicMessage> {
+    POOL.get_message_by_name(&format!("dawn.v1.{name}")).map(DynamicMessage::new)
+}
+
 /// A message by its name ("Record") and bytes. None: it is none of those that are known here.
 pub fn decoded(name: &str, bytes: &[u8]) -> Option<DynamicMessage> {
     let descriptor = POOL.get_message_by_name(&format!("dawn.v1.{name}"))?;

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use dawn_proto::fields::{self, Form};
+
 use super::node::{Key, Mark, Node, Value};
 use crate::render::safe;
 
@@ -61,9 +63,9 @@ impl Reader {
         let mut known = spec;
         loop {
             if let Some((at, file)) = self.places.get(known) {
-                let rest = spec[known.len()..].trim_start_matches('.');
-                let rest = rest.strip_prefix("task.").unwrap_or(rest);
-                return (*at, join(file, &in_file_words(rest)));
+                let below = below(known, spec[known.len()..].trim_start_matches('.'));
+                let is_item = below.starts_with('[');
+                return (*at, if is_item { format!("{file}{below}") } else { join(file, &below) });
             }
             match known.rfind(['.', '[']) {
                 Some(end) => known = &known[..end],
@@ -73,7 +75,7 @@ impl Reader {
         }
     }
 
-    pub fn fields<'a>(&mut self, node: &'a Node, place: Place, known: &'static [&'static str]) -> Option<Fields<'a>> {
+    pub fn fields<'a>(&mut self, node: &'a Node, place: Place, known: &[&str]) -> Option<Fields<'a>> {
         self.remember(&place, node.at);
         let fields = match &node.value {
             Value::Map(fields) => fields.as_slice(),
@@ -114,34 +116,34 @@ impl Reader {
         None
     }
 
+    /// A single value, or the items of a list, each with its place.
+    pub fn single_or_items<'a>(&mut self, node: &'a Node, place: &Place) -> Vec<(&'a Node, Place)> {
+        if matches!(node.value, Value::Scalar { .. }) {
+            return vec![(node, place.clone())];
+        }
+        let items: Vec<_> = self.items(node, place).iter().enumerate().map(|(i, item)| (item, place.item(i))).collect();
+        for (item, place) in &items {
+            self.remember(place, item.at);
+        }
+        items
+    }
+
     /// A single text, or a list of them.
     pub fn texts(&mut self, node: &Node, place: &Place) -> Vec<String> {
-        if matches!(node.value, Value::Scalar { .. }) {
-            return self.text(node, place).map(str::to_string).into_iter().collect();
-        }
-        let mut texts = Vec::new();
-        for (i, item) in self.items(node, place).iter().enumerate() {
-            let place = place.item(i);
-            self.remember(&place, item.at);
-            texts.extend(self.text(item, &place).map(str::to_string));
-        }
-        texts
+        let items = self.single_or_items(node, place);
+        items.iter().filter_map(|(item, place)| self.text(item, place).map(str::to_string)).collect()
     }
 }
 
-/// A spec's field name without the unit at its end, as files have it.
-fn in_file_words(rest: &str) -> String {
-    let mut words = match rest {
-        rest if rest == "key" || rest.starts_with("key.") => "job".to_string(),
-        "dependencies" => "after".to_string(),
-        rest => rest.to_string(),
-    };
-    for unit in ["_ms", "_bytes", "_milli"] {
-        if let Some(short) = words.strip_suffix(unit) {
-            words.truncate(short.len());
-        }
+/// What a job file calls the rest of a path whose beginning is known.
+fn below(known: &str, rest: &str) -> String {
+    match (fields::field_at(known), fields::message_at(known)) {
+        // Such a value is one text in a file.
+        (Some(field), None) if matches!(field.form, Form::Key | Form::Comparison) => String::new(),
+        (Some(field), None) if field.form == Form::Set => rest.trim_start_matches("values").to_string(),
+        (_, Some(message)) => fields::path_in_file(message, rest),
+        (_, None) => rest.to_string(),
     }
-    words
 }
 
 fn foreign(name: &str) -> Option<&'static str> {
@@ -184,54 +186,22 @@ impl<'a> Fields<'a> {
         self.fields.iter().any(|(key, _)| key.text == name)
     }
 
+    /// A field that is there.
+    pub fn peek(&self, name: &str) -> Option<&'a Node> {
+        self.fields.iter().find(|(key, _)| key.text == name).map(|(_, node)| node)
+    }
+
+    /// The same mapping as a message whose fields stand in it.
+    pub fn within(&self, spec: &str) -> Fields<'a> {
+        Fields { fields: self.fields, place: self.place.field("", spec) }
+    }
+
     /// A field that is there, and its place; `spec` is what the spec calls it, below this mapping's own place.
     pub fn take(&self, r: &mut Reader, name: &str, spec: &str) -> Option<(&'a Node, Place)> {
-        let (_, node) = self.fields.iter().find(|(key, _)| key.text == name)?;
+        let node = self.peek(name)?;
         let place = self.place.field(name, spec);
         r.remember(&place, node.at);
         Some((node, place))
-    }
-
-    pub fn fields(&self, r: &mut Reader, name: &str, spec: &str, known: &'static [&'static str]) -> Option<Fields<'a>> {
-        let (node, place) = self.take(r, name, spec)?;
-        r.fields(node, place, known)
-    }
-
-    pub fn text(&self, r: &mut Reader, name: &str, spec: &str) -> Option<String> {
-        let (node, place) = self.take(r, name, spec)?;
-        r.text(node, &place).map(str::to_string)
-    }
-
-    /// A single value through `parse`, whose error follows the value in the message: "`x` is no size".
-    pub fn parsed<T>(
-        &self,
-        r: &mut Reader,
-        (name, spec): (&str, &str),
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> Option<T> {
-        let (node, place) = self.take(r, name, spec)?;
-        match parse(r.text(node, &place)?) {
-            Ok(value) => Some(value),
-            Err(message) => {
-                let text = r.text(node, &place).unwrap_or_default();
-                r.wrong(node.at, &place.file, format!("`{}` {message}", safe(text)));
-                None
-            }
-        }
-    }
-
-    /// A value that has a default when it is left out, so that zero says nothing.
-    pub fn above_zero<T: Default + PartialEq>(
-        &self,
-        r: &mut Reader,
-        names: (&str, &str),
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> T {
-        let parse = |text: &str| match parse(text) {
-            Ok(value) if value == T::default() => Err("must be above zero; leave it out for the default".to_string()),
-            other => other,
-        };
-        self.parsed(r, names, parse).unwrap_or_default()
     }
 
     pub fn flag(&self, r: &mut Reader, name: &str, spec: &str) -> bool {
@@ -246,39 +216,6 @@ impl<'a> Fields<'a> {
             r.wrong(node.at, &place.file, format!("`{text}` is neither true nor false"));
         }
         false
-    }
-
-    /// One of a few words.
-    pub fn choice<T: Copy>(&self, r: &mut Reader, name: &str, choices: &[(&str, T)]) -> Option<T> {
-        self.choice_of(r, (name, name), choices)
-    }
-
-    /// The same where the spec has another name for it.
-    pub fn choice_of<T: Copy>(&self, r: &mut Reader, names: (&str, &str), choices: &[(&str, T)]) -> Option<T> {
-        let parse = |text: &str| match choices.iter().find(|(word, _)| *word == text) {
-            Some((_, value)) => Ok(*value),
-            None => {
-                let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
-                let hint = nearest(text, &words);
-                Err(format!(
-                    "is not one of {}{}",
-                    words.join(", "),
-                    if hint.starts_with("did") { format!("; {hint}") } else { String::new() }
-                ))
-            }
-        };
-        self.parsed(r, names, parse)
-    }
-
-    /// Texts by name, whatever the names are.
-    pub fn table(&self, r: &mut Reader, name: &str, spec: &str) -> BTreeMap<String, String> {
-        let mut texts = BTreeMap::new();
-        for (key, node, place) in self.entries(r, name, spec) {
-            if let Some(text) = r.text(node, &place) {
-                texts.insert(key.to_string(), text.to_string());
-            }
-        }
-        texts
     }
 
     /// The entries of a mapping with free names.
@@ -301,10 +238,16 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// A whole number for `Fields::parsed`.
+/// One of a few words.
 ///
 /// # Errors
 /// What would be right.
-pub fn whole<T: std::str::FromStr>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|_| "is no whole number from 0 on, or is too large".to_string())
+pub fn one_of<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
+    if let Some((_, value)) = choices.iter().find(|(word, _)| *word == text) {
+        return Ok(*value);
+    }
+    let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+    let hint = nearest(text, &words);
+    let hint = if hint.starts_with("did") { format!("; {hint}") } else { String::new() };
+    Err(format!("is not one of {}{hint}", words.join(", ")))
 }

@@ -1,17 +1,14 @@
 //! Job files: YAML or JSON in, valid specs out, or everything that is wrong with file, line, column and field.
 //! Not here: what makes a spec valid (`dawn_proto::validate`), other languages that make specs.
 
-mod artifacts;
-mod changing;
 mod decode;
-mod following;
 mod format;
-mod isolating;
-mod job;
+mod forms;
 mod node;
-mod placing;
+mod read;
 mod repeating;
 mod units;
+mod value;
 mod write;
 
 #[cfg(test)]
@@ -188,7 +185,7 @@ fn listed<'a>(document: &'a Node, problems: &mut Vec<Problem>) -> Vec<(&'a Node,
 
 fn one_job(node: &Node, path: &str, now_ms: i64) -> Result<JobOfFile, Vec<Problem>> {
     let mut reader = Reader::default();
-    let spec = job::read(&mut reader, node, path);
+    let spec = read::job(&mut reader, node, path);
     let Some(spec) = spec else { return Err(reader.problems) };
     let names_user = spec.task.as_ref().is_some_and(|task| !task.user.is_empty());
     let never = repeating::check(&spec, now_ms);
@@ -227,33 +224,3 @@ fn doubts(reader: &Reader, spec: &JobSpec) -> Vec<String> {
 fn is_within(path: &str, outer: &str) -> bool {
     path.strip_prefix(outer).is_some_and(|rest| outer.is_empty() || rest.is_empty() || rest.starts_with(['.', '[']))
 }
-
-/// Every field that a job file may have, by the mapping it stands in: what the reference must explain.
-#[cfg(test)]
-pub const FIELDS: [(&str, &[&str]); 25] = [
-    ("job", job::JOB),
-    ("processes", job::PROCESS),
-    ("resources", job::RESOURCES),
-    ("ports", job::PORT),
-    ("logs", job::LOGS),
-    ("health", job::HEALTH),
-    ("health.http", job::HTTP),
-    ("health.tcp", job::TCP),
-    ("health.grpc", job::GRPC),
-    ("isolation", isolating::ISOLATION),
-    ("isolation.io", isolating::IO),
-    ("root_fs", isolating::ROOT_FS),
-    ("lifecycle", job::LIFECYCLE),
-    ("constraints", placing::CONSTRAINT),
-    ("affinities", placing::AFFINITY),
-    ("spread", placing::SPREAD),
-    ("restart", repeating::RESTART),
-    ("cron", repeating::CRON),
-    ("partition", repeating::PARTITION),
-    ("after", following::AFTER),
-    ("parameters", following::PARAMETERS),
-    ("update", changing::UPDATE),
-    ("sla", changing::SLA),
-    ("coordinator", changing::COORDINATOR),
-    ("announce", job::ANNOUNCE),
-];

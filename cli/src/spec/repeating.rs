@@ -1,67 +1,9 @@
-//! The fields that say how a job is repeated: restart, cron, partition; and whether a schedule and its zone make sense.
+//! Whether a schedule and its time zone make sense, which takes parsers. Not here: reading them from a file.
 
 use std::str::FromStr;
 
 use dawn_proto::v1;
 use dawn_proto::validate::FieldError;
-
-use super::decode::{Fields, Reader, whole};
-use super::node::Value;
-use super::units::duration;
-
-pub const RESTART: &[&str] = &["on", "max_failures", "backoff", "max_backoff", "stable_after"];
-pub const CRON: &[&str] =
-    &["schedule", "time_zone", "overlap", "misfire", "misfire_limit", "starting_deadline", "jitter"];
-pub const PARTITION: &[&str] = &["wait", "delay"];
-
-pub const RESTART_ON: [(&str, v1::RestartOn); 3] =
-    [("any_exit", v1::RestartOn::AnyExit), ("failure", v1::RestartOn::Failure), ("never", v1::RestartOn::Never)];
-pub const OVERLAPS: [(&str, v1::Overlap); 4] = [
-    ("cancel_new", v1::Overlap::CancelNew),
-    ("kill_existing", v1::Overlap::KillExisting),
-    ("allow", v1::Overlap::Allow),
-    ("queue", v1::Overlap::Queue),
-];
-pub const MISFIRES: [(&str, v1::Misfire); 3] =
-    [("skip", v1::Misfire::Skip), ("once", v1::Misfire::Once), ("all", v1::Misfire::All)];
-
-pub fn restart(r: &mut Reader, f: &Fields) -> Option<v1::RestartPolicy> {
-    let f = f.fields(r, "restart", "restart", RESTART)?;
-    Some(v1::RestartPolicy {
-        on: f.choice(r, "on", &RESTART_ON).map_or(0, Into::into),
-        max_failures: f.above_zero(r, ("max_failures", "max_failures"), whole),
-        initial_backoff_ms: f.above_zero(r, ("backoff", "initial_backoff_ms"), duration),
-        max_backoff_ms: f.above_zero(r, ("max_backoff", "max_backoff_ms"), duration),
-        stable_after_ms: f.above_zero(r, ("stable_after", "stable_after_ms"), duration),
-    })
-}
-
-pub fn cron(r: &mut Reader, f: &Fields) -> Option<v1::CronPolicy> {
-    let (node, place) = f.take(r, "cron", "cron")?;
-    if let Value::Scalar { text, .. } = &node.value {
-        let write = format!("write cron: {{ schedule: \"{}\" }}", crate::render::safe(text));
-        r.wrong(node.at, &place.file, format!("is a single value; a mapping of fields belongs here; {write}"));
-        return None;
-    }
-    let f = r.fields(node, place, CRON)?;
-    Some(v1::CronPolicy {
-        schedule: f.text(r, "schedule", "schedule").unwrap_or_default(),
-        time_zone: f.text(r, "time_zone", "time_zone").unwrap_or_default(),
-        overlap: f.choice(r, "overlap", &OVERLAPS).map_or(0, Into::into),
-        misfire: f.choice(r, "misfire", &MISFIRES).map_or(0, Into::into),
-        misfire_limit: f.above_zero(r, ("misfire_limit", "misfire_limit"), whole),
-        starting_deadline_ms: f.parsed(r, ("starting_deadline", "starting_deadline_ms"), duration).unwrap_or(0),
-        jitter_ms: f.parsed(r, ("jitter", "jitter_ms"), duration).unwrap_or(0),
-    })
-}
-
-pub fn partition(r: &mut Reader, f: &Fields) -> Option<v1::PartitionPolicy> {
-    let f = f.fields(r, "partition", "partition", PARTITION)?;
-    let wait = f.flag(r, "wait", "wait");
-    let delay = f.parsed(r, ("delay", "delay_ms"), duration);
-    let default = if wait { 0 } else { dawn_proto::fields::partition_policy::DELAY_MS.default_number().unsigned_abs() };
-    Some(v1::PartitionPolicy { wait, delay_ms: delay.unwrap_or(default) })
-}
 
 /// The next tick after `after_ms` as milliseconds UTC; none when the schedule never fires again.
 ///

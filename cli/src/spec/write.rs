@@ -1,15 +1,17 @@
-//! A spec as the job file that would make it, in YAML or JSON: what it writes reads back as the same spec.
+//! A spec as the job file that would make it, in YAML or JSON, as the options of its fields say: what it writes reads back as
+//! the same spec.
 
-mod changing;
 mod emit;
-mod isolating;
 
-use dawn_proto::v1::{self, affinity::Target, constraint::Rule, health_check::Probe};
+use dawn_proto::fields::{Default, FieldRules, Form, JOB_SPEC, Kind, MessageRules, Shape, Unit};
+use dawn_proto::v1;
+use prost::Message;
+use prost_reflect::{DynamicMessage, MapKey, ReflectMessage};
 use serde_json::{Number, Value};
 
-use super::placing::COMPARISONS;
 use super::units::{show_duration, show_milli, show_size};
-use super::{following, job, repeating};
+use super::value::COMPARISONS;
+use crate::render::message;
 
 /// Fields in the order of writing; `serde_json`'s own map would sort them.
 #[derive(Default)]
@@ -25,318 +27,126 @@ enum Out {
     Table(Vec<(String, Value)>),
 }
 
-impl Fields {
-    fn text(&mut self, name: &'static str, text: impl Into<String>) {
-        let text = text.into();
-        if !text.is_empty() {
-            self.0.push((name, Out::One(Value::String(text))));
-        }
-    }
-
-    fn number(&mut self, name: &'static str, number: impl Into<Number> + Copy + Default + PartialEq) {
-        if number != Default::default() {
-            self.0.push((name, Out::One(Value::Number(number.into()))));
-        }
-    }
-
-    fn flag(&mut self, name: &'static str, flag: bool) {
-        if flag {
-            self.0.push((name, Out::One(Value::Bool(true))));
-        }
-    }
-
-    fn milli(&mut self, name: &'static str, milli: u64) {
-        if milli > 0 {
-            self.0.push((name, Out::One(thousandths(milli))));
-        }
-    }
-
-    fn shown(&mut self, name: &'static str, value: u64, show: fn(u64) -> String) {
-        if value > 0 {
-            self.text(name, show(value));
-        }
-    }
-
-    fn list(&mut self, name: &'static str, items: Vec<Out>) {
-        if !items.is_empty() {
-            self.0.push((name, Out::List(items)));
-        }
-    }
-
-    fn row<'a>(&mut self, name: &'static str, texts: impl IntoIterator<Item = &'a String>) {
-        let row: Vec<Value> = texts.into_iter().map(|text| Value::String(text.clone())).collect();
-        if !row.is_empty() {
-            self.0.push((name, Out::Row(row)));
-        }
-    }
-
-    fn map(&mut self, name: &'static str, fields: Fields) {
-        if !fields.0.is_empty() {
-            self.0.push((name, Out::Map(fields)));
-        }
-    }
-
-    fn table(&mut self, name: &'static str, entries: Vec<(String, Value)>) {
-        if !entries.is_empty() {
-            self.0.push((name, Out::Table(entries)));
-        }
-    }
-
-    fn texts(&mut self, name: &'static str, texts: &std::collections::BTreeMap<String, String>) {
-        self.table(name, texts.iter().map(|(name, text)| (name.clone(), Value::String(text.clone()))).collect());
-    }
-}
-
-fn thousandths(milli: u64) -> Value {
-    let number = serde_json::from_str::<Number>(&show_milli(milli));
-    number.map_or(Value::String(show_milli(milli)), Value::Number)
-}
-
-fn word<T: Copy + PartialEq>(words: &[(&'static str, T)], value: T) -> &'static str {
-    words.iter().find(|(_, known)| *known == value).map_or("", |(word, _)| word)
-}
-
-fn key_text(key: &v1::JobKey) -> String {
-    format!("{}/{}/{}", key.role, key.env, key.name)
-}
-
 fn out(spec: &v1::JobSpec) -> Fields {
-    let mut f = Fields::default();
-    f.text("job", spec.key.as_ref().map(key_text).unwrap_or_default());
-    f.text("kind", word(&job::KINDS, spec.kind()));
-    f.number("instances", spec.instances);
-    f.text("tier", word(&job::TIERS, spec.tier()));
-    f.number("priority", spec.priority);
-    let task = spec.task.clone().unwrap_or_default();
-    f.text("user", task.user.as_str());
-    f.map("resources", resources(&task.resources.clone().unwrap_or_default()));
-    f.list("ports", task.ports.iter().map(port).collect());
-    f.texts("env", &task.env);
-    f.texts("labels", &spec.labels);
-    f.list("constraints", spec.constraints.iter().map(|constraint| Out::Map(self::constraint(constraint))).collect());
-    f.list("affinities", spec.affinities.iter().map(|affinity| Out::Map(self::affinity(affinity))).collect());
-    f.list("spread", spec.spreads.iter().map(|spread| Out::Map(self::spread(spread))).collect());
-    f.text("dedicated", spec.dedicated.as_str());
-    f.list("processes", task.processes.iter().map(|process| Out::Map(self::process(process))).collect());
-    f.list("artifacts", task.artifacts.iter().map(|artifact| Out::Map(self::artifact(artifact))).collect());
-    repetition(&mut f, spec);
-    the_rest(&mut f, &task);
-    f.shown("max_run_time", spec.max_run_time_ms, show_duration);
-    f.number("disruption_budget", spec.disruption_budget);
-    f.flag("at_most_one", spec.at_most_one);
-    following(&mut f, spec);
-    changing::write(&mut f, spec);
-    f
+    let message = message::decoded(JOB_SPEC.name, &spec.encode_to_vec());
+    message.map(|message| mapping(&message, &JOB_SPEC)).unwrap_or_default()
 }
 
-fn following(f: &mut Fields, spec: &v1::JobSpec) {
-    let dependency = |dependency: &v1::Dependency| {
-        let mut f = Fields::default();
-        f.text("job", dependency.job.as_ref().map(key_text).unwrap_or_default());
-        f.text("on", word(&following::ONS, dependency.on()));
-        Out::Map(f)
-    };
-    f.list("after", spec.dependencies.iter().map(dependency).collect());
-    f.number("max_running", spec.max_running);
-    f.flag("gang", spec.gang);
-    f.shown("deadline", spec.deadline_ms, show_duration);
-    if let Some(parameters) = &spec.parameters {
-        let mut inner = Fields::default();
-        inner.row("required", &parameters.required);
-        inner.texts("optional", &parameters.optional);
-        inner.text("payload", word(&following::PAYLOADS, parameters.payload()));
-        f.map("parameters", inner);
+fn mapping(message: &DynamicMessage, rules: &'static MessageRules) -> Fields {
+    let mut said = Fields::default();
+    for one in rules.in_file() {
+        let field = one.field;
+        let out = match one.inline {
+            None => out_of(message, field),
+            // Of a message that is not there nothing is said.
+            Some(inline) => inner(message, inline).and_then(|inner| out_of(&inner, field)),
+        };
+        said.0.extend(out.map(|out| (field.file, out)));
     }
+    said
 }
 
-fn resources(resources: &v1::Resources) -> Fields {
-    let mut f = Fields::default();
-    f.milli("cpu", resources.cpu_milli);
-    f.shown("memory", resources.memory_bytes, show_size);
-    f.shown("disk", resources.disk_bytes, show_size);
-    f.milli("gpu", resources.gpu_milli);
-    let custom = resources.custom_milli.iter();
-    f.table("custom", custom.map(|(name, milli)| (name.clone(), thousandths(*milli))).collect());
-    f
+/// A field that is a message, where it is there.
+fn inner(message: &DynamicMessage, field: &FieldRules) -> Option<DynamicMessage> {
+    let descriptor = message.descriptor().get_field(field.number)?;
+    message.has_field(&descriptor).then(|| message.get_field(&descriptor).as_message().cloned()).flatten()
 }
 
-fn port(port: &v1::PortSpec) -> Out {
-    if port.fixed == 0 {
-        return Out::One(Value::String(port.name.clone()));
+/// What a field says. None: nothing, which is what leaving it out says too.
+fn out_of(message: &DynamicMessage, field: &'static FieldRules) -> Option<Out> {
+    let descriptor = message.descriptor().get_field(field.number)?;
+    let is_unless = field.default_unless.and_then(|other| message.get_field_by_name(other)?.as_bool()) == Some(true);
+    // Left out, such a field would be its default.
+    let is_default_other = field.is_zero_a_value && matches!(field.default, Default::Number(1..)) && !is_unless;
+    if !message.has_field(&descriptor) && !is_default_other {
+        return None;
     }
-    let mut f = Fields::default();
-    f.text("name", port.name.as_str());
-    f.number("fixed", port.fixed);
-    Out::Map(f)
-}
-
-fn rule(f: &mut Fields, rule: Option<&Rule>) {
-    let compare = |compare: &v1::Compare| {
-        let sign = COMPARISONS.iter().find(|(_, op)| *op == compare.op()).map_or("==", |(sign, _)| sign);
-        format!("{sign} {}", compare.value)
-    };
-    match rule {
-        Some(Rule::OneOf(set)) => f.row("in", &set.values),
-        Some(Rule::NoneOf(set)) => f.row("not_in", &set.values),
-        Some(Rule::Exists(exists)) => f.flag("exists", *exists),
-        Some(Rule::Regex(regex)) => f.text("regex", regex.as_str()),
-        Some(Rule::Number(number)) => f.text("number", compare(number)),
-        Some(Rule::Version(version)) => f.text("version", compare(version)),
-        Some(Rule::Limit(limit)) => f.number("limit", *limit),
-        None => {}
-    }
-}
-
-fn constraint(constraint: &v1::Constraint) -> Fields {
-    let mut f = Fields::default();
-    f.text("attribute", constraint.attribute.as_str());
-    rule(&mut f, constraint.rule.as_ref());
-    f
-}
-
-fn affinity(affinity: &v1::Affinity) -> Fields {
-    let mut f = Fields::default();
-    f.number("weight", affinity.weight);
-    f.flag("required", affinity.required);
-    match &affinity.target {
-        Some(Target::Job(key)) => f.text("job", key_text(key)),
-        Some(Target::Attribute(constraint)) => {
-            f.text("attribute", constraint.attribute.as_str());
-            rule(&mut f, constraint.rule.as_ref());
+    let value = message.get_field(&descriptor);
+    match field.shape {
+        Shape::One => one(&value, field),
+        Shape::List => {
+            let items = value.as_list()?;
+            match field.message() {
+                Some(rules) => {
+                    Some(Out::List(items.iter().filter_map(|item| self::item(item, field, rules)).collect()))
+                }
+                None => Some(Out::Row(items.iter().filter_map(|item| scalar(item, field)).collect())),
+            }
         }
-        None => {}
-    }
-    f.text("topology", affinity.topology.as_str());
-    f
-}
-
-fn spread(spread: &v1::Spread) -> Fields {
-    let mut f = Fields::default();
-    f.text("attribute", spread.attribute.as_str());
-    f.number("weight", spread.weight);
-    let shares = spread.share_percent.iter();
-    f.table("shares", shares.map(|(value, percent)| (value.clone(), Value::Number((*percent).into()))).collect());
-    f
-}
-
-fn process(process: &v1::ProcessSpec) -> Fields {
-    let mut f = Fields::default();
-    f.text("name", process.name.as_str());
-    f.text("run", process.shell.as_str());
-    f.row("run", &process.argv);
-    f.row("after", &process.after);
-    f.texts("env", &process.env);
-    f.flag("daemon", process.daemon);
-    f.flag("ephemeral", process.ephemeral);
-    f.flag("final", process.r#final);
-    f.number("max_failures", process.max_failures);
-    f.shown("min_duration", process.min_duration_ms, show_duration);
-    f
-}
-
-fn artifact(artifact: &v1::Artifact) -> Fields {
-    let mut f = Fields::default();
-    f.text("uri", artifact.uri.as_str());
-    f.text("sha256", artifact.sha256.as_str());
-    f.text("destination", artifact.destination.as_str());
-    f.flag("extract", artifact.extract);
-    f.text("mode", if artifact.mode == 0 { String::new() } else { super::artifacts::show_mode(artifact.mode) });
-    f
-}
-
-fn repetition(f: &mut Fields, spec: &v1::JobSpec) {
-    let mut restart = Fields::default();
-    let policy = spec.restart.unwrap_or_default();
-    restart.text("on", word(&repeating::RESTART_ON, policy.on()));
-    restart.number("max_failures", policy.max_failures);
-    restart.shown("backoff", policy.initial_backoff_ms, show_duration);
-    restart.shown("max_backoff", policy.max_backoff_ms, show_duration);
-    restart.shown("stable_after", policy.stable_after_ms, show_duration);
-    f.map("restart", restart);
-    if let Some(policy) = &spec.cron {
-        let mut cron = Fields::default();
-        cron.text("schedule", policy.schedule.as_str());
-        cron.text("time_zone", policy.time_zone.as_str());
-        cron.text("overlap", word(&repeating::OVERLAPS, policy.overlap()));
-        cron.text("misfire", word(&repeating::MISFIRES, policy.misfire()));
-        cron.number("misfire_limit", policy.misfire_limit);
-        cron.shown("starting_deadline", policy.starting_deadline_ms, show_duration);
-        cron.shown("jitter", policy.jitter_ms, show_duration);
-        f.map("cron", cron);
-    }
-    if let Some(policy) = &spec.partition {
-        let mut partition = Fields::default();
-        partition.flag("wait", policy.wait);
-        if !policy.wait {
-            partition.text("delay", show_duration(policy.delay_ms));
+        Shape::Table => {
+            let mut entries: Vec<(&MapKey, &prost_reflect::Value)> = value.as_map()?.iter().collect();
+            entries.sort_by_key(|(name, _)| name.as_str());
+            let entry = |(name, value): (&MapKey, &prost_reflect::Value)| {
+                Some((name.as_str()?.to_string(), scalar(value, field)?))
+            };
+            Some(Out::Table(entries.into_iter().filter_map(entry).collect()))
         }
-        f.map("partition", partition);
     }
 }
 
-fn the_rest(f: &mut Fields, task: &v1::TaskSpec) {
-    f.shown("grace_period", task.grace_period_ms, show_duration);
-    f.shown("finalization_wait", task.finalization_wait_ms, show_duration);
-    if let Some(check) = &task.health {
-        f.map("health", health(check));
-    }
-    if let Some(policy) = &task.http_lifecycle {
-        let mut lifecycle = Fields::default();
-        lifecycle.text("port", policy.port.as_str());
-        lifecycle.text("graceful_path", policy.graceful_path.as_str());
-        lifecycle.shown("graceful_wait", policy.graceful_wait_ms, show_duration);
-        lifecycle.text("shutdown_path", policy.shutdown_path.as_str());
-        lifecycle.shown("shutdown_wait", policy.shutdown_wait_ms, show_duration);
-        f.map("lifecycle", lifecycle);
-    }
-    let mut logs = Fields::default();
-    let policy = task.logs.unwrap_or_default();
-    logs.shown("file_size", policy.file_size_bytes, show_size);
-    logs.number("files", policy.files);
-    f.map("logs", logs);
-    f.number("max_pids", task.max_pids);
-    f.number("max_files", task.max_files);
-    f.number("max_failed_processes", task.max_failed_processes);
-    f.number("max_concurrency", task.max_concurrency);
-    if let Some(isolation) = &task.isolation {
-        f.map("isolation", isolating::isolation(isolation));
-    }
-    if let Some(root) = &task.root_fs {
-        f.map("root_fs", isolating::root_fs(root));
+fn one(value: &prost_reflect::Value, field: &'static FieldRules) -> Option<Out> {
+    match (field.message(), field.form) {
+        (Some(rules), _) => Some(Out::Map(mapping(value.as_message()?, rules))),
+        (None, Form::Set) => {
+            let values = value.as_message()?.get_field_by_name("values")?;
+            Some(Out::Row(values.as_list()?.iter().filter_map(|value| Some(value.as_str()?.into())).collect()))
+        }
+        _ => scalar(value, field).map(Out::One),
     }
 }
 
-fn health(check: &v1::HealthCheck) -> Fields {
-    let mut f = Fields::default();
-    match &check.probe {
-        Some(Probe::Http(probe)) => {
-            let mut http = Fields::default();
-            http.text("port", probe.port.as_str());
-            http.text("path", probe.path.as_str());
-            http.number("status", probe.expected_status);
-            http.text("body", probe.expected_body.as_str());
-            f.map("http", http);
-        }
-        Some(Probe::Tcp(probe)) => {
-            let mut tcp = Fields::default();
-            tcp.text("port", probe.port.as_str());
-            f.map("tcp", tcp);
-        }
-        Some(Probe::Grpc(probe)) => {
-            let mut grpc = Fields::default();
-            grpc.text("port", probe.port.as_str());
-            grpc.text("service", probe.service.as_str());
-            f.map("grpc", grpc);
-        }
-        Some(Probe::Shell(shell)) => f.text("shell", shell.as_str()),
-        None => {}
+/// An item of a list of messages: the value that stands for it where nothing else is said.
+fn item(value: &prost_reflect::Value, field: &FieldRules, rules: &'static MessageRules) -> Option<Out> {
+    let Fields(mut said) = mapping(value.as_message()?, rules);
+    let single = field.single.and_then(|name| rules.field(name));
+    match (single, said.as_slice()) {
+        (Some(single), [(name, _)]) if *name == single.file => said.pop().map(|(_, out)| out),
+        _ => Some(Out::Map(Fields(said))),
     }
-    f.shown("initial_delay", check.initial_delay_ms, show_duration);
-    f.shown("interval", check.interval_ms, show_duration);
-    f.shown("timeout", check.timeout_ms, show_duration);
-    f.number("max_failures", check.max_failures);
-    f.number("min_successes", check.min_successes);
-    f
+}
+
+/// One value as text, number or yes and no.
+fn scalar(value: &prost_reflect::Value, field: &FieldRules) -> Option<Value> {
+    match (field.kind, field.form) {
+        (Kind::YesNo, _) => {
+            let is_set = value.as_bool()?;
+            Some(
+                field.words.map_or(Value::Bool(is_set != field.is_inverted), |words| words[usize::from(is_set)].into()),
+            )
+        }
+        (Kind::Text, _) => value.as_str().filter(|text| !text.is_empty() || field.shape != Shape::One).map(Value::from),
+        (Kind::I32, _) => value.as_i32().map(Value::from),
+        (Kind::U32 | Kind::U64, _) => {
+            number(value.as_u64().or_else(|| value.as_u32().map(u64::from))?, field.unit).into()
+        }
+        (Kind::Word(words), _) => {
+            let number = value.as_enum_number()?;
+            words.iter().find(|(_, known)| *known == number).map(|(word, _)| (*word).into())
+        }
+        (Kind::Opaque, Form::Comparison) => {
+            let compare: v1::Compare = value.as_message()?.transcode_to().ok()?;
+            let sign = COMPARISONS.iter().find(|(_, op)| *op == compare.op()).map_or("==", |(sign, _)| sign);
+            Some(format!("{sign} {}", compare.value).into())
+        }
+        (Kind::Opaque, _) => {
+            let key: v1::JobKey = value.as_message()?.transcode_to().ok()?;
+            Some(format!("{}/{}/{}", key.role, key.env, key.name).into())
+        }
+        (Kind::Message(_), _) => None,
+    }
+}
+
+fn number(number: u64, unit: Unit) -> Value {
+    match unit {
+        Unit::None | Unit::Percent => number.into(),
+        Unit::Size => show_size(number).into(),
+        Unit::Duration => show_duration(number).into(),
+        Unit::Octal => format!("{number:04o}").into(),
+        Unit::Thousandths => {
+            let shown = show_milli(number);
+            serde_json::from_str::<Number>(&shown).map_or(Value::String(shown), Value::Number)
+        }
+    }
 }
 
 /// As YAML, one document.

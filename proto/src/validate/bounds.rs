@@ -90,15 +90,18 @@ fn within(value: impl Into<i128>, rules: &FieldRules, at: At<'_>, errors: &mut E
             )
         }
         ("", noun) => format!("{} {noun}; at most {} are allowed", shown(value, rules), shown(high.into(), rules)),
-        (hint, _) if is_below => format!("{} is below {}; {hint}", shown(value, rules), amount(low)),
-        _ => format!("{} is above {}", shown(value, rules), amount(high)),
+        (hint, _) if is_below => format!("{} is below {}; {hint}", shown(value, rules), amount(low, rules)),
+        _ => format!("{} is above {}", shown(value, rules), amount(high, rules)),
     };
     errors.at(at.to_string(), message);
 }
 
-/// A bound of bytes.
-fn amount(bytes: i64) -> String {
-    amounts::bytes(u64::try_from(bytes).unwrap_or(0))
+/// A bound beside which something else is said.
+fn amount(bound: i64, rules: &FieldRules) -> String {
+    match rules.unit {
+        Unit::Size => amounts::bytes(bound.unsigned_abs()),
+        _ => shown(bound.into(), rules),
+    }
 }
 
 fn shown(value: i128, rules: &FieldRules) -> String {
