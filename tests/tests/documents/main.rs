@@ -1,6 +1,7 @@
 //! Documents and what is deployed, held against the code: limits, alerts, the runbook. Nothing is started.
 
 mod alerts;
+mod jobfile;
 mod runbook;
 mod sizes;
 
