@@ -8,12 +8,40 @@ use super::ports::{agents_name, port_of};
 use crate::evaluate::EvaluatedJob;
 use crate::template::reference::Ref;
 
-/// Fields without effect, and why that is no harm.
-const WITHOUT_EFFECT: [(&str, &str); 2] =
-    [("task_links", "Dawn shows no links"), ("enable_hooks", "hooks are code of the original client and are not run")];
+/// Fields of Aurora's vocabulary that become none of Dawn's (those that become one are named by its options), each with why that
+/// is no harm where it is said. The others are refused or read below, or say nothing by themselves.
+pub(super) const LEFTOVERS: [(&str, Option<&str>); 25] = [
+    ("Job.task_links", Some("Dawn shows no links")),
+    ("Job.enable_hooks", Some("hooks are code of the original client and are not run")),
+    // A spec goes to the cluster that it is sent to.
+    ("Job.cluster", None),
+    ("Job.container", None),
+    ("Job.executor_config", None),
+    ("Process.resources", None),
+    ("Logger.destination", None),
+    ("Logger.mode", None),
+    ("Announcer.zk_path", None),
+    ("Container.docker", None),
+    ("Docker.image", None),
+    ("Docker.parameters", None),
+    ("Parameter.name", None),
+    ("Parameter.value", None),
+    ("Mesos.image", None),
+    ("Mesos.volumes", None),
+    ("AppcImage.name", None),
+    ("AppcImage.image_id", None),
+    ("DockerImage.name", None),
+    ("DockerImage.tag", None),
+    ("Volume.container_path", None),
+    ("Volume.host_path", None),
+    ("Volume.mode", None),
+    ("ExecutorConfig.name", None),
+    ("ExecutorConfig.data", None),
+];
 
 pub fn report(job: &EvaluatedJob, fields: &Fields, found: &mut Found) {
-    for (field, why) in WITHOUT_EFFECT {
+    for (name, why) in LEFTOVERS {
+        let (Some(field), Some(why)) = (name.strip_prefix("Job."), why) else { continue };
         if fields.get(field).is_some_and(|value| *value != Value::Bool(false)) {
             found.warn(field, why);
         }

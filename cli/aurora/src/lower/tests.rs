@@ -184,3 +184,20 @@ fn a_job_with_problems_is_not_lowered() {
     let refusals = lowered("jobs = [J(instances = '{{n}}')]").unwrap_err();
     assert!(refusals[0].starts_with("instances: '{{n}}' is not an integer"), "{refusals:?}");
 }
+
+/// A name of the vocabulary that nobody takes over would be dropped in silence.
+#[test]
+fn every_field_of_the_vocabulary_becomes_a_field_of_dawn_or_is_a_known_leftover() {
+    let schema = crate::schema::json::json_schema().unwrap();
+    let definitions = schema["$defs"].as_object().unwrap();
+    let properties = |(message, definition): (&String, &serde_json::Value)| {
+        let fields = definition["properties"].as_object().unwrap();
+        fields.keys().map(|field| format!("{message}.{field}")).collect::<Vec<_>>()
+    };
+    let vocabulary: std::collections::BTreeSet<String> = definitions.iter().flat_map(properties).collect();
+    let fields = dawn_proto::fields::messages().into_iter().flat_map(|message| message.fields);
+    let taken = fields.flat_map(|field| field.aurora).copied();
+    let known: std::collections::BTreeSet<String> =
+        taken.chain(super::leftover::LEFTOVERS.map(|(name, _)| name)).map(str::to_string).collect();
+    assert_eq!(vocabulary, known);
+}
