@@ -11,6 +11,7 @@ mod leaving;
 mod logs;
 mod overhear;
 mod restore;
+mod serve;
 mod snapshots;
 mod standby;
 mod verify;
@@ -22,28 +23,16 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dawn_proto::v1::admin_server::AdminServer;
-use dawn_proto::v1::agent_link_server::AgentLinkServer;
-use dawn_proto::v1::batches_server::BatchesServer;
-use dawn_proto::v1::maintenance_server::MaintenanceServer;
-use dawn_proto::v1::planner_server::PlannerServer;
-use dawn_proto::v1::reach_server::ReachServer;
-use dawn_proto::v1::scheduler_server::SchedulerServer;
-use dawn_proto::v1::updates_server::UpdatesServer;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tonic::transport::Server;
-use tonic_health::pb::health_server::{Health, HealthServer};
 
-use crate::api::{
-    self, AdminService, ClientService, ReachService, Reader, Replies, ServerFacts, Turns, WatchFront, Watches,
-};
+use crate::api::{AdminService, ClientService, Reader, Replies, ServerFacts, Turns, Watches};
 use crate::drive::{DriveError, Follower, Inbox, PulseSettings, Role, Vitals};
 use crate::etcd::{self, EtcdConfig, EtcdError, WitnessError};
 use crate::journal::{JournalSettings, OpenError};
-use crate::link::{self, Inspections, LastWords, LinkService, Links, Tunnels};
-use crate::listen::{self, Bounds, Door, Places};
+use crate::link::{Inspections, LastWords, LinkService, Links, Tunnels};
+use crate::listen::Bounds;
 use crate::model::{Allowed, Settings};
 
 pub use directory::DirectoryError;
@@ -54,19 +43,13 @@ use health::{Teller, metrics_of};
 use home::Home;
 use keeper::HomeKeeper;
 use leaving::{ANSWER_WITHIN, HAND_OVER_WITHIN, Leaving};
+use serve::{Services, serve};
 use verify::Verifier;
 
 pub use keeper::{Place, Source};
 pub use leaving::STOP_WITHIN;
 pub use restore::{CuttingError, RestoreOutcome, RestoringError, check_backup, cut, restore};
 
-/// A connection that answers no ping within these two is dropped.
-const PING_EVERY: Duration = Duration::from_secs(10);
-const PONG_WITHIN: Duration = Duration::from_secs(10);
-/// Most bytes of a request's headers.
-const MAX_HEADER_BYTES: u32 = 16 << 10;
-/// Requests and streams of one connection at a time; more wait at the client.
-const STREAMS_A_CONNECTION: u32 = 1_024;
 /// Watches of jobs at a time.
 const MOST_WATCHES: usize = 16_384;
 /// Open streams get this long to end when the scheduler stops.
@@ -147,6 +130,8 @@ pub enum RunError {
         dawn_proto::amounts::whole_seconds(HAND_OVER_WITHIN)
     )]
     StopHangs,
+    #[error("the contract built into this program can't be shown by gRPC reflection")]
+    Reflection(#[from] tonic_reflection::server::Error),
     #[error("serving gRPC")]
     Serve(#[source] tonic::transport::Error),
     #[error(transparent)]
@@ -237,7 +222,7 @@ pub async fn start(config: Config) -> Result<Scheduler, RunError> {
     let lead =
         Lead { config, follower, links: links.clone(), replies: replies.clone(), inbox, inboxes, signs, own_key };
     let pulse = tokio::spawn(home.lead(lead, advertised, async move { _ = pulse_stopped.await }));
-    let (stop_server, server) = serve(listener, client, admin, agents, teller.service(), bounds);
+    let (stop_server, server) = serve(listener, Services { client, admin, agents, health: teller.service() }, bounds)?;
     tracing::info!(%address, journal, index, jobs, tasks, "dawn scheduler is ready on {address}");
     Ok(Scheduler { address, links, replies, stop_pulse, stop_server, pulse, server, snapshots, teller, leaving })
 }
@@ -277,45 +262,6 @@ fn facts(config: &Config, address: &str, journal: &'static str) -> ServerFacts {
     let (settings, place) = (config.settings.clone(), config.pulse.place.clone());
     let coordinators = config.coordinators.clone();
     ServerFacts { address: address.to_string(), journal, settings, place, coordinators }
-}
-
-type Serving = JoinHandle<Result<(), tonic::transport::Error>>;
-
-fn serve(
-    listener: TcpListener,
-    client: ClientService,
-    admin: AdminService,
-    agents: LinkService,
-    health: HealthServer<impl Health>,
-    bounds: Bounds,
-) -> (oneshot::Sender<()>, Serving) {
-    let (stop, stopped) = oneshot::channel::<()>();
-    let reach = ReachServer::new(ReachService(client.clone())).max_decoding_message_size(api::MAX_REQUEST_BYTES);
-    let batches = BatchesServer::new(client.clone()).max_decoding_message_size(api::MAX_REQUEST_BYTES);
-    let planner = PlannerServer::new(client.clone()).max_decoding_message_size(api::MAX_REQUEST_BYTES);
-    let updates = UpdatesServer::new(client.clone()).max_decoding_message_size(api::MAX_REQUEST_BYTES);
-    let maintenance = MaintenanceServer::new(client.clone()).max_decoding_message_size(api::MAX_REQUEST_BYTES);
-    let watching = client.clone();
-    let client = SchedulerServer::new(client).max_decoding_message_size(api::MAX_REQUEST_BYTES);
-    let agents = AgentLinkServer::new(agents).max_decoding_message_size(link::MAX_MESSAGE_BYTES);
-    let client = WatchFront { inner: client.max_encoding_message_size(usize::MAX), client: watching };
-    let router = Server::builder()
-        .http2_max_header_list_size(Some(MAX_HEADER_BYTES))
-        .max_concurrent_streams(Some(STREAMS_A_CONNECTION))
-        .http2_keepalive_interval(Some(PING_EVERY))
-        .http2_keepalive_timeout(Some(PONG_WITHIN))
-        .add_service(Door(health))
-        .add_service(Door(reach))
-        .add_service(Door(client))
-        .add_service(Door(batches))
-        .add_service(Door(planner.max_encoding_message_size(usize::MAX)))
-        .add_service(Door(AdminServer::new(admin).max_encoding_message_size(usize::MAX)))
-        .add_service(Door(updates.max_encoding_message_size(usize::MAX)))
-        .add_service(Door(maintenance.max_encoding_message_size(usize::MAX)))
-        .add_service(Door(agents.max_encoding_message_size(usize::MAX)));
-    let incoming = listen::incoming(listener, Places::new(bounds));
-    let serving = router.serve_with_incoming_shutdown(incoming, async move { _ = stopped.await });
-    (stop, tokio::spawn(serving))
 }
 
 impl Scheduler {

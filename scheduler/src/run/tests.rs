@@ -13,6 +13,7 @@ mod life;
 mod logs;
 mod operators;
 mod reach;
+mod reflection;
 mod standby;
 mod stuck;
 mod together;
