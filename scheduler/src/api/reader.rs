@@ -10,7 +10,7 @@ use tonic::Status;
 use super::{reads, status};
 use crate::decide::place::EmptyAgents;
 use crate::drive::Follower;
-use crate::model::{JobSpec, State};
+use crate::model::{JobSpec, State, Truth};
 use crate::shares::Holder;
 
 /// Short reads at the same time, and as many long ones; others wait their turn.
@@ -170,11 +170,12 @@ fn fleet_of<'a>(kept: &'a mut Option<Fleet>, follower: &Follower, now: bool) -> 
     let good = kept.take().filter(is_good);
     kept.insert(good.unwrap_or_else(|| {
         // Copies of agents share their blocks: the state is held for a moment only.
-        let agents = follower.read(|state| State {
+        let agents = follower.read(|state| Truth {
             agents: state.agents.clone(),
             next_agent: state.next_agent,
-            ..State::default()
+            ..Truth::default()
         });
+        let agents = State::of(agents);
         Fleet { at, count: agents.agents.len(), empty: EmptyAgents::of(&agents) }
     }))
 }

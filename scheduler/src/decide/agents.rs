@@ -81,7 +81,7 @@ fn is_of_another_cluster(step: &mut Step, link: LinkId, registration: &Registrat
 fn has_no_room(step: &mut Step, link: LinkId, id: &AgentId, offer: &Offer) -> bool {
     let known = step.state.agent(id);
     let before = known.map_or(0, Agent::offered_bytes);
-    let (agents, kept) = (step.state.agents.len(), step.state.offered_bytes - before);
+    let (agents, kept) = (step.state.agents.len(), step.state.indexes().offered_bytes - before);
     let reason = if known.is_none() && agents >= AGENTS {
         format!(
             "the cluster has {agents} agents and takes at most {AGENTS}; `dawn node forget` removes those that are gone"
@@ -195,7 +195,7 @@ fn ask_for_missing(step: &mut Step, agent: AgentNo, held: &BTreeSet<TaskId>, reb
 /// Tasks that the state has on an agent before this step.
 pub(super) fn tasks_on<'a>(step: &Step<'a>, agent: AgentNo) -> impl Iterator<Item = &'a Task> + use<'a> {
     let state = step.state;
-    state.tasks_on.get(&agent).into_iter().flatten().filter_map(|id| state.tasks.get(id))
+    state.indexes().tasks_on.get(&agent).into_iter().flatten().filter_map(|id| state.tasks.get(id))
 }
 
 /// The kill that brought a stopping task into its state.

@@ -191,7 +191,7 @@ fn is_avoided(agent: &Agent, now: Timestamp) -> bool {
 /// Whether a task of the spec started on another agent within the time for which that is remembered.
 fn started_lately(step: &Step, job: &Job, spec: &Spec, but: AgentNo) -> bool {
     let since = Timestamp(step.now.wall.0.saturating_sub_unsigned(step.settings.blame_kept_ms));
-    let tasks = job.tasks.iter().rev().take(LOOKED_AT).filter_map(|id| step.state.tasks.get(id));
+    let tasks = step.state.tasks_of(job.id).ids.iter().rev().take(LOOKED_AT).filter_map(|id| step.state.tasks.get(id));
     let mut elsewhere =
         tasks.filter(|task| task.spec == spec.id && task.status.place().is_some_and(|place| place.agent != but));
     elsewhere.any(|task| task.history.iter().any(|one| one.to == TaskState::Running && one.at >= since))
@@ -311,8 +311,8 @@ fn avoided_ms(settings: &Settings, times: u32) -> u64 {
 
 /// Whether one more agent may be avoided: at most the larger of one and a quarter of those that are up, and never all.
 fn may_avoid(step: &Step) -> bool {
-    let up = step.state.agents.len().saturating_sub(step.state.agents_not_up.len());
-    let known = step.state.avoided.iter().filter_map(|no| step.state.agents.get(no));
+    let up = step.state.agents.len().saturating_sub(step.state.indexes().agents_not_up.len());
+    let known = step.state.indexes().avoided.iter().filter_map(|no| step.state.agents.get(no));
     let now = known.filter(|agent| is_avoided(agent, step.now.wall)).count();
     let decided = step.mutations.iter().filter(|one| matches!(one, Mutation::AgentAvoided(_))).count();
     let avoided = now + decided;
@@ -328,7 +328,12 @@ fn is_decided(step: &Step, no: AgentNo) -> bool {
 
 /// Whether a task of the spec is about to start on another agent.
 fn is_being_tried(step: &Step, job: JobId, kept: &KeptOff) -> bool {
-    let tasks = step.state.jobs.get(&job).into_iter().flat_map(|job| job.tasks.iter().rev().take(LOOKED_AT));
+    let tasks = step
+        .state
+        .jobs
+        .get(&job)
+        .into_iter()
+        .flat_map(|job| step.state.tasks_of(job.id).ids.iter().rev().take(LOOKED_AT));
     tasks.filter_map(|id| step.state.tasks.get(id)).any(|task| {
         let elsewhere = task.status.place().is_some_and(|place| place.agent != kept.agent);
         task.spec == kept.spec && elsewhere && matches!(task.state(), TaskState::Assigned | TaskState::Starting)
@@ -338,7 +343,7 @@ fn is_being_tried(step: &Step, job: JobId, kept: &KeptOff) -> bool {
 /// What is over, or would last longer than it may: it was written under a clock that was ahead.
 pub(super) fn tick(step: &mut Step) {
     let (state, now, settings) = (step.state, step.now.wall, step.settings);
-    let ends = &state.kept_off_ends;
+    let ends = &state.indexes().kept_off_ends;
     let due = ends.iter().take_while(|(until, ..)| *until <= now);
     for (_, id, agent, spec) in due {
         if step.is_full() {
@@ -367,7 +372,9 @@ pub(super) fn tick(step: &mut Step) {
             keep_off(step, *id, KeptOff { until: latest, ..kept.clone() });
         }
     }
-    for (agent, avoided) in state.avoided.iter().filter_map(|no| Some((*no, state.agents.get(no)?.avoided.as_ref()?))) {
+    for (agent, avoided) in
+        state.indexes().avoided.iter().filter_map(|no| Some((*no, state.agents.get(no)?.avoided.as_ref()?)))
+    {
         let (latest, times) = (now.plus_ms(avoided_ms(settings, avoided.times)), avoided.times);
         if avoided.until > latest {
             let why = avoided.why.clone();

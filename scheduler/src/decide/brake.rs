@@ -50,14 +50,14 @@ pub(super) fn brake_but_for_release(state: &State, settings: &Settings, just: Ju
         silent += usize::from(held > 0);
         tasks += held;
     }
-    let heard = state.agents.len() - state.agents_not_up.len() - just.nodes;
+    let heard = state.agents.len() - state.indexes().agents_not_up.len() - just.nodes;
     let (counted, percent) = (silent + heard, settings.mass_loss_percent);
     (silent * 100 > counted * percent as usize).then_some(Brake { silent, counted, percent, tasks })
 }
 
 /// How many tasks an agent holds.
 pub(super) fn held(state: &State, agent: &Agent) -> usize {
-    state.tasks_on.get(&agent.no).map_or(0, |tasks| tasks.len())
+    state.indexes().tasks_on.get(&agent.no).map_or(0, |tasks| tasks.len())
 }
 
 /// Whether it is released now. Ends a release whose time is over.

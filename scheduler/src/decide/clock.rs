@@ -144,9 +144,10 @@ fn at(ahead_ms: i64, boot_ms: u64) -> Timestamp {
 /// clock. It would wait until then.
 fn lies_ahead(state: &State, now: Timestamp) -> bool {
     let ahead = |instant: Timestamp| instant.since_ms(now) > STEP_MS;
-    let waiting = state.throttled.iter().chain(&state.in_transit).chain(state.deadlines.last());
+    let waiting =
+        state.indexes().throttled.iter().chain(&state.indexes().in_transit).chain(state.indexes().deadlines.last());
     let mut tasks = waiting.filter_map(|(_, id)| state.tasks.get(id));
-    let mut jobs = state.cron_due.iter().filter_map(|(_, id)| state.jobs.get(id));
+    let mut jobs = state.indexes().cron_due.iter().filter_map(|(_, id)| state.jobs.get(id));
     tasks.any(|task| ahead(task.since())) || jobs.any(|job| job.last_scheduled().is_some_and(ahead))
 }
 

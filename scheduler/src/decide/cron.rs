@@ -52,7 +52,10 @@ fn cron_job<'a>(step: &Step<'a>, key: &JobKey) -> Result<(&'a Job, &'a Spec, &'a
 /// Now, or the next millisecond that is neither taken nor one a schedule may name.
 fn manual_instant(step: &Step, job: &Job) -> Timestamp {
     let mut run_at = step.now.wall;
-    let taken = |run_at| job.slot(run_at, 0).next().is_some() || job.ticks.iter().any(|tick| tick.scheduled == run_at);
+    let taken = |run_at| {
+        step.state.tasks_of(job.id).slot(run_at, 0).next().is_some()
+            || job.ticks.iter().any(|tick| tick.scheduled == run_at)
+    };
     while !is_manual(run_at) || taken(run_at) {
         run_at = run_at.plus_ms(1);
     }
@@ -114,7 +117,8 @@ fn run(step: &mut Step, job: &Job, spec: &Spec, run_at: Timestamp) {
 
 fn forget_old_runs(step: &mut Step, job: &Job) {
     let state = step.state;
-    let tasks = || job.slots.iter().filter_map(|(run_at, _, id)| Some((*run_at, state.tasks.get(id)?)));
+    let tasks =
+        || state.tasks_of(job.id).slots.iter().filter_map(|(run_at, _, id)| Some((*run_at, state.tasks.get(id)?)));
     let living: BTreeSet<Timestamp> =
         tasks().filter(|(_, task)| step.is_living(task)).map(|(run_at, _)| run_at).collect();
     let mut ended: Vec<Timestamp> =

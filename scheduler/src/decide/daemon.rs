@@ -52,8 +52,8 @@ pub(super) fn matching(state: &State, spec: &JobSpec) -> u64 {
 /// An agent is given up: what waits for room on it waits no more, until it is back.
 pub(super) fn given_up(step: &mut Step, agent: AgentNo) {
     let state = step.state;
-    for job in state.daemons.iter().filter_map(|id| state.jobs.get(id)) {
-        let lives = job.slot(Timestamp(0), agent.0).filter_map(|id| state.tasks.get(&id));
+    for job in state.indexes().daemons.iter().filter_map(|id| state.jobs.get(id)) {
+        let lives = state.tasks_of(job.id).slot(Timestamp(0), agent.0).filter_map(|id| state.tasks.get(&id));
         for task in lives.filter(|task| matches!(task.state(), TaskState::Pending | TaskState::Throttled)) {
             step.stop(task, Reason::AgentLost, "its agent was given up");
         }
@@ -66,7 +66,7 @@ pub(super) fn tick(step: &mut Step) {
     if live.fresh.is_empty() {
         return;
     }
-    for job in state.daemons.iter().filter_map(|id| state.jobs.get(id)) {
+    for job in state.indexes().daemons.iter().filter_map(|id| state.jobs.get(id)) {
         if step.is_ended(job) {
             continue;
         }
@@ -94,7 +94,7 @@ fn advanced_now(step: &Step, job: &Job) -> Instances {
 
 fn follow(step: &mut Step, job: &Job, spec: &Spec, instance: u32) {
     let state = step.state;
-    let newest = job.newest(Timestamp(0), instance).and_then(|id| state.tasks.get(&id));
+    let newest = state.tasks_of(job.id).newest(Timestamp(0), instance).and_then(|id| state.tasks.get(&id));
     if let Some(task) = newest.filter(|task| step.is_living(task)) {
         if unwanted(state, &spec.job, instance) {
             step.stop(task, Reason::NotMatching, "the job's constraints no longer match its node");

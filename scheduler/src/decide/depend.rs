@@ -55,7 +55,7 @@ pub(super) fn verdict(step: &Step, flow: &FlowSpec) -> Verdict {
 pub(super) fn ended(step: &mut Step, id: JobId) {
     let state = step.state;
     let Some(job) = state.jobs.get(&id) else { return };
-    for id in state.dependents.get(&job.key).into_iter().flatten() {
+    for id in state.indexes().dependents.get(&job.key).into_iter().flatten() {
         let Some(waiting) = state.jobs.get(id).filter(|job| !step.is_ended(job)) else { continue };
         let Some(spec) = state.current_spec(waiting) else { continue };
         match verdict(step, &spec.job.flow) {
@@ -104,7 +104,7 @@ pub(super) fn circle(state: &State, spec: &JobSpec) -> Result<(), FlowRefusal> {
 /// Jobs that are not done by their deadline end; what lives of them is killed.
 pub(super) fn tick(step: &mut Step) {
     let state = step.state;
-    for (_, id) in state.job_deadlines.range(..=(step.now.wall, JobId(u32::MAX))) {
+    for (_, id) in state.indexes().job_deadlines.range(..=(step.now.wall, JobId(u32::MAX))) {
         if step.is_full() {
             return;
         }

@@ -153,7 +153,8 @@ fn note(step: &mut Step, registration: &Registration, words: String, shown: Show
     let known = step.state.agent(&registration.id).map(|agent| agent.no);
     let named = registration.tasks.iter().any(|report| !report.state.is_terminal());
     let in_short = registration.held.is_some_and(|held| held.tasks > 0);
-    let in_state = known.is_some_and(|agent| step.state.tasks_on.get(&agent).is_some_and(|tasks| !tasks.is_empty()));
+    let in_state =
+        known.is_some_and(|agent| step.state.indexes().tasks_on.get(&agent).is_some_and(|tasks| !tasks.is_empty()));
     // The agent itself is heard, and has obeyed this leader: somebody else speaks in its name.
     let is_here = known.is_some_and(|agent| step.live.agents.get(&agent).is_some_and(|live| live.link.is_some()))
         && known.is_some_and(|agent| !is_silent(step, step.live.heard_ms(agent)));

@@ -21,7 +21,7 @@ pub(super) fn kill(
 ) -> Result<Answer, Refusal> {
     let job = step.state.job(key).ok_or_else(|| Refusal::NoSuchJob { key: key.clone() })?;
     let Some(spec) = step.state.current_spec(job) else { return Err(Refusal::NoSuchJob { key: key.clone() }) };
-    if job.ended.is_some() && job.living == 0 {
+    if job.ended.is_some() && step.state.tasks_of(job.id).living == 0 {
         return Err(Refusal::JobEnded { key: key.clone() });
     }
     are_there(key, instances, numbers_of(step.state, job).into_iter().collect())?;

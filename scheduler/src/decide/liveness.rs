@@ -121,7 +121,7 @@ fn registered(live: &mut Live, registration: &Registration, decision: &Decision)
 }
 
 pub(super) fn not_up(state: &State) -> impl Iterator<Item = &Agent> {
-    state.agents_not_up.iter().filter_map(|agent| state.agents.get(agent))
+    state.indexes().agents_not_up.iter().filter_map(|agent| state.agents.get(agent))
 }
 
 pub(super) fn tick(step: &mut Step) {
@@ -189,7 +189,7 @@ fn give_up(step: &mut Step) {
             retry::end(step, task, TaskState::Lost, Reason::AgentLost, "its agent was given up");
         }
     }
-    let due = step.state.deadlines.range(..=(step.now.wall, dawn_proto::TaskId(u64::MAX)));
+    let due = step.state.indexes().deadlines.range(..=(step.now.wall, dawn_proto::TaskId(u64::MAX)));
     for task in due.filter_map(|(_, id)| step.state.tasks.get(id)) {
         // A leader that has just begun gives agents time to find it.
         let silent = task

@@ -66,7 +66,7 @@ fn worth(state: &State, job: &Job, instance: u32, now: Timestamp) -> Worth {
     if job.stopped.contains(&instance) {
         return Worth::Stopped;
     }
-    let lives = job.slot(Timestamp(0), instance).filter_map(|id| state.tasks.get(&id));
+    let lives = state.tasks_of(job.id).slot(Timestamp(0), instance).filter_map(|id| state.tasks.get(&id));
     lives.filter_map(|life| worth_of(state, life, now)).max().unwrap_or(Worth::Stopped)
 }
 

@@ -52,7 +52,7 @@ fn asked_by(state: &State, job: &Job) -> Asked {
         JobKind::Batch if job.settled == Job::SETTLED => 0,
         _ => tasks_of(state, &spec.job).saturating_sub(job.stopped.len() as u64),
     };
-    Asked::by(&spec.job, wanted.max(u64::from(job.living)))
+    Asked::by(&spec.job, wanted.max(u64::from(state.tasks_of(job.id).living)))
 }
 
 /// How many tasks of a spec there are at once.

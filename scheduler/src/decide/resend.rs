@@ -19,7 +19,7 @@ pub(super) fn tick(step: &mut Step) {
 /// Launches and kills without an answer: sent again; a launch that stays without one is given up.
 fn resend(step: &mut Step) {
     let oldest = Timestamp(step.now.wall.0.saturating_sub_unsigned(step.settings.resend_interval_ms));
-    for (_, id) in step.state.in_transit.range(..=(oldest, TaskId(u64::MAX))) {
+    for (_, id) in step.state.indexes().in_transit.range(..=(oldest, TaskId(u64::MAX))) {
         let Some(task) = step.state.tasks.get(id).filter(|task| step.state_of(task) == task.state()) else { continue };
         let Some(agent) = task.held_on().filter(|agent| step.is_reachable(*agent)) else { continue };
         let assigned = task.state() == TaskState::Assigned;

@@ -183,7 +183,8 @@ fn acknowledge(step: &mut Step, link: LinkId, report: &Report) {
 /// Makes room for the found task. False: a newer life has it.
 fn clear_slot(step: &mut Step, job: &Job, found: &Description, lives: bool) -> bool {
     let state = step.state;
-    let slot: Vec<&Task> = job.slot(found.run_at, found.instance).filter_map(|id| state.tasks.get(&id)).collect();
+    let slot: Vec<&Task> =
+        state.tasks_of(job.id).slot(found.run_at, found.instance).filter_map(|id| state.tasks.get(&id)).collect();
     let newer = |task: &&&Task| task.id > found.report.task && step.is_living(task) && task.held_on().is_some();
     if slot.iter().any(|task| newer(&task)) {
         return false;

@@ -97,7 +97,7 @@ pub fn refusals<'a>(
     run_at: Timestamp,
     instance: u32,
 ) -> impl Iterator<Item = (&'a Task, &'a Transition)> {
-    let lives = job.slot(run_at, instance).rev().filter_map(|id| state.tasks.get(&id));
+    let lives = state.tasks_of(job.id).slot(run_at, instance).rev().filter_map(|id| state.tasks.get(&id));
     let ended = lives.filter(|life| life.state().is_terminal());
     ended.map_while(|life| {
         let end = life.history.last()?;
@@ -128,9 +128,9 @@ fn spec_of_next<'a>(step: &Step<'a>, job: &Job, task: &Task, current: &Spec, rea
 
 /// Whether the slot has a life after this one, or beside it one as wanted.
 fn has_next(step: &Step, job: &Job, task: &Task, wanted: &Spec) -> bool {
-    let others = job.slot(task.run_at, task.instance).filter(|id| *id != task.id);
+    let others = step.state.tasks_of(job.id).slot(task.run_at, task.instance).filter(|id| *id != task.id);
     let mut others = others.filter_map(|id| step.state.tasks.get(&id));
-    let newest = job.newest(task.run_at, task.instance) == Some(task.id);
+    let newest = step.state.tasks_of(job.id).newest(task.run_at, task.instance) == Some(task.id);
     others.any(|other| step.is_living(other) && (other.spec == wanted.id || !newest))
         || !newest && step.kind(job) != JobKind::Service
 }

@@ -29,7 +29,7 @@ pub(super) struct Aim<'a> {
 
 /// Goes on with jobs that are not settled.
 pub(super) fn tick(step: &mut Step) {
-    for id in &step.state.unsettled {
+    for id in &step.state.indexes().unsettled {
         if step.is_full() {
             return;
         }
@@ -145,7 +145,7 @@ fn make_wanted(step: &mut Step, aim: &Aim) -> u32 {
             continue;
         }
         let spec = aim.spec_of(step, instance);
-        let newest = aim.job.and_then(|job| job.newest(Timestamp(0), instance));
+        let newest = aim.job.and_then(|job| step.state.tasks_of(job.id).newest(Timestamp(0), instance));
         let newest = newest.and_then(|id| step.state.tasks.get(&id));
         match newest {
             None => _ = step.make_task(aim.id, spec, Life::first(instance, Timestamp(0))),
@@ -160,7 +160,7 @@ fn make_wanted(step: &mut Step, aim: &Aim) -> u32 {
 }
 
 fn lives(step: &Step, job: &Job, instance: u32) -> bool {
-    let tasks = job.slot(Timestamp(0), instance).filter_map(|id| step.state.tasks.get(&id));
+    let tasks = step.state.tasks_of(job.id).slot(Timestamp(0), instance).filter_map(|id| step.state.tasks.get(&id));
     tasks.into_iter().any(|task| !task.state().is_terminal())
 }
 

@@ -123,13 +123,13 @@ impl<'a> Step<'a> {
 
     /// How many tasks of the job live after this step.
     pub fn living(&self, job: &Job) -> u32 {
-        let living = i64::from(job.living) + self.living.get(&job.id).copied().unwrap_or(0);
+        let living = i64::from(self.state.tasks_of(job.id).living) + self.living.get(&job.id).copied().unwrap_or(0);
         u32::try_from(living).unwrap_or(0)
     }
 
     /// The same of a job that may have been made in this step.
     pub fn living_of(&self, id: JobId) -> u32 {
-        let before = self.state.jobs.get(&id).map_or(0, |job| i64::from(job.living));
+        let before = self.state.jobs.get(&id).map_or(0, |job| i64::from(self.state.tasks_of(job.id).living));
         u32::try_from(before + self.living.get(&id).copied().unwrap_or(0)).unwrap_or(0)
     }
 
@@ -241,7 +241,9 @@ impl<'a> Step<'a> {
         let Some(job) = self.state.jobs.get(&job) else { return task };
         let kept = self.settings.kept_ended_tasks;
         let state = self.state;
-        for task in job.slot(run_at, instance).rev().skip(kept).filter_map(|id| state.tasks.get(&id)) {
+        for task in
+            self.state.tasks_of(job.id).slot(run_at, instance).rev().skip(kept).filter_map(|id| state.tasks.get(&id))
+        {
             self.forget(task);
         }
         task

@@ -81,7 +81,7 @@ fn outcome(step: &Step, job: &Job, new: &JobSpec) -> Result<SubmitOutcome, Refus
         // Tasks of the ended version not yet told to stop would pass for the new one's.
         return match job.settled {
             Job::SETTLED => Ok(SubmitOutcome::Replaced),
-            _ => Err(Refusal::StillEnding { key, tasks: job.living }),
+            _ => Err(Refusal::StillEnding { key, tasks: step.state.tasks_of(job.id).living }),
         };
     }
     let Some(current) = step.state.current_spec(job) else { return Ok(SubmitOutcome::Replaced) };
@@ -128,7 +128,7 @@ fn has_room(step: &Step, job: Option<&Job>, spec: &JobSpec) -> Result<(), Refusa
         _ if spec.flow.is_template => 0,
         _ => spec.instances as usize,
     };
-    let more = more.saturating_sub(job.map_or(0, |job| job.living as usize));
+    let more = more.saturating_sub(job.map_or(0, |job| step.state.tasks_of(job.id).living as usize));
     if tasks.saturating_add(more) > step.settings.max_tasks {
         return Err(Refusal::Full { what: "tasks", have: tasks });
     }

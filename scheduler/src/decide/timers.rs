@@ -17,7 +17,7 @@ fn last() -> TaskId {
 
 /// Backoffs that are over.
 fn ready(step: &mut Step) {
-    for (_, id) in step.state.throttled.range(..=(step.now.wall, last())) {
+    for (_, id) in step.state.indexes().throttled.range(..=(step.now.wall, last())) {
         if step.is_full() {
             return;
         }
@@ -29,7 +29,7 @@ fn ready(step: &mut Step) {
 
 /// Tasks that run longer than their job lets them.
 fn run_times(step: &mut Step) {
-    for (_, id) in step.state.deadlines.range(..=(step.now.wall, last())) {
+    for (_, id) in step.state.indexes().deadlines.range(..=(step.now.wall, last())) {
         if step.is_full() {
             return;
         }

@@ -54,7 +54,7 @@ pub(super) fn set(step: &mut Step, command: &UpkeepCommand) -> Result<Answer, Re
 
 /// Goes on with what is planned.
 pub(super) fn tick(step: &mut Step) {
-    for no in &step.state.upkept {
+    for no in &step.state.indexes().upkept {
         if step.is_full() {
             return;
         }
@@ -76,7 +76,7 @@ fn become_(step: &mut Step, agent: &Agent, upkeep: Upkeep) {
 }
 
 fn drain(step: &mut Step, agent: &Agent, upkeep: &Upkeep) {
-    if !step.state.tasks_on.contains_key(&agent.no) {
+    if !step.state.indexes().tasks_on.contains_key(&agent.no) {
         return become_(step, agent, Upkeep { mode: Drained, ..upkeep.clone() });
     }
     let forced = upkeep.deadline <= step.now.wall;

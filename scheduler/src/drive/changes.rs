@@ -146,13 +146,13 @@ pub(super) fn add_changed(jobs: &mut BTreeSet<JobId>, state: &State, mutation: &
         Subject::Job(job) => _ = jobs.insert(job),
         Subject::JobAndDependents(id) => {
             jobs.insert(id);
-            let dependents = state.jobs.get(&id).and_then(|job| state.dependents.get(&job.key));
+            let dependents = state.jobs.get(&id).and_then(|job| state.indexes().dependents.get(&job.key));
             jobs.extend(dependents.into_iter().flatten());
         }
         Subject::Task(task) => jobs.extend(state.tasks.get(&task).map(|task| task.job)),
         Subject::HostName(agent, hostname) => {
             if state.agents.get(&agent).is_some_and(|known| known.hostname != hostname) {
-                let held = state.tasks_on.get(&agent).into_iter().flatten();
+                let held = state.indexes().tasks_on.get(&agent).into_iter().flatten();
                 jobs.extend(held.filter_map(|task| state.tasks.get(task)).map(|task| task.job));
             }
         }

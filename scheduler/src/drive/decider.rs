@@ -42,7 +42,7 @@ impl Decider {
 
     pub fn decide(&mut self, state: &State, live: &Live, event: &Event, now: Now) -> Decision {
         let mut decision = decide::decide(state, live, event, now, &self.settings);
-        if matches!(event, Event::Tick) && !state.updating.is_empty() {
+        if matches!(event, Event::Tick) && !state.indexes().updating.is_empty() {
             // What only placement knows of updates: whether what they stop could come back, and what their instances wait for.
             let kept = self.placer.keep_up(state, &mut decision.mutations, now);
             if self.placer.explain_stalls(state, &mut decision.mutations, now) || kept {

@@ -137,11 +137,7 @@ impl Trial {
         let id = self.state.job(key)?.id;
         let is_updating = |state: &State| state.jobs.get(&id).is_some_and(|job| job.changes.active().is_some());
         let was_updating = is_updating(&self.state);
-        if let Some(update) = self.state.jobs.get_mut(&id).and_then(|job| job.changes.updates.back_mut()) {
-            let policy = &mut update.policy;
-            (policy.watch_ms, policy.progress_deadline_ms, policy.pulse_interval_ms) = (0, u64::MAX, None);
-            (policy.manual_promotion, policy.pause_between, policy.sla_aware) = (false, false, false);
-        }
+        self.state.skip_update_waits(id);
         for _ in 0..STEPS {
             let is_over = was_updating && !is_updating(&self.state);
             let mut goes_on = self.tick();
@@ -262,7 +258,7 @@ impl Trial {
         let made = made.and_then(|made| self.state.specs.get(&made.spec));
         let has = |instance: u32| made.is_some_and(|made| has_instance(&self.state, made, instance));
         if let Some(job) = self.state.job(&spec.key) {
-            for task in job.tasks.range(first..).filter_map(|id| self.state.tasks.get(id)) {
+            for task in self.state.tasks_of(job.id).ids.range(first..).filter_map(|id| self.state.tasks.get(id)) {
                 if !lives.placed.contains_key(&task.instance) {
                     created.insert(task.instance);
                 }
@@ -271,7 +267,11 @@ impl Trial {
                 }
             }
             let is_going = |instance: &u32| {
-                let tasks = job.slot(Default::default(), *instance).filter_map(|id| self.state.tasks.get(&id));
+                let tasks = self
+                    .state
+                    .tasks_of(job.id)
+                    .slot(Default::default(), *instance)
+                    .filter_map(|id| self.state.tasks.get(&id));
                 tasks.into_iter().all(|task| task.state().is_terminal() || task.state() == TaskState::Killing)
             };
             let gone = lives.all.iter().copied().filter(|instance| spec.kind != JobKind::Cron && !has(*instance));

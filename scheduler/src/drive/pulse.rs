@@ -181,14 +181,14 @@ impl Pulse {
             due.range((after.plus_ms(1), least)..).next().map(|(at, _)| *at)
         }
         let (state, ticked) = (&self.state, self.live.ticked.wall);
-        let tasks = [&state.throttled, &state.deadlines].map(|due| next(due, ticked, TaskId(0)));
-        let jobs = [&state.cron_due, &state.job_deadlines].map(|due| next(due, ticked, JobId(0)));
+        let tasks = [&state.indexes().throttled, &state.indexes().deadlines].map(|due| next(due, ticked, TaskId(0)));
+        let jobs = [&state.indexes().cron_due, &state.indexes().job_deadlines].map(|due| next(due, ticked, JobId(0)));
         tasks.into_iter().chain(jobs).flatten().min()
     }
 
     /// Whether a job is still being made or ended, slice by slice.
     pub fn is_settling(&self) -> bool {
-        !self.state.unsettled.is_empty()
+        !self.state.indexes().unsettled.is_empty()
     }
 
     /// The state with everything decided, durable or not.

@@ -9,7 +9,7 @@ use super::load::first_segment;
 use super::members::Again;
 use super::pack::pack;
 use super::store::Store;
-use crate::model::State;
+use crate::model::Truth;
 use crate::wire::snapshot_chunks;
 
 /// Which snapshot is the current one.
@@ -54,7 +54,7 @@ pub async fn manifest(store: &Store) -> Result<Option<Manifest>, EtcdError> {
 /// # Errors
 /// When etcd does not take it; what it already had of it is removed again, as is what the current snapshot replaced and was
 /// left behind: to remove needs no space.
-pub async fn write(store: &Store, state: &State, writer: u64) -> Result<bool, EtcdError> {
+pub async fn write(store: &Store, state: &Truth, writer: u64) -> Result<bool, EtcdError> {
     let before = Manifest::read(store).await?;
     if before.as_ref().is_some_and(|(manifest, _)| manifest.index >= state.index) {
         return Ok(false);

@@ -88,5 +88,5 @@ pub(super) fn cluster_id(data_dir: &Path) -> Option<String> {
         known = Some(state.cluster_id.clone());
         ControlFlow::Break(())
     });
-    read.ok().map(|state| state.cluster_id).or(known)
+    read.ok().map(|state| state.cluster_id.clone()).or(known)
 }

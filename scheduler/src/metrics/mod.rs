@@ -167,7 +167,7 @@ fn state(state: &State, settings: &Settings, text: &mut Text) {
 }
 
 fn longest_pending_ms(state: &State, now: Timestamp) -> u64 {
-    let pending = state.pending.iter().filter_map(|task| state.tasks.get(task));
+    let pending = state.indexes().pending.iter().filter_map(|task| state.tasks.get(task));
     pending.map(|task| now.since_ms(task.since())).max().unwrap_or(0)
 }
 

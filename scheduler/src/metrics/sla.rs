@@ -15,9 +15,10 @@ const MAX_TASKS: usize = 10_000;
 pub(super) fn jobs(sources: &Sources, wall: Timestamp, text: &mut Text) {
     let (keys, left_out) = sources.follower.read(|state| {
         let active = |key: &&JobKey| state.job(key).is_some_and(|job| job.ended.is_none());
-        let short = |key: &&JobKey| state.job(key).is_some_and(|job| job.tasks.len() <= MAX_TASKS);
-        let all = state.job_by_key.keys().filter(active).count();
-        let told: Vec<JobKey> = state.job_by_key.keys().filter(active).filter(short).take(MAX_JOBS).cloned().collect();
+        let short = |key: &&JobKey| state.job(key).is_some_and(|job| state.tasks_of(job.id).ids.len() <= MAX_TASKS);
+        let all = state.indexes().job_by_key.keys().filter(active).count();
+        let told: Vec<JobKey> =
+            state.indexes().job_by_key.keys().filter(active).filter(short).take(MAX_JOBS).cloned().collect();
         let left_out = all - told.len();
         (told, left_out)
     });
@@ -68,10 +69,11 @@ fn write(found: &[(String, v1::JobSla)], text: &mut Text) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Truth;
 
     #[test]
     fn a_wall_clock_that_was_set_makes_nothing_older() {
-        let state = State { at: Timestamp(1_000_000), ..State::default() };
+        let state = State::of(Truth { at: Timestamp(1_000_000), ..Truth::default() });
         let told = [0, 1_010_000, 9_000_000].map(|wall| time_of(&state, Timestamp(wall)));
         assert_eq!(told, [1_000_000, 1_010_000, 1_030_000].map(Timestamp));
     }

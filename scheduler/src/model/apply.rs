@@ -9,13 +9,15 @@ mod update;
 mod upkeep;
 mod welcome;
 
+use std::collections::{BTreeSet, VecDeque};
+
 use dawn_proto::v1::{NodeState, Reason};
 use dawn_proto::{SpecId, TaskId, TaskState, Timestamp};
 
 use super::{
-    Agent, AgentAvoided, AgentMoved, AgentNo, AgentSeen, Avoided, Batch, Ended, InstancesStopped, Job, JobEnded, JobId,
-    JobSettled, JobVersioned, Mutation, Nominated, Place, PlacedState, Quota, QuotaSet, State, Status, Task,
-    TaskAssigned,
+    Agent, AgentAvoided, AgentMoved, AgentNo, AgentSeen, Avoided, Batch, Changes, Ended, Flow, InstancesStopped, Job,
+    JobEnded, JobId, JobSettled, JobVersioned, Mutation, Nominated, Place, PlacedState, Quota, QuotaSet, State, Status,
+    Task, TaskAssigned,
 };
 use super::{TaskMade, TaskMoved, Tick, Ticked, Transition, Version, Waiting, index::Entries};
 
@@ -37,18 +39,18 @@ impl State {
     /// # Panics
     /// When the batch does not follow the last one.
     pub fn seal(&mut self, batch: &Batch) {
-        assert_eq!(batch.index, self.index + 1, "batch does not follow the state");
-        self.index = batch.index;
-        self.epoch = batch.epoch;
-        self.at = batch.at;
-        self.parts.clear();
+        assert_eq!(batch.index, self.truth.index + 1, "batch does not follow the state");
+        self.truth.index = batch.index;
+        self.truth.epoch = batch.epoch;
+        self.truth.at = batch.at;
+        self.truth.parts.clear();
     }
 
     /// Applies one mutation without moving the index: for a decision that must see its own earlier mutations.
     pub fn apply_one(&mut self, mutation: &Mutation, at: Timestamp) {
         match mutation {
-            Mutation::ClusterMade(made) => self.cluster_id.clone_from(&made.cluster_id),
-            Mutation::EpochBegun(begun) => self.epoch = begun.epoch,
+            Mutation::ClusterMade(made) => self.truth.cluster_id.clone_from(&made.cluster_id),
+            Mutation::EpochBegun(begun) => self.truth.epoch = begun.epoch,
             Mutation::JobMade(made) => self.make_job(made.job, made.key.clone(), at),
             Mutation::JobVersioned(versioned) => self.version_job(versioned, at),
             Mutation::JobEnded(ended) => self.end_job(ended, at),
@@ -91,43 +93,37 @@ impl State {
     }
 
     pub(super) fn job_mut(&mut self, job: JobId) -> &mut Job {
-        self.jobs.get_mut(&job).unwrap_or_else(|| panic!("{job} is not in the state"))
+        self.truth.jobs.get_mut(&job).unwrap_or_else(|| panic!("{job} is not in the state"))
     }
 
     fn task_mut(&mut self, task: TaskId) -> &mut Task {
-        self.tasks.get_mut(&task).unwrap_or_else(|| panic!("{task} is not in the state"))
+        self.truth.tasks.get_mut(&task).unwrap_or_else(|| panic!("{task} is not in the state"))
     }
 
     fn agent_mut(&mut self, agent: AgentNo) -> &mut Agent {
-        self.agents.get_mut(&agent).unwrap_or_else(|| panic!("{agent} is not in the state"))
+        self.truth.agents.get_mut(&agent).unwrap_or_else(|| panic!("{agent} is not in the state"))
     }
 
     fn make_job(&mut self, id: JobId, key: dawn_proto::JobKey, at: Timestamp) {
-        assert!(id >= self.next_job && !self.job_by_key.contains_key(&key), "{id} {key} is made twice");
-        self.next_job = JobId(id.0 + 1);
-        self.job_by_key.insert(key.clone(), id);
-        let (versions, tasks, ticks, stopped, slots, flow) = Default::default();
-        let (ended, settled, living, window) = (None, 0, 0, u32::MAX);
-        let (changes, kept_off) = Default::default();
+        assert!(id >= self.truth.next_job && !self.indexes.job_by_key.contains_key(&key), "{id} {key} is made twice");
+        self.truth.next_job = JobId(id.0 + 1);
+        self.indexes.job_by_key.insert(key.clone(), id);
         let job = Job {
             id,
             key,
             created: at,
-            versions,
-            ended,
-            tasks,
-            ticks,
-            stopped,
-            settled,
-            flow,
-            changes,
-            kept_off,
-            slots,
-            living,
-            window,
+            versions: VecDeque::new(),
+            ended: None,
+            ticks: VecDeque::new(),
+            stopped: BTreeSet::new(),
+            settled: 0,
+            flow: Flow::default(),
+            changes: Changes::default(),
+            kept_off: Vec::new(),
         };
-        self.jobs.insert(id, job);
-        self.tallies.or_default(id);
+        self.truth.jobs.insert(id, job);
+        self.indexes.tallies.or_default(id);
+        self.indexes.job_tasks.or_default(id);
         self.index_job(id);
     }
 
@@ -156,7 +152,7 @@ impl State {
     fn stop_instances(&mut self, stopped: &InstancesStopped) {
         let InstancesStopped { job: id, instances } = stopped;
         let id = *id;
-        let wanted = self.jobs.get(&id).map_or(0, |job| self.wanted_bound(job));
+        let wanted = self.truth.jobs.get(&id).map_or(0, |job| self.wanted_bound(job));
         self.change_job(id, |job| {
             // Ranges reach at most to the last instance, so that a record can't make the set grow without bound.
             job.stopped
@@ -168,9 +164,9 @@ impl State {
     fn version_job(&mut self, versioned: &JobVersioned, at: Timestamp) {
         let JobVersioned { job: id, spec, author, message } = versioned;
         let (id, author, message) = (*id, author.clone(), message.clone());
-        assert!(spec.id >= self.next_spec, "{} is made twice", spec.id);
-        self.next_spec = SpecId(spec.id.0 + 1);
-        self.specs.insert(spec.id, spec.clone());
+        assert!(spec.id >= self.truth.next_spec, "{} is made twice", spec.id);
+        self.truth.next_spec = SpecId(spec.id.0 + 1);
+        self.truth.specs.insert(spec.id, spec.clone());
         self.use_spec(spec.id);
         let mut oldest = None;
         self.change_job(id, |job| {
@@ -195,35 +191,39 @@ impl State {
         if let Some(oldest) = oldest {
             self.drop_spec(oldest.spec);
         }
-        self.recount(id);
+        self.indexes.recount(&self.truth, id);
     }
 
-    pub(super) fn use_spec(&mut self, spec: SpecId) {
-        assert!(self.specs.contains_key(&spec), "{spec} is used but gone");
-        *self.spec_uses.or_default(spec) += 1;
+    fn use_spec(&mut self, spec: SpecId) {
+        self.indexes.use_spec(&self.truth, spec);
     }
 
     fn drop_spec(&mut self, spec: SpecId) {
-        let uses = self.spec_uses.get_mut(&spec).unwrap_or_else(|| panic!("{spec} has no uses"));
+        let uses = self.indexes.spec_uses.get_mut(&spec).unwrap_or_else(|| panic!("{spec} has no uses"));
         *uses -= 1;
         if *uses == 0 {
-            self.spec_uses.remove(&spec);
-            self.specs.remove(&spec);
+            self.indexes.spec_uses.remove(&spec);
+            self.truth.specs.remove(&spec);
         }
     }
 
     fn forget_job(&mut self, id: JobId) {
         self.unindex_job(id);
-        self.index_kept_off(id, false);
-        let job = self.jobs.remove(&id).unwrap_or_else(|| panic!("{id} is not in the state"));
-        assert!(job.ended.is_some() && job.tasks.is_empty(), "{id} {} is forgotten while it lives", job.key);
+        self.indexes.keep_off(&self.truth, id, false);
+        let job = self.truth.jobs.remove(&id).unwrap_or_else(|| panic!("{id} is not in the state"));
+        assert!(
+            job.ended.is_some() && self.tasks_of(id).ids.is_empty(),
+            "{id} {} is forgotten while it lives",
+            job.key
+        );
         assert!(
             job.changes.pins.is_empty() && job.changes.active().is_none(),
             "{id} {} is forgotten half updated",
             job.key
         );
-        self.job_by_key.remove(&job.key);
-        self.tallies.remove(&id);
+        self.indexes.job_by_key.remove(&job.key);
+        self.indexes.tallies.remove(&id);
+        self.indexes.job_tasks.remove(&id);
         for version in &job.versions {
             self.drop_spec(version.spec);
         }
@@ -231,17 +231,14 @@ impl State {
 
     fn make_task(&mut self, made: &TaskMade, at: Timestamp) {
         let TaskMade { task: id, job, spec, instance, attempt, failures, restarts, run_at, ready_at, reason } = made;
-        assert!(*id >= self.next_task, "{id} is made twice");
-        self.next_task = TaskId(id.0 + 1);
+        assert!(*id >= self.truth.next_task, "{id} is made twice");
+        self.truth.next_task = TaskId(id.0 + 1);
         self.use_spec(*spec);
         let status = match ready_at {
             None => Status::PENDING,
             Some(ready_at) => Status::Waiting(Waiting::Throttled { ready_at: *ready_at }),
         };
         let first = Transition { to: status.state(), at, reason: *reason, message: "".into(), exit: None };
-        let slot = self.job_mut(*job);
-        slot.tasks.insert(*id);
-        slot.slots.insert((*run_at, *instance, *id));
         let task = Task {
             id: *id,
             job: *job,
@@ -254,8 +251,8 @@ impl State {
             status,
             history: Task::history_from(first),
         };
-        self.index_task(&task);
-        self.tasks.insert(*id, task);
+        self.indexes.add_task(&self.truth, &task);
+        self.truth.tasks.insert(*id, task);
         self.tally_made(*id, *job, *run_at, *instance);
     }
 
@@ -268,8 +265,8 @@ impl State {
 
     fn move_task(&mut self, id: TaskId, moved: Transition, to: impl FnOnce(Status) -> Option<Status>) {
         let reason = moved.reason;
-        let task = self.tasks.get_mut(&id).unwrap_or_else(|| panic!("{id} is not in the state"));
-        let spec = self.specs.get(&task.spec).unwrap_or_else(|| panic!("{} of {id} is gone", task.spec));
+        let task = self.truth.tasks.get_mut(&id).unwrap_or_else(|| panic!("{id} is not in the state"));
+        let spec = self.truth.specs.get(&task.spec).unwrap_or_else(|| panic!("{} of {id} is gone", task.spec));
         let from = task.state();
         assert!(!from.is_terminal(), "{id} moves after its end in {from:?}");
         let (before, job) = (Entries::of(task, spec), task.job);
@@ -281,7 +278,7 @@ impl State {
         }
         let after = Entries::of(task, spec);
         let has_ended = task.state().is_terminal();
-        self.reindex_task(id, job, before, after);
+        self.indexes.change_task(&self.truth, id, job, before, after);
         if has_ended {
             self.tally_end(id, job);
         }
@@ -293,11 +290,9 @@ impl State {
 
     fn forget_task(&mut self, id: TaskId) {
         let tallied = self.tallied(id);
-        let task = self.tasks.remove(&id).unwrap_or_else(|| panic!("{id} is not in the state"));
+        let task = self.truth.tasks.remove(&id).unwrap_or_else(|| panic!("{id} is not in the state"));
         assert!(task.state().is_terminal(), "{id} is forgotten in {:?}", task.state());
-        let job = self.job_mut(task.job);
-        job.tasks.remove(&id);
-        job.slots.remove(&(task.run_at, task.instance, id));
+        self.indexes.remove_task(&task);
         self.tally_forgotten(&task, tallied);
         self.drop_spec(task.spec);
     }
@@ -316,10 +311,10 @@ impl State {
             max_tasks,
             offer_epoch,
         } = seen;
-        let before = self.agents.get(no);
+        let before = self.truth.agents.get(no);
         let first_task_of_boot = match before {
             Some(before) if before.boot_id == *boot_id => before.first_task_of_boot,
-            Some(_) => self.next_task,
+            Some(_) => self.truth.next_task,
             None => TaskId(0),
         };
         let agent = Agent {
@@ -344,11 +339,11 @@ impl State {
             declared_down: before.and_then(|agent| agent.declared_down.clone()),
             welcome: before.map(|agent| agent.welcome.clone()).unwrap_or_default(),
         };
-        self.next_agent = self.next_agent.max(AgentNo(no.0 + 1));
-        self.agent_by_id.insert(id.clone(), *no);
-        self.offered_bytes += agent.offered_bytes();
-        if let Some(before) = self.agents.insert(*no, agent) {
-            self.offered_bytes -= before.offered_bytes();
+        self.truth.next_agent = self.truth.next_agent.max(AgentNo(no.0 + 1));
+        self.indexes.agent_by_id.insert(id.clone(), *no);
+        self.indexes.offered_bytes += agent.offered_bytes();
+        if let Some(before) = self.truth.agents.insert(*no, agent) {
+            self.indexes.offered_bytes -= before.offered_bytes();
         }
     }
 
@@ -360,25 +355,25 @@ impl State {
             agent.declared_down = None;
         }
         match to {
-            NodeState::Up => self.agents_not_up.remove(no),
-            _ => self.agents_not_up.insert(*no),
+            NodeState::Up => self.indexes.agents_not_up.remove(no),
+            _ => self.indexes.agents_not_up.insert(*no),
         };
     }
 
     fn set_quota(&mut self, set: &QuotaSet) {
         match set.quota == Quota::default() {
-            true => self.quotas.remove(&set.role),
-            false => self.quotas.insert(set.role.clone(), set.quota),
+            true => self.truth.quotas.remove(&set.role),
+            false => self.truth.quotas.insert(set.role.clone(), set.quota),
         };
     }
 
     fn forget_agent(&mut self, no: AgentNo) {
-        let agent = self.agents.remove(&no).unwrap_or_else(|| panic!("{no} is not in the state"));
-        assert!(!self.tasks_on.contains_key(&no), "{no} {} is forgotten with tasks", agent.id);
-        self.agent_by_id.remove(&agent.id);
-        self.offered_bytes -= agent.offered_bytes();
-        self.agents_not_up.remove(&no);
-        self.avoided.remove(&no);
-        self.upkept.remove(&no);
+        let agent = self.truth.agents.remove(&no).unwrap_or_else(|| panic!("{no} is not in the state"));
+        assert!(!self.indexes.tasks_on.contains_key(&no), "{no} {} is forgotten with tasks", agent.id);
+        self.indexes.agent_by_id.remove(&agent.id);
+        self.indexes.offered_bytes -= agent.offered_bytes();
+        self.indexes.agents_not_up.remove(&no);
+        self.indexes.avoided.remove(&no);
+        self.indexes.upkept.remove(&no);
     }
 }

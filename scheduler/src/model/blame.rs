@@ -52,7 +52,7 @@ impl Blame {
     pub const MOST: usize = 16;
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum BlameMutation {
     /// Replaces what is known of the same agent and spec.
     KeptOff { job: JobId, kept: KeptOff },

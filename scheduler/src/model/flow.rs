@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use dawn_proto::v1::{DependsOn, JobKind};
 use dawn_proto::{JobKey, SpecId, TaskState, Timestamp};
 
-use super::{Job, JobId, JobSpec, State, Task};
+use super::{Job, JobId, JobSpec, State, Task, Truth};
 
 /// Another job that must have ended before.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,18 +125,20 @@ impl Job {
     }
 }
 
-impl State {
+impl Truth {
     /// By when an active job must be done.
     pub fn job_deadline(&self, job: &Job) -> Option<Timestamp> {
         let version = job.current().filter(|_| job.ended.is_none())?;
         Some(version.at.plus_ms(self.specs.get(&version.spec)?.job.flow.deadline_ms?))
     }
+}
 
+impl State {
     /// Whether every instance of a job that has ended finished, by what `state_of` says of its tasks.
     pub fn succeeded(&self, job: &Job, state_of: impl Fn(&Task) -> TaskState) -> bool {
         let Some(spec) = self.current_spec(job) else { return false };
         let finished = |instance| {
-            let newest = job.newest(Timestamp(0), instance).and_then(|id| self.tasks.get(&id));
+            let newest = self.tasks_of(job.id).newest(Timestamp(0), instance).and_then(|id| self.tasks.get(&id));
             newest.is_some_and(|task| task.spec == spec.id && state_of(task) == TaskState::Finished)
         };
         spec.job.kind == JobKind::Batch && !spec.job.flow.is_template && (0..spec.job.instances).all(finished)

@@ -34,7 +34,7 @@ impl State {
             return;
         }
         let (job, spec) = (task.job, spec.id);
-        let versions = self.jobs.get_mut(&job).map(|job| job.versions.iter_mut());
+        let versions = self.truth.jobs.get_mut(&job).map(|job| job.versions.iter_mut());
         versions.into_iter().flatten().filter(|version| version.spec == spec).for_each(|own| own.was_healthy = true);
     }
 }

@@ -1,56 +1,121 @@
-//! The state's indexes: kept by apply, built anew after a snapshot. Not here: anything a snapshot holds.
+//! What follows from the truth: kept by apply, built anew after a snapshot. Not here: anything a snapshot holds.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dawn_proto::v1::{JobKind, NodeState};
-use dawn_proto::{SpecId, TaskId, TaskState, Timestamp};
+use dawn_proto::{AgentId, JobKey, SpecId, TaskId, TaskState, Timestamp};
 
 use super::tally::AfterFailure;
-use super::{Agent, AgentNo, Job, JobId, Spec, Standing, State, Status, Task, Waiting};
+use super::{
+    Agent, AgentNo, Job, JobId, JobTasks, Numbered, Spec, Standing, State, Status, Tally, Task, Truth, Waiting,
+};
 
-impl State {
-    /// Builds every index anew: for a state read from a snapshot. Tasks must name jobs and specs that are there.
-    pub fn reindexed(mut self) -> State {
-        self.job_by_key = self.jobs.values().map(|job| (job.key.clone(), job.id)).collect();
-        self.agent_by_id = self.agents.values().map(|agent| (agent.id.clone(), agent.no)).collect();
-        self.offered_bytes = self.agents.values().map(Agent::offered_bytes).sum();
-        let not_up = self.agents.values().filter(|agent| agent.state != NodeState::Up);
-        self.agents_not_up = not_up.map(|agent| agent.no).collect();
-        (self.tasks_on, self.pending, self.throttled, self.spec_uses) = Default::default();
-        (self.in_transit, self.deadlines, self.unsettled, self.ended_jobs, self.cron_due) = Default::default();
-        (self.dependents, self.job_deadlines, self.daemons) = Default::default();
-        (self.updating, self.upkept) = Default::default();
-        (self.avoided, self.kept_off_ends, self.tallies) = Default::default();
-        self.avoided.extend(self.agents.values().filter(|agent| agent.avoided.is_some()).map(|agent| agent.no));
-        self.upkept.extend(self.agents.values().filter(|agent| agent.upkeep.is_some()).map(|agent| agent.no));
-        let kept: Vec<SpecId> = self.jobs.values().flat_map(held_specs).collect();
-        kept.into_iter().for_each(|spec| self.use_spec(spec));
-        for job in self.jobs.values_mut() {
-            (job.tasks, job.slots, job.living) = Default::default();
+static NO_TASKS: JobTasks = JobTasks::NONE;
+
+/// Each is the same whether it was kept or built anew.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Index {
+    pub job_by_key: BTreeMap<JobKey, JobId>,
+    pub agent_by_id: BTreeMap<AgentId, AgentNo>,
+    /// What all agents offer, in bytes.
+    pub offered_bytes: usize,
+    /// Agents that are UNREACHABLE or DOWN.
+    pub agents_not_up: BTreeSet<AgentNo>,
+    /// Tasks that hold resources, by agent.
+    pub tasks_on: Numbered<AgentNo, BTreeSet<TaskId>>,
+    pub pending: BTreeSet<TaskId>,
+    /// By when they become pending.
+    pub throttled: BTreeSet<(Timestamp, TaskId)>,
+    /// ASSIGNED and stopping tasks, by since when: an answer of their agent is awaited.
+    pub in_transit: BTreeSet<(Timestamp, TaskId)>,
+    /// By when their time is over: started tasks of a job with a longest run time, PARTITIONED ones to be replaced.
+    pub deadlines: BTreeSet<(Timestamp, TaskId)>,
+    /// Jobs that are not settled.
+    pub unsettled: BTreeSet<JobId>,
+    /// Jobs with an update under way.
+    pub updating: BTreeSet<JobId>,
+    /// Agents with something planned for them.
+    pub upkept: BTreeSet<AgentNo>,
+    /// Agents that are avoided, or were and are not forgiven.
+    pub avoided: BTreeSet<AgentNo>,
+    /// By when a job may go to the agent again.
+    pub kept_off_ends: BTreeSet<(Timestamp, JobId, AgentNo, SpecId)>,
+    /// Ended jobs by when they ended.
+    pub ended_jobs: BTreeSet<(Timestamp, JobId)>,
+    /// Active cron jobs by when they fire next, jitter included.
+    pub cron_due: BTreeSet<(Timestamp, JobId)>,
+    /// Active jobs that wait for others, by the key of each of those.
+    pub dependents: BTreeMap<JobKey, BTreeSet<JobId>>,
+    /// Active jobs with a deadline, by it.
+    pub job_deadlines: BTreeSet<(Timestamp, JobId)>,
+    /// Active daemon jobs.
+    pub daemons: BTreeSet<JobId>,
+    /// What each job's tasks come to in numbers.
+    pub tallies: Numbered<JobId, Tally>,
+    /// How many kept versions and tasks point to each spec.
+    pub spec_uses: Numbered<SpecId, u32>,
+    /// What a job's tasks are; also of a job that has none.
+    pub job_tasks: Numbered<JobId, JobTasks>,
+}
+
+impl Index {
+    /// Builds every index anew. Tasks must name jobs and specs that are there.
+    pub fn of(truth: &Truth) -> Index {
+        let agents = || truth.agents.values();
+        let mut index = Index {
+            job_by_key: truth.jobs.values().map(|job| (job.key.clone(), job.id)).collect(),
+            agent_by_id: agents().map(|agent| (agent.id.clone(), agent.no)).collect(),
+            offered_bytes: agents().map(Agent::offered_bytes).sum(),
+            agents_not_up: agents().filter(|agent| agent.state != NodeState::Up).map(|agent| agent.no).collect(),
+            upkept: agents().filter(|agent| agent.upkeep.is_some()).map(|agent| agent.no).collect(),
+            avoided: agents().filter(|agent| agent.avoided.is_some()).map(|agent| agent.no).collect(),
+            job_tasks: truth.jobs.keys().map(|job| (*job, JobTasks::NONE)).collect(),
+            ..Index::default()
+        };
+        truth.jobs.values().flat_map(held_specs).for_each(|spec| index.use_spec(truth, spec));
+        for task in truth.tasks.values() {
+            index.use_spec(truth, task.spec);
+            index.add_task(truth, task);
         }
-        let tasks = std::mem::take(&mut self.tasks);
-        for task in tasks.values() {
-            self.use_spec(task.spec);
-            let job = self.job_mut(task.job);
-            job.tasks.insert(task.id);
-            job.slots.insert((task.run_at, task.instance, task.id));
-            self.index_task(task);
+        for job in truth.jobs.keys() {
+            index.keep_off(truth, *job, true);
+            index.recount(truth, *job);
+            index.add_job(truth, *job);
         }
-        self.tasks = tasks;
-        let jobs: Vec<JobId> = self.jobs.keys().copied().collect();
-        jobs.iter().for_each(|job| self.index_kept_off(*job, true));
-        jobs.iter().for_each(|job| self.recount(*job));
-        jobs.into_iter().for_each(|job| self.index_job(job));
-        self
+        index
     }
 
-    pub(super) fn index_task(&mut self, task: &Task) {
-        let entries = Entries::of(task, self.spec_of(task));
-        self.reindex_task(task.id, task.job, Entries::default(), entries);
+    pub fn tasks_of(&self, job: JobId) -> &JobTasks {
+        self.job_tasks.get(&job).unwrap_or(&NO_TASKS)
     }
 
-    /// Changes what the indexes say of a task; most moves change little of it.
-    pub(super) fn reindex_task(&mut self, id: TaskId, job: JobId, before: Entries, after: Entries) {
+    pub(super) fn use_spec(&mut self, truth: &Truth, spec: SpecId) {
+        assert!(truth.specs.contains_key(&spec), "{spec} is used but gone");
+        *self.spec_uses.or_default(spec) += 1;
+    }
+
+    fn tasks_of_mut(&mut self, job: JobId) -> &mut JobTasks {
+        self.job_tasks.get_mut(&job).unwrap_or_else(|| panic!("{job} is not in the index"))
+    }
+
+    /// A task that is new here.
+    pub(super) fn add_task(&mut self, truth: &Truth, task: &Task) {
+        let tasks = self.tasks_of_mut(task.job);
+        tasks.ids.insert(task.id);
+        tasks.slots.insert((task.run_at, task.instance, task.id));
+        let entries = Entries::of(task, truth.spec_of(task));
+        self.change_task(truth, task.id, task.job, Entries::default(), entries);
+    }
+
+    /// An ended task that is forgotten.
+    pub(super) fn remove_task(&mut self, task: &Task) {
+        let tasks = self.tasks_of_mut(task.job);
+        tasks.ids.remove(&task.id);
+        tasks.slots.remove(&(task.run_at, task.instance, task.id));
+    }
+
+    /// Changes what is said of a task; most moves change little of it.
+    pub(super) fn change_task(&mut self, truth: &Truth, id: TaskId, job: JobId, before: Entries, after: Entries) {
         if before.pending != after.pending {
             match after.pending {
                 true => self.pending.insert(id),
@@ -74,12 +139,12 @@ impl State {
             tally.add(after.standing, after.after_failure, id);
         }
         match (before.standing.is_some(), after.standing.is_some()) {
-            (false, true) => self.job_mut(job).living += 1,
-            (true, false) => self.job_mut(job).living -= 1,
+            (false, true) => self.tasks_of_mut(job).living += 1,
+            (true, false) => self.tasks_of_mut(job).living -= 1,
             _ => return,
         }
-        if self.job_mut(job).window != u32::MAX {
-            self.note_settling(job);
+        if self.tasks_of(job).window != u32::MAX {
+            self.note_settling(truth, job);
         }
     }
 
@@ -91,42 +156,39 @@ impl State {
         }
     }
 
-    pub(super) fn index_job(&mut self, id: JobId) {
-        let Some(job) = self.jobs.get(&id) else { return };
-        let fires = self.fires_next(job);
-        self.index_flow(id, true);
-        let Some(job) = self.jobs.get(&id) else { return };
+    /// What a job's own fields say.
+    pub(super) fn add_job(&mut self, truth: &Truth, id: JobId) {
+        let Some(job) = truth.jobs.get(&id) else { return };
+        self.keep_flow(truth, job, true);
         if let Some(ended) = &job.ended {
             self.ended_jobs.insert((ended.at, id));
         }
         if job.changes.active().is_some() {
             self.updating.insert(id);
         }
-        if let Some(fires) = fires {
+        if let Some(fires) = truth.fires_next(job) {
             self.cron_due.insert((fires, id));
         }
     }
 
-    pub(super) fn unindex_job(&mut self, id: JobId) {
-        let Some(job) = self.jobs.get(&id) else { return };
-        let fires = self.fires_next(job);
-        self.index_flow(id, false);
+    /// The same is taken out.
+    pub(super) fn remove_job(&mut self, truth: &Truth, id: JobId) {
+        let Some(job) = truth.jobs.get(&id) else { return };
+        self.keep_flow(truth, job, false);
         self.unsettled.remove(&id);
         self.updating.remove(&id);
-        let Some(job) = self.jobs.get(&id) else { return };
         if let Some(ended) = &job.ended {
             self.ended_jobs.remove(&(ended.at, id));
         }
-        if let Some(fires) = fires {
+        if let Some(fires) = truth.fires_next(job) {
             self.cron_due.remove(&(fires, id));
         }
     }
 
     /// What follows from the spec's flow: kept, or taken out.
-    fn index_flow(&mut self, id: JobId, keep: bool) {
-        let Some(job) = self.jobs.get(&id) else { return };
-        let Some(spec) = self.current_spec(job).cloned() else { return };
-        let deadline = self.job_deadline(job);
+    fn keep_flow(&mut self, truth: &Truth, job: &Job, keep: bool) {
+        let Some(spec) = truth.current_spec(job) else { return };
+        let (id, deadline) = (job.id, truth.job_deadline(job));
         let is_daemon = job.ended.is_none() && spec.job.kind == JobKind::Daemon;
         let waits_for = if job.waits_for_others(&spec.job) { &spec.job.flow.after[..] } else { &[] };
         if keep {
@@ -135,8 +197,8 @@ impl State {
             for dependency in waits_for {
                 self.dependents.entry(dependency.job.clone()).or_default().insert(id);
             }
-            self.job_mut(id).window = spec.job.flow.max_running.unwrap_or(u32::MAX);
-            return self.note_settling(id);
+            self.tasks_of_mut(id).window = spec.job.flow.max_running.unwrap_or(u32::MAX);
+            return self.note_settling(truth, id);
         }
         if let Some(at) = deadline {
             self.job_deadlines.remove(&(at, id));
@@ -153,11 +215,12 @@ impl State {
     }
 
     /// Whether the next slice of a job's settling is for the next tick: not while something else must come first.
-    fn note_settling(&mut self, id: JobId) {
-        let Some(job) = self.jobs.get(&id) else { return };
+    fn note_settling(&mut self, truth: &Truth, id: JobId) {
+        let Some(job) = truth.jobs.get(&id) else { return };
+        let tasks = self.tasks_of(id);
         let waits = |job: &Job| {
-            let for_others = self.current_spec(job).is_some_and(|spec| job.waits_for_others(&spec.job));
-            job.ended.is_none() && (for_others || job.living >= job.window)
+            let for_others = truth.current_spec(job).is_some_and(|spec| job.waits_for_others(&spec.job));
+            job.ended.is_none() && (for_others || tasks.living >= tasks.window)
         };
         match job.settled != Job::SETTLED && !waits(job) {
             true => self.unsettled.insert(id),
@@ -165,6 +228,30 @@ impl State {
         };
     }
 
+    /// Keeps, or takes out, what is said of the agents that a job keeps off.
+    pub(super) fn keep_off(&mut self, truth: &Truth, id: JobId, keep: bool) {
+        let Some(job) = truth.jobs.get(&id) else { return };
+        for kept in &job.kept_off {
+            let entry = (kept.until, id, kept.agent, kept.spec);
+            match keep {
+                true => self.kept_off_ends.insert(entry),
+                false => self.kept_off_ends.remove(&entry),
+            };
+        }
+    }
+}
+
+impl State {
+    pub(super) fn index_job(&mut self, id: JobId) {
+        self.indexes.add_job(&self.truth, id);
+    }
+
+    pub(super) fn unindex_job(&mut self, id: JobId) {
+        self.indexes.remove_job(&self.truth, id);
+    }
+}
+
+impl Truth {
     /// When an active cron job fires next, its jitter included.
     pub fn fires_next(&self, job: &Job) -> Option<Timestamp> {
         if job.ended.is_some() || job.flow.paused.is_some() {

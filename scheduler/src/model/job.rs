@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 
 use dawn_proto::v1::TickOutcome;
-use dawn_proto::{JobKey, SpecId, TaskId, Timestamp};
+use dawn_proto::{JobKey, SpecId, Timestamp};
 
 use super::{Changes, Flow, KeptOff};
 
@@ -70,8 +70,6 @@ pub struct Job {
     /// Oldest first, at most [`Job::KEPT_VERSIONS`]; never empty once the job's first batch is applied.
     pub versions: VecDeque<Version>,
     pub ended: Option<Ended>,
-    /// Every task not yet forgotten, living and ended, oldest first.
-    pub tasks: BTreeSet<TaskId>,
     /// Cron: latest last, at most [`Job::KEPT_TICKS`].
     pub ticks: VecDeque<Tick>,
     /// Instances a user stopped: none is made for them until the job is submitted again.
@@ -83,14 +81,6 @@ pub struct Job {
     pub changes: Changes,
     /// Where its tasks did not start, at most [`KeptOff::MOST`].
     pub kept_off: Vec<KeptOff>,
-
-    // Indexes: follow from the tasks, not part of a snapshot.
-    /// (run, instance, task) of every task: a slot's tasks together, oldest first.
-    pub slots: BTreeSet<(Timestamp, u32, TaskId)>,
-    /// How many tasks are not terminal.
-    pub living: u32,
-    /// Most that may live at once, by the current version; [`u32::MAX`]: any number.
-    pub window: u32,
 }
 
 impl Job {
@@ -109,27 +99,10 @@ impl Job {
         self.versions.iter().find(|kept| kept.version == version)
     }
 
-    /// Ids of a slot's kept tasks, oldest first. `run_at` is zero unless cron.
-    pub fn slot(&self, run_at: Timestamp, instance: u32) -> impl DoubleEndedIterator<Item = TaskId> {
-        let (first, last) = ((run_at, instance, TaskId(0)), (run_at, instance, TaskId(u64::MAX)));
-        self.slots.range(first..=last).map(|(_, _, task)| *task)
-    }
-
-    /// The slot's newest task.
-    pub fn newest(&self, run_at: Timestamp, instance: u32) -> Option<TaskId> {
-        self.slot(run_at, instance).next_back()
-    }
-
     /// The latest instant of the schedule that something was decided about in its time. Manual runs are not of the schedule.
     pub fn last_scheduled(&self) -> Option<Timestamp> {
         let of_schedule = |tick: &&Tick| !is_manual(tick.scheduled) && !tick.is_ahead();
         self.ticks.iter().filter(of_schedule).map(|tick| tick.scheduled).max()
-    }
-
-    /// Whether that instant's run was begun, as far as is kept.
-    pub fn has_run(&self, scheduled: Timestamp) -> bool {
-        let launched = |tick: &Tick| tick.scheduled == scheduled && tick.outcome == TickOutcome::Launched;
-        self.ticks.iter().any(launched) || self.slot(scheduled, 0).next().is_some()
     }
 
     /// A tick whose run waits for the one before it to end.

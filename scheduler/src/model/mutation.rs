@@ -11,7 +11,7 @@ use super::{
 use super::{LossMutation, Shift, UpdateMutation, UpkeepMutation, WelcomeMutation};
 
 /// What one step decided, or a part of it: applied and appended together or not at all.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
     /// From 1, without gaps.
     pub index: u64,
@@ -24,7 +24,7 @@ pub struct Batch {
 }
 
 /// Kinds that come seldom and are large are boxed, so that a batch of common ones takes little.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Mutation {
     ClusterMade(ClusterMade),
     EpochBegun(EpochBegun),
@@ -61,26 +61,26 @@ pub enum Mutation {
 const _: () = assert!(size_of::<Mutation>() <= 72);
 
 /// First record of a journal.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ClusterMade {
     pub cluster_id: String,
 }
 
 /// First record of a leader.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct EpochBegun {
     pub epoch: Epoch,
 }
 
 /// A job under a new key; it has no version yet.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct JobMade {
     pub job: JobId,
     pub key: JobKey,
 }
 
 /// A new current version; an ended job is active again.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct JobVersioned {
     pub job: JobId,
     pub spec: Arc<Spec>,
@@ -89,7 +89,7 @@ pub struct JobVersioned {
 }
 
 /// The job is over; what still lives of it is stopped.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct JobEnded {
     pub job: JobId,
     pub author: String,
@@ -99,27 +99,27 @@ pub struct JobEnded {
 }
 
 /// Inclusive ranges. Nothing is made for these instances until the next version.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct InstancesStopped {
     pub job: JobId,
     pub instances: Vec<(u32, u32)>,
 }
 
 /// Instances below `to` are as the version (or the job's end) wants them; [`super::Job::SETTLED`]: all.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct JobSettled {
     pub job: JobId,
     pub to: u32,
 }
 
 /// Only for an ended job without tasks.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct JobForgotten {
     pub job: JobId,
 }
 
 /// An instance has a new life.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TaskMade {
     pub task: TaskId,
     pub job: JobId,
@@ -136,7 +136,7 @@ pub struct TaskMade {
 }
 
 /// PENDING -> ASSIGNED.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TaskAssigned {
     pub task: TaskId,
     pub agent: AgentNo,
@@ -145,7 +145,7 @@ pub struct TaskAssigned {
 }
 
 /// Any other move of the table.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TaskMoved {
     pub task: TaskId,
     pub to: TaskState,
@@ -156,13 +156,13 @@ pub struct TaskMoved {
 }
 
 /// Only for a terminal task.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TaskForgotten {
     pub task: TaskId,
 }
 
 /// Registered for the first time, or with another offer, hostname, version, isolation or boot.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct AgentSeen {
     pub agent: AgentNo,
     pub id: AgentId,
@@ -177,21 +177,21 @@ pub struct AgentSeen {
     pub offer_epoch: u64,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct AgentMoved {
     pub agent: AgentNo,
     pub to: NodeState,
 }
 
 /// Only for a DOWN agent without placed tasks.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct AgentForgotten {
     pub agent: AgentNo,
 }
 
 /// A launch record: decided before the run's tasks are made, in the same batch. Another one for the same instant
 /// replaces it (QUEUED, then LAUNCHED).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Ticked {
     pub job: JobId,
     pub scheduled: Timestamp,
@@ -199,7 +199,7 @@ pub struct Ticked {
 }
 
 /// Room that preemption frees on the agent is kept for the pending task until then.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Nominated {
     pub task: TaskId,
     pub agent: AgentNo,
@@ -207,7 +207,7 @@ pub struct Nominated {
 }
 
 /// None: no longer avoided.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct AgentAvoided {
     pub agent: AgentNo,
     pub until: Option<Timestamp>,
@@ -216,7 +216,7 @@ pub struct AgentAvoided {
 }
 
 /// The role's quota from now on. One that bounds nothing, of weight 1, is none.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct QuotaSet {
     pub role: String,
     pub quota: Quota,

@@ -45,7 +45,7 @@ impl State {
             None => Some(Cow::Borrowed(batch)),
             Some(part) if !part.is_last() => None,
             Some(_) => {
-                let parts = self.parts.iter().chain([batch]);
+                let parts = self.truth.parts.iter().chain([batch]);
                 let mutations = parts.flat_map(|part| part.mutations.iter().cloned()).collect();
                 Some(Cow::Owned(Batch { part: None, mutations, ..*batch }))
             }
@@ -58,15 +58,16 @@ impl State {
     /// # Panics
     /// When the batch does not follow the last one, or a part is missing before it.
     pub fn gather(&mut self, batch: &Batch) -> Option<Vec<Batch>> {
-        assert_eq!(batch.index, self.index + 1, "batch does not follow the state");
+        assert_eq!(batch.index, self.truth.index + 1, "batch does not follow the state");
         let Some(part) = batch.part else {
-            self.parts.clear();
+            self.truth.parts.clear();
             return Some(Vec::new());
         };
         if part.number == 1 {
-            self.parts.clear();
+            self.truth.parts.clear();
         }
-        let before = self.parts.last().and_then(|before| Some((before.epoch, before.part?.number, before.part?.of)));
+        let before =
+            self.truth.parts.last().and_then(|before| Some((before.epoch, before.part?.number, before.part?.of)));
         let expected = (part.number > 1).then_some((batch.epoch, part.number - 1, part.of));
         assert_eq!(
             before, expected,
@@ -74,10 +75,10 @@ impl State {
             part.number, part.of, batch.index
         );
         if part.is_last() {
-            return Some(std::mem::take(&mut self.parts));
+            return Some(std::mem::take(&mut self.truth.parts));
         }
-        self.parts.push(batch.clone());
-        self.index = batch.index;
+        self.truth.parts.push(batch.clone());
+        self.truth.index = batch.index;
         None
     }
 }

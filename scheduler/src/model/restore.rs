@@ -35,7 +35,7 @@ pub struct Restores {
     pub epoch_floor: Epoch,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum RestoreMutation {
     Restored(Restored),
     /// The agents' time is over.
@@ -64,7 +64,7 @@ pub enum RestoreMutation {
 }
 
 /// A task found on an agent, in the state that the agent says.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TaskAdopted {
     pub task: TaskId,
     pub job: JobId,
@@ -116,8 +116,8 @@ impl Restored {
             next_task: TaskId(ahead(backup.next_task.0, at)),
             next_spec: SpecId(ahead(backup.next_spec.0, at)),
         };
-        backup.index = index;
-        backup.parts.clear();
+        backup.truth.index = index;
+        backup.truth.parts.clear();
         let mutations = vec![Mutation::Restore(RestoreMutation::Restored(restored))];
         (backup, Batch { index: index + 1, epoch, at, part: None, mutations })
     }

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use dawn_proto::v1::{JobKind, Reason};
 use dawn_proto::{TaskId, TaskState, Timestamp};
 
-use super::{Job, JobId, State, Task, Transition};
+use super::{Index, Job, JobId, State, Task, Transition, Truth};
 
 /// What a task counts as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,12 +169,7 @@ fn did_not_start(reason: Reason) -> bool {
     )
 }
 
-impl State {
-    /// The numbers of a job.
-    pub fn tally(&self, job: JobId) -> Option<&Tally> {
-        self.tallies.get(&job)
-    }
-
+impl Truth {
     /// Whether a task was made since its job was last submitted. Of a cron job each run is its own: always.
     pub fn is_of_present(&self, job: &Job, task: &Task) -> bool {
         let Some(current) = self.current_spec(job) else { return false };
@@ -188,11 +183,33 @@ impl State {
         }
     }
 
+    /// Whether an ended task that is the last of its slot counts.
+    fn counts_ended(&self, job: &Job, run_at: Timestamp, task: &Task) -> bool {
+        let Some(current) = self.current_spec(job) else { return false };
+        match current.job.kind {
+            JobKind::Cron => task.run_at == run_at,
+            JobKind::Batch => task.spec == current.id,
+            // Nothing of it is wanted there any more.
+            JobKind::Daemon => task.history.last().is_none_or(|end| end.reason != Reason::NotMatching),
+            _ => current.has(task.instance),
+        }
+    }
+}
+
+impl State {
+    /// The numbers of a job.
+    pub fn tally(&self, job: JobId) -> Option<&Tally> {
+        self.indexes.tallies.get(&job)
+    }
+
     /// The latest failed life of the task's instance up to this one.
     pub fn last_failure<'a>(&'a self, task: &'a Task) -> Option<(&'a Task, &'a Transition)> {
         let job = self.jobs.get(&task.job)?;
         let kind = self.current_spec(job)?.job.kind;
-        let lives = job.slots.range((task.run_at, task.instance, TaskId(0))..=(task.run_at, task.instance, task.id));
+        let lives = self
+            .tasks_of(job.id)
+            .slots
+            .range((task.run_at, task.instance, TaskId(0))..=(task.run_at, task.instance, task.id));
         let lives = lives.rev().filter_map(|(_, _, id)| self.tasks.get(id));
         let lives = lives.take_while(|life| self.is_of_present(job, life));
         lives.filter_map(|life| Some((life, life.failure(kind)?))).next()
@@ -210,11 +227,11 @@ impl State {
 
     /// The job's tasks as people see it: every living one, and ended ones that count.
     pub fn shown_tasks<'a>(&'a self, job: &'a Job) -> impl Iterator<Item = &'a Task> {
-        let run_at = job.slots.last().map_or(Timestamp(0), |(run_at, ..)| *run_at);
-        let shown = job.slots.iter().filter_map(move |(at, instance, id)| {
+        let run_at = self.tasks_of(job.id).slots.last().map_or(Timestamp(0), |(run_at, ..)| *run_at);
+        let shown = self.tasks_of(job.id).slots.iter().filter_map(move |(at, instance, id)| {
             let task = self.tasks.get(id)?;
             let is_shown = !task.state().is_terminal()
-                || job.newest(*at, *instance) == Some(*id) && self.counts_ended(job, run_at, task);
+                || self.tasks_of(job.id).newest(*at, *instance) == Some(*id) && self.counts_ended(job, run_at, task);
             is_shown.then_some(task)
         });
         let mut shown: Vec<&Task> = shown.collect();
@@ -222,56 +239,45 @@ impl State {
         shown.into_iter()
     }
 
-    /// Whether an ended task that is the last of its slot counts.
-    fn counts_ended(&self, job: &Job, run_at: Timestamp, task: &Task) -> bool {
-        let Some(current) = self.current_spec(job) else { return false };
-        match current.job.kind {
-            JobKind::Cron => task.run_at == run_at,
-            JobKind::Batch => task.spec == current.id,
-            // Nothing of it is wanted there any more.
-            JobKind::Daemon => task.history.last().is_none_or(|end| end.reason != Reason::NotMatching),
-            _ => current.has(task.instance),
-        }
-    }
-
     /// What an ended task adds to its job's numbers: nothing unless it is the last of its slot.
     fn standing_ended(&self, id: TaskId) -> Option<Standing> {
         let task = self.tasks.get(&id).filter(|task| task.state().is_terminal())?;
         let job = self.jobs.get(&task.job)?;
-        let is_last = job.newest(task.run_at, task.instance) == Some(id);
-        (is_last && self.counts_ended(job, self.tallies.get(&job.id)?.run_at, task))
+        let is_last = self.tasks_of(job.id).newest(task.run_at, task.instance) == Some(id);
+        (is_last && self.counts_ended(job, self.indexes.tallies.get(&job.id)?.run_at, task))
             .then(|| Standing::of(task.state()))?
     }
 
     /// A task has ended.
     pub(super) fn tally_end(&mut self, id: TaskId, job: JobId) {
         let standing = self.standing_ended(id);
-        let run = self.tallies.get(&job).map(|tally| tally.run_at);
+        let run = self.indexes.tallies.get(&job).map(|tally| tally.run_at);
         let is_last = |task: &&Task| {
-            let newest = self.jobs.get(&job).and_then(|job| job.newest(task.run_at, task.instance));
+            let newest = self.jobs.get(&job).and_then(|job| self.tasks_of(job.id).newest(task.run_at, task.instance));
             newest == Some(id) && run == Some(task.run_at)
         };
         let counts_no_more = self.tasks.get(&id).filter(|_| standing.is_none()).filter(is_last);
         let restarts = counts_no_more.map_or(0, |task| task.restarts);
-        let tally = self.tallies.or_default(job);
+        let tally = self.indexes.tallies.or_default(job);
         tally.add(standing, None, id);
         tally.restarts -= u64::from(restarts);
     }
 
     /// A task was made: the one before it in its slot counts no more, if it has ended.
     pub(super) fn tally_made(&mut self, id: TaskId, id_of_job: JobId, run_at: Timestamp, instance: u32) {
-        if self.tallies.or_default(id_of_job).run_at < run_at {
-            return self.recount(id_of_job);
+        if self.indexes.tallies.or_default(id_of_job).run_at < run_at {
+            return self.indexes.recount(&self.truth, id_of_job);
         }
         let Some(job) = self.jobs.get(&id_of_job) else { return };
-        let run = self.tallies.get(&id_of_job).map_or(run_at, |tally| tally.run_at);
-        let before = job.slots.range((run_at, instance, TaskId(0))..(run_at, instance, id)).next_back();
+        let run = self.indexes.tallies.get(&id_of_job).map_or(run_at, |tally| tally.run_at);
+        let before =
+            self.tasks_of(job.id).slots.range((run_at, instance, TaskId(0))..(run_at, instance, id)).next_back();
         let before = before.and_then(|(_, _, id)| self.tasks.get(id));
         let before = before.filter(|task| !task.state().is_terminal() || self.counts_ended(job, run, task));
         let standing = before.filter(|task| task.state().is_terminal()).and_then(|task| Standing::of(task.state()));
         let of_run = |task: Option<&Task>| task.filter(|_| run == run_at).map_or(0, |task| u64::from(task.restarts));
         let (less, more) = (of_run(before), of_run(self.tasks.get(&id)));
-        let tally = self.tallies.or_default(id_of_job);
+        let tally = self.indexes.tallies.or_default(id_of_job);
         tally.remove(standing, None, id);
         tally.restarts = tally.restarts + more - less;
     }
@@ -281,7 +287,7 @@ impl State {
         let standing = self.standing_ended(id);
         let task = self.tasks.get(&id);
         let of = task.and_then(|task| Some((task, self.jobs.get(&task.job)?)));
-        let slot = of.map(|(task, job)| job.slot(task.run_at, task.instance));
+        let slot = of.map(|(task, job)| self.tasks_of(job.id).slot(task.run_at, task.instance));
         let is_first = slot.and_then(|mut slot| slot.next()) == Some(id);
         Tallied { standing, is_first }
     }
@@ -289,30 +295,33 @@ impl State {
     /// A task was forgotten.
     pub(super) fn tally_forgotten(&mut self, task: &Task, tallied: Tallied) {
         let Some(job) = self.jobs.get(&task.job) else { return };
-        let runs_on = job.slots.last().map_or(Timestamp(0), |(run_at, ..)| *run_at);
-        let newest = job.newest(task.run_at, task.instance);
-        let tally = self.tallies.or_default(task.job);
+        let runs_on = self.tasks_of(job.id).slots.last().map_or(Timestamp(0), |(run_at, ..)| *run_at);
+        let newest = self.tasks_of(job.id).newest(task.run_at, task.instance);
+        let tally = self.indexes.tallies.or_default(task.job);
         if !tallied.is_first || runs_on != tally.run_at || newest.is_some_and(|newest| newest < task.id) {
-            return self.recount(task.job);
+            return self.indexes.recount(&self.truth, task.job);
         }
         tally.remove(tallied.standing, None, task.id);
         let counts = tallied.standing.is_some() && tally.run_at == task.run_at;
         tally.restarts -= u64::from(if counts { task.restarts } else { 0 });
     }
+}
 
+impl Index {
     /// Counts anew what has ended: another version counts, or the clock moved.
-    pub(super) fn recount(&mut self, id: JobId) {
-        let Some(job) = self.jobs.get(&id) else { return };
-        let run_at = job.slots.last().map_or(Timestamp(0), |(run_at, ..)| *run_at);
+    pub(super) fn recount(&mut self, truth: &Truth, id: JobId) {
+        let Some(job) = truth.jobs.get(&id) else { return };
+        let tasks = self.tasks_of(id);
+        let run_at = tasks.slots.last().map_or(Timestamp(0), |(run_at, ..)| *run_at);
         let mut ended = [0; Standing::COUNT];
         let mut restarts = 0;
-        for (at, instance, task) in &job.slots {
-            let Some(task) = self.tasks.get(task) else { continue };
-            if job.newest(*at, *instance) != Some(task.id) {
+        for (at, instance, task) in &tasks.slots {
+            let Some(task) = truth.tasks.get(task) else { continue };
+            if tasks.newest(*at, *instance) != Some(task.id) {
                 continue;
             }
             let has_ended = task.state().is_terminal();
-            if has_ended && !self.counts_ended(job, run_at, task) {
+            if has_ended && !truth.counts_ended(job, run_at, task) {
                 continue;
             }
             if has_ended {

@@ -147,13 +147,13 @@ impl Changes {
 }
 
 /// What the journal says of a job's update.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct UpdateMutation {
     pub job: JobId,
     pub what: UpdateChange,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum UpdateChange {
     /// `began`, `first_task` and all that grows is set when it is applied.
     Begun(Box<Update>),

@@ -25,7 +25,7 @@ impl Upkeep {
 }
 
 /// None: nothing is planned any more.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct UpkeepMutation {
     pub agent: AgentNo,
     pub upkeep: Option<Upkeep>,

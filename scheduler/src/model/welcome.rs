@@ -26,7 +26,7 @@ impl Welcome {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum WelcomeMutation {
     /// The agent named a number that it can have, and is given another one.
     Issued { agent: AgentNo, named: u64, number: u64 },

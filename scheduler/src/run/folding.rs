@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::lead::Signs;
 use crate::drive::Follower;
 use crate::etcd::{self, EtcdError, Manifest, Store};
-use crate::model::State;
 use crate::model::bounds::CHUNK_BYTES;
 
 /// Batches in etcd between two snapshots.
@@ -79,7 +78,7 @@ impl Folding {
             return Ok(None);
         }
         // What a follower has applied is durable.
-        let state = self.follower.read(State::frozen);
+        let state = self.follower.read(|state| state.truth().clone());
         let written = etcd::write_snapshot(&self.store, &state, self.writer).await?;
         *current = etcd::manifest(&self.store).await?;
         Ok(written.then_some(state.index))

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crate::drive::Follower;
 use crate::journal::{Due, Snapshots};
-use crate::model::State;
 use crate::wire;
 
 /// Saves a snapshot whenever one is due, of a copy that shares what it holds with the follower's state: nobody waits for it.
@@ -14,7 +13,7 @@ pub async fn keep(snapshots: Snapshots, due: Arc<Due>, follower: Arc<Follower>) 
         due.wait().await;
         let (snapshots, follower) = (snapshots.clone(), follower.clone());
         let saved = tokio::task::spawn_blocking(move || {
-            let frozen = follower.read(State::frozen);
+            let frozen = follower.read(|state| state.truth().clone());
             let (index, chunks) = (frozen.index, wire::snapshot_chunks(&frozen));
             drop(frozen);
             let bytes: usize = chunks.iter().map(Vec::len).sum();

@@ -185,9 +185,5 @@ pub(super) fn job_from_wire(wire: v1::JobSnapshot) -> Result<Job, WireError> {
         flow: flow_from_wire(wire.flow),
         changes: changes_from_wire(wire.restored_version, &wire.pins, wire.updates)?,
         kept_off: wire.kept_off.iter().map(kept_off_from_wire).collect::<Result<_, _>>()?,
-        tasks: Default::default(),
-        slots: Default::default(),
-        living: 0,
-        window: u32::MAX,
     })
 }

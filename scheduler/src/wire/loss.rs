@@ -5,7 +5,7 @@ use dawn_proto::v1;
 use dawn_proto::v1::loss_record::Record as Wire;
 
 use super::parse::WireError;
-use crate::model::{AgentNo, BrakeRelease, DeclaredDown, LossMutation, State};
+use crate::model::{AgentNo, BrakeRelease, DeclaredDown, LossMutation, Truth};
 
 pub(super) fn loss_record(mutation: &LossMutation) -> v1::LossRecord {
     let record = match mutation {
@@ -34,7 +34,7 @@ pub(super) fn loss_mutation(wire: v1::LossRecord) -> Result<LossMutation, WireEr
 }
 
 /// None: nothing of it.
-pub(super) fn loss_snapshot(state: &State) -> Option<v1::LossSnapshot> {
+pub(super) fn loss_snapshot(state: &Truth) -> Option<v1::LossSnapshot> {
     let declared = state.agents.values().filter_map(|agent| {
         let DeclaredDown { at, by } = agent.declared_down.as_ref()?;
         Some(v1::DeclaredDown { agent_no: agent.no.0, at_ms: at.0, author: by.clone() })
@@ -49,7 +49,7 @@ pub(super) fn loss_snapshot(state: &State) -> Option<v1::LossSnapshot> {
 }
 
 /// Puts it into a state whose agents are there already.
-pub(super) fn loss_from_snapshot(state: &mut State, wire: v1::LossSnapshot) {
+pub(super) fn loss_from_snapshot(state: &mut Truth, wire: v1::LossSnapshot) {
     for declared in wire.declared_down {
         if let Some(agent) = state.agents.get_mut(&AgentNo(declared.agent_no)) {
             agent.declared_down = Some(DeclaredDown { at: Timestamp(declared.at_ms), by: declared.author });

@@ -211,7 +211,7 @@ fn random_event(rng: &mut StdRng, state: &State, number: u64, links: &mut u64, l
         }
         44..60 => Event::Heartbeat { link: LinkId(linked[agent]), sequence: number, wall: Timestamp(0), welcome: 0 },
         _ => {
-            let placed: Vec<_> = state.tasks_on.values().flatten().copied().collect();
+            let placed: Vec<_> = state.indexes().tasks_on.values().flatten().copied().collect();
             let Some(task) = placed.choose(rng).and_then(|id| state.tasks.get(id)) else { return Event::Tick };
             let at = task.held_on().and_then(|agent| state.agents.get(&agent)).unwrap();
             let index: usize = at.id.as_str()[5..].parse().unwrap();

@@ -19,7 +19,7 @@ use super::task::{task_from_wire, task_to_wire};
 use super::update::{instances_to_wire, specs_of_changes};
 use super::upkeep::{upkeep_from_snapshot, upkeep_snapshot};
 use crate::model::bounds::CHUNK_BYTES;
-use crate::model::{AgentNo, JobId, State};
+use crate::model::{AgentNo, JobId, State, Truth};
 
 /// Newest snapshot format this version reads.
 pub const FORMAT: u32 = 2;
@@ -30,7 +30,7 @@ const PLAIN_FORMAT: u32 = 1;
 
 /// The state as encoded `dawn.v1.Snapshot` messages that together make one; the first has the scalars. None is larger than
 /// [`CHUNK_BYTES`].
-pub fn snapshot_chunks(state: &State) -> Vec<Vec<u8>> {
+pub fn snapshot_chunks(state: &Truth) -> Vec<Vec<u8>> {
     let mut chunks = Vec::new();
     let specs = state.specs.values().map(|spec| v1::SpecSnapshot {
         spec_id: spec.id.0,
@@ -60,7 +60,7 @@ pub fn snapshot_chunks(state: &State) -> Vec<Vec<u8>> {
     std::iter::once(head).chain(chunks.into_iter().flat_map(in_pieces)).collect()
 }
 
-fn head(state: &State, format: u32) -> Vec<u8> {
+fn head(state: &Truth, format: u32) -> Vec<u8> {
     let head = v1::Snapshot {
         format,
         index: state.index,
@@ -77,14 +77,14 @@ fn head(state: &State, format: u32) -> Vec<u8> {
 }
 
 /// A short name for the exact state: equal states have equal digests.
-pub fn digest(state: &State) -> u64 {
+pub fn digest(state: &Truth) -> u64 {
     digest_of(&snapshot_chunks(state))
 }
 
 /// Puts a state together from its chunks, in their order.
 #[derive(Debug, Default)]
 pub struct StateBuilder {
-    state: State,
+    state: Truth,
     /// Of a chunk whose last piece is still to come.
     pieces: Pieces,
 }
@@ -152,7 +152,7 @@ impl StateBuilder {
             let message = format!("is {}, this version reads up to {FORMAT}; use a newer dawn", wire.format);
             return Err(WireError::new("format", message));
         }
-        self.state = State {
+        self.state = Truth {
             cluster_id: wire.cluster_id.clone(),
             epoch: Epoch(wire.epoch),
             index: wire.index,
@@ -161,7 +161,7 @@ impl StateBuilder {
             next_spec: SpecId(wire.next_spec_id),
             next_job: JobId(wire.next_job_id),
             next_agent: AgentNo(wire.next_agent_no),
-            ..State::default()
+            ..Truth::default()
         };
         Ok(())
     }
@@ -194,6 +194,6 @@ impl StateBuilder {
             };
             return Err(WireError::new(task.id.to_string(), format!("its {missing} is missing")));
         }
-        Ok(state.reindexed())
+        Ok(State::of(state))
     }
 }

@@ -98,7 +98,7 @@ pub(super) fn transition_to_wire(transition: &Transition) -> v1::Transition {
 /// An agent with what its tasks take. `last_heard` is not part of the durable state.
 pub fn node_view(state: &State, agent: &Agent, last_heard: Option<Timestamp>) -> v1::Node {
     let mut used = Resources::default();
-    let held = state.tasks_on.get(&agent.no);
+    let held = state.indexes().tasks_on.get(&agent.no);
     for task in held.into_iter().flatten().filter_map(|id| state.tasks.get(id)) {
         used.add(&state.spec_of(task).job.demand);
     }

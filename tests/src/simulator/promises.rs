@@ -130,7 +130,7 @@ impl Promises {
 
 /// S5.
 fn committed(state: &State, agent: AgentNo) -> Result<(), String> {
-    let Some(tasks) = state.tasks_on.get(&agent) else { return Ok(()) };
+    let Some(tasks) = state.indexes().tasks_on.get(&agent) else { return Ok(()) };
     let Some(owner) = state.agents.get(&agent) else {
         return Err(format!("S5: tasks on {agent}, which is none"));
     };
@@ -261,7 +261,9 @@ impl World {
     /// What starts nowhere has ended, each instance as FAILED, for that reason or because machines were unready.
     fn failed_for_good(&self, job: &Job) -> Result<(), String> {
         let ended = job.ended.as_ref().is_some_and(|ended| ended.by.is_empty());
-        let newest = |instance| job.newest(Timestamp(0), instance).and_then(|id| self.truth.tasks.get(&id));
+        let newest = |instance| {
+            self.truth.tasks_of(job.id).newest(Timestamp(0), instance).and_then(|id| self.truth.tasks.get(&id))
+        };
         let instances = self.truth.current_spec(job).map_or(0, |spec| spec.job.instances);
         let failed = |task: &Task| {
             let last = task.history.last().map(|last| last.reason);
@@ -292,7 +294,8 @@ impl World {
     /// Whether a task of the job made way for another a short while ago.
     fn is_pushed_aside(&self, job: &Job) -> bool {
         let now = self.wall();
-        let mut lives = job.tasks.iter().filter_map(|id| self.truth.tasks.get(id)?.history.first());
+        let mut lives =
+            self.truth.tasks_of(job.id).ids.iter().filter_map(|id| self.truth.tasks.get(id)?.history.first());
         lives.any(|first| first.reason == Reason::Preempted && now.since_ms(first.at) < REDONE_MS)
     }
 

@@ -14,7 +14,7 @@ const UPCOMING: usize = 5;
 
 /// Every cron job that is scheduled, of one role or of all.
 pub fn list_cron(state: &State, role: &str) -> v1::ListCronResponse {
-    let jobs = state.job_by_key.iter().filter(|(key, _)| role.is_empty() || key.role() == role);
+    let jobs = state.indexes().job_by_key.iter().filter(|(key, _)| role.is_empty() || key.role() == role);
     let jobs = jobs.filter_map(|(_, id)| state.jobs.get(id)).filter(|job| job.ended.is_none());
     v1::ListCronResponse { jobs: jobs.filter_map(|job| status(state, job)).collect(), index: state.index }
 }
@@ -58,7 +58,7 @@ pub(super) fn status(state: &State, job: &Job) -> Option<v1::CronStatus> {
 fn runs(state: &State, job: &Job) -> Vec<v1::CronRun> {
     let mut newest: BTreeMap<(Timestamp, u32), TaskId> = BTreeMap::new();
     let mut runs: BTreeMap<Timestamp, v1::CronRun> = BTreeMap::new();
-    for (run_at, instance, id) in &job.slots {
+    for (run_at, instance, id) in &state.tasks_of(job.id).slots {
         newest.insert((*run_at, *instance), *id);
         let run = runs.entry(*run_at).or_insert(v1::CronRun { run_at_ms: run_at.0, ..Default::default() });
         let started = state.tasks.get(id).and_then(Task::started_at).map_or(0, |at| at.0);

@@ -26,7 +26,7 @@ pub fn list_jobs(
     let wanted = |key: &JobKey| {
         (request.role.is_empty() || key.role() == request.role) && (request.env.is_empty() || key.env() == request.env)
     };
-    let keys = state.job_by_key.range((after, Bound::Unbounded));
+    let keys = state.indexes().job_by_key.range((after, Bound::Unbounded));
     let keep = |(key, id): (&JobKey, _)| {
         let job = state.jobs.get(id)?;
         (wanted(key) && (request.all || job.ended.is_none())).then(|| summary(state, job, now)).flatten()
@@ -45,7 +45,7 @@ pub(super) fn summary(state: &State, job: &Job, now: Timestamp) -> Option<v1::Jo
         priority: u32::from(spec.priority),
         version: job.current()?.version,
         // A daemon job has one on each node that it is on.
-        instances: if spec.kind == JobKind::Daemon { job.living } else { spec.instances },
+        instances: if spec.kind == JobKind::Daemon { state.tasks_of(job.id).living } else { spec.instances },
         created_ms: job.created.0,
         ended: job.ended.is_some(),
         result: flow::result(state, job).into(),
@@ -61,7 +61,7 @@ pub(super) fn summary(state: &State, job: &Job, now: Timestamp) -> Option<v1::Jo
         if spec.kind == JobKind::Cron {
             // Between two runs no instance waits.
             let placed = summary.starting + summary.running + summary.stopping + summary.partitioned;
-            summary.pending = summary.pending.min(job.living.saturating_sub(placed));
+            summary.pending = summary.pending.min(state.tasks_of(job.id).living.saturating_sub(placed));
         }
         (summary.finished, summary.failed) = (count(Standing::Finished), count(Standing::Failed));
         (summary.killed, summary.lost) = (count(Standing::Killed), count(Standing::Lost));

@@ -36,7 +36,7 @@ pub fn tasks_of_all(state: &State) -> usize {
 /// How many tasks a look at one job goes through.
 pub fn tasks_of(key: &JobKey) -> impl FnOnce(&State) -> usize + Send + 'static {
     let key = key.clone();
-    move |state| state.job(&key).map_or(0, |job| job.tasks.len())
+    move |state| state.job(&key).map_or(0, |job| state.tasks_of(job.id).ids.len())
 }
 
 /// Why a question has no answer.

@@ -25,7 +25,7 @@ pub fn list_nodes(
         "" => Bound::Unbounded,
         token => Bound::Excluded(AgentId::new(token).ok_or_else(|| page::bad_token(token))?),
     };
-    let ids = state.agent_by_id.range((after, Bound::Unbounded));
+    let ids = state.indexes().agent_by_id.range((after, Bound::Unbounded));
     let keep = |(_, no)| state.agents.get(no).map(|agent| wire::node_view(state, agent, live.heard(agent.no)));
     let (nodes, next_page_token) = page::take(ids, request.page_size, keep, |(id, _)| id.to_string());
     Ok(v1::ListNodesResponse { nodes, next_page_token, index: state.index })
@@ -38,7 +38,7 @@ pub fn list_nodes(
 pub fn node_status(state: &State, live: &LiveView, id: &str) -> Result<v1::NodeStatus, ReadError> {
     let agent = AgentId::new(id).and_then(|id| state.agent(&id));
     let agent = agent.ok_or_else(|| ReadError::NoSuchAgent(id.chars().take(80).collect()))?;
-    let held = state.tasks_on.get(&agent.no).into_iter().flatten().filter_map(|id| state.tasks.get(id));
+    let held = state.indexes().tasks_on.get(&agent.no).into_iter().flatten().filter_map(|id| state.tasks.get(id));
     Ok(v1::NodeStatus {
         node: Some(with_waits(state, agent, wire::node_view(state, agent, live.heard(agent.no)), live)),
         tasks: held.map(|task| wire::task_view(state, task)).collect(),
@@ -53,7 +53,7 @@ const WAITS: usize = 20;
 fn with_waits(state: &State, agent: &Agent, mut node: v1::Node, live: &LiveView) -> v1::Node {
     let draining = agent.upkeep.as_ref().is_some_and(|upkeep| upkeep.mode == MaintenanceMode::Draining);
     let Some(maintenance) = node.maintenance.as_mut().filter(|_| draining) else { return node };
-    let held = state.tasks_on.get(&agent.no).into_iter().flatten().filter_map(|id| state.tasks.get(id));
+    let held = state.indexes().tasks_on.get(&agent.no).into_iter().flatten().filter_map(|id| state.tasks.get(id));
     for task in held.take(WAITS) {
         let Some(job) = state.jobs.get(&task.job) else { continue };
         let instance = format!("{}/{}", job.key, task.instance);

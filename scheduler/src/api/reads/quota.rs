@@ -27,7 +27,7 @@ pub fn quota_status(state: &State, role: &str) -> v1::QuotaStatus {
 
 /// Of every role that has a quota or a job. Takes time for every task there is.
 pub fn list_quotas(state: &State) -> v1::ListQuotaResponse {
-    let of_jobs = state.job_by_key.keys().map(|key| key.role());
+    let of_jobs = state.indexes().job_by_key.keys().map(|key| key.role());
     let roles: BTreeSet<&str> = state.quotas.keys().map(String::as_str).chain(of_jobs).collect();
     let quotas = roles.into_iter().map(|role| quota_status(state, role)).collect();
     v1::ListQuotaResponse { quotas, index: state.index }

@@ -27,7 +27,7 @@ pub fn sla_report(
     let jobs: Vec<&Job> = match key {
         Some(key) => vec![state.job(key).ok_or_else(|| ReadError::NoSuchJob(key.clone()))?],
         None => {
-            let jobs = state.job_by_key.iter().filter(|(key, _)| role.is_empty() || key.role() == role);
+            let jobs = state.indexes().job_by_key.iter().filter(|(key, _)| role.is_empty() || key.role() == role);
             jobs.filter_map(|(_, id)| state.jobs.get(id)).filter(|job| job.ended.is_none()).collect()
         }
     };
@@ -41,7 +41,7 @@ pub fn job_sla(state: &State, key: &JobKey, now: Timestamp) -> Option<v1::JobSla
 }
 
 fn of_job(state: &State, job: &Job, from: Timestamp, now: Timestamp) -> v1::JobSla {
-    let tasks: Vec<&Task> = job.tasks.iter().filter_map(|id| state.tasks.get(id)).collect();
+    let tasks: Vec<&Task> = state.tasks_of(job.id).ids.iter().filter_map(|id| state.tasks.get(id)).collect();
     let made = |task: &&&Task| task.history.first().is_some_and(|first| first.at >= from);
     let to = |states: &'static [TaskState]| {
         let waits = tasks.iter().filter(made).filter_map(|task| wait_ms(task, states));

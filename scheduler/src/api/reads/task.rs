@@ -46,10 +46,10 @@ pub fn list_tasks(
     let (tasks, next_page_token) = match (job, agent) {
         (Some(key), _) => {
             let job = state.job(key).ok_or_else(|| ReadError::NoSuchJob(key.clone()))?;
-            page::take(job.tasks.range(range), request.page_size, keep, token)
+            page::take(state.tasks_of(job.id).ids.range(range), request.page_size, keep, token)
         }
         (None, Some(agent)) if !request.all => {
-            let held = state.tasks_on.get(&agent).into_iter().flat_map(|tasks| tasks.range(range));
+            let held = state.indexes().tasks_on.get(&agent).into_iter().flat_map(|tasks| tasks.range(range));
             page::take(held, request.page_size, keep, token)
         }
         _ => page::take(state.tasks.range(range).map(|(id, _)| id), request.page_size, keep, token),

@@ -147,7 +147,7 @@ fn every_view_of_every_story_can_be_made() {
         let (_, state) = story(seed, 150);
         let jobs = list_jobs(&state, &v1::ListJobsRequest { all: true, ..Default::default() }).unwrap();
         assert_eq!(jobs.jobs.len(), state.jobs.len());
-        for key in state.job_by_key.keys() {
+        for key in state.indexes().job_by_key.keys() {
             let status = job_status(&state, key, 0).unwrap();
             let summary = status.summary.unwrap();
             assert_eq!(status.cron.is_some(), summary.kind() == JobKind::Cron);

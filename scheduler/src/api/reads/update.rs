@@ -27,7 +27,7 @@ fn cause(state: &State, live: &LiveView, settings: &PlaceSettings, job: &Job, up
         return None;
     }
     let connected = |agent| live.is_connected(agent);
-    let newest = |at: u32| job.newest(Default::default(), at).and_then(|id| state.tasks.get(&id));
+    let newest = |at: u32| state.tasks_of(job.id).newest(Default::default(), at).and_then(|id| state.tasks.get(&id));
     let is_pending = |at: &u32| newest(*at).is_some_and(|task| task.state() == TaskState::Pending);
     if update.in_progress().any(|at| is_pending(&at)) {
         let classes = place::explain(state, settings, &connected, job.id, live.now);
@@ -87,7 +87,7 @@ pub fn list_updates(state: &State, role: &str, key: Option<&JobKey>) -> Result<v
             job.changes.updates.iter().map(|update| view(state, job, update, state.at)).collect()
         }
         None => {
-            let jobs = state.updating.iter().filter_map(|id| state.jobs.get(id));
+            let jobs = state.indexes().updating.iter().filter_map(|id| state.jobs.get(id));
             let jobs = jobs.filter(|job| role.is_empty() || job.key.role() == role);
             jobs.filter_map(|job| Some(view(state, job, job.changes.active()?, state.at))).collect()
         }

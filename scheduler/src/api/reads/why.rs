@@ -60,7 +60,7 @@ fn joined(classes: Vec<v1::PendingClass>) -> Vec<v1::PendingClass> {
 /// The instance that an update may not stop.
 fn held(state: &State, job: &Job, now: Timestamp) -> Option<v1::PendingClass> {
     let (instance, why) = held_by_sla(state, job, now)?;
-    let newest = job.newest(Default::default(), instance).and_then(|id| state.tasks.get(&id))?;
+    let newest = state.tasks_of(job.id).newest(Default::default(), instance).and_then(|id| state.tasks.get(&id))?;
     Some(v1::PendingClass {
         instances: vec![instance],
         state: newest.state().into(),
@@ -76,7 +76,8 @@ fn tell_last_failure(state: &State, job: &Job, class: &mut v1::PendingClass) {
         return;
     }
     let is_one = |task: &&Task| task.state() == TaskState::Throttled && class.instances.contains(&task.instance);
-    let throttled = state.throttled.iter().filter_map(|(_, id)| state.tasks.get(id)).filter(|task| task.job == job.id);
+    let throttled =
+        state.indexes().throttled.iter().filter_map(|(_, id)| state.tasks.get(id)).filter(|task| task.job == job.id);
     let mut throttled = throttled.filter(is_one);
     if let Some(summary) = throttled.clone().find_map(|task| refused(state, job, task)) {
         class.summary = summary;

@@ -136,7 +136,7 @@ impl Watches {
     async fn join(&self, holder: Holder, key: JobKey, version: u32) -> Result<(Arc<Channel>, Arc<Shown>), Status> {
         let wanted = key.clone();
         let look = self.reader.read(Some(holder), tasks_of(&key), move |state| {
-            let id = state.job_by_key.get(&wanted).copied();
+            let id = state.indexes().job_by_key.get(&wanted).copied();
             job_status(state, &wanted, version).map(|status| (id, status))
         });
         let (id, now) = look.await?.map_err(|error| status::of_read_error(&error))?;

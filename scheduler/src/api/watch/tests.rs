@@ -149,7 +149,12 @@ fn whatever_a_status_shows_is_told_to_those_who_watch_it() {
     let shown = |follower: &Follower| -> BTreeMap<JobKey, v1::JobStatus> {
         follower.read(|state| {
             let status = |key: &JobKey| job_status(state, key, 0).unwrap();
-            state.job_by_key.keys().map(|key| (key.clone(), v1::JobStatus { index: 0, ..status(key) })).collect()
+            state
+                .indexes()
+                .job_by_key
+                .keys()
+                .map(|key| (key.clone(), v1::JobStatus { index: 0, ..status(key) }))
+                .collect()
         })
     };
     let mut changes = 0;
@@ -169,7 +174,7 @@ fn whatever_a_status_shows_is_told_to_those_who_watch_it() {
             }
             receivers = follower.read(|state| {
                 let watch = |(key, id): (&JobKey, &_)| (key.clone(), follower.watch_job(*id));
-                state.job_by_key.iter().map(watch).collect()
+                state.indexes().job_by_key.iter().map(watch).collect()
             });
             before = after;
         }

@@ -16,7 +16,7 @@ pub(in crate::decide) fn tick(step: &mut Step) {
     if step.live.cron_hold.is_some_and(|hold| step.now.wall < hold.until) {
         return;
     }
-    for (_, id) in step.state.cron_due.range(..=(step.now.wall, JobId(u32::MAX))) {
+    for (_, id) in step.state.indexes().cron_due.range(..=(step.now.wall, JobId(u32::MAX))) {
         if step.is_full() {
             return;
         }
@@ -72,7 +72,7 @@ fn decide_due(step: &mut Step, job: &Job, spec: &Spec, cron: &CronPolicy) {
     let mut waiting = job.all_queued().filter(counts).count();
     let most_waiting = if is_all { cron.misfire_limit.max(1) as usize } else { 1 };
     for (position, at) in due.iter().enumerate() {
-        if job.has_run(*at) {
+        if step.state.has_run(job, *at) {
             // Under a clock that was ahead, and was set right since.
             note(step, job, *at, TickOutcome::Launched);
             continue;

@@ -48,7 +48,7 @@ fn held_back<'a>(state: &'a State, job: &'a Job, update: &'a Update) -> Option<(
             && task.spec != next.id
     };
     update.in_progress().find_map(|instance| {
-        let lives = || job.slot(Default::default(), instance).filter_map(|id| state.tasks.get(&id));
+        let lives = || state.tasks_of(job.id).slot(Default::default(), instance).filter_map(|id| state.tasks.get(&id));
         let is_replaced = lives().any(|task| task.spec == next.id && !task.state().is_terminal());
         let old = lives().find(is_up).filter(|_| !is_replaced)?;
         asks_for_more(&next.job, &state.spec_of(old).job).then_some((old, next))

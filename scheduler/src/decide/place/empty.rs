@@ -1,6 +1,6 @@
 //! Whether a task would fit some agent if all agents were empty and up: what nobody need wait for.
 
-use crate::model::{Agent, AgentNo, JobSpec, Numbered, State};
+use crate::model::{Agent, AgentNo, JobSpec, Numbered, State, Truth};
 
 use super::explain::{Reasons, each_once};
 use super::veto::Veto;
@@ -59,7 +59,7 @@ impl EmptyAgents {
 impl Placer {
     /// Agents and attributes alone.
     fn without_tasks(state: &State) -> Placer {
-        let agents = State { agents: state.agents.clone(), next_agent: state.next_agent, ..State::default() };
-        Placer::rebuild(&agents, &PlaceSettings::default())
+        let agents = Truth { agents: state.agents.clone(), next_agent: state.next_agent, ..Truth::default() };
+        Placer::rebuild(&State::of(agents), &PlaceSettings::default())
     }
 }

@@ -160,7 +160,10 @@ impl Placer {
         let work = self.works.get(number);
         let lower = self.works.below(work).map(|other| self.works.get(other)).filter(|other| other.held > 0);
         let jobs = lower.filter_map(|other| state.jobs.get(&other.job));
-        let tasks = jobs.flat_map(|job| job.tasks.iter()).take(LOOKED_AT).filter_map(|task| state.tasks.get(task));
+        let tasks = jobs
+            .flat_map(|job| state.tasks_of(job.id).ids.iter())
+            .take(LOOKED_AT)
+            .filter_map(|task| state.tasks.get(task));
         let mut found = BTreeSet::new();
         for agent in tasks.filter_map(|task| task.held_on()) {
             found.insert(slot_of(agent) as u32);

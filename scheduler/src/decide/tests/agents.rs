@@ -250,8 +250,10 @@ fn what_all_agents_offer_is_bounded_in_bytes() {
     let mut world = World::new();
     let (link, agent) = world.agent(1);
     let own = world.state.agents[&agent].offered_bytes();
-    assert_eq!(world.state.offered_bytes, own);
-    (world.state.offered_bytes, world.twin.offered_bytes) = (bounds::OFFERED_BYTES, bounds::OFFERED_BYTES);
+    assert_eq!(world.state.indexes().offered_bytes, own);
+    for state in [&mut world.state, &mut world.twin] {
+        state.indexes_mut().offered_bytes = bounds::OFFERED_BYTES;
+    }
     let told = register(&mut world, 9, registration(2, vec![]));
     assert!(refusal(&told).contains("at most 268435456 are kept"), "{told:?}");
     let mut offer = Offer { epoch: 2, ..registration(1, vec![]).offer };

@@ -15,7 +15,7 @@ fn three_failures_of_two_jobs_that_start_elsewhere_avoid_the_agent() {
     for (name, failures) in [("one", 2), ("two", 1)] {
         world.submit(&JobSpec { key: key(name), ..spec("web", JobKind::Service, 3) }).unwrap();
         let job = world.job(name).id;
-        let of_job = world.state.pending.iter().copied().filter(|id| world.state.tasks[id].job == job);
+        let of_job = world.state.indexes().pending.iter().copied().filter(|id| world.state.tasks[id].job == job);
         let tasks: Vec<TaskId> = of_job.take(failures).collect();
         tasks.iter().for_each(|task| place(&mut world, *task, bad.1));
         tasks.iter().for_each(|task| world.report(bad.0, *task, TaskState::Lost, Reason::SandboxFailed));
@@ -84,7 +84,7 @@ fn executors_lost_in_bulk_count_for_no_job_and_against_no_agent() {
         assert_eq!(world.state_of(task), TaskState::Lost);
     }
     nobody_is_avoided(&world);
-    assert_eq!(world.state.pending.len(), 12, "each is replaced at once");
+    assert_eq!(world.state.indexes().pending.len(), 12, "each is replaced at once");
     assert!(["one", "two", "three"].iter().all(|name| keeps_off(&world, name).is_empty()));
 }
 

@@ -25,7 +25,7 @@ pub fn one_life(name: &str, instances: u32) -> JobSpec {
 /// A job's oldest pending task is placed on the agent, which says what became of it; where it then is.
 pub fn try_on(world: &mut World, name: &str, at: (LinkId, AgentNo), state: TaskState, reason: Reason) -> TaskState {
     let job = world.job(name).id;
-    let mut pending = world.state.pending.iter().filter(|id| world.state.tasks[*id].job == job);
+    let mut pending = world.state.indexes().pending.iter().filter(|id| world.state.tasks[*id].job == job);
     let task = *pending.next().unwrap_or_else(|| panic!("nothing of {name} is pending: {:?}", world.tasks(name)));
     place(world, task, at.1);
     world.report(at.0, task, state, reason);
@@ -68,7 +68,10 @@ pub fn is_durable(world: &World) {
     bytes(&world.state).iter().for_each(|chunk| builder.add(chunk).unwrap());
     let read = builder.finish().unwrap();
     assert_eq!(bytes(&read), bytes(&world.state));
-    assert_eq!((&read.avoided, &read.kept_off_ends), (&world.state.avoided, &world.state.kept_off_ends));
+    assert_eq!(
+        (&read.indexes().avoided, &read.indexes().kept_off_ends),
+        (&world.state.indexes().avoided, &world.state.indexes().kept_off_ends)
+    );
 }
 
 const EITHER: [Reason; 7] = [
@@ -102,7 +105,7 @@ fn failures_of_one_job_alone_never_avoid_an_agent() {
     for reason in EITHER {
         let (mut world, agents) = agents(4);
         world.submit(&spec("web", JobKind::Service, 20)).unwrap();
-        let tasks: Vec<TaskId> = world.state.pending.iter().copied().collect();
+        let tasks: Vec<TaskId> = world.state.indexes().pending.iter().copied().collect();
         tasks.iter().for_each(|task| place(&mut world, *task, agents[0].1));
         for task in &tasks[..19] {
             world.report(agents[0].0, *task, TaskState::Lost, reason);
@@ -151,7 +154,7 @@ fn where_no_other_agent_fits_the_first_failure_is_the_jobs() {
 fn a_refusal_for_want_of_room_speaks_against_nobody_and_the_task_comes_back_after_a_moment() {
     let (mut world, agents) = agents(4);
     world.submit(&one_life("sum", 40)).unwrap();
-    let tasks: Vec<TaskId> = world.state.pending.iter().copied().collect();
+    let tasks: Vec<TaskId> = world.state.indexes().pending.iter().copied().collect();
     tasks.iter().for_each(|task| place(&mut world, *task, agents[0].1));
     for task in &tasks {
         world.report(agents[0].0, *task, TaskState::Lost, Reason::NoRoom);
@@ -159,9 +162,13 @@ fn a_refusal_for_want_of_room_speaks_against_nobody_and_the_task_comes_back_afte
     }
     nobody_is_avoided(&world);
     assert_eq!(keeps_off(&world, "sum"), []);
-    assert_eq!((world.state.pending.len(), world.state.throttled.len()), (0, 40), "not in a hot loop");
+    assert_eq!(
+        (world.state.indexes().pending.len(), world.state.indexes().throttled.len()),
+        (0, 40),
+        "not in a hot loop"
+    );
     world.pass_heard_ms(2_000, &agents.iter().map(|(link, _)| *link).collect::<Vec<_>>());
-    assert_eq!(world.state.pending.len(), 40);
+    assert_eq!(world.state.indexes().pending.len(), 40);
 }
 
 #[test]
@@ -172,10 +179,10 @@ fn a_place_that_refuses_is_asked_less_and_less_often_where_there_is_no_other() {
         let (first_ms, most_ms) = (spec.restart.initial_backoff_ms, spec.restart.max_backoff_ms);
         world.submit(&spec).unwrap();
         for refusal in 0..6 {
-            let task = *world.state.pending.iter().next().expect("it is tried again");
+            let task = *world.state.indexes().pending.iter().next().expect("it is tried again");
             place(&mut world, task, agents[0].1);
             world.report(agents[0].0, task, TaskState::Lost, reason);
-            let (ready_at, _) = *world.state.throttled.iter().next().expect("after a pause");
+            let (ready_at, _) = *world.state.indexes().throttled.iter().next().expect("after a pause");
             let pause_ms = world.state.at.since_ms(ready_at).max(ready_at.since_ms(world.state.at));
             let whole_ms = (first_ms << refusal).min(most_ms);
             assert!(pause_ms <= whole_ms && pause_ms >= whole_ms * 9 / 10, "{reason:?} {refusal}: {pause_ms} ms");
@@ -236,7 +243,7 @@ fn a_job_comes_back_to_an_agent_in_time_and_another_version_at_once() {
     assert_eq!(spec, world.state.current_spec(world.job("web")).unwrap().id, "of this version alone");
     world.pass_heard_ms(world.settings.keep_off_ms + 1_000, &links);
     assert_eq!(world.job("web").kept_off, []);
-    assert!(world.state.kept_off_ends.is_empty());
+    assert!(world.state.indexes().kept_off_ends.is_empty());
 }
 
 #[test]

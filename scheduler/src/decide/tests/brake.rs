@@ -15,7 +15,7 @@ fn cluster(with_tasks: u64, without: u64) -> World {
     for agent in 1..=with_tasks {
         let (link, no) = world.agent(agent);
         world.submit(&service(&format!("web{agent}"), 1)).unwrap();
-        let task = *world.state.pending.first().unwrap();
+        let task = *world.state.indexes().pending.first().unwrap();
         world.place_all(no);
         world.report(link, task, Running, Reason::None);
         world.take();
@@ -38,7 +38,7 @@ fn silent_of(world: &World) -> Option<(usize, usize)> {
 /// How many tasks of each kind there are: given up, and waiting for a place.
 fn lost_and_pending(world: &World) -> (usize, usize) {
     let lost = world.state.tasks.values().filter(|task| task.state() == Lost).count();
-    (lost, world.state.pending.len())
+    (lost, world.state.indexes().pending.len())
 }
 
 fn release(world: &mut World, for_ms: u64, is_preview: bool) -> Result<Answer, Refusal> {
@@ -83,7 +83,7 @@ fn nodes_given_up_before_count_until_their_tasks_are_settled_or_an_operator_says
     world.pass_heard_ms(120_000, &links(4..=9));
     let down = world.state.agents.values().filter(|agent| agent.state == NodeState::Down).count();
     assert_eq!((down, lost_and_pending(&world).0), (3, 3));
-    assert!(world.state.tasks_on.contains_key(&AgentNo(0)), "what waits for its node is there yet");
+    assert!(world.state.indexes().tasks_on.contains_key(&AgentNo(0)), "what waits for its node is there yet");
     world.pass_heard_ms(120_000, &links(7..=9));
     assert_eq!((silent_of(&world), lost_and_pending(&world).0), (Some((4, 7)), 3), "one of before, and three");
     let agents = vec![registration(1, vec![]).id];
@@ -138,7 +138,7 @@ fn a_released_brake_replaces_what_is_silent_and_is_back_by_itself() {
     world.pass_heard_ms(1_000, &links([1]));
     assert_eq!(lost_and_pending(&world), (5, 5));
     // While it lasts more are replaced; when it is over none.
-    let replaced: Vec<_> = world.state.pending.iter().copied().collect();
+    let replaced: Vec<_> = world.state.indexes().pending.iter().copied().collect();
     world.place_all(AgentNo(0));
     replaced.iter().for_each(|task| world.report(LinkId(1), *task, Running, Reason::None));
     for agent in 2..=4 {

@@ -36,7 +36,7 @@ fn pass_minutes(world: &mut World, link: LinkId, minutes: u64) {
 }
 
 pub(super) fn start_pending(world: &mut World, link: LinkId) {
-    let tasks: Vec<TaskId> = world.state.pending.iter().copied().collect();
+    let tasks: Vec<TaskId> = world.state.indexes().pending.iter().copied().collect();
     world.place_all(world.live.links[&link]);
     tasks.iter().for_each(|task| world.report(link, *task, Running, Reason::None));
 }
@@ -177,7 +177,7 @@ fn missed_ticks_follow_the_policy_and_are_all_recorded() {
         });
         let wanted: Vec<_> = missed(runs_from - 1).chain(launched(runs_from)).collect();
         assert_eq!(ticks(&world), wanted, "{misfire:?} {limit} {deadline_ms:?}");
-        assert_eq!(world.state.pending.len() as u64, 11 - runs_from);
+        assert_eq!(world.state.indexes().pending.len() as u64, 11 - runs_from);
     }
 }
 
@@ -223,7 +223,7 @@ fn a_clock_that_was_ahead_is_right_again_and_cron_fires_within_two_minutes() {
     world.shift_clock(-ahead_ms);
     let left: Vec<_> = ticks(&world).into_iter().filter(|(minute, _)| *minute > 5).collect();
     assert!(left.len() == 1 && left[0].1 == Launched, "{left:?}");
-    let tasks: Vec<TaskId> = world.job("c").tasks.iter().copied().collect();
+    let tasks: Vec<TaskId> = world.tasks_of("c").ids.iter().copied().collect();
     let living: Vec<TaskId> = tasks.into_iter().filter(|task| !world.state_of(*task).is_terminal()).collect();
     living.iter().for_each(|task| world.report(link, *task, Finished, Reason::None));
     let before = world.tasks("c").len();
@@ -384,12 +384,12 @@ fn old_runs_are_forgotten() {
         pass_minutes(&mut world, link, 1);
         end(&mut world, link, task, Finished);
     }
-    assert_eq!(world.job("c").tasks.iter().map(|task| task.0).collect::<Vec<_>>(), [6, 7, 8, 9]);
+    assert_eq!(world.tasks_of("c").ids.iter().map(|task| task.0).collect::<Vec<_>>(), [6, 7, 8, 9]);
 }
 
 #[test]
 fn a_schedule_that_never_fires_is_only_quiet() {
     let (mut world, link) = world_with(&cron("c", |policy| policy.schedule = schedule("0 0 30 2 *")));
     pass_minutes(&mut world, link, 3);
-    assert_eq!((ticks(&world), world.state.cron_due.len()), (vec![], 0));
+    assert_eq!((ticks(&world), world.state.indexes().cron_due.len()), (vec![], 0));
 }

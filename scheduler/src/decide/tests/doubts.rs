@@ -13,7 +13,7 @@ use crate::model::*;
 fn with_database(bench: &mut Bench, link: LinkId) -> (TaskId, JobSpec) {
     let spec = JobSpec { at_most_one: true, ladder_ms: 1_000, partition_delay_ms: 0, ..service("db", 1) };
     bench.world.submit(&spec).unwrap();
-    let task = *bench.world.state.pending.first().unwrap();
+    let task = *bench.world.state.indexes().pending.first().unwrap();
     let agent = bench.no();
     bench.world.place_all(agent);
     bench.world.report(link, task, Running, Reason::None);
@@ -92,7 +92,7 @@ fn a_launch_of_before_is_not_repeated_to_another_boot_while_it_may_live() {
 fn with_launch(bench: &mut Bench) -> (TaskId, u64) {
     let spec = JobSpec { at_most_one: true, ..service("db", 1) };
     bench.world.submit(&spec).unwrap();
-    let task = *bench.world.state.pending.first().unwrap();
+    let task = *bench.world.state.indexes().pending.first().unwrap();
     let no = bench.no();
     bench.world.place_all(no);
     bench.world.take();
@@ -136,7 +136,7 @@ fn a_launch_of_after_the_reboot_is_believed_at_once() {
     bench.world.place_all(no);
     // Made before the reboot, placed after it.
     bench.world.submit(&JobSpec { at_most_one: true, ..service("db", 1) }).unwrap();
-    let task = *bench.world.state.pending.first().unwrap();
+    let task = *bench.world.state.indexes().pending.first().unwrap();
     bench.world.event(Event::LinkClosed { link });
     agent.boot = "boot-2";
     let link = bench.join(&mut agent);
@@ -177,7 +177,7 @@ fn a_link_that_replaces_one_that_is_heard_proves_nothing_of_what_must_not_live_t
     let (launched, _) = {
         bench.world.submit(&JobSpec { at_most_one: true, ..service("second", 1) }).unwrap();
         let no = bench.no();
-        let second = *bench.world.state.pending.first().unwrap();
+        let second = *bench.world.state.indexes().pending.first().unwrap();
         bench.world.place_all(no);
         (second, no)
     };

@@ -328,7 +328,7 @@ fn a_number_that_was_given_out_again_shows_that_the_journal_went_back_in_time() 
         world.elect(2);
         let link = world.register(1, vec![report(TaskId(0), Running, Reason::None)]);
         world.submit(&service("new", 2)).unwrap();
-        let lost = *world.state.pending.last().unwrap();
+        let lost = *world.state.indexes().pending.last().unwrap();
         if placed_on.is_some() {
             let no = world.state.agent(&registration(1, vec![]).id).unwrap().no;
             world.place_all(no);

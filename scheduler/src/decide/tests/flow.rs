@@ -24,7 +24,7 @@ fn with(mut spec: JobSpec, change: impl FnOnce(&mut FlowSpec)) -> JobSpec {
 /// Runs all that is pending to this end.
 fn end_all(world: &mut World, state: dawn_proto::TaskState) {
     let link = LinkId(1);
-    let pending: Vec<TaskId> = world.state.pending.iter().copied().collect();
+    let pending: Vec<TaskId> = world.state.indexes().pending.iter().copied().collect();
     world.place_all(world.live.links[&link]);
     pending.iter().for_each(|task| world.report(link, *task, Running, Reason::None));
     pending.iter().for_each(|task| world.report(link, *task, state, Reason::None));
@@ -52,14 +52,18 @@ fn a_job_starts_when_those_it_follows_have_ended_as_it_says() {
         world.submit(&first).unwrap();
         world.submit(&after("b", &[("a", on)])).unwrap();
         world.pass_heard_ms(1_000, &[LinkId(1)]);
-        assert_eq!((world.tasks("b"), world.state.unsettled.len()), (vec![], 0), "it waits without a tick's work");
+        assert_eq!(
+            (world.tasks("b"), world.state.indexes().unsettled.len()),
+            (vec![], 0),
+            "it waits without a tick's work"
+        );
         end_all(&mut world, end);
         let made = world.tasks("b");
         assert_eq!(made == [(0, 1, Pending)], starts, "{on:?} {end:?}: {made:?}");
         assert_eq!(ended(&world, "b").is_some(), !starts, "{on:?} {end:?}");
         let not_needed = world.job("b").ended.as_ref().is_some_and(|ended| ended.not_needed);
         assert_eq!(not_needed, (on, end) == (Failure, Finished), "{on:?} {end:?}");
-        assert!(world.state.dependents.is_empty());
+        assert!(world.state.indexes().dependents.is_empty());
         replay_equals_live(&world);
     }
 }
@@ -157,17 +161,20 @@ fn an_array_runs_no_more_at_once_than_it_says_until_all_are_done() {
     world.submit(&with(batch("a", 7), |flow| flow.max_running = Some(2))).unwrap();
     let mut seen = 0;
     while ended(&world, "a").is_none() {
-        assert!(world.job("a").living <= 2 && world.job("a").living > 0);
-        let is_full = world.job("a").living == 2;
-        assert!(!(is_full && world.state.unsettled.contains(&world.job("a").id)), "it waits without a tick's work");
-        let one = *world.state.pending.first().unwrap();
+        assert!(world.tasks_of("a").living <= 2 && world.tasks_of("a").living > 0);
+        let is_full = world.tasks_of("a").living == 2;
+        assert!(
+            !(is_full && world.state.indexes().unsettled.contains(&world.job("a").id)),
+            "it waits without a tick's work"
+        );
+        let one = *world.state.indexes().pending.first().unwrap();
         world.place_all(world.live.links[&LinkId(1)]);
         world.report(LinkId(1), one, Running, Reason::None);
         world.report(LinkId(1), one, Finished, Reason::None);
         replay_equals_live(&world);
         seen += 1;
         // One of the window is already placed: the next round ends it.
-        let placed: Vec<TaskId> = world.state.tasks_on.values().flatten().copied().collect();
+        let placed: Vec<TaskId> = world.state.indexes().tasks_on.values().flatten().copied().collect();
         for task in placed {
             world.report(LinkId(1), task, Finished, Reason::None);
             seen += 1;
@@ -201,7 +208,7 @@ fn what_is_not_done_by_its_deadline_is_killed_and_has_failed() {
     assert_eq!(world.tasks("a"), [(0, 1, Finished), (1, 1, Killing)]);
     assert_eq!(world.state.tasks[&tasks[1]].history.last().unwrap().reason, Reason::Deadline);
     assert_eq!(world.tasks("b"), [(0, 1, Pending)], "to those that follow it is a failure");
-    assert!(world.state.job_deadlines.is_empty());
+    assert!(world.state.indexes().job_deadlines.is_empty());
     replay_equals_live(&world);
 }
 
@@ -227,7 +234,7 @@ fn a_template_runs_by_dispatch_and_an_id_is_one_job() {
     let template = with(batch("t", 1), |flow| flow.is_template = true);
     world.submit(&template).unwrap();
     world.pass_heard_ms(1_000, &[LinkId(1)]);
-    assert_eq!((world.tasks("t"), ended(&world, "t"), world.state.unsettled.len()), (vec![], None, 0));
+    assert_eq!((world.tasks("t"), ended(&world, "t"), world.state.indexes().unsettled.len()), (vec![], None, 0));
     assert_eq!(dispatch(&mut world, "t-1", 7), Ok(false));
     assert_eq!(dispatch(&mut world, "t-1", 7), Ok(true));
     assert_eq!(dispatch(&mut world, "t-1", 8), Err(FlowRefusal::OtherContent { made: key("t-1") }.into()));
@@ -265,7 +272,7 @@ fn ticks_while_a_cron_job_is_paused_are_neither_run_nor_missed() {
     assert_eq!(world.command(pause()), Ok(Answer::Flow(FlowAnswer::CronPaused)));
     assert_eq!(world.command(pause()), Ok(Answer::Flow(FlowAnswer::CronPaused)), "again is harmless");
     world.pass_heard_ms(180_000, &[link]);
-    assert_eq!((world.job("c").ticks.len(), world.state.cron_due.len()), (0, 0));
+    assert_eq!((world.job("c").ticks.len(), world.state.indexes().cron_due.len()), (0, 0));
     // By hand it runs all the same; a new template leaves it paused.
     assert!(world.command(Command::StartCron { key: key("c"), author: String::new() }).is_ok());
     end_all(&mut world, Finished);

@@ -56,7 +56,7 @@ fn what_waits_for_a_place_and_what_starts_goes_before_what_runs() {
     let mut world = World::new();
     let (link, agent) = world.agent(1);
     world.submit(&service("web", 4)).unwrap();
-    let tasks: Vec<_> = world.state.pending.iter().copied().collect();
+    let tasks: Vec<_> = world.state.indexes().pending.iter().copied().collect();
     let assign = |at: usize| {
         Mutation::TaskAssigned(TaskAssigned { task: tasks[at], agent, ports: [].into(), devices: [].into() })
     };
@@ -79,7 +79,7 @@ fn what_runs_again_after_a_failure_goes_until_it_has_run_for_long() {
         let (mut world, link, agent, _) = one_fails(3, 0);
         world.pass_heard_ms(15_000, &[link]);
         world.place_all(agent);
-        let again = world.job("web").newest(Default::default(), 0).unwrap();
+        let again = world.tasks_of("web").newest(Default::default(), 0).unwrap();
         world.report(link, again, Running, Reason::None);
         world.pass_heard_ms(run_for_ms, &[link]);
         scale(&mut world, Scale::To(2));
@@ -104,7 +104,7 @@ fn more_instances_fill_the_gaps_first() {
     scale(&mut world, Scale::By(3));
     assert_eq!(numbers(&world), [0, 1, 2, 3, 4, 5]);
     let (mut world, link, ..) = one_fails(4, 0);
-    world.report(link, world.job("web").newest(Default::default(), 1).unwrap(), Failed, Reason::Exited);
+    world.report(link, world.tasks_of("web").newest(Default::default(), 1).unwrap(), Failed, Reason::Exited);
     scale(&mut world, Scale::To(2));
     assert_eq!(numbers(&world), [2, 3]);
     scale(&mut world, Scale::By(1));

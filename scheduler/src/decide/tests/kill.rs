@@ -98,7 +98,7 @@ fn instances_of_a_cron_job_are_back_in_the_next_run() {
     world.submit(&cron("c", |_| ())).unwrap();
     world.pass_heard_ms(60_250, &[link]);
     world.place_all(agent);
-    let task = *world.job("c").tasks.first().unwrap();
+    let task = *world.tasks_of("c").ids.first().unwrap();
     world.take();
     assert_eq!(world.kill("c", &[(0, 0)]), Ok(1));
     assert_eq!(world.take(), [kill_effect(agent, task, Reason::UserRequest)]);
@@ -116,5 +116,5 @@ fn what_is_not_there_is_refused() {
     let refused = Err(Refusal::NoSuchInstance { key: key("web"), instance: 3, instances: (0..3).collect() });
     assert_eq!(world.kill("web", &[(0, 1), (2, 3)]), refused);
     assert_eq!(world.tasks("web").len(), 3);
-    assert!(world.state.pending.len() == 3);
+    assert!(world.state.indexes().pending.len() == 3);
 }

@@ -159,7 +159,7 @@ fn tasks_are_given_up_no_faster_than_the_rate() {
     world.pass_heard_ms(5_000, &heard);
     assert_eq!(lost(&world), first + 50);
     world.pass_heard_ms(6_000, &heard);
-    assert_eq!((lost(&world), world.state.pending.len()), (100, 100));
+    assert_eq!((lost(&world), world.state.indexes().pending.len()), (100, 100));
 }
 
 #[test]

@@ -17,7 +17,7 @@ fn agents(count: u64) -> (World, Vec<TaskId>) {
     let tasks = (1..count).map(|agent| {
         let (link, no) = world.agent(agent);
         world.submit(&service(&format!("web{agent}"), 1)).unwrap();
-        let task = *world.state.pending.first().unwrap();
+        let task = *world.state.indexes().pending.first().unwrap();
         world.place_all(no);
         world.report(link, task, Running, Reason::None);
         world.take();
@@ -234,7 +234,7 @@ fn a_daemon_jobs_task_ends_with_its_node_and_with_a_pending_one_too() {
         world.agent(agent);
     }
     world.submit(&spec("log", JobKind::Daemon, 1)).unwrap();
-    let task = world.job("log").tasks.iter().next().copied().unwrap();
+    let task = world.tasks_of("log").ids.iter().next().copied().unwrap();
     world.mutate(vec![Mutation::TaskAssigned(TaskAssigned {
         task,
         agent: AgentNo(0),

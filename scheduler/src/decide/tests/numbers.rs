@@ -16,7 +16,8 @@ fn gone_back() -> (World, World, Vec<TaskId>) {
     future.submit(&service("web", 1)).unwrap();
     let past = future.state.clone();
     future.submit(&service("lost", 2)).unwrap();
-    let tasks: Vec<TaskId> = future.state.pending.iter().copied().filter(|task| *task >= past.next_task).collect();
+    let tasks: Vec<TaskId> =
+        future.state.indexes().pending.iter().copied().filter(|task| *task >= past.next_task).collect();
     future.place_all(agent);
     tasks.iter().for_each(|task| future.report(link, *task, Running, Reason::None));
     let mut world = World::new();
@@ -51,9 +52,15 @@ fn are_kept(world: &World, tasks: &[TaskId], new: &str) {
         assert_eq!((world.state.spec_of(task).job.key.name(), task.state()), ("lost", Running));
     }
     let job = world.job(new);
-    let open: Vec<_> = job.tasks.iter().map(|task| (world.state.tasks[task].instance, world.state_of(*task))).collect();
+    let open: Vec<_> = world
+        .state
+        .tasks_of(job.id)
+        .ids
+        .iter()
+        .map(|task| (world.state.tasks[task].instance, world.state_of(*task)))
+        .collect();
     assert_eq!(open, [(0, Pending), (1, Pending)], "each instance of it has one life, which is still to come");
-    assert!(job.tasks.iter().all(|task| !tasks.contains(task)));
+    assert!(world.state.tasks_of(job.id).ids.iter().all(|task| !tasks.contains(task)));
 }
 
 #[test]
@@ -63,7 +70,7 @@ fn what_is_submitted_while_the_journal_is_behind_gets_numbers_that_no_agent_hold
     world.event(Event::Registered { link: LinkId(90), registration });
     assert!(world.state.restores.behind);
     world.submit(&spec("new", JobKind::Batch, 2)).unwrap();
-    let made: Vec<TaskId> = world.job("new").tasks.iter().copied().collect();
+    let made: Vec<TaskId> = world.tasks_of("new").ids.iter().copied().collect();
     assert!(made.iter().all(|task| !tasks.contains(task)), "{made:?} are those of {tasks:?}");
     raise(&mut world, &future, &tasks);
     are_kept(&world, &tasks, "new");
@@ -73,7 +80,7 @@ fn what_is_submitted_while_the_journal_is_behind_gets_numbers_that_no_agent_hold
 fn a_task_that_got_a_number_that_an_agent_holds_gets_another_one() {
     let (future, mut world, tasks) = gone_back();
     world.submit(&spec("new", JobKind::Batch, 2)).unwrap();
-    let made: Vec<TaskId> = world.job("new").tasks.iter().copied().collect();
+    let made: Vec<TaskId> = world.tasks_of("new").ids.iter().copied().collect();
     assert_eq!(made, tasks, "nobody has said yet that they are given out");
     let registration = Box::new(claim(&world, &tasks));
     world.event(Event::Registered { link: LinkId(90), registration });

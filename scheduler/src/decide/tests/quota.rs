@@ -64,7 +64,7 @@ fn scaling_counts_the_larger_of_before_and_after_and_less_is_never_refused() {
     set(&mut world, ROLE, cpus(2), None).unwrap();
     assert_eq!(world.submit(&job("a", Tier::Production, 8)), Ok(SubmitOutcome::Unchanged));
     assert_eq!(world.submit(&job("a", Tier::Production, 5)), Ok(SubmitOutcome::Scaled));
-    assert_eq!(world.state.pending.len(), 5, "a quota below what is in use stops nothing");
+    assert_eq!(world.state.indexes().pending.len(), 5, "a quota below what is in use stops nothing");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::fleet::Fleet;
 use super::promises::{Promises, replay_equals_live};
 use super::specs::{batch, cron, key, service};
 use super::world::World;
-use crate::model::{AgentNo, Command, Job, JobSpec, LossCommand, Mutation, TaskMoved};
+use crate::model::{AgentNo, Command, Job, JobSpec, LossCommand, Mutation, State, TaskMoved};
 
 const AGENTS: usize = 3;
 const JOBS: u8 = 4;
@@ -147,7 +147,7 @@ impl Run {
             (agent.link, agent.outbox) = (None, vec![]);
         }
         self.world.take();
-        self.world.state = self.world.twin.clone().reindexed();
+        self.world.state = State::of(self.world.twin.truth().clone());
         self.world.elect(self.epoch);
     }
 

@@ -31,7 +31,7 @@ impl World {
 
     /// Places what is pending and starts it.
     fn run_pending(&mut self, link: LinkId, agent: AgentNo) -> Vec<TaskId> {
-        let tasks: Vec<TaskId> = self.state.pending.iter().copied().collect();
+        let tasks: Vec<TaskId> = self.state.indexes().pending.iter().copied().collect();
         self.place_all(agent);
         for task in &tasks {
             self.report(link, *task, TaskState::Running, Reason::None);
@@ -85,13 +85,17 @@ fn tasks_newer_than_the_backup_are_adopted_and_nothing_is_started_beside_them() 
     world.pass_heard_ms(120_000, &[link]);
     assert!(!world.state.restores.waiting);
     assert_eq!(kills(&world.take()), [], "what lives is left alone");
-    assert_eq!(world.state.pending.len() + world.state.throttled.len(), 0, "nothing is made beside it");
+    assert_eq!(
+        world.state.indexes().pending.len() + world.state.indexes().throttled.len(),
+        0,
+        "nothing is made beside it"
+    );
     let living = |name| world.tasks(name).into_iter().filter(|(_, _, state)| !state.is_terminal()).collect::<Vec<_>>();
     assert_eq!(living("web"), [(1, 1, TaskState::Running), (0, 2, TaskState::Running)]);
     assert_eq!(living("new"), [(0, 1, TaskState::Running)]);
     // Numbers that were given out are not given out again.
     world.submit(&spec("third", JobKind::Service, 1)).unwrap();
-    assert!(*world.state.pending.first().unwrap() >= restored.next_task);
+    assert!(*world.state.indexes().pending.first().unwrap() >= restored.next_task);
     let third = world.job("third").current().unwrap().spec;
     assert!(third >= restored.next_spec);
 }
@@ -148,18 +152,18 @@ fn while_agents_come_back_nothing_is_replaced_and_a_replacement_that_waits_gives
     let mut world = before.restored(&backup, 1_000);
     // Its agent comes back with the news first, and with the task it got in its place later.
     let link = world.register(1, vec![report(old[0], TaskState::Failed, Reason::Exited)]);
-    assert_eq!(world.state.throttled.len() + world.state.pending.len(), 1);
+    assert_eq!(world.state.indexes().throttled.len() + world.state.indexes().pending.len(), 1);
     // An agent that found no scheduler for long dials every minute.
     world.pass_heard_ms(65_000, &[link]);
     assert!(world.state.restores.waiting);
-    let waiting = world.job("web").newest(backup.at.min(Default::default()), 0).unwrap();
+    let waiting = world.tasks_of("web").newest(backup.at.min(Default::default()), 0).unwrap();
     world.describe(link, described(&before, later, TaskState::Running));
     assert!(!world.state.tasks.contains_key(&waiting), "the one that waited is forgotten");
     assert!(world.job("web").ended.is_none());
     world.take();
     world.report(link, later, TaskState::Failed, Reason::Exited);
     world.pass_heard_ms(60_000, &[link]);
-    assert_eq!(world.state.pending.len(), 1, "the found one's end is followed by another life");
+    assert_eq!(world.state.indexes().pending.len(), 1, "the found one's end is followed by another life");
 }
 
 #[test]
@@ -228,7 +232,7 @@ fn without_a_restore_an_unknown_task_is_stopped_and_a_description_nobody_asked_f
     let mut stranger = described(&world, tasks[0], TaskState::Running);
     let (next, unknown) = (TaskId(60), TaskId(50));
     // Of fifty tasks that were forgotten.
-    (world.state.next_task, world.twin.next_task) = (next, next);
+    (world.state.truth_mut().next_task, world.twin.truth_mut().next_task) = (next, next);
     world.report(link, unknown, TaskState::Running, Reason::None);
     assert_eq!(kills(&world.take()), [unknown]);
     stranger.report.task = next;
@@ -256,7 +260,7 @@ fn each_life_of_an_instance_has_a_greater_number_than_those_before_it_over_resto
     let mut world = before.restored(&backup, 60_000);
     let other = world.register(2, vec![]);
     world.pass_heard_ms(600_000, &[other]);
-    let next = *world.state.pending.first().unwrap();
+    let next = *world.state.indexes().pending.first().unwrap();
     assert!(first[0] < unknown[0] && unknown[0] < next, "{first:?} {unknown:?} {next}");
     // The same journal once more, put back while it was led.
     world.event(Event::LinkClosed { link: other });

@@ -60,7 +60,7 @@ fn live(world: &mut World, task: TaskId, life_ms: u64, end: TaskState, reason: R
 }
 
 fn newest(world: &World, name: &str) -> TaskId {
-    *world.job(name).tasks.last().unwrap()
+    *world.tasks_of(name).ids.last().unwrap()
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn a_service_that_exits_at_once_is_backed_off_ever_longer_and_forgiven_when_it_s
         live(&mut world, task, 0, Failed, Reason::Exited);
         let waiting = &world.state.tasks[&newest(&world, "web")];
         assert_eq!(waiting.state(), Throttled);
-        let (&(ready_at, _), since) = (world.state.throttled.first().unwrap(), world.now.wall);
+        let (&(ready_at, _), since) = (world.state.indexes().throttled.first().unwrap(), world.now.wall);
         waits.push(ready_at.since_ms(since));
         world.pass_heard_ms(ready_at.since_ms(since), &[link]);
         assert_eq!(world.state_of(newest(&world, "web")), Pending);

@@ -86,7 +86,7 @@ fn a_graph_is_run_again_wherever_each_of_its_jobs_stands() {
         submit_all(&mut world, &specs).unwrap();
         assert_eq!(world.tasks("load").last(), Some(&(0, run, Pending)));
         assert!(["alarm", "tidy"].iter().all(|name| world.job(name).ended.is_none()), "run {run}");
-        while let Some(task) = world.state.pending.first().copied() {
+        while let Some(task) = world.state.indexes().pending.first().copied() {
             world.place_all(agent);
             [Running, Finished].iter().for_each(|state| world.report(link, task, *state, Reason::None));
         }

@@ -92,7 +92,7 @@ impl World {
         let assign = |task: &TaskId| {
             Mutation::TaskAssigned(TaskAssigned { task: *task, agent, ports: [].into(), devices: [].into() })
         };
-        let mutations = self.state.pending.iter().map(assign).collect();
+        let mutations = self.state.indexes().pending.iter().map(assign).collect();
         self.mutate(mutations);
     }
 
@@ -193,7 +193,7 @@ impl World {
     pub fn running(&mut self, spec: &JobSpec) -> (LinkId, AgentNo, Vec<TaskId>) {
         let (link, agent) = self.agent(1);
         self.submit(spec).unwrap();
-        let tasks: Vec<TaskId> = self.state.pending.iter().copied().collect();
+        let tasks: Vec<TaskId> = self.state.indexes().pending.iter().copied().collect();
         self.place_all(agent);
         for task in &tasks {
             self.report(link, *task, TaskState::Running, Reason::None);
@@ -210,13 +210,17 @@ impl World {
         self.state.job(&key(name)).unwrap()
     }
 
+    pub fn tasks_of(&self, name: &str) -> &JobTasks {
+        self.state.tasks_of(self.job(name).id)
+    }
+
     pub fn state_of(&self, task: TaskId) -> TaskState {
         self.state.tasks[&task].state()
     }
 
     /// (instance, attempt, state) of every kept task of a job, oldest first.
     pub fn tasks(&self, name: &str) -> Vec<(u32, u32, TaskState)> {
-        let tasks = self.job(name).tasks.iter().map(|id| &self.state.tasks[id]);
+        let tasks = self.tasks_of(name).ids.iter().map(|id| &self.state.tasks[id]);
         tasks.map(|task| (task.instance, task.attempt, task.state())).collect()
     }
 }

@@ -40,7 +40,7 @@ fn is_new(update: &Update, wanted: &Spec, task: &Task) -> bool {
 /// None: this step has changed something there already; the next tick looks again.
 fn lives<'a>(step: &Step<'a>, job: &Job, update: &Update, instance: u32, wanted: Option<&Spec>) -> Option<Lives<'a>> {
     let state = step.state;
-    let tasks = job.slot(Default::default(), instance).filter_map(|id| state.tasks.get(&id));
+    let tasks = state.tasks_of(job.id).slot(Default::default(), instance).filter_map(|id| state.tasks.get(&id));
     let mut lives = Lives { new: None, old: Vec::new() };
     for task in tasks.filter(|task| !task.state().is_terminal()) {
         if step.state_of(task) != task.state() {
@@ -125,13 +125,15 @@ pub(super) fn push_on(step: &mut Step, job: &Job, update: &Update, instance: u32
 
 /// Whether it has two lives: the one before, and its next one.
 pub(super) fn lives_twice(step: &Step, job: &Job, instance: u32) -> bool {
-    let tasks = job.slot(Default::default(), instance).filter_map(|id| step.state.tasks.get(&id));
+    let tasks =
+        step.state.tasks_of(job.id).slot(Default::default(), instance).filter_map(|id| step.state.tasks.get(&id));
     tasks.filter(|task| !task.state().is_terminal()).count() > 1
 }
 
 /// Whether nothing of it runs.
 pub(super) fn is_down(step: &Step, job: &Job, instance: u32) -> bool {
-    let mut tasks = job.slot(Default::default(), instance).filter_map(|id| step.state.tasks.get(&id));
+    let mut tasks =
+        step.state.tasks_of(job.id).slot(Default::default(), instance).filter_map(|id| step.state.tasks.get(&id));
     !tasks.any(|task| task.state() == TaskState::Running)
 }
 
@@ -172,7 +174,8 @@ fn stop(step: &mut Step, job: &Job, update: &Update, task: &Task, next: Option<&
 }
 
 fn make(step: &mut Step, job: &Job, update: &Update, instance: u32, spec: &Spec) {
-    let newest = job.newest(Default::default(), instance).and_then(|id| step.state.tasks.get(&id));
+    let newest =
+        step.state.tasks_of(job.id).newest(Default::default(), instance).and_then(|id| step.state.tasks.get(&id));
     let reason = reason(update);
     let again = |newest| Life::again(step.state, newest, spec);
     let life = newest.map_or(Life::first(instance, Default::default()), again);

@@ -13,13 +13,13 @@ use crate::decide::step::Step;
 use crate::model::{Instances, Job, State, Update, UpdateChange, end_words};
 
 pub(crate) fn tick(step: &mut Step) {
-    for id in &step.state.updating {
+    for id in &step.state.indexes().updating {
         if step.is_full() {
             return;
         }
         let Some(job) = step.state.jobs.get(id) else { continue };
         // A job that is still being made is `settle`'s until it is.
-        if step.is_ended(job) || step.state.unsettled.contains(id) {
+        if step.is_ended(job) || step.state.indexes().unsettled.contains(id) {
             continue;
         }
         if let Some(update) = job.changes.active() {
@@ -148,7 +148,7 @@ pub fn cause_of(state: &State, job: &Job, instance: u32) -> Option<String> {
 }
 
 fn how_failed(state: &State, job: &Job, instance: u32) -> Option<String> {
-    let newest = job.newest(Default::default(), instance).and_then(|id| state.tasks.get(&id))?;
+    let newest = state.tasks_of(job.id).newest(Default::default(), instance).and_then(|id| state.tasks.get(&id))?;
     let (_, end) = state.last_failure(newest)?;
     Some(end_words(end))
 }

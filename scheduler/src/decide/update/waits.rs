@@ -49,7 +49,7 @@ fn shown(instances: &[u32]) -> String {
 
 /// What else happens to the newest life of an instance, where its node is the cause.
 fn leaves(state: &State, job: &Job, instance: u32) -> Option<String> {
-    let task = job.newest(Default::default(), instance).and_then(|id| state.tasks.get(&id))?;
+    let task = state.tasks_of(job.id).newest(Default::default(), instance).and_then(|id| state.tasks.get(&id))?;
     let node = || task.status.place().and_then(|place| state.agents.get(&place.agent)).map(|agent| &agent.hostname);
     match &task.status {
         Status::Placed(PlacedState::Partitioned, _) => Some(format!("runs on node {}, which is out of reach", node()?)),
@@ -73,7 +73,7 @@ pub fn held_by_sla(state: &State, job: &Job, now: Timestamp) -> Option<(u32, Str
         let made_for_it = |task: &Task| update.kind != v1::UpdateKind::Restart || task.id >= update.first_task;
         let is_new = |task: &&Task| goal.is_some_and(|goal| goal.id == task.spec) && made_for_it(task);
         let lives = || {
-            let lives = job.slot(Default::default(), instance).filter_map(|id| state.tasks.get(&id));
+            let lives = state.tasks_of(job.id).slot(Default::default(), instance).filter_map(|id| state.tasks.get(&id));
             lives.filter(|task| !task.state().is_terminal())
         };
         let is_placed = |task: &&Task| {

@@ -80,7 +80,7 @@ fn pids(inspected: &Inspected) -> String {
 
 fn running(state: &State, agent: &Agent, inspection: &Inspection, verified: &mut Verified) {
     let held: BTreeMap<_, _> = inspection.tasks.iter().map(|inspected| (inspected.task, inspected)).collect();
-    let tasks = state.tasks_on.get(&agent.no).into_iter().flatten().filter_map(|id| state.tasks.get(id));
+    let tasks = state.indexes().tasks_on.get(&agent.no).into_iter().flatten().filter_map(|id| state.tasks.get(id));
     for task in tasks.filter(|task| task.state() == TaskState::Running) {
         verified.count(Promise::Held);
         let wrong = match held.get(&task.id) {

@@ -14,7 +14,7 @@ const DEVICE_MILLI: u64 = 1000;
 pub(super) fn check(state: &State, verified: &mut Verified) {
     for agent in state.agents.values() {
         verified.count(Promise::Commitment);
-        let tasks = state.tasks_on.get(&agent.no).into_iter().flatten().filter_map(|id| state.tasks.get(id));
+        let tasks = state.indexes().tasks_on.get(&agent.no).into_iter().flatten().filter_map(|id| state.tasks.get(id));
         fits(state, agent, tasks, verified);
     }
     quotas(state, verified);
@@ -64,7 +64,7 @@ fn exceeds(agent: &Agent, dimension: &str, taken: u64, total: u64, verified: &mu
 /// A quota may be set below what is in use: nothing is stopped for it.
 fn quotas(state: &State, verified: &mut Verified) {
     let mut held: BTreeMap<&str, [[u64; 4]; 2]> = BTreeMap::new();
-    for task in state.tasks_on.values().flatten().filter_map(|id| state.tasks.get(id)) {
+    for task in state.indexes().tasks_on.values().flatten().filter_map(|id| state.tasks.get(id)) {
         let job = &state.spec_of(task).job;
         let [production, all] = held.entry(job.key.role()).or_default();
         for (at, amount) in bounded(&job.demand).into_iter().enumerate() {

@@ -21,7 +21,7 @@ pub(super) fn check(state: &State, verified: &mut Verified) {
     for task in state.tasks.values() {
         ending(task, verified);
     }
-    for (no, tasks) in &state.tasks_on {
+    for (no, tasks) in &state.indexes().tasks_on {
         let Some(agent) = state.agents.get(no) else { continue };
         for task in tasks.iter().filter_map(|id| state.tasks.get(id)) {
             constraints(state, agent, task, verified);
@@ -39,7 +39,7 @@ fn submission(state: &State, job: &Job, verified: &mut Verified) {
     let wanted = |instance: &u32| spec.has(*instance) && !job.stopped.contains(instance);
     for instance in (0..spec.bound()).filter(wanted) {
         verified.count(Promise::Submission);
-        if job.newest(Default::default(), instance).is_none() {
+        if state.tasks_of(job.id).newest(Default::default(), instance).is_none() {
             verified.find(Promise::Submission, format!("{}/{instance} neither waits nor runs nor has ended", job.key));
         }
     }

@@ -64,7 +64,7 @@ fn an_instance_that_lives_twice_is_found_where_it_must_not() {
     let once = encoded(JobSpec { at_most_one: true, ..spec("once", JobKind::Service, 2) });
     let (mut state, held) = well(&once);
     let twin = *state.tasks.keys().next_back().unwrap();
-    state.tasks.get_mut(&twin).unwrap().instance = 0;
+    state.truth_mut().tasks.get_mut(&twin).unwrap().instance = 0;
     only(found(&state, &held), Promise::AtMostOne, "www/prod/once/0 lives as t");
 }
 
@@ -74,23 +74,23 @@ fn a_lost_instance_a_second_end_and_an_overcommitted_agent_are_found() {
     let agent = *held.keys().next().unwrap();
     let job = *state.jobs.keys().next().unwrap();
     let mut lost = state.clone();
-    let last = *lost.jobs[&job].slots.last().unwrap();
-    lost.jobs.get_mut(&job).unwrap().slots.remove(&last);
+    let last = *lost.tasks_of(job).slots.last().unwrap();
+    lost.indexes_mut().job_tasks.get_mut(&job).unwrap().slots.remove(&last);
     only(found(&lost, &held), Promise::Submission, "www/prod/web/1 neither waits");
 
     let mut ended = state.clone();
-    let task = ended.tasks.values_mut().next().unwrap();
+    let task = ended.truth_mut().tasks.values_mut().next().unwrap();
     let end = Transition { to: TaskState::Failed, ..task.history[0].clone() };
     task.history.insert(1, end);
     only(found(&ended, &held), Promise::Ending, "is RUNNING after PENDING, FAILED, ");
 
     let mut small = state.clone();
-    small.agents.get_mut(&agent).unwrap().total.cpu_milli = 150;
+    small.truth_mut().agents.get_mut(&agent).unwrap().total.cpu_milli = 150;
     only(found(&small, &held), Promise::Commitment, "is committed to 0.2 cpus, it offers 0.15 cpus");
 
     let port = PortDemand { name: "http".into(), fixed: None };
     let (mut twice, held) = well(&encoded(JobSpec { ports: vec![port], ..spec("web", JobKind::Service, 2) }));
-    for task in twice.tasks.values_mut() {
+    for task in twice.truth_mut().tasks.values_mut() {
         task.status =
             Status::Placed(PlacedState::Running, Place { agent, ports: [80].into(), devices: Box::default() });
     }
@@ -104,13 +104,13 @@ fn a_device_given_twice_is_found() {
     let mut world = World::new();
     let (_, agent, _) = world.running(&encoded(spec("web", JobKind::Service, 2)));
     let mut state = world.state;
-    for spec in state.specs.values_mut() {
+    for spec in state.truth_mut().specs.values_mut() {
         let job = JobSpec { demand: demand.clone(), ..spec.job.clone() };
         *spec = std::sync::Arc::new(Spec { job, ..Spec::clone(spec) });
     }
-    state.agents.get_mut(&agent).unwrap().total.gpu_milli = 2_000;
+    state.truth_mut().agents.get_mut(&agent).unwrap().total.gpu_milli = 2_000;
     let give = |state: &mut State, devices: [u16; 2]| {
-        for (task, device) in state.tasks.values_mut().zip(devices) {
+        for (task, device) in state.truth_mut().tasks.values_mut().zip(devices) {
             task.status =
                 Status::Placed(PlacedState::Running, Place { agent, ports: Box::default(), devices: [device].into() });
         }
@@ -133,11 +133,11 @@ fn an_update_that_changes_too_many_at_once_is_found() {
     assert_eq!(found(&world.state, &BTreeMap::new()), []);
     let mut busy = world.state.clone();
     let advanced: Instances = (0..3).collect();
-    busy.jobs.get_mut(&job).unwrap().changes.updates.back_mut().unwrap().advanced = advanced;
+    busy.truth_mut().jobs.get_mut(&job).unwrap().changes.updates.back_mut().unwrap().advanced = advanced;
     only(found(&busy, &BTreeMap::new()), Promise::Update, "3 instances change at once, update 1 lets 1");
     let mut twice = world.state;
     let task = *twice.tasks.keys().next_back().unwrap();
-    twice.tasks.get_mut(&task).unwrap().instance = 0;
+    twice.truth_mut().tasks.get_mut(&task).unwrap().instance = 0;
     let all = found(&twice, &BTreeMap::new());
     assert!(
         all.iter().any(|(by, text)| *by == Promise::Update && text.contains("1 instance lives twice, update ")),
@@ -152,7 +152,7 @@ fn a_victim_that_need_not_make_way_is_found() {
     world.submit(&JobSpec { priority: 7, ..spec("other", JobKind::Service, 1) }).unwrap();
     let taker = TaskId(tasks[0].0 + 1);
     let mut state = world.state;
-    let victim = state.tasks.get_mut(&tasks[0]).unwrap();
+    let victim = state.truth_mut().tasks.get_mut(&tasks[0]).unwrap();
     let place = victim.status.place().unwrap().clone();
     victim.status = Status::Placed(PlacedState::Preempting, place);
     let last = victim.history.last().unwrap().clone();
@@ -160,7 +160,8 @@ fn a_victim_that_need_not_make_way_is_found() {
     assert_eq!(found(&state, &BTreeMap::new()), [], "the same role, and a higher priority");
     let spec = state.tasks[&taker].spec;
     let job = JobSpec { priority: 0, ..state.specs[&spec].job.clone() };
-    state.specs.insert(spec, std::sync::Arc::new(Spec { job, ..Spec::clone(&state.specs[&spec]) }));
+    let low = Spec { job, ..Spec::clone(&state.specs[&spec]) };
+    state.truth_mut().specs.insert(spec, std::sync::Arc::new(low));
     only(found(&state, &BTreeMap::new()), Promise::Preemption, "makes way for");
 }
 
@@ -169,7 +170,7 @@ fn broken_limits_are_violations_and_what_was_changed_since_is_a_drift() {
     let limit = Constraint { attribute: "host".into(), rule: Rule::Limit(2) };
     let (mut state, held) = well(&encoded(JobSpec { constraints: vec![limit], ..spec("web", JobKind::Service, 2) }));
     let change = |state: &mut State, constraints: Vec<Constraint>| {
-        for spec in state.specs.values_mut() {
+        for spec in state.truth_mut().specs.values_mut() {
             let job = JobSpec { constraints: constraints.clone(), ..spec.job.clone() };
             *spec = std::sync::Arc::new(Spec { job, ..Spec::clone(spec) });
         }
@@ -181,7 +182,7 @@ fn broken_limits_are_violations_and_what_was_changed_since_is_a_drift() {
     assert!(drifted.len() == 2 && drifted.iter().all(|finding| finding.drifted), "{drifted:?}");
     change(&mut state, vec![]);
     let limit = Bounds([Some(100), None, None, None]);
-    state.quotas.insert("www".into(), Quota { limit, ..Quota::default() });
+    state.truth_mut().quotas.insert("www".into(), Quota { limit, ..Quota::default() });
     only(found(&state, &held), Promise::Constraint, "role www holds 0.2 cpus, its limit is 0.1 cpus");
     assert!(verify(&state, &held).findings[0].drifted);
 }

@@ -120,10 +120,10 @@ fn placement_stops_at_its_bound_and_says_that_it_is_hungry() {
     pulse.step([submit(1, spec("web", JobKind::Service, 7))], now(1)).unwrap();
     let mut placed = vec![];
     while pulse.is_hungry() {
-        placed.push(pulse.state().tasks_on.values().flatten().count());
+        placed.push(pulse.state().indexes().tasks_on.values().flatten().count());
         pulse.step([], now(2)).unwrap();
     }
-    placed.push(pulse.state().tasks_on.values().flatten().count());
+    placed.push(pulse.state().indexes().tasks_on.values().flatten().count());
     assert_eq!(placed, [3, 6, 7]);
 }
 

@@ -1,13 +1,13 @@
 //! A journal in etcd that begins anew with a backup.
 
 use super::*;
-use crate::model::{EpochBegun, Restored};
+use crate::model::{EpochBegun, Restored, Truth};
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
 /// What a backup of cluster `one` after three batches is restored as.
 fn backup(epoch: Epoch) -> (State, Batch) {
-    let state = State { cluster_id: "one".into(), ..replayed(1..=3, epoch) };
+    let state = State::of(Truth { cluster_id: "one".into(), ..replayed(1..=3, epoch).truth().clone() });
     Restored::from_backup(state, NOW)
 }
 
@@ -47,7 +47,7 @@ async fn a_prefix_with_a_journal_is_replaced_only_when_told_unused_and_by_its_ow
     leadership.resign().await.unwrap();
     let occupied = error(&state, false).await;
     assert!(occupied.contains("up to batch 5") && occupied.contains("--replace"), "{occupied}");
-    let stranger = State { cluster_id: "two".into(), ..state.clone() };
+    let stranger = State::of(Truth { cluster_id: "two".into(), ..state.clone().truth().clone() });
     assert!(error(&stranger, true).await.contains("belongs to cluster one, not to two"));
     assert_eq!(load(&store).await.unwrap().state.index, 5, "a refusal changes nothing");
 

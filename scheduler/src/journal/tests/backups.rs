@@ -6,7 +6,7 @@ use dawn_proto::Timestamp;
 
 use super::*;
 use crate::journal::{BackupError, RestoreError, backup_pieces, read_backup, visit};
-use crate::model::Restored;
+use crate::model::{Restored, Truth};
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
@@ -85,7 +85,7 @@ async fn an_empty_directory_begins_with_the_backup_and_everything_counted_is_ahe
     {
         assert!(now > before + 1_000_000 && now < 1 << 53, "{now} after {before}");
     }
-    assert_eq!((opened.tasks, opened.jobs), (live.tasks, live.jobs));
+    assert_eq!((&opened.tasks, &opened.jobs), (&live.tasks, &live.jobs));
 }
 
 #[tokio::test]
@@ -99,7 +99,7 @@ async fn a_directory_with_a_journal_is_replaced_only_when_told_and_only_by_its_o
         matches!(&refused, RestoreError::Occupied { .. }) && refused.to_string().contains("--replace"),
         "{refused}"
     );
-    let stranger = State { cluster_id: "another".into(), ..state.clone() };
+    let stranger = State::of(Truth { cluster_id: "another".into(), ..state.clone().truth().clone() });
     let refused = restore(dir.path(), &stranger, &batch, true).unwrap_err().to_string();
     assert!(refused.contains("the backup is of cluster another; give another --data-dir"), "{refused}");
     assert_eq!(digest(&opened(dir.path())), before, "a refusal changes nothing");

@@ -19,26 +19,14 @@ impl State {
 
     pub(super) fn avoid_agent(&mut self, no: AgentNo, avoided: Option<Avoided>) {
         match avoided {
-            Some(_) => self.avoided.insert(no),
-            None => self.avoided.remove(&no),
+            Some(_) => self.indexes.avoided.insert(no),
+            None => self.indexes.avoided.remove(&no),
         };
         self.agent_mut(no).avoided = avoided;
     }
 
-    /// Keeps, or takes out, what the index says of the agents that a job keeps off.
-    pub(in crate::model) fn index_kept_off(&mut self, id: JobId, keep: bool) {
-        let Some(job) = self.jobs.get(&id) else { return };
-        for kept in &job.kept_off {
-            let entry = (kept.until, id, kept.agent, kept.spec);
-            match keep {
-                true => self.kept_off_ends.insert(entry),
-                false => self.kept_off_ends.remove(&entry),
-            };
-        }
-    }
-
     fn keep_off(&mut self, id: JobId, kept: &KeptOff) {
-        self.index_kept_off(id, false);
+        self.indexes.keep_off(&self.truth, id, false);
         let all = &mut self.job_mut(id).kept_off;
         match all.iter_mut().find(|one| one.agent == kept.agent && one.spec == kept.spec) {
             Some(known) => *known = kept.clone(),
@@ -47,13 +35,13 @@ impl State {
         if all.len() > KeptOff::MOST {
             all.remove(0);
         }
-        self.index_kept_off(id, true);
+        self.indexes.keep_off(&self.truth, id, true);
     }
 
     fn let_in(&mut self, id: JobId, agent: AgentNo, spec: SpecId) {
-        self.index_kept_off(id, false);
+        self.indexes.keep_off(&self.truth, id, false);
         self.job_mut(id).kept_off.retain(|kept| kept.agent != agent || kept.spec != spec);
-        self.index_kept_off(id, true);
+        self.indexes.keep_off(&self.truth, id, true);
     }
 
     fn blame(&mut self, no: AgentNo, blame: &Blame) {
@@ -72,7 +60,7 @@ impl State {
         let agent = self.agent_mut(no);
         agent.blames.clear();
         agent.welcome.copied = None;
-        let kept: Vec<_> = self.kept_off_ends.iter().filter(|(_, _, agent, _)| *agent == no).copied().collect();
+        let kept: Vec<_> = self.indexes.kept_off_ends.iter().filter(|(_, _, agent, _)| *agent == no).copied().collect();
         kept.into_iter().for_each(|(_, job, agent, spec)| self.let_in(job, agent, spec));
     }
 }

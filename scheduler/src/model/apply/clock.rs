@@ -15,38 +15,38 @@ const JUST_DUE_MS: i64 = 1_000;
 impl State {
     pub(super) fn shift_clock(&mut self, shift: Shift, at: Timestamp) {
         self.shift_tasks(shift, at);
-        let jobs: Vec<JobId> = self.jobs.keys().copied().collect();
+        let jobs: Vec<JobId> = self.truth.jobs.keys().copied().collect();
         for id in jobs {
-            self.index_kept_off(id, false);
+            self.indexes.keep_off(&self.truth, id, false);
             self.change_job(id, |job| {
                 shift_job(job, shift, at);
                 strike(job, at);
             });
-            self.index_kept_off(id, true);
-            self.recount(id);
+            self.indexes.keep_off(&self.truth, id, true);
+            self.indexes.recount(&self.truth, id);
         }
-        let agents: Vec<_> = self.agents.keys().copied().collect();
+        let agents: Vec<_> = self.truth.agents.keys().copied().collect();
         for no in agents {
             shift_agent(self.agent_mut(no), shift, at);
         }
-        if let Some(BrakeRelease { until, for_ms, by: _ }) = &mut self.brake_release {
+        if let Some(BrakeRelease { until, for_ms, by: _ }) = &mut self.truth.brake_release {
             let base = Timestamp(until.0.saturating_sub_unsigned(*for_ms));
             *until = awaited(*until, base, shift, at);
         }
-        for restored in &mut self.restores.kept {
+        for restored in &mut self.truth.restores.kept {
             restored.at = noted(restored.at, shift, at);
         }
     }
 
     fn shift_tasks(&mut self, shift: Shift, at: Timestamp) {
-        let tasks: Vec<TaskId> = self.tasks.keys().copied().collect();
+        let tasks: Vec<TaskId> = self.truth.tasks.keys().copied().collect();
         for id in tasks {
-            let Some(task) = self.tasks.get_mut(&id) else { continue };
-            let spec = self.specs.get(&task.spec).unwrap_or_else(|| panic!("{} of {id} is gone", task.spec));
+            let Some(task) = self.truth.tasks.get_mut(&id) else { continue };
+            let spec = self.truth.specs.get(&task.spec).unwrap_or_else(|| panic!("{} of {id} is gone", task.spec));
             let (before, job) = (Entries::of(task, spec), task.job);
             shift_task(task, shift, at);
             let after = Entries::of(task, spec);
-            self.reindex_task(id, job, before, after);
+            self.indexes.change_task(&self.truth, id, job, before, after);
         }
     }
 }

@@ -15,9 +15,9 @@ impl State {
             }
             LossMutation::BrakeReleased { for_ms, author } => {
                 let (until, for_ms) = (at.plus_ms(*for_ms), *for_ms);
-                self.brake_release = Some(BrakeRelease { until, for_ms, by: author.clone() });
+                self.truth.brake_release = Some(BrakeRelease { until, for_ms, by: author.clone() });
             }
-            LossMutation::BrakeBack => self.brake_release = None,
+            LossMutation::BrakeBack => self.truth.brake_release = None,
         }
     }
 }

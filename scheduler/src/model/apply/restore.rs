@@ -14,45 +14,45 @@ impl State {
         match mutation {
             RestoreMutation::Restored(restored) => self.restore(restored),
             RestoreMutation::Over => {
-                self.restores.waiting = false;
+                self.truth.restores.waiting = false;
                 self.updates_go_on(at);
             }
             RestoreMutation::Behind { next_task, next_spec } => {
-                self.restores.behind = true;
-                self.restores.first_lost_task = (next_task.0 > 0).then_some(self.next_task);
-                self.next_task = self.next_task.max(*next_task);
-                self.next_spec = self.next_spec.max(*next_spec);
+                self.truth.restores.behind = true;
+                self.truth.restores.first_lost_task = (next_task.0 > 0).then_some(self.truth.next_task);
+                self.truth.next_task = self.truth.next_task.max(*next_task);
+                self.truth.next_spec = self.truth.next_spec.max(*next_spec);
             }
             RestoreMutation::BehindOver => {
-                (self.restores.behind, self.restores.first_lost_task) = (false, None);
+                (self.truth.restores.behind, self.truth.restores.first_lost_task) = (false, None);
                 self.updates_go_on(at);
             }
-            RestoreMutation::EpochRaised { floor } => self.restores.epoch_floor = *floor,
+            RestoreMutation::EpochRaised { floor } => self.truth.restores.epoch_floor = *floor,
             RestoreMutation::SpecAdopted { job, spec, current } => self.adopt_spec(*job, spec, *current, at),
             RestoreMutation::TaskAdopted(adopted) => self.adopt_task(adopted, at),
         }
     }
 
     fn restore(&mut self, restored: &Restored) {
-        self.next_task = self.next_task.max(restored.next_task);
-        self.next_spec = self.next_spec.max(restored.next_spec);
-        self.restores.waiting = true;
-        (self.restores.behind, self.restores.first_lost_task) = (false, None);
+        self.truth.next_task = self.truth.next_task.max(restored.next_task);
+        self.truth.next_spec = self.truth.next_spec.max(restored.next_spec);
+        self.truth.restores.waiting = true;
+        (self.truth.restores.behind, self.truth.restores.first_lost_task) = (false, None);
         self.forget_welcomes();
-        self.restores.kept.push(restored.clone());
-        if self.restores.kept.len() > Restores::KEPT {
-            self.restores.kept.remove(0);
+        self.truth.restores.kept.push(restored.clone());
+        if self.truth.restores.kept.len() > Restores::KEPT {
+            self.truth.restores.kept.remove(0);
         }
     }
 
     /// A spec that no version names is kept by its tasks alone: it is used only once they are adopted.
     fn adopt_spec(&mut self, id: JobId, spec: &Arc<Spec>, current: bool, at: Timestamp) {
-        assert!(self.restores.kept.iter().any(|one| spec.id < one.next_spec), "{} was never lost", spec.id);
-        assert!(!self.specs.contains_key(&spec.id), "{} is adopted twice", spec.id);
-        if !self.jobs.contains_key(&id) {
+        assert!(self.truth.restores.kept.iter().any(|one| spec.id < one.next_spec), "{} was never lost", spec.id);
+        assert!(!self.truth.specs.contains_key(&spec.id), "{} is adopted twice", spec.id);
+        if !self.truth.jobs.contains_key(&id) {
             self.make_job(id, spec.job.key.clone(), at);
         }
-        self.specs.insert(spec.id, spec.clone());
+        self.truth.specs.insert(spec.id, spec.clone());
         if !current {
             return;
         }
@@ -74,12 +74,15 @@ impl State {
         if let Some(oldest) = oldest {
             self.drop_spec(oldest.spec);
         }
-        self.recount(id);
+        self.indexes.recount(&self.truth, id);
     }
 
     fn adopt_task(&mut self, adopted: &TaskAdopted, at: Timestamp) {
         let TaskAdopted { task: id, job, spec, instance, attempt, run_at, agent, ports, devices, state } = adopted;
-        assert!(*id < self.next_task && !self.tasks.contains_key(id), "{id} is adopted twice, or never was made");
+        assert!(
+            *id < self.truth.next_task && !self.truth.tasks.contains_key(id),
+            "{id} is adopted twice, or never was made"
+        );
         self.use_spec(SpecId(spec.0));
         let place = Place { agent: *agent, ports: ports.clone(), devices: devices.clone() };
         let status = Status::with_place(*state, Some(place));
@@ -97,12 +100,8 @@ impl State {
             status,
             history: Task::history_from(first),
         };
-        let job = self.job_mut(*job);
-        job.tasks.insert(*id);
-        job.slots.insert((*run_at, *instance, *id));
-        let job = task.job;
-        self.index_task(&task);
-        self.tasks.insert(*id, task);
-        self.recount(job);
+        self.indexes.add_task(&self.truth, &task);
+        self.truth.tasks.insert(*id, task);
+        self.indexes.recount(&self.truth, *job);
     }
 }

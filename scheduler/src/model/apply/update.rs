@@ -39,7 +39,7 @@ impl State {
 
     /// Nothing was placed for a while: no update failed for that, nor did whoever gives it its pulse fall silent.
     pub(super) fn updates_go_on(&mut self, at: Timestamp) {
-        for id in self.updating.clone() {
+        for id in self.indexes.updating.clone() {
             self.unindex_job(id);
             let update = self.job_mut(id).changes.updates.back_mut().filter(|update| update.is_active());
             if let Some(update) = update {
@@ -56,7 +56,7 @@ impl State {
 
     fn begin_update(&mut self, id: JobId, begun: &Update, at: Timestamp) {
         let mut update = begun.clone();
-        (update.began, update.pulsed, update.progress, update.first_task) = (at, at, at, self.next_task);
+        (update.began, update.pulsed, update.progress, update.first_task) = (at, at, at, self.truth.next_task);
         update.state = UpdateState::RollingForward;
         update.events = [event(UpdateState::RollingForward, at, &update.author, &update.message)].into();
         specs_of(&update).into_iter().for_each(|spec| self.use_spec(spec));
@@ -77,7 +77,7 @@ impl State {
         let Some(version) = self.job_mut(id).versions.back_mut() else { return };
         version.replaces = true;
         let why = format!("version {} replaces what never was healthy", version.version);
-        if self.jobs[&id].changes.active().is_some() {
+        if self.truth.jobs[&id].changes.active().is_some() {
             self.move_update(id, UpdateState::Aborted, at, author.into(), why);
         }
         self.set_pins(id, BTreeMap::new());
@@ -86,7 +86,7 @@ impl State {
     fn advance(&mut self, id: JobId, instances: &Instances) {
         for instance in instances.iter() {
             self.update_mut(id).advanced.insert(instance);
-            let job = &self.jobs[&id];
+            let job = &self.truth.jobs[&id];
             let goal = job.changes.active().and_then(|update| self.goal(job, update, instance)).map(|spec| spec.id);
             self.pin(id, instance, (goal != self.usual_spec(id, instance)).then_some(goal));
         }
@@ -119,7 +119,7 @@ impl State {
 
     /// The version before is the current one again; every instance wants what it wanted a moment ago until its turn comes.
     fn turn_back(&mut self, id: JobId) {
-        let job = &self.jobs[&id];
+        let job = &self.truth.jobs[&id];
         let last = self.wanted_bound(job);
         let wanted: Vec<Option<SpecId>> =
             (0..last).map(|instance| self.wanted_spec(job, instance).map(|spec| spec.id)).collect();
@@ -137,19 +137,19 @@ impl State {
         (update.passed, update.gave_up, update.failures, update.group) = Default::default();
         let restored = update.from_version;
         self.job_mut(id).changes.restored = Some(restored);
-        let last = self.wanted_bound(&self.jobs[&id]).max(last);
+        let last = self.wanted_bound(&self.truth.jobs[&id]).max(last);
         let pins = (0..last).filter_map(|instance| {
             let wanted = wanted.get(instance as usize).copied().flatten();
             (wanted != self.usual_spec(id, instance)).then_some((instance, wanted))
         });
         let pins = pins.collect();
         self.set_pins(id, pins);
-        self.recount(id);
+        self.indexes.recount(&self.truth, id);
     }
 
     /// What the current version has for an instance, pins aside.
     fn usual_spec(&self, id: JobId, instance: u32) -> Option<SpecId> {
-        let current = self.current_spec(self.jobs.get(&id)?)?;
+        let current = self.current_spec(self.truth.jobs.get(&id)?)?;
         self.may_have(current, instance).then_some(current.id)
     }
 
@@ -180,13 +180,13 @@ impl State {
 
     /// A task has moved: an instance that is being updated may have failed.
     pub(super) fn count_failure(&mut self, id: TaskId, reason: Reason) {
-        let Some(task) = self.tasks.get(&id) else { return };
+        let Some(task) = self.truth.tasks.get(&id) else { return };
         let failed = match task.state() {
             TaskState::Failed | TaskState::Finished => true,
             TaskState::Lost => reason == Reason::LaunchRefused,
             _ => false,
         };
-        let Some(job) = self.jobs.get(&task.job).filter(|_| failed) else { return };
+        let Some(job) = self.truth.jobs.get(&task.job).filter(|_| failed) else { return };
         let counts = |update: &Update| update.is_in_progress(task.instance) && id >= update.first_task;
         let wanted = || self.wanted_spec(job, task.instance).map(|spec| spec.id);
         if job.changes.active().is_some_and(counts) && wanted() == Some(task.spec) {

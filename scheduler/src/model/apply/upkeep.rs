@@ -12,8 +12,8 @@ impl State {
             upkeep.since = at;
         }
         match upkeep {
-            Some(_) => self.upkept.insert(no),
-            None => self.upkept.remove(&no),
+            Some(_) => self.indexes.upkept.insert(no),
+            None => self.indexes.upkept.remove(&no),
         };
         self.agent_mut(no).upkeep = upkeep;
     }

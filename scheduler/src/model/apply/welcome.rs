@@ -20,7 +20,7 @@ impl State {
                 (welcome.confirmed, welcome.issued) = (0, 0);
             }
             WelcomeMutation::Replaced { agent } => {
-                let first_task_of_boot = self.next_task;
+                let first_task_of_boot = self.truth.next_task;
                 self.agent_mut(*agent).first_task_of_boot = first_task_of_boot;
             }
             WelcomeMutation::Copied { agent } => self.agent_mut(*agent).welcome.copied = Some(at),
@@ -30,7 +30,7 @@ impl State {
     /// What was given out since the backup is not known: whatever an agent names is taken once, and none was a copy for
     /// naming what the journal lost. A copy is found out again.
     pub(super) fn forget_welcomes(&mut self) {
-        for agent in self.agents.values_mut() {
+        for agent in self.truth.agents.values_mut() {
             agent.welcome = Welcome::default();
         }
     }

@@ -62,7 +62,7 @@ fn life(instances: u32) -> Duration {
     let before = cpu_time();
     for number in 0..lives {
         let instance = number % instances;
-        let task = cluster.state.jobs[&JobId(0)].newest(Timestamp(0), instance).expect("it was made");
+        let task = cluster.state.tasks_of(JobId(0)).newest(Timestamp(0), instance).expect("it was made");
         let (agent, next, spec) = (AgentNo(0), cluster.state.next_task, SpecId(0));
         cluster
             .state

@@ -115,7 +115,7 @@ impl Mix {
     }
 
     fn random_live(&mut self, tasks: usize) -> Vec<TaskId> {
-        let all: Vec<TaskId> = self.cluster.state.tasks_on.values().flatten().copied().collect();
+        let all: Vec<TaskId> = self.cluster.state.indexes().tasks_on.values().flatten().copied().collect();
         let mut some: Vec<TaskId> = (0..tasks).filter_map(|_| all.choose(&mut self.random).copied()).collect();
         some.sort_unstable();
         some.dedup();

@@ -83,7 +83,7 @@ fn dawn_fits(machines: &[Pair], load: &Load) -> bool {
         cluster.submit(job(&format!("role/pack/job{at}"), *count, resources(*cpu as u64, *mib as u64)));
         let decided = cluster.placer.place(&cluster.state, cluster.now, usize::MAX);
         decided.iter().for_each(|mutation| cluster.apply(mutation));
-        cluster.state.pending.is_empty()
+        cluster.state.indexes().pending.is_empty()
     })
 }
 

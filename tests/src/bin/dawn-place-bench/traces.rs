@@ -217,7 +217,7 @@ fn vbp_one(capacity: &[u64], mut items: Vec<Vec<u64>>) -> usize {
         loop {
             let decided = cluster.placer.place(&cluster.state, cluster.now, usize::MAX);
             decided.iter().for_each(|mutation| cluster.apply(mutation));
-            if cluster.state.pending.is_empty() {
+            if cluster.state.indexes().pending.is_empty() {
                 break;
             }
             // A bin for each item always suffices, unless an item is larger than a bin.

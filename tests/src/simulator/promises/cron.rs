@@ -187,7 +187,9 @@ impl Ledger {
     pub fn end(&self, state: &State) -> Result<(), String> {
         for (job, cron) in &self.policies {
             let (Some(known), Some(since)) = (state.jobs.get(job), self.since.get(job)) else { continue };
-            if let Some(waits) = known.queued().filter(|_| known.ended.is_none() && known.living == 0) {
+            if let Some(waits) =
+                known.queued().filter(|_| known.ended.is_none() && state.tasks_of(known.id).living == 0)
+            {
                 return Err(format!(
                     "cron: {} at {:?} waits, and no run is there before it",
                     known.key, waits.scheduled

@@ -74,7 +74,7 @@ pub(super) fn is_full_for_daemon(state: &State, task: &Task) -> bool {
 
 fn is_full_for(state: &State, agent: &Agent, task: &Task) -> bool {
     let mut taken = spec_of(state, task).demand.clone();
-    for id in state.tasks_on.get(&agent.no).into_iter().flatten() {
+    for id in state.indexes().tasks_on.get(&agent.no).into_iter().flatten() {
         taken.add(&spec_of(state, &state.tasks[id]).demand);
     }
     agent.total.lacks(&taken).is_some()
@@ -99,7 +99,7 @@ fn avoided(before: &State, batch: &Batch, agent: AgentNo, why: &str) -> Result<(
 fn is_braked(state: &State, moved: &BTreeMap<AgentNo, NodeState>) -> bool {
     let now = |no: &AgentNo, was| moved.get(no).copied().unwrap_or(was);
     let all = |wanted| state.agents.values().filter(move |agent| now(&agent.no, agent.state) == wanted);
-    let silent = all(NodeState::Unreachable).filter(|agent| state.tasks_on.contains_key(&agent.no)).count();
+    let silent = all(NodeState::Unreachable).filter(|agent| state.indexes().tasks_on.contains_key(&agent.no)).count();
     silent * 100 > (silent + all(NodeState::Up).count()) * settings().mass_loss_percent as usize
 }
 
@@ -179,7 +179,7 @@ fn quota(after: &State, role: &str) -> Result<(), String> {
     let quota = after.quota_of(role);
     for bound in Bound::ALL {
         let mut sum = Resources::default();
-        for task in after.tasks_on.values().flatten().map(|id| &after.tasks[id]) {
+        for task in after.indexes().tasks_on.values().flatten().map(|id| &after.tasks[id]) {
             let spec = spec_of(after, task);
             if spec.key.role() == role && (bound == Bound::Limit || spec.tier == Tier::Production) {
                 sum.add(&spec.demand);

@@ -42,7 +42,7 @@ impl Rig {
     /// The newest task of an instance is said to be in each of the states.
     pub fn newest(&mut self, instance: u32, states: &[TaskState]) -> TaskId {
         let job = self.pulse.state().jobs.values().next().unwrap();
-        let task = job.newest(dawn_proto::Timestamp(0), instance).unwrap();
+        let task = self.pulse.state().tasks_of(job.id).newest(dawn_proto::Timestamp(0), instance).unwrap();
         states.iter().for_each(|state| self.say(task, *state));
         task
     }
@@ -218,7 +218,7 @@ fn a_list_looks_at_no_task() {
         rig.newest(instance, &[Running, Finished]);
     }
     let mut state = rig.pulse.state().clone();
-    state.tasks = Default::default();
+    state.truth_mut().tasks = Default::default();
     let all = v1::ListJobsRequest { all: true, ..Default::default() };
     assert_eq!(super::super::list_jobs(&state, &all, state.at).unwrap().jobs[0], rig.summary());
     assert_eq!((rig.summary().finished, rig.summary().result.as_str()), (4, "succeeded"));

@@ -47,7 +47,7 @@ fn on_a_full_cluster_dominant_shares_are_even_by_weight_up_to_one_task() {
             }
         }
         world.place();
-        assert!(!world.state.pending.is_empty());
+        assert!(!world.state.indexes().pending.is_empty());
         let shares: Vec<f64> = roles.iter().map(|(role, weight)| share(&world, role, *weight)).collect();
         let (least, most) = shares.iter().fold((f64::MAX, 0.0f64), |(low, high), one| (low.min(*one), high.max(*one)));
         // One task is at most 2 of 320 cpus or 4 of 1,280 GiB; the slack is a thousandth. What fits nowhere any more,

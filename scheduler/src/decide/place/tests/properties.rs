@@ -151,7 +151,9 @@ fn no_agent_is_overcommitted(world: &World) {
     for agent in world.state.agents.values() {
         let mut ports: Vec<u16> = Vec::new();
         let mut devices: BTreeMap<u16, u64> = BTreeMap::new();
-        for task in world.state.tasks_on.get(&agent.no).into_iter().flatten().map(|task| &world.state.tasks[task]) {
+        for task in
+            world.state.indexes().tasks_on.get(&agent.no).into_iter().flatten().map(|task| &world.state.tasks[task])
+        {
             let spec = &world.state.spec_of(task).job;
             let (own, gpus) = task.status.place().unwrap().numbers(spec.ports.len());
             ports.extend(own);
@@ -165,7 +167,7 @@ fn no_agent_is_overcommitted(world: &World) {
 
 /// After an unbounded call whoever is still pending fits nowhere, says the twin.
 fn nothing_feasible_waits(world: &World) {
-    for task in world.state.pending.iter().map(|task| &world.state.tasks[task]) {
+    for task in world.state.indexes().pending.iter().map(|task| &world.state.tasks[task]) {
         if twin::kept_on(world, task).is_some() {
             continue;
         }
@@ -270,7 +272,7 @@ fn a_plain_task_goes_where_it_costs_least() {
         (0..12).for_each(|_| world.random_agent());
         for _ in 0..10 {
             world.random_job();
-            let task: Option<TaskId> = world.state.pending.first().copied();
+            let task: Option<TaskId> = world.state.indexes().pending.first().copied();
             let Some(task) = task.map(|task| world.state.tasks[&task].clone()) else { continue };
             world.placer.begin(&world.state, world.now);
             let number = world.placer.works.of(task.spec).unwrap();

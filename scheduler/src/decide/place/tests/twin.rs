@@ -133,7 +133,7 @@ fn is_last_resort(world: &World, task: &Task, spec: &JobSpec) -> bool {
 /// Why the task would not fit the agent if nothing were there.
 pub fn misses_when_empty(spec: &JobSpec, agent: &Agent) -> Option<String> {
     let mut empty = World::new(0);
-    empty.state.agents.insert(agent.no, agent.clone());
+    empty.state.truth_mut().agents.insert(agent.no, agent.clone());
     let missed = misses_attributes(spec, agent).into_iter();
     missed.chain(misses_room(spec, &free(&empty, agent, TaskId(0)), agent)).next()
 }

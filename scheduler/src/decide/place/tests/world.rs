@@ -143,7 +143,7 @@ impl World {
 
     /// Submits a job, or a new version of it, and makes its tasks, pending.
     pub fn submit(&mut self, spec: JobSpec) -> (JobId, Vec<TaskId>) {
-        let job = match self.state.job_by_key.get(&spec.key) {
+        let job = match self.state.indexes().job_by_key.get(&spec.key) {
             Some(job) => *job,
             None => {
                 let job = self.state.next_job;
@@ -321,7 +321,8 @@ impl World {
             }
             3 => self.connect(agent, !self.connected.contains(&agent)),
             _ => {
-                let held: Vec<TaskId> = self.state.tasks_on.get(&agent).into_iter().flatten().copied().collect();
+                let held: Vec<TaskId> =
+                    self.state.indexes().tasks_on.get(&agent).into_iter().flatten().copied().collect();
                 self.apply(Mutation::AgentMoved(AgentMoved { agent, to: NodeState::Down }));
                 held.into_iter().for_each(|task| self.move_to(task, TaskState::Lost));
                 if self.random.random_bool(0.5) {

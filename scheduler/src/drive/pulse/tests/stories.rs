@@ -212,7 +212,7 @@ fn perform(stage: &mut Stage, line: &str, printed: &mut Vec<String>) {
         "end" => {
             let job = stage.state().job(&key(name)).unwrap();
             printed.extend(standing(stage.state(), job));
-            let planned = stage.state().upkept.iter().filter_map(|no| stage.state().agents.get(no));
+            let planned = stage.state().indexes().upkept.iter().filter_map(|no| stage.state().agents.get(no));
             let planned = planned.filter_map(|agent| Some((agent, agent.upkeep.as_ref()?)));
             printed.extend(planned.map(|(agent, upkeep)| format!("{} {}", agent.id, upkeep.mode.plain_name())));
         }
