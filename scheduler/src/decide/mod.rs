@@ -17,6 +17,7 @@ mod depend;
 mod dispatch;
 mod effects;
 mod epochs;
+mod follow;
 mod forgive;
 mod kill;
 mod lease;
@@ -162,7 +163,9 @@ pub fn decide(state: &State, live: &Live, event: &Event, now: Now, settings: &Se
         Event::OwnKeySeen { is_there } => epochs::own_key_seen(&mut step, *is_there),
         Event::LinkClosed { .. } | Event::Coordinated { .. } => {}
     }
-    step.finish().measured(event, live, state)
+    follow::follow(&mut step);
+    let Step { mutations, effects, .. } = step;
+    Decision { mutations, effects, bytes: 0 }.measured(event, live, state)
 }
 
 fn update_command(step: &mut Step, command: &UpdateCommand) -> Result<Answer, Refusal> {

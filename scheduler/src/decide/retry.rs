@@ -5,7 +5,8 @@ use dawn_proto::{TaskId, TaskState, Timestamp};
 
 use super::daemon;
 use super::step::{Life, Step};
-use super::{Rule, Then, avoid, rule, update};
+use super::transition::{Rule, Then, rule};
+use super::{avoid, update};
 use crate::model::{Exit, Job, RestartPolicy, Spec, State, Task, Transition};
 
 /// No restart loop is hotter than this, whatever the policy says.

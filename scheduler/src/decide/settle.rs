@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use dawn_proto::v1::{JobKind, Reason};
 use dawn_proto::{SpecId, TaskState, Timestamp};
 
-use super::cron;
 use super::daemon;
 use super::step::{Life, Step};
 use super::update;
@@ -162,36 +161,4 @@ fn make_wanted(step: &mut Step, aim: &Aim) -> u32 {
 fn lives(step: &Step, job: &Job, instance: u32) -> bool {
     let tasks = step.state.tasks_of(job.id).slot(Timestamp(0), instance).filter_map(|id| step.state.tasks.get(&id));
     tasks.into_iter().any(|task| !task.state().is_terminal())
-}
-
-/// What follows for a job that lost tasks: the run that waited for the last one's end, or its own end.
-pub(super) fn conclude(step: &mut Step, id: JobId) {
-    let Some(job) = step.state.jobs.get(&id) else { return };
-    if step.is_ended(job) {
-        return;
-    }
-    if let Some(spec) = step.state.current_spec(job).filter(|spec| spec.job.flow.max_running.is_some()) {
-        make_next(step, job, spec);
-    }
-    if step.living(job) > 0 || step.kind(job) == JobKind::Daemon {
-        return;
-    }
-    if step.kind(job) == JobKind::Cron {
-        return cron::start_queued(step, job);
-    }
-    if step.settled(job) != Job::SETTLED || job.changes.active().is_some() {
-        return;
-    }
-    step.end_job(id, "", "");
-    step.settle(id, Job::SETTLED);
-}
-
-/// Instances of a job that has room for more of them at once.
-fn make_next(step: &mut Step, job: &Job, spec: &Spec) {
-    let made = step.settled(job);
-    if made != Job::SETTLED {
-        let stopped = |instance| job.stopped.contains(&instance);
-        let pins = Some(&job.changes.pins);
-        run(step, &Aim { id: job.id, spec, job: Some(job), ended: false, stopped: &stopped, pins, made });
-    }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use dawn_proto::v1::{JobKind, NodeState, Reason, TickOutcome};
 use dawn_proto::{TaskId, TaskState, Timestamp};
 
-use super::{Decision, Rule, depend, rule, settle};
+use super::transition::{Rule, rule};
 use crate::model::{
     AgentNo, Effect, Exit, Job, JobEnded, JobId, JobSettled, Live, Mutation, Now, Settings, Spec, State, Task,
     TaskAssigned, TaskForgotten, TaskMade, TaskMoved, Ticked,
@@ -101,15 +101,14 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// The decision, with what follows for jobs that lost tasks in it.
-    pub fn finish(mut self) -> Decision {
-        for job in std::mem::take(&mut self.touched) {
-            settle::conclude(&mut self, job);
-        }
-        while let Some(job) = self.just_ended.pop() {
-            depend::ended(&mut self, job);
-        }
-        Decision { mutations: self.mutations, effects: self.effects, bytes: 0 }
+    /// Jobs that lost tasks since this was last asked.
+    pub fn take_touched(&mut self) -> BTreeSet<JobId> {
+        std::mem::take(&mut self.touched)
+    }
+
+    /// A job that has ended in this step, to be told to those that wait for it: each once.
+    pub fn next_ended(&mut self) -> Option<JobId> {
+        self.just_ended.pop()
     }
 
     /// The task's state with this step's moves.
@@ -191,7 +190,7 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// Looks at the end of the step what follows for the job.
+    /// Has it looked at after the decision (`follow`) what follows for the job.
     pub fn touch(&mut self, job: JobId) {
         self.touched.insert(job);
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use dawn_proto::JobKey;
 
+use super::follow::follow;
 use super::step::Step;
 use super::submit;
 use crate::model::{Answer, Effect, JobSpec, Refusal, Settings, State};
@@ -27,10 +28,11 @@ pub(super) fn submit_all(step: &mut Step, specs: &[JobSpec], author: &str, messa
         if let Answer::Submitted { key, version, outcome } = answer {
             answers.insert(at, (key, version, outcome));
         }
-        let decided = one.finish();
-        decided.mutations.iter().for_each(|mutation| state.apply_one(mutation, step.now.wall));
-        mutations.extend(decided.mutations);
-        effects.extend(decided.effects);
+        follow(&mut one);
+        let Step { mutations: decided, effects: told, .. } = one;
+        decided.iter().for_each(|mutation| state.apply_one(mutation, step.now.wall));
+        mutations.extend(decided);
+        effects.extend(told);
     }
     step.mutations.extend(mutations);
     step.effects.extend(effects);
