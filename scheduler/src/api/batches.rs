@@ -5,10 +5,10 @@ use dawn_proto::v1::batches_server::Batches;
 use dawn_proto::validate::MAX_DISPATCH_ID_BYTES;
 use tonic::{Request, Response, Status};
 
-use super::command::{key, text, unexpected};
+use super::command::{key, text};
 use super::reads::ReadError;
 use super::{ClientService, reads, status};
-use crate::model::{Answer, Command, FlowAnswer, FlowCommand, FlowRefusal, State};
+use crate::model::{Command, FlowCommand, FlowRefusal, State, answers};
 use crate::wire::{self, Arguments};
 
 type Answered<T> = Result<Response<T>, Status>;
@@ -41,12 +41,8 @@ impl ClientService {
         let message = if message.is_empty() { format!("dispatched from {template}") } else { message };
         let spec = Box::new(spec);
         let command = FlowCommand::Dispatch { template, template_spec, content_hash, spec, author, message };
-        match self.ask(Command::Flow(command)).await? {
-            (Answer::Flow(FlowAnswer::Dispatched { key, existing }), index) => {
-                Ok(v1::DispatchJobResponse { key: Some((&key).into()), existing, index })
-            }
-            (other, _) => Err(unexpected(&other)),
-        }
+        let (answers::Dispatched { key, existing }, index) = self.ask(Command::Flow(command)).await?;
+        Ok(v1::DispatchJobResponse { key: Some((&key).into()), existing, index })
     }
 }
 
@@ -65,23 +61,18 @@ impl Batches for ClientService {
     async fn pause_cron(&self, request: Request<v1::PauseCronRequest>) -> Answered<v1::PauseCronResponse> {
         let v1::PauseCronRequest { key, author } = request.into_inner();
         let command = FlowCommand::PauseCron { key: self::key(key.as_ref())?, author: text(author) };
-        match self.ask(Command::Flow(command)).await? {
-            (Answer::Flow(FlowAnswer::CronPaused), index) => Ok(Response::new(v1::PauseCronResponse { index })),
-            (other, _) => Err(unexpected(&other)),
-        }
+        let (answers::CronPaused, index) = self.ask(Command::Flow(command)).await?;
+        Ok(Response::new(v1::PauseCronResponse { index }))
     }
 
     async fn resume_cron(&self, request: Request<v1::ResumeCronRequest>) -> Answered<v1::ResumeCronResponse> {
         let key = self::key(request.get_ref().key.as_ref())?;
-        match self.ask(Command::Flow(FlowCommand::ResumeCron { key: key.clone() })).await? {
-            (Answer::Flow(FlowAnswer::CronResumed), index) => {
-                let status = self.reader.find(move |state| reads::job_status(state, &key, 0)).await?;
-                let status = status.map_err(|error| status::of_read_error(&error))?;
-                // When it fires, jitter included.
-                let next_ms = status.cron.map_or(0, |cron| cron.next_ms.saturating_add_unsigned(cron.jitter_ms));
-                Ok(Response::new(v1::ResumeCronResponse { next_ms, index }))
-            }
-            (other, _) => Err(unexpected(&other)),
-        }
+        let (answers::CronResumed, index) =
+            self.ask(Command::Flow(FlowCommand::ResumeCron { key: key.clone() })).await?;
+        let status = self.reader.find(move |state| reads::job_status(state, &key, 0)).await?;
+        let status = status.map_err(|error| status::of_read_error(&error))?;
+        // When it fires, jitter included.
+        let next_ms = status.cron.map_or(0, |cron| cron.next_ms.saturating_add_unsigned(cron.jitter_ms));
+        Ok(Response::new(v1::ResumeCronResponse { next_ms, index }))
     }
 }

@@ -10,7 +10,7 @@ use tonic::Status;
 use super::reads;
 use super::{ClientService, status};
 use crate::drive::Role;
-use crate::model::{Answer, Command, JobSpec, Quota, Sla, State};
+use crate::model::{Answer, Command, JobSpec, Quota, Sla, State, answers};
 use crate::shares::Holder;
 use crate::wire;
 
@@ -27,11 +27,6 @@ pub(super) fn key(key: Option<&v1::JobKey>) -> Result<JobKey, Status> {
 pub(super) fn text(mut text: String) -> String {
     text.truncate(text.floor_char_boundary(MAX_TEXT_BYTES));
     text
-}
-
-/// Another answer than the command's own can't come: the pulse answers what it was asked.
-pub(super) fn unexpected(answer: &Answer) -> Status {
-    Status::internal(format!("the command was answered with {answer:?}"))
 }
 
 impl ClientService {
@@ -52,14 +47,20 @@ impl ClientService {
         }
     }
 
-    pub(super) async fn ask(&self, command: Command) -> Result<(Answer, u64), Status> {
+    /// Has a command decided, and answers as it is answered, once that is durable, with the index of its batch.
+    pub(super) async fn ask<A>(&self, command: Command) -> Result<(A, u64), Status>
+    where
+        A: TryFrom<Answer, Error = Answer>,
+    {
         self.only_leading()?;
         let mut waiting = self.replies.wait();
         self.inbox.command(waiting.reply, command).map_err(status::of_inbox)?;
         let answered = tokio::time::timeout(ANSWER_WITHIN, &mut waiting.answered).await;
         let answered = answered.map_err(|_| status::too_slow(ANSWER_WITHIN))?.map_err(|_| status::stopped())?;
         let answer = answered.answer.map_err(|refusal| status::of_refusal(&refusal))?;
-        Ok((answer, answered.index))
+        // Another answer than the command's own can't come: the pulse answers what it was asked.
+        let unexpected = |other| Status::internal(format!("the command was answered with {other:?}"));
+        Ok((A::try_from(answer).map_err(unexpected)?, answered.index))
     }
 
     /// A spec from outside, held to every rule, this cluster's too.
@@ -78,18 +79,15 @@ impl ClientService {
         let key = key(request.key.as_ref())?;
         let instances = ranges(&request.instances)?;
         let (author, message) = (text(request.author), text(request.message));
-        match self.ask(Command::Kill { key, instances, author, message }).await? {
-            (Answer::Killed { tasks }, index) => Ok(v1::KillJobResponse { tasks, index }),
-            (other, _) => Err(unexpected(&other)),
-        }
+        let (answers::Killed { tasks }, index) = self.ask(Command::Kill { key, instances, author, message }).await?;
+        Ok(v1::KillJobResponse { tasks, index })
     }
 
     pub(super) async fn start(&self, request: v1::StartCronRequest) -> Result<v1::StartCronResponse, Status> {
         let key = key(request.key.as_ref())?;
-        match self.ask(Command::StartCron { key, author: text(request.author) }).await? {
-            (Answer::CronStarted { run_at }, index) => Ok(v1::StartCronResponse { run_at_ms: run_at.0, index }),
-            (other, _) => Err(unexpected(&other)),
-        }
+        let (answers::CronStarted { run_at }, index) =
+            self.ask(Command::StartCron { key, author: text(request.author) }).await?;
+        Ok(v1::StartCronResponse { run_at_ms: run_at.0, index })
     }
 
     pub(super) async fn deschedule(
@@ -97,10 +95,9 @@ impl ClientService {
         request: v1::DescheduleCronRequest,
     ) -> Result<v1::DescheduleCronResponse, Status> {
         let key = key(request.key.as_ref())?;
-        match self.ask(Command::DescheduleCron { key, author: text(request.author) }).await? {
-            (Answer::CronDescheduled, index) => Ok(v1::DescheduleCronResponse { index }),
-            (other, _) => Err(unexpected(&other)),
-        }
+        let (answers::CronDescheduled, index) =
+            self.ask(Command::DescheduleCron { key, author: text(request.author) }).await?;
+        Ok(v1::DescheduleCronResponse { index })
     }
 
     /// Sets the quota and says what follows for what is in use.
@@ -122,13 +119,9 @@ impl ClientService {
             weight: (weight > 0).then_some(weight),
             author: text(author),
         };
-        match self.ask(command).await? {
-            (Answer::QuotaSet, _) => {
-                let look = move |state: &State| reads::quota_status(state, &role);
-                self.reader.read(Some(holder), reads::tasks_of_all, look).await
-            }
-            (other, _) => Err(unexpected(&other)),
-        }
+        let (answers::QuotaSet, _) = self.ask(command).await?;
+        let look = move |state: &State| reads::quota_status(state, &role);
+        self.reader.read(Some(holder), reads::tasks_of_all, look).await
     }
 }
 

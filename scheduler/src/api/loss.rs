@@ -3,12 +3,12 @@
 use dawn_proto::v1;
 use tonic::{Response, Status};
 
-use super::command::{text, unexpected};
+use super::command::text;
 use super::maintenance::Answered;
 use super::maintenance::agent_ids;
 use super::{ClientService, reads};
 use crate::decide::brake;
-use crate::model::{Answer, BrakeRelease, Command, LossAnswer, LossCommand, Replaced, Settings, State};
+use crate::model::{BrakeRelease, Command, LossCommand, Replaced, Settings, State, answers};
 
 /// What people must know of the brake: it is on, or released; empty: neither.
 pub(super) fn words_of_brake(state: &State, settings: &Settings) -> String {
@@ -32,20 +32,14 @@ impl ClientService {
     pub(super) async fn declare_down(&self, request: v1::DeclareDownRequest) -> Answered<v1::DeclareDownResponse> {
         let (agents, author) = (agent_ids(&request.agent_ids)?, text(request.author));
         let command = LossCommand::DeclareDown { agents, author, is_preview: request.preview };
-        match self.ask(Command::Loss(command)).await? {
-            (Answer::Loss(LossAnswer::Declared(tasks)), index) => {
-                Ok(Response::new(v1::DeclareDownResponse { replaced: Some(replaced(tasks)), index }))
-            }
-            (other, _) => Err(unexpected(&other)),
-        }
+        let (answers::Declared(tasks), index) = self.ask(Command::Loss(command)).await?;
+        Ok(Response::new(v1::DeclareDownResponse { replaced: Some(replaced(tasks)), index }))
     }
 
     pub(super) async fn forget_nodes(&self, request: v1::ForgetNodesRequest) -> Answered<v1::ForgetNodesResponse> {
         let agents = agent_ids(&request.agent_ids)?;
-        match self.ask(Command::Loss(LossCommand::Forget { agents })).await? {
-            (Answer::Loss(LossAnswer::Forgotten), index) => Ok(Response::new(v1::ForgetNodesResponse { index })),
-            (other, _) => Err(unexpected(&other)),
-        }
+        let (answers::Forgotten, index) = self.ask(Command::Loss(LossCommand::Forget { agents })).await?;
+        Ok(Response::new(v1::ForgetNodesResponse { index }))
     }
 
     pub(super) async fn release_brake(&self, request: v1::ReleaseBrakeRequest) -> Answered<v1::ReleaseBrakeResponse> {
@@ -57,12 +51,8 @@ impl ClientService {
             return Err(Status::invalid_argument(message));
         }
         let command = LossCommand::ReleaseBrake { for_ms, author, is_preview: request.preview };
-        match self.ask(Command::Loss(command)).await? {
-            (Answer::Loss(LossAnswer::Released { replaced: tasks, until }), index) => {
-                let (replaced, until_ms) = (Some(replaced(tasks)), until.0);
-                Ok(Response::new(v1::ReleaseBrakeResponse { replaced, until_ms, index }))
-            }
-            (other, _) => Err(unexpected(&other)),
-        }
+        let (answers::Released { replaced: tasks, until }, index) = self.ask(Command::Loss(command)).await?;
+        let (replaced, until_ms) = (Some(replaced(tasks)), until.0);
+        Ok(Response::new(v1::ReleaseBrakeResponse { replaced, until_ms, index }))
     }
 }

@@ -6,8 +6,8 @@ use dawn_proto::v1::{self, MaintenanceMode};
 use tonic::{Request, Response, Status};
 
 use super::command::{key, text};
-use super::{ClientService, command, reads};
-use crate::model::{Answer, Command, ForgiveCommand, State, Upkeep, UpkeepCommand};
+use super::{ClientService, reads};
+use crate::model::{Command, ForgiveCommand, State, Upkeep, UpkeepCommand, answers};
 
 pub(super) type Answered<T> = Result<Response<T>, Status>;
 
@@ -32,20 +32,16 @@ impl Maintenance for ClientService {
         }
         let (author, message) = (text(request.author), text(request.message));
         let command = UpkeepCommand { agents, mode, heed_ms, start_in_ms: request.start_in_ms, author, message };
-        match self.ask(Command::Upkeep(command)).await? {
-            (Answer::UpkeepSet, index) => Ok(Response::new(v1::SetMaintenanceResponse { index })),
-            (other, _) => Err(command::unexpected(&other)),
-        }
+        let (answers::UpkeepSet, index) = self.ask(Command::Upkeep(command)).await?;
+        Ok(Response::new(v1::SetMaintenanceResponse { index }))
     }
 
     async fn forgive_nodes(&self, request: Request<v1::ForgiveNodesRequest>) -> Answered<v1::ForgiveNodesResponse> {
         let request = request.into_inner();
         let agents = agent_ids(&request.agent_ids)?;
         let command = ForgiveCommand { agents, author: text(request.author), message: text(request.message) };
-        match self.ask(Command::Forgive(command)).await? {
-            (Answer::Forgiven, index) => Ok(Response::new(v1::ForgiveNodesResponse { index })),
-            (other, _) => Err(command::unexpected(&other)),
-        }
+        let (answers::Forgiven, index) = self.ask(Command::Forgive(command)).await?;
+        Ok(Response::new(v1::ForgiveNodesResponse { index }))
     }
 
     async fn declare_down(&self, request: Request<v1::DeclareDownRequest>) -> Answered<v1::DeclareDownResponse> {
@@ -57,12 +53,8 @@ impl Maintenance for ClientService {
     }
 
     async fn raise_epoch(&self, _: Request<v1::RaiseEpochRequest>) -> Answered<v1::RaiseEpochResponse> {
-        match self.ask(Command::RaiseEpoch).await? {
-            (Answer::EpochRaised { epoch, agents }, index) => {
-                Ok(Response::new(v1::RaiseEpochResponse { index, epoch: epoch.0, agents }))
-            }
-            (other, _) => Err(command::unexpected(&other)),
-        }
+        let (answers::EpochRaised { epoch, agents }, index) = self.ask(Command::RaiseEpoch).await?;
+        Ok(Response::new(v1::RaiseEpochResponse { index, epoch: epoch.0, agents }))
     }
 
     async fn get_sla(&self, request: Request<v1::GetSlaRequest>) -> Answered<v1::SlaReport> {

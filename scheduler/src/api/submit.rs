@@ -7,10 +7,10 @@ use dawn_proto::v1::{self, SubmitOutcome};
 use prost::Message;
 use tonic::Status;
 
-use super::command::{text, unexpected};
+use super::command::text;
 use super::{ClientService, reads};
 use crate::model::bounds::DECISION_BYTES;
-use crate::model::{Answer, Command, JobSpec, State};
+use crate::model::{Command, JobSpec, State, answers};
 
 /// Most jobs in one request.
 const MAX_JOBS: usize = 1_000;
@@ -20,12 +20,8 @@ impl ClientService {
         let spec = self.parsed(request.spec)?;
         let warnings = self.warnings(&spec, &BTreeSet::new()).await?;
         let command = Command::Submit { spec, author: text(request.author), message: text(request.message) };
-        match self.ask(command).await? {
-            (Answer::Submitted { key, version, outcome }, index) => {
-                self.submitted((key, version, outcome), warnings, index).await
-            }
-            (other, _) => Err(unexpected(&other)),
-        }
+        let (answers::Submitted { key, version, outcome }, index) = self.ask(command).await?;
+        self.submitted((key, version, outcome), warnings, index).await
     }
 
     pub(super) async fn submit_all(&self, request: v1::SubmitJobsRequest) -> Result<v1::SubmitJobsResponse, Status> {
@@ -36,9 +32,7 @@ impl ClientService {
             warnings.push(self.warnings(spec, &keys).await?);
         }
         let command = Command::SubmitAll { specs, author: text(request.author), message: text(request.message) };
-        let (Answer::AllSubmitted(all), index) = self.ask(command).await? else {
-            return Err(Status::internal("the command was answered with another one's answer"));
-        };
+        let (answers::AllSubmitted(all), index) = self.ask(command).await?;
         let mut jobs = Vec::new();
         for (submitted, warnings) in all.into_iter().zip(warnings) {
             jobs.push(self.submitted(submitted, warnings, index).await?);

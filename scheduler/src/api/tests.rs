@@ -8,16 +8,16 @@ use tonic::Code;
 
 use super::{Replies, status};
 use crate::drive::InboxFull;
-use crate::model::{Answer, Refusal};
+use crate::model::{Answer, Refusal, answers};
 
 #[tokio::test]
 async fn each_caller_gets_its_own_answer_with_the_index() {
     let replies = Arc::new(Replies::default());
     let (mut first, mut second) = (replies.wait(), replies.wait());
     assert_ne!(first.reply, second.reply);
-    replies.answer(second.reply, Ok(Answer::Killed { tasks: 2 }), 9);
+    replies.answer(second.reply, Ok(Answer::Killed(answers::Killed { tasks: 2 })), 9);
     let answered = (&mut second.answered).await.unwrap();
-    assert_eq!((answered.answer, answered.index), (Ok(Answer::Killed { tasks: 2 }), 9));
+    assert_eq!((answered.answer, answered.index), (Ok(Answer::Killed(answers::Killed { tasks: 2 })), 9));
     assert!(first.answered.try_recv().is_err(), "nobody answered the first");
 }
 
@@ -28,7 +28,7 @@ async fn a_caller_that_left_is_forgotten_and_a_stop_ends_all_waiting() {
     let reply = gone.reply;
     drop(gone);
     assert!(!format!("{replies:?}").contains(&format!("{reply:?}")), "{replies:?}");
-    replies.answer(reply, Ok(Answer::CronDescheduled), 1);
+    replies.answer(reply, Ok(Answer::CronDescheduled(answers::CronDescheduled)), 1);
 
     let mut waiting = replies.wait();
     replies.close();

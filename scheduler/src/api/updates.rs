@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status};
 use super::command::{key, ranges, text};
 use super::reads;
 use super::{ClientService, status};
-use crate::model::{Answer, Command, JobSpec, Scale, State, UpdateCommand};
+use crate::model::{Command, JobSpec, Scale, State, UpdateCommand, answers};
 use crate::shares::{Caller, Holder};
 use crate::wire;
 
@@ -25,13 +25,9 @@ impl ClientService {
         diff: Option<v1::UpdateDiff>,
         warnings: Vec<String>,
     ) -> Answered<v1::StartUpdateResponse> {
-        match self.ask(Command::Update(command)).await? {
-            (Answer::UpdateBegun { version, number }, index) => {
-                let number = number.unwrap_or(0);
-                Ok(Response::new(v1::StartUpdateResponse { key: Some(job), version, number, diff, index, warnings }))
-            }
-            (other, _) => Err(super::command::unexpected(&other)),
-        }
+        let (answers::UpdateBegun { version, number }, index) = self.ask(Command::Update(command)).await?;
+        let number = number.unwrap_or(0);
+        Ok(Response::new(v1::StartUpdateResponse { key: Some(job), version, number, diff, index, warnings }))
     }
 
     /// An update, with why what it waits for is not there.
@@ -96,12 +92,8 @@ impl Updates for ClientService {
             _ => return Err(Status::invalid_argument("instances: give either a number of them, or how many to add")),
         };
         let command = UpdateCommand::Scale { key, to, author: text(author), message: text(message) };
-        match self.ask(Command::Update(command)).await? {
-            (Answer::Scaled { version, instances }, index) => {
-                Ok(Response::new(v1::ScaleJobResponse { instances, version, index }))
-            }
-            (other, _) => Err(super::command::unexpected(&other)),
-        }
+        let (answers::Scaled { version, instances }, index) = self.ask(Command::Update(command)).await?;
+        Ok(Response::new(v1::ScaleJobResponse { instances, version, index }))
     }
 
     async fn control_update(&self, request: Request<v1::ControlUpdateRequest>) -> Answered<v1::UpdateInfo> {
@@ -113,10 +105,8 @@ impl Updates for ClientService {
         }
         let (author, message) = (text(request.author), text(request.message));
         let command = UpdateCommand::Control { key: key.clone(), action, author, message };
-        match self.ask(Command::Update(command)).await? {
-            (Answer::UpdateTold { number }, _) => self.update(client, key, number).await,
-            (other, _) => Err(super::command::unexpected(&other)),
-        }
+        let (answers::UpdateTold { number }, _) = self.ask(Command::Update(command)).await?;
+        self.update(client, key, number).await
     }
 
     async fn get_update(&self, request: Request<v1::GetUpdateRequest>) -> Answered<v1::UpdateInfo> {

@@ -9,7 +9,7 @@ use dawn_proto::v1::{Overlap, Reason, TickOutcome};
 use dawn_proto::{JobKey, Timestamp};
 
 use super::step::{Life, Step};
-use crate::model::{Answer, CronPolicy, Job, Mutation, Refusal, Spec, Ticked, is_manual};
+use crate::model::{Answer, CronPolicy, Job, Mutation, Refusal, Spec, Ticked, answers, is_manual};
 
 pub(super) use due::tick;
 
@@ -28,7 +28,7 @@ pub(super) fn start(step: &mut Step, key: &JobKey) -> Result<Answer, Refusal> {
             return Err(Refusal::RunAlive { key: key.clone(), run_at });
         }
     }
-    Ok(Answer::CronStarted { run_at })
+    Ok(Answer::CronStarted(answers::CronStarted { run_at }))
 }
 
 /// No more ticks; a run that lives goes on, its failures are not tried again.
@@ -36,7 +36,7 @@ pub(super) fn deschedule(step: &mut Step, key: &JobKey, author: &str) -> Result<
     let (job, ..) = cron_job(step, key)?;
     step.end_job(job.id, author, "descheduled");
     step.settle(job.id, Job::SETTLED);
-    Ok(Answer::CronDescheduled)
+    Ok(Answer::CronDescheduled(answers::CronDescheduled))
 }
 
 fn cron_job<'a>(step: &Step<'a>, key: &JobKey) -> Result<(&'a Job, &'a Spec, &'a CronPolicy), Refusal> {

@@ -4,7 +4,7 @@ use dawn_proto::{JobKey, SpecId};
 
 use super::step::Step;
 use super::submit;
-use crate::model::{Answer, FlowAnswer, FlowCommand, FlowMutation, FlowRefusal, Job, JobSpec, Mutation, Refusal};
+use crate::model::{Answer, FlowCommand, FlowMutation, FlowRefusal, Job, JobSpec, Mutation, Refusal, answers};
 
 pub(super) fn decide(step: &mut Step, command: &FlowCommand) -> Result<Answer, Refusal> {
     match command {
@@ -13,14 +13,14 @@ pub(super) fn decide(step: &mut Step, command: &FlowCommand) -> Result<Answer, R
             if job.flow.paused.is_none() {
                 step.mutations.push(Mutation::Flow(FlowMutation::CronPaused { job: job.id, author: author.clone() }));
             }
-            Ok(Answer::Flow(FlowAnswer::CronPaused))
+            Ok(Answer::CronPaused(answers::CronPaused))
         }
         FlowCommand::ResumeCron { key } => {
             let job = cron_job(step, key)?;
             if job.flow.paused.is_some() {
                 step.mutations.push(Mutation::Flow(FlowMutation::CronResumed { job: job.id }));
             }
-            Ok(Answer::Flow(FlowAnswer::CronResumed))
+            Ok(Answer::CronResumed(answers::CronResumed))
         }
         FlowCommand::Dispatch { template, template_spec, content_hash, spec, author, message } => {
             let job = template_job(step, template, *template_spec)?;
@@ -64,7 +64,7 @@ fn dispatch(
     let key = spec.key.clone();
     if let Some(before) = template.flow.dispatches.iter().find(|dispatch| dispatch.name == key.name()) {
         return match before.content_hash == content_hash {
-            true => Ok(Answer::Flow(FlowAnswer::Dispatched { key, existing: true })),
+            true => Ok(Answer::Dispatched(answers::Dispatched { key, existing: true })),
             false => Err(FlowRefusal::OtherContent { made: key }.into()),
         };
     }
@@ -75,5 +75,5 @@ fn dispatch(
     let (job, name) = (template.id, key.name().to_string());
     submit::submit(step, spec, author, message)?;
     step.mutations.push(Mutation::Flow(FlowMutation::Dispatched { job, name, content_hash }));
-    Ok(Answer::Flow(FlowAnswer::Dispatched { key, existing: false }))
+    Ok(Answer::Dispatched(answers::Dispatched { key, existing: false }))
 }

@@ -13,7 +13,7 @@ use super::agents::is_silent;
 use super::step::Step;
 use crate::model::{
     Ahead, Alarm, Answer, Effect, EpochBegun, LinkId, Live, Mutation, Now, Refusal, Registration, RestoreMutation,
-    Restored, State,
+    Restored, State, answers,
 };
 
 /// How often the own key is looked at, however many claim a higher epoch.
@@ -304,5 +304,5 @@ pub(super) fn raise(step: &mut Step) -> Result<Answer, Refusal> {
     restored.next_task = restored.next_task.max(TaskId(newest.0.saturating_add(1)));
     step.mutations.push(Mutation::Restore(RestoreMutation::Restored(restored)));
     step.mutations.push(Mutation::EpochBegun(EpochBegun { epoch }));
-    Ok(Answer::EpochRaised { epoch, agents: u32::try_from(ahead.len()).unwrap_or(u32::MAX) })
+    Ok(Answer::EpochRaised(answers::EpochRaised { epoch, agents: u32::try_from(ahead.len()).unwrap_or(u32::MAX) }))
 }

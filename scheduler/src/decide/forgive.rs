@@ -2,7 +2,7 @@
 
 use super::copies;
 use super::step::Step;
-use crate::model::{Answer, BlameMutation, ForgiveCommand, Mutation, Refusal};
+use crate::model::{Answer, BlameMutation, ForgiveCommand, Mutation, Refusal, answers};
 
 /// All agents or none. One against which nothing speaks is forgiven as well: that harms nothing.
 pub(super) fn forgive(step: &mut Step, command: &ForgiveCommand) -> Result<Answer, Refusal> {
@@ -19,5 +19,5 @@ pub(super) fn forgive(step: &mut Step, command: &ForgiveCommand) -> Result<Answe
         Mutation::Blame(BlameMutation::Forgiven { agent, author, message })
     });
     step.mutations.extend(forgiven);
-    Ok(Answer::Forgiven)
+    Ok(Answer::Forgiven(answers::Forgiven))
 }

@@ -9,7 +9,7 @@ use super::numbers::numbers_of;
 use super::settle::{self, Aim};
 use super::step::Step;
 use super::update::{are_there, is_chosen};
-use crate::model::{Answer, Instances, InstancesStopped, Job, Mutation, Refusal, Spec, Task};
+use crate::model::{Answer, Instances, InstancesStopped, Job, Mutation, Refusal, Spec, Task, answers};
 
 /// Answers with how many tasks this stops; those beyond a slice are told by the next ticks.
 pub(super) fn kill(
@@ -37,7 +37,7 @@ pub(super) fn kill(
     } else {
         stop_instances(step, job, spec, &chosen);
     }
-    Ok(Answer::Killed { tasks })
+    Ok(Answer::Killed(answers::Killed { tasks }))
 }
 
 fn stop_instances(step: &mut Step, job: &Job, spec: &Spec, chosen: &dyn Fn(u32) -> bool) {

@@ -10,17 +10,15 @@ use super::agents::{is_silent, tasks_on};
 use super::step::Step;
 use super::{brake, copies, epochs, lease, liveness, retry};
 use crate::model::{
-    Agent, AgentForgotten, Answer, LossAnswer, LossCommand, LossMutation, LossRefusal, Mutation, Refusal, Replaced,
-    Task,
+    Agent, AgentForgotten, Answer, LossCommand, LossMutation, LossRefusal, Mutation, Refusal, Replaced, Task, answers,
 };
 
 pub(super) fn decide(step: &mut Step, command: &LossCommand) -> Result<Answer, Refusal> {
-    let answer = match command {
+    match command {
         LossCommand::DeclareDown { agents, author, is_preview } => declare_down(step, agents, author, *is_preview),
         LossCommand::Forget { agents } => forget(step, agents),
         LossCommand::ReleaseBrake { for_ms, author, is_preview } => release(step, *for_ms, author, *is_preview),
-    };
-    answer.map(Answer::Loss)
+    }
 }
 
 /// Each agent once, in the order of their numbers.
@@ -35,7 +33,7 @@ fn agents<'a>(step: &Step<'a>, ids: &[AgentId]) -> Result<Vec<&'a Agent>, Refusa
 }
 
 /// All agents or none. Their tasks are given up by the next ticks.
-fn declare_down(step: &mut Step, ids: &[AgentId], author: &str, is_preview: bool) -> Result<LossAnswer, Refusal> {
+fn declare_down(step: &mut Step, ids: &[AgentId], author: &str, is_preview: bool) -> Result<Answer, Refusal> {
     let agents = agents(step, ids)?;
     for agent in &agents {
         knows_no_more(step, agent)?;
@@ -62,7 +60,7 @@ fn declare_down(step: &mut Step, ids: &[AgentId], author: &str, is_preview: bool
         let (agent, author) = (agent.no, author.to_string());
         step.mutations.push(Mutation::Loss(LossMutation::DeclaredDown { agent, author }));
     }
-    Ok(LossAnswer::Declared(replaced))
+    Ok(Answer::Declared(answers::Declared(replaced)))
 }
 
 /// An agent that dials and holds more than the journal knows is not gone, and not without tasks.
@@ -76,7 +74,7 @@ fn knows_no_more(step: &Step, agent: &Agent) -> Result<(), LossRefusal> {
 }
 
 /// All agents or none. One that the journal does not know, and that claims to know more than it, is believed no more.
-fn forget(step: &mut Step, ids: &[AgentId]) -> Result<LossAnswer, Refusal> {
+fn forget(step: &mut Step, ids: &[AgentId]) -> Result<Answer, Refusal> {
     let claims = |id: &&AgentId| step.state.agent(id).is_none() && step.live.ahead.contains_key(id);
     let known: Vec<AgentId> = ids.iter().filter(|id| !claims(id)).cloned().collect();
     let agents = agents(step, &known)?;
@@ -102,7 +100,7 @@ fn forget(step: &mut Step, ids: &[AgentId]) -> Result<LossAnswer, Refusal> {
         copies::forgotten(step, agent.no);
     }
     ids.iter().for_each(|id| _ = epochs::dismiss(step, id));
-    Ok(LossAnswer::Forgotten)
+    Ok(Answer::Forgotten(answers::Forgotten))
 }
 
 /// Why a node that was declared down has tasks yet.
@@ -120,7 +118,7 @@ fn not_settled(step: &Step, agent: &Agent, tasks: u64) -> LossRefusal {
     }
 }
 
-fn release(step: &mut Step, for_ms: u64, author: &str, is_preview: bool) -> Result<LossAnswer, Refusal> {
+fn release(step: &mut Step, for_ms: u64, author: &str, is_preview: bool) -> Result<Answer, Refusal> {
     if epochs::is_behind(step.state, step.live, step.now) {
         return Err(LossRefusal::JournalBehind.into());
     }
@@ -135,7 +133,7 @@ fn release(step: &mut Step, for_ms: u64, author: &str, is_preview: bool) -> Resu
         let author = author.to_string();
         step.mutations.push(Mutation::Loss(LossMutation::BrakeReleased { for_ms, author }));
     }
-    Ok(LossAnswer::Released { replaced, until: step.now.wall.plus_ms(for_ms) })
+    Ok(Answer::Released(answers::Released { replaced, until: step.now.wall.plus_ms(for_ms) }))
 }
 
 /// What is replaced when these agents are given up.

@@ -5,7 +5,7 @@ use dawn_proto::v1::{JobKind, Tier};
 use super::daemon;
 use super::step::Step;
 use crate::model::{
-    Answer, BOUNDED, Bound, Bounds, Job, JobId, JobSpec, Mutation, Quota, QuotaSet, Refusal, State, bounded,
+    Answer, BOUNDED, Bound, Bounds, Job, JobId, JobSpec, Mutation, Quota, QuotaSet, Refusal, State, answers, bounded,
 };
 
 /// Amounts in the order of [`Bounds`]: production tasks, and all.
@@ -124,5 +124,5 @@ pub(super) fn set(
     if own.unwrap_or_default() != quota {
         step.mutations.push(Mutation::QuotaSet(Box::new(QuotaSet { role: role.into(), quota, author: author.into() })));
     }
-    Ok(Answer::QuotaSet)
+    Ok(Answer::QuotaSet(answers::QuotaSet))
 }

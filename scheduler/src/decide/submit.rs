@@ -12,7 +12,7 @@ use super::settle::{self, Aim};
 use super::step::Step;
 use super::update;
 use crate::model::{
-    Answer, FlowMutation, FlowRefusal, Job, JobId, JobMade, JobSpec, JobVersioned, Mutation, Refusal, Spec,
+    Answer, FlowMutation, FlowRefusal, Job, JobId, JobMade, JobSpec, JobVersioned, Mutation, Refusal, Spec, answers,
 };
 
 /// Bounded by the slice: what doesn't fit is made by the next ticks.
@@ -24,7 +24,7 @@ pub(super) fn submit(step: &mut Step, spec: &JobSpec, author: &str, message: &st
     };
     if outcome == SubmitOutcome::Unchanged {
         let version = job.and_then(Job::current).map_or(0, |version| version.version);
-        return Ok(Answer::Submitted { key: spec.key.clone(), version, outcome });
+        return Ok(Answer::Submitted(answers::Submitted { key: spec.key.clone(), version, outcome }));
     }
     if let (SubmitOutcome::Updating, Some(job)) = (outcome, job) {
         return update::submit(step, job, spec, (author, message));
@@ -48,7 +48,7 @@ pub(super) fn submit(step: &mut Step, spec: &JobSpec, author: &str, message: &st
         }
         settle::run(step, &Aim { id, spec: &spec, job, ended: false, stopped: &|_| false, pins: None, made: 0 });
     }
-    Ok(Answer::Submitted { key: spec.job.key.clone(), version, outcome })
+    Ok(Answer::Submitted(answers::Submitted { key: spec.job.key.clone(), version, outcome }))
 }
 
 /// Whether nothing is waited for any more. Refused when it would wait for ever.

@@ -7,7 +7,7 @@ use dawn_proto::JobKey;
 use super::follow::follow;
 use super::step::Step;
 use super::submit;
-use crate::model::{Answer, Effect, JobSpec, Refusal, Settings, State};
+use crate::model::{Answer, Effect, JobSpec, Refusal, Settings, State, answers};
 
 /// Each is decided as `submit` decides it, on the state as those before it leave it. What doesn't fit into one slice is made by
 /// the next ticks.
@@ -25,7 +25,7 @@ pub(super) fn submit_all(step: &mut Step, specs: &[JobSpec], author: &str, messa
             of => Refusal::OneOfMany { key: spec.key.clone(), of, refusal: Box::new(refusal) },
         };
         let answer = submit::submit(&mut one, spec, author, message).map_err(refused)?;
-        if let Answer::Submitted { key, version, outcome } = answer {
+        if let Answer::Submitted(answers::Submitted { key, version, outcome }) = answer {
             answers.insert(at, (key, version, outcome));
         }
         follow(&mut one);
@@ -36,7 +36,7 @@ pub(super) fn submit_all(step: &mut Step, specs: &[JobSpec], author: &str, messa
     }
     step.mutations.extend(mutations);
     step.effects.extend(effects);
-    Ok(Answer::AllSubmitted(answers.into_values().collect()))
+    Ok(Answer::AllSubmitted(answers::AllSubmitted(answers.into_values().collect())))
 }
 
 /// The specs by their places: those that others of them follow come before these, otherwise in the order that they have. So a

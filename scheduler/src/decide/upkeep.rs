@@ -7,7 +7,7 @@ use dawn_proto::{TaskState, Timestamp};
 use super::agents::tasks_on;
 use super::sla;
 use super::step::Step;
-use crate::model::{Agent, Answer, Mutation, Refusal, Upkeep, UpkeepCommand, UpkeepMutation};
+use crate::model::{Agent, Answer, Mutation, Refusal, Upkeep, UpkeepCommand, UpkeepMutation, answers};
 
 /// What may follow on what, by an operator's word.
 const MOVES: &[(MaintenanceMode, &[MaintenanceMode])] = &[
@@ -49,7 +49,7 @@ pub(super) fn set(step: &mut Step, command: &UpkeepCommand) -> Result<Answer, Re
         mutations.push(Mutation::Upkeep(Box::new(UpkeepMutation { agent: agent.no, upkeep })));
     }
     step.mutations.extend(mutations);
-    Ok(Answer::UpkeepSet)
+    Ok(Answer::UpkeepSet(answers::UpkeepSet))
 }
 
 /// Goes on with what is planned.

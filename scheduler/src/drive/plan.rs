@@ -14,7 +14,7 @@ use crate::decide::place::{Explained, explain, stays_up};
 use crate::decide::{has_instance, never_permits};
 use crate::model::{
     AgentNo, Answer, Command, Effect, Event, Job, JobId, JobSpec, LinkId, Live, Mutation, Now, Refusal, ReplyTo,
-    Report, Settings, State, Task, TaskMoved,
+    Report, Settings, State, Task, TaskMoved, answers,
 };
 
 pub use otherwise::Refused;
@@ -192,7 +192,7 @@ impl Trial {
         });
         match answer {
             Some(Err(refusal)) => Err(refusal),
-            Some(Ok(Answer::Submitted { version, outcome, .. })) => Ok((outcome, version)),
+            Some(Ok(Answer::Submitted(answers::Submitted { version, outcome, .. }))) => Ok((outcome, version)),
             // invariant: a submission is answered by nothing else.
             other => unreachable!("a submission was answered with {other:?}"),
         }

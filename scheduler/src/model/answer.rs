@@ -1,50 +1,10 @@
-//! What a command is answered with, and why one is refused.
+//! Why a command is refused.
 
 use dawn_proto::amounts::count;
-use dawn_proto::v1::{JobKind, MaintenanceMode, SubmitOutcome, UpdateState};
+use dawn_proto::v1::{JobKind, MaintenanceMode, UpdateState};
 use dawn_proto::{Epoch, JobKey, Timestamp, words};
 
-use super::{Bound, FlowAnswer, FlowRefusal, Instances, LossAnswer, LossRefusal, amount, amount_of, utc};
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    Submitted {
-        key: JobKey,
-        version: u32,
-        outcome: SubmitOutcome,
-    },
-    /// In the order of the specs.
-    AllSubmitted(Vec<(JobKey, u32, SubmitOutcome)>),
-    Killed {
-        tasks: u32,
-    },
-    CronStarted {
-        run_at: Timestamp,
-    },
-    CronDescheduled,
-    QuotaSet,
-    Flow(FlowAnswer),
-    /// None: nothing differs, nothing was started.
-    UpdateBegun {
-        version: u32,
-        number: Option<u32>,
-    },
-    UpdateTold {
-        number: u32,
-    },
-    Scaled {
-        version: u32,
-        instances: u32,
-    },
-    UpkeepSet,
-    Forgiven,
-    Loss(LossAnswer),
-    EpochRaised {
-        epoch: Epoch,
-        /// Agents that showed higher ones.
-        agents: u32,
-    },
-}
+use super::{Bound, FlowRefusal, Instances, LossRefusal, amount, amount_of, utc};
 
 /// "drained", "cordoned"; of a node that no plan is made for, "in use".
 fn upkeep(mode: MaintenanceMode) -> String {

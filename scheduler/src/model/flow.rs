@@ -92,13 +92,6 @@ pub enum FlowCommand {
     },
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FlowAnswer {
-    CronPaused,
-    CronResumed,
-    Dispatched { key: JobKey, existing: bool },
-}
-
 /// Why one is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FlowRefusal {

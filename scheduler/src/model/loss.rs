@@ -60,13 +60,6 @@ pub struct Replaced {
     pub wait_ms: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LossAnswer {
-    Declared(Replaced),
-    Forgotten,
-    Released { replaced: Replaced, until: Timestamp },
-}
-
 /// Each says what is wrong and what to do instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LossRefusal {

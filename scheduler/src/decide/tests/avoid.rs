@@ -179,7 +179,7 @@ fn a_node_that_an_operator_forgives_takes_tasks_again_at_once() {
     };
     assert_eq!(
         forgive(&mut world, &[bad.1, other.1]),
-        Ok(Answer::Forgiven),
+        Ok(Answer::Forgiven(answers::Forgiven)),
         "one against which nothing speaks as well"
     );
     nobody_is_avoided(&world);

@@ -127,7 +127,7 @@ fn a_released_brake_replaces_what_is_silent_and_is_back_by_itself() {
     assert_eq!((silent_of(&world), lost_and_pending(&world)), (Some((5, 6)), (0, 0)));
     let until = world.now.wall.plus_ms(30_000);
     let tasks = Replaced { tasks: 5, waiting: 0, wait_ms: 0 };
-    let answer = Ok(Answer::Loss(LossAnswer::Released { replaced: tasks, until }));
+    let answer = Ok(Answer::Released(answers::Released { replaced: tasks, until }));
     // A preview tells the same and does nothing; a job that waits for its node is not among them.
     let index = world.state.index;
     assert_eq!(release(&mut world, 30_000, true), answer);

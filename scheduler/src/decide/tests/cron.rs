@@ -5,7 +5,9 @@ use dawn_proto::{TaskId, TaskState, TaskState::*, Timestamp};
 
 use super::specs::{cron, key, schedule, service};
 use super::world::{START, World, ack, kill_effect};
-use crate::model::{Answer, Command, CronHold, CronPolicy, Job, JobSpec, LinkId, Mutation, Refusal, TaskMade, Ticked};
+use crate::model::{
+    Answer, Command, CronHold, CronPolicy, Job, JobSpec, LinkId, Mutation, Refusal, TaskMade, Ticked, answers,
+};
 
 const MINUTE_MS: u64 = 60_000;
 
@@ -303,7 +305,7 @@ fn jitter_is_the_same_every_time_and_moves_no_instant() {
 
 fn start(world: &mut World) -> Result<Timestamp, Refusal> {
     match world.command(Command::StartCron { key: key("c"), author: "ann".into() })? {
-        Answer::CronStarted { run_at } => Ok(run_at),
+        Answer::CronStarted(answers::CronStarted { run_at }) => Ok(run_at),
         answer => panic!("{answer:?}"),
     }
 }
@@ -345,7 +347,7 @@ fn a_descheduled_job_fires_no_more_and_its_run_goes_on() {
     let (mut world, link) = world_with(&with(Overlap::Queue));
     pass_minutes(&mut world, link, 2);
     let deschedule = || Command::DescheduleCron { key: key("c"), author: "ann".into() };
-    assert_eq!(world.command(deschedule()), Ok(Answer::CronDescheduled));
+    assert_eq!(world.command(deschedule()), Ok(Answer::CronDescheduled(answers::CronDescheduled)));
     assert_eq!(world.command(deschedule()), Err(Refusal::JobEnded { key: key("c") }));
     pass_minutes(&mut world, link, 3);
     assert_eq!(world.tasks("c"), [(0, 1, Running)]);

@@ -121,7 +121,7 @@ fn an_operator_raises_the_epoch_above_what_agents_show_and_they_are_asked_what_t
     let claim = claims(&world, 1, 9, vec![report(lost, Running, Reason::None)]);
     register(&mut world, claim.clone());
     let raised = world.command(Command::RaiseEpoch);
-    assert_eq!(raised, Ok(Answer::EpochRaised { epoch: Epoch(10), agents: 1 }));
+    assert_eq!(raised, Ok(Answer::EpochRaised(answers::EpochRaised { epoch: Epoch(10), agents: 1 })));
     assert_eq!((world.state.epoch, world.state.restores.epoch_floor), (Epoch(10), Epoch(9)));
     assert!(world.state.restores.waiting && world.state.next_task > lost);
     let told = register(&mut world, claim);
@@ -211,7 +211,7 @@ fn an_operator_dismisses_a_claim_and_it_stays_dismissed_while_it_is_made() {
     assert!(is_frozen(&world));
     let words = &world.live.alarms[&Alarm::JournalBehind];
     assert!(words.contains("`dawn node forget node-77`"), "{words}");
-    assert_eq!(forget(&mut world, 77), Ok(Answer::Loss(LossAnswer::Forgotten)));
+    assert_eq!(forget(&mut world, 77), Ok(Answer::Forgotten(answers::Forgotten)));
     for _ in 0..5 {
         world.pass_ms(60_000);
         register(&mut world, claim.clone());
@@ -302,7 +302,10 @@ fn what_can_not_be_true_or_comes_from_strangers_without_tasks_raises_nothing() {
         let claim = claims(&world, agent, epoch, tasks);
         register(&mut world, claim);
     }
-    assert_eq!(world.command(Command::RaiseEpoch), Ok(Answer::EpochRaised { epoch: Epoch(10), agents: 1 }));
+    assert_eq!(
+        world.command(Command::RaiseEpoch),
+        Ok(Answer::EpochRaised(answers::EpochRaised { epoch: Epoch(10), agents: 1 }))
+    );
     // A stranger with tasks is believed up to a bound; agents that the journal knows are believed beyond it, after that.
     let claim = claims(&world, 77, 1 << 61, vec![report(task, Running, Reason::None)]);
     register(&mut world, claim);

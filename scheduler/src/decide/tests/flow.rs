@@ -219,7 +219,7 @@ fn dispatch(world: &mut World, name: &str, content_hash: u64) -> Result<bool, Re
     let template = key("t");
     let command = FlowCommand::Dispatch { template, template_spec, content_hash, spec, author, message };
     match world.command(Command::Flow(command))? {
-        Answer::Flow(FlowAnswer::Dispatched { key, existing }) => {
+        Answer::Dispatched(answers::Dispatched { key, existing }) => {
             assert_eq!(key.name(), name);
             Ok(existing)
         }
@@ -269,8 +269,8 @@ fn ticks_while_a_cron_job_is_paused_are_neither_run_nor_missed() {
     world.submit(&spec).unwrap();
     let pause = || Command::Flow(FlowCommand::PauseCron { key: key("c"), author: "ann".into() });
     let resume = || Command::Flow(FlowCommand::ResumeCron { key: key("c") });
-    assert_eq!(world.command(pause()), Ok(Answer::Flow(FlowAnswer::CronPaused)));
-    assert_eq!(world.command(pause()), Ok(Answer::Flow(FlowAnswer::CronPaused)), "again is harmless");
+    assert_eq!(world.command(pause()), Ok(Answer::CronPaused(answers::CronPaused)));
+    assert_eq!(world.command(pause()), Ok(Answer::CronPaused(answers::CronPaused)), "again is harmless");
     world.pass_heard_ms(180_000, &[link]);
     assert_eq!((world.job("c").ticks.len(), world.state.indexes().cron_due.len()), (0, 0));
     // By hand it runs all the same; a new template leaves it paused.
@@ -279,7 +279,7 @@ fn ticks_while_a_cron_job_is_paused_are_neither_run_nor_missed() {
     assert_eq!(world.submit(&cron("c", |policy| policy.jitter_ms = 1)).unwrap(), SubmitOutcome::Replaced);
     assert!(world.job("c").flow.paused.is_some());
     world.submit(&spec).unwrap();
-    assert_eq!(world.command(resume()), Ok(Answer::Flow(FlowAnswer::CronResumed)));
+    assert_eq!(world.command(resume()), Ok(Answer::CronResumed(answers::CronResumed)));
     world.pass_heard_ms(60_000, &[link]);
     let ticks: Vec<_> = world.job("c").ticks.iter().filter(|tick| !is_manual(tick.scheduled)).collect();
     assert_eq!(ticks.len(), 1);

@@ -23,7 +23,7 @@ fn scale(world: &mut World, to: Scale) -> u32 {
     let (author, message) = ("ann".to_string(), String::new());
     let command = UpdateCommand::Scale { key: key("web"), to, author, message };
     match world.command(Command::Update(command)) {
-        Ok(Answer::Scaled { instances, .. }) => instances,
+        Ok(Answer::Scaled(answers::Scaled { instances, .. })) => instances,
         other => panic!("{other:?}"),
     }
 }

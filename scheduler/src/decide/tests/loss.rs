@@ -48,7 +48,7 @@ fn forget(world: &mut World, agents: &[u64]) -> Result<Answer, Refusal> {
 }
 
 fn declared(tasks: u64) -> Result<Answer, Refusal> {
-    Ok(Answer::Loss(LossAnswer::Declared(Replaced { tasks, waiting: 0, wait_ms: 0 })))
+    Ok(Answer::Declared(answers::Declared(Replaced { tasks, waiting: 0, wait_ms: 0 })))
 }
 
 fn node(world: &World, agent: u32) -> NodeState {
@@ -126,7 +126,7 @@ fn what_must_not_live_twice_waits_for_lease_drift_and_kill_time_and_the_answer_s
     world.event(Event::LinkClosed { link: LinkId(1) });
     let wait_ms = gone_after_ms(&world.settings, &only_one);
     let replaced = Replaced { tasks: 2, waiting: 1, wait_ms };
-    assert_eq!(down(&mut world, &[1], false), Ok(Answer::Loss(LossAnswer::Declared(replaced))));
+    assert_eq!(down(&mut world, &[1], false), Ok(Answer::Declared(answers::Declared(replaced))));
     // What may live twice is not counted, and the time is what was said.
     let early = forget(&mut world, &[1]);
     assert_eq!(early, Err(LossRefusal::MayLive { agent: id(1), tasks: 1, wait_ms }.into()));
@@ -137,7 +137,7 @@ fn what_must_not_live_twice_waits_for_lease_drift_and_kill_time_and_the_answer_s
     assert!(refused.to_string().contains("is declared down and 1 task of it"), "{refused}");
     world.pass_heard_ms(500, &[LinkId(2), LinkId(3)]);
     assert_eq!(world.tasks("db"), [(0, 1, Lost), (0, 2, Pending)]);
-    assert_eq!(forget(&mut world, &[1]), Ok(Answer::Loss(LossAnswer::Forgotten)));
+    assert_eq!(forget(&mut world, &[1]), Ok(Answer::Forgotten(answers::Forgotten)));
     assert!(world.state.agent(&id(1)).is_none());
     replay_equals_live(&world);
 }
@@ -220,7 +220,7 @@ fn only_silent_nodes_without_tasks_are_forgotten() {
     let holds = LossRefusal::HoldsTasks { agent: id(1), tasks: 1 };
     assert_eq!(forget(&mut world, &[3, 1]), Err(holds.clone().into()), "all or none");
     assert!(holds.to_string().contains("`dawn node down node-1`"), "{holds}");
-    assert_eq!(forget(&mut world, &[3, 3]), Ok(Answer::Loss(LossAnswer::Forgotten)));
+    assert_eq!(forget(&mut world, &[3, 3]), Ok(Answer::Forgotten(answers::Forgotten)));
     assert_eq!(world.state.agents.keys().copied().collect::<Vec<_>>(), [AgentNo(0), AgentNo(1)]);
     world.take();
     assert_eq!(world.agent(3).1, AgentNo(3), "it is a new one when it comes back");
@@ -248,7 +248,7 @@ fn a_daemon_jobs_task_ends_with_its_node_and_with_a_pending_one_too() {
     world.pass_ms(250);
     assert_eq!(world.tasks("log"), [(0, 1, Lost), (1, 1, Pending)]);
     world.pass_ms(20_000);
-    assert_eq!(forget(&mut world, &[1, 2]), Ok(Answer::Loss(LossAnswer::Forgotten)));
+    assert_eq!(forget(&mut world, &[1, 2]), Ok(Answer::Forgotten(answers::Forgotten)));
     assert_eq!(world.tasks("log"), [(0, 1, Lost), (1, 1, Killed)]);
     replay_equals_live(&world);
 }

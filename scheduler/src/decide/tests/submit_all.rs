@@ -12,7 +12,7 @@ use crate::model::*;
 fn submit_all(world: &mut World, specs: &[JobSpec]) -> Result<Vec<SubmitOutcome>, Refusal> {
     let (author, message) = ("ann".into(), String::new());
     match world.command(Command::SubmitAll { specs: specs.to_vec(), author, message })? {
-        Answer::AllSubmitted(all) => {
+        Answer::AllSubmitted(answers::AllSubmitted(all)) => {
             let keys: Vec<_> = all.iter().map(|(key, ..)| key.clone()).collect();
             assert_eq!(
                 keys,

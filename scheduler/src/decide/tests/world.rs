@@ -161,7 +161,7 @@ impl World {
     pub fn submit(&mut self, spec: &JobSpec) -> Result<SubmitOutcome, Refusal> {
         let (author, message) = ("ann".into(), String::new());
         match self.command(Command::Submit { spec: Box::new(spec.clone()), author, message })? {
-            Answer::Submitted { outcome, .. } => Ok(outcome),
+            Answer::Submitted(answers::Submitted { outcome, .. }) => Ok(outcome),
             answer => panic!("{answer:?}"),
         }
     }
@@ -169,7 +169,7 @@ impl World {
     pub fn kill(&mut self, name: &str, instances: &[(u32, u32)]) -> Result<u32, Refusal> {
         let (author, message) = ("ann".into(), "enough".into());
         match self.command(Command::Kill { key: key(name), instances: instances.to_vec(), author, message })? {
-            Answer::Killed { tasks } => Ok(tasks),
+            Answer::Killed(answers::Killed { tasks }) => Ok(tasks),
             answer => panic!("{answer:?}"),
         }
     }

@@ -13,7 +13,7 @@ use crate::decide::step::Step;
 use crate::decide::submit as submission;
 use crate::model::{
     Answer, FlowMutation, Instances, Job, JobSpec, JobVersioned, Mutation, Refusal, Scale, Spec, State, Update,
-    UpdateChange,
+    UpdateChange, answers,
 };
 use crate::model::{UpdateMutation, UpdatePolicy};
 
@@ -96,7 +96,7 @@ pub(crate) fn submit(step: &mut Step, job: &Job, spec: &JobSpec, by: (&str, &str
     }
     // Only its policies differ: no task is touched.
     let outcome = if number.is_some() { SubmitOutcome::Updating } else { SubmitOutcome::Replaced };
-    Ok(Answer::Submitted { key: spec.key.clone(), version, outcome })
+    Ok(Answer::Submitted(answers::Submitted { key: spec.key.clone(), version, outcome }))
 }
 
 /// `dawn update start`.
@@ -119,10 +119,10 @@ pub(crate) fn start(
     let version = job.current().map_or(0, |current| current.version);
     let touched = diff(step.state, job, &to, chosen).touched();
     if touched.is_empty() && (current.job.same_as(spec) || !chosen.is_empty()) {
-        return Ok(Answer::UpdateBegun { version, number: None });
+        return Ok(Answer::UpdateBegun(answers::UpdateBegun { version, number: None }));
     }
     let (version, number) = begin(step, job, to, chosen, (author, message))?;
-    Ok(Answer::UpdateBegun { version, number })
+    Ok(Answer::UpdateBegun(answers::UpdateBegun { version, number }))
 }
 
 /// The job, if it may be updated now; with its current spec.
@@ -322,7 +322,7 @@ pub(crate) fn restart(
     }
     let version = current.version;
     if instances.is_empty() {
-        return Ok(Answer::UpdateBegun { version, number: None });
+        return Ok(Answer::UpdateBegun(answers::UpdateBegun { version, number: None }));
     }
     // There is nothing to go back to.
     let policy = UpdatePolicy { no_rollback: true, ..policy };
@@ -330,7 +330,7 @@ pub(crate) fn restart(
     let number = Some(update.number);
     let what = UpdateChange::Begun(Box::new(update));
     step.mutations.push(Mutation::Update(UpdateMutation { job: job.id, what }));
-    Ok(Answer::UpdateBegun { version, number })
+    Ok(Answer::UpdateBegun(answers::UpdateBegun { version, number }))
 }
 
 /// `dawn job scale`: the same spec with another number of instances, at once.
@@ -347,7 +347,9 @@ pub(crate) fn scale(step: &mut Step, key: &JobKey, to: Scale, by: (&str, &str)) 
     let spec = current.job.with_instances(instances);
     let spec = spec.ok_or(Refusal::BadCount { instances, most: dawn_proto::validate::MAX_INSTANCES })?;
     match submission::submit(step, &spec, by.0, by.1)? {
-        Answer::Submitted { version, .. } => Ok(Answer::Scaled { version, instances }),
+        Answer::Submitted(answers::Submitted { version, .. }) => {
+            Ok(Answer::Scaled(answers::Scaled { version, instances }))
+        }
         other => Ok(other),
     }
 }

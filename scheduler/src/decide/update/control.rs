@@ -5,7 +5,7 @@ use dawn_proto::v1::{UpdateAction, UpdateKind, UpdateState};
 
 use super::table::{Cause, next};
 use crate::decide::step::Step;
-use crate::model::{Answer, Job, Mutation, Refusal, Update, UpdateChange, UpdateMutation};
+use crate::model::{Answer, Job, Mutation, Refusal, Update, UpdateChange, UpdateMutation, answers};
 
 pub(crate) fn control(
     step: &mut Step,
@@ -32,7 +32,7 @@ pub(crate) fn control(
             push(step, job, UpdateChange::Pulsed);
             match next(update.state, Cause::Pulse) {
                 Some(_) => Cause::Pulse,
-                None => return Ok(Answer::UpdateTold { number: update.number }),
+                None => return Ok(Answer::UpdateTold(answers::UpdateTold { number: update.number })),
             }
         }
         UpdateAction::Promote => {
@@ -42,7 +42,7 @@ pub(crate) fn control(
             push(step, job, UpdateChange::Promoted);
             match next(update.state, Cause::Promote) {
                 Some(_) => Cause::Promote,
-                None => return Ok(Answer::UpdateTold { number: update.number }),
+                None => return Ok(Answer::UpdateTold(answers::UpdateTold { number: update.number })),
             }
         }
         UpdateAction::Unspecified => return Err(refused("told that")),
@@ -56,7 +56,7 @@ pub(crate) fn control(
         }));
     };
     move_to(step, job, to, author, message);
-    Ok(Answer::UpdateTold { number: update.number })
+    Ok(Answer::UpdateTold(answers::UpdateTold { number: update.number }))
 }
 
 pub(super) fn push(step: &mut Step, job: &Job, what: UpdateChange) {

@@ -13,7 +13,9 @@ use crate::decide::daemon;
 use crate::decide::settle::{self, Aim};
 use crate::decide::step::{Life, Step};
 use crate::decide::submit as submission;
-use crate::model::{Answer, FlowMutation, Job, JobSpec, JobVersioned, Mutation, Refusal, Spec, Task, UpdateChange};
+use crate::model::{
+    Answer, FlowMutation, Job, JobSpec, JobVersioned, Mutation, Refusal, Spec, Task, UpdateChange, answers,
+};
 
 pub(super) fn replace(
     step: &mut Step,
@@ -40,7 +42,11 @@ pub(super) fn replace(
             &Aim { id: job.id, spec: &to, job: Some(job), ended: false, stopped: &stopped, pins: None, made: 0 },
         );
     }
-    Ok(Answer::Submitted { key: spec.key.clone(), version: to.version, outcome: SubmitOutcome::Replaced })
+    Ok(Answer::Submitted(answers::Submitted {
+        key: spec.key.clone(),
+        version: to.version,
+        outcome: SubmitOutcome::Replaced,
+    }))
 }
 
 /// Has each task that is not what the spec makes end, and its instance's next life begin; false: the step is full before

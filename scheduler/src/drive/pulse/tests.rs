@@ -11,7 +11,7 @@ use dawn_proto::v1::{JobKind, SubmitOutcome};
 use dawn_proto::{TaskId, TaskState};
 
 use super::*;
-use crate::model::{Answer, LinkId, Refusal, ReplyTo};
+use crate::model::{Answer, LinkId, Refusal, ReplyTo, answers};
 use crate::model::{Status, Task, Waiting};
 use crate::wire::sample::{elected, kill, now, pulse, registered, reported, spec, story, submit};
 use crate::wire::{batch_from_wire, batch_to_wire, digest};
@@ -57,7 +57,9 @@ fn a_step_that_changes_nothing_waits_for_the_batch_it_may_speak_of() {
     assert_eq!(pulse.released(), [], "its answer speaks of what is not durable yet");
     let effects = pulse.durable(3);
     assert_eq!(names(&effects), ["Reply", "Launch", "Reply"]);
-    let Some(Effect::Reply { to: ReplyTo(3), answer: Ok(Answer::Submitted { outcome, .. }) }) = effects.last() else {
+    let Some(Effect::Reply { to: ReplyTo(3), answer: Ok(Answer::Submitted(answers::Submitted { outcome, .. })) }) =
+        effects.last()
+    else {
         panic!("{effects:?}")
     };
     assert_eq!(*outcome, SubmitOutcome::Unchanged);
@@ -70,7 +72,7 @@ fn events_of_one_step_see_each_other_and_make_one_batch() {
     let batch = pulse.step(events, now(2)).unwrap();
     assert_eq!(batch.index, 3);
     let effects = pulse.durable(3);
-    let killed = Effect::Reply { to: ReplyTo(2), answer: Ok(Answer::Killed { tasks: 2 }) };
+    let killed = Effect::Reply { to: ReplyTo(2), answer: Ok(Answer::Killed(answers::Killed { tasks: 2 })) };
     assert!(effects.contains(&killed), "{effects:?}");
     assert!(!names(&effects).contains(&"Launch".to_string()), "killed before they were placed: {effects:?}");
 }

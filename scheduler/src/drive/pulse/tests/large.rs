@@ -5,7 +5,7 @@ use prost::Message;
 
 use super::*;
 use crate::model::bounds::STEP_BYTES;
-use crate::model::{Command, Event};
+use crate::model::{Command, Event, answers};
 use crate::wire::sample::{largest_spec, noise, wire_spec};
 use crate::wire::{StateBuilder, parse_job_spec, snapshot_chunks};
 
@@ -69,8 +69,12 @@ fn small_events_behind_a_full_step_are_decided_on_what_it_made() {
             _ => None,
         })
     };
-    assert!(matches!(said(3), Some(Ok(Answer::Submitted { outcome: SubmitOutcome::Unchanged, .. }))), "{:?}", said(3));
-    assert!(matches!(said(4), Some(Ok(Answer::Killed { .. }))), "{:?}", said(4));
+    assert!(
+        matches!(said(3), Some(Ok(Answer::Submitted(answers::Submitted { outcome: SubmitOutcome::Unchanged, .. })))),
+        "{:?}",
+        said(3)
+    );
+    assert!(matches!(said(4), Some(Ok(Answer::Killed(_)))), "{:?}", said(4));
 }
 
 /// Batches with what their effects are.

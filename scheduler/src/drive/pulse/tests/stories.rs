@@ -11,7 +11,7 @@ use dawn_proto::{JobKey, v1::JobKind};
 
 use super::stage::{Loss, Stage, agent_id, service};
 use super::told::standing;
-use crate::model::{Answer, Command, Refusal, Scale, UpdateCommand, UpkeepCommand};
+use crate::model::{Answer, Command, Refusal, Scale, UpdateCommand, UpkeepCommand, answers};
 use crate::wire;
 use crate::wire::sample;
 
@@ -116,9 +116,15 @@ impl<'a> Words<'a> {
 
 fn said(answer: Result<Answer, Refusal>) -> String {
     match answer {
-        Ok(Answer::Submitted { version, outcome, .. }) => format!("{} as version {version}", outcome.plain_name()),
-        Ok(Answer::UpdateBegun { number: None, version }) => format!("nothing differs from version {version}"),
-        Ok(Answer::UpdateBegun { number: Some(number), version }) => format!("update {number} to version {version}"),
+        Ok(Answer::Submitted(answers::Submitted { version, outcome, .. })) => {
+            format!("{} as version {version}", outcome.plain_name())
+        }
+        Ok(Answer::UpdateBegun(answers::UpdateBegun { number: None, version })) => {
+            format!("nothing differs from version {version}")
+        }
+        Ok(Answer::UpdateBegun(answers::UpdateBegun { number: Some(number), version })) => {
+            format!("update {number} to version {version}")
+        }
         Ok(other) => format!("{other:?}"),
         Err(refusal) => format!("refused: {refusal}"),
     }
