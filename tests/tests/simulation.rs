@@ -163,6 +163,7 @@ fn every_planted_mistake_is_found() {
         (Planted::StaleObeyed, &["S1: agent"]),
         (Planted::ExecutorTwice, &["S2"]),
         (Planted::StopOnAbsence, &["S9"]),
+        (Planted::ReleaseForgotten, &["S11: agent"]),
         // An agent with so long a lease also notices as late that nobody hears it.
         (Planted::ReplacedTooEarly, &["S2", "brake", "agents are up"]),
     ];

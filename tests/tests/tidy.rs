@@ -41,6 +41,7 @@ const PLANTED: &[(&str, &str, &str, usize)] = &[
     ("scheduler/src/model/a.rs", "//! A.\nfn f() {\n    tokio::spawn(g());\n}\n", "purity", 3),
     ("agent/src/decide/a.rs", "//! A.\n\nasync fn f() {}\n", "purity", 3),
     ("executor/src/decide/mod.rs", "//! A.\n", "lints", 1),
+    ("agent/src/drive/a.rs", "//! A.\nuse tracing::warn;\n", "silence", 2),
     ("executor/src/lib.rs", "//! A.\n", "lints", 1),
     (
         "agent/src/a.rs",

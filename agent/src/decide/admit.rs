@@ -7,7 +7,7 @@ use dawn_proto::amounts::count;
 use dawn_proto::v1::Reason;
 use dawn_proto::{Lack, Resources, TaskId};
 
-use crate::model::Port;
+use crate::model::{GPU_MILLI, Port, of_each_gpu};
 
 /// Why a launch is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,14 +62,6 @@ pub struct Room<'a> {
     pub living: usize,
     /// Most tasks at once.
     pub max_tasks: u32,
-}
-
-/// Thousandths in one gpu.
-const GPU_MILLI: u64 = 1_000;
-
-/// What a task takes of each gpu it was given.
-pub fn of_each_gpu(demand: &Resources) -> u64 {
-    demand.gpu_milli.min(GPU_MILLI)
 }
 
 /// Admits a demand with its ports and gpus.

@@ -6,15 +6,10 @@ use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
 use dawn_proto::TaskId;
 
+use crate::model::Keep;
+
 /// Directories of ended tasks kept at most, whatever their age and size.
 const MAX_KEPT: usize = 10_000;
-
-/// What may be kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Keep {
-    pub age_ms: u64,
-    pub total_bytes: u64,
-}
 
 /// An ended task whose directory is no longer needed by anybody but readers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -86,7 +86,7 @@ pub async fn pulse<H: Hands>(
         for effect in agent.step(event, clock.now()) {
             hands.act(effect);
         }
-        if until.is_some() && agent.is_drained() {
+        if until.is_some() && agent.state().is_drained() {
             return;
         }
     }

@@ -3,6 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use dawn_proto::Resources;
+
+/// Thousandths in one gpu.
+pub const GPU_MILLI: u64 = 1_000;
+
+/// What a task takes of each gpu it was given.
+pub fn of_each_gpu(demand: &Resources) -> u64 {
+    demand.gpu_milli.min(GPU_MILLI)
+}
+
 /// What the operator says of the gpus beyond how many there are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Gpus {

@@ -233,7 +233,7 @@ impl HeldTask {
     }
 
     /// Takes in a report of its newest state, to be sent until acknowledged.
-    pub fn push_report(&mut self, report: Report) {
+    pub(super) fn push_report(&mut self, report: Report) {
         // Of how far it is only the newest counts.
         if report.state == TaskState::Starting && self.last.state == TaskState::Starting {
             self.unacked.retain(|waiting| waiting.state != TaskState::Starting);
@@ -246,8 +246,13 @@ impl HeldTask {
         self.unacked.push_back(report);
     }
 
-    /// The reports up to and with `sequence` are durable. True when that was the final one.
-    pub fn acknowledge(&mut self, sequence: u64) -> bool {
+    /// Whether its end is known where its reports up to and with `sequence` are.
+    pub fn is_final_at(&self, sequence: u64) -> bool {
+        self.last.state.is_terminal() && self.last.sequence <= sequence
+    }
+
+    /// The reports up to and with `sequence` are durable.
+    pub(super) fn acknowledge(&mut self, sequence: u64) {
         while self.unacked.front().is_some_and(|report| report.sequence <= sequence) {
             self.unacked.pop_front();
         }
@@ -255,7 +260,6 @@ impl HeldTask {
             // Most of its life a task has none.
             self.unacked = VecDeque::new();
         }
-        self.last.state.is_terminal() && self.last.sequence <= sequence
     }
 
     /// What stands before the executor's own sequences in those of the task's reports.

@@ -1,33 +1,48 @@
-//! Nouns: what an agent holds, what can happen to it, what it may ask for. Not here: anything that decides or touches the machine.
+//! Nouns: an agent's state and how it changes, what can happen to it, what it may ask for. Not here: anything that decides or
+//! touches the machine.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
+mod apply;
 mod artifact;
+mod effect;
 mod event;
 mod gpu;
 mod held;
+mod index;
 mod inspection;
 mod layout;
+mod lease;
+mod link;
 mod living;
+mod mutation;
+mod note;
 mod offer;
 mod order;
 mod recovered;
 mod registration;
 mod report;
+mod space;
+mod state;
 mod tunnel;
 mod usage;
 mod weight;
 
 pub use artifact::{Artifact, last_sequence, step_sequence};
+pub use effect::{Effect, Message};
 pub use event::{
-    Effect, Event, ExecutorEvent, Free, LinkEvent, LogRequest, LogStart, LogStreams, MachineEvent, Message, Reachable,
-    ReachableTask,
+    Event, ExecutorEvent, Free, LinkEvent, LogRequest, LogStart, LogStreams, MachineEvent, Reachable, ReachableTask,
 };
-pub use gpu::Gpus;
+pub use gpu::{GPU_MILLI, Gpus, of_each_gpu};
 pub use held::{Ending, HeldTask, KillProgress, Phase, ProcessIdentity, Remains, Stage, TaskPlan};
+pub use index::Index;
 pub use inspection::{InspectedTask, Inspection, MAX_INSPECTED, Stray};
 pub use layout::TaskDir;
+pub use lease::Lease;
+pub use link::Link;
 pub use living::Living;
+pub use mutation::Mutation;
+pub use note::Note;
 pub use offer::{Offer, OfferState, PortRange};
 pub use order::{
     FurtherLimits, GroupPlan, Identity, IoLimits, Kill, Launch, LaunchRecord, Limits, Port, Refusal, RootFs, Spec,
@@ -35,6 +50,8 @@ pub use order::{
 pub use recovered::{ExecutorProbe, Recovered};
 pub use registration::{RegisterMessage, Welcomed};
 pub use report::{Ended, Report};
+pub use space::{Keep, Space};
+pub use state::{Setup, State};
 pub use tunnel::{LogChunk, RefusalKind, TunnelRefusal};
 pub use usage::{GroupUsage, Observed};
 

@@ -13,6 +13,7 @@ use super::imaging::Imaging;
 use super::inspect;
 use super::launching;
 use super::logs;
+use super::notes;
 use super::reach::{self, Board};
 use super::remembering::Remembering;
 use crate::config::Config;
@@ -246,6 +247,7 @@ impl Hands for Edges {
                 }
             }
             Effect::Observe(observed) => self.shared.observe(*observed),
+            Effect::Note(note) => notes::write(&note),
         }
     }
 }

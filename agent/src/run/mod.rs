@@ -7,6 +7,7 @@ mod inspect;
 mod launching;
 mod logs;
 mod metrics;
+mod notes;
 mod reach;
 mod refusals;
 mod remembering;

@@ -7,13 +7,11 @@ use tracing::{info, warn};
 
 use super::{AgentError, DEFAULT_MAX_PIDS};
 use crate::config::Config;
-use crate::decide::sweep::Keep;
-use crate::drive::Setup;
 use crate::edges::artifacts::{self, Fetcher};
 use crate::edges::cgroup::{CgroupError, Mounts, OwnGroup, Tree};
 use crate::edges::checkpoint::{self, Tasks};
 use crate::edges::{discover, executors, sandbox};
-use crate::model::{Gpus, OfferState, PortRange, Recovered};
+use crate::model::{Gpus, Keep, OfferState, PortRange, Recovered, Setup};
 
 /// Refuses settings that can't work.
 pub(super) fn check(config: &Config) -> Result<(), AgentError> {

@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dawn_agent::decide::sweep::Keep;
-use dawn_agent::drive::{Agent, Setup};
+use dawn_agent::drive::Agent;
 use dawn_agent::model::{
-    Effect, Event, ExecutorProbe, Identity, LaunchRecord, MachineEvent, Memory, Now, OfferState, PortRange, Recovered,
-    Refusal, Report, TaskPlan,
+    Effect, Event, ExecutorProbe, Identity, Keep, LaunchRecord, MachineEvent, Memory, Now, OfferState, PortRange,
+    Recovered, Refusal, Report, Setup, TaskPlan,
 };
 use dawn_proto::v1::{self, Reason};
 use dawn_proto::{AgentId, Resources, TaskId, Timestamp};
@@ -24,16 +23,16 @@ const WORK_MS: (u64, u64) = (0, 15);
 pub(super) struct TaskFiles {
     pub record: LaunchRecord,
     checkpointed_at: Timestamp,
-    verdict: Option<Report>,
+    pub verdict: Option<Report>,
     released: bool,
 }
 
 pub(super) struct Machine {
     number: usize,
     pub life: u64,
-    agent: Option<Agent>,
+    pub agent: Option<Agent>,
     pub memory: Memory,
-    files: BTreeMap<TaskId, TaskFiles>,
+    pub files: BTreeMap<TaskId, TaskFiles>,
     pub executors: BTreeMap<TaskId, Executor>,
     /// Tasks whose event log the agent follows, with the last event it took in.
     watched: BTreeMap<TaskId, u64>,
@@ -188,6 +187,7 @@ impl World {
         node.agent = Some(agent);
         let life = node.life;
         self.note(|| format!("agent {machine} starts"));
+        let effects = self.deeds(machine, effects);
         self.after(TICK_MS, Happening::AgentTick { machine, life });
         self.after(1, Happening::Connect { machine, life });
         if self.planted(Planted::StopOnAbsence) {
@@ -240,7 +240,12 @@ impl World {
             return Ok(());
         }
         self.after(TICK_MS, Happening::AgentTick { machine, life });
-        self.agent_step(machine, Event::Tick)
+        self.agent_step(machine, Event::Tick)?;
+        // Often enough: once a second, each machine in its turn.
+        if self.machines[machine].life == life && (self.now_ms / TICK_MS) as usize % 5 == machine % 5 {
+            return self.agent_is_as_replayed(machine);
+        }
+        Ok(())
     }
 
     pub(super) fn machine_event(&mut self, machine: usize, life: u64, event: MachineEvent) -> Result<(), String> {
@@ -257,7 +262,16 @@ impl World {
 
     pub(super) fn agent_decides(&mut self, machine: usize, event: Event) -> Vec<Effect> {
         let now = self.agent_now(machine);
-        self.machines[machine].agent.as_mut().map(|agent| agent.step(event, now)).unwrap_or_default()
+        let effects = self.machines[machine].agent.as_mut().map(|agent| agent.step(event, now)).unwrap_or_default();
+        self.deeds(machine, effects)
+    }
+
+    /// What is to be done. What is only told to those who read the agent's log is in the story's.
+    fn deeds(&mut self, machine: usize, effects: Vec<Effect>) -> Vec<Effect> {
+        for effect in effects.iter().filter(|effect| matches!(effect, Effect::Note(_))) {
+            self.note(|| format!("agent {machine}: {effect:?}"));
+        }
+        effects.into_iter().filter(|effect| !matches!(effect, Effect::Note(_))).collect()
     }
 
     pub(super) fn answer(&mut self, machine: usize, event: MachineEvent) {
@@ -288,6 +302,7 @@ impl World {
 
     fn act_one(&mut self, machine: usize, effect: Effect) -> Result<(), String> {
         let at = self.agent_now(machine).wall;
+        let forgets = self.planted(Planted::ReleaseForgotten);
         let node = &mut self.machines[machine];
         match effect {
             Effect::Remember(memory) => node.memory = memory,
@@ -336,7 +351,7 @@ impl World {
                 self.answer(machine, MachineEvent::Cleaned { task, bytes: 1 << 20 });
             }
             Effect::Release { task } => {
-                if let Some(files) = node.files.get_mut(&task) {
+                if let Some(files) = node.files.get_mut(&task).filter(|_| !forgets) {
                     files.released = true;
                 }
             }
@@ -346,7 +361,7 @@ impl World {
                 node.watched.remove(&task);
                 self.answer(machine, MachineEvent::Deleted { task });
             }
-            Effect::Observe(_) | Effect::StopFetch { .. } | Effect::LookAtDisk { .. } => {}
+            Effect::Note(_) | Effect::Observe(_) | Effect::StopFetch { .. } | Effect::LookAtDisk { .. } => {}
             Effect::Fetch { task, .. } => self.answer(machine, MachineEvent::Fetched { task, result: Ok(()) }),
             Effect::OpenTunnel { .. } | Effect::Reach { .. } => return Err("nobody reached in".into()),
             Effect::Inspect { .. } => return Err("nobody asked what is there".into()),

@@ -13,8 +13,10 @@ mod load;
 mod machine;
 mod network;
 mod nodes;
+mod planted;
 mod process;
 mod promises;
+mod replayed;
 mod settings;
 mod stopped;
 mod task;
@@ -40,6 +42,7 @@ use network::Network;
 use nodes::Node;
 use promises::Promises;
 
+pub use planted::Planted;
 pub use promises::{Counts, Updates};
 
 /// Wall clock of the simulation's first moment: 2026-11-22T00:00:00Z.
@@ -90,31 +93,6 @@ pub enum Word {
     Down,
     /// The brake is released for a while.
     Release,
-}
-
-/// Mistakes that others have made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Planted {
-    /// Effects and replies go out when decided, not when durable.
-    AckBeforeDurable,
-    /// A retried append writes its batch a second time.
-    AppendTwice,
-    /// Appends are not guarded by the leader key and the head.
-    AppendUnguarded,
-    /// A crash takes the last durable batch with it.
-    DurableLost,
-    /// Launch records are written after the launch.
-    CronRecordedLate,
-    /// A run that was missed and is to follow the one before it is skipped for that one.
-    CronLateSkipped,
-    /// An agent obeys whoever speaks, and forgets whom it has obeyed.
-    StaleObeyed,
-    /// A starting agent starts its tasks again without looking whether they run.
-    ExecutorTwice,
-    /// A starting agent kills what it finds.
-    StopOnAbsence,
-    /// Agents are promised a longer lease than the scheduler waits for.
-    ReplacedTooEarly,
 }
 
 impl Scenario {

@@ -31,7 +31,7 @@ impl std::fmt::Display for Finding {
 type Rule = fn(&Repository, &SourceFile, &mut Vec<Finding>);
 
 /// Every rule, asked about every file.
-const RULES: [Rule; 12] = [
+const RULES: [Rule; 13] = [
     layers::siblings,
     layers::floors,
     layers::wire_types,
@@ -42,6 +42,7 @@ const RULES: [Rule; 12] = [
     words::banned_modules,
     words::spelled_durations,
     purity::impure_names,
+    purity::logs,
     purity::lints_are_on,
     purity::sleeps,
 ];

@@ -7,6 +7,9 @@ use super::{Finding, Repository, SourceFile};
 /// Floors that are pure: same input, same answer.
 const PURE: [&str; 2] = ["model", "decide"];
 
+/// Floors that say what is logged, and leave the logging to the edge that acts.
+const SILENT: [&str; 3] = ["model", "decide", "drive"];
+
 /// Modules and crates that bring in chance, I/O or other threads, whatever is used of them.
 const IMPURE_PATHS: [(&[&str], &str); 9] = [
     (&["std", "fs"], "reading files is an edge's work"),
@@ -66,6 +69,20 @@ pub fn impure_names(_: &Repository, file: &SourceFile, findings: &mut Vec<Findin
     for (line, word) in words(&file.code) {
         for (name, advice) in IMPURE_WORDS.iter().filter(|(name, _)| *name == word) {
             report(line, name, advice);
+        }
+    }
+}
+
+/// What is decided is logged by the edge that acts, so that a replay or a simulator writes no log.
+pub fn logs(_: &Repository, file: &SourceFile, findings: &mut Vec<Finding>) {
+    let Some((member, module)) = file.module() else { return };
+    if member == "proto" || member == "tests" || !module.first().is_some_and(|floor| SILENT.contains(floor)) {
+        return;
+    }
+    for path in paths::all(&file.code).into_iter().filter(|path| path.starts_with(&["tracing"])) {
+        if !file.is_test(path.line) {
+            let advice = "tell what was decided in an effect: the edge that acts writes it to the log".to_string();
+            findings.push(Finding { path: file.path.clone(), line: path.line, rule: "silence", advice });
         }
     }
 }

@@ -61,7 +61,7 @@ fn progress_is_told_once_in_order_and_below_whatever_the_executor_says() {
     assert_eq!(progress(&mut world, 0), [], "told already");
     let told = progress(&mut world, 5);
     assert_eq!(reported(&told).map(|report| report.message.as_str()), Some("5 tenths"));
-    assert_eq!(world.agent.tasks()[&TaskId(1)].unacked.len(), 1, "only the newest waits for its acknowledgement");
+    assert_eq!(world.agent.state.tasks[&TaskId(1)].unacked.len(), 1, "only the newest waits for its acknowledgement");
     let spawn = effects(&mut world, machine(MachineEvent::Fetched { task: TaskId(1), result: Ok(()) }));
     assert_eq!(spawn, [Effect::Spawn { task: TaskId(1) }]);
     assert_eq!(progress(&mut world, 9), [], "too late");
@@ -90,7 +90,7 @@ fn what_can_not_be_had_is_the_jobs_failure() {
 #[test]
 fn a_kill_gives_the_fetch_up() {
     let mut world = fetching();
-    let epoch = world.agent.memory().epoch_seen;
+    let epoch = world.agent.state.memory.epoch_seen;
     let kill = Kill { epoch, task: TaskId(1), reason: Reason::UserRequest, grace_period_ms: None };
     let given_up = effects(&mut world, Event::Link(LinkEvent::Kill(kill)));
     assert_eq!(given_up, [Effect::StopFetch { task: TaskId(1) }]);
@@ -113,7 +113,7 @@ fn a_draining_agent_offers_nothing_ends_its_tasks_and_is_done_when_all_know() {
         panic!("{told:?}")
     };
     assert_eq!((offer.total.cpu_milli, offer.ports.len(), *reason), (0, 0, Reason::NodeDrain));
-    assert!(!world.agent.is_drained());
+    assert!(!world.agent.state.is_drained());
     assert_eq!(effects(&mut world, Event::Drain), [], "once is enough");
     let refused = effects(&mut world, launch(1, 2, 1, &[]));
     assert_eq!(reported(&refused).map(|report| report.reason), Some(Reason::NoRoom), "{refused:?}");

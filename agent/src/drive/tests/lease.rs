@@ -77,7 +77,7 @@ fn an_answer_counts_from_when_its_heartbeat_was_sent_and_only_once() {
 fn a_launch_that_comes_after_the_lease_is_refused() {
     let mut world = both_running();
     // There would be room.
-    world.agent.offer.total.cpu_milli = 64_000;
+    world.agent.state.offer.total.cpu_milli = 64_000;
     world.now.mono_ms = LEASE_MS;
     let told = effects(&mut world, launch(1, 3, 2, &[]));
     let refused = told.iter().any(|effect| match effect {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dawn_proto::v1::Reason;
 use dawn_proto::{Resources, TaskId, TaskState};
 
-use super::world::{World, demand, spec};
+use super::world::{World, deeds, demand, spec};
 use crate::drive::Agent;
 use crate::model::{Effect, Event, Free, LinkEvent, MachineEvent, Remains, Spec, Stage};
 
@@ -14,7 +14,8 @@ const MIB: u64 = 1 << 20;
 /// A machine with room for many tasks that want so much disk each.
 fn world(disk_bytes: u64) -> World {
     let mut world = World::new();
-    world.agent.offer.total = Resources { cpu_milli: 1_000_000, memory_bytes: 10_000, disk_bytes: 100, ..demand() };
+    world.agent.state.offer.total =
+        Resources { cpu_milli: 1_000_000, memory_bytes: 10_000, disk_bytes: 100, ..demand() };
     world.connect();
     world.settle();
     let demand = Resources { disk_bytes, ..demand() };
@@ -30,7 +31,7 @@ fn ended(world: &mut World, tasks: &[(u64, u64)]) {
         world.kill(*task);
         world.settle();
         world.pass(200);
-        let kept = world.agent.tasks.get_mut(&TaskId(*task)).expect("it is kept");
+        let kept = world.agent.state.tasks.get_mut(&TaskId(*task)).expect("it is kept");
         let Stage::Over(ending) = &mut kept.stage else { panic!("{kept:?}") };
         ending.remains = Remains::Directory { bytes: *bytes };
     }
@@ -42,7 +43,7 @@ fn kept(world: &World) -> Vec<u64> {
 
 fn told_free(world: &mut World, mib: u64, files: u64) -> Vec<Effect> {
     let free = Free { bytes: mib * MIB, total_bytes: 1_000 * MIB, files, total_files: 100_000 };
-    world.agent.step(Event::Machine(MachineEvent::Free(free)), world.now)
+    deeds(world.agent.step(Event::Machine(MachineEvent::Free(free)), world.now))
 }
 
 fn looking(effects: &[Effect]) -> usize {
@@ -134,7 +135,7 @@ fn where_there_is_room_beside_what_was_left_nobody_waits() {
 fn what_took_more_than_it_was_allowed_goes_before_the_older() {
     let mut world = world(60);
     ended(&mut world, &[(1, 20), (2, 30)]);
-    world.agent.tasks.get_mut(&TaskId(2)).unwrap().last.reason = Reason::DiskLimit;
+    world.agent.state.tasks.get_mut(&TaskId(2)).unwrap().last.reason = Reason::DiskLimit;
     world.launch(4);
     world.settle();
     assert_eq!(kept(&world), [1, 4]);
@@ -143,7 +144,7 @@ fn what_took_more_than_it_was_allowed_goes_before_the_older() {
 #[test]
 fn a_disk_nearly_full_takes_what_has_ended_and_nothing_that_lives() {
     let mut world = world(10);
-    world.agent.offer.total.disk_bytes = 1_000 * MIB;
+    world.agent.state.offer.total.disk_bytes = 1_000 * MIB;
     ended(&mut world, &[(1, 40 * MIB), (2, 40 * MIB), (3, 40 * MIB)]);
     world.launch(4);
     world.settle();
@@ -184,11 +185,11 @@ fn what_was_left_before_the_start_is_offered_once_it_is_measured() {
     let found = world.found();
     let (agent, _) = Agent::new(setup, world.memory.clone(), found, world.now);
     world.agent = agent;
-    let before = world.agent.offer.clone();
+    let before = world.agent.state.offer.clone();
     assert_eq!(before.total.disk_bytes, 40);
     let cleaned = |bytes| Event::Machine(MachineEvent::Cleaned { task: TaskId(1), bytes });
     world.agent.step(cleaned(60), world.now);
-    assert_eq!((world.agent.offer.total.disk_bytes, world.agent.offer.epoch), (94, before.epoch + 1));
+    assert_eq!((world.agent.state.offer.total.disk_bytes, world.agent.state.offer.epoch), (94, before.epoch + 1));
     world.agent.step(cleaned(60), world.now);
-    assert_eq!(world.agent.offer.total.disk_bytes, 94, "once");
+    assert_eq!(world.agent.state.offer.total.disk_bytes, 94, "once");
 }

@@ -3,7 +3,7 @@
 use dawn_proto::v1::Reason;
 use dawn_proto::{Epoch, SpecId, TaskId, TaskState, Timestamp};
 
-use super::world::{World, spec, welcome};
+use super::world::{World, deeds, spec, welcome};
 use crate::model::{
     Effect, Ended, Event, ExecutorEvent, Kill, Launch, LinkEvent, MAX_WAITING_LAUNCHES, MachineEvent, Message, Port,
     Spec, Welcomed,
@@ -33,7 +33,7 @@ pub(super) fn launch(epoch: u64, task: u64, spec: u64, ports: &[u16]) -> Event {
 /// The effects of one event alone.
 pub(super) fn effects(world: &mut World, event: Event) -> Vec<Effect> {
     assert!(world.pending.is_empty());
-    world.agent.step(event, world.now)
+    deeds(world.agent.step(event, world.now))
 }
 
 #[test]
@@ -93,9 +93,9 @@ fn a_late_repeat_of_a_refused_and_forgotten_launch_starts_nothing() {
 #[test]
 fn an_agent_offers_how_many_tasks_it_takes_and_refuses_one_more_as_nobodys_fault() {
     let mut world = connected();
-    world.agent.offer.max_tasks = 1;
-    world.agent.offer.total.cpu_milli = 64_000;
-    assert_eq!(world.agent.offer.offer().max_tasks, 1);
+    world.agent.state.offer.max_tasks = 1;
+    world.agent.state.offer.total.cpu_milli = 64_000;
+    assert_eq!(world.agent.state.offer.offer().max_tasks, 1);
     (1..=2).for_each(|task| world.launch(task));
     world.settle();
     let report = world.told[&TaskId(2)].last().unwrap();
@@ -128,7 +128,7 @@ fn a_stale_order_of_any_kind_does_nothing_but_drop_the_link() {
         assert_eq!(world.memory.epoch_seen, Epoch(2), "durable before anything else");
         let case = format!("{order:?}");
         assert_eq!(effects(&mut world, order), [Effect::Hangup { session: 1, next: None, slowly: false }], "{case}");
-        assert_eq!(world.agent.tasks().len(), 1, "{case}");
+        assert_eq!(world.agent.state.tasks.len(), 1, "{case}");
         assert!(world.dirs[&TaskId(1)].process, "{case}");
     }
 }
@@ -151,16 +151,16 @@ fn a_busy_port_is_left_out_of_the_offer_for_a_minute() {
     world.link(LinkEvent::Spec(spec(1)));
     world.wanted.insert(TaskId(1), true);
     world.step(launch(1, 1, 1, &[105]));
-    let epoch = world.agent.offer.epoch;
+    let epoch = world.agent.state.offer.epoch;
     world.settle();
     let report = world.told[&TaskId(1)].last().unwrap();
     assert_eq!((report.state, report.reason), (TaskState::Lost, Reason::PortClash));
-    let offer = world.agent.offer.offer();
+    let offer = world.agent.state.offer.offer();
     assert_eq!((offer.epoch, offer.ports.len()), (epoch + 1, 2));
     world.pass(59_000);
-    assert_eq!(world.agent.offer.offer().ports.len(), 2);
+    assert_eq!(world.agent.state.offer.offer().ports.len(), 2);
     world.pass(2_000);
-    let offer = world.agent.offer.offer();
+    let offer = world.agent.state.offer.offer();
     assert_eq!((offer.epoch, offer.ports.len()), (epoch + 2, 1));
 }
 
@@ -258,7 +258,7 @@ fn nothing_that_a_scheduler_says_ends_an_agent_or_a_task() {
         world.settle();
         let case = format!("{said:?}");
         assert_eq!(effects(&mut world, Event::Link(said)), [wanted], "{case}");
-        assert_eq!(world.agent.memory().epoch_seen, Epoch(1), "{case}");
+        assert_eq!(world.agent.state.memory.epoch_seen, Epoch(1), "{case}");
         assert!(world.dirs[&TaskId(1)].process, "{case}");
     }
 }
@@ -350,7 +350,7 @@ fn last_words_go_up_with_the_report_until_it_is_acknowledged_and_stay_out_of_lis
     let listed = effects(&mut world, Event::Link(LinkEvent::TellTasks { epoch: Epoch(1) }));
     let [Effect::Send { message: Message::HeldTasks(held), .. }] = &listed[..] else { panic!("{listed:?}") };
     assert_eq!(held[0].ended, Ended::told(Some(3), None, Vec::new()), "a list of all tasks has a bound");
-    let held = &world.agent.tasks()[&TaskId(1)];
+    let held = &world.agent.state.tasks[&TaskId(1)];
     assert_eq!(held.unacked.back().unwrap().ended, ended, "it is said again until it is acknowledged");
 }
 
@@ -370,7 +370,7 @@ fn an_ended_task_is_kept_for_its_log_and_deleted_by_age() {
     world.now.mono_ms += 3_700_000;
     world.pass(20_000);
     assert!(world.dirs.is_empty());
-    assert!(world.agent.tasks().is_empty());
+    assert!(world.agent.state.tasks.is_empty());
 }
 
 #[test]

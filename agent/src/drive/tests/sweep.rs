@@ -54,7 +54,7 @@ fn check(world: &mut World, killed: bool, case: &str) {
     }
     if state.is_terminal() {
         assert!(!dir.executor && !dir.process && !dir.group, "{case}: left over: {dir:?}");
-        assert_eq!(world.agent.held(), &Resources::default(), "{case}: room is not given back");
+        assert_eq!(world.agent.state.index.held, Resources::default(), "{case}: room is not given back");
         let told = &world.told[&TaskId(1)];
         assert_eq!(told.iter().filter(|report| report.state.is_terminal()).count(), 1, "{case}: {told:?}");
         assert!(dir.released || !dir.plan, "{case}: the end is not acknowledged: {dir:?}");
@@ -194,7 +194,7 @@ fn chance_crashes_reboots_and_murdered_executors_leave_no_orphan_and_no_double()
             assert!(dir.runs <= 1, "seed {seed}: {task} ran {} times", dir.runs);
             assert!(!dir.executor && !dir.process && !dir.group, "seed {seed}: {task} left {dir:?}");
         }
-        assert_eq!(world.agent.held(), &Resources::default(), "seed {seed}");
+        assert_eq!(world.agent.state.index.held, Resources::default(), "seed {seed}");
     }
 }
 

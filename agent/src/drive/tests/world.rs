@@ -7,11 +7,10 @@ use dawn_proto::v1::Reason;
 use dawn_proto::{AgentId, Epoch, JobKey, Resources, SpecId, TaskId, TaskState, Timestamp};
 
 use super::machine::{Dir, found};
-use crate::decide::sweep::Keep;
-use crate::drive::{Agent, Setup};
+use crate::drive::Agent;
 use crate::model::{
-    Effect, Event, Identity, Kill, Launch, LinkEvent, MachineEvent, Memory, Message, Now, OfferState, PortRange,
-    Recovered, Refusal, Report, Spec, Welcomed,
+    Effect, Event, Identity, Index, Keep, Kill, Launch, LinkEvent, MachineEvent, Memory, Message, Now, OfferState,
+    PortRange, Recovered, Refusal, Report, Setup, Spec, Welcomed,
 };
 
 /// Everything around the agent, and the agent.
@@ -34,6 +33,11 @@ pub struct World {
     pub late: Option<Vec<MachineEvent>>,
     /// Ports that others listen on.
     pub busy_ports: Vec<u16>,
+}
+
+/// What is to be done, without what is only told to those who read the log.
+pub fn deeds(effects: Vec<Effect>) -> Vec<Effect> {
+    effects.into_iter().filter(|effect| !matches!(effect, Effect::Note(_))).collect()
 }
 
 pub fn demand() -> Resources {
@@ -84,7 +88,7 @@ impl World {
             agent,
             now,
             session: 0,
-            pending: first.into(),
+            pending: deeds(first).into(),
             done: 0,
             wanted: BTreeMap::new(),
             told: BTreeMap::new(),
@@ -96,7 +100,9 @@ impl World {
 
     pub fn step(&mut self, event: Event) {
         let effects = self.agent.step(event, self.now);
-        self.pending.extend(effects);
+        let state = self.agent.state();
+        assert_eq!(state.index, Index::of(&state.tasks), "the index follows from the tasks");
+        self.pending.extend(deeds(effects));
     }
 
     pub fn link(&mut self, event: LinkEvent) {
@@ -173,7 +179,7 @@ impl World {
         self.pending.clear();
         let (agent, first) = Agent::new(setup(self.boot), self.memory.clone(), self.found(), self.now);
         self.agent = agent;
-        self.pending.extend(first);
+        self.pending.extend(deeds(first));
         self.connect();
     }
 
