@@ -34,7 +34,7 @@ impl ClientService {
     async fn update(&self, client: tonic::Extensions, key: JobKey, number: u32) -> Answered<v1::UpdateInfo> {
         let (live, facts) = (self.live.borrow().clone(), Arc::clone(&self.facts));
         let entries = reads::tasks_of_update(&key);
-        let look = move |state: &State| reads::update_status(state, &live, &facts.place, &key, number);
+        let look = move |state: &State| reads::update_status(state, &live, &facts.place, &facts.settings, &key, number);
         self.read(&client, entries, look).await
     }
 

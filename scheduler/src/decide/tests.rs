@@ -2,6 +2,7 @@
 
 mod agents;
 mod avoid;
+mod back;
 mod blame;
 mod brake;
 mod copies;

@@ -109,7 +109,13 @@ async fn tell(action: UpdateAction, told: Told, context: &mut Context) -> Result
     let update = context.scheduler.call(request, Repeat::Never, call).await?;
     match context.out.json {
         true => print(context, &update),
-        false => context.out.line(&short(&update)),
+        false => {
+            context.out.line(&short(&update));
+            // To what it goes back.
+            if let Some(told) = update.events.last().filter(|_| action == UpdateAction::Rollback) {
+                context.out.line(&format!("  {}", crate::render::safe(&told.message)));
+            }
+        }
     }
     Ok(Exit::Done)
 }

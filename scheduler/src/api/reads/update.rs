@@ -6,9 +6,9 @@ use prost::Message;
 
 use super::ReadError;
 use crate::decide::place::{self, Explained, PlaceSettings};
-use crate::decide::{cause_of, diff, has_instance, held_by_sla, never_healthy, target, waits};
+use crate::decide::{brake, cause_of, diff, has_instance, held_by_sla, never_healthy, target, waits};
 use crate::drive::LiveView;
-use crate::model::{Job, JobSpec, Spec, State, Update};
+use crate::model::{Job, JobSpec, Settings, Spec, State, Task, Update};
 use crate::wire;
 
 fn view(state: &State, job: &Job, update: &Update, now: Timestamp) -> v1::UpdateInfo {
@@ -41,6 +41,13 @@ fn cause(state: &State, live: &LiveView, settings: &PlaceSettings, job: &Job, up
     kept.or_else(|| update.in_progress().filter(is_down).find_map(|at| cause_of(state, job, at)))
 }
 
+/// The brake, where an instance that the update waits for is on a node that is out of reach.
+fn held_by_brake(state: &State, cluster: &Settings, job: &Job, update: &Update) -> Option<String> {
+    let is_away = |task: &Task| task.state() == TaskState::Partitioned && update.is_in_progress(task.instance);
+    let is_held = update.is_rolling() && state.living(job).any(is_away);
+    brake(state, cluster).filter(|_| is_held).map(|brake| brake.to_string())
+}
+
 /// An update of a job; number 0: the latest.
 ///
 /// # Errors
@@ -49,6 +56,7 @@ pub fn update_status(
     state: &State,
     live: &LiveView,
     settings: &PlaceSettings,
+    cluster: &Settings,
     key: &JobKey,
     number: u32,
 ) -> Result<v1::UpdateInfo, ReadError> {
@@ -57,7 +65,8 @@ pub fn update_status(
     let update = kept.find(|update| number == 0 || update.number == number);
     let update = update.ok_or_else(|| ReadError::NoSuchUpdate { key: key.clone(), number })?;
     let mut info = view(state, job, update, live.now.wall);
-    if let Some(cause) = cause(state, live, settings, job, update) {
+    let cause = cause(state, live, settings, job, update);
+    for cause in cause.into_iter().chain(held_by_brake(state, cluster, job, update)) {
         info.waits += &format!("; {cause}");
     }
     Ok(info)

@@ -3,6 +3,7 @@
 use dawn_proto::JobKey;
 use dawn_proto::v1::{UpdateAction, UpdateKind, UpdateState};
 
+use super::footing::back_to;
 use super::table::{Cause, next};
 use crate::decide::step::Step;
 use crate::model::{Answer, Job, Mutation, Refusal, Update, UpdateChange, UpdateMutation, answers};
@@ -55,7 +56,10 @@ pub(crate) fn control(
             _ => "told that",
         }));
     };
-    move_to(step, job, to, author, message);
+    let back = (action == UpdateAction::Rollback).then(|| back_to(step.state, job, update, step.now.wall));
+    let parts = [back.as_deref().unwrap_or_default(), message];
+    let message = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");
+    move_to(step, job, to, author, &message);
     Ok(Answer::UpdateTold(answers::UpdateTold { number: update.number }))
 }
 

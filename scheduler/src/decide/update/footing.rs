@@ -1,11 +1,12 @@
 //! Whether a job that is to go to another version has a version that worked, to which it could go back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use dawn_proto::v1::{UpdateKind, UpdateState};
 use dawn_proto::{SpecId, Timestamp};
 
-use crate::model::{Job, Spec, State};
+use crate::model::{Job, Spec, State, Update};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Footing {
@@ -63,6 +64,26 @@ pub(super) fn why_not_back(state: &State, job: &Job, from_version: u32, now: Tim
     }
     has_failed(job, spec)
         .then(|| format!("the update to version {from_version} failed too, so there is nothing to go back to"))
+}
+
+/// To what an operator has an update go back, and what is known against that.
+pub(super) fn back_to(state: &State, job: &Job, update: &Update, now: Timestamp) -> String {
+    let before = update.before.iter().filter_map(|(_, _, spec)| state.specs.get(spec.as_ref()?));
+    let before: BTreeMap<u32, &Arc<Spec>> = before.map(|spec| (spec.version, spec)).collect();
+    let against = |spec: &Spec| match spec {
+        spec if !state.was_healthy(job, spec, now) => Some("never was healthy"),
+        spec if has_failed(job, spec) => Some("has failed before"),
+        _ => None,
+    };
+    let known = before.iter().filter_map(|(version, spec)| Some((version, against(spec)?)));
+    let known: Vec<_> = known.map(|(version, what)| format!("version {version} {what}")).collect();
+    let versions: Vec<_> = before.keys().map(u32::to_string).collect();
+    let versions = match versions.len() {
+        0 => format!("version {}", update.from_version),
+        1 => format!("version {}", versions[0]),
+        _ => format!("versions {}", versions.join(", ")),
+    };
+    [vec![format!("goes back to {versions}")], known].concat().join("; ")
 }
 
 /// For people.

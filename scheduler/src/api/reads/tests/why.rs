@@ -134,7 +134,7 @@ fn an_update_says_what_the_instance_it_waits_for_waits_for() {
     };
     let waits = |rig: &Rig| {
         let settings = PlaceSettings::default();
-        update_status(rig.pulse.state(), &live(rig), &settings, &rig.key(), 0).unwrap().waits
+        update_status(rig.pulse.state(), &live(rig), &settings, &Settings::default(), &rig.key(), 0).unwrap().waits
     };
     let begun = |to: JobSpec| {
         let mut rig = Rig::new(of(2_500, 0));
@@ -154,6 +154,33 @@ fn an_update_says_what_the_instance_it_waits_for_waits_for() {
     assert!(summary(&too_large).starts_with("instance 0 stays as it is"), "{}", summary(&too_large));
     too_large.pass_ms(500);
     assert_eq!((too_large.summary().running, too_large.summary().version), (1, 2), "it was not stopped");
+}
+
+#[test]
+fn an_update_that_waits_for_an_instance_on_a_silent_node_says_that_the_brake_is_on() {
+    let mut rig = Rig::new(spec("web", JobKind::Service, 1));
+    rig.newest(0, &[TaskState::Running]);
+    (0..5).for_each(|_| rig.pass_ms(2_000));
+    let other = changed(JobKind::Service, |wire| {
+        wire.task.as_mut().unwrap().env.insert("A".into(), "b".into());
+    });
+    rig.step([submit(2, other)]);
+    rig.pass_ms(500);
+    rig.newest(0, &[TaskState::Killed]);
+    rig.pass_ms(500);
+    rig.newest(0, &[TaskState::Running]);
+    let waits = |rig: &Rig| {
+        let (place, cluster) = (PlaceSettings::default(), Settings::default());
+        update_status(rig.pulse.state(), &live(rig), &place, &cluster, &rig.key(), 0).unwrap().waits
+    };
+    assert_eq!(waits(&rig), "instance 0 to be healthy for 10s");
+    rig.at_ms += 30_000;
+    rig.step([]);
+    let said = waits(&rig);
+    assert!(
+        said.contains("runs on node node-1.example, which is out of reach; the brake is on: 1 of 1 nodes"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -188,7 +215,10 @@ fn an_update_says_that_its_sla_lets_no_instance_be_stopped() {
     rig.pass_ms(500);
     rig.pass_ms(500);
     let held = "instance 0 may not be stopped: ann/test/web has 1 instance up, 1 must stay";
-    let waits = update_status(rig.pulse.state(), &live(&rig), &PlaceSettings::default(), &rig.key(), 0).unwrap().waits;
+    let waits =
+        update_status(rig.pulse.state(), &live(&rig), &PlaceSettings::default(), &Settings::default(), &rig.key(), 0)
+            .unwrap()
+            .waits;
     assert_eq!(waits, format!("permission of `sla`; {held}"));
     assert_eq!(summary(&rig), held);
 }
