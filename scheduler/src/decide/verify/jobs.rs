@@ -32,7 +32,8 @@ pub(super) fn check(state: &State, verified: &mut Verified) {
 /// Every instance that is wanted has a life, or had one.
 fn submission(state: &State, job: &Job, verified: &mut Verified) {
     let Some(spec) = state.current_spec(job) else { return };
-    let made_whole = matches!(spec.job.kind, JobKind::Service | JobKind::Batch);
+    // Of a template nothing is made before it is dispatched.
+    let made_whole = matches!(spec.job.kind, JobKind::Service | JobKind::Batch) && !spec.job.flow.is_template;
     if job.ended.is_some() || job.settled != Job::SETTLED || !made_whole || state.restores.waiting {
         return;
     }

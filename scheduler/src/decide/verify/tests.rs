@@ -186,3 +186,12 @@ fn broken_limits_are_violations_and_what_was_changed_since_is_a_drift() {
     only(found(&state, &held), Promise::Constraint, "role www holds 0.2 cpus, its limit is 0.1 cpus");
     assert!(verify(&state, &held).findings[0].drifted);
 }
+
+#[test]
+fn a_template_has_no_instance_before_it_is_dispatched() {
+    let batch = spec("tp", JobKind::Batch, 1);
+    let template = encoded(JobSpec { flow: FlowSpec { is_template: true, ..batch.flow.clone() }, ..batch });
+    let mut world = World::new();
+    world.submit(&template).unwrap();
+    assert_eq!(found(&world.state, &BTreeMap::new()), []);
+}
