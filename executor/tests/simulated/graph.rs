@@ -118,6 +118,24 @@ fn a_daemon_is_started_again_and_ends_with_the_work() {
 }
 
 #[test]
+fn a_daemon_fails_for_good_when_it_has_failed_as_often_as_it_may_and_then_counts_as_any_process() {
+    let tolerant = Process { max_failures: 3, ..daemon("daemon") };
+    let mut sim = Sim::begin(plan(vec![process("work"), tolerant]));
+    assert_eq!(sim.take_starts(), [0, 1]);
+    for exit in [1, 0, 1] {
+        sim.pass_ms(10);
+        sim.exit(1, code(exit));
+        assert_eq!(sim.take_starts(), [1], "it is started again");
+    }
+    sim.pass_ms(10);
+    sim.exit(1, code(1));
+    assert_eq!(sim.take_effects(), [Effect::Terminate], "by max_failed_processes the task has failed");
+    sim.exit(0, ExitKind::Signal(15));
+    sim.swept();
+    assert_eq!(sim.end(), failed("process daemon ended with exit code 1"));
+}
+
+#[test]
 fn daemons_alone_never_succeed_but_can_fail() {
     let mut sim = Sim::begin(plan(vec![daemon("daemon")]));
     for _ in 0..5 {

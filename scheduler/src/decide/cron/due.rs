@@ -7,7 +7,7 @@ use dawn_proto::v1::{Misfire, Overlap, TickOutcome};
 
 use super::{has_room, note, overlap, run};
 use crate::decide::step::Step;
-use crate::model::{CronPolicy, Job, JobId, Spec, Tick};
+use crate::model::{CronPolicy, Job, JobId, Spec, Tick, is_manual};
 
 /// Most instants of one schedule looked at in one step; the next tick goes on.
 const CATCH_UP: usize = 10_000;
@@ -60,10 +60,11 @@ fn decide_due(step: &mut Step, job: &Job, spec: &Spec, cron: &CronPolicy) {
         // Not at the end yet: what is latest, and so what is to run, shows only there.
         _ if more => due.len(),
         Misfire::All => late.saturating_sub(cron.misfire_limit as usize),
-        Misfire::Once if late == due.len() => late.saturating_sub(1),
+        Misfire::Once => late.saturating_sub(1),
         _ => late,
     };
     let mut is_queued = job.queued().is_some();
+    let mut made_up = false;
     // Runs that were missed wait beside those that are due in time, of which as many may wait as would be made up for.
     let is_all = cron.misfire == Misfire::All;
     let counts = |tick: &&Tick| {
@@ -85,9 +86,16 @@ fn decide_due(step: &mut Step, job: &Job, spec: &Spec, cron: &CronPolicy) {
         } else if position < late && is_all && !matches!(cron.overlap, Overlap::Allow | Overlap::KillExisting) {
             // Runs that were missed follow one another, whatever is made of one that is due while another lives.
             if step.living(job) == 0 && !is_queued { TickOutcome::Launched } else { TickOutcome::Queued }
+        } else if position >= late
+            && cron.overlap == Overlap::CancelNew
+            && follows_made_up(step, job, cron, *at, made_up)
+        {
+            // It runs after what is made up for.
+            if waiting < most_waiting { TickOutcome::Queued } else { TickOutcome::SkippedOverlap }
         } else {
             overlap(step, job, cron, waiting >= most_waiting)
         };
+        made_up |= position < late && matches!(outcome, TickOutcome::Launched | TickOutcome::Queued);
         is_queued |= outcome == TickOutcome::Queued;
         waiting += usize::from(outcome == TickOutcome::Queued && (!is_all || position >= late));
         match outcome {
@@ -99,6 +107,21 @@ fn decide_due(step: &mut Step, job: &Job, spec: &Spec, cron: &CronPolicy) {
             return;
         }
     }
+}
+
+/// Whether nothing lives but runs that are made up for, and began after this instant was due: while a new leader's cron waited.
+/// No run lived at its time, so none cancels it. `made_up`: one of them was decided in this step.
+fn follows_made_up(step: &Step, job: &Job, cron: &CronPolicy, at: Timestamp, made_up: bool) -> bool {
+    let jitter_ms = cron.jitter_of(&job.key);
+    let fires = at.plus_ms(jitter_ms);
+    let began_later = |tick: &Tick| {
+        let late_ms = tick.decided.since_ms(tick.scheduled.plus_ms(jitter_ms));
+        tick.decided > fires && late_ms > step.settings.cron_late_ms && !is_manual(tick.scheduled)
+    };
+    let mut living = step.state.living(job).filter(|task| step.is_living(task)).peekable();
+    (made_up || living.peek().is_some())
+        && step.living(job) > 0
+        && living.all(|task| job.ticks.iter().any(|tick| tick.scheduled == task.run_at && began_later(tick)))
 }
 
 /// Whether an instant is decided too late to count as in time. One that was due while a new leader's cron waited is not late

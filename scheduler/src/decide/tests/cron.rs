@@ -162,6 +162,16 @@ pub(super) fn back_after_ten_minutes(change: impl FnOnce(&mut CronPolicy)) -> Wo
     world
 }
 
+/// The same, half a minute before the eleventh tick, and cron has waited for a minute.
+pub(super) fn back_just_before_a_tick(change: impl FnOnce(&mut CronPolicy)) -> World {
+    let (mut world, _) = world_with(&cron("c", change));
+    world.skip_ms(10 * MINUTE_MS + 30_000);
+    world.live.cron_hold = Some(CronHold { from: world.now.wall, until: world.now.wall.plus_ms(MINUTE_MS) });
+    world.elect(2);
+    world.pass_ms(MINUTE_MS + 250);
+    world
+}
+
 #[test]
 fn missed_ticks_follow_the_policy_and_are_all_recorded() {
     let missed = |upto: u64| (1..=upto).map(|minute| (minute, Missed));

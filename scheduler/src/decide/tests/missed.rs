@@ -4,7 +4,7 @@ use dawn_proto::TaskId;
 use dawn_proto::TaskState::{Finished, Running};
 use dawn_proto::v1::{Misfire, Overlap, Reason, TickOutcome::*};
 
-use super::cron::{back_after_ten_minutes, start_pending, ticks};
+use super::cron::{back_after_ten_minutes, back_just_before_a_tick, start_pending, ticks};
 use super::promises::replay_equals_live;
 
 #[test]
@@ -73,4 +73,35 @@ fn a_tick_in_time_is_cancelled_while_a_missed_run_lives() {
     start_pending(&mut world, link);
     world.pass_heard_ms(60_000, &[link]);
     assert_eq!(ticks(&world)[7..], [(8, Launched), (9, Queued), (10, Queued), (11, SkippedOverlap)]);
+}
+
+#[test]
+fn a_tick_that_was_due_while_the_new_leader_learned_the_time_follows_the_missed_run() {
+    // Ticks 1 to 10 were missed; the eleventh was due while cron waited, and nothing lived then.
+    for (misfire, overlap, ends) in [
+        (Misfire::Once, Overlap::CancelNew, vec![(9, Missed), (10, Launched), (11, Queued)]),
+        (Misfire::Once, Overlap::Queue, vec![(9, Missed), (10, Launched), (11, Queued)]),
+        (Misfire::Once, Overlap::Allow, vec![(9, Missed), (10, Launched), (11, Launched)]),
+        (Misfire::Once, Overlap::KillExisting, vec![(9, Missed), (10, Missed), (11, Launched)]),
+        (Misfire::All, Overlap::CancelNew, vec![(9, Launched), (10, Queued), (11, Queued)]),
+        (Misfire::Skip, Overlap::CancelNew, vec![(9, Missed), (10, Missed), (11, Launched)]),
+    ] {
+        let mut world = back_just_before_a_tick(|policy| {
+            (policy.overlap, policy.misfire, policy.misfire_limit) = (overlap, misfire, 2);
+        });
+        assert_eq!(ticks(&world)[8..], ends, "{misfire:?} {overlap:?}");
+        let link = world.register(1, vec![]);
+        // Each run follows the one before; one that is due later while a run lives is beside it.
+        for minute in [10, 11] {
+            start_pending(&mut world, link);
+            let running = world.state.tasks.values().filter(|task| task.state() == Running).map(|task| task.id);
+            for task in running.collect::<Vec<_>>() {
+                world.report(link, task, Finished, Reason::None);
+            }
+            if (misfire, overlap) == (Misfire::All, Overlap::CancelNew) {
+                assert!(ticks(&world).contains(&(minute, Launched)), "{:?}", ticks(&world));
+            }
+        }
+        replay_equals_live(&world);
+    }
 }
