@@ -52,6 +52,7 @@ pub fn observe(live: &mut Live, event: &Event, decision: &Decision, now: Now) {
         Event::Coordinated { task, answer } => live.coordinated(*task, answer, now.mono_ms),
         Event::Registered { .. } | Event::Command { .. } | Event::OwnKeySeen { .. } => {}
     }
+    event.reports().for_each(|report| live.told_end(report, now));
     note(live, &decision.effects, now);
     if let Event::Registered { registration, .. } = event {
         registered(live, registration, decision);

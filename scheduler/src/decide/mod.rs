@@ -40,6 +40,7 @@ mod submit_all;
 mod tests;
 mod timers;
 mod transition;
+mod unheard;
 mod update;
 mod upkeep;
 pub mod verify;
@@ -51,6 +52,7 @@ pub use liveness::observe;
 pub use quota::{Asked, asked};
 pub use sla::{Heed, heed, standing};
 pub use transition::{Rule, Then, rule};
+pub use unheard::date_anew;
 pub use update::{
     Diff, cause_of, diff, has_instance, held_by_sla, never_healthy, never_permits, target, waits, words_of_held,
 };

@@ -5,7 +5,7 @@ use dawn_proto::TaskState;
 use dawn_proto::v1::Reason;
 
 use super::step::Step;
-use super::{Rule, agents, avoid, lease, restore, retry, rule};
+use super::{Rule, agents, avoid, lease, restore, retry, rule, unheard};
 use crate::model::{AgentNo, Effect, LinkId, Mutation, Report, Task, TaskMoved};
 
 /// Longest message kept, in bytes.
@@ -52,6 +52,7 @@ pub(super) fn take(step: &mut Step, link: LinkId, agent: AgentNo, report: &Repor
                         reason: report.reason,
                         message,
                         exit: None,
+                        ended: None,
                     });
                     step.mutations.push(moved);
                 }
@@ -108,7 +109,8 @@ fn moved(step: &mut Step, agent: AgentNo, task: &Task, to: TaskState, report: &R
         avoid::started(step, agent, task);
     }
     if to.is_terminal() {
-        retry::end_with(step, task, to, reason, shortened(&report.message), report.exit);
+        let ended = unheard::ended(step, agent, report);
+        retry::end_with(step, task, to, reason, shortened(&report.message), report.exit, ended);
     } else {
         step.move_task(task, to, reason, shortened(&report.message));
     }

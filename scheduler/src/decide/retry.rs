@@ -33,17 +33,25 @@ pub(super) enum Next {
 
 /// Ends a task and makes the next life of its instance if there is to be one.
 pub(super) fn end(step: &mut Step, task: &Task, to: TaskState, reason: Reason, message: &str) {
-    end_with(step, task, to, reason, message, None);
+    end_with(step, task, to, reason, message, None, None);
 }
 
-/// The same of an end that a process decided.
-pub(super) fn end_with(step: &mut Step, task: &Task, to: TaskState, reason: Reason, message: &str, exit: Option<Exit>) {
+/// The same of an end that a process decided, or that came at another time than now.
+pub(super) fn end_with(
+    step: &mut Step,
+    task: &Task,
+    to: TaskState,
+    reason: Reason,
+    message: &str,
+    exit: Option<Exit>,
+    ended: Option<Timestamp>,
+) {
     let from = step.state_of(task);
     let how = match how(step.state.spec_of(task).job.kind, from, to, reason) {
         End::Taken if goes_back(step, task, reason) => End::Refused,
         how => how,
     };
-    step.move_task_with(task, to, reason, message, exit);
+    step.move_task_with(task, to, reason, message, exit, ended);
     let Some(job) = step.state.jobs.get(&task.job) else { return };
     let Some(current) = step.state.current_spec(job) else { return };
     if step.is_ended(job) {
@@ -53,7 +61,8 @@ pub(super) fn end_with(step: &mut Step, task: &Task, to: TaskState, reason: Reas
     if has_next(step, job, task, spec) {
         return;
     }
-    let life_ms = task.started_at().map_or(0, |started| step.now.wall.since_ms(started));
+    let ended = ended.unwrap_or(step.now.wall);
+    let life_ms = task.started_at().map_or(0, |started| ended.since_ms(started));
     let next = match how {
         // Stopped for good under a version before, or for an update that has gone back since; it is wanted all the same.
         End::Asked if current.job.kind != JobKind::Cron && (task.spec != spec.id || was_in_the_way(task)) => {

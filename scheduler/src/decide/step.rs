@@ -166,14 +166,22 @@ impl<'a> Step<'a> {
     /// # Panics
     /// When the table doesn't: the caller is wrong.
     pub fn move_task(&mut self, task: &Task, to: TaskState, reason: Reason, message: &str) {
-        self.move_task_with(task, to, reason, message, None);
+        self.move_task_with(task, to, reason, message, None, None);
     }
 
-    /// The same to an end that a process decided.
+    /// The same to an end that a process decided, or that came at another time.
     ///
     /// # Panics
     /// As `move_task`.
-    pub fn move_task_with(&mut self, task: &Task, to: TaskState, reason: Reason, message: &str, exit: Option<Exit>) {
+    pub fn move_task_with(
+        &mut self,
+        task: &Task,
+        to: TaskState,
+        reason: Reason,
+        message: &str,
+        exit: Option<Exit>,
+        ended: Option<Timestamp>,
+    ) {
         let from = self.state_of(task);
         assert!(matches!(rule(Some(from), to), Rule::Move(_)), "{} would move from {from:?} to {to:?}", task.id);
         self.mutations.push(Mutation::TaskMoved(TaskMoved {
@@ -182,6 +190,7 @@ impl<'a> Step<'a> {
             reason,
             message: message.into(),
             exit,
+            ended,
         }));
         self.moved.insert(task.id, to);
         if to.is_terminal() {

@@ -31,4 +31,5 @@ pub mod specs;
 mod submit;
 mod submit_all;
 mod timers;
+mod unheard;
 pub mod world;

@@ -9,9 +9,9 @@ use dawn_proto::TaskId;
 use tokio::sync::watch;
 
 use crate::model::{
-    AgentForgotten, AgentNo, FlowMutation, InstancesStopped, JobEnded, JobForgotten, JobId, JobMade, JobSettled,
-    JobVersioned, Mutation, Nominated, RestoreMutation, State, Task, TaskAssigned, TaskForgotten, TaskMade, TaskMoved,
-    Ticked, UpdateMutation,
+    AgentForgotten, AgentNo, EndDated, FlowMutation, InstancesStopped, JobEnded, JobForgotten, JobId, JobMade,
+    JobSettled, JobVersioned, Mutation, Nominated, RestoreMutation, State, Task, TaskAssigned, TaskForgotten, TaskMade,
+    TaskMoved, Ticked, UpdateMutation,
 };
 
 /// The jobs that are watched.
@@ -96,6 +96,7 @@ fn subject(mutation: &Mutation) -> Subject<'_> {
         Mutation::TaskAssigned(TaskAssigned { task, .. })
         | Mutation::TaskMoved(TaskMoved { task, .. })
         | Mutation::TaskForgotten(TaskForgotten { task })
+        | Mutation::EndDated(EndDated { task, .. })
         | Mutation::Nominated(Nominated { task, .. }) => Subject::Task(*task),
         Mutation::AgentSeen(seen) => Subject::HostName(seen.agent, &seen.hostname),
         Mutation::ClockShifted(_) => Subject::EveryJob,

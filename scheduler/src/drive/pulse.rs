@@ -216,11 +216,13 @@ impl Pulse {
         let Some(shift) = told.shift else { return (Vec::new(), effects) };
         let shifted = Mutation::ClockShifted(shift);
         self.state.apply_one(&shifted, told.now.wall);
+        let dated = decide::date_anew(&self.state, &self.live, shift, told.now);
+        dated.iter().for_each(|dated| self.state.apply_one(dated, told.now.wall));
         self.live.ticked.wall = shift.moved(self.live.ticked.wall);
         // Placement keeps instants of its own.
         let connected = self.live.agents.iter().filter(|(_, live)| live.link.is_some());
         self.decider.rebuild(&self.state, connected.map(|(agent, _)| *agent));
-        (vec![shifted], effects)
+        ([vec![shifted], dated].concat(), effects)
     }
 
     fn take(&mut self, decided: &[Mutation], at: Timestamp) {

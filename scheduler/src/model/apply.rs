@@ -2,6 +2,7 @@
 
 mod blame;
 mod clock;
+mod ending;
 mod flow;
 mod loss;
 mod restore;
@@ -62,10 +63,12 @@ impl State {
             Mutation::JobForgotten(forgotten) => self.forget_job(forgotten.job),
             Mutation::TaskMade(made) => self.make_task(made, at),
             Mutation::TaskAssigned(assigned) => self.assign_task(assigned, at),
-            Mutation::TaskMoved(TaskMoved { task, to, reason, message, exit }) => {
+            Mutation::TaskMoved(TaskMoved { task, to, reason, message, exit, ended }) => {
+                let at = ended.map_or(at, |ended| self.date_of_end(*task, ended, at));
                 let moved = Transition { to: *to, at, reason: *reason, message: message.clone(), exit: *exit };
                 self.move_task(*task, moved, |status| status.moved(*to));
             }
+            Mutation::EndDated(dated) => self.date_end(dated, at),
             Mutation::TaskForgotten(forgotten) => self.forget_task(forgotten.task),
             Mutation::AgentSeen(seen) => self.see_agent(seen, at),
             Mutation::AgentMoved(moved) => self.move_agent(moved, at),

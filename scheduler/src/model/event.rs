@@ -73,6 +73,19 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// Where tasks stand, as an agent says in it.
+    pub fn reports(&self) -> impl Iterator<Item = &Report> {
+        let (one, all) = match self {
+            Event::Registered { registration, .. } => (None, &registration.tasks[..]),
+            Event::TasksTold { tasks, .. } => (None, &tasks[..]),
+            Event::Reported { report, .. } => (Some(report), &[][..]),
+            _ => (None, &[][..]),
+        };
+        one.into_iter().chain(all)
+    }
+}
+
 /// What a client asks for. Reads are not among them: they are answered from a follower's state.
 #[derive(Clone, Debug)]
 pub enum Command {

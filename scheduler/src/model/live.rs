@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use dawn_proto::{AgentId, TaskId, Timestamp};
 
-use super::{AgentNo, AgentWall, Ahead, Alarm, Contest, CronHold, LinkId, Now};
+use super::{AgentNo, AgentWall, Ahead, Alarm, Contest, CronHold, LinkId, Now, Report};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AgentLive {
@@ -42,6 +42,9 @@ pub struct Live {
     pub alarms: BTreeMap<Alarm, String>,
     /// What agents tell of their wall clocks.
     pub walls: BTreeMap<AgentNo, AgentWall>,
+    /// Ends that agents told while it was not known how long nobody had led, at most [`Live::KEPT_ENDS`]: when they were by the
+    /// agents' clocks.
+    pub told_ends: BTreeMap<TaskId, Timestamp>,
     /// Cron waits, or did, under this leader.
     pub cron_hold: Option<CronHold>,
     /// Monotonic time at which the brake's release is over; None: it is not released.
@@ -75,6 +78,7 @@ pub struct Earlier {
 
 impl Live {
     pub const KEPT_TIMES: usize = 8;
+    const KEPT_ENDS: usize = 100_000;
     const ANSWERS_KEPT_MS: u64 = 120_000;
 
     /// A coordinator is asked about a task.
@@ -126,6 +130,17 @@ impl Live {
         }
         self.links.insert(link, agent);
         keep(self.registrations.entry(agent).or_default(), mono_ms);
+    }
+
+    /// An agent told of a task while cron waits: an end is kept until then.
+    pub fn told_end(&mut self, report: &Report, now: Now) {
+        match self.cron_hold.is_some_and(|hold| now.wall < hold.until) {
+            true if report.state.is_terminal() && report.at.0 > 0 && self.told_ends.len() < Live::KEPT_ENDS => {
+                self.told_ends.insert(report.task, report.at);
+            }
+            true => {}
+            false => self.told_ends.clear(),
+        }
     }
 
     pub fn closed(&mut self, link: LinkId) {

@@ -9,8 +9,9 @@ use super::{
     JobVersioned,
 };
 use super::{
-    KeptOff, LossMutation, Mutation, Nominated, Offer, PortRanges, Quota, QuotaSet, RestoreMutation, Restored, Shift,
-    TaskAdopted, TaskAssigned, TaskForgotten, TaskMade, TaskMoved, Ticked, Update, UpdateChange, UpdateMutation,
+    EndDated, KeptOff, LossMutation, Mutation, Nominated, Offer, PortRanges, Quota, QuotaSet, RestoreMutation,
+    Restored, Shift, TaskAdopted, TaskAssigned, TaskForgotten, TaskMade, TaskMoved, Ticked, Update, UpdateChange,
+    UpdateMutation,
 };
 use super::{UpkeepMutation, WelcomeMutation};
 
@@ -118,10 +119,12 @@ impl Mutation {
             Mutation::TaskAssigned(TaskAssigned { task, agent, ports, devices }) => {
                 number(task.0) + CHOICE + self::agent(*agent) + numbers(ports) + numbers(devices)
             }
-            Mutation::TaskMoved(TaskMoved { task, message, exit, .. }) => {
-                number(task.0) + 2 * CHOICE + text(message) + exit.map_or(0, |_| number(u64::MAX))
+            Mutation::TaskMoved(TaskMoved { task, message, exit, ended, .. }) => {
+                let end = exit.map_or(0, |_| number(u64::MAX)) + ended.map_or(0, time);
+                number(task.0) + 2 * CHOICE + text(message) + end
             }
             Mutation::TaskForgotten(TaskForgotten { task }) => number(task.0),
+            Mutation::EndDated(EndDated { task, at }) => number(task.0) + time(*at),
             Mutation::AgentSeen(seen) => of_seen(seen),
             Mutation::AgentMoved(AgentMoved { agent, .. }) => self::agent(*agent) + CHOICE,
             Mutation::AgentForgotten(AgentForgotten { agent }) => self::agent(*agent),

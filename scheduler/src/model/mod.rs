@@ -66,9 +66,9 @@ pub use live::{AgentLive, Coordinated, Earlier, Live};
 pub use loss::{BrakeRelease, DeclaredDown, LossCommand, LossMutation, LossRefusal, Replaced};
 pub use measure::{BATCH_BYTES, bytes_of};
 pub use mutation::{
-    AgentAvoided, AgentForgotten, AgentMoved, AgentSeen, Batch, ClusterMade, EpochBegun, InstancesStopped, JobEnded,
-    JobForgotten, JobMade, JobSettled, JobVersioned, Mutation, Nominated, QuotaSet, TaskAssigned, TaskForgotten,
-    TaskMade, TaskMoved, Ticked,
+    AgentAvoided, AgentForgotten, AgentMoved, AgentSeen, Batch, ClusterMade, EndDated, EpochBegun, InstancesStopped,
+    JobEnded, JobForgotten, JobMade, JobSettled, JobVersioned, Mutation, Nominated, QuotaSet, TaskAssigned,
+    TaskForgotten, TaskMade, TaskMoved, Ticked,
 };
 pub use numbered::{Number, Numbered};
 pub use part::{Part, cut};

@@ -38,6 +38,7 @@ pub enum Mutation {
     TaskAssigned(TaskAssigned),
     TaskMoved(TaskMoved),
     TaskForgotten(TaskForgotten),
+    EndDated(EndDated),
     AgentSeen(Box<AgentSeen>),
     AgentMoved(AgentMoved),
     AgentForgotten(AgentForgotten),
@@ -153,6 +154,15 @@ pub struct TaskMoved {
     pub message: Text,
     /// Only with an end that a process decided.
     pub exit: Option<Exit>,
+    /// Only with an end that came while no leader heard of the agent: when that was. None: now.
+    pub ended: Option<Timestamp>,
+}
+
+/// An ended task ended at another time than was noted: the clock did not show yet how long nobody had led.
+#[derive(Clone, Debug)]
+pub struct EndDated {
+    pub task: TaskId,
+    pub at: Timestamp,
 }
 
 /// Only for a terminal task.

@@ -64,6 +64,7 @@ fn record(mutation: &Mutation) -> Wire {
         Mutation::TaskMade(made) => Wire::TaskMade(made.to_wire()),
         Mutation::TaskAssigned(assigned) => Wire::TaskMoved(assigned.to_wire()),
         Mutation::TaskMoved(moved) => Wire::TaskMoved(moved.to_wire()),
+        Mutation::EndDated(dated) => Wire::EndDated(dated.to_wire()),
         Mutation::TaskForgotten(forgotten) => Wire::TaskForgotten(forgotten.to_wire()),
         Mutation::AgentSeen(seen) => Wire::AgentSeen(Box::new(seen.to_wire())),
         Mutation::AgentMoved(moved) => Wire::AgentMoved(moved.to_wire()),
@@ -101,6 +102,7 @@ fn mutation(record: v1::Record) -> Result<Mutation, WireError> {
             Mutation::TaskAssigned(Recorded::from_wire(moved)?)
         }
         Wire::TaskMoved(moved) => Mutation::TaskMoved(Recorded::from_wire(moved)?),
+        Wire::EndDated(dated) => Mutation::EndDated(Recorded::from_wire(dated)?),
         Wire::TaskForgotten(forgotten) => Mutation::TaskForgotten(Recorded::from_wire(forgotten)?),
         Wire::AgentSeen(seen) => Mutation::AgentSeen(Box::new(Recorded::from_wire(*seen)?)),
         Wire::AgentMoved(moved) => Mutation::AgentMoved(Recorded::from_wire(moved)?),

@@ -6,9 +6,9 @@ use dawn_proto::{AgentId, JobKey, TaskId};
 use super::batch_to_wire;
 use crate::model::WelcomeMutation;
 use crate::model::{
-    AgentAvoided, AgentForgotten, AgentMoved, AgentNo, Batch, BlameMutation, InstancesStopped, JobEnded, JobForgotten,
-    JobId, JobMade, JobSettled, JobVersioned, LossMutation, Mutation, Nominated, RestoreMutation, State, TaskAssigned,
-    TaskForgotten, TaskMade, TaskMoved, Ticked,
+    AgentAvoided, AgentForgotten, AgentMoved, AgentNo, Batch, BlameMutation, EndDated, InstancesStopped, JobEnded,
+    JobForgotten, JobId, JobMade, JobSettled, JobVersioned, LossMutation, Mutation, Nominated, RestoreMutation, State,
+    TaskAssigned, TaskForgotten, TaskMade, TaskMoved, Ticked,
 };
 
 /// What a mutation is about.
@@ -62,9 +62,9 @@ fn subject(state: &State, mutation: &Mutation) -> Subject {
         | Mutation::Nominated(Nominated { task, agent, .. }) => {
             Subject { agent: of_agent(state, *agent).agent, ..of_task(state, *task) }
         }
-        Mutation::TaskMoved(TaskMoved { task, .. }) | Mutation::TaskForgotten(TaskForgotten { task }) => {
-            of_task(state, *task)
-        }
+        Mutation::TaskMoved(TaskMoved { task, .. })
+        | Mutation::EndDated(EndDated { task, .. })
+        | Mutation::TaskForgotten(TaskForgotten { task }) => of_task(state, *task),
         Mutation::AgentSeen(seen) => Subject { agent: Some(seen.id.clone()), ..Subject::default() },
         Mutation::AgentMoved(AgentMoved { agent, .. })
         | Mutation::AgentForgotten(AgentForgotten { agent })

@@ -8,8 +8,8 @@ use super::parse::{WireError, device_numbers, name, port_numbers};
 use super::record::Recorded;
 use super::view::transition_to_wire;
 use crate::model::{
-    AgentNo, JobId, Nominated, Place, Status, Task, TaskAssigned, TaskForgotten, TaskMade, TaskMoved, Transition,
-    Waiting,
+    AgentNo, EndDated, JobId, Nominated, Place, Status, Task, TaskAssigned, TaskForgotten, TaskMade, TaskMoved,
+    Transition, Waiting,
 };
 
 impl Recorded for TaskMade {
@@ -79,6 +79,7 @@ impl Recorded for TaskMoved {
             message: self.message.to_string(),
             exit_code,
             signal,
+            ended_ms: self.ended.map_or(0, |ended| ended.0),
             ..Default::default()
         }
     }
@@ -90,7 +91,20 @@ impl Recorded for TaskMoved {
             reason: name::<Reason>("reason", moved.reason)?,
             message: moved.message.into(),
             exit: exit_from_wire(moved.exit_code, moved.signal),
+            ended: (moved.ended_ms != 0).then_some(Timestamp(moved.ended_ms)),
         })
+    }
+}
+
+impl Recorded for EndDated {
+    type Wire = v1::EndDated;
+
+    fn to_wire(&self) -> v1::EndDated {
+        v1::EndDated { task_id: self.task.0, at_ms: self.at.0 }
+    }
+
+    fn from_wire(dated: v1::EndDated) -> Result<Self, WireError> {
+        Ok(EndDated { task: TaskId(dated.task_id), at: Timestamp(dated.at_ms) })
     }
 }
 

@@ -7,7 +7,7 @@ use dawn_proto::{JobKey, Timestamp};
 use prost::Message;
 
 use super::{ReadError, cron, flow, page};
-use crate::model::{Job, Spec, Standing, State};
+use crate::model::{Ended, Job, Spec, Standing, State, Task};
 use crate::wire;
 
 /// A page of jobs in key order.
@@ -94,22 +94,30 @@ pub fn job_status_at(state: &State, key: &JobKey, version: u32, now: Timestamp) 
         current: job.current().is_some_and(|current| current.version == version.version),
     });
     let ended = job.ended.as_ref();
+    let tasks: Vec<v1::Task> = state.shown_tasks(job).map(|task| wire::task_view(state, task)).collect();
     Ok(v1::JobStatus {
         summary: summary(state, job, now),
         // invariant: it was made by encoding this message.
         spec: v1::JobSpec::decode(&*spec.job.wire).ok(),
-        tasks: state.shown_tasks(job).map(|task| wire::task_view(state, task)).collect(),
+        tasks,
         versions: versions.collect(),
         index: state.index,
         cron: cron::status(state, job),
         update: job.changes.active().map_or(0, |update| update.number),
-        ended_ms: ended.map_or(0, |ended| ended.at.0),
+        ended_ms: ended.map_or(0, |ended| ended_at(state, job, ended).0),
         ended_by: ended.map(|ended| ended.by.clone()).unwrap_or_default(),
         ended_message: ended
             .map(|ended| ended.message.clone())
             .filter(|message| !flow::tells_nothing(message))
             .unwrap_or_default(),
     })
+}
+
+/// When a job ended: one that ended by itself with the last of its tasks, which may be before a leader learned of it.
+fn ended_at(state: &State, job: &Job, ended: &Ended) -> Timestamp {
+    let last = state.shown_tasks(job).map(Task::since).max();
+    let is_by_itself = ended.by.is_empty() && flow::tells_nothing(&ended.message) && job.living == 0;
+    last.filter(|last| is_by_itself && *last < ended.at).unwrap_or(ended.at)
 }
 
 fn spec<'a>(state: &'a State, job: &'a Job, version: u32) -> Result<&'a Spec, ReadError> {

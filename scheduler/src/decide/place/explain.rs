@@ -71,7 +71,8 @@ impl fmt::Display for Explained {
             let (fit, total) = (self.agents_fit, self.agents_total);
             return write!(
                 f,
-                "{fit} of {total} nodes would take one of them; they wait for room for all that nobody has"
+                "{fit} of {total} nodes would take one of them, but no nodes have room for all of them together; they \
+                 wait until some have"
             );
         }
         if self.agents_fit > 0 {

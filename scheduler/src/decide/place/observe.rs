@@ -81,6 +81,7 @@ impl Placer {
             | Mutation::InstancesStopped(_)
             | Mutation::JobSettled(_)
             | Mutation::TaskForgotten(_)
+            | Mutation::EndDated(_)
             | Mutation::Blame(BlameMutation::Blamed { .. } | BlameMutation::Proved { .. })
             | Mutation::Restore(_)
             | Mutation::Ticked(_)

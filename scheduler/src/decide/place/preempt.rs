@@ -255,7 +255,14 @@ impl Placer {
             self.ahead.push_back(Ahead::Preempting(victim.task));
             let message = format!("room for {task}").into();
             let (to, reason) = (TaskState::Preempting, Reason::Preempted);
-            step.out.push(Mutation::TaskMoved(TaskMoved { task: victim.task, to, reason, message, exit: None }));
+            step.out.push(Mutation::TaskMoved(TaskMoved {
+                task: victim.task,
+                to,
+                reason,
+                message,
+                exit: None,
+                ended: None,
+            }));
         }
         step.victims -= pick.victims.len();
         let until = step.now.wall.plus_ms(grace_ms.saturating_add(self.settings.nomination_ms));

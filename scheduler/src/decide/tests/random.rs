@@ -125,6 +125,7 @@ impl Run {
                 reason,
                 message: "".into(),
                 exit: None,
+                ended: None,
             })]);
         }
     }

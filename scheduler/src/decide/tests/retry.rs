@@ -142,7 +142,14 @@ fn a_preempted_task_is_told_and_replaced_when_it_is_gone() {
         let mut world = World::new();
         let (link, agent, tasks) = world.running(&spec);
         let (task, to, reason) = (tasks[0], Preempting, Reason::Preempted);
-        world.mutate(vec![Mutation::TaskMoved(TaskMoved { task, to, reason, message: "".into(), exit: None })]);
+        world.mutate(vec![Mutation::TaskMoved(TaskMoved {
+            task,
+            to,
+            reason,
+            message: "".into(),
+            exit: None,
+            ended: None,
+        })]);
         assert_eq!(world.take(), [kill_effect(agent, task, Reason::Preempted)]);
         world.report(link, task, end, Reason::None);
         assert_eq!(world.take(), [ack(link, task, end)]);
@@ -179,6 +186,7 @@ fn an_instance_killed_for_an_update_that_went_back_meanwhile_gets_its_next_life_
         reason: Reason::Updated,
         message: "".into(),
         exit: None,
+        ended: None,
     });
     world.mutate(vec![told]);
     world.report(link, tasks[0], Lost, Reason::AgentLost);

@@ -230,7 +230,7 @@ pub fn report(task: TaskId, state: TaskState, reason: Reason) -> Report {
         task,
         sequence: u64::from(state as u32 as u8),
         state,
-        at: START,
+        at: Timestamp(0),
         reason,
         message: String::new(),
         exit: None,

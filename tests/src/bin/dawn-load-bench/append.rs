@@ -101,6 +101,7 @@ fn batch(index: u64, mutations: usize) -> Arc<Batch> {
                 reason: Reason::None,
                 message: "".into(),
                 exit: None,
+                ended: None,
             }),
             _ => Mutation::TaskAssigned(TaskAssigned {
                 task,

@@ -114,6 +114,7 @@ fn history(options: &Options) -> Vec<Batch> {
                     reason: Reason::None,
                     message: "".into(),
                     exit: None,
+                    ended: None,
                 })
             }));
         }

@@ -171,7 +171,7 @@ impl Cluster {
 
     pub fn finish(&mut self, task: TaskId) {
         let (to, reason) = (TaskState::Finished, Reason::None);
-        self.apply(&Mutation::TaskMoved(TaskMoved { task, to, reason, message: "".into(), exit: None }));
+        self.apply(&Mutation::TaskMoved(TaskMoved { task, to, reason, message: "".into(), exit: None, ended: None }));
     }
 
     /// Ends a task and forgets it.

@@ -51,7 +51,7 @@ fn service(instances: u32, cpu_milli: u64) -> JobSpec {
 }
 
 fn moved(task: TaskId, to: TaskState, reason: Reason) -> Mutation {
-    Mutation::TaskMoved(TaskMoved { task, to, reason, message: "".into(), exit: None })
+    Mutation::TaskMoved(TaskMoved { task, to, reason, message: "".into(), exit: None, ended: None })
 }
 
 /// The state alone goes along with it.

@@ -132,7 +132,7 @@ fn preemption_is_right(world: &World, task: &Task, agent: AgentNo, taken: &[Task
         for task in dying.map(|task| task.id).filter(|task| Some(*task) != spared) {
             let (to, reason) = (TaskState::Killed, Reason::Preempted);
             after.state.apply_one(
-                &Mutation::TaskMoved(TaskMoved { task, to, reason, message: "".into(), exit: None }),
+                &Mutation::TaskMoved(TaskMoved { task, to, reason, message: "".into(), exit: None, ended: None }),
                 world.now.wall,
             );
         }

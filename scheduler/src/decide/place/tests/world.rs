@@ -175,7 +175,14 @@ impl World {
     }
 
     pub fn move_to(&mut self, task: TaskId, to: TaskState) {
-        self.apply(Mutation::TaskMoved(TaskMoved { task, to, reason: Reason::None, message: "".into(), exit: None }));
+        self.apply(Mutation::TaskMoved(TaskMoved {
+            task,
+            to,
+            reason: Reason::None,
+            message: "".into(),
+            exit: None,
+            ended: None,
+        }));
     }
 
     /// Places without bound and applies; what was decided.

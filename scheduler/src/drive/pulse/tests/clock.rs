@@ -248,3 +248,33 @@ fn what_an_older_version_noted_by_a_wrong_clock_waits_no_longer() {
     next.pass(60);
     assert!(begun(&next, 0) >= 1);
 }
+
+#[test]
+fn what_ended_while_nobody_led_ended_when_its_agent_says() {
+    // Nobody led for a while that is told at once, or for one that the agents' clocks must confirm.
+    for gap_ms in [20_000, 700_000] {
+        let mut desk = desk_with_agent();
+        desk.job("sum", JobKind::Batch, |_| ());
+        desk.pass(5);
+        let ended = Timestamp(desk.right().wall.0 + 9_000);
+        let mut next = Desk::leading(desk.pulse.state.clone(), desk.ms + gap_ms, 2);
+        let report = v1::TaskReport {
+            task_id: next.pulse.state.tasks.keys().next().unwrap().0,
+            sequence: 1,
+            state: TaskState::Finished.into(),
+            at_ms: ended.0,
+            ..Default::default()
+        };
+        next.step(vec![registered(1, 1, vec![report])]);
+        next.pass(5);
+        assert_eq!((next.wrong_ms(), next.states("sum")), (0, vec![TaskState::Finished]));
+        let task = next.pulse.state.tasks.values().next().unwrap();
+        assert_eq!(task.since(), ended, "{gap_ms}");
+        let status =
+            crate::api::reads::job_status(&next.pulse.state, &next.pulse.state.jobs[&task.job].key, 0).unwrap();
+        assert_eq!(status.ended_ms, ended.0);
+        let (mut twin, batches) = (desk.pulse.state.clone(), next.batches.iter());
+        batches.for_each(|batch| twin.apply(&batch_from_wire(batch_to_wire(batch)).unwrap()));
+        assert_eq!(digest(&twin), digest(&next.pulse.state));
+    }
+}
