@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use dawn_proto::JobKey;
 use dawn_proto::v1::DependsOn;
+use dawn_proto::{JobKey, amounts};
 
 use super::settle::{self, Aim};
 use super::step::Step;
@@ -110,7 +110,9 @@ pub(super) fn tick(step: &mut Step) {
         }
         let Some(job) = state.jobs.get(id).filter(|job| !step.is_ended(job)) else { continue };
         let Some(spec) = state.current_spec(job) else { continue };
-        step.end_job(*id, "", "its deadline has passed");
+        let allowed = spec.job.flow.deadline_ms.unwrap_or_default();
+        let words = format!("its deadline of {} has passed", amounts::duration(allowed));
+        step.end_job(*id, "", &words);
         settle::run(
             step,
             &Aim { id: *id, spec, job: Some(job), ended: true, stopped: &|_| false, pins: None, made: 0 },

@@ -49,7 +49,7 @@ pub enum Refusal {
     NotScalable { key: JobKey },
     #[error("{key} is marked at_most_one: no instance may live twice, so there is no surge")]
     SurgeAtMostOne { key: JobKey },
-    #[error("a job has 1 to {most} instances, not {instances}")]
+    #[error("a job has 1 to {most} instances, not {instances}{}", if *instances == 0 { "; `dawn job kill` stops them all" } else { "" })]
     BadCount { instances: u32, most: u32 },
     #[error("there is no node {agent:?}")]
     NoSuchAgent { agent: String },

@@ -4,12 +4,14 @@ use dawn_proto::JobKey;
 
 use crate::model::{AgentNo, State};
 
+mod absent;
 mod cron;
 mod endpoints;
 mod flow;
 mod job;
 mod node;
 mod page;
+mod port_holders;
 mod quota;
 mod sla;
 mod task;
@@ -46,12 +48,22 @@ pub enum ReadError {
     NoSuchJob(JobKey),
     #[error("{key} has no version {version}; it keeps {first} to {last}")]
     NoSuchVersion { key: JobKey, version: u32, first: u32, last: u32 },
-    #[error("{key} has no update {number}: there was none, or it is not kept any more; see `dawn update list {key}`")]
+    #[error("{key} {}", no_update(*number, key))]
     NoSuchUpdate { key: JobKey, number: u32 },
     #[error("there is no node {0:?}")]
     NoSuchAgent(String),
     #[error("{0:?} is no page token of this list; leave it empty to begin anew")]
     PageToken(String),
+}
+
+/// 0 is the latest.
+fn no_update(number: u32, key: &JobKey) -> String {
+    match number {
+        0 => "was never updated, or its updates are not kept any more".to_string(),
+        number => {
+            format!("has no update {number}: there was none, or it is not kept any more; see `dawn update list {key}`")
+        }
+    }
 }
 
 /// As people call an agent's machine; empty: it is forgotten.

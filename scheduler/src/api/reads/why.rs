@@ -3,7 +3,7 @@
 use dawn_proto::v1;
 use dawn_proto::{JobKey, TaskState, Timestamp};
 
-use super::{ReadError, flow};
+use super::{ReadError, absent, flow, port_holders};
 use crate::decide::brake;
 use crate::decide::place::{self, Explained, PlaceSettings};
 use crate::decide::retry::refusals;
@@ -29,8 +29,11 @@ pub fn why(
     classes.extend(held(state, job, live.now.wall));
     classes.iter_mut().for_each(|class| tell_last_failure(state, job, class));
     let mut classes = joined(classes);
+    port_holders::tell(state, job, &mut classes);
     flow::explain(state, job, &mut classes);
-    classes.extend(held_by_brake(state, cluster, job));
+    let held = held_by_brake(state, cluster, job);
+    absent::explain(state, job, held.is_some(), &mut classes);
+    classes.extend(held);
     Ok(v1::WhyResponse { classes, index: state.index })
 }
 

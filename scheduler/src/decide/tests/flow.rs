@@ -204,7 +204,7 @@ fn what_is_not_done_by_its_deadline_is_killed_and_has_failed() {
     world.pass_heard_ms(59_000, &[link]);
     assert_eq!(ended(&world, "a"), None);
     world.pass_heard_ms(1_250, &[link]);
-    assert_eq!(ended(&world, "a").as_deref(), Some("its deadline has passed"));
+    assert_eq!(ended(&world, "a").as_deref(), Some("its deadline of 1m has passed"));
     assert_eq!(world.tasks("a"), [(0, 1, Finished), (1, 1, Killing)]);
     assert_eq!(world.state.tasks[&tasks[1]].history.last().unwrap().reason, Reason::Deadline);
     assert_eq!(world.tasks("b"), [(0, 1, Pending)], "to those that follow it is a failure");
