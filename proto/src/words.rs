@@ -29,11 +29,12 @@ pub fn end(why: Reason, message: &str) -> String {
     }
 }
 
-/// Whether what executors and agents say with this reason is a whole sentence, so that the reason's name need not stand before it.
+/// Whether what is said with this reason is a whole sentence, so that the reason's name need not stand before it.
 fn says_it_all(reason: Reason) -> bool {
     matches!(
         reason,
-        Reason::Exited
+        Reason::UserRequest
+            | Reason::Exited
             | Reason::Signaled
             | Reason::ExecFailed
             | Reason::OutOfMemory
@@ -72,7 +73,7 @@ mod tests {
             (Reason::DiskLimit, "too many files: 192, 100 allowed", "too many files: 192, 100 allowed"),
             (Reason::HealthCheck, "health check failed twice: refused", "health check failed twice: refused"),
             (Reason::UnknownUser, "user x does not exist on this node", "user x does not exist on this node"),
-            (Reason::UserRequest, "by mistake", "user request: by mistake"),
+            (Reason::UserRequest, "killed by ann: by mistake", "killed by ann: by mistake"),
             (Reason::SandboxFailed, "can't make /x", "sandbox failed: can't make /x"),
             (Reason::OutOfMemory, "", "out of memory"),
             (Reason::None, "waits", "waits"),

@@ -35,22 +35,31 @@ pub(super) fn kill(
             &Aim { id: job.id, spec, job: Some(job), ended: true, stopped: &|_| false, pins: None, made: 0 },
         );
     } else {
-        stop_instances(step, job, spec, &chosen);
+        let words =
+            if message.is_empty() { format!("killed by {author}") } else { format!("killed by {author}: {message}") };
+        stop_instances(step, job, spec, &chosen, &words);
     }
     Ok(Answer::Killed(answers::Killed { tasks }))
 }
 
-fn stop_instances(step: &mut Step, job: &Job, spec: &Spec, chosen: &dyn Fn(u32) -> bool) {
+fn stop_instances(step: &mut Step, job: &Job, spec: &Spec, chosen: &dyn Fn(u32) -> bool, words: &str) {
     if spec.job.kind == JobKind::Cron || job.ended.is_some() {
         // Not in slices: at most the living runs' instances.
         for task in step.state.living(job).filter(|task| chosen(task.instance)) {
-            step.stop(task, Reason::UserRequest, "");
+            step.stop(task, Reason::UserRequest, words);
         }
         return;
     }
     let stopped = numbers_of(step.state, job).into_iter().filter(|at| chosen(*at)).collect::<Instances>();
     step.mutations
         .push(Mutation::InstancesStopped(InstancesStopped { job: job.id, instances: stopped.ranges().to_vec() }));
+    // Those beyond a slice are stopped by the next ticks, which don't know who asked for it.
+    for task in step.state.living(job).filter(|task| chosen(task.instance)) {
+        if step.is_full() {
+            break;
+        }
+        step.stop(task, Reason::UserRequest, words);
+    }
     let stopped = |instance: u32| chosen(instance) || job.stopped.contains(&instance);
     let made = job.settled.min(step.state.wanted_bound(job));
     let pins = Some(&job.changes.pins);

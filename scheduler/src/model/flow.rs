@@ -127,13 +127,15 @@ impl Truth {
 }
 
 impl State {
-    /// Whether every instance of a job that has ended finished, by what `state_of` says of its tasks.
+    /// Whether every instance of a job that has ended finished as it should, by what `state_of` says of its tasks.
     pub fn succeeded(&self, job: &Job, state_of: impl Fn(&Task) -> TaskState) -> bool {
         let Some(spec) = self.current_spec(job) else { return false };
         let finished = |instance| {
             let newest = self.tasks_of(job.id).newest(Timestamp(0), instance).and_then(|id| self.tasks.get(&id));
-            newest.is_some_and(|task| task.spec == spec.id && state_of(task) == TaskState::Finished)
+            // A service that was scaled has tasks of the version before.
+            let is_of_it = |task: &Task| task.spec == spec.id || spec.job.kind == JobKind::Service;
+            newest.is_some_and(|task| is_of_it(task) && state_of(task) == TaskState::Finished)
         };
-        spec.job.kind == JobKind::Batch && !spec.job.flow.is_template && (0..spec.job.instances).all(finished)
+        spec.job.may_succeed() && (0..spec.bound()).filter(|instance| spec.has(*instance)).all(finished)
     }
 }

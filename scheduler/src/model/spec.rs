@@ -88,6 +88,20 @@ impl JobSpec {
         self.wire == other.wire
     }
 
+    /// Whether its tasks are to go on for ever: one that ends has failed, whatever its exit code.
+    pub fn goes_on(&self) -> bool {
+        self.kind.runs_for_ever() && self.restart.on == RestartOn::AnyExit
+    }
+
+    /// Whether the job has succeeded once every instance has finished.
+    pub fn may_succeed(&self) -> bool {
+        match self.kind {
+            JobKind::Batch => !self.flow.is_template,
+            JobKind::Service => !self.goes_on(),
+            _ => false,
+        }
+    }
+
     /// Whether nothing but the number of instances differs.
     pub fn same_but_for_instances(&self, other: &JobSpec) -> bool {
         self.wire.is_same_but_for_instances(&other.wire)

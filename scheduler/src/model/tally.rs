@@ -133,13 +133,12 @@ impl Task {
     }
 
     /// How it failed; None: it goes on, or ended as it should or was told to.
-    pub fn failure(&self, kind: JobKind) -> Option<&Transition> {
+    pub fn failure(&self, spec: &JobSpec) -> Option<&Transition> {
         let end = self.history.last()?;
         let was_told = self.history.iter().rev().nth(1).is_some_and(|before| before.to.is_stopping());
         let failed = match end.to {
             TaskState::Failed => true,
-            // A service's processes are to go on.
-            TaskState::Finished => kind.runs_for_ever() && !was_told,
+            TaskState::Finished => spec.goes_on() && !was_told,
             TaskState::Lost => did_not_start(end.reason),
             _ => false,
         };
@@ -205,20 +204,20 @@ impl State {
     /// The latest failed life of the task's instance up to this one.
     pub fn last_failure<'a>(&'a self, task: &'a Task) -> Option<(&'a Task, &'a Transition)> {
         let job = self.jobs.get(&task.job)?;
-        let kind = self.current_spec(job)?.job.kind;
+        let spec = &self.current_spec(job)?.job;
         let lives = self
             .tasks_of(job.id)
             .slots
             .range((task.run_at, task.instance, TaskId(0))..=(task.run_at, task.instance, task.id));
         let lives = lives.rev().filter_map(|(_, _, id)| self.tasks.get(id));
         let lives = lives.take_while(|life| self.is_of_present(job, life));
-        lives.filter_map(|life| Some((life, life.failure(kind)?))).next()
+        lives.filter_map(|life| Some((life, life.failure(spec)?))).next()
     }
 
     /// The failures of the task's instance in a row, with this life's own.
     pub fn failures_with_this(&self, task: &Task) -> u32 {
         let spec = &self.spec_of(task).job;
-        let Some(end) = task.failure(spec.kind).filter(|end| end.to != TaskState::Lost) else { return task.failures };
+        let Some(end) = task.failure(spec).filter(|end| end.to != TaskState::Lost) else { return task.failures };
         let life_ms = task.started_at().map_or(0, |started| end.at.since_ms(started));
         // As `retry` counts for the next life.
         let is_stable = spec.kind.runs_for_ever() && life_ms >= spec.restart.stable_after_ms;

@@ -228,3 +228,36 @@ async fn inspect_prints_a_submitted_job_as_a_file() {
         assert_eq!(crate::spec::parse("again", &text(&memory), 0).unwrap(), std::slice::from_ref(&spec));
     }
 }
+
+#[tokio::test]
+async fn run_fails_and_says_why_when_somebody_replaces_or_kills_what_it_waits_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let version = |version, author: &str| JobVersion { version, author: author.into(), ..Default::default() };
+    let of_version = |number: u32| {
+        let mut status = status(JobKind::Service, 8 + u64::from(number), [1, 1, 0, 0]);
+        status.summary.as_mut().unwrap().version = number;
+        status.versions = [version(1, "root"), version(2, "ann")].into_iter().take(number as usize).collect();
+        status
+    };
+    let replaced = of_version(2);
+    let mut killed = of_version(1);
+    let asked =
+        Transition { reason: Reason::UserRequest.into(), message: "killed by ann".into(), ..Default::default() };
+    let one = Task { id: 4, instance: 1, state: TaskState::Killed.into(), history: vec![asked], ..Default::default() };
+    (killed.tasks, killed.index) = (vec![one], 9);
+    let mut ended = of_version(1);
+    (ended.ended_by, ended.index) = ("ann".into(), 9);
+    (ended.summary.as_mut().unwrap().ended, ended.summary.as_mut().unwrap().result) = (true, "killed".into());
+    for (last, words) in [
+        (replaced, "www/prod/web: version 1 was replaced by version 2 of ann before it was known to be good\n"),
+        (killed, "www/prod/web: instance 1 was killed by ann\n"),
+        (ended, "www/prod/web: killed by ann\n"),
+    ] {
+        let watch = answers([Ok(vec![of_version(1), last])]);
+        let fake = Fake::start(Script { watch, ..submitted() }).await;
+        let (mut context, memory) = fake.context(false);
+        let line = format!("dawn job run {}", file(&dir, SERVICE).display());
+        assert_eq!(dawn(&mut context, &line).await.unwrap(), Exit::Failed);
+        assert!(text(&memory).contains(words), "{}", text(&memory));
+    }
+}

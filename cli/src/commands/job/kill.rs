@@ -18,7 +18,8 @@ const POLL: Duration = Duration::from_millis(200);
 
 #[derive(Args)]
 pub struct Kill {
-    /// ROLE/ENV/NAME, or ROLE/ENV/NAME/0-3,7 for some instances; those stay stopped until the job is submitted or scaled
+    /// ROLE/ENV/NAME, or ROLE/ENV/NAME/0-3,7 for some instances; those stay stopped until the job is submitted or scaled; with the
+    /// last of them the job ends, and is to be submitted again
     job: Selection,
     /// Don't ask before killing a whole job; needed where there is no terminal to ask on
     #[arg(long, short)]
@@ -75,8 +76,8 @@ pub async fn run(args: Kill, context: &mut Context) -> Result<Exit, Failure> {
         eprintln!("dawn: {} {are} still there; the kill goes on", render::count(left.len() as u64, "task"));
     }
     if !context.out.json && !args.job.instances.is_empty() {
-        let kind = super::status::get(context, &args.job).await.ok().and_then(|status| status.summary);
-        let words = kind.map_or("", |summary| for_how_long(summary.kind()));
+        let summary = super::status::get(context, &args.job).await.ok().and_then(|status| status.summary);
+        let words = summary.map_or("", |summary| for_how_long(&summary));
         if !words.is_empty() {
             context.out.line(&format!("{}: {words}", args.job.key));
         }
@@ -85,8 +86,12 @@ pub async fn run(args: Kill, context: &mut Context) -> Result<Exit, Failure> {
 }
 
 /// Killing an instance is no restart; what undoes it.
-fn for_how_long(kind: JobKind) -> &'static str {
-    match kind {
+fn for_how_long(summary: &v1::JobSummary) -> &'static str {
+    let is_left = summary.running + summary.starting + summary.pending + summary.partitioned > 0;
+    match summary.kind() {
+        JobKind::Service if summary.ended || !is_left => {
+            "with its last instance the job has ended; `dawn job run FILE` runs it again, also with the same file"
+        }
         JobKind::Service | JobKind::Daemon => {
             "killed instances stay stopped until the job is submitted or scaled: `dawn job run FILE` starts them, also with \
              the same file"

@@ -9,6 +9,7 @@ mod inspect;
 mod kill;
 pub mod list;
 pub mod logs;
+mod meanwhile;
 mod outcome;
 mod plan;
 mod restart;

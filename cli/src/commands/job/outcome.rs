@@ -31,6 +31,11 @@ pub fn describe_unfinished(jobs: &[Job], what: &str) -> Vec<String> {
             }
             Some(Exit::Failed) => {
                 let status = job.status.clone().unwrap_or_default();
+                if let Some(meanwhile) = &job.meanwhile {
+                    lines.push(format!("  {}: {}", job.key, meanwhile.what));
+                    lines.extend(meanwhile.ways_on.iter().map(|way| format!("  {way}")));
+                    continue;
+                }
                 lines.push(format!("  {}", headline(job, &failure::causes(&status.tasks))));
                 lines.push(format!("  look:  {}", leads_on(&job.key, &status)));
             }
@@ -102,6 +107,10 @@ fn went_well(context: &Context, job: &Job, status: &v1::JobStatus) {
 
 /// Why a job failed, with what its processes wrote last and the one command that leads on.
 pub async fn describe_failed(context: &mut Context, job: &mut Job) -> Vec<String> {
+    if let Some(meanwhile) = &job.meanwhile {
+        let ways_on = meanwhile.ways_on.iter().map(|way| format!("  {way}"));
+        return [format!("{}: {}", job.key, meanwhile.what)].into_iter().chain(ways_on).collect();
+    }
     let status = job.status.clone().unwrap_or_default();
     let causes = failure::causes(&status.tasks);
     let mut lines = vec![headline(job, &causes)];
@@ -128,7 +137,9 @@ pub async fn describe_failed(context: &mut Context, job: &mut Job) -> Vec<String
 /// "www/prod/web: failed: 2 of 3 instances failed: exit code 3"; of several causes, how many there are.
 fn headline(job: &Job, causes: &[Cause]) -> String {
     let colon = if job.why.is_empty() { "" } else { ": " };
-    let begin = format!("{}: failed{colon}{}", job.key, job.why);
+    let killed =
+        job.status.as_ref().and_then(|status| status.summary.as_ref()).is_some_and(|one| one.result == "killed");
+    let begin = format!("{}: {}{colon}{}", job.key, if killed { "killed" } else { "failed" }, job.why);
     match causes {
         [] => begin,
         [only] => format!("{begin}: {}", failure::cause(&only.failure)),

@@ -8,7 +8,7 @@ use dawn_proto::v1::{self, JobKind, JobSpec, TaskState};
 use tokio::time::Instant;
 
 use super::unchecked;
-use super::wait::why_ended;
+use super::wait::{SUCCEEDED, why_ended};
 use crate::render::{count, failure};
 
 /// Of a job whose update policy does not say it.
@@ -86,6 +86,9 @@ impl Rollout {
         }
         let all = summary.instances;
         let nothing_to_do = summary.kind() == JobKind::Daemon && all == 0 && summary.pending + summary.starting == 0;
+        if summary.ended && summary.result == SUCCEEDED {
+            return Outlook::Good;
+        }
         if summary.ended {
             let why = why_ended(status);
             return Outlook::Failed(if why.is_empty() { "the job has ended".to_string() } else { why });

@@ -114,13 +114,18 @@ fn head(status: &v1::JobStatus, now_ms: i64) -> Table {
 fn result(status: &v1::JobStatus, now_ms: i64) -> String {
     let summary = status.summary.clone().unwrap_or_default();
     let word = render::safe(&summary.result).replace('_', " ");
-    let mut text = format!("{word} {}", time::relative(status.ended_ms, now_ms));
+    let when = time::relative(status.ended_ms, now_ms);
+    // Who killed it stands behind the word and is not said again.
+    let (by, message) = (render::safe(&status.ended_by), render::safe(&status.ended_message));
+    let killed = summary.result == "killed" && !by.is_empty();
+    let mut text = if killed { format!("{word} by {by} {when}") } else { format!("{word} {when}") };
     let (started, ended) = tasks::ran(&status.tasks);
     if started > 0 {
         text += &format!(", ran for {}", time::span(ended - started));
     }
     let why = match summary.result.as_str() {
         "succeeded" => String::new(),
+        "killed" if killed => message,
         wait::NOT_NEEDED => "it was to follow a failure, and there was none".to_string(),
         _ => wait::why_ended(status),
     };

@@ -2,6 +2,7 @@
 
 use dawn_proto::{TaskId, TaskState, v1};
 
+use super::meanwhile::{self, killed_by};
 use super::unchecked;
 use crate::args::Context;
 use crate::client::Repeat;
@@ -102,10 +103,9 @@ fn detail(task: &v1::Task, beside: &Beside, now_ms: i64) -> String {
     }
     match (last.message.as_str(), render::reason(last.reason())) {
         ("", reason) if reason.is_empty() || reason == "backoff" => {}
-        ("", _) if last.reason() == v1::Reason::UserRequest => parts.push(match beside.ended_by {
-            "" => "killed by a user".to_string(),
-            by => format!("killed by {by}"),
-        }),
+        ("", _) if last.reason() == v1::Reason::UserRequest => {
+            parts.push(killed_by(meanwhile::asked(task).unwrap_or(&last), beside.ended_by));
+        }
         ("", reason) => parts.push(reason),
         (message, _) => parts.push(message.to_string()),
     }

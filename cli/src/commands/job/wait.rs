@@ -2,8 +2,12 @@
 
 use dawn_proto::v1::{self, JobKind};
 
+use super::meanwhile::{by_whom, were_killed};
 use crate::exit::Exit;
 use crate::render;
+
+/// The result of a job whose instances have all done their work.
+pub const SUCCEEDED: &str = "succeeded";
 
 /// The result of a job that was to follow a failure which did not come.
 pub const NOT_NEEDED: &str = "not_needed";
@@ -61,6 +65,7 @@ pub fn standing(status: &v1::JobStatus) -> Standing {
         }
         JobKind::Service | JobKind::Unspecified => {
             let verdict = match () {
+                () if summary.ended && summary.result == SUCCEEDED => Some(Exit::Done),
                 () if summary.ended => Some(Exit::Failed),
                 () if summary.running >= all => Some(Exit::Done),
                 // A service that restarts on failure only may end, instance by instance.
@@ -122,7 +127,9 @@ pub fn why_ended(status: &v1::JobStatus) -> String {
     let summary = status.summary.clone().unwrap_or_default();
     let message = render::safe(&status.ended_message);
     let failed = summary.failed + summary.lost;
+    let killed = were_killed(status, |_, _| true);
     match (status.ended_by.as_str(), message.as_str()) {
+        ("", "" | NOTHING_LEFT) if failed == 0 && killed.is_some() => killed.unwrap_or_default(),
         ("", "" | NOTHING_LEFT) => match (failed, summary.killed, summary.instances) {
             (0, 0, _) => String::new(),
             (0, _, 1) => "its instance was killed".to_string(),
@@ -131,8 +138,7 @@ pub fn why_ended(status: &v1::JobStatus) -> String {
             (failed, _, all) => format!("{failed} of {} failed", render::count(all, "instance")),
         },
         ("", message) => message.to_string(),
-        (by, "") => format!("ended by {}", render::safe(by)),
-        (by, message) => format!("ended by {}: {message}", render::safe(by)),
+        (by, _) => by_whom(by, &status.ended_message),
     }
 }
 
@@ -218,8 +224,8 @@ mod tests {
         assert_eq!(ended("", "was not done by its deadline", 1), "was not done by its deadline");
         assert_eq!(ended("", "", 1), "1 of 20 instances failed");
         assert_eq!(ended("", "no instance is left to run", 0), "", "an old scheduler's words say nothing");
-        assert_eq!(ended("root", "", 0), "ended by root");
-        assert_eq!(ended("root", "not now", 0), "ended by root: not now");
+        assert_eq!(ended("root", "", 0), "killed by root");
+        assert_eq!(ended("root", "not now", 0), "killed by root: not now");
         let killed = v1::JobSummary { instances: 1, killed: 1, ended: true, ..Default::default() };
         let status = v1::JobStatus { summary: Some(killed), ..Default::default() };
         assert_eq!(why_ended(&status), "its instance was killed");

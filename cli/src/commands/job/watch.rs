@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::cause;
+use super::meanwhile::{Meanwhile, Submitted};
 use super::outcome;
 use super::rollout::{Outlook, Rollout};
 use super::unchecked;
@@ -31,11 +32,14 @@ pub struct Job {
     /// Older states say nothing about what was submitted.
     index: u64,
     pub status: Option<v1::JobStatus>,
+    submitted: Submitted,
     /// Of a first run that is watched; none: the job must only get there.
     pub rollout: Option<Rollout>,
     pub verdict: Option<Exit>,
     /// For people: why it failed; empty when only its instances can say it.
     pub why: String,
+    /// What somebody did to it that ends the wait.
+    pub meanwhile: Option<Meanwhile>,
     /// Its failure was told.
     announced: bool,
     /// Somebody else has said what became of it.
@@ -62,9 +66,11 @@ impl Waiting {
             wire_key: spec.key.clone().unwrap_or_default(),
             index: response.index,
             status: None,
+            submitted: Submitted::of(response),
             rollout: None,
             verdict: None,
             why: String::new(),
+            meanwhile: None,
             announced: false,
             left_out: false,
             pending_since: None,
@@ -161,6 +167,11 @@ impl Job {
     /// A verdict stands: what comes later is not waited for any more.
     fn judge(&mut self) {
         let Some(status) = self.status.as_ref().filter(|_| self.verdict.is_none()) else { return };
+        self.meanwhile = self.submitted.look(&self.key, status);
+        if self.meanwhile.is_some() {
+            self.verdict = Some(Exit::Failed);
+            return;
+        }
         let Some(rollout) = &mut self.rollout else {
             self.verdict = standing(status).verdict;
             if self.verdict == Some(Exit::Failed) {

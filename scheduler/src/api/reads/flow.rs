@@ -6,7 +6,7 @@ use prost::Message;
 
 use super::why::instant;
 use crate::decide::never_permits;
-use crate::model::{Dependency, Job, JobSpec, Spec, Standing, State};
+use crate::model::{Dependency, Job, JobSpec, Near, Spec, Standing, State};
 
 /// "succeeded", "failed" or "killed"; empty while the job goes on.
 pub(super) fn result(state: &State, job: &Job) -> &'static str {
@@ -14,7 +14,7 @@ pub(super) fn result(state: &State, job: &Job) -> &'static str {
         None => "",
         Some(ended) if ended.not_needed => "not_needed",
         Some(_) if has_succeeded(state, job) => "succeeded",
-        Some(ended) if ended.by.is_empty() => "failed",
+        Some(ended) if ended.by.is_empty() && !(tells_nothing(&ended.message) && only_killed(state, job)) => "failed",
         Some(_) => "killed",
     }
 }
@@ -22,8 +22,13 @@ pub(super) fn result(state: &State, job: &Job) -> &'static str {
 /// As `State::succeeded`, without a look at every task.
 fn has_succeeded(state: &State, job: &Job) -> bool {
     let Some((spec, tally)) = state.current_spec(job).zip(state.tally(job.id)) else { return false };
-    let is_batch = spec.job.kind == JobKind::Batch && !spec.job.flow.is_template;
-    is_batch && tally.count(Standing::Finished) == spec.job.instances
+    spec.job.may_succeed() && tally.count(Standing::Finished) == spec.job.instances
+}
+
+/// Whether users killed what did not finish.
+fn only_killed(state: &State, job: &Job) -> bool {
+    let Some(tally) = state.tally(job.id) else { return false };
+    tally.count(Standing::Killed) > 0 && tally.count(Standing::Failed) + tally.count(Standing::Lost) == 0
 }
 
 /// "www/prod/web to succeed": what is waited for, in a sentence.
@@ -128,7 +133,19 @@ pub fn submit_notes(state: &State, spec: &JobSpec) -> Vec<String> {
         notes.push("the schedule names days of the month and of the week: it fires on either".into());
     }
     notes.extend(never_permits(spec));
+    notes.extend(near_nothing(state, spec));
     notes
+}
+
+/// Jobs that it must be near and that are not there.
+fn near_nothing(state: &State, spec: &JobSpec) -> impl Iterator<Item = String> {
+    let required = spec.affinities.iter().filter(|affinity| affinity.required && affinity.weight > 0);
+    required.filter_map(|affinity| match &affinity.near {
+        Near::Job { job, .. } if state.job(job).is_none() => {
+            Some(format!("must run near tasks of {job}, and there is no such job yet"))
+        }
+        _ => None,
+    })
 }
 
 /// What is to be known of the jobs that it is to follow.
@@ -148,8 +165,8 @@ fn after_notes(state: &State, spec: &JobSpec) -> Vec<String> {
         .map(|dependency| format!("waits for {}, which is not there yet", dependency.job))
         .collect();
     for dependency in &spec.flow.after {
-        let kind = state.job(&dependency.job).and_then(|job| state.current_spec(job)).map(|spec| spec.job.kind);
-        if kind.is_some_and(|kind| kind.runs_for_ever() || kind == JobKind::Cron) {
+        let spec = state.job(&dependency.job).and_then(|job| state.current_spec(job));
+        if spec.is_some_and(|spec| spec.job.goes_on() || spec.job.kind == JobKind::Cron) {
             notes.push(format!("waits for {}, which ends only when somebody kills it", dependency.job));
         }
     }

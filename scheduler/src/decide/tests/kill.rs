@@ -118,3 +118,14 @@ fn what_is_not_there_is_refused() {
     assert_eq!(world.tasks("web").len(), 3);
     assert!(world.state.indexes().pending.len() == 3);
 }
+
+#[test]
+fn an_instance_that_was_killed_says_by_whom() {
+    let mut world = World::new();
+    let (link, _, tasks) = world.running(&service("web", 2));
+    world.kill("web", &[(1, 1)]).unwrap();
+    world.report(link, tasks[1], Killed, Reason::None);
+    let history = &world.state.tasks[&tasks[1]].history;
+    let asked = history.iter().find(|step| step.reason == Reason::UserRequest).unwrap();
+    assert_eq!((asked.to, &*asked.message), (Killing, "killed by ann: enough"));
+}
