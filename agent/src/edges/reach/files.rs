@@ -36,11 +36,21 @@ fn open(dir: &TaskDir, path: &str, flags: OFlags) -> io::Result<OwnedFd> {
     Ok(rustix::fs::openat2(sandbox, inside, flags | OFlags::CLOEXEC, Mode::empty(), resolve)?)
 }
 
+/// Whether the path itself names a link.
+fn is_link(dir: &TaskDir, path: &str) -> bool {
+    let kind = open(dir, path, OFlags::PATH | OFlags::NOFOLLOW).and_then(|link| Ok(rustix::fs::fstat(&link)?));
+    kind.is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_symlink())
+}
+
 fn failed(dir: &TaskDir, operation: &str, path: &str, error: &io::Error) -> String {
     if error.kind() == io::ErrorKind::NotFound && !dir.sandbox().is_dir() {
         return format!("the sandbox of {} is gone", dir.task);
     }
     let words = match error.raw_os_error().map(Errno::from_raw_os_error) {
+        // The root of a task's links is its sandbox.
+        Some(Errno::NOENT) if is_link(dir, path) => {
+            "it is a link, and where it leads there is no file inside the sandbox".to_string()
+        }
         Some(Errno::NOENT) => "there is no such file".to_string(),
         Some(Errno::NOTDIR) => "it is no folder, or leads through one that is none".to_string(),
         Some(Errno::LOOP) => "too many links, or one that leads nowhere".to_string(),

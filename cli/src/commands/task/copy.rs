@@ -144,7 +144,9 @@ impl Copying<'_> {
                         let listed = files::list(self.context, self.task, &inside).await?;
                         left.push((inside, beside, listed, depth + 1));
                     }
-                    _ => eprintln!("dawn: left out: {}", render::safe(&inside)),
+                    FileKind::Folder if plain => left_out(&inside, "folders go too deep"),
+                    FileKind::Regular | FileKind::Folder => left_out(&inside, "its name leads elsewhere"),
+                    _ => left_out(&inside, NO_FILE),
                 }
             }
         }
@@ -235,7 +237,7 @@ impl Copying<'_> {
                     let mode = entry.metadata().map_or(0o644, |meta| meta.mode());
                     self.give_file(&entry.path(), &inside, mode).await?;
                 } else {
-                    eprintln!("dawn: left out: {}", entry.path().display());
+                    left_out(&entry.path().display().to_string(), NO_FILE);
                 }
             }
         }
@@ -336,6 +338,13 @@ impl Drop for Beside {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
     }
+}
+
+/// Why what is neither a file nor a folder is not copied.
+const NO_FILE: &str = "it is a link, a socket, a pipe or a device";
+
+fn left_out(path: &str, why: &str) {
+    eprintln!("dawn: left out: {}: {why}", render::safe(path));
 }
 
 #[cfg(test)]

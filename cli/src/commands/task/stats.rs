@@ -18,8 +18,17 @@ pub struct Stats {
     /// t12, or ROLE/ENV/NAME/INSTANCE
     task: Target,
     /// Show it again and again, this often, until interrupted
-    #[arg(long, short, value_name = "DURATION", value_parser = duration, num_args = 0..=1, default_missing_value = "2s")]
+    #[arg(long, short, value_name = "DURATION", value_parser = every, num_args = 0..=1, default_missing_value = "2s")]
     watch: Option<Duration>,
+}
+
+/// A duration; a task behind the flag is one that was to stand before it.
+fn every(text: &str) -> Result<Duration, String> {
+    let hint = |why: String| match text.parse::<Target>() {
+        Ok(_) => format!("{why}; a task stands before it: `dawn task stats {text} --watch`"),
+        Err(_) => why,
+    };
+    duration(text).map_err(hint)
 }
 
 impl Stats {
