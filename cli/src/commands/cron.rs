@@ -78,13 +78,16 @@ async fn list(role: String, context: &mut Context) -> Result<Exit, Failure> {
 /// Most jobs that are asked why their last run failed.
 const MAX_CAUSES: usize = 50;
 
-/// Why the last run of each job failed, by key; of the others nothing.
+/// Why the last run of each job failed, or waits, by key; of the others nothing.
 async fn causes(jobs: &[v1::CronStatus], context: &mut Context) -> BTreeMap<String, String> {
     let failed = |job: &&v1::CronStatus| {
         let last = job.ticks.last().map(|tick| tick.scheduled_ms);
         job.runs.iter().any(|run| Some(run.run_at_ms) == last && run.failed > 0)
     };
     let mut causes = BTreeMap::new();
+    for job in jobs.iter().filter(|job| waits_now(job, job.ticks.last())).take(MAX_CAUSES) {
+        causes.insert(render::key(job.key.as_ref()), why_waits(context, job).await);
+    }
     for job in jobs.iter().filter(failed).take(MAX_CAUSES) {
         let request = v1::GetJobRequest { key: job.key.clone(), version: 0 };
         let call = async |client: &mut Client, request| client.get_job(request).await;
@@ -94,6 +97,35 @@ async fn causes(jobs: &[v1::CronStatus], context: &mut Context) -> BTreeMap<Stri
         causes.insert(render::key(job.key.as_ref()), cause(&status.tasks, last));
     }
     causes
+}
+
+/// The run of a tick, or else the one before it for which it was skipped.
+fn run_behind<'a>(cron: &'a v1::CronStatus, tick: &v1::Tick) -> Option<&'a v1::CronRun> {
+    let skipped = tick.outcome() == TickOutcome::SkippedOverlap;
+    let is_it = |run: &&v1::CronRun| match skipped {
+        true => run.run_at_ms < tick.scheduled_ms,
+        false => run.run_at_ms == tick.scheduled_ms,
+    };
+    cron.runs.iter().filter(is_it).max_by_key(|run| run.run_at_ms)
+}
+
+/// Whether the run has begun nowhere yet.
+fn is_waiting(run: &v1::CronRun) -> bool {
+    run.living > 0 && run.started_ms == 0
+}
+
+/// Whether a run that waits for room is the reason of what is said of the tick.
+fn waits_now(cron: &v1::CronStatus, tick: Option<&v1::Tick>) -> bool {
+    tick.and_then(|tick| run_behind(cron, tick)).is_some_and(is_waiting)
+}
+
+/// ": none of 3 nodes fits" of a run that waits; empty when nobody can say it.
+async fn why_waits(context: &mut Context, cron: &v1::CronStatus) -> String {
+    let request = v1::WhyRequest { key: cron.key.clone() };
+    let call = async |client: &mut Client, request| client.why(request).await;
+    let why = context.scheduler.call(request, Repeat::Harmless, call).await.unwrap_or_default();
+    let pending = why.classes.iter().find(|class| class.state() == v1::TaskState::Pending);
+    pending.map_or_else(String::new, |class| format!(": {}", render::safe(&class.summary)))
 }
 
 /// ": process main ended with exit code 3" of a run of which a task failed; else empty.
@@ -117,12 +149,19 @@ fn outcome(tick: &v1::Tick) -> &'static str {
 /// What was decided about a tick and, of one that ran, what became of it.
 fn result(cron: &v1::CronStatus, tick: &v1::Tick) -> String {
     let run = cron.runs.iter().find(|run| run.run_at_ms == tick.scheduled_ms);
-    let Some(run) = run else { return outcome(tick).to_string() };
+    let Some(run) = run else {
+        let began_ms = began_ms(cron, tick);
+        return match run_behind(cron, tick).filter(|_| tick.outcome() == TickOutcome::SkippedOverlap) {
+            Some(last) if is_waiting(last) => "skipped: the last run still waits for room".to_string(),
+            Some(last) if last.started_ms > began_ms => "skipped: the last run still waited for room".to_string(),
+            _ => outcome(tick).to_string(),
+        };
+    };
     let counts = [
         (run.finished, "finished"),
         (run.failed, "failed"),
         (run.other, "stopped"),
-        (run.living, if run.started_ms > 0 { "running" } else { "waiting" }),
+        (run.living, if run.started_ms > 0 { "running" } else { "waits for room" }),
     ];
     let counts: Vec<String> = match counts
         .iter()
@@ -209,18 +248,21 @@ fn table(jobs: &[v1::CronStatus], causes: &BTreeMap<String, String>, now_ms: i64
 
 /// The last ticks of one job, latest first.
 pub fn ticks(cron: &v1::CronStatus, now_ms: i64) -> Table {
-    ticks_with_causes(cron, &[], now_ms)
+    ticks_with_causes(cron, &[], "", now_ms)
 }
 
-/// The same, with why runs failed, as far as their tasks are kept.
-fn ticks_with_causes(cron: &v1::CronStatus, tasks: &[v1::Task], now_ms: i64) -> Table {
+/// The same, with why runs failed, as far as their tasks are kept, and why one waits.
+fn ticks_with_causes(cron: &v1::CronStatus, tasks: &[v1::Task], waits: &str, now_ms: i64) -> Table {
     let mut table = Table::new(&["TICK", "", "OUTCOME"]);
     for tick in cron.ticks.iter().rev() {
         let relative = time::relative(tick.scheduled_ms, now_ms);
         table.row(vec![
             time::in_named_zone(tick.scheduled_ms, time_zone_of(cron)),
             relative,
-            format!("{}{}", result(cron, tick), cause(tasks, tick.scheduled_ms)),
+            match waits_now(cron, Some(tick)) {
+                true => format!("{}{waits}", result(cron, tick)),
+                false => format!("{}{}", result(cron, tick), cause(tasks, tick.scheduled_ms)),
+            },
         ]);
     }
     table
@@ -314,10 +356,30 @@ mod tests {
             ..Default::default()
         };
         let told = "failed in 2s: process main ended with exit code 3";
-        assert!(ticks_with_causes(&cron, &tasks, 80_000).text().contains(told));
+        assert!(ticks_with_causes(&cron, &tasks, "", 80_000).text().contains(told));
         let causes = [("www/prod/backup".to_string(), cause(&tasks, 60_000))].into();
         let text = table(std::slice::from_ref(&cron), &causes, 80_000).text();
         assert!(text.contains(told) && text.contains("  10s ago  "), "{text}");
         assert_eq!(cause(&tasks, 120_000), "", "another run");
+    }
+
+    #[test]
+    fn a_run_that_waits_for_room_is_no_run_that_was_alive() {
+        let tick = |scheduled_ms, outcome: TickOutcome| v1::Tick {
+            scheduled_ms,
+            outcome: outcome.into(),
+            ..Default::default()
+        };
+        let ticks = vec![tick(60_000, TickOutcome::Launched), tick(120_000, TickOutcome::SkippedOverlap)];
+        let run = v1::CronRun { run_at_ms: 60_000, living: 1, ..Default::default() };
+        let mut cron = v1::CronStatus { ticks, runs: vec![run], ..Default::default() };
+        let text = |cron: &v1::CronStatus| ticks_with_causes(cron, &[], ": none of 3 nodes fits", 130_000).text();
+        let waits = text(&cron);
+        assert!(waits.contains("  waits for room: none of 3 nodes fits"), "{waits}");
+        assert!(waits.contains("  skipped: the last run still waits for room: none of 3 nodes fits"), "{waits}");
+        cron.runs[0].started_ms = 125_000;
+        assert!(text(&cron).contains("  skipped: the last run still waited for room\n"), "{}", text(&cron));
+        cron.runs[0].started_ms = 61_000;
+        assert!(text(&cron).contains("  skipped: the last run was still alive\n"), "{}", text(&cron));
     }
 }

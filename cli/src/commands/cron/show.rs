@@ -26,7 +26,11 @@ pub async fn run(job: &Selection, context: &mut Context) -> Result<Exit, Failure
     context.out.table(&head(cron, now_ms));
     if !cron.ticks.is_empty() {
         context.out.line("");
-        context.out.table(&super::ticks_with_causes(cron, &status.tasks, now_ms));
+        let waits = match cron.ticks.iter().any(|tick| super::waits_now(cron, Some(tick))) {
+            true => super::why_waits(context, cron).await,
+            false => String::new(),
+        };
+        context.out.table(&super::ticks_with_causes(cron, &status.tasks, &waits, now_ms));
     }
     Ok(Exit::Done)
 }
