@@ -17,6 +17,16 @@ pub struct Cause<'a> {
 }
 
 impl Cause<'_> {
+    /// The cause, with the name of the node where it is of that node.
+    pub fn cause_with_node(&self) -> String {
+        let (text, node) = (cause(&self.failure), safe(&self.failure.hostname));
+        match self.instances.len() {
+            _ if node.is_empty() => text,
+            0 | 1 => text.replace("on this node", &format!("on {node}")),
+            _ => text.replace("on this node", &format!("on its node (the last was {node})")),
+        }
+    }
+
     pub fn line(&self, now_ms: i64) -> String {
         line(&self.instances, self.task, &self.failure, now_ms)
     }
@@ -162,6 +172,22 @@ mod tests {
         assert_eq!(cause_of(Reason::Signaled, "ended by SIGSEGV", None, Some(11)), "ended by SIGSEGV");
         assert_eq!(cause_of(Reason::None, "", None, None), "failed without a reason that is known");
         assert_eq!(cause_of(Reason::Exited, "a\u{1b}b", None, None), "a\\u{1b}b");
+    }
+
+    #[test]
+    fn a_cause_that_is_of_a_node_names_it() {
+        let failure = v1::TaskFailure {
+            hostname: "node-1".into(),
+            reason: Reason::UnknownUser.into(),
+            message: "user www does not exist on this node".into(),
+            ..Default::default()
+        };
+        let task = v1::Task::default();
+        let said = |instances: &[u32]| {
+            Cause { task: &task, failure: failure.clone(), instances: instances.to_vec() }.cause_with_node()
+        };
+        assert_eq!(said(&[0]), "user www does not exist on node-1");
+        assert_eq!(said(&[0, 1]), "user www does not exist on its node (the last was node-1)");
     }
 
     #[test]

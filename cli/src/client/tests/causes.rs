@@ -132,7 +132,7 @@ instance 0: process web ended with exit code 3; attempt 3 on node-1; 3 failures 
     let (mut context, memory) = fake.context(false);
     assert_eq!(dawn(&mut context, "dawn job why www/prod/web").await.unwrap(), Exit::Done);
     let expected = format!(
-        "{cause}www/prod/web: nothing is pending, but instances have failed; instances 1: 1 pending (1 failing, 3 restarts)\n"
+        "www/prod/web: nothing is pending, but instances have failed; instances 1: 1 pending (1 failing, 3 restarts)\n{cause}"
     );
     assert_eq!(text(&memory), expected);
 }

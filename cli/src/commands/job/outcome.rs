@@ -91,6 +91,12 @@ fn went_well(context: &Context, job: &Job, status: &v1::JobStatus) {
         }
         return;
     }
+    let summary = status.summary.clone().unwrap_or_default();
+    if summary.kind() == JobKind::Daemon && summary.instances == 0 {
+        let key = &job.key;
+        context.out.line(&format!("{key}: runs on no node, since none matches; `dawn job why {key}` says why"));
+        return;
+    }
     if let Some(watch) = job.rollout.as_ref().map(Rollout::watch).filter(|watch| !watch.is_zero()) {
         let watch = duration(u64::try_from(watch.as_millis()).unwrap_or(u64::MAX));
         context.out.line(&format!("{}: {}, healthy for {watch}", job.key, standing(status).text));
@@ -142,7 +148,7 @@ fn headline(job: &Job, causes: &[Cause]) -> String {
     let begin = format!("{}: {}{colon}{}", job.key, if killed { "killed" } else { "failed" }, job.why);
     match causes {
         [] => begin,
-        [only] => format!("{begin}: {}", failure::cause(&only.failure)),
+        [only] => format!("{begin}: {}", only.cause_with_node()),
         several => format!("{begin}, for {} reasons:", several.len()),
     }
 }

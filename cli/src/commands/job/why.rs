@@ -46,14 +46,14 @@ pub async fn run(args: Why, context: &mut Context) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     context.out.write(text(&args.job.to_string(), &why, time::now_ms()).as_bytes());
+    if why.classes.is_empty() {
+        context.out.line(&format!("{}: {}", args.job, nothing_pending(&status)));
+        unchecked.iter().for_each(|line| context.out.line(line));
+    }
     let failed = cause::describe_failures(context, &status.tasks).await;
     if !failed.is_empty() {
         context.out.line("last failures");
         context.out.write(failed.as_bytes());
-    }
-    if why.classes.is_empty() {
-        context.out.line(&format!("{}: {}", args.job, nothing_pending(&status)));
-        unchecked.iter().for_each(|line| context.out.line(line));
     }
     Ok(Exit::Done)
 }
