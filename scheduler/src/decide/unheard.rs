@@ -15,7 +15,10 @@ pub(super) fn ended(step: &Step, agent: AgentNo, report: &Report) -> Option<Time
     // While it is not known how long nobody led, Dawn's clock and the agent's can't be compared.
     let is_held = step.live.cron_hold.is_some_and(|hold| step.now.wall < hold.until);
     let told = if is_held { report.at } else { told(step.live, agent, report.at, step.now) };
-    (report.at > Timestamp(0) && told < linked(step.live, agent, step.now)).then_some(told)
+    // What a registration tells is older than the link that begins with it.
+    let is_new = step.arrival.is_some_and(|arrival| arrival.agent == agent);
+    let linked = if is_new { step.now.wall } else { linked(step.live, agent, step.now) };
+    (report.at > Timestamp(0) && told < linked).then_some(told)
 }
 
 /// What an agent's clock showed, by Dawn's.

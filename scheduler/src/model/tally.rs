@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use dawn_proto::v1::{JobKind, Reason};
 use dawn_proto::{TaskId, TaskState, Timestamp};
 
-use super::{Index, Job, JobId, State, Task, Transition, Truth};
+use super::{Index, Job, JobId, JobSpec, State, Task, Transition, Truth};
 
 /// What a task counts as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -156,3 +156,20 @@ fn every_view_of_every_story_can_be_made() {
         assert!(cron.jobs.iter().all(|job| (job.next_ms > 0 || job.paused_ms > 0) && job.ticks.len() <= 20));
     }
 }
+
+#[test]
+fn a_job_whose_end_was_told_late_ended_when_its_last_task_did() {
+    let mut before = pulse(State::default());
+    let job = spec("sum", JobKind::Batch, 1);
+    before.step([elected(1), registered(1, 1, Vec::new()), submit(1, job.clone())], now(0));
+    let task = *before.state().tasks.keys().next().unwrap();
+    before.step([reported(1, task, 1, TaskState::Running)], now(1_000));
+    let ended = now(4_000).wall;
+    let mut after = pulse(before.state().clone());
+    let state = TaskState::Finished.into();
+    let report = v1::TaskReport { task_id: task.0, sequence: 2, state, at_ms: ended.0, ..Default::default() };
+    after.step([elected(2)], now(20_000));
+    after.step([registered(1, 1, vec![report])], now(20_500));
+    let status = job_status(after.state(), &job.key, 0).unwrap();
+    assert_eq!((status.ended_ms, status.summary.unwrap().result.as_str()), (ended.0, "succeeded"));
+}

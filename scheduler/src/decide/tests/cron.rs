@@ -9,7 +9,7 @@ use crate::model::{
     Answer, Command, CronHold, CronPolicy, Job, JobSpec, LinkId, Mutation, Refusal, TaskMade, Ticked, answers,
 };
 
-const MINUTE_MS: u64 = 60_000;
+pub(super) const MINUTE_MS: u64 = 60_000;
 
 /// Minutes after the start and outcome of every kept tick.
 pub(super) fn ticks(world: &World) -> Vec<(u64, TickOutcome)> {
@@ -22,7 +22,7 @@ fn with(overlap: Overlap) -> JobSpec {
 }
 
 /// A world with an agent whose runs start as soon as they are pending.
-fn world_with(spec: &JobSpec) -> (World, LinkId) {
+pub(super) fn world_with(spec: &JobSpec) -> (World, LinkId) {
     let mut world = World::new();
     let (link, _) = world.agent(1);
     world.submit(spec).unwrap();
@@ -159,16 +159,6 @@ pub(super) fn back_after_ten_minutes(change: impl FnOnce(&mut CronPolicy)) -> Wo
     world.skip_ms(10 * MINUTE_MS + 30_000);
     world.elect(2);
     world.pass_ms(1_000);
-    world
-}
-
-/// The same, half a minute before the eleventh tick, and cron has waited for a minute.
-pub(super) fn back_just_before_a_tick(change: impl FnOnce(&mut CronPolicy)) -> World {
-    let (mut world, _) = world_with(&cron("c", change));
-    world.skip_ms(10 * MINUTE_MS + 30_000);
-    world.live.cron_hold = Some(CronHold { from: world.now.wall, until: world.now.wall.plus_ms(MINUTE_MS) });
-    world.elect(2);
-    world.pass_ms(MINUTE_MS + 250);
     world
 }
 

@@ -4,8 +4,21 @@ use dawn_proto::TaskId;
 use dawn_proto::TaskState::{Finished, Running};
 use dawn_proto::v1::{Misfire, Overlap, Reason, TickOutcome::*};
 
-use super::cron::{back_after_ten_minutes, back_just_before_a_tick, start_pending, ticks};
+use super::cron::{MINUTE_MS, back_after_ten_minutes, start_pending, ticks, world_with};
 use super::promises::replay_equals_live;
+use super::specs::cron;
+use super::world::World;
+use crate::model::{CronHold, CronPolicy};
+
+/// The scheduler was away until half a minute before the eleventh tick, and cron has waited for a minute.
+fn back_just_before_a_tick(change: impl FnOnce(&mut CronPolicy)) -> World {
+    let (mut world, _) = world_with(&cron("c", change));
+    world.skip_ms(10 * MINUTE_MS + 30_000);
+    world.live.cron_hold = Some(CronHold { from: world.now.wall, until: world.now.wall.plus_ms(MINUTE_MS) });
+    world.elect(2);
+    world.pass_ms(MINUTE_MS + 250);
+    world
+}
 
 #[test]
 fn missed_runs_follow_one_another_where_none_may_run_beside_another() {

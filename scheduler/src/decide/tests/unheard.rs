@@ -8,7 +8,7 @@ use super::world::{START, World, report};
 use crate::model::{Event, LinkId, Report};
 
 fn ends(world: &mut World, link: LinkId, task: TaskId, at: Timestamp) {
-    let report = Report { at, exit: None, ..report(task, Failed, Reason::Exited) };
+    let report = Report { at, ..report(task, Failed, Reason::Exited) };
     world.event(Event::Reported { link, report });
 }
 
@@ -44,8 +44,7 @@ fn a_clock_that_is_off_is_taken_out_of_what_the_agent_tells() {
     let wall = Timestamp(started.0 + 3_600_000);
     world.event(Event::Heartbeat { link, sequence: 1, welcome: 0, wall });
     world.skip_ms(20_000);
-    let link = world.register(1, vec![]);
-    ends(&mut world, link, tasks[0], Timestamp(wall.0 + 5_000));
+    world.register(1, vec![Report { at: Timestamp(wall.0 + 5_000), ..report(tasks[0], Failed, Reason::Exited) }]);
     assert_eq!(world.state.tasks[&tasks[0]].since(), Timestamp(started.0 + 5_000));
 }
 

@@ -133,7 +133,9 @@ fn of_tasks() -> Vec<Mutation> {
             reason: Reason::Restored,
             message: text().into(),
             exit: Some(crate::model::Exit::Signal(i32::MIN)),
+            ended: Some(AT),
         }),
+        Mutation::EndDated(EndDated { task: TASK, at: AT }),
         Mutation::TaskForgotten(TaskForgotten { task: TASK }),
         Mutation::Nominated(Nominated { task: TASK, agent: AGENT, until: AT }),
     ]

@@ -237,3 +237,46 @@ fn instances_that_wait_alike_are_one_class_whichever_version_they_are_of() {
     let [class] = &classes(&rig)[..] else { panic!("{:?}", classes(&rig)) };
     assert_eq!(class.instances, [1, 2, 3], "the first one has its place");
 }
+
+#[test]
+fn instances_on_a_node_out_of_reach_name_it_and_since_when() {
+    let mut rig = Rig::new(spec("web", JobKind::Service, 1));
+    rig.newest(0, &[TaskState::Running]);
+    rig.at_ms += Settings::default().down_after_ms - 1_000;
+    rig.step([]);
+    let classes = classes(&rig);
+    let away = classes.iter().find(|class| class.state() == TaskState::Partitioned).unwrap();
+    assert!(away.summary.starts_with("node node-1.example is out of reach since 20"), "{}", away.summary);
+    assert_eq!(away.instances, [0]);
+}
+
+#[test]
+fn a_port_in_use_is_said_with_the_job_that_holds_it() {
+    let fixed = |wire: &mut v1::JobSpec| {
+        let port = v1::PortSpec { name: "http".into(), fixed: 31_005, ..Default::default() };
+        wire.task.as_mut().unwrap().ports = vec![port];
+    };
+    let mut rig = Rig::new(changed(JobKind::Service, fixed));
+    rig.newest(0, &[TaskState::Running]);
+    let mut other = wire_spec("api", JobKind::Service, 1);
+    fixed(&mut other);
+    let other = parse_job_spec(validate::job_spec(other).unwrap()).unwrap();
+    rig.step([submit(3, other.clone())]);
+    let (place, settings) = (PlaceSettings::default(), Settings::default());
+    let classes = why(rig.pulse.state(), &live(&rig), &place, &settings, &other.key).unwrap().classes;
+    let [class] = &classes[..] else { panic!("{classes:?}") };
+    let held = "; port 31005 of node-1.example is held by ann/test/web/0";
+    assert!(class.summary.ends_with(held), "{}", class.summary);
+}
+
+#[test]
+fn a_daemon_job_that_matches_no_node_says_so() {
+    let rig = Rig::new(changed(JobKind::Daemon, |wire| {
+        let z = v1::ValueSet { values: vec!["z".into()] };
+        let rule = Some(v1::constraint::Rule::OneOf(z));
+        wire.constraints = vec![v1::Constraint { attribute: "rack".into(), rule }];
+    }));
+    let said = summary(&rig);
+    assert!(said.starts_with("runs on no node, since none matches: "), "{said}");
+    assert!(said.contains("rack = z"), "{said}");
+}
