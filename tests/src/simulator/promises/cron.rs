@@ -166,7 +166,7 @@ impl Ledger {
             }
             TickOutcome::Launched if others && cron.overlap != Overlap::Allow => "runs beside another",
             TickOutcome::Launched if is_late && !was_queued && !was_held => match cron.misfire {
-                Misfire::Once if later_due() > 0 => "is run late, and is not the latest",
+                Misfire::Once if surely_late() > 0 => "is run late, and is not the latest",
                 Misfire::All if surely_late() >= cron.misfire_limit as usize => "is run late beyond the limit",
                 Misfire::Skip | Misfire::Unspecified => "is run late",
                 _ => return Ok(()),
@@ -175,6 +175,15 @@ impl Ledger {
             TickOutcome::SkippedOverlap if cron.overlap == Overlap::Allow => "is skipped where runs may overlap",
             // Runs that were missed follow one another.
             TickOutcome::Queued if cron.misfire == Misfire::All && is_late && cron.overlap != Overlap::Allow => {
+                return Ok(());
+            }
+            // It was due before what was missed began, and follows that.
+            TickOutcome::Queued
+                if cron.overlap == Overlap::CancelNew
+                    && matches!(cron.misfire, Misfire::Once | Misfire::All)
+                    && others
+                    && (!is_late || was_held) =>
+            {
                 return Ok(());
             }
             TickOutcome::Queued if !matches!(cron.overlap, Overlap::Queue | Overlap::KillExisting) => "waits",
