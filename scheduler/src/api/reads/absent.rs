@@ -54,7 +54,7 @@ fn words(state: &State, agent: AgentNo, task: &Task, replaced_at: Option<Option<
 /// A daemon job that is on no node since none matches.
 fn matches_no_node(state: &State, job: &Job) -> Option<v1::PendingClass> {
     let spec = state.current_spec(job)?;
-    let is_idle = spec.job.kind == JobKind::Daemon && job.ended.is_none() && job.living == 0;
+    let is_idle = spec.job.kind == JobKind::Daemon && job.ended.is_none() && state.tasks_of(job.id).living == 0;
     if !is_idle
         || job.waits_for_others(&spec.job)
         || state.agents.values().any(|agent| place::matches(&spec.job, agent))

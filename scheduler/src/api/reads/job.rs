@@ -116,7 +116,7 @@ pub fn job_status_at(state: &State, key: &JobKey, version: u32, now: Timestamp) 
 /// When a job ended: one that ended by itself with the last of its tasks, which may be before a leader learned of it.
 fn ended_at(state: &State, job: &Job, ended: &Ended) -> Timestamp {
     let last = state.shown_tasks(job).map(Task::since).max();
-    let is_by_itself = ended.by.is_empty() && flow::tells_nothing(&ended.message) && job.living == 0;
+    let is_by_itself = ended.by.is_empty() && flow::tells_nothing(&ended.message) && state.tasks_of(job.id).living == 0;
     last.filter(|last| is_by_itself && *last < ended.at).unwrap_or(ended.at)
 }
 

@@ -20,7 +20,7 @@ pub(super) fn tell(state: &State, job: &Job, classes: &mut [v1::PendingClass]) {
 
 /// "port 80 of node-1 is held by www/prod/web/0".
 fn holder(state: &State, port: u16) -> Option<String> {
-    let placed = state.tasks_on.iter().filter_map(|(no, tasks)| Some((state.agents.get(no)?, tasks)));
+    let placed = state.indexes().tasks_on.iter().filter_map(|(no, tasks)| Some((state.agents.get(no)?, tasks)));
     let mut holders: Vec<(&str, String)> = Vec::new();
     for (agent, tasks) in placed {
         let mut tasks = tasks.iter().filter_map(|id| state.tasks.get(id));

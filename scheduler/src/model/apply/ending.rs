@@ -14,12 +14,12 @@ impl State {
 
     /// Changes when an ended task ended.
     pub(super) fn date_end(&mut self, dated: &EndDated, now: Timestamp) {
-        let Some(task) = self.tasks.get_mut(&dated.task).filter(|task| task.state().is_terminal()) else { return };
-        let spec = self.specs.get(&task.spec).unwrap_or_else(|| panic!("{} of {} is gone", task.spec, task.id));
+        let Some(task) = self.truth.tasks.get_mut(&dated.task).filter(|task| task.state().is_terminal()) else { return };
+        let spec = self.truth.specs.get(&task.spec).unwrap_or_else(|| panic!("{} of {} is gone", task.spec, task.id));
         let (before, job) = (Entries::of(task, spec), task.job);
         let [.., last, end] = &mut task.history[..] else { return };
         end.at = dated.at.max(last.at).min(now);
         let after = Entries::of(task, spec);
-        self.reindex_task(dated.task, job, before, after);
+        self.indexes.change_task(&self.truth, dated.task, job, before, after);
     }
 }
