@@ -14,7 +14,9 @@ impl State {
 
     /// Changes when an ended task ended.
     pub(super) fn date_end(&mut self, dated: &EndDated, now: Timestamp) {
-        let Some(task) = self.truth.tasks.get_mut(&dated.task).filter(|task| task.state().is_terminal()) else { return };
+        let Some(task) = self.truth.tasks.get_mut(&dated.task).filter(|task| task.state().is_terminal()) else {
+            return;
+        };
         let spec = self.truth.specs.get(&task.spec).unwrap_or_else(|| panic!("{} of {} is gone", task.spec, task.id));
         let (before, job) = (Entries::of(task, spec), task.job);
         let [.., last, end] = &mut task.history[..] else { return };
