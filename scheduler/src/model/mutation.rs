@@ -159,7 +159,7 @@ pub struct TaskMoved {
 }
 
 /// An ended task ended at another time than was noted: the clock did not show yet how long nobody had led.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct EndDated {
     pub task: TaskId,
     pub at: Timestamp,
