@@ -113,7 +113,8 @@ fn said(step: &mut Step, event: &LinkEvent) {
         LinkEvent::Inspect { request } => leader::inspect(step, *request),
         LinkEvent::Describe { epoch, tasks, finished } => leader::describe(step, *epoch, tasks, finished),
         LinkEvent::OpenTunnel { tunnel, log } => {
-            let known = step.state.tasks.get(&log.task).is_some_and(|task| task.is_on_disk());
+            let is_held = step.state.tasks.get(&log.task).is_some_and(|task| task.is_on_disk());
+            let known = if is_held { Ok(()) } else { Err(step.state.space.why_gone(log.task)) };
             step.act(Effect::OpenTunnel { tunnel: *tunnel, log: log.clone(), known });
         }
         LinkEvent::Reach { tunnel, task } => {

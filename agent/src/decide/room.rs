@@ -79,7 +79,7 @@ pub(super) fn free_told(step: &mut Step, free: &Free) {
         && let Some(bytes) = space::wanted(free)
     {
         step.change(Mutation::RoomMade { next_at_ms: now_ms.saturating_add(ROOM_PAUSE_MS) });
-        make(step, bytes, "the disk is nearly full");
+        make(step, bytes, "the node's disk was nearly full");
     }
 }
 
@@ -100,7 +100,7 @@ pub(super) fn begin_waiting(step: &mut Step) {
     let over = taken.promised.saturating_add(taken.left).saturating_sub(step.state.offer.total.disk_bytes);
     match taken.waiting > 0 && over > 0 {
         true => {
-            make(step, over, "a task is to have its room");
+            make(step, over, "another task was to have its room");
             step.then(Next::GiveRoom);
         }
         false => give_of(step, taken),
@@ -175,6 +175,6 @@ pub(super) fn ended(state: &State) -> Vec<Ended<'_>> {
 pub(super) fn remove(step: &mut Step, id: TaskId, why: Option<&'static str>) {
     let bytes = step.state.tasks.get(&id).map_or(0, |task| task.bytes());
     step.note(Note::DirectoryRemoved { task: id, why });
-    step.change(Mutation::TaskRemoved { task: id, bytes });
+    step.change(Mutation::TaskRemoved { task: id, bytes, why });
     step.act(Effect::Delete { task: id });
 }

@@ -99,8 +99,9 @@ impl State {
 
     fn apply_to_space(&mut self, mutation: Mutation) {
         match mutation {
-            Mutation::TaskRemoved { task, bytes } => {
+            Mutation::TaskRemoved { task, bytes, why } => {
                 self.space.going.insert(task, bytes);
+                self.space.removed.insert(task, why);
                 self.forget(task);
             }
             Mutation::DirectoryGone { task } => {
@@ -198,6 +199,7 @@ impl State {
         while self.forgotten_order.len() > MAX_FORGOTTEN_TASKS {
             if let Some(oldest) = self.forgotten_order.pop_front() {
                 self.forgotten.remove(&oldest);
+                self.space.removed.remove(&oldest);
             }
         }
     }

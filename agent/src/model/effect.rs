@@ -128,11 +128,11 @@ pub enum Effect {
         session: u64,
         reports: Vec<Report>,
     },
-    /// Serve a log; `known` says whether the task is held.
+    /// Serve a log; `known` says whether the task is held, and of one that is not, for people, why not.
     OpenTunnel {
         tunnel: u64,
         log: LogRequest,
-        known: bool,
+        known: Result<(), String>,
     },
     /// Serve a client's session.
     Reach {

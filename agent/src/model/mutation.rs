@@ -104,6 +104,8 @@ pub enum Mutation {
     TaskRemoved {
         task: TaskId,
         bytes: u64,
+        /// Where it was not for its age, nor for what all ended tasks take.
+        why: Option<&'static str>,
     },
     TaskForgotten {
         task: TaskId,

@@ -26,6 +26,21 @@ pub struct Space {
     pub waiting: VecDeque<(TaskId, u64)>,
     /// Directories being removed, and what they took.
     pub going: BTreeMap<TaskId, u64>,
+    /// Why the directories of forgotten tasks were removed; None: for their age, or what all of them took.
+    pub removed: BTreeMap<TaskId, Option<&'static str>>,
     /// Found ended at the start: what they have left was not free then, and is not offered yet.
     pub found: BTreeSet<TaskId>,
+}
+
+impl Space {
+    /// Why the agent holds nothing of a task, for people.
+    pub fn why_gone(&self, task: TaskId) -> String {
+        match self.removed.get(&task) {
+            Some(Some(why)) => format!("the directory of {task} was removed with its log, because {why}"),
+            Some(None) => format!(
+                "the directory of {task} was removed with its log: it had ended long ago, or the node kept too much"
+            ),
+            None => format!("the agent has no task {task}"),
+        }
+    }
 }

@@ -12,8 +12,15 @@ use crate::edges::link;
 use crate::edges::tunnel::{self, LogSource};
 use crate::model::{LogRequest, RefusalKind, TaskDir, TunnelRefusal};
 
-/// Serves a log at `address`, where the scheduler that asked is; `known`: the agent holds the task.
-pub(super) async fn serve(shared: Arc<Shared>, address: String, tunnel: u64, log: LogRequest, known: bool) {
+/// Serves a log at `address`, where the scheduler that asked is; `known`: whether the agent
+/// holds the task, or why not.
+pub(super) async fn serve(
+    shared: Arc<Shared>,
+    address: String,
+    tunnel: u64,
+    log: LogRequest,
+    known: Result<(), String>,
+) {
     let permit = shared.tunnels.try_acquire();
     let source = match (&permit, known) {
         (Err(_), _) => {
@@ -21,8 +28,8 @@ pub(super) async fn serve(shared: Arc<Shared>, address: String, tunnel: u64, log
             warn!(tunnel, "{words}");
             Err(TunnelRefusal::new(RefusalKind::TooMany, words))
         }
-        (Ok(_), true) => source(&shared, log.task),
-        (Ok(_), false) => Err(TunnelRefusal::new(RefusalKind::NotFound, format!("the agent has no task {}", log.task))),
+        (Ok(_), Ok(())) => source(&shared, log.task),
+        (Ok(_), Err(why)) => Err(TunnelRefusal::new(RefusalKind::NotFound, why)),
     };
     match link::connect(&address).await {
         Ok(channel) => match source {

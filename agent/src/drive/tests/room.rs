@@ -193,3 +193,15 @@ fn what_was_left_before_the_start_is_offered_once_it_is_measured() {
     world.agent.step(cleaned(60), world.now);
     assert_eq!(world.agent.state.offer.total.disk_bytes, 94, "once");
 }
+
+#[test]
+fn a_log_that_was_removed_is_answered_with_why() {
+    let mut world = world(10);
+    world.agent.state.offer.total.disk_bytes = 1_000 * MIB;
+    ended(&mut world, &[(1, 40 * MIB), (2, 40 * MIB)]);
+    told_free(&mut world, 60, 50_000);
+    told_free(&mut world, 40, 50_000);
+    let why = "the directory of t1 was removed with its log, because the node's disk was nearly full";
+    assert_eq!(world.agent.state.space.why_gone(TaskId(1)), why);
+    assert_eq!(world.agent.state.space.why_gone(TaskId(9)), "the agent has no task t9");
+}
