@@ -253,7 +253,7 @@ fn instances_on_a_node_out_of_reach_name_it_and_since_when() {
 #[test]
 fn a_port_in_use_is_said_with_the_job_that_holds_it() {
     let fixed = |wire: &mut v1::JobSpec| {
-        let port = v1::PortSpec { name: "http".into(), fixed: 31_005, ..Default::default() };
+        let port = v1::PortSpec { name: "http".into(), fixed: 31_005 };
         wire.task.as_mut().unwrap().ports = vec![port];
     };
     let mut rig = Rig::new(changed(JobKind::Service, fixed));
