@@ -170,6 +170,11 @@ pub fn messages() -> Vec<&'static MessageRules> {
 }
 
 impl FieldRules {
+    /// Whether a file that leaves the field out has the default, and not what zero says.
+    pub const fn has_default_in_files(&self) -> bool {
+        self.is_zero_a_value && !self.is_default_conditional && matches!(self.default, Default::Number(1..))
+    }
+
     /// The default as a number. 0: there is none.
     pub const fn default_number(&self) -> i64 {
         match self.default {

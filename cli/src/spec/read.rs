@@ -112,7 +112,7 @@ fn item(r: &mut Reader, node: &Node, place: Place, field: &FieldRules, inner: &'
 
 /// Defaults of fields whose zero is a value: where the file leaves the field out, and only there.
 fn fill_in(message: &mut DynamicMessage, rules: &MessageRules, is_said: impl Fn(&FieldRules) -> bool) {
-    for field in rules.fields.iter().filter(|field| field.is_zero_a_value && !is_said(field)) {
+    for field in rules.fields.iter().filter(|field| field.has_default_in_files() && !is_said(field)) {
         let other = field.default_unless.and_then(|other| message.get_field_by_name(other)?.as_bool());
         let Default::Number(default @ 1..) = field.default else { continue };
         if other != Some(true)

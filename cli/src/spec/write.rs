@@ -3,7 +3,7 @@
 
 mod emit;
 
-use dawn_proto::fields::{Default, FieldRules, Form, JOB_SPEC, Kind, MessageRules, Shape, Unit};
+use dawn_proto::fields::{FieldRules, Form, JOB_SPEC, Kind, MessageRules, Shape, Unit};
 use dawn_proto::v1;
 use prost::Message;
 use prost_reflect::{DynamicMessage, MapKey, ReflectMessage};
@@ -57,7 +57,7 @@ fn out_of(message: &DynamicMessage, field: &'static FieldRules) -> Option<Out> {
     let descriptor = message.descriptor().get_field(field.number)?;
     let is_unless = field.default_unless.and_then(|other| message.get_field_by_name(other)?.as_bool()) == Some(true);
     // Left out, such a field would be its default.
-    let is_default_other = field.is_zero_a_value && matches!(field.default, Default::Number(1..)) && !is_unless;
+    let is_default_other = field.has_default_in_files() && !is_unless;
     if !message.has_field(&descriptor) && !is_default_other {
         return None;
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use dawn_proto::fields::{health_check, log_policy, task_spec};
 use dawn_proto::{JobKey, TaskId, v1, validate};
 use prost::Message;
 
@@ -15,14 +16,14 @@ use crate::model::{
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// A process that ends at once must not be started again in a hot loop.
 const DEFAULT_MIN_DURATION_MS: u64 = 1_000;
-const DEFAULT_FINALIZATION_WAIT_MS: u64 = 30_000;
-const DEFAULT_HEALTH_INTERVAL_MS: u64 = 10_000;
-const DEFAULT_HEALTH_TIMEOUT_MS: u64 = 1_000;
-const DEFAULT_HEALTH_FAILURES: u32 = 3;
+const DEFAULT_FINALIZATION_WAIT_MS: u64 = task_spec::FINALIZATION_WAIT_MS.default_number().unsigned_abs();
+const DEFAULT_HEALTH_INTERVAL_MS: u64 = health_check::INTERVAL_MS.default_number().unsigned_abs();
+const DEFAULT_HEALTH_TIMEOUT_MS: u64 = health_check::TIMEOUT_MS.default_number().unsigned_abs();
+const DEFAULT_HEALTH_FAILURES: u32 = health_check::MAX_FAILURES.default_number() as u32;
 /// The limit of a process on what one file may have.
 const MAX_FILE_BYTES: &str = "fsize";
-const DEFAULT_LOG_FILE_BYTES: u64 = 100 << 20;
-const DEFAULT_LOG_FILES: u32 = 3;
+const DEFAULT_LOG_FILE_BYTES: u64 = log_policy::FILE_SIZE_BYTES.default_number().unsigned_abs();
+const DEFAULT_LOG_FILES: u32 = log_policy::FILES.default_number() as u32;
 
 /// Why a plan can't be carried out.
 #[derive(Debug, thiserror::Error)]

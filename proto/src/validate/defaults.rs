@@ -1,6 +1,6 @@
 //! Bounds of what a job is made of that no field has by itself, and names for bounds of fields that others ask for.
 
-use crate::fields::{job_spec, process_spec, resources};
+use crate::fields::{job_spec, process_spec, resources, task_spec};
 
 pub const MAX_SPEC_BYTES: usize = 1 << 20;
 /// What filling in the defaults adds to a spec at most: far more than it does.
@@ -14,7 +14,7 @@ pub const MAX_CUSTOM: usize = resources::CUSTOM_MILLI.most_items();
 pub const MAX_COMMAND_BYTES: usize = process_spec::SHELL.most() as usize;
 pub const MAX_LABEL_VALUE_BYTES: usize = 1_024;
 /// Of one task, where its spec says nothing.
-pub const DEFAULT_MAX_FILES: u64 = 1_000_000;
+pub const DEFAULT_MAX_FILES: u64 = task_spec::MAX_FILES.default_number() as u64;
 pub const MAX_VALUES: usize = 1_000;
 pub const MAX_VALUE_BYTES: usize = 256;
 /// Instances that are placed all at once: what one step may do.

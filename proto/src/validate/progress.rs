@@ -1,11 +1,8 @@
 //! Whether an instance can be healthy before its job is given up on. A warning: such a job is not wrong, only hopeless.
 
 use crate::amounts::duration;
+use crate::fields::update_policy::{PROGRESS_DEADLINE_MS, WATCH_MS};
 use crate::v1::{HealthCheck, JobKind, JobSpec};
-
-/// Of a job whose update policy does not say it.
-const DEFAULT_WATCH_MS: u64 = 10_000;
-const DEFAULT_PROGRESS_DEADLINE_MS: u64 = 600_000;
 
 /// For people: why no instance of the service can be healthy within `update.progress_deadline`.
 pub fn cannot_make_it(spec: &JobSpec) -> Option<String> {
@@ -14,10 +11,10 @@ pub fn cannot_make_it(spec: &JobSpec) -> Option<String> {
     }
     let update = spec.update.clone().unwrap_or_default();
     let deadline_ms = match update.progress_deadline_ms {
-        0 => DEFAULT_PROGRESS_DEADLINE_MS,
+        0 => PROGRESS_DEADLINE_MS.default_number().unsigned_abs(),
         deadline_ms => deadline_ms,
     };
-    let watch_ms = update.watch_ms.unwrap_or(DEFAULT_WATCH_MS);
+    let watch_ms = update.watch_ms.unwrap_or(WATCH_MS.default_number().unsigned_abs());
     let health = spec.task.as_ref().and_then(|task| task.health.as_ref());
     let (delay_ms, checks_ms) = health.map_or((0, 0), |health| (health.initial_delay_ms, further_checks_ms(health)));
     if delay_ms.saturating_add(checks_ms).saturating_add(watch_ms) < deadline_ms {

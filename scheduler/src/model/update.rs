@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use dawn_proto::v1::{UpdateKind, UpdateState, UpdateStrategy};
-use dawn_proto::{SpecId, TaskId, Timestamp};
+use dawn_proto::{SpecId, TaskId, Timestamp, fields};
 
 use super::{Instances, JobId};
 
@@ -31,8 +31,8 @@ pub struct UpdatePolicy {
 }
 
 impl UpdatePolicy {
-    pub const WATCH_MS: u64 = 10_000;
-    pub const PROGRESS_DEADLINE_MS: u64 = 600_000;
+    pub const WATCH_MS: u64 = fields::update_policy::WATCH_MS.default_number().unsigned_abs();
+    pub const PROGRESS_DEADLINE_MS: u64 = fields::update_policy::PROGRESS_DEADLINE_MS.default_number().unsigned_abs();
 }
 
 /// One change of an update's state.

@@ -26,6 +26,7 @@ fn option(name: &str) -> Option<f64> {
     let value = match bound {
         "min" => field.min?,
         "max" => field.max?,
+        "default" => field.default_number(),
         "max_items" => i64::try_from(field.max_items?).ok()?,
         _ => return None,
     };
