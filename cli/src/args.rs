@@ -93,7 +93,10 @@ enum Command {
     /// Print the version of this program and of the scheduler
     Version,
     /// Print a completion script for a shell
-    Completions { shell: clap_complete::Shell },
+    Completions {
+        /// The shell that is to read it
+        shell: clap_complete::Shell,
+    },
 }
 
 impl Command {

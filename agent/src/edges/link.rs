@@ -96,6 +96,9 @@ pub struct Link {
     patience: Duration,
 }
 
+/// The one end of a session after which none is tried.
+const AGENT_STOPS: &str = "the agent stops";
+
 /// Why a session ended, and whom to try next.
 struct Ended {
     why: String,
@@ -153,6 +156,9 @@ impl Link {
             session += 1;
             let ended = self.session(&address, session).await;
             debug!(address, why = ended.why, "link ended");
+            if ended.why == AGENT_STOPS {
+                return;
+            }
             // Only the first of a row of failures is worth a line.
             if backoff == FIRST_BACKOFF || ended.talked {
                 warn!(address, why = ended.why, "no link to the scheduler; trying on");
@@ -194,7 +200,7 @@ impl Link {
         info!(address, "connected");
         self.address.send_replace(Some(address.to_string()));
         if self.events.send(Event::Link(LinkEvent::Up { session })).await.is_err() {
-            return Ended::new("the agent stops", false);
+            return Ended::new(AGENT_STOPS, false);
         }
         let (out, outgoing) = mpsc::channel::<AgentMessage>(ON_THE_WAY);
         let answer = client.link(ReceiverStream::new(outgoing));
@@ -240,7 +246,7 @@ impl Link {
                             _ => {}
                         }
                         if self.events.send(Event::Link(event)).await.is_err() {
-                            return Ended::new("the agent stops", true);
+                            return Ended::new(AGENT_STOPS, true);
                         }
                     }
                     Ok(None) => return Ended { next: hint, slowly: is_slow, ..Ended::new("closed by the scheduler", true) },
@@ -258,7 +264,7 @@ impl Link {
                             let _ = out.send(wire::encode_message(next.message, self.version)).await;
                         }
                     }
-                    None => return Ended::new("the agent stops", true),
+                    None => return Ended::new(AGENT_STOPS, true),
                 },
                 // Looked at at the top of the loop.
                 Ok(()) = self.hangups.changed() => {}

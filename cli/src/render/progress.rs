@@ -19,8 +19,8 @@ impl Progress {
             return;
         }
         if self.out.terminal {
-            let back = self.erase();
-            self.out.write(format!("{back}{}\n", self.out.coloured(text)).as_bytes());
+            let (back, end) = (self.erase(), if text.is_empty() { "" } else { "\n" });
+            self.out.write(format!("{back}{}{end}", self.out.coloured(text)).as_bytes());
         } else {
             // What stands there already is not said again.
             let said: Vec<&str> = self.shown.lines().collect();
@@ -75,7 +75,9 @@ mod tests {
         progress.show("a\nb");
         progress.show("c");
         progress.say("note");
-        let expected = "a\nb\n\u{1b}[2A\u{1b}[0Jc\n\u{1b}[1A\u{1b}[0Jnote\nc\n";
+        progress.show("");
+        progress.say("end");
+        let expected = "a\nb\n\u{1b}[2A\u{1b}[0Jc\n\u{1b}[1A\u{1b}[0Jnote\nc\n\u{1b}[1A\u{1b}[0Jend\n";
         assert_eq!(String::from_utf8_lossy(&memory.lock().unwrap()), expected);
     }
 

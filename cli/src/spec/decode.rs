@@ -171,7 +171,11 @@ pub fn nearest(text: &str, known: &[&str]) -> String {
     let best = best.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(score, _)| *score > 0.8);
     match best {
         Some((_, name)) => format!("did you mean `{name}`?"),
-        None => format!("{THERE_ARE}{}", known.join(", ")),
+        None => {
+            let mut once = std::collections::BTreeSet::new();
+            let listed: Vec<&str> = known.iter().copied().filter(|name| once.insert(*name)).collect();
+            format!("{THERE_ARE}{}", listed.join(", "))
+        }
     }
 }
 

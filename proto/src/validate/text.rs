@@ -11,6 +11,23 @@ pub(super) fn shown(text: &str) -> String {
     format!("`{}{more}`", cut.escape_debug())
 }
 
+/// "there are: a, b", each once and the first of many; "there are none".
+pub(super) fn there_are<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    let mut listed: Vec<String> = Vec::new();
+    for name in names {
+        let name: String = name.chars().take(MAX_SHOWN_NAME).flat_map(char::escape_debug).collect();
+        if !listed.contains(&name) {
+            listed.push(name);
+        }
+        if listed.len() == MOST_LISTED {
+            break;
+        }
+    }
+    if listed.is_empty() { "there are none".to_string() } else { format!("there are: {}", listed.join(", ")) }
+}
+
+/// Names of a list that are shown.
+const MOST_LISTED: usize = 20;
 /// Longer names are not part of a path.
 const MAX_SHOWN_NAME: usize = 128;
 

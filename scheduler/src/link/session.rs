@@ -87,6 +87,12 @@ impl Session {
         };
         match ended {
             Ok(()) => tracing::debug!(link = %self.link, "an agent's link ended"),
+            // Nothing is wrong.
+            Err(error @ SessionError::Stopping) => {
+                tracing::info!(link = %self.link, "closing an agent's link: {error}");
+                let reason = error.to_string();
+                self.links.send(self.link, Down::Refused(v1::Refused { reason, ..Default::default() }));
+            }
             Err(SessionError::Broken(status)) => tracing::debug!(link = %self.link, %status, "an agent's link broke"),
             Err(error) => {
                 tracing::warn!(link = %self.link, %error, "closing an agent's link");

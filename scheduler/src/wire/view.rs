@@ -119,5 +119,6 @@ pub fn node_view(state: &State, agent: &Agent, last_heard: Option<Timestamp>) ->
         avoided_until_ms: avoided.map_or(0, |avoided| avoided.until.0),
         avoided_why: avoided.map(|avoided| avoided.why.clone()).unwrap_or_default(),
         maintenance: agent.upkeep.as_ref().map(super::upkeep_to_wire),
+        declared_down: agent.declared_down.is_some(),
     }
 }

@@ -60,7 +60,19 @@ fn an_update_is_paused_resumed_aborted_and_rolled_back_by_hand() {
     refused(&cluster, &["update", "resume", NAME]);
 
     says(dawn(&["update", "start", NAME, &three, "--detach"]), "update 2 to version 3");
-    says(dawn(&["update", "rollback", NAME, "-m", "too bold"]), "rolling back");
+    let planned = dawn(&["job", "plan", &two]);
+    assert_eq!(planned.code, REFUSED, "{planned:?}");
+    for words in [
+        "would be refused: update 2 of nobody/test/web",
+        "  were it not refused: updating (version 4)\n",
+        "  changes env.VERSION: three -> two\n",
+        "  updates 2 instances: 0-1\n",
+        "  places instances 0-1 on node0\n",
+    ] {
+        assert!(planned.stdout.contains(words), "{words:?} is not in {}", planned.stdout);
+    }
+    let back = says(dawn(&["update", "rollback", NAME, "-m", "too bold"]), "rolling back");
+    assert!(back.contains("\n  goes back to version") && back.ends_with("; too bold\n"), "{back}");
     cluster.dawn(&["--timeout", "5s", "update", "wait", NAME]);
     let all = says(dawn(&["update", "list", NAME]), "aborted");
     assert_eq!(all.lines().count(), 3, "a head and two updates: {all}");
@@ -97,6 +109,35 @@ fn a_canary_waits_for_its_promotion_and_the_way_back_does_not() {
     says(dawn(&["job", "history", NAME, "--failed"]), "no task that is kept has failed");
     let diff = says(dawn(&["job", "diff", NAME, "--from", "1", "--to", "2"]), "VERSION: two");
     assert!(diff.contains("VERSION: one"), "{diff}");
+    cluster.end();
+}
+
+#[test]
+fn an_update_beside_others_that_fails_is_told_when_it_ends() {
+    let Some(cluster) = Cluster::start(Plan::of(1)) else { return };
+    let both = |version: &str, run: &str| {
+        let of = |name: &str, run: &str, watch: &str| {
+            format!(
+                "job: nobody/test/{name}\nkind: service\nuser: nobody\nresources: {{ cpu: 0.05, memory: 32MiB, disk: 16MiB }}\n\
+                 grace_period: 1s\nenv: {{ VERSION: {version} }}\nrun: {run}\nupdate: {{ watch: {watch} }}\n"
+            )
+        };
+        let path = cluster.folder().join(format!("both-{version}.yaml"));
+        let text = [of("fast", run, "1s"), of("slow", "exec sleep 100000", "12s")].join("---\n");
+        std::fs::write(&path, text).expect("it can be written");
+        path.to_string_lossy().into_owned()
+    };
+    let sleeps = "exec sleep 100000";
+    cluster.dawn(&["--timeout", "90s", "job", "run", &both("one", sleeps)]).succeeded();
+    let ran = cluster.dawn(&["--timeout", "90s", "job", "run", &both("two", "echo no config >&2; exit 3")]);
+    assert_eq!(ran.code, FAILED, "{ran:?}");
+    let at = |words: &str| ran.stdout.find(words).unwrap_or_else(|| panic!("{words:?} is not in {}", ran.stdout));
+    assert!(at("fast: update 1 rolled back") < at("\n    | no config\n"), "{}", ran.stdout);
+    assert!(
+        at("  look:  dawn update status nobody/test/fast\n") < at("slow: update 1 rolled forward"),
+        "{}",
+        ran.stdout
+    );
     cluster.end();
 }
 

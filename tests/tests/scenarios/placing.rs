@@ -102,6 +102,10 @@ fn a_port_that_a_stranger_holds_is_named_and_left_out_of_the_offer() {
         if offered { Err(format!("{:?}", nodes[0].ports)) } else { Ok(()) }
     });
     cluster.processes_of(&job, 0);
+    let other = cluster.submit(service("other").port("http", last));
+    let said: Vec<String> = vetoes(&cluster, &other).into_iter().map(|veto| veto.text).collect();
+    let expected = "a port that something else than tasks of Dawn holds on a node is left out";
+    assert!(said.iter().any(|text| text.contains(expected)), "{said:?}");
     let any = cluster.submit(service("any").port("http", 0));
     cluster.tasks_in(&any, TaskState::Running, 1, Patience::LONG);
     cluster.end();

@@ -122,7 +122,10 @@ fn by_name(a: &str, b: &str) -> std::cmp::Ordering {
 fn lost_for_good(nodes: &[v1::Node]) -> Vec<String> {
     let silent: Vec<_> = nodes.iter().filter(|node| node.state() != NodeState::Up).collect();
     let mut hints = Vec::new();
-    if silent.iter().any(|node| node.tasks > 0) {
+    if silent.iter().any(|node| node.tasks > 0 && node.declared_down) {
+        hints.push("tasks on a node that was declared down go when they can't live any more (at_most_one)".to_string());
+    }
+    if silent.iter().any(|node| node.tasks > 0 && !node.declared_down) {
         hints.push("is a silent node gone for good? `dawn node down NODE…` has its tasks replaced at once".to_string());
     }
     if silent.iter().any(|node| node.tasks == 0) {
@@ -136,6 +139,7 @@ fn state(node: &v1::Node, now_ms: i64) -> String {
         NodeState::Unspecified => "unknown",
         NodeState::Up => "up",
         NodeState::Unreachable => "out of reach",
+        NodeState::Down if node.declared_down => "declared down",
         NodeState::Down => "down",
     };
     let planned = node.maintenance.as_ref().map_or("", |planned| match planned.mode() {
@@ -291,6 +295,25 @@ mod tests {
         let mut names = ["node-10", "node-9", "alpha", "node-2b", "node-2"];
         names.sort_by(|a, b| by_name(a, b));
         assert_eq!(names, ["alpha", "node-2", "node-2b", "node-9", "node-10"]);
+    }
+
+    #[test]
+    fn what_is_said_of_silent_nodes_is_what_can_still_be_done() {
+        let node = |tasks, declared_down| v1::Node {
+            state: NodeState::Down.into(),
+            tasks,
+            declared_down,
+            ..Default::default()
+        };
+        let said = |node| lost_for_good(&[node]).join("; ");
+        assert_eq!(
+            said(node(1, false)),
+            "is a silent node gone for good? `dawn node down NODE…` has its tasks replaced at once"
+        );
+        let declared = "tasks on a node that was declared down go when they can't live any more (at_most_one)";
+        assert_eq!((said(node(1, true)).as_str(), state(&node(1, true), 0).as_str()), (declared, "declared down"));
+        let forget = "`dawn node forget NODE…` removes silent nodes without tasks from the list";
+        assert_eq!((said(node(0, true)).as_str(), said(node(0, false)).as_str()), (forget, forget));
     }
 
     #[test]

@@ -40,7 +40,8 @@ pub async fn run(job: &Selection, context: &mut Context) -> Result<Exit, Failure
     Ok(exit)
 }
 
-/// Until all have ended, or the patience has. An update that waits for a person is said, and waited for.
+/// Until all have ended, or the patience has. Each is told of when it ends. An update that waits for a person is said, and
+/// waited for.
 ///
 /// # Errors
 /// When the schedulers can't be asked any more.
@@ -49,46 +50,65 @@ pub async fn wait_for(context: &mut Context, updates: &[(v1::JobKey, u32)]) -> R
     let mut progress = Progress::new(&context.out);
     let interrupted = tokio::signal::ctrl_c();
     tokio::pin!(interrupted);
+    let (mut open, mut worst) = (updates.to_vec(), Exit::Done);
     loop {
-        let mut verdicts = Vec::new();
-        let mut failed = Vec::new();
-        let mut lines = Vec::new();
-        for (key, number) in updates {
-            let update = match get(context, key, *number).await {
+        let (mut lines, mut ended, mut left) = (Vec::new(), Vec::new(), Vec::new());
+        for (key, number) in std::mem::take(&mut open) {
+            let update = match get(context, &key, number).await {
                 Ok(update) => update,
                 // A scheduler that comes back is worth waiting for: the update goes on.
-                Err(failure) if failure.exit == Exit::Unreachable => continue,
+                Err(failure) if failure.exit == Exit::Unreachable => {
+                    left.push((key, number));
+                    continue;
+                }
                 Err(failure) => return Err(failure),
             };
-            lines.push(format!("{}{}", short(&update), said(&update.events)));
-            verdicts.extend(verdict(update.state()));
-            if verdict(update.state()) == Some(Exit::Failed) {
-                failed.push(key);
+            let line = format!("{}{}", short(&update), said(&update.events));
+            match verdict(update.state()) {
+                Some(exit) => ended.push((key, line, exit)),
+                None => {
+                    lines.push(line);
+                    left.push((key, number));
+                }
             }
         }
-        if !lines.is_empty() {
+        open = left;
+        if !lines.is_empty() || !ended.is_empty() {
             progress.show(&lines.join("\n"));
         }
-        if verdicts.len() == updates.len() {
-            for key in failed {
-                why_failed(context, key).await;
+        for (key, line, exit) in ended {
+            progress.say(&line);
+            if exit == Exit::Failed {
+                why_failed(context, &key).await.iter().for_each(|line| progress.say(line));
             }
-            return Ok(verdicts.into_iter().max_by_key(|exit| *exit as i32).unwrap_or(Exit::Done));
+            worst = std::cmp::max_by_key(worst, exit, |exit| *exit as i32);
+        }
+        if open.is_empty() {
+            return Ok(worst);
         }
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            eprintln!("dawn: timed out; the update goes on");
-            ways_on(updates);
-            return Ok(Exit::Waited);
+            eprintln!("dawn: timed out; {}", goes_on(&open));
+            ways_on(&open);
+            return Ok(given_up(worst));
         }
         tokio::select! {
             () = sleep(LOOK) => {}
             _ = &mut interrupted => {
-                eprintln!("dawn: not waiting any more; the update goes on");
-                ways_on(updates);
-                return Ok(Exit::Waited);
+                eprintln!("dawn: not waiting any more; {}", goes_on(&open));
+                ways_on(&open);
+                return Ok(given_up(worst));
             }
         }
     }
+}
+
+fn goes_on(open: &[(v1::JobKey, u32)]) -> &'static str {
+    if open.len() == 1 { "the update goes on" } else { "the updates go on" }
+}
+
+/// A wait that is given up after something failed is a failure.
+fn given_up(worst: Exit) -> Exit {
+    if worst == Exit::Failed { worst } else { Exit::Waited }
 }
 
 /// What can be done with updates that go on unwatched.
@@ -100,14 +120,18 @@ fn ways_on(updates: &[(v1::JobKey, u32)]) {
 }
 
 /// How instances failed while a job was updated, and what leads on.
-async fn why_failed(context: &mut Context, key: &v1::JobKey) {
+async fn why_failed(context: &mut Context, key: &v1::JobKey) -> Vec<String> {
     if context.out.json {
-        return;
+        return Vec::new();
     }
-    let name = crate::render::key(Some(key));
     let causes = causes(context, key).await;
-    causes.lines().for_each(|line| context.out.line(&format!("  {line}")));
-    context.out.line(&format!("  look:  dawn update status {name}"));
+    let look = format!("  look:  dawn update status {}", crate::render::key(Some(key)));
+    causes.lines().map(indented).chain([look]).collect()
+}
+
+/// Causes stand below their update; last words where they stand everywhere.
+fn indented(line: &str) -> String {
+    if line.starts_with("    | ") { line.to_string() } else { format!("  {line}") }
 }
 
 /// How instances of the job failed last, for people; empty when none did, or nobody can say it.
@@ -131,6 +155,13 @@ fn said(events: &[v1::UpdateEvent]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn last_words_stand_where_they_stand_everywhere() {
+        assert_eq!(indented("instance 0: exit code 3"), "  instance 0: exit code 3");
+        let words = crate::render::failure::last_words(b"config is missing\n");
+        assert_eq!(indented(words.trim_end()), "    | config is missing");
+    }
 
     #[test]
     fn only_what_rolled_forward_is_well() {

@@ -43,9 +43,7 @@ fn port(path: &str, name: &str, ports: &[PortSpec], errors: &mut Errors) {
     if ports.iter().any(|port| port.name == name) {
         return;
     }
-    let known: Vec<&str> = ports.iter().map(|port| port.name.as_str()).take(20).collect();
-    let there =
-        if known.is_empty() { "there are none".to_string() } else { format!("there are: {}", known.join(", ")) };
+    let there = text::there_are(ports.iter().map(|port| port.name.as_str()));
     errors.at(path, format!("no port of the task is named {}; {there}", text::shown(name)));
 }
 

@@ -1,7 +1,7 @@
 //! What stands in double braces: names of Dawn's own are looked at before they reach the task, where a typing mistake
 //! would be text for a shell. Names of others stay as they are.
 
-use super::super::{Errors, FieldError};
+use super::super::{Errors, FieldError, text};
 use crate::v1::{self, JobSpec, TaskSpec, constraint::Rule, health_check::Probe, root_fs::Source, sla_policy::Policy};
 
 /// Replaced by what they name when a task starts; ports are `port:NAME`.
@@ -135,18 +135,29 @@ fn of_aurora(name: &str) -> Option<String> {
 /// Names are replaced where they are written exactly.
 fn mistake(task: &TaskSpec, given: &str) -> Option<String> {
     let name = given.trim();
-    if let Some(port) = name.strip_prefix("port:") {
+    if let Some(port) = name.strip_prefix("port:").map(str::trim) {
         if !task.ports.iter().any(|known| known.name == port) {
-            return Some(format!("`{{{{{given}}}}}`: {}", no_port(task, port)));
+            return Some(format!("{}: {}", braced(given), no_port(task, port)));
         }
+        let right = format!("port:{port}");
+        return (given != right).then(|| spaced(given, &right));
     } else if let Some(ours) = of_aurora(name) {
-        return Some(format!("`{{{{{given}}}}}` is Aurora's form; write `{{{{{ours}}}}}`"));
+        return Some(format!("{} is Aurora's form; write `{{{{{ours}}}}}`", braced(given)));
     } else if let Some(near) = NAMES.iter().find(|known| **known != name && is_near(known, name)) {
-        return Some(format!("`{{{{{given}}}}}` is not replaced; did you mean `{{{{{near}}}}}`?"));
+        return Some(format!("{} is not replaced; did you mean `{{{{{near}}}}}`?", braced(given)));
     } else if !NAMES.contains(&name) {
         return None;
     }
-    (given != name).then(|| format!("`{{{{{given}}}}}` is not replaced, for its spaces; write `{{{{{name}}}}}`"))
+    (given != name).then(|| spaced(given, name))
+}
+
+/// As it is written, for a message.
+fn braced(given: &str) -> String {
+    text::shown(&format!("{{{{{given}}}}}"))
+}
+
+fn spaced(given: &str, right: &str) -> String {
+    format!("{} is not replaced, for its spaces; write `{{{{{right}}}}}`", braced(given))
 }
 
 fn no_port(task: &TaskSpec, port: &str) -> String {
@@ -154,9 +165,9 @@ fn no_port(task: &TaskSpec, port: &str) -> String {
     let hint = match known.iter().find(|known| is_near(known, port)) {
         Some(near) => format!("did you mean `{{{{port:{near}}}}}`?"),
         None if known.is_empty() => "the task has no ports".to_string(),
-        None => format!("there are: {}", known.join(", ")),
+        None => text::there_are(known),
     };
-    format!("no port of the task is named `{port}`; {hint}")
+    format!("no port of the task is named {}; {hint}", text::shown(port))
 }
 
 /// Whether one is the other but for one letter, or two that changed places.
@@ -197,6 +208,11 @@ mod tests {
             ("echo {{taskid}} {{x}}", "`{{taskid}}` is not replaced; did you mean `{{task_id}}`?"),
             ("echo {{ instance }}", "`{{ instance }}` is not replaced, for its spaces; write `{{instance}}`"),
             ("serve {{port:http }}", "`{{port:http }}` is not replaced, for its spaces; write `{{port:http}}`"),
+            ("serve {{port: http}}", "`{{port: http}}` is not replaced, for its spaces; write `{{port:http}}`"),
+            (
+                "serve {{port: a\u{1b}}}",
+                "`{{port: a\\u{1b}}}`: no port of the task is named `a\\u{1b}`; there are: http",
+            ),
             ("x {{thermos.ports[http]}}", "`{{thermos.ports[http]}}` is Aurora's form; write `{{port:http}}`"),
             ("x {{mesos.instance}}", "`{{mesos.instance}}` is Aurora's form; write `{{instance}}`"),
         ] {

@@ -241,8 +241,9 @@ impl fmt::Display for Veto {
             return write!(f, " ({node} until {}{colon}{why})", utc(*at));
         }
         let Some(Nearest { node, have, ports }) = &self.nearest else { return Ok(()) };
-        if let VetoKind::Port { .. } = &self.kind {
-            return write!(f, " ({node} offers {})", ranges_text(ports));
+        if let VetoKind::Port { port, .. } = &self.kind {
+            let left_out = if adjoins(*port, ports) { LEFT_OUT } else { "" };
+            return write!(f, " ({node} offers {}{left_out})", ranges_text(ports));
         }
         let have = match &self.kind {
             VetoKind::Short { dimension, .. } => amount(dimension, *have),
@@ -252,6 +253,15 @@ impl fmt::Display for Veto {
         };
         write!(f, " (most: {node} with {have} free)")
     }
+}
+
+/// Of a port beside those that a node offers: what an agent does with one that a stranger holds.
+const LEFT_OUT: &str = "; a port that something else than tasks of Dawn holds on a node is left out";
+
+/// Whether a port stands next to a range: so does one that an agent leaves out of it for a while.
+fn adjoins(port: u16, ranges: &PortRanges) -> bool {
+    let port = u32::from(port);
+    ranges.iter().any(|(first, last)| port + 1 == u32::from(*first) || u32::from(*last) + 1 == port)
 }
 
 /// "20000-20999, 31000"; the first ones of many.
@@ -291,6 +301,11 @@ mod tests {
         let nearest = Some(Nearest { node: "node-3".into(), have: 0, ports: vec![(80, 80), (31_000, 31_999)] });
         let veto = Veto { agents: 2, kind, nearest, ends: None };
         assert_eq!(veto.to_string(), "2 nodes do not offer port 9 (node-3 offers 80, 31000-31999)");
+        let kind = VetoKind::Port { port: 31_005, is_offered: false };
+        let nearest = Some(Nearest { node: "node-3".into(), have: 0, ports: vec![(31_000, 31_004), (31_006, 31_999)] });
+        let said = "1 node does not offer port 31005 (node-3 offers 31000-31004, 31006-31999; a port that something else than \
+                    tasks of Dawn holds on a node is left out)";
+        assert_eq!(Veto { agents: 1, kind, nearest, ends: None }.to_string(), said);
         let (node, at) = ("node-3".into(), Timestamp(1_767_225_600_000));
         let ends = Some(Ends { node, at, why: "a disk is full".into() });
         let veto = Veto { agents: 2, kind: VetoKind::Avoided, nearest: None, ends };
