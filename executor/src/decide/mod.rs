@@ -14,7 +14,8 @@ use dawn_proto::amounts;
 use dawn_proto::v1::{Reason, TaskState};
 
 use crate::model::{
-    Effect, Ended, Input, Mutation, Outcome, Phase, Plan, Record, Soft, Stage, State, Trigger, unsuccessful_finals,
+    Effect, Ended, Input, Mutation, Outcome, Phase, Plan, Record, Soft, Stage, State, Trigger, tolerated_failures,
+    unsuccessful_finals,
 };
 
 /// What is to change and what is to be done once the durable part of it is durable.
@@ -208,7 +209,10 @@ impl Step<'_> {
         };
         let state = outcome.task_state();
         let (reason, message, exit) = match outcome {
-            Outcome::Finished => (Reason::None, String::new(), Ended { exit_code: Some(0), ..Ended::default() }),
+            Outcome::Finished => {
+                let failures = tolerated_failures(self.plan, &self.state).join("; ");
+                (Reason::None, failures, Ended { exit_code: Some(0), ..Ended::default() })
+            }
             Outcome::Failed { reason, message, exit } => (reason, message, exit),
             Outcome::Lost { message } => (Reason::ExecutorLost, message, Ended::default()),
             Outcome::Killed { reason } => (reason, self.words_of_kill(reason), Ended::default()),

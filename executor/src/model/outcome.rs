@@ -6,6 +6,7 @@ use dawn_proto::v1::{Reason, TaskState};
 use super::{Ended, Exit, ExitKind, Phase, Plan, State};
 
 const SIGKILL: i32 = nix::libc::SIGKILL;
+const SIGXCPU: i32 = nix::libc::SIGXCPU;
 const SIGXFSZ: i32 = nix::libc::SIGXFSZ;
 /// A shell ends with the number of the signal that ended its command, plus 128.
 const SHELL_SIGXFSZ: i32 = 128 + SIGXFSZ;
@@ -94,6 +95,17 @@ pub fn unsuccessful_finals(plan: &Plan, state: &State, cause: Option<usize>) -> 
     words.collect()
 }
 
+/// Processes that failed for good, although their task finished: ephemeral ones, and as many others as may fail.
+pub fn tolerated_failures(plan: &Plan, state: &State) -> Vec<String> {
+    let others = plan.processes.iter().enumerate().filter(|(_, rules)| !rules.is_final);
+    let failed = others.filter(|(i, _)| state.processes[*i].phase == Phase::Failed);
+    let words = failed.filter_map(|(i, rules)| {
+        let (_, what) = in_words(plan, state, i, state.processes[i].last_failure.as_ref()?);
+        Some(format!("{}process {} {what}", if rules.ephemeral { "ephemeral " } else { "" }, rules.name))
+    });
+    words.collect()
+}
+
 /// What a process did, after its name, and what lay behind it.
 fn in_words(plan: &Plan, state: &State, process: usize, exit: &Exit) -> (Reason, String) {
     let (reason, what) = describe(exit, plan);
@@ -145,8 +157,10 @@ fn describe(exit: &Exit, plan: &Plan) -> (Reason, String) {
         return (Reason::DiskLimit, format!("was ended: a file grew above {most}, {whose} (SIGXFSZ)"));
     }
     match &exit.kind {
-        ExitKind::Code(code) => (Reason::Exited, format!("ended with exit code {code}")),
-        ExitKind::Signal(signal) => (Reason::Signaled, format!("was killed by {}", signal_text(*signal))),
+        ExitKind::Code(code) => (Reason::Exited, format!("ended with exit code {code}{}", cpu_limit(&exit.kind, plan))),
+        ExitKind::Signal(signal) => {
+            (Reason::Signaled, format!("was killed by {}{}", signal_text(*signal), cpu_limit(&exit.kind, plan)))
+        }
         ExitKind::NotStarted(error) => (Reason::ExecFailed, format!("was not started: {error}")),
     }
 }
@@ -154,6 +168,23 @@ fn describe(exit: &Exit, plan: &Plan) -> (Reason, String) {
 /// What the kernel's signal for a file above its limit leaves: the end of the process, or of a shell's command.
 fn is_too_large(exit: &Exit, plan: &Plan) -> bool {
     plan.max_file_bytes > 0 && matches!(exit.kind, ExitKind::Signal(SIGXFSZ) | ExitKind::Code(SHELL_SIGXFSZ))
+}
+
+/// The kernel ends what has used its processor time as anybody would: that there is such a limit is said wherever it may be why.
+fn cpu_limit(kind: &ExitKind, plan: &Plan) -> String {
+    const BY_SHELL: i32 = 128;
+    let signal = match kind {
+        ExitKind::Signal(signal) => *signal,
+        ExitKind::Code(code) => code - BY_SHELL,
+        ExitKind::NotStarted(_) => return String::new(),
+    };
+    match plan.max_cpu_s > 0 && matches!(signal, SIGKILL | SIGXCPU) {
+        true => {
+            let allowed = amounts::duration(plan.max_cpu_s.saturating_mul(1_000));
+            format!("; its limit `cpu` allows {allowed} of processor time")
+        }
+        false => String::new(),
+    }
 }
 
 fn signal_text(signal: i32) -> String {

@@ -25,6 +25,8 @@ pub struct Plan {
     pub max_files: u64,
     /// For messages only: what a process may make of one file, which its rlimit says; 0: anything.
     pub max_file_bytes: u64,
+    /// For messages only: processor time of a process, which its rlimit says; 0: any.
+    pub max_cpu_s: u64,
     /// The task may live until then on the steady clock, unless it is renewed; None: no matter who is out of reach.
     pub lease_until_ms: Option<i64>,
 }

@@ -22,6 +22,8 @@ const DEFAULT_HEALTH_TIMEOUT_MS: u64 = health_check::TIMEOUT_MS.default_number()
 const DEFAULT_HEALTH_FAILURES: u32 = health_check::MAX_FAILURES.default_number() as u32;
 /// The limit of a process on what one file may have.
 const MAX_FILE_BYTES: &str = "fsize";
+/// The same on its processor time, seconds.
+const MAX_CPU: &str = "cpu";
 const DEFAULT_LOG_FILE_BYTES: u64 = log_policy::FILE_SIZE_BYTES.default_number().unsigned_abs();
 const DEFAULT_LOG_FILES: u32 = log_policy::FILES.default_number() as u32;
 
@@ -73,6 +75,7 @@ pub fn parse_plan(body: &[u8]) -> Result<(Plan, Setting), PlanError> {
         disk_limit_bytes: wire.disk_limit_bytes,
         max_files: or(task.max_files, validate::DEFAULT_MAX_FILES),
         max_file_bytes: max_file_bytes(&wire, task).unwrap_or(0),
+        max_cpu_s: rlimit(task, MAX_CPU).unwrap_or(0),
         lease_until_ms: wire.lease_until_boot_ms,
     };
     let setting = setting(&wire, task, &ports, &references, cgroup);
@@ -81,9 +84,15 @@ pub fn parse_plan(body: &[u8]) -> Result<(Plan, Setting), PlanError> {
 
 /// What one file may have: the disk limit, which holds it exactly where no quota does, unless the spec says less.
 fn max_file_bytes(wire: &v1::ExecutorPlan, task: &v1::TaskSpec) -> Option<u64> {
-    let asked = task.isolation.as_ref().and_then(|isolation| isolation.rlimits.get(MAX_FILE_BYTES).copied());
+    let asked = rlimit(task, MAX_FILE_BYTES);
     let disk = Some(wire.disk_limit_bytes).filter(|bytes| *bytes > 0);
-    asked.into_iter().chain(disk).min().filter(|bytes| *bytes != u64::MAX)
+    asked.into_iter().chain(disk).min()
+}
+
+/// A limit of each process, where the spec has one.
+fn rlimit(task: &v1::TaskSpec, name: &str) -> Option<u64> {
+    let limit = task.isolation.as_ref()?.rlimits.get(name).copied()?;
+    Some(limit).filter(|limit| *limit != u64::MAX)
 }
 
 fn or(value: u64, default: u64) -> u64 {

@@ -104,6 +104,16 @@ fn a_health_check_that_fails_at_the_limit_of_processes_names_it() {
 }
 
 #[test]
+fn a_process_that_has_used_its_processor_time_is_told_of_the_limit() {
+    let mut rig = Rig::new(vec![shell("main", "while :; do :; done")]);
+    let rlimits = [("cpu".to_string(), 1)].into();
+    rig.task().isolation = Some(dawn_proto::v1::Isolation { rlimits, ..Default::default() });
+    rig.start();
+    let words = "process main was killed by SIGKILL; its limit `cpu` allows 1s of processor time";
+    assert_eq!(rig.ends().message, words);
+}
+
+#[test]
 fn a_fork_bomb_is_held_and_ended() {
     for use_ in [Use::Usual, Use::V1Alone] {
         let bomb = "bomb() { bomb | bomb & }; bomb; touch up; while :; do bomb; sleep 0.01; done 2> /dev/null";

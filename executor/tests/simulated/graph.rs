@@ -211,6 +211,21 @@ fn finals_share_one_wait_and_their_failure_counts() {
 }
 
 #[test]
+fn failures_that_a_task_bears_are_told_when_it_has_finished() {
+    let mut sim = Sim::begin(Plan {
+        max_failed_processes: 2,
+        ..plan(vec![process("work"), process("extra"), ephemeral("shipper"), process("good")])
+    });
+    sim.exit(1, code(3));
+    sim.exit(2, ExitKind::Signal(11));
+    sim.exit(3, code(0));
+    sim.exit(0, code(0));
+    sim.swept();
+    let told = "process extra ended with exit code 3; ephemeral process shipper was killed by SIGSEGV";
+    assert_eq!(sim.end(), (TaskState::Finished, Reason::None, told.to_string()));
+}
+
+#[test]
 fn a_final_process_that_fails_is_told_and_leaves_every_other_end_as_it_is() {
     let plan = || Plan { max_failed_processes: 2, ..plan(vec![last("f"), process("work"), after(last("g"), &[0])]) };
     let told = "final process f ended with exit code 7; final process g never ran";
