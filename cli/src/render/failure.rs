@@ -86,6 +86,9 @@ pub fn line(instances: &[u32], task: &v1::Task, failure: &v1::TaskFailure, now_m
     let mut text = format!("{who}: {}", cause(failure));
     let whose = if several { format!("the last was instance {}", task.instance) } else { String::new() };
     let attempt = if failure.attempt > 0 { format!("attempt {}", failure.attempt) } else { String::new() };
+    let is_other = failure.version > 0 && failure.version != task.version;
+    let version = if is_other { format!("of version {}", failure.version) } else { String::new() };
+    let attempt = [attempt, version].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
     let which: Vec<String> = [whose, attempt].into_iter().filter(|part| !part.is_empty()).collect();
     if !which.is_empty() {
         text += &format!("; {}", which.join(", "));
@@ -119,6 +122,7 @@ pub fn of(task: &v1::Task) -> Option<v1::TaskFailure> {
         message: end.message.clone(),
         exit_code: end.exit_code,
         signal: end.signal,
+        version: task.version,
     })
 }
 

@@ -73,6 +73,7 @@ fn failure(failure: &v1::TaskFailure) -> Value {
     json!({
         "task": TaskId(failure.task_id).to_string(),
         "attempt": failure.attempt,
+        "version": failure.version,
         "hostname": failure.hostname,
         "at": rfc3339(failure.at_ms),
         "reason": lower(failure.reason().plain_name()),

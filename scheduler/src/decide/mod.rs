@@ -54,7 +54,8 @@ pub use sla::{Heed, heed, standing};
 pub use transition::{Rule, Then, rule};
 pub use unheard::date_anew;
 pub use update::{
-    Diff, cause_of, diff, has_instance, held_by_sla, never_healthy, never_permits, target, waits, words_of_held,
+    Diff, cause_of, diff, has_instance, held_by_sla, is_surplus, is_switched, never_healthy, never_permits, target,
+    waits, words_of_held,
 };
 
 use crate::model::bounds::{DECISION_BYTES, STEP_BYTES};
@@ -129,6 +130,7 @@ pub fn decide(state: &State, live: &Live, event: &Event, now: Now, settings: &Se
             brake::carry_over(&mut step);
             copies::elected(&mut step);
             epochs::elected(&mut step);
+            update::elected(&mut step);
         }
         Event::Tick => tick(&mut step),
         Event::Command { reply, command } => {

@@ -141,7 +141,8 @@ fn has_next(step: &Step, job: &Job, task: &Task, wanted: &Spec) -> bool {
     let others = step.state.tasks_of(job.id).slot(task.run_at, task.instance).filter(|id| *id != task.id);
     let mut others = others.filter_map(|id| step.state.tasks.get(&id));
     let newest = step.state.tasks_of(job.id).newest(task.run_at, task.instance) == Some(task.id);
-    others.any(|other| step.is_living(other) && (other.spec == wanted.id || !newest))
+    let as_wanted = |life: &Task| life.spec == wanted.id || step.state.spec_of(life).job.same_task(&wanted.job);
+    others.any(|other| step.is_living(other) && (as_wanted(other) || !newest))
         || !newest && step.kind(job) != JobKind::Service
 }
 

@@ -93,6 +93,12 @@ impl Aim<'_> {
         pinned.and_then(|spec| step.state.specs.get(&spec)).map_or(self.spec, |spec| spec)
     }
 
+    /// Whether an update that is over left it beside a life of its instance that stays.
+    fn is_surplus(&self, step: &Step, job: &Job, task: &Task) -> bool {
+        let is_over = self.spec.job.kind.runs_for_ever() && self.makes() && job.changes.active().is_none();
+        is_over && update::is_surplus(step.state, job, task, Some(self.spec_of(step, task.instance)))
+    }
+
     fn unwanted(&self, step: &Step, task: &Task) -> Option<Reason> {
         if self.ended {
             // A job that ended by itself has living tasks only when its time was over.
@@ -109,7 +115,7 @@ impl Aim<'_> {
         } else if self.makes() && !self.wants(step, task.instance) {
             Some(Reason::ScaledDown)
         } else {
-            None
+            self.job.filter(|job| self.is_surplus(step, job, task)).map(|_| Reason::Updated)
         }
     }
 }

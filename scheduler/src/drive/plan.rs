@@ -128,6 +128,12 @@ impl Trial {
         planned.pending.extend(kept);
         let is_updating = outcome == SubmitOutcome::Updating && !planned.restarted.is_empty();
         planned.held = planned.restarted.first().filter(|_| is_updating).copied().zip(never_permits(spec));
+        if planned.held.is_some() {
+            // What may not be stopped leaves its next life without a place.
+            planned.places.values_mut().for_each(|of| of.retain(|at| !planned.restarted.contains(at)));
+            planned.places.retain(|_, of| !of.is_empty());
+        }
+        planned.pending = once_each(planned.pending, version);
         Ok(planned)
     }
 
@@ -295,6 +301,18 @@ impl Trial {
             held: None,
         }
     }
+}
+
+/// An instance that waits in two versions is told once, as of the newer one.
+fn once_each(classes: Vec<Explained>, version: u32) -> Vec<Explained> {
+    let of_new = classes.iter().filter(|class| class.version == version);
+    let told: BTreeSet<u32> = of_new.flat_map(|class| class.instances.iter().copied()).collect();
+    let mut classes = classes;
+    for class in classes.iter_mut().filter(|class| class.version != version) {
+        class.instances.retain(|instance| !told.contains(instance));
+    }
+    classes.retain(|class| !class.instances.is_empty());
+    classes
 }
 
 fn link_of(agent: AgentNo) -> LinkId {

@@ -197,6 +197,9 @@ fn of_update(mutation: &UpdateMutation) -> usize {
         UpdateChange::Advanced(instances) | UpdateChange::Passed(instances) | UpdateChange::GaveUp(instances) => {
             ranges(instances.ranges())
         }
+        UpdateChange::Kept { instances, spec } => {
+            ranges(instances.ranges()) + number(spec.map_or(0, |spec| spec.0 + 1))
+        }
         UpdateChange::Moved { author, message, .. } => CHOICE + text(author) + text(message),
         UpdateChange::Pulsed | UpdateChange::Promoted => FLAG,
         UpdateChange::Group(group) => number(*group),

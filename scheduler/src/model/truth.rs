@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use dawn_proto::v1::JobKind;
+use dawn_proto::v1::{JobKind, UpdateKind};
 use dawn_proto::{Epoch, SpecId, TaskId, Timestamp};
 
 use super::Update;
@@ -73,7 +73,8 @@ impl Truth {
     /// What an instance is to run in the direction an update of its job has now.
     pub fn goal(&self, job: &Job, update: &Update, instance: u32) -> Option<&Arc<Spec>> {
         let usual = || self.current_spec(job).filter(|current| self.may_have(current, instance));
-        match update.before(instance).filter(|_| update.is_back()) {
+        let is_own = update.is_back() || update.kind == UpdateKind::Restart;
+        match update.before(instance).filter(|_| is_own) {
             Some(before) => self.specs.get(&before?),
             None => usual(),
         }

@@ -169,6 +169,12 @@ pub enum UpdateChange {
     Promoted,
     /// So many groups are open.
     Group(u32),
+    /// They keep a life that they have, and want what it runs; None: nothing. Of an update under way: where nothing is left of what
+    /// it brings, the version before is in force again.
+    Kept {
+        instances: Instances,
+        spec: Option<SpecId>,
+    },
     /// The latest version takes the place of what never was healthy, everywhere at once. An update under way is over.
     Replaced {
         author: String,

@@ -40,6 +40,9 @@ pub(super) fn update_record(mutation: &UpdateMutation) -> v1::UpdateRecord {
         UpdateChange::Advanced(instances) => Wire::Advanced(list(instances)),
         UpdateChange::Passed(instances) => Wire::Passed(list(instances)),
         UpdateChange::GaveUp(instances) => Wire::GaveUp(list(instances)),
+        UpdateChange::Kept { instances, spec } => {
+            Wire::Kept(v1::Kept { instances: instances_to_wire(instances), spec_id: wire_spec_id(*spec) })
+        }
         UpdateChange::Moved { to, author, message } => Wire::Moved(v1::UpdateEvent {
             state: (*to).into(),
             at_ms: 0,
@@ -61,6 +64,9 @@ pub(super) fn update_mutation(wire: v1::UpdateRecord) -> Result<UpdateMutation, 
         Wire::Advanced(list) => UpdateChange::Advanced(instances_from_wire(&list.instances)),
         Wire::Passed(list) => UpdateChange::Passed(instances_from_wire(&list.instances)),
         Wire::GaveUp(list) => UpdateChange::GaveUp(instances_from_wire(&list.instances)),
+        Wire::Kept(kept) => {
+            UpdateChange::Kept { instances: instances_from_wire(&kept.instances), spec: spec_id(kept.spec_id) }
+        }
         Wire::Moved(moved) => UpdateChange::Moved {
             to: name::<UpdateState>("update.state", moved.state)?,
             author: moved.author,
@@ -78,7 +84,7 @@ fn begun(update: &Update) -> v1::UpdateBegun {
     let before = update.before.iter().map(|(first, last, spec)| v1::Before {
         first: *first,
         last: *last,
-        spec_id: spec.map_or(0, |spec| spec.0 + 1),
+        spec_id: wire_spec_id(*spec),
     });
     v1::UpdateBegun {
         number: update.number,
@@ -92,6 +98,10 @@ fn begun(update: &Update) -> v1::UpdateBegun {
         instances: instances_to_wire(&update.instances),
         before: before.collect(),
     }
+}
+
+fn wire_spec_id(spec: Option<SpecId>) -> u64 {
+    spec.map_or(0, |spec| spec.0 + 1)
 }
 
 /// Spec ids begin at 0, which here is "nothing".
@@ -172,7 +182,7 @@ fn update_from_snapshot(wire: v1::UpdateSnapshot) -> Result<Update, WireError> {
 pub(super) fn pins_to_wire(pins: &BTreeMap<u32, Option<SpecId>>) -> Vec<v1::Before> {
     let mut runs: Vec<v1::Before> = Vec::new();
     for (instance, spec) in pins {
-        let spec_id = spec.map_or(0, |spec| spec.0 + 1);
+        let spec_id = wire_spec_id(*spec);
         match runs.last_mut() {
             Some(run) if run.last + 1 == *instance && run.spec_id == spec_id => run.last = *instance,
             _ => runs.push(v1::Before { first: *instance, last: *instance, spec_id }),

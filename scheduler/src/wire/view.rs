@@ -76,6 +76,7 @@ fn failure_view(state: &State, life: &Task, end: &Transition) -> v1::TaskFailure
         message: message.into(),
         exit_code,
         signal,
+        version: state.spec_of(life).version,
     }
 }
 

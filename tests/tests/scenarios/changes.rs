@@ -56,6 +56,8 @@ fn an_update_is_paused_resumed_aborted_and_rolled_back_by_hand() {
     assert!(listed.contains("second"), "{listed}");
     says(dawn(&["update", "abort", NAME, "-m", "enough"]), "aborted");
     assert_eq!(dawn(&["update", "wait", NAME]).code, FAILED);
+    says(dawn(&["job", "status", NAME]), "update     1 to version 2 aborted");
+    says(dawn(&["job", "why", NAME]), "update 1 to version 2 aborted");
     says(dawn(&["update", "list"]), "no updates");
     refused(&cluster, &["update", "resume", NAME]);
 

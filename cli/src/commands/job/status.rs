@@ -40,6 +40,9 @@ pub async fn run(args: Status, context: &mut Context) -> Result<Exit, Failure> {
     if let Some(line) = updating(context, &status).await {
         context.out.line(&line);
     }
+    if let Some(last) = update::given_up(context, &status).await {
+        context.out.line(&format!("update     {last}"));
+    }
     if let Some(cron) = status.cron.as_ref().filter(|cron| !cron.ticks.is_empty()) {
         context.out.line("");
         context.out.table(&crate::commands::cron::ticks(cron, now_ms));
@@ -88,7 +91,8 @@ fn head(status: &v1::JobStatus, now_ms: i64) -> Table {
     row("job", render::key(summary.key.as_ref()));
     let (kind, tier) = (render::kind(summary.kind()), render::tier(summary.tier()));
     row("kind", format!("{kind}, tier {tier}, priority {}", summary.priority));
-    let version = status.versions.last().cloned().unwrap_or_default();
+    let in_force = status.versions.iter().find(|version| version.version == summary.version);
+    let version = in_force.or(status.versions.last()).cloned().unwrap_or_default();
     let mut said = format!("{}, {} by {}", summary.version, time::relative(version.at_ms, now_ms), version.author);
     if !version.message.is_empty() {
         said = format!("{said}: {}", version.message);

@@ -7,6 +7,7 @@ use super::{cause, wait};
 use crate::args::Context;
 use crate::client::{Client, Repeat};
 use crate::commands::select::Selection;
+use crate::commands::update;
 use crate::exit::{Exit, Failure};
 use crate::render::{self, Table, json, time};
 
@@ -54,6 +55,9 @@ pub async fn run(args: Why, context: &mut Context) -> Result<Exit, Failure> {
     if !failed.is_empty() {
         context.out.line("last failures");
         context.out.write(failed.as_bytes());
+    }
+    if let Some(last) = update::given_up(context, &status).await {
+        context.out.line(&format!("update {last}"));
     }
     Ok(Exit::Done)
 }
@@ -119,6 +123,8 @@ pub fn text(job: &str, why: &v1::WhyResponse, now_ms: i64) -> String {
         text += &match class.instances.len() {
             0 if since.is_empty() => format!("{job}: {summary}\n"),
             0 => format!("{job}: {summary},{since}\n"),
+            // It names the instance itself.
+            1 if summary.starts_with(&format!("instance {} ", class.instances[0])) => format!("{summary}\n"),
             1 => format!("instance {}: {state}{since}: {summary}\n", class.instances[0]),
             _ => format!("instances {}: {state}{since}: {summary}\n", render::instances(&class.instances)),
         };

@@ -1,5 +1,6 @@
 //! `dawn update …`: services go from one version to another, run by the scheduler.
 
+mod given_up;
 mod show;
 mod start;
 mod wait;
@@ -14,6 +15,7 @@ use crate::client::{Client, Repeat};
 use crate::exit::{Exit, Failure};
 use crate::render::json;
 
+pub use given_up::given_up;
 pub use show::{changes, ranges, short, stands};
 pub use start::started;
 pub use wait::wait_for;
@@ -44,7 +46,7 @@ pub enum Update {
     Pause(Told),
     /// Go on after a pause
     Resume(Told),
-    /// End the update; instances stay as they are
+    /// End the update; instances stay as they are, each with one life: as long as a new set was not promoted, the old one stays
     Abort(Told),
     /// Go back to the version before
     Rollback(Told),

@@ -80,7 +80,7 @@ pub fn text(update: &v1::UpdateInfo) -> String {
     );
     row("began", format!("{} by {}", time::relative(update.began_ms, now_ms), render::safe(&update.author)));
     row("message", render::safe(&update.message));
-    row("instances", ranges(&update.instances));
+    row("instances", named(&update.instances));
     row("done", named(&update.done));
     row("changing", named(&update.active));
     row("failed", named(&update.failed));
@@ -119,14 +119,33 @@ fn table(updates: &[v1::UpdateInfo], now_ms: i64) -> Table {
             update.from_version.to_string(),
             update.to_version.to_string(),
             state(update.state()),
-            format!("{}/{}", count(&update.done), count(&update.instances)),
-            count(&update.failed).to_string(),
+            done(update),
+            failed(update),
             time::relative(update.began_ms, now_ms),
             render::safe(&update.author),
             render::safe(&update.message),
         ]);
     }
     table
+}
+
+/// "2/5"; of one that goes back, of those that it had changed: "1/1 back".
+fn done(update: &v1::UpdateInfo) -> String {
+    let back = if is_back(update.state()) { " back" } else { "" };
+    format!("{}/{}{back}", count(&update.done), count(&update.instances))
+}
+
+/// Those that failed on the way forward are not counted any more once it goes back.
+fn failed(update: &v1::UpdateInfo) -> String {
+    match (count(&update.failed), is_back(update.state())) {
+        (0, true) => "-".to_string(),
+        (failed, _) => failed.to_string(),
+    }
+}
+
+fn is_back(state: UpdateState) -> bool {
+    use UpdateState::*;
+    matches!(state, RollingBack | RollBackPaused | RollBackAwaitingPulse | RolledBack | Error)
 }
 
 /// What an update does: one line for each kind of change.

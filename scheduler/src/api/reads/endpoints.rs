@@ -7,6 +7,7 @@ use dawn_proto::{JobKey, SpecId};
 use prost::Message;
 
 use super::ReadError;
+use crate::decide::{is_surplus, is_switched};
 use crate::model::{Job, State, Task, Update};
 use crate::wire;
 
@@ -22,7 +23,12 @@ pub fn list_endpoints(state: &State, key: &JobKey) -> Result<v1::ListEndpointsRe
     let mut announced: BTreeMap<SpecId, v1::Announce> = BTreeMap::new();
     let mut endpoints = Vec::new();
     let hidden = not_yet_promoted(state, job);
-    for task in state.living(job).filter(|task| task.state() == TaskState::Running && !hidden(task)) {
+    let is_left_over = |task: &Task| {
+        let wanted = state.wanted_spec(job, task.instance).map(|spec| &**spec);
+        job.changes.active().is_none() && is_surplus(state, job, task, wanted)
+    };
+    let is_listed = |task: &&Task| task.state() == TaskState::Running && !hidden(task) && !is_left_over(task);
+    for task in state.living(job).filter(is_listed) {
         let own = state.spec_of(task);
         let spec = current.filter(|current| current.job.same_task(&own.job)).unwrap_or(own);
         let announce = announced.entry(spec.id).or_insert_with(|| {
@@ -40,11 +46,7 @@ pub fn list_endpoints(state: &State, key: &JobKey) -> Result<v1::ListEndpointsRe
 fn not_yet_promoted<'a>(state: &'a State, job: &'a Job) -> impl Fn(&Task) -> bool + 'a {
     let update = job.changes.active().filter(|update| update.policy.strategy == UpdateStrategy::BlueGreen);
     let is_new = |update: &Update, task: &Task| task.spec == update.to && task.id >= update.first_task;
-    let update = update.filter(|update| {
-        let mut old = state.living(job).filter(|task| !is_new(update, task));
-        let goes = |task: &Task| task.state().is_stopping();
-        !update.promoted && (update.policy.manual_promotion || !update.is_back() && !old.any(goes))
-    });
+    let update = update.filter(|update| !is_switched(state, job, update));
     // Where nothing else is, nothing is hidden behind it.
     let update = update.filter(|update| state.living(job).any(|task| !is_new(update, task)));
     move |task| update.is_some_and(|update| is_new(update, task))

@@ -1,6 +1,6 @@
 //! Whether an instance that an update is about to stop can come back as what it is to be. Where its next life would fit nowhere,
-//! not even where the one before was, that one stays up, and the update says why. Asked only where the next life asks for more,
-//! or for something else, than the one before: otherwise it fits where that was.
+//! not even where the one before was, or the role's quota would refuse it, that one stays up, and the update says why. Whether it
+//! fits is asked only where the next life asks for more, or for something else, than the one before: otherwise it fits where that was.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -42,24 +42,25 @@ pub fn stays_up(
 
 /// The first instance that runs on as it was, although its turn has come, and what it is to be.
 fn held_back<'a>(state: &'a State, job: &'a Job, update: &'a Update) -> Option<(&'a Task, &'a Arc<Spec>)> {
-    let next = next_of(state, update)?;
-    let is_up = |task: &&Task| {
+    let is_up = |task: &Task| {
         matches!(task.status, Status::Placed(PlacedState::Assigned | PlacedState::Starting | PlacedState::Running, _))
-            && task.spec != next.id
     };
     update.in_progress().find_map(|instance| {
+        let next = next_of(state, job, update, instance)?;
+        let is_new =
+            |task: &Task| task.spec == next.id && (update.kind == UpdateKind::Change || task.id >= update.first_task);
         let lives = || state.tasks_of(job.id).slot(Default::default(), instance).filter_map(|id| state.tasks.get(&id));
-        let is_replaced = lives().any(|task| task.spec == next.id && !task.state().is_terminal());
-        let old = lives().find(is_up).filter(|_| !is_replaced)?;
-        asks_for_more(&next.job, &state.spec_of(old).job).then_some((old, next))
+        let is_replaced = lives().any(|task| is_new(task) && !task.state().is_terminal());
+        let old = lives().find(|task| is_up(task) && !is_new(task)).filter(|_| !is_replaced)?;
+        Some((old, next))
     })
 }
 
-/// What an update that stops instances before it makes their next lives leads to.
-fn next_of<'a>(state: &'a State, update: &Update) -> Option<&'a Arc<Spec>> {
+/// What an instance is to be by an update that stops it before it makes its next life.
+fn next_of<'a>(state: &'a State, job: &Job, update: &Update, instance: u32) -> Option<&'a Arc<Spec>> {
     let is_beside = update.policy.surge > 0 || update.policy.strategy == UpdateStrategy::BlueGreen;
-    let stops_first = update.kind == UpdateKind::Change && !update.is_back() && !is_beside;
-    state.specs.get(&update.to).filter(|_| stops_first)
+    let stops_first = !update.is_back() && !is_beside;
+    state.goal(job, update, instance).filter(|_| stops_first)
 }
 
 /// Whether a life may not fit where one of the other spec was.
@@ -79,18 +80,14 @@ impl Placer {
         let (mut blocked, mut passed) = (BTreeSet::new(), BTreeMap::<JobId, Vec<TaskId>>::new());
         let before = mutations.len();
         mutations.retain(|mutation| {
-            let Mutation::TaskMoved(TaskMoved { task, to: TaskState::Restarting, reason: Reason::Updated, .. }) =
-                mutation
-            else {
+            let Mutation::TaskMoved(TaskMoved { task, to: TaskState::Restarting, reason, .. }) = mutation else {
                 return true;
             };
-            let Some(task) = state.tasks.get(task) else { return true };
+            let task = state.tasks.get(task).filter(|_| matches!(reason, Reason::Updated | Reason::Restarted));
+            let Some(task) = task else { return true };
             let job = state.jobs.get(&task.job);
-            let update = job.and_then(|job| Some((job, next_of(state, job.changes.active()?)?)));
-            let Some((job, next)) = update.filter(|(_, next)| asks_for_more(&next.job, &state.spec_of(task).job))
-            else {
-                return true;
-            };
+            let update = job.and_then(|job| Some((job, next_of(state, job, job.changes.active()?, task.instance)?)));
+            let Some((job, next)) = update else { return true };
             let freed = passed.entry(job.id).or_default();
             // What is true of one is true of those after it.
             let fits = !blocked.contains(&job.id) && self.fits_instead(state, job, next, task, freed, now).is_ok();
@@ -160,6 +157,11 @@ impl Placer {
         let mut gone: BTreeSet<TaskId> = restarting.map(|task| task.id).collect();
         gone.extend(others.iter().chain([&task.id]));
         // Stands for those to come: no task of the spec need be there yet.
+        let asks_for_more = asks_for_more(&next.job, &state.spec_of(task).job);
+        let role = self.order.role(next.job.key.role());
+        if !asks_for_more && !self.order.is_bounded(role) {
+            return Ok(());
+        }
         let first = Task { id: TaskId(u64::MAX), spec: next.id, status: Status::PENDING, ..task.clone() };
         let number = self.work_of(state, &first);
         self.works.get_mut(number).claimed += 1;
@@ -167,17 +169,22 @@ impl Placer {
         let needed = gone.len() + self.works.get(number).pending.len();
         let released = self.take_away(state, gone);
         self.prepare_for(number);
+        let refused = self.refused_by_quota(next, number, needed);
         let own = (next.job.kind == JobKind::Daemon).then_some(task.instance as usize);
         let slots: Vec<usize> = self.slots_with_agents().filter(|slot| own.is_none_or(|own| own == *slot)).collect();
         let step = Step { now, left: needed, victims: self.settings.max_victims, out: Vec::new() };
-        let mut room = 0;
-        for slot in &slots {
+        let mut room = if asks_for_more { 0 } else { needed };
+        for slot in slots.iter().filter(|_| asks_for_more && refused.is_none()) {
             room += self.rooms(state, *slot, number, &step).min(needed);
             if room >= needed {
                 break;
             }
         }
-        let fits = if room >= needed { Ok(()) } else { Err(Box::new(self.unfit(state, number, task, next, &slots))) };
+        let fits = match refused {
+            Some(quota) => Err(Box::new(Explained { quota: Some(quota), ..unfit(task, next) })),
+            None if room >= needed => Ok(()),
+            None => Err(Box::new(self.nowhere(state, number, task, next, &slots))),
+        };
         self.put_back(state, released);
         let work = self.works.get_mut(number);
         work.claimed -= 1;
@@ -226,7 +233,7 @@ impl Placer {
         }
     }
 
-    fn unfit(&self, state: &State, number: u32, task: &Task, next: &Spec, slots: &[usize]) -> Explained {
+    fn nowhere(&self, state: &State, number: u32, task: &Task, next: &Spec, slots: &[usize]) -> Explained {
         let mut reasons = Reasons::default();
         for slot in slots {
             let misses = self.all_misses(*slot, number).into_iter();
@@ -234,19 +241,25 @@ impl Placer {
                 reasons.count(*slot, kind, &miss, None);
             }
         }
-        Explained {
-            version: next.version,
-            instances: vec![task.instance],
-            state: TaskState::Pending,
-            since: task.since(),
-            ready_at: None,
-            nominated: None,
-            stays_up: true,
-            quota: None,
-            agents_total: slots.len() as u32,
-            agents_fit: 0,
-            is_gang: false,
-            vetoes: reasons.finish(&state.agents),
-        }
+        let (agents_total, vetoes) = (slots.len() as u32, reasons.finish(&state.agents));
+        Explained { agents_total, vetoes, ..unfit(task, next) }
+    }
+}
+
+/// No node is told.
+fn unfit(task: &Task, next: &Spec) -> Explained {
+    Explained {
+        version: next.version,
+        instances: vec![task.instance],
+        state: TaskState::Pending,
+        since: task.since(),
+        ready_at: None,
+        nominated: None,
+        stays_up: true,
+        quota: None,
+        agents_total: 0,
+        agents_fit: 0,
+        is_gang: false,
+        vetoes: Vec::new(),
     }
 }

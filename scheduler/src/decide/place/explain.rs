@@ -58,7 +58,11 @@ impl fmt::Display for Explained {
         }
         if self.stays_up {
             let instance = self.instances.first().copied().unwrap_or_default();
-            write!(f, "instance {instance} stays as it is, because version {} would fit nowhere: ", self.version)?;
+            write!(f, "instance {instance} stays as it is, because ")?;
+            match self.quota {
+                Some(_) => f.write_str("once it is stopped, the quota would keep it from starting again: ")?,
+                None => write!(f, "version {} would fit nowhere: ", self.version)?,
+            }
         }
         if let Some(veto) = &self.quota {
             veto.fmt(f)?;
@@ -249,17 +253,22 @@ impl Placer {
         explained
     }
 
+    /// What of the role's quota refuses one of so many tasks.
+    pub(super) fn refused_by_quota(&self, spec: &Spec, number: u32, tasks: usize) -> Option<QuotaVeto> {
+        let (left, bound, at) = self.quota_left(number);
+        if left >= tasks {
+            return None;
+        }
+        let (have, used) = self.order.quota(self.works.get(number).role, bound, at);
+        let [have, used, need] = [have, used, self.need_of(number)[at]].map(|amount| amount.max(0) as u64);
+        let role = spec.job.key.role().to_string();
+        Some(QuotaVeto { role, bound, dimension: DIMENSIONS[at], have, used, need })
+    }
+
     fn explain_agents(&mut self, spec: &Spec, task: &Task, state: &State, explained: &mut Explained) {
         let number = self.work_of(state, task);
-        let role = self.works.get(number).role;
         self.prepare_for(number);
-        let need = self.need_of(number);
-        if let (0, bound, at) = self.quota_left(number) {
-            let (have, used) = self.order.quota(role, bound, at);
-            let [have, used, need] = [have, used, need[at]].map(|amount| amount.max(0) as u64);
-            let role = spec.job.key.role().to_string();
-            explained.quota = Some(QuotaVeto { role, bound, dimension: DIMENSIONS[at], have, used, need });
-        }
+        explained.quota = self.refused_by_quota(spec, number, 1);
         let mut reasons = Reasons::default();
         // A daemon's tasks have an agent each.
         let pinned = self.is_pinned(number).then(|| explained.instances.clone());

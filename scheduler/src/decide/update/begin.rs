@@ -208,16 +208,6 @@ fn begin(
 /// pulse. So it does from what never was healthy, everywhere at once, and from that and what failed there is no way back.
 fn policy_to(state: &State, job: &Job, spec: &JobSpec, now: Timestamp) -> UpdatePolicy {
     let own = spec.update.clone();
-    let straight = |policy: UpdatePolicy| UpdatePolicy {
-        strategy: match policy.strategy {
-            UpdateStrategy::Canary => UpdateStrategy::RollingQueue,
-            other => other,
-        },
-        manual_promotion: false,
-        pause_between: false,
-        pulse_interval_ms: None,
-        ..policy
-    };
     let policy = if was_in_force(state, job, spec, now) { straight(own) } else { own };
     match footing(state, job, now) {
         Footing::Good => policy,
@@ -230,6 +220,20 @@ fn policy_to(state: &State, job: &Job, spec: &JobSpec, now: Timestamp) -> Update
             no_rollback: true,
             ..straight(policy)
         },
+    }
+}
+
+/// Without canaries, promotion, pauses and pulses.
+fn straight(policy: UpdatePolicy) -> UpdatePolicy {
+    UpdatePolicy {
+        strategy: match policy.strategy {
+            UpdateStrategy::Canary => UpdateStrategy::RollingQueue,
+            other => other,
+        },
+        manual_promotion: false,
+        pause_between: false,
+        pulse_interval_ms: None,
+        ..policy
     }
 }
 
@@ -316,7 +320,12 @@ pub(crate) fn restart(
     let mut there = wanted;
     there.extend(job.stopped.iter().copied());
     are_there(key, chosen, there)?;
-    let policy = policy.cloned().unwrap_or_else(|| current.job.update.clone());
+    // As back to a version that worked: straight.
+    let own = || match was_in_force(step.state, job, &current.job, step.now.wall) {
+        true => straight(current.job.update.clone()),
+        false => current.job.update.clone(),
+    };
+    let policy = policy.cloned().unwrap_or_else(own);
     if policy.surge > 0 && current.job.at_most_one {
         return Err(Refusal::SurgeAtMostOne { key: key.clone() });
     }
@@ -326,7 +335,9 @@ pub(crate) fn restart(
     }
     // There is nothing to go back to.
     let policy = UpdatePolicy { no_rollback: true, ..policy };
-    let update = Update { instances, ..fresh(job, current.id, policy, by) };
+    // Instances that an update left at another version are restarted as that.
+    let pins = job.changes.pins.iter().map(|(at, spec)| (*at, *at, *spec)).collect();
+    let update = Update { instances, before: pins, ..fresh(job, current.id, policy, by) };
     let number = Some(update.number);
     let what = UpdateChange::Begun(Box::new(update));
     step.mutations.push(Mutation::Update(UpdateMutation { job: job.id, what }));

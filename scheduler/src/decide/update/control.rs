@@ -4,6 +4,7 @@ use dawn_proto::JobKey;
 use dawn_proto::v1::{UpdateAction, UpdateKind, UpdateState};
 
 use super::footing::back_to;
+use super::remain::{remain, spare_untouched};
 use super::table::{Cause, next};
 use crate::decide::step::Step;
 use crate::model::{Answer, Job, Mutation, Refusal, Update, UpdateChange, UpdateMutation, answers};
@@ -26,7 +27,11 @@ pub(crate) fn control(
         UpdateAction::Pause => Cause::Pause,
         UpdateAction::Resume => Cause::Resume,
         UpdateAction::Abort => Cause::Abort,
-        UpdateAction::Rollback if update.kind == UpdateKind::Restart => return Err(refused("rolled back")),
+        UpdateAction::Rollback if update.kind == UpdateKind::Restart => {
+            return Err(refused(
+                "rolled back: a restart has no version to go back to; `dawn update abort` gives it up",
+            ));
+        }
         UpdateAction::Rollback => Cause::Rollback,
         UpdateAction::Pulse if update.policy.pulse_interval_ms.is_none() => return Err(refused("pulsed")),
         UpdateAction::Pulse => {
@@ -59,6 +64,11 @@ pub(crate) fn control(
     let back = (action == UpdateAction::Rollback).then(|| back_to(step.state, job, update, step.now.wall));
     let parts = [back.as_deref().unwrap_or_default(), message];
     let message = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");
+    match cause {
+        Cause::Abort => remain(step, job, update),
+        Cause::Rollback => spare_untouched(step, job, update),
+        _ => {}
+    }
     move_to(step, job, to, author, &message);
     Ok(Answer::UpdateTold(answers::UpdateTold { number: update.number }))
 }

@@ -86,6 +86,10 @@ pub(super) fn look(step: &Step, job: &Job, update: &Update, instance: u32) -> Ve
         (None, _) if lives.old.is_empty() => Verdict::Passed,
         (None, _) => Verdict::Waits,
         (Some(_), Some(new)) if is_healthy(step, update, new) && lives.old.is_empty() => Verdict::Passed,
+        // It is as it was before the update.
+        (Some(_), Some(new)) if update.is_back() && new.id < update.first_task && lives.old.is_empty() => {
+            Verdict::Passed
+        }
         (Some(_), Some(new)) if is_healthy(step, update, new) => Verdict::Healthy,
         (Some(_), _) if failures > update.policy.max_instance_failures => Verdict::GaveUp,
         (Some(_), _) => Verdict::Waits,
@@ -118,6 +122,12 @@ pub(super) fn push_on(step: &mut Step, job: &Job, update: &Update, instance: u32
         }
         Some(new) if switch && (is_healthy(step, update, new) || !is_beside(&update.policy)) => {
             lives.old.iter().for_each(|old| stop(step, job, update, old, Some(spec)));
+        }
+        // What is not up yet keeps nobody from going back.
+        Some(_) if update.is_back() => {
+            let waits = |old: &&&Task| matches!(step.state_of(old), TaskState::Pending | TaskState::Throttled);
+            let waiting: Vec<&Task> = lives.old.iter().filter(waits).copied().collect();
+            waiting.iter().for_each(|old| stop(step, job, update, old, Some(spec)));
         }
         Some(_) => {}
     }

@@ -9,6 +9,7 @@ use dawn_proto::v1::{JobKind, Reason, SubmitOutcome};
 use super::begin::target;
 use super::control::push;
 use super::is_updates;
+use super::remain::is_newest;
 use crate::decide::daemon;
 use crate::decide::settle::{self, Aim};
 use crate::decide::step::{Life, Step};
@@ -69,7 +70,9 @@ pub(crate) fn stop_replaced(step: &mut Step, job: &Job, to: &Spec) -> bool {
             TaskState::Restarting if task.history.last().is_some_and(|last| is_updates(last.reason)) => {}
             TaskState::Pending | TaskState::Throttled => {
                 step.stop(task, Reason::Updated, &version_words(to));
-                step.make_task(job.id, to, Life { reason: Reason::Updated, ..Life::after(task) });
+                if is_newest(state, job, task) {
+                    step.make_task(job.id, to, Life { reason: Reason::Updated, ..Life::after(task) });
+                }
             }
             _ => step.stop(task, Reason::Updated, &version_words(to)),
         }

@@ -7,6 +7,7 @@ use super::control::{moved, push};
 use super::footing::why_not_back;
 use super::judge::{self, Verdict};
 use super::plan;
+use super::remain::{remain, spare_untouched};
 use super::table::Cause;
 use super::waits::{held_by_sla, words_of_held};
 use crate::decide::step::Step;
@@ -160,6 +161,10 @@ fn fail(step: &mut Step, job: &Job, update: &Update, why: &str) {
     let stays = (for_good && !own && update.kind == UpdateKind::Change)
         .then(|| why_not_back(step.state, job, update.from_version, step.now.wall));
     let why = [Some(why.to_string()), stays.flatten()].into_iter().flatten().collect::<Vec<_>>().join("; ");
+    match for_good || update.is_back() {
+        true => remain(step, job, update),
+        false => spare_untouched(step, job, update),
+    }
     moved(step, job, update, if for_good { Cause::FailForGood } else { Cause::Fail }, &why);
 }
 

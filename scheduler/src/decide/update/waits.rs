@@ -11,14 +11,20 @@ use crate::model::{Job, JobSpec, PlacedState, State, Status, Task, Update};
 /// Instances that are named; more are counted.
 const NAMED: usize = 5;
 
+/// Said where it goes on by itself.
+const NEXT_STEP: &str = "the scheduler's next step, within a second";
+
 /// Empty when it is over.
 pub fn waits(state: &State, job: &Job, update: &Update, now: Timestamp) -> String {
     let key = &job.key;
     match update.state {
         UpdateState::RollForwardPaused | UpdateState::RollBackPaused => format!("`dawn update resume {key}`"),
         UpdateState::RollForwardAwaitingPulse => format!("`dawn update pulse {key}`"),
+        UpdateState::AwaitingPromotion if update.kind == v1::UpdateKind::Restart => {
+            format!("`dawn update promote {key}`, or `dawn update abort {key}`")
+        }
         UpdateState::AwaitingPromotion => format!("`dawn update promote {key}`, or `dawn update rollback {key}`"),
-        UpdateState::RollBackAwaitingPulse => "the next tick".into(),
+        UpdateState::RollBackAwaitingPulse => NEXT_STEP.into(),
         UpdateState::RollingForward | UpdateState::RollingBack => rolling(state, job, update, now),
         _ => String::new(),
     }
@@ -34,7 +40,7 @@ fn rolling(state: &State, job: &Job, update: &Update, now: Timestamp) -> String 
     }
     let busy: Vec<u32> = update.in_progress().collect();
     if busy.is_empty() {
-        return "the next tick".into();
+        return NEXT_STEP.into();
     }
     let away = busy.iter().find_map(|instance| Some((*instance, leaves(state, job, *instance)?)));
     let away = away.map(|(instance, how)| format!("; instance {instance} {how}")).unwrap_or_default();

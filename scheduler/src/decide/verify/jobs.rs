@@ -7,6 +7,7 @@ use dawn_proto::v1::{JobKind, Tier, UpdateStrategy};
 use dawn_proto::{TaskId, TaskState};
 
 use super::{Promise, Verified};
+use crate::decide::is_surplus;
 use crate::decide::place::TextRule;
 use crate::model::{Agent, Constraint, Job, Rule, State, Task};
 
@@ -16,6 +17,7 @@ pub(super) fn check(state: &State, verified: &mut Verified) {
         runs(state, job, verified);
         disruptions(state, job, verified);
         update(state, job, verified);
+        lives(state, job, verified);
         limits(state, job, verified);
     }
     for task in state.tasks.values() {
@@ -120,6 +122,26 @@ fn update(state: &State, job: &Job, verified: &mut Verified) {
     if !is_blue_green && !update.is_back() && policy.surge == 0 && busy > most {
         let text = format!("{}: {busy} instances change at once, update {} lets {most}", job.key, update.number);
         verified.find(Promise::Update, text);
+    }
+}
+
+/// Where no update is under way, no instance that runs for ever has a life too many.
+fn lives(state: &State, job: &Job, verified: &mut Verified) {
+    // Of one that must not live twice the agents are asked as well.
+    let is_meant = |spec: &crate::model::Spec| spec.job.kind.runs_for_ever() && !spec.job.at_most_one;
+    if !state.current_spec(job).is_some_and(|spec| is_meant(spec))
+        || job.changes.active().is_some()
+        || job.ended.is_some()
+        || job.settled != Job::SETTLED
+    {
+        return;
+    }
+    for task in state.living(job) {
+        let wanted = state.wanted_spec(job, task.instance).map(|spec| &**spec);
+        if is_surplus(state, job, task, wanted) {
+            let text = format!("{}/{} lives in {} beside a life that stays", job.key, task.instance, task.id);
+            verified.find(Promise::Update, text);
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dawn_proto::v1::{JobKind, Reason, UpdateState};
+use dawn_proto::v1::{JobKind, Reason, UpdateKind, UpdateState};
 use dawn_proto::{SpecId, TaskId, TaskState, Timestamp};
 
 use crate::model::{Changes, Instances, Job, JobId, State, Update, UpdateChange, UpdateEvent, UpdateMutation};
@@ -26,6 +26,7 @@ impl State {
                 update.gave_up.extend(instances.iter());
                 instances.iter().for_each(|instance| _ = update.failures.remove(&instance));
             }
+            UpdateChange::Kept { instances, spec } => self.keep(id, instances, *spec),
             UpdateChange::Moved { to, author, message } => {
                 self.move_update(id, *to, at, author.clone(), message.clone());
             }
@@ -92,6 +93,40 @@ impl State {
         }
     }
 
+    fn keep(&mut self, id: JobId, instances: &Instances, spec: Option<SpecId>) {
+        for instance in instances.iter() {
+            self.pin(id, instance, (spec != self.usual_spec(id, instance)).then_some(spec));
+        }
+        let update = self.job_mut(id).changes.updates.back_mut().filter(|update| update.is_active());
+        let Some(update) = update else { return };
+        update.advanced = update.advanced.iter().filter(|at| !instances.contains(*at)).collect();
+        let is_undone = update.advanced.is_empty() && update.kind == UpdateKind::Change && !update.is_back();
+        let restored = update.from_version;
+        if is_undone {
+            let wanted = self.wanted_now(id);
+            self.restore_version(id, restored, &wanted);
+        }
+    }
+
+    /// What each instance wants.
+    fn wanted_now(&self, id: JobId) -> Vec<Option<SpecId>> {
+        let job = &self.truth.jobs[&id];
+        (0..self.wanted_bound(job)).map(|instance| self.wanted_spec(job, instance).map(|spec| spec.id)).collect()
+    }
+
+    /// Another version is in force; every instance wants what it wanted.
+    fn restore_version(&mut self, id: JobId, version: u32, wanted: &[Option<SpecId>]) {
+        self.job_mut(id).changes.restored = Some(version);
+        let last = self.wanted_bound(&self.truth.jobs[&id]).max(wanted.len() as u32);
+        let pins = (0..last).filter_map(|instance| {
+            let wanted = wanted.get(instance as usize).copied().flatten();
+            (wanted != self.usual_spec(id, instance)).then_some((instance, wanted))
+        });
+        let pins = pins.collect();
+        self.set_pins(id, pins);
+        self.indexes.recount(&self.truth, id);
+    }
+
     pub(super) fn move_update(&mut self, id: JobId, to: UpdateState, at: Timestamp, author: String, message: String) {
         let update = self.update_mut(id);
         let turns = update::is_back(to) && !update.is_back();
@@ -119,10 +154,8 @@ impl State {
 
     /// The version before is the current one again; every instance wants what it wanted a moment ago until its turn comes.
     fn turn_back(&mut self, id: JobId) {
-        let job = &self.truth.jobs[&id];
-        let last = self.wanted_bound(job);
-        let wanted: Vec<Option<SpecId>> =
-            (0..last).map(|instance| self.wanted_spec(job, instance).map(|spec| spec.id)).collect();
+        let wanted = self.wanted_now(id);
+        let (job, last) = (&self.truth.jobs[&id], wanted.len() as u32);
         // Agents that came while a daemon job went forward have what is new there, as if they had been advanced.
         let is_daemon = self.current_spec(job).is_some_and(|current| current.job.kind == JobKind::Daemon);
         let joined: Vec<u32> = match is_daemon {
@@ -136,15 +169,7 @@ impl State {
         update.instances.extend(joined);
         (update.passed, update.gave_up, update.failures, update.group) = Default::default();
         let restored = update.from_version;
-        self.job_mut(id).changes.restored = Some(restored);
-        let last = self.wanted_bound(&self.truth.jobs[&id]).max(last);
-        let pins = (0..last).filter_map(|instance| {
-            let wanted = wanted.get(instance as usize).copied().flatten();
-            (wanted != self.usual_spec(id, instance)).then_some((instance, wanted))
-        });
-        let pins = pins.collect();
-        self.set_pins(id, pins);
-        self.indexes.recount(&self.truth, id);
+        self.restore_version(id, restored, &wanted);
     }
 
     /// What the current version has for an instance, pins aside.

@@ -1,11 +1,11 @@
 //! Whom clients are sent to while an update is under way.
 
-use dawn_proto::v1::{UpdateAction, UpdatePolicy, UpdateStrategy};
+use dawn_proto::v1::{UpdateAction, UpdatePolicy, UpdateState, UpdateStrategy};
 use dawn_proto::validate;
 
 use super::failures::Rig;
 use super::*;
-use crate::model::{Command, Event, JobSpec, ReplyTo, UpdateCommand};
+use crate::model::{Command, Event, JobSpec, Mutation, ReplyTo, UpdateChange, UpdateCommand, UpdateMutation};
 use crate::wire::parse_job_spec;
 use crate::wire::sample::wire_spec;
 
@@ -46,15 +46,51 @@ fn the_new_set_of_a_blue_green_update_is_announced_when_it_is_promoted() {
     rig.pass_ms(2_000);
     rig.pass_ms(2_000);
     assert_eq!(versions(&rig), [1, 1], "it is healthy, and waits for a person");
-    let promote = UpdateCommand::Control {
-        key: rig.key(),
-        action: UpdateAction::Promote,
-        author: "ann".into(),
-        message: String::new(),
-    };
-    rig.step([Event::Command { reply: ReplyTo(9), command: Command::Update(promote) }]);
+    tell(&mut rig, UpdateAction::Promote);
     rig.pass_ms(500);
     assert_eq!(versions(&rig), [2, 2]);
+}
+
+fn tell(rig: &mut Rig, action: UpdateAction) {
+    let control = UpdateCommand::Control { key: rig.key(), action, author: "ann".into(), message: String::new() };
+    rig.step([Event::Command { reply: ReplyTo(9), command: Command::Update(control) }]);
+}
+
+/// Lives that nobody stops, by instance and version.
+fn lives(rig: &Rig) -> Vec<(u32, u32)> {
+    let state = rig.pulse.state();
+    let job = state.jobs.values().next().unwrap();
+    let stays = state.living(job).filter(|task| !task.state().is_stopping());
+    let mut lives: Vec<_> = stays.map(|task| (task.instance, state.spec_of(task).version)).collect();
+    lives.sort_unstable();
+    lives
+}
+
+#[test]
+fn a_set_that_nobody_promoted_is_not_announced_when_its_update_is_given_up() {
+    for manual_promotion in [true, false] {
+        let mut rig = green(manual_promotion);
+        tell(&mut rig, UpdateAction::Abort);
+        assert_eq!(versions(&rig), [1, 1]);
+        rig.pass_ms(2_000);
+        assert_eq!((versions(&rig), lives(&rig)), (vec![1, 1], vec![(0, 1), (1, 1)]));
+        assert_eq!(rig.summary().version, 1, "nothing of the other one is left");
+    }
+}
+
+#[test]
+fn what_a_journal_of_a_version_before_left_of_an_update_that_ended_is_settled_by_the_next_leader() {
+    let mut rig = green(true);
+    let mut state = rig.pulse.state().clone();
+    let job = *state.jobs.keys().next().unwrap();
+    let what = UpdateChange::Moved { to: UpdateState::Aborted, author: "ann".into(), message: String::new() };
+    let at = state.at;
+    state.apply_one(&Mutation::Update(UpdateMutation { job, what }), at);
+    rig.pulse = pulse(state);
+    assert_eq!(lives(&rig), [(0, 1), (0, 2), (1, 1), (1, 2)]);
+    rig.step([elected(2)]);
+    rig.pass_ms(1_000);
+    assert_eq!((versions(&rig), lives(&rig)), (vec![1, 1], vec![(0, 1), (1, 1)]));
 }
 
 #[test]

@@ -35,6 +35,10 @@ pub fn told(state: &State, mutation: &Mutation) -> Option<String> {
                 UpdateChange::Advanced(instances) => format!("advances {}", shown(instances)),
                 UpdateChange::Passed(instances) => format!("passes {}", shown(instances)),
                 UpdateChange::GaveUp(instances) => format!("gives up {}", shown(instances)),
+                UpdateChange::Kept { instances, spec } => {
+                    let version = spec.and_then(|spec| state.specs.get(&spec)).map(|spec| format!("v{}", spec.version));
+                    format!("keeps {} as {}", shown(instances), version.unwrap_or("nothing".into()))
+                }
                 UpdateChange::Moved { to, message, .. } if message.is_empty() => to.plain_name().to_string(),
                 UpdateChange::Moved { to, message, .. } => format!("{}: {message}", to.plain_name()),
                 UpdateChange::Promoted => "is promoted".into(),
