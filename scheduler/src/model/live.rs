@@ -42,7 +42,7 @@ pub struct Live {
     pub alarms: BTreeMap<Alarm, String>,
     /// What agents tell of their wall clocks.
     pub walls: BTreeMap<AgentNo, AgentWall>,
-    /// Ends that agents told while it was not known how long nobody had led, at most [`Live::KEPT_ENDS`]: when they were by the
+    /// Ends that agents told while it was not known how long nobody had led, at most `Live::KEPT_ENDS`: when they were by the
     /// agents' clocks.
     pub told_ends: BTreeMap<TaskId, Timestamp>,
     /// Cron waits, or did, under this leader.

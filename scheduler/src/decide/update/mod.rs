@@ -3,7 +3,7 @@
 //!
 //! An instance is *advanced* when it wants what the update's direction wants for it; it has *passed* when that runs and
 //! is healthy (or is gone as wanted), and *given up* when it failed more often than it may. Everybody else who makes
-//! tasks asks [`State::wanted_spec`](crate::model::State::wanted_spec), so a crash half way replaces like by like.
+//! tasks asks [`Truth::wanted_spec`](crate::model::Truth::wanted_spec), so a crash half way replaces like by like.
 
 mod begin;
 mod control;
