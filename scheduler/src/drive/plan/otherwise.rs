@@ -4,8 +4,8 @@
 use dawn_proto::JobKey;
 use dawn_proto::v1::UpdateAction;
 
-use super::{Planned, STEPS, Trial};
-use crate::model::{Bounds, Command, Event, Job, JobSpec, Refusal, ReplyTo, UpdateCommand};
+use super::{Planned, STEPS, Trial, link_of};
+use crate::model::{AgentNo, Bounds, Command, Event, Job, JobSpec, Refusal, ReplyTo, UpdateCommand};
 
 /// Refused submissions of one trial that are planned as if they were not: each takes a copy of the state.
 const MOST: usize = 8;
@@ -42,11 +42,21 @@ impl Trial {
         let current = self.state.job(key).and_then(|job| self.state.current_spec(job));
         // What started was healthy for as long as that is watched.
         let watch_ms = current.map_or(0, |spec| spec.job.update.watch_ms);
-        self.now.wall = self.now.wall.plus_ms(watch_ms);
-        self.now.mono_ms = self.now.mono_ms.saturating_add(watch_ms);
+        self.pass_ms(watch_ms);
         let (key, author, message) = (key.clone(), String::new(), String::new());
         let action = UpdateAction::Abort;
         self.tell(Command::Update(UpdateCommand::Control { key, action, author, message }));
+    }
+
+    /// Time passes in which nothing happens and every agent is heard of, as before.
+    fn pass_ms(&mut self, passed_ms: u64) {
+        self.now.wall = self.now.wall.plus_ms(passed_ms);
+        self.now.mono_ms = self.now.mono_ms.saturating_add(passed_ms);
+        self.live.ticked = self.now;
+        let agents: Vec<AgentNo> = self.live.agents.keys().copied().collect();
+        for agent in agents {
+            self.live.bind(link_of(agent), agent, self.now.mono_ms);
+        }
     }
 
     /// What is left of the job's last life stops.

@@ -260,26 +260,29 @@ fn a_plan_says_that_the_sla_never_lets_an_instance_be_stopped() {
 }
 
 /// A daemon job of that value in its environment.
-fn everywhere(value: &str) -> JobSpec {
+fn everywhere(value: &str, watch_ms: Option<u64>) -> JobSpec {
     let mut wire = wire_spec("logs", JobKind::Daemon, 1);
     wire.task.as_mut().unwrap().env.insert("A".into(), value.into());
+    wire.update = Some(v1::UpdatePolicy { watch_ms, progress_deadline_ms: 3_600_000, ..Default::default() });
     parse_job_spec(wire).unwrap()
 }
 
 #[test]
 fn a_plan_of_a_job_with_an_update_under_way_says_what_would_come_of_it_when_that_is_over() {
+    // Longer than an agent may be silent: in a plan, agents are heard of all the time.
+    let long = Some(600_000);
     let mut pulse = pulse(2);
-    submit(&mut pulse, &everywhere("first"));
+    submit(&mut pulse, &everywhere("first", None));
     let state = pulse.state();
     let placed = state.tasks.values().map(|task| (task.id, task.held_on().unwrap()));
     let link = |no: AgentNo| pulse.live().agents[&no].link.unwrap().0;
     let placed: Vec<_> = placed.map(|(task, no)| reported(link(no), task, 1, TaskState::Running)).collect();
     pulse.step(placed, NOW.reading());
     let command =
-        Command::Submit { spec: Box::new(everywhere("second")), author: String::new(), message: String::new() };
+        Command::Submit { spec: Box::new(everywhere("second", long)), author: String::new(), message: String::new() };
     pulse.step([Event::Command { reply: ReplyTo(1), command }], LATER.reading());
     let mut trial = trial(&pulse);
-    let refused = trial.submit(&everywhere("third")).unwrap_err();
+    let refused = trial.submit(&everywhere("third", long)).unwrap_err();
     assert!(refused.refusal.to_string().contains("is under way"), "{}", refused.refusal);
     let otherwise = refused.otherwise.unwrap();
     let outcome = (otherwise.outcome, otherwise.version, &otherwise.restarted[..]);
@@ -287,7 +290,7 @@ fn a_plan_of_a_job_with_an_update_under_way_says_what_would_come_of_it_when_that
     assert_eq!(outcome, (SubmitOutcome::Updating, 3, &instances[..]));
     let places: BTreeMap<AgentNo, Vec<u32>> = instances.iter().map(|at| (AgentNo(*at), vec![*at])).collect();
     assert_eq!((otherwise.places, otherwise.pending.len()), (places, 0));
-    assert!(trial.submit(&everywhere("fourth")).is_err(), "the update is under way still");
+    assert!(trial.submit(&everywhere("fourth", long)).is_err(), "the update is under way still");
 }
 
 #[test]
