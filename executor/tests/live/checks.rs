@@ -247,7 +247,11 @@ fn a_shell_check_that_hangs_is_ended() {
     rig.in_plain_sight();
     rig.start();
     let end = rig.ends();
-    assert_eq!(end.message, "health check failed once: `echo $$ > check; sleep 1000` timed out after 200ms");
+    let timeout = dawn_proto::amounts::duration(rig.task().health.as_ref().unwrap().timeout_ms);
+    assert_eq!(
+        end.message,
+        format!("health check failed once: `echo $$ > check; sleep 1000` timed out after {timeout}")
+    );
     let pid = rig.read_sandbox("check").trim().parse().unwrap();
     assert!(!crate::rig::lives(pid));
 }
