@@ -21,7 +21,7 @@ pub struct MessageRules {
     pub choices: &'static [ChoiceRules],
     /// Names in files, in their order, where it is not the order of the fields.
     pub order: &'static [&'static str],
-    /// Names in files that are no field of their own, with their documentation.
+    /// Names in files that are shorthands for other fields, with their documentation.
     pub also: &'static [(&'static str, &'static str)],
 }
 

@@ -84,11 +84,11 @@ pub(super) fn remember_boot(step: &mut Step) {
     if state.reboot_verdicts.is_empty() {
         memory.boot_id.clone_from(&state.setup.boot_id);
     }
-    remember(step, memory);
+    remember_leader(step, memory);
 }
 
 /// To be durable before anything else is said.
-pub(super) fn remember(step: &mut Step, memory: Memory) {
+pub(super) fn remember_leader(step: &mut Step, memory: Memory) {
     step.act(Effect::Remember(memory.clone()));
     step.change(Mutation::MemoryChanged(Box::new(memory)));
 }

@@ -8,7 +8,7 @@ use super::lease;
 use super::step::Step;
 use crate::model::{Mutation, Note, OfferState};
 
-pub(super) fn drain(step: &mut Step) {
+pub(super) fn drain_tasks(step: &mut Step) {
     let state = step.state;
     if state.draining {
         return;

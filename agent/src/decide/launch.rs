@@ -6,7 +6,7 @@ use dawn_proto::v1::Reason;
 use dawn_proto::{SpecId, TaskId, TaskState};
 
 use super::admit::{self, Room};
-use super::phase::Step as Trigger;
+use super::phase::Trigger;
 use super::step::Step;
 use super::{Next, leader, life, room};
 use crate::model::{
@@ -17,7 +17,7 @@ use crate::model::{
 /// A port that somebody else listens on is left out of the offer for this long.
 const PORT_EXCLUDED_MS: u64 = 60_000;
 
-pub(super) fn launch(step: &mut Step, launch: &Launch) {
+pub(super) fn take_launch(step: &mut Step, launch: &Launch) {
     if !leader::obeys(step, launch.epoch, "a launch") {
         return;
     }
@@ -29,7 +29,7 @@ pub(super) fn launch(step: &mut Step, launch: &Launch) {
         return step.report(Report::not_on_agent(id, step.now.wall));
     }
     match state.specs.get(&launch.spec) {
-        Some(spec) => admit(step, launch.clone(), spec.clone()),
+        Some(spec) => admit_launch(step, launch.clone(), spec.clone()),
         None if state.waiting.contains_key(&id) => {}
         None if state.waiting.len() >= MAX_WAITING_LAUNCHES => {
             let why = format!("{MAX_WAITING_LAUNCHES} launches wait for their specs already");
@@ -62,7 +62,7 @@ fn take_waiting(step: &mut Step, spec: SpecId) -> Vec<Launch> {
     taken
 }
 
-pub(super) fn admit(step: &mut Step, launch: Launch, spec: Arc<Spec>) {
+pub(super) fn admit_launch(step: &mut Step, launch: Launch, spec: Arc<Spec>) {
     let (state, task) = (step.state, launch.task);
     if state.tasks.len() >= MAX_HELD_TASKS {
         return step.note(Note::LaunchDropped { task, held: state.tasks.len() });
@@ -99,17 +99,17 @@ fn refuse(step: &mut Step, task: TaskId, reason: Reason, why: &str) {
 }
 
 /// The first step: user and ports are looked at.
-pub(super) fn vet(step: &mut Step, id: TaskId) {
+pub(super) fn vet_user(step: &mut Step, id: TaskId) {
     let Some(Stage::Vetting(record)) = step.state.tasks.get(&id).map(|task| &task.stage) else { return };
     step.act(Effect::Vet { task: id, user: record.spec.user.clone(), ports: record.launch.ports.clone() });
 }
 
-pub(super) fn vetted(step: &mut Step, id: TaskId, result: &Result<Identity, Refusal>) {
+pub(super) fn user_vetted(step: &mut Step, id: TaskId, result: &Result<Identity, Refusal>) {
     let Some(task) = step.state.tasks.get(&id) else { return };
     let Stage::Vetting(record) = &task.stage else { return };
     let identity = match result {
         Ok(identity) => identity.clone(),
-        Err(refusal) => return fail(step, id, refusal),
+        Err(refusal) => return fail_launch(step, id, refusal),
     };
     if task.kill.is_some() {
         return end_killed_unstarted(step, id);
@@ -121,10 +121,10 @@ pub(super) fn vetted(step: &mut Step, id: TaskId, result: &Result<Identity, Refu
     step.act(Effect::Checkpoint(Box::new(record)));
 }
 
-pub(super) fn checkpointed(step: &mut Step, id: TaskId, result: &Result<(), Refusal>) {
+pub(super) fn plan_checkpointed(step: &mut Step, id: TaskId, result: &Result<(), Refusal>) {
     let Some(task) = step.state.tasks.get(&id).filter(|task| task.phase() == Phase::Checkpointing) else { return };
     if let Err(refusal) = result {
-        return fail(step, id, refusal);
+        return fail_launch(step, id, refusal);
     }
     if let Some(kill) = &task.kill {
         // A restart would find it from now on.
@@ -137,10 +137,10 @@ pub(super) fn checkpointed(step: &mut Step, id: TaskId, result: &Result<(), Refu
     step.act(Effect::Prepare { task: id, limits, identity });
 }
 
-pub(super) fn prepared(step: &mut Step, id: TaskId, result: &Result<(), Refusal>) {
+pub(super) fn sandbox_prepared(step: &mut Step, id: TaskId, result: &Result<(), Refusal>) {
     let Some(task) = step.state.tasks.get(&id).filter(|task| task.phase() == Phase::Preparing) else { return };
     if let Err(refusal) = result {
-        return fail(step, id, refusal);
+        return fail_launch(step, id, refusal);
     }
     if task.kill.is_some() {
         return end_killed_unstarted(step, id);
@@ -158,29 +158,30 @@ fn spawn(step: &mut Step, id: TaskId) {
     step.act(Effect::Spawn { task: id });
 }
 
-/// Tells how far the fetching is. A restart begins it anew: what was told already is not told again.
-pub(super) fn fetches(step: &mut Step, id: TaskId, sequence: u64, message: &str) {
+/// Reports the progress of fetching artifacts. After a restart the agent fetches from the beginning, but does not report
+/// the same progress twice.
+pub(super) fn report_fetching(step: &mut Step, id: TaskId, sequence: u64, message: &str) {
     let Some(task) = step.state.tasks.get(&id).filter(|task| task.phase() == Phase::Fetching) else { return };
     if sequence > task.last.sequence && task.kill.is_none() {
         step.publish(Report::new(id, sequence, TaskState::Starting, step.now.wall, Reason::None, message));
     }
 }
 
-pub(super) fn fetched(step: &mut Step, id: TaskId, result: &Result<(), Refusal>) {
+pub(super) fn artifacts_fetched(step: &mut Step, id: TaskId, result: &Result<(), Refusal>) {
     let Some(task) = step.state.tasks.get(&id).filter(|task| task.phase() == Phase::Fetching) else { return };
     if task.kill.is_some() {
         return end_killed_unstarted(step, id);
     }
     match result {
-        Err(refusal) => fail(step, id, refusal),
+        Err(refusal) => fail_launch(step, id, refusal),
         Ok(()) => spawn(step, id),
     }
 }
 
-pub(super) fn spawned(step: &mut Step, id: TaskId, result: &Result<(), Refusal>) {
+pub(super) fn executor_spawned(step: &mut Step, id: TaskId, result: &Result<(), Refusal>) {
     let Some(task) = step.state.tasks.get(&id).filter(|task| task.phase() == Phase::Spawning) else { return };
     if let Err(refusal) = result {
-        return fail(step, id, refusal);
+        return fail_launch(step, id, refusal);
     }
     if task.plan.at_most_one {
         step.act(Effect::Renew { task: id, until_ms: step.state.lease.until_ms });
@@ -193,7 +194,7 @@ pub(super) fn spawned(step: &mut Step, id: TaskId, result: &Result<(), Refusal>)
 }
 
 /// A step of the launch failed. Whose fault it was, the scheduler finds out by trying elsewhere.
-pub(super) fn fail(step: &mut Step, id: TaskId, refusal: &Refusal) {
+pub(super) fn fail_launch(step: &mut Step, id: TaskId, refusal: &Refusal) {
     let stopped = "its launch was given up".to_string();
     let (state, reason, message) = match refusal {
         Refusal::UnknownUser { message } => (TaskState::Failed, Reason::UnknownUser, message),

@@ -14,7 +14,7 @@ const MIN_HEARTBEAT_MS: u64 = 50;
 const MAX_HEARTBEAT_MS: u64 = 3_600_000;
 const MAX_LEASE_MS: u64 = 24 * 3_600_000;
 
-pub(super) fn up(step: &mut Step, session: u64) {
+pub(super) fn link_came_up(step: &mut Step, session: u64) {
     let state = step.state;
     step.change(Mutation::LinkUp { session, at_ms: step.now.mono_ms });
     // The first time by name: a restart or reboot may have changed much. Later, when all agents may come at once, a
@@ -38,14 +38,15 @@ pub(super) fn up(step: &mut Step, session: u64) {
     step.act(Effect::Send { session, message: Message::Register(Box::new(register)) });
 }
 
-pub(super) fn down(step: &mut Step, session: u64, why: &str) {
+pub(super) fn link_went_down(step: &mut Step, session: u64, why: &str) {
     if step.state.link.session() == Some(session) {
         step.note(Note::LinkDown { why: why.to_string() });
         step.change(Mutation::LinkDropped);
     }
 }
 
-/// `slowly`: whoever answers will say the same for a while.
+/// Ends the link to the scheduler and looks for the next one. `slowly`: waits longer before that, because the scheduler
+/// would give the same answer for a while.
 pub(super) fn hang_up(step: &mut Step, next: Option<String>, slowly: bool) {
     if let Some(session) = step.state.link.session() {
         step.act(Effect::Hangup { session, next, slowly });
@@ -58,7 +59,7 @@ pub(super) fn obeys(step: &mut Step, epoch: Epoch, what: &'static str) -> bool {
     match fenced(step, epoch, what) {
         Some(Fence::Raise) => {
             let memory = Memory { epoch_seen: epoch, ..step.state.memory.clone() };
-            begin::remember(step, memory);
+            begin::remember_leader(step, memory);
             true
         }
         Some(_) => true,
@@ -84,7 +85,7 @@ fn fenced(step: &mut Step, epoch: Epoch, what: &'static str) -> Option<Fence> {
     }
 }
 
-pub(super) fn registered(step: &mut Step, welcomed: &Welcomed) {
+pub(super) fn agent_registered(step: &mut Step, welcomed: &Welcomed) {
     let state = step.state;
     let Some(session) = state.link.session() else { return };
     let Welcomed { epoch, cluster_id, heartbeat_interval_ms, lease_ms, number, without_lease } = welcomed.clone();
@@ -100,7 +101,7 @@ pub(super) fn registered(step: &mut Step, welcomed: &Welcomed) {
     let welcome = if number == 0 { state.memory.welcome } else { number };
     let memory = Memory { cluster_id, epoch_seen: epoch, lease_ms, welcome, ..state.memory.clone() };
     if memory != state.memory {
-        begin::remember(step, memory);
+        begin::remember_leader(step, memory);
     }
     step.note(Note::Registered { epoch, lease_ms, without_lease });
     step.change(Mutation::LinkRegistered { session, interval_ms, lease_ms, at_ms: step.now.mono_ms });
@@ -111,7 +112,7 @@ pub(super) fn registered(step: &mut Step, welcomed: &Welcomed) {
 }
 
 /// Nothing that a scheduler says ends an agent: its tasks run on, and it dials again.
-pub(super) fn refused(step: &mut Step, reason: &str, leader_address: &str, slowly: bool) {
+pub(super) fn registration_refused(step: &mut Step, reason: &str, leader_address: &str, slowly: bool) {
     let (reason, leader_address) = (reason.to_string(), leader_address.to_string());
     step.note(Note::Refused { reason, leader_address: leader_address.clone(), slowly });
     hang_up(step, Some(leader_address).filter(|address| !address.is_empty()), slowly);

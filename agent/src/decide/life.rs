@@ -3,7 +3,7 @@
 use dawn_proto::v1::Reason;
 use dawn_proto::{TaskId, TaskState};
 
-use super::phase::Step as Trigger;
+use super::phase::Trigger;
 use super::step::Step;
 use super::{Next, leader, lease, room};
 use crate::model::{

@@ -74,7 +74,7 @@ pub fn decide(state: &State, event: &Event, now: Now) -> Decision {
         }
         Event::Machine(event) => happened(&mut step, event),
         Event::Tick => tick::tick(&mut step),
-        Event::Drain => drain::drain(&mut step),
+        Event::Drain => drain::drain_tasks(&mut step),
     }
     step.decision
 }
@@ -83,7 +83,7 @@ pub fn decide(state: &State, event: &Event, now: Now) -> Decision {
 pub fn go_on(state: &State, next: Next, now: Now) -> Decision {
     let mut step = Step::new(state, now);
     match next {
-        Next::Admit(launch, spec) => launch::admit(&mut step, *launch, spec),
+        Next::Admit(launch, spec) => launch::admit_launch(&mut step, *launch, spec),
         Next::BeginWaiting => room::begin_waiting(&mut step),
         Next::GiveRoom => room::give(&mut step),
         Next::RememberBoot => begin::remember_boot(&mut step),
@@ -97,15 +97,15 @@ pub fn go_on(state: &State, next: Next, now: Now) -> Decision {
 
 fn said(step: &mut Step, event: &LinkEvent) {
     match event {
-        LinkEvent::Up { session } => leader::up(step, *session),
-        LinkEvent::Down { session, why } => leader::down(step, *session, why),
-        LinkEvent::Registered(welcomed) => leader::registered(step, welcomed),
+        LinkEvent::Up { session } => leader::link_came_up(step, *session),
+        LinkEvent::Down { session, why } => leader::link_went_down(step, *session, why),
+        LinkEvent::Registered(welcomed) => leader::agent_registered(step, welcomed),
         LinkEvent::Refused { reason, leader_address, slowly } => {
-            leader::refused(step, reason, leader_address, *slowly);
+            leader::registration_refused(step, reason, leader_address, *slowly);
         }
         LinkEvent::Spec(spec) => launch::spec_came(step, spec),
         LinkEvent::BadSpec { spec, why } => launch::spec_is_bad(step, *spec, why),
-        LinkEvent::Launch(launch) => launch::launch(step, launch),
+        LinkEvent::Launch(launch) => launch::take_launch(step, launch),
         LinkEvent::Kill(kill) => life::kill(step, kill),
         LinkEvent::Ack { task, sequence } => leader::acknowledged(step, *task, *sequence),
         LinkEvent::Reconcile { epoch, tasks } => leader::reconcile(step, *epoch, tasks),
@@ -131,12 +131,12 @@ fn said(step: &mut Step, event: &LinkEvent) {
 
 fn happened(step: &mut Step, event: &MachineEvent) {
     match event {
-        MachineEvent::Vetted { task, result } => launch::vetted(step, *task, result),
-        MachineEvent::Checkpointed { task, result } => launch::checkpointed(step, *task, result),
-        MachineEvent::Prepared { task, result } => launch::prepared(step, *task, result),
-        MachineEvent::Progress { task, sequence, message } => launch::fetches(step, *task, *sequence, message),
-        MachineEvent::Fetched { task, result } => launch::fetched(step, *task, result),
-        MachineEvent::Spawned { task, result } => launch::spawned(step, *task, result),
+        MachineEvent::Vetted { task, result } => launch::user_vetted(step, *task, result),
+        MachineEvent::Checkpointed { task, result } => launch::plan_checkpointed(step, *task, result),
+        MachineEvent::Prepared { task, result } => launch::sandbox_prepared(step, *task, result),
+        MachineEvent::Progress { task, sequence, message } => launch::report_fetching(step, *task, *sequence, message),
+        MachineEvent::Fetched { task, result } => launch::artifacts_fetched(step, *task, result),
+        MachineEvent::Spawned { task, result } => launch::executor_spawned(step, *task, result),
         MachineEvent::Heard { task, event } => life::heard(step, *task, event),
         MachineEvent::Gone { task } => life::gone(step, *task),
         MachineEvent::Recorded { task } => life::recorded(step, *task),

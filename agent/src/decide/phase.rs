@@ -4,7 +4,7 @@ use crate::model::Phase;
 
 /// What moves a task on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum Trigger {
     /// The step of the launch under way succeeded.
     Done,
     /// It did, and there are artifacts to be fetched.
@@ -19,37 +19,38 @@ pub enum Step {
     Recorded,
 }
 
-impl Step {
-    pub const ALL: [Step; 6] = [Step::Done, Step::Fetch, Step::Refused, Step::Decided, Step::Ended, Step::Recorded];
+impl Trigger {
+    pub const ALL: [Trigger; 6] =
+        [Trigger::Done, Trigger::Fetch, Trigger::Refused, Trigger::Decided, Trigger::Ended, Trigger::Recorded];
 }
 
 /// Every legal move.
-const MOVES: [(Phase, Step, Phase); 17] = [
-    (Phase::Vetting, Step::Done, Phase::Checkpointing),
-    (Phase::Vetting, Step::Refused, Phase::Over),
-    (Phase::Checkpointing, Step::Done, Phase::Preparing),
+const MOVES: [(Phase, Trigger, Phase); 17] = [
+    (Phase::Vetting, Trigger::Done, Phase::Checkpointing),
+    (Phase::Vetting, Trigger::Refused, Phase::Over),
+    (Phase::Checkpointing, Trigger::Done, Phase::Preparing),
     // A plan that could not be written: its torn rest is forgotten by a restart.
-    (Phase::Checkpointing, Step::Refused, Phase::Over),
-    (Phase::Checkpointing, Step::Decided, Phase::Deciding),
-    (Phase::Preparing, Step::Done, Phase::Spawning),
-    (Phase::Preparing, Step::Decided, Phase::Deciding),
-    (Phase::Preparing, Step::Fetch, Phase::Fetching),
-    (Phase::Fetching, Step::Done, Phase::Spawning),
-    (Phase::Fetching, Step::Decided, Phase::Deciding),
-    (Phase::Spawning, Step::Done, Phase::Live),
-    (Phase::Spawning, Step::Decided, Phase::Deciding),
-    (Phase::Live, Step::Ended, Phase::Over),
-    (Phase::Live, Step::Decided, Phase::Deciding),
+    (Phase::Checkpointing, Trigger::Refused, Phase::Over),
+    (Phase::Checkpointing, Trigger::Decided, Phase::Deciding),
+    (Phase::Preparing, Trigger::Done, Phase::Spawning),
+    (Phase::Preparing, Trigger::Decided, Phase::Deciding),
+    (Phase::Preparing, Trigger::Fetch, Phase::Fetching),
+    (Phase::Fetching, Trigger::Done, Phase::Spawning),
+    (Phase::Fetching, Trigger::Decided, Phase::Deciding),
+    (Phase::Spawning, Trigger::Done, Phase::Live),
+    (Phase::Spawning, Trigger::Decided, Phase::Deciding),
+    (Phase::Live, Trigger::Ended, Phase::Over),
+    (Phase::Live, Trigger::Decided, Phase::Deciding),
     // The log of an executor given up for dead turned out to hold its end.
-    (Phase::Deciding, Step::Ended, Phase::Over),
-    (Phase::Deciding, Step::Recorded, Phase::Over),
+    (Phase::Deciding, Trigger::Ended, Phase::Over),
+    (Phase::Deciding, Trigger::Recorded, Phase::Over),
     // Told by the log before the start was reported back.
-    (Phase::Spawning, Step::Ended, Phase::Over),
+    (Phase::Spawning, Trigger::Ended, Phase::Over),
 ];
 
-/// Where `step` leads from `from`; None when it is illegal there.
-pub fn next(from: Phase, step: Step) -> Option<Phase> {
-    MOVES.iter().find(|(phase, taken, _)| (*phase, *taken) == (from, step)).map(|(_, _, to)| *to)
+/// Where `trigger` leads from `from`; None when it is illegal there.
+pub fn next(from: Phase, trigger: Trigger) -> Option<Phase> {
+    MOVES.iter().find(|(phase, taken, _)| (*phase, *taken) == (from, trigger)).map(|(_, _, to)| *to)
 }
 
 #[cfg(test)]
@@ -60,12 +61,12 @@ mod tests {
     fn the_whole_cross_product_moves_forward_or_not_at_all() {
         let mut legal = 0;
         for from in Phase::ALL {
-            for step in Step::ALL {
-                if let Some(to) = next(from, step) {
+            for trigger in Trigger::ALL {
+                if let Some(to) = next(from, trigger) {
                     legal += 1;
-                    assert!(to > from, "{from:?} {step:?} goes back to {to:?}");
+                    assert!(to > from, "{from:?} {trigger:?} goes back to {to:?}");
                     assert_ne!(from, Phase::Over, "what is over stays so");
-                    assert_eq!(step == Step::Decided, to == Phase::Deciding, "{from:?} {step:?}");
+                    assert_eq!(trigger == Trigger::Decided, to == Phase::Deciding, "{from:?} {trigger:?}");
                 }
             }
         }
@@ -77,7 +78,7 @@ mod tests {
         for phase in Phase::ALL {
             let mut at = phase;
             while at != Phase::Over {
-                let onward = Step::ALL.into_iter().find_map(|step| next(at, step));
+                let onward = Trigger::ALL.into_iter().find_map(|trigger| next(at, trigger));
                 at = onward.unwrap_or_else(|| panic!("{at:?} is a dead end"));
             }
         }

@@ -125,12 +125,12 @@ fn give_of(step: &mut Step, taken: Taken) {
             launch::end_killed_unstarted(step, *id);
         } else if wanted == 0 || used.saturating_add(wanted) <= total {
             used = used.saturating_add(wanted);
-            launch::vet(step, *id);
+            launch::vet_user(step, *id);
         } else if step.now.mono_ms >= *until_ms {
             let (left, waited) = (amounts::bytes(taken.by_ended()), amounts::duration(MAX_ROOM_WAIT_MS));
             let message =
                 format!("no room on this node: ended tasks have left {left}, which are not gone after {waited}");
-            launch::fail(step, *id, &Refusal::NoRoom { message });
+            launch::fail_launch(step, *id, &Refusal::NoRoom { message });
         } else {
             continue;
         }
@@ -138,8 +138,8 @@ fn give_of(step: &mut Step, taken: Taken) {
     }
 }
 
-/// What a task had left before the start is no longer free, but goes when room is needed: from now on it is offered as if
-/// it were gone.
+/// Counts the bytes that a task left on the disk before the agent started. They are not free, but they are removed when
+/// room is needed, so the agent offers them as free.
 pub(super) fn count_in(step: &mut Step, id: TaskId, bytes: u64) {
     let state = step.state;
     if state.space.found.contains(&id) && bytes > 0 && !state.draining {

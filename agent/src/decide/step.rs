@@ -2,7 +2,7 @@
 
 use dawn_proto::TaskId;
 
-use super::phase::{self, Step as Trigger};
+use super::phase::{self, Trigger};
 use super::{Decision, Next};
 use crate::model::{Effect, Ending, Message, Mutation, Note, Now, OfferState, Remains, Report, Stage, State};
 
@@ -66,7 +66,8 @@ impl<'a> Step<'a> {
         self.report(report);
     }
 
-    /// Moves a task by the table of phases; false: there is no such move.
+    /// Moves a task to the stage that the table of phases allows. Answers false, and changes nothing, where the table has no
+    /// such move.
     pub fn advance(&mut self, id: TaskId, trigger: Trigger, stage: Stage) -> bool {
         let Some(task) = self.state.tasks.get(&id) else { return false };
         let (from, to) = (task.phase(), stage.phase());

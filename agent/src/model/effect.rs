@@ -98,7 +98,8 @@ pub enum Effect {
     KillExecutor {
         task: TaskId,
     },
-    /// Have its executor look at what it takes on disk, one of so many living tasks.
+    /// Asks the task's executor to measure what the task takes on disk. `tasks` is the number of living tasks, by which the
+    /// executors share the time that measuring may take.
     LookAtDisk {
         task: TaskId,
         tasks: u32,
@@ -139,7 +140,7 @@ pub enum Effect {
         tunnel: u64,
         about: Reachable,
     },
-    /// For whoever looks at the agent.
+    /// What the agent's metrics and health pages show.
     Observe(Box<Observed>),
     /// For those who read its log.
     Note(Note),

@@ -15,9 +15,9 @@ use crate::edges::sandbox;
 use crate::edges::tunnel as tunnel_edge;
 use crate::model::{GroupUsage, Limits, Observed, Reachable, RefusalKind, TaskDir, TunnelRefusal};
 
-/// Files of a living task that are looked at for what it takes on disk; of more, it is said that there are.
+/// The most files of a living task that are counted for what it takes on disk. Where there are more, the answer says so.
 const MAX_ENTRIES: u64 = 100_000;
-/// A look at them is followed by a rest so many times as long.
+/// After files were counted, nothing is counted for this many times as long as the counting took.
 const REST: u32 = 50;
 
 /// What a task's plan says about it, read when first asked for.

@@ -1,4 +1,4 @@
-//! Names of job files that are no field of their own and stand for something else. Not here: fields.
+//! Names in job files that are shorthands for other fields, such as `run`. Not here: the fields themselves.
 
 use dawn_proto::fields::{MessageRules, PROCESS_SPEC};
 use dawn_proto::v1::{self, constraint::Rule};

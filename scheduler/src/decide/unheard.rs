@@ -34,7 +34,7 @@ fn linked(live: &Live, agent: AgentNo, now: Now) -> Timestamp {
     Timestamp(now.wall.0.saturating_sub_unsigned(now.mono_ms.saturating_sub(began_ms)))
 }
 
-/// The clock shows now how long nobody led: ends that were told before are dated anew.
+/// Corrects the times of ends that were reported before it was known how long nobody led. The clock shows that now.
 pub fn date_anew(state: &State, live: &Live, shift: Shift, now: Now) -> Vec<Mutation> {
     if shift.after == Timestamp(0) {
         return Vec::new();

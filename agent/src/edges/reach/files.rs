@@ -49,7 +49,7 @@ fn failed(dir: &TaskDir, operation: &str, path: &str, error: &io::Error) -> Stri
     let words = match error.raw_os_error().map(Errno::from_raw_os_error) {
         // The root of a task's links is its sandbox.
         Some(Errno::NOENT) if is_link(dir, path) => {
-            "it is a link, and where it leads there is no file inside the sandbox".to_string()
+            "it is a link to a path that does not exist inside the sandbox".to_string()
         }
         Some(Errno::NOENT) => "there is no such file".to_string(),
         Some(Errno::NOTDIR) => "it is no folder, or leads through one that is none".to_string(),

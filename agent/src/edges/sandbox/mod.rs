@@ -72,8 +72,8 @@ pub struct Used {
     pub is_cut: bool,
 }
 
-/// Looks at what a living task takes of its disk limit: by the account that the file system keeps, else file by file, as
-/// far as so many.
+/// Looks at what a living task takes of its disk limit: by the account that the file system keeps, or else file by
+/// file, until `most_entries` were looked at.
 pub fn used(dir: &TaskDir, most_entries: u64) -> Used {
     if let Some(bytes) = quota::used(&dir.sandbox()) {
         return Used { bytes, is_cut: false };

@@ -8,8 +8,9 @@ use super::ports::{agents_name, port_of};
 use crate::evaluate::EvaluatedJob;
 use crate::template::reference::Ref;
 
-/// Fields of Aurora's vocabulary that become none of Dawn's (those that become one are named by its options), each with why that
-/// is no harm where it is said. The others are refused or read below, or say nothing by themselves.
+/// Fields of Aurora that have no counterpart in Dawn. Where there is a text, it says why ignoring the field does no harm. The
+/// fields without a text are refused or read elsewhere in this file, or have no effect alone. Fields that have a counterpart are
+/// named by the options of `job.proto`.
 pub(super) const LEFTOVERS: [(&str, Option<&str>); 25] = [
     ("Job.task_links", Some("Dawn shows no links")),
     ("Job.enable_hooks", Some("hooks are code of the original client and are not run")),
