@@ -97,6 +97,7 @@ pub(super) fn remember_leader(step: &mut Step, memory: Memory) {
 fn plan_of(record: Option<TaskPlan>) -> TaskPlan {
     record.unwrap_or_else(|| TaskPlan { at_most_one: true, ..TaskPlan::default() })
 }
+
 /// Where a found task's log says that it stands.
 fn told(found: &Recovered, plan: &TaskPlan) -> Report {
     let base = last_sequence(plan.artifacts.len());

@@ -8,7 +8,7 @@ use super::{cron, depend};
 use crate::model::{Job, JobId, Spec};
 
 /// The last part of a step's decision, in this order: an end of tasks may end their job, and that end releases others.
-pub(super) fn follow(step: &mut Step) {
+pub(super) fn decide_consequences(step: &mut Step) {
     for job in step.take_touched() {
         conclude(step, job);
     }

@@ -52,7 +52,7 @@ pub use liveness::observe;
 pub use quota::{Asked, asked};
 pub use sla::{Heed, heed, standing};
 pub use transition::{Rule, Then, rule};
-pub use unheard::date_anew;
+pub use unheard::correct_end_times;
 pub use update::{
     Diff, cause_of, diff, has_instance, held_by_sla, is_surplus, is_switched, never_healthy, never_permits, target,
     waits, words_of_held,
@@ -167,7 +167,7 @@ pub fn decide(state: &State, live: &Live, event: &Event, now: Now, settings: &Se
         Event::OwnKeySeen { is_there } => epochs::own_key_seen(&mut step, *is_there),
         Event::LinkClosed { .. } | Event::Coordinated { .. } => {}
     }
-    follow::follow(&mut step);
+    follow::decide_consequences(&mut step);
     let Step { mutations, effects, .. } = step;
     Decision { mutations, effects, bytes: 0 }.measured(event, live, state)
 }

@@ -109,7 +109,7 @@ fn moved(step: &mut Step, agent: AgentNo, task: &Task, to: TaskState, report: &R
         avoid::started(step, agent, task);
     }
     if to.is_terminal() {
-        let ended = unheard::ended(step, agent, report);
+        let ended = unheard::end_told_by_agent(step, agent, report);
         retry::end_with(step, task, to, reason, shortened(&report.message), report.exit, ended);
     } else {
         step.move_task(task, to, reason, shortened(&report.message));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use dawn_proto::JobKey;
 
-use super::follow::follow;
+use super::follow::decide_consequences;
 use super::step::Step;
 use super::submit;
 use crate::model::{Answer, Effect, JobSpec, Refusal, Settings, State, answers};
@@ -28,7 +28,7 @@ pub(super) fn submit_all(step: &mut Step, specs: &[JobSpec], author: &str, messa
         if let Answer::Submitted(answers::Submitted { key, version, outcome }) = answer {
             answers.insert(at, (key, version, outcome));
         }
-        follow(&mut one);
+        decide_consequences(&mut one);
         let Step { mutations: decided, effects: told, .. } = one;
         decided.iter().for_each(|mutation| state.apply_one(mutation, step.now.wall));
         mutations.extend(decided);

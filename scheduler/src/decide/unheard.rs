@@ -11,7 +11,7 @@ use super::step::Step;
 use crate::model::{AgentNo, EndDated, Live, Mutation, Now, Report, Shift, State};
 
 /// When the task of a report ended, if nobody heard of it then.
-pub(super) fn ended(step: &Step, agent: AgentNo, report: &Report) -> Option<Timestamp> {
+pub(super) fn end_told_by_agent(step: &Step, agent: AgentNo, report: &Report) -> Option<Timestamp> {
     // While it is not known how long nobody led, Dawn's clock and the agent's can't be compared.
     let is_held = step.live.cron_hold.is_some_and(|hold| step.now.wall < hold.until);
     let told = if is_held { report.at } else { told(step.live, agent, report.at, step.now) };
@@ -35,7 +35,7 @@ fn linked(live: &Live, agent: AgentNo, now: Now) -> Timestamp {
 }
 
 /// Corrects the times of ends that were reported before it was known how long nobody led. The clock shows that now.
-pub fn date_anew(state: &State, live: &Live, shift: Shift, now: Now) -> Vec<Mutation> {
+pub fn correct_end_times(state: &State, live: &Live, shift: Shift, now: Now) -> Vec<Mutation> {
     if shift.after == Timestamp(0) {
         return Vec::new();
     }

@@ -216,7 +216,7 @@ impl Pulse {
         let Some(shift) = told.shift else { return (Vec::new(), effects) };
         let shifted = Mutation::ClockShifted(shift);
         self.state.apply_one(&shifted, told.now.wall);
-        let dated = decide::date_anew(&self.state, &self.live, shift, told.now);
+        let dated = decide::correct_end_times(&self.state, &self.live, shift, told.now);
         dated.iter().for_each(|dated| self.state.apply_one(dated, told.now.wall));
         self.live.ticked.wall = shift.moved(self.live.ticked.wall);
         // Placement keeps instants of its own.

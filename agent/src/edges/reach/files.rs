@@ -52,7 +52,7 @@ fn failed(dir: &TaskDir, operation: &str, path: &str, error: &io::Error) -> Stri
             "it is a link to a path that does not exist inside the sandbox".to_string()
         }
         Some(Errno::NOENT) => "there is no such file".to_string(),
-        Some(Errno::NOTDIR) => "it is no folder, or leads through one that is none".to_string(),
+        Some(Errno::NOTDIR) => "a part of this path is not a folder".to_string(),
         Some(Errno::LOOP) => "too many links, or one that leads nowhere".to_string(),
         _ => error.to_string(),
     };

@@ -4,7 +4,7 @@ use dawn_proto::JobKey;
 use dawn_proto::v1::{UpdateAction, UpdateKind, UpdateState};
 
 use super::footing::back_to;
-use super::remain::{remain, spare_untouched};
+use super::remain::{keep_one_life, spare_untouched};
 use super::table::{Cause, next};
 use crate::decide::step::Step;
 use crate::model::{Answer, Job, Mutation, Refusal, Update, UpdateChange, UpdateMutation, answers};
@@ -65,7 +65,7 @@ pub(crate) fn control(
     let parts = [back.as_deref().unwrap_or_default(), message];
     let message = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");
     match cause {
-        Cause::Abort => remain(step, job, update),
+        Cause::Abort => keep_one_life(step, job, update),
         Cause::Rollback => spare_untouched(step, job, update),
         _ => {}
     }

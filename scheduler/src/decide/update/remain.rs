@@ -12,8 +12,8 @@ use super::is_updates;
 use crate::decide::step::Step;
 use crate::model::{Instances, Job, PlacedState, Spec, State, Status, Task, Update, UpdateChange};
 
-/// Says what the instances of an update keep that ends where it is.
-pub(super) fn remain(step: &mut Step, job: &Job, update: &Update) {
+/// Decides which life each instance keeps when its update ends before it is through.
+pub(super) fn keep_one_life(step: &mut Step, job: &Job, update: &Update) {
     let all: Vec<u32> = update.instances.iter().collect();
     // Those whose turn had not come are named too: nothing may be left of what the update was to bring.
     keep(step, job, update, &all, |instance| !update.advanced.contains(instance));

@@ -7,7 +7,7 @@ use super::control::{moved, push};
 use super::footing::why_not_back;
 use super::judge::{self, Verdict};
 use super::plan;
-use super::remain::{remain, spare_untouched};
+use super::remain::{keep_one_life, spare_untouched};
 use super::table::Cause;
 use super::waits::{held_by_sla, words_of_held};
 use crate::decide::step::Step;
@@ -162,7 +162,7 @@ fn fail(step: &mut Step, job: &Job, update: &Update, why: &str) {
         .then(|| why_not_back(step.state, job, update.from_version, step.now.wall));
     let why = [Some(why.to_string()), stays.flatten()].into_iter().flatten().collect::<Vec<_>>().join("; ");
     match for_good || update.is_back() {
-        true => remain(step, job, update),
+        true => keep_one_life(step, job, update),
         false => spare_untouched(step, job, update),
     }
     moved(step, job, update, if for_good { Cause::FailForGood } else { Cause::Fail }, &why);
