@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use dawn_proto::v1::{self, JobKind, JobSpec, TaskState};
+use dawn_proto::v1::{self, JobKind, JobSpec, Reason, TaskState};
 use tokio::time::Instant;
 
 use super::unchecked;
@@ -28,6 +28,8 @@ pub struct Rollout {
     /// Instances that were healthy for `watch` once.
     were_healthy: BTreeSet<u32>,
     failed: BTreeMap<u32, Failures>,
+    /// The job asks for a certain port: on a node where it is taken the job can't run.
+    has_fixed_port: bool,
     looked: bool,
 }
 
@@ -36,6 +38,8 @@ pub struct Rollout {
 struct Failures {
     task_ids: BTreeSet<u64>,
     reasons: BTreeSet<(i32, Option<i32>, Option<i32>)>,
+    /// Attempts that failed for what the scheduler could not know of a node. The next attempt avoids it.
+    by_chance: BTreeSet<u64>,
 }
 
 /// How a first run stands.
@@ -66,6 +70,7 @@ impl Rollout {
             running_since: BTreeMap::new(),
             were_healthy: BTreeSet::new(),
             failed: BTreeMap::new(),
+            has_fixed_port: spec.task.iter().flat_map(|task| &task.ports).any(|port| port.fixed != 0),
             looked: false,
         })
     }
@@ -136,6 +141,16 @@ impl Rollout {
         self.looked = true;
         for (task, failed) in status.tasks.iter().filter_map(|task| Some((task, failure::of(task)?))) {
             let seen = self.failed.entry(task.instance).or_default();
+            let by_chance = match failed.reason() {
+                Reason::NoRoom => true,
+                // The scheduler chose the port, and chooses another one.
+                Reason::PortClash => !self.has_fixed_port,
+                _ => false,
+            };
+            if by_chance {
+                seen.by_chance.insert(failed.task_id);
+                continue;
+            }
             seen.task_ids.insert(failed.task_id);
             seen.reasons.insert((failed.reason, failed.exit_code, failed.signal));
         }
@@ -157,7 +172,7 @@ impl Rollout {
         let living = status.tasks.iter().filter(|task| !task.state().is_terminal());
         for task in living {
             let failed = self.failed.get(&task.instance)?;
-            let in_a_row = usize::try_from(task.failures).unwrap_or(usize::MAX);
+            let in_a_row = usize::try_from(task.failures).unwrap_or(usize::MAX).saturating_sub(failed.by_chance.len());
             if failed.task_ids.len().max(in_a_row) < FAILURES || self.were_healthy.contains(&task.instance) {
                 return None;
             }
@@ -271,6 +286,27 @@ mod tests {
         let mut differ = status(&[(Throttled, 2), (Throttled, 2)]);
         differ.tasks[1].last_failure.as_mut().unwrap().exit_code = Some(2);
         assert_eq!(rollout.judge(&differ, began, 0), Outlook::Waits { healthy: 0 });
+    }
+
+    #[test]
+    fn ports_that_the_scheduler_chose_may_be_taken_and_others_are_tried() {
+        let began = Instant::now();
+        let clash = |failures| {
+            let mut clash = status(&[(Throttled, failures)]);
+            clash.tasks[0].last_failure.as_mut().unwrap().reason = Reason::PortClash.into();
+            clash
+        };
+        let mut chosen = rollout(began);
+        for failures in 1..4 {
+            assert_eq!(chosen.judge(&clash(failures), began, 0), Outlook::Waits { healthy: 0 });
+        }
+        // Three clashes and one failure of its own are not two failures for one reason.
+        assert_eq!(chosen.judge(&status(&[(Throttled, 4)]), began, 0), Outlook::Waits { healthy: 0 });
+        let failed = Outlook::Failed("its instance failed twice for the same reason".into());
+        assert_eq!(chosen.judge(&status(&[(Throttled, 5)]), began, 0), failed);
+
+        let mut fixed = Rollout { has_fixed_port: true, ..rollout(began) };
+        assert_eq!(fixed.judge(&clash(2), began, 0), failed);
     }
 
     #[test]
