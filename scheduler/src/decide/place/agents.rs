@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use dawn_proto::{AgentId, Resources, TaskId};
 
-use crate::model::AgentNo;
-
 use super::gpu::Devices;
+use super::numbers::{ClassId, ScalarId, WorkId};
 use super::ports::Ports;
 
 /// cpu (thousandths), memory (bytes), disk (bytes), gpu (thousandths).
@@ -83,7 +82,7 @@ pub(super) struct Slot {
     /// Total less held less claimed; below zero while a claim waits for its victims.
     pub free: Amounts,
     /// Attribute class.
-    pub class: u32,
+    pub class: ClassId,
     /// Port numbers neither used nor claimed.
     pub ports_free: i32,
     /// Tasks it takes beyond those that hold room or have it kept.
@@ -95,7 +94,7 @@ pub(super) struct Slot {
 
 impl Slot {
     pub fn empty() -> Slot {
-        Slot { free: [0; 4], class: 0, ports_free: 0, tasks_free: 0, bits: 0, part: [0.0; 2] }
+        Slot { free: [0; 4], class: ClassId(0), ports_free: 0, tasks_free: 0, bits: 0, part: [0.0; 2] }
     }
 
     /// What it has in all, for scores.
@@ -126,12 +125,12 @@ pub(super) struct Held {
 impl Held {
     const DYING: u32 = 1 << 31;
 
-    pub fn new(task: TaskId, work: u32, since_s: u32, dying: bool) -> Held {
-        Held { task, work: work | if dying { Self::DYING } else { 0 }, since_s }
+    pub fn new(task: TaskId, work: WorkId, since_s: u32, dying: bool) -> Held {
+        Held { task, work: work.0 | if dying { Self::DYING } else { 0 }, since_s }
     }
 
-    pub fn work(&self) -> u32 {
-        self.work & !Self::DYING
+    pub fn work(&self) -> WorkId {
+        WorkId(self.work & !Self::DYING)
     }
 
     /// On its way out: its room will be free.
@@ -153,26 +152,17 @@ pub(super) struct Detail {
     /// Most tasks at once.
     pub max_tasks: u32,
     /// All custom scalars by the name's number.
-    pub custom_total: BTreeMap<u32, i64>,
+    pub custom_total: BTreeMap<ScalarId, i64>,
     /// Free custom scalars by the name's number, claims taken off.
-    pub custom: BTreeMap<u32, i64>,
+    pub custom: BTreeMap<ScalarId, i64>,
     pub ports: Ports,
     pub devices: Devices,
     /// Pending tasks for which room is kept here.
     pub claims: Vec<TaskId>,
 }
 
-/// Slots are agent numbers: numbers are never used again, so a number costs its slot for ever (about 300 bytes).
-pub(super) fn slot_of(agent: AgentNo) -> usize {
-    agent.0 as usize
-}
-
-pub(super) fn agent_of(slot: usize) -> AgentNo {
-    AgentNo(slot as u32)
-}
-
 impl Detail {
-    pub fn scalar_total(&self, name: u32) -> i64 {
+    pub fn scalar_total(&self, name: ScalarId) -> i64 {
         self.custom_total.get(&name).copied().unwrap_or(0)
     }
 

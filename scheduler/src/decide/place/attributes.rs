@@ -7,12 +7,13 @@ use dawn_proto::AgentId;
 
 use crate::model;
 
+use super::numbers::{AttributeId, ClassId, Number, SlotId, Table, ValueId};
 use super::rule::TextRule;
 
 /// An agent lacks the attribute.
-pub(super) const NONE: u32 = u32::MAX;
+pub(super) const NONE: ValueId = ValueId(u32::MAX);
 /// The attribute "host": the agent's own id.
-pub(super) const HOST: u32 = 0;
+pub(super) const HOST: AttributeId = AttributeId(0);
 /// Marks a cell that stands for several values at once.
 const MANY: u32 = 1 << 31;
 /// An attribute with more distinct cells than this is wide: it makes no classes and is looked at per agent.
@@ -24,65 +25,64 @@ const MOST_CLASSES: usize = 1024;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Attribute {
     pub name: String,
-    ids: BTreeMap<String, u32>,
-    pub texts: Vec<String>,
-    lists: BTreeMap<Vec<u32>, u32>,
-    list_values: Vec<Vec<u32>>,
+    ids: BTreeMap<String, ValueId>,
+    pub texts: Table<ValueId, String>,
+    lists: BTreeMap<Vec<ValueId>, u32>,
+    list_values: Vec<Vec<ValueId>>,
     /// By slot: a value's number, `MANY` and a list's, or `NONE`.
-    column: Vec<u32>,
+    column: Table<SlotId, ValueId>,
     /// By value: the slots that have it, ascending.
-    members: Vec<Vec<u32>>,
+    members: Table<ValueId, Vec<SlotId>>,
     /// Values that any agent has, ascending.
-    pub held: Vec<u32>,
+    pub held: Vec<ValueId>,
     /// Its place in a class's key; None when wide.
     pub narrow: Option<usize>,
 }
 
 impl Attribute {
-    pub fn intern(&mut self, text: &str) -> u32 {
+    pub fn intern(&mut self, text: &str) -> ValueId {
         if let Some(id) = self.ids.get(text) {
             return *id;
         }
-        let id = self.texts.len() as u32;
+        let id = self.texts.push(text.to_string());
         self.ids.insert(text.to_string(), id);
-        self.texts.push(text.to_string());
         self.members.push(Vec::new());
         id
     }
 
-    fn cell_of(&mut self, values: &[String]) -> u32 {
+    fn cell_of(&mut self, values: &[String]) -> ValueId {
         match values {
             [] => NONE,
             [one] => self.intern(one),
             several => {
-                let list: Vec<u32> = several.iter().map(|value| self.intern(value)).collect();
+                let list: Vec<ValueId> = several.iter().map(|value| self.intern(value)).collect();
                 let next = self.lists.len() as u32;
                 let id = *self.lists.entry(list.clone()).or_insert(next);
                 if id == next {
                     self.list_values.push(list);
                 }
-                MANY | id
+                ValueId(MANY | id)
             }
         }
     }
 
     #[inline]
-    pub fn cell(&self, slot: usize) -> u32 {
+    pub fn cell(&self, slot: SlotId) -> ValueId {
         self.column.get(slot).copied().unwrap_or(NONE)
     }
 
     /// The values a cell stands for.
     #[inline]
-    pub fn values<'a>(&'a self, cell: &'a u32) -> &'a [u32] {
+    pub fn values<'a>(&'a self, cell: &'a ValueId) -> &'a [ValueId] {
         match *cell {
             NONE => &[],
-            many if many & MANY != 0 => &self.list_values[(many & !MANY) as usize],
+            ValueId(many) if many & MANY != 0 => &self.list_values[(many & !MANY) as usize],
             _ => std::slice::from_ref(cell),
         }
     }
 
-    pub fn members(&self, value: u32) -> &[u32] {
-        self.members.get(value as usize).map_or(&[], Vec::as_slice)
+    pub fn members(&self, value: ValueId) -> &[SlotId] {
+        self.members.get(value).map_or(&[], Vec::as_slice)
     }
 
     /// How many values any agent has.
@@ -91,17 +91,15 @@ impl Attribute {
         self.held.len()
     }
 
-    fn put(&mut self, slot: usize, cell: u32) {
-        if self.column.len() <= slot {
-            self.column.resize(slot + 1, NONE);
-        }
+    fn put(&mut self, slot: SlotId, cell: ValueId) {
+        self.column.reach(slot, || NONE);
         let before = std::mem::replace(&mut self.column[slot], cell);
         if before == cell {
             return;
         }
         for value in self.values(&before).to_vec() {
-            let members = &mut self.members[value as usize];
-            if let Ok(at) = members.binary_search(&(slot as u32)) {
+            let members = &mut self.members[value];
+            if let Ok(at) = members.binary_search(&slot) {
                 members.remove(at);
             }
             if members.is_empty()
@@ -111,9 +109,9 @@ impl Attribute {
             }
         }
         for value in self.values(&cell).to_vec() {
-            let members = &mut self.members[value as usize];
-            if let Err(at) = members.binary_search(&(slot as u32)) {
-                members.insert(at, slot as u32);
+            let members = &mut self.members[value];
+            if let Err(at) = members.binary_search(&slot) {
+                members.insert(at, slot);
             }
             if let Err(at) = self.held.binary_search(&value) {
                 self.held.insert(at, value);
@@ -124,12 +122,12 @@ impl Attribute {
 
 #[derive(Clone, Debug)]
 pub(super) struct Attributes {
-    pub all: Vec<Attribute>,
-    by_name: BTreeMap<String, u32>,
-    narrow: Vec<u32>,
-    class_ids: BTreeMap<Vec<u32>, u32>,
+    pub all: Table<AttributeId, Attribute>,
+    by_name: BTreeMap<String, AttributeId>,
+    narrow: Vec<AttributeId>,
+    class_ids: BTreeMap<Vec<ValueId>, ClassId>,
     /// By class: its cells in the order of `narrow`.
-    pub classes: Vec<Vec<u32>>,
+    pub classes: Table<ClassId, Vec<ValueId>>,
     /// Moves when classes are made anew: what was answered per class is void.
     pub layout: u64,
     /// Moves with every agent put or cleared.
@@ -141,11 +139,11 @@ pub(super) struct Attributes {
 impl Default for Attributes {
     fn default() -> Self {
         let mut attributes = Attributes {
-            all: Vec::new(),
+            all: Table::default(),
             by_name: BTreeMap::new(),
             narrow: Vec::new(),
             class_ids: BTreeMap::new(),
-            classes: Vec::new(),
+            classes: Table::default(),
             layout: 1,
             moves: 0,
             unsorted: 0,
@@ -157,28 +155,27 @@ impl Default for Attributes {
 
 impl Attributes {
     /// The number of an attribute, known or not.
-    pub fn attribute(&mut self, name: &str) -> u32 {
+    pub fn attribute(&mut self, name: &str) -> AttributeId {
         if let Some(id) = self.by_name.get(name) {
             return *id;
         }
-        let id = self.all.len() as u32;
+        let id = self.all.push(Attribute { name: name.to_string(), ..Attribute::default() });
         self.by_name.insert(name.to_string(), id);
-        self.all.push(Attribute { name: name.to_string(), ..Attribute::default() });
         id
     }
 
-    pub fn get(&self, attribute: u32) -> &Attribute {
-        &self.all[attribute as usize]
+    pub fn get(&self, attribute: AttributeId) -> &Attribute {
+        &self.all[attribute]
     }
 
     /// Writes an agent's attributes; its class is the answer. "host" is always its own id.
-    pub fn put(&mut self, slot: usize, id: &AgentId, given: &model::Attributes) -> u32 {
+    pub fn put(&mut self, slot: SlotId, id: &AgentId, given: &model::Attributes) -> ClassId {
         for name in given.keys() {
             self.attribute(name);
         }
-        for at in 0..self.all.len() {
+        for at in self.all.numbers() {
             let attribute = &mut self.all[at];
-            let cell = if at as u32 == HOST {
+            let cell = if at == HOST {
                 attribute.intern(id.as_str())
             } else {
                 given.get(&attribute.name).map_or(NONE, |values| attribute.cell_of(values))
@@ -190,16 +187,16 @@ impl Attributes {
         self.class(slot)
     }
 
-    pub fn clear(&mut self, slot: usize) {
+    pub fn clear(&mut self, slot: SlotId) {
         self.moves += 1;
-        for attribute in &mut self.all {
+        for attribute in self.all.iter_mut() {
             attribute.put(slot, NONE);
         }
     }
 
-    fn class(&mut self, slot: usize) -> u32 {
-        let key: Vec<u32> = self.narrow.iter().map(|attribute| self.get(*attribute).cell(slot)).collect();
-        let next = self.classes.len() as u32;
+    fn class(&mut self, slot: SlotId) -> ClassId {
+        let key: Vec<ValueId> = self.narrow.iter().map(|attribute| self.get(*attribute).cell(slot)).collect();
+        let next = ClassId::of(self.classes.len());
         let class = *self.class_ids.entry(key.clone()).or_insert(next);
         if class == next {
             self.classes.push(key);
@@ -214,8 +211,8 @@ impl Attributes {
 
     /// Chooses anew which attributes make classes, those of the fewest values first while classes stay few; the class of
     /// every slot is the answer.
-    pub fn classify(&mut self, slots: usize) -> Vec<u32> {
-        let mut by_width: Vec<(usize, u32)> = (0..self.all.len() as u32)
+    pub fn classify(&mut self, slots: usize) -> Table<SlotId, ClassId> {
+        let mut by_width: Vec<(usize, AttributeId)> = (self.all.numbers())
             .filter(|attribute| *attribute != HOST)
             .map(|attribute| (self.get(attribute).values_held(), attribute))
             .filter(|(values, _)| *values > 0 && *values <= NARROW_VALUES)
@@ -225,11 +222,11 @@ impl Attributes {
         let mut class = vec![0u32; slots];
         for (_, attribute) in by_width {
             let mut finer = BTreeMap::new();
-            let column = &self.all[attribute as usize];
+            let column = &self.all[attribute];
             let refined: Vec<u32> = (0..slots)
                 .map(|slot| {
                     let next = finer.len() as u32;
-                    *finer.entry((class[slot], column.cell(slot))).or_insert(next)
+                    *finer.entry((class[slot], column.cell(SlotId::of(slot)))).or_insert(next)
                 })
                 .collect();
             if finer.len() <= MOST_CLASSES {
@@ -237,24 +234,24 @@ impl Attributes {
                 self.narrow.push(attribute);
             }
         }
-        for attribute in &mut self.all {
+        for attribute in self.all.iter_mut() {
             attribute.narrow = None;
         }
         for (at, attribute) in self.narrow.clone().into_iter().enumerate() {
-            self.all[attribute as usize].narrow = Some(at);
+            self.all[attribute].narrow = Some(at);
         }
         self.class_ids.clear();
         self.classes.clear();
         self.layout += 1;
         self.unsorted = 0;
-        (0..slots).map(|slot| self.class(slot)).collect()
+        (0..slots).map(|slot| self.class(SlotId::of(slot))).collect::<Vec<_>>().into()
     }
 }
 
 /// A rule about one attribute, with its answers by value.
 #[derive(Clone, Debug)]
 pub(super) struct Matcher {
-    pub attribute: u32,
+    pub attribute: AttributeId,
     /// Which of the spec's constraints it is.
     pub index: u16,
     rule: TextRule,
@@ -264,9 +261,9 @@ pub(super) struct Matcher {
 #[derive(Clone, Debug)]
 enum Answers {
     /// The values named, ascending, and what being among them means.
-    Named { values: Vec<u32>, accepted: bool },
+    Named { values: Vec<ValueId>, accepted: bool },
     /// By value, as far as they were known when last asked.
-    ByValue(Vec<bool>),
+    ByValue(Table<ValueId, bool>),
 }
 
 impl Matcher {
@@ -275,15 +272,15 @@ impl Matcher {
         let rule = TextRule::new(rule)?;
         let attribute = attributes.attribute(name);
         let named = |attributes: &mut Attributes, texts: &[String]| {
-            let column = &mut attributes.all[attribute as usize];
-            let mut values: Vec<u32> = texts.iter().map(|text| column.intern(text)).collect();
+            let column = &mut attributes.all[attribute];
+            let mut values: Vec<ValueId> = texts.iter().map(|text| column.intern(text)).collect();
             values.sort_unstable();
             values
         };
         let answers = match &rule {
             TextRule::OneOf(texts) => Answers::Named { values: named(attributes, texts), accepted: true },
             TextRule::NoneOf(texts) => Answers::Named { values: named(attributes, texts), accepted: false },
-            _ => Answers::ByValue(Vec::new()),
+            _ => Answers::ByValue(Table::default()),
         };
         Some(Matcher { attribute, index, rule, answers })
     }
@@ -298,16 +295,16 @@ impl Matcher {
         }
     }
 
-    fn accepts(&self, value: u32) -> bool {
+    fn accepts(&self, value: ValueId) -> bool {
         match &self.answers {
             Answers::Named { values, accepted } => values.binary_search(&value).is_ok() == *accepted,
-            Answers::ByValue(known) => known.get(value as usize).copied().unwrap_or(false),
+            Answers::ByValue(known) => known.get(value).copied().unwrap_or(false),
         }
     }
 
     /// Whether a cell of its attribute satisfies it. Prepared first.
     #[inline]
-    pub fn matches(&self, column: &Attribute, cell: u32) -> bool {
+    pub fn matches(&self, column: &Attribute, cell: ValueId) -> bool {
         match column.values(&cell) {
             [] => self.rule.accepts_absence(),
             [one] => self.accepts(*one),
@@ -317,7 +314,7 @@ impl Matcher {
     }
 
     /// The only values that satisfy it, when the rule names them.
-    pub fn only(&self) -> Option<&[u32]> {
+    pub fn only(&self) -> Option<&[ValueId]> {
         match &self.answers {
             Answers::Named { values, accepted: true } => Some(values),
             _ => None,

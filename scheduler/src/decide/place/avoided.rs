@@ -6,13 +6,14 @@ use dawn_proto::SpecId;
 
 use crate::model::{JobId, KeptOff, State};
 
-use super::agents::{AVOIDED, CONNECTED, COPIED, CORDONED, UP, agent_of, slot_of};
+use super::agents::{AVOIDED, CONNECTED, COPIED, CORDONED, UP};
+use super::numbers::{ShapeId, SlotId, WorkId};
 use super::work::{LastResort, Work};
 use super::{Placer, Step};
 
 impl Placer {
     /// Brings up to date what the predicate asks of a work: its shape's answers, and whether it goes to avoided agents.
-    pub(super) fn prepare_for(&mut self, number: u32) {
+    pub(super) fn prepare_for(&mut self, number: WorkId) {
         self.prepare(self.works.get(number).shape);
         if self.avoided.is_empty() {
             return;
@@ -23,13 +24,13 @@ impl Placer {
         if work.last_resort.as_ref().is_some_and(is_known) {
             return;
         }
-        let shape = &self.shapes.all[work.shape as usize];
-        let could = |slot: usize| {
+        let shape = &self.shapes.all[work.shape];
+        let could = |slot: SlotId| {
             self.slots[slot].is_open()
                 && self.misses_rules(slot, work).is_none()
                 && self.misses_when_empty(slot, shape).is_none()
         };
-        let is_last = self.is_pinned(number) || !(0..self.slots.len()).any(could);
+        let is_last = self.is_pinned(number) || !self.slots.numbers().any(could);
         self.works.get_mut(number).last_resort = Some(LastResort { fleet: self.fleet, by_rules, is_last });
     }
 
@@ -47,27 +48,27 @@ impl Placer {
     }
 
     /// Whether launches of the work go to the agent, as far as its state tells. Prepared first.
-    pub(super) fn is_open_for(&self, slot: usize, work: &Work) -> bool {
+    pub(super) fn is_open_for(&self, slot: SlotId, work: &Work) -> bool {
         self.slots[slot].is_open() || self.is_only_avoided(slot) && self.goes_to_avoided(work)
     }
 
     /// Whether it would be open if it were not avoided.
-    pub(super) fn is_only_avoided(&self, slot: usize) -> bool {
+    pub(super) fn is_only_avoided(&self, slot: SlotId) -> bool {
         self.slots[slot].bits & (UP | CONNECTED | AVOIDED | CORDONED) == UP | CONNECTED | AVOIDED
     }
 
     /// Places up to `most` tasks of a work on avoided agents, if it goes there; how many it could.
-    pub(super) fn place_on_avoided(&mut self, number: u32, most: usize, step: &mut Step) -> usize {
+    pub(super) fn place_on_avoided(&mut self, number: WorkId, most: usize, step: &mut Step) -> usize {
         if self.avoided.is_empty() || most == 0 {
             return 0;
         }
         self.prepare_for(number);
         let mut placed = 0;
         if self.goes_to_avoided(self.works.get(number)) {
-            let slots: Vec<u32> = self.avoided.iter().map(|(_, slot)| *slot).collect();
+            let slots: Vec<SlotId> = self.avoided.iter().map(|(_, slot)| *slot).collect();
             for slot in slots {
-                while placed < most && self.misses(slot as usize, number).is_none() {
-                    self.assign(slot as usize, number, step);
+                while placed < most && self.misses(slot, number).is_none() {
+                    self.assign(slot, number, step);
                     placed += 1;
                 }
             }
@@ -76,7 +77,7 @@ impl Placer {
     }
 
     /// Something came free on an avoided agent: wakes those who have no other and whom it could hold.
-    pub(super) fn wake_for_avoided(&mut self, slot: usize) {
+    pub(super) fn wake_for_avoided(&mut self, slot: SlotId) {
         let mut before = None;
         for (shape, number) in self.waiting() {
             if before != Some(shape) && !self.might_hold_if_open(slot, shape) {
@@ -85,22 +86,22 @@ impl Placer {
             before = Some(shape);
             self.prepare_for(number);
             if self.misses(slot, number).is_none() {
-                self.shapes.all[shape as usize].fits_nowhere = false;
+                self.shapes.all[shape].fits_nowhere = false;
                 self.wake_one(number);
             }
         }
     }
 
-    fn might_hold_if_open(&mut self, slot: usize, shape: u32) -> bool {
+    fn might_hold_if_open(&mut self, slot: SlotId, shape: ShapeId) -> bool {
         self.prepare(shape);
-        self.miss_beyond_bits(slot, &self.shapes.all[shape as usize]).is_none()
+        self.miss_beyond_bits(slot, &self.shapes.all[shape]).is_none()
     }
 
     /// What the state says that tasks of a spec keep off.
-    pub(super) fn kept_off(state: &State, job: JobId, spec: SpecId) -> Vec<u32> {
+    pub(super) fn kept_off(state: &State, job: JobId, spec: SpecId) -> Vec<SlotId> {
         let all = state.jobs.get(&job).map(|job| &job.kept_off[..]).unwrap_or_default();
         let of_spec = all.iter().filter(|kept| kept.spec == spec && kept.keeps_off());
-        let mut slots: Vec<u32> = of_spec.map(|kept: &KeptOff| slot_of(kept.agent) as u32).collect();
+        let mut slots: Vec<SlotId> = of_spec.map(|kept: &KeptOff| SlotId::of_agent(kept.agent)).collect();
         slots.sort_unstable();
         slots
     }
@@ -118,13 +119,13 @@ impl Placer {
 
     /// No agent is known to be claimed by two machines any more.
     pub(super) fn no_copies(&mut self) {
-        let copied = (0..self.slots.len()).filter(|slot| self.slots[*slot].bits & COPIED != 0);
+        let copied = self.slots.numbers().filter(|slot| self.slots[*slot].bits & COPIED != 0);
         copied.collect::<Vec<_>>().into_iter().for_each(|slot| self.change_bits(slot, 0, COPIED));
     }
 
     /// Nothing is held against the agent any more, by nobody.
-    pub(super) fn forgiven(&mut self, state: &State, slot: usize) {
-        self.avoid(agent_of(slot), None);
+    pub(super) fn forgiven(&mut self, state: &State, slot: SlotId) {
+        self.avoid(slot.agent(), None);
         self.change_bits(slot, 0, COPIED);
         let works = self.works.numbers().map(|number| self.works.get(number)).filter(|work| work.keeps_off(slot));
         let specs: Vec<_> = works.map(|work| (work.job, work.spec.id)).collect();

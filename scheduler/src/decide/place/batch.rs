@@ -8,6 +8,7 @@ use dawn_proto::TaskId;
 use crate::model::{Bound, Mutation, Place, State, TaskAssigned};
 
 use super::agents::Amounts;
+use super::numbers::{SlotId, WorkId};
 use super::observe::Ahead;
 use super::order::Turn;
 use super::{Placer, Step};
@@ -16,12 +17,12 @@ use super::{Placer, Step};
 const MOST_CANDIDATES: usize = 4096;
 
 impl Placer {
-    pub(super) fn need_of(&self, work: u32) -> Amounts {
-        self.shapes.all[self.works.get(work).shape as usize].need
+    pub(super) fn need_of(&self, work: WorkId) -> Amounts {
+        self.shapes.all[self.works.get(work).shape].need
     }
 
     /// How many more tasks of the work its role's quota allows, and which bound and dimension end it.
-    pub(super) fn quota_left(&self, work: u32) -> (usize, Bound, usize) {
+    pub(super) fn quota_left(&self, work: WorkId) -> (usize, Bound, usize) {
         let need = self.need_of(work);
         let work = self.works.get(work);
         self.order.quota_left(work.band, work.role, &need)
@@ -63,21 +64,21 @@ impl Placer {
     }
 
     /// Places tasks of a work wherever they fit, plans room for the rest; how many of either.
-    fn take_free_turn(&mut self, state: &State, number: u32, most: usize, step: &mut Step) -> usize {
+    fn take_free_turn(&mut self, state: &State, number: WorkId, most: usize, step: &mut Step) -> usize {
         let placed = self.place_some(number, most, step);
         let planned = if placed < most { self.preempt(state, number, most - placed, step) } else { 0 };
         placed + planned
     }
 
     /// Places up to `most` tasks of a work; how many it could.
-    pub(super) fn place_some(&mut self, number: u32, most: usize, step: &mut Step) -> usize {
+    pub(super) fn place_some(&mut self, number: WorkId, most: usize, step: &mut Step) -> usize {
         let placed = self.place_on_open(number, most, step);
         placed + self.place_on_avoided(number, most - placed, step)
     }
 
-    fn place_on_open(&mut self, number: u32, most: usize, step: &mut Step) -> usize {
+    fn place_on_open(&mut self, number: WorkId, most: usize, step: &mut Step) -> usize {
         let shape = self.works.get(number).shape;
-        if self.shapes.all[shape as usize].fits_nowhere {
+        if self.shapes.all[shape].fits_nowhere {
             return 0;
         }
         self.prepare_work(number);
@@ -94,7 +95,7 @@ impl Placer {
     }
 
     /// Compares candidates once and fills the best of them.
-    fn place_round(&mut self, number: u32, most: usize, step: &mut Step) -> usize {
+    fn place_round(&mut self, number: WorkId, most: usize, step: &mut Step) -> usize {
         let mut candidates = std::mem::take(&mut self.candidates);
         candidates.clear();
         self.collect(number, most.min(MOST_CANDIDATES), &mut candidates);
@@ -108,7 +109,7 @@ impl Placer {
         let one_each = !self.works.get(number).rules.is_empty();
         let mut placed = 0;
         for (_, slot) in &candidates {
-            let slot = *slot as usize;
+            let slot = *slot;
             while placed < most && self.misses(slot, number).is_none() {
                 self.assign(slot, number, step);
                 placed += 1;
@@ -126,38 +127,38 @@ impl Placer {
 
     /// Fills candidates, cheapest first, each task after the one before it was counted: a wish is worth as much to the
     /// last instance as to the first, and what it costs to crowd is weighed against it.
-    fn fill_by_cost(&mut self, number: u32, most: usize, candidates: &[(i64, u32)], step: &mut Step) -> usize {
+    fn fill_by_cost(&mut self, number: WorkId, most: usize, candidates: &[(i64, SlotId)], step: &mut Step) -> usize {
         let mut heap: BinaryHeap<_> = candidates.iter().copied().map(Reverse).collect();
         let mut placed = 0;
         while placed < most
             && let Some(Reverse((cost, slot))) = heap.pop()
         {
-            if self.misses(slot as usize, number).is_some() {
+            if self.misses(slot, number).is_some() {
                 continue;
             }
-            let now = self.cost(slot as usize, self.works.get(number));
+            let now = self.cost(slot, self.works.get(number));
             if now > cost && heap.peek().is_some_and(|Reverse((next, _))| now > *next) {
                 heap.push(Reverse((now, slot)));
                 continue;
             }
-            self.assign(slot as usize, number, step);
+            self.assign(slot, number, step);
             placed += 1;
-            if self.misses(slot as usize, number).is_none() {
-                heap.push(Reverse((self.cost(slot as usize, self.works.get(number)), slot)));
+            if self.misses(slot, number).is_none() {
+                heap.push(Reverse((self.cost(slot, self.works.get(number)), slot)));
             }
         }
         placed
     }
 
     /// Gives the work's oldest pending task to the slot.
-    pub(super) fn assign(&mut self, slot: usize, number: u32, step: &mut Step) {
+    pub(super) fn assign(&mut self, slot: SlotId, number: WorkId, step: &mut Step) {
         if let Some(task) = self.works.get_mut(number).pending.pop_front() {
             self.assign_task(slot, number, task, step);
         }
     }
 
     /// Gives a task, already out of the queue, to the slot.
-    pub(super) fn assign_task(&mut self, slot: usize, number: u32, task: TaskId, step: &mut Step) {
+    pub(super) fn assign_task(&mut self, slot: SlotId, number: WorkId, task: TaskId, step: &mut Step) {
         let since_s = (step.now.wall.0 / 1000).clamp(0, u32::MAX.into()) as u32;
         let Place { agent, ports, devices } = self.hold(slot, task, number, since_s, false, None);
         self.ahead.push_back(Ahead::Assigned(task));

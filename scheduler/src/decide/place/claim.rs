@@ -2,22 +2,23 @@
 
 use dawn_proto::{TaskId, Timestamp};
 
+use super::numbers::{SlotId, WorkId};
 use super::{Placer, Step};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Claim {
-    pub slot: u32,
-    pub work: u32,
+    pub slot: SlotId,
+    pub work: WorkId,
     pub until: Timestamp,
 }
 
 impl Placer {
     /// Keeps room on the slot for a pending task; an earlier claim of the task is given back.
-    pub(super) fn claim(&mut self, task: TaskId, work: u32, slot: usize, until: Timestamp) {
+    pub(super) fn claim(&mut self, task: TaskId, work: WorkId, slot: SlotId, until: Timestamp) {
         self.works.get_mut(work).claimed += 1;
         self.drop_claim(task, true);
         self.works.get_mut(work).remove_pending(task);
-        self.claims.insert(task, Claim { slot: slot as u32, work, until });
+        self.claims.insert(task, Claim { slot: slot, work, until });
         self.claim_ends.insert((until, task));
         self.keep(slot, task, work, true);
         self.requeue(work);
@@ -27,7 +28,7 @@ impl Placer {
     pub(super) fn drop_claim(&mut self, task: TaskId, pending: bool) {
         let Some(claim) = self.claims.remove(&task) else { return };
         self.claim_ends.remove(&(claim.until, task));
-        self.keep(claim.slot as usize, task, claim.work, false);
+        self.keep(claim.slot, task, claim.work, false);
         self.dirty.push(claim.slot);
         let work = self.works.get_mut(claim.work);
         work.claimed -= 1;
@@ -52,7 +53,7 @@ impl Placer {
     pub(super) fn use_claims(&mut self, step: &mut Step) {
         let changed = std::mem::take(&mut self.claimed_slots);
         let mut tasks: Vec<TaskId> =
-            changed.into_iter().flat_map(|slot| self.details[slot as usize].claims.iter().copied()).collect();
+            changed.into_iter().flat_map(|slot| self.details[slot].claims.iter().copied()).collect();
         tasks.sort_unstable();
         tasks.dedup();
         for task in tasks {
@@ -62,7 +63,7 @@ impl Placer {
                 continue;
             }
             self.prepare_for(claim.work);
-            let slot = claim.slot as usize;
+            let slot = claim.slot;
             self.keep(slot, task, claim.work, false);
             let fits = self.misses(slot, claim.work).is_none() && self.quota_left(claim.work).0 > 0;
             self.keep(slot, task, claim.work, true);

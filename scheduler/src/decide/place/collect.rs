@@ -7,6 +7,7 @@ use super::Placer;
 use super::agents::{Amounts, CPU, GPU, MEMORY, Slot};
 use super::attributes::{HOST, Matcher};
 use super::index::Index;
+use super::numbers::{AttributeId, ClassId, CountId, SlotId, ValueId, WorkId};
 use super::rules::Count;
 use super::shape::Path;
 use super::work::Work;
@@ -28,22 +29,25 @@ const NEAR: usize = 4096;
 /// Candidates that the job would rather not have are kept up to this many times what is wanted.
 const UNWELCOME: usize = 64;
 
+/// No slot: after all of them.
+const NOWHERE: SlotId = SlotId(u32::MAX);
+
 /// Candidates kept in a row that share a value of which a limit lets few be used.
 #[derive(Default)]
 struct Crowd {
-    cell: Option<u32>,
+    cell: Option<ValueId>,
     /// More that are worth it.
     left: u32,
 }
 
 impl Crowd {
     /// Slots of one value are often beside each other: only so many of them are worth comparing as the limit lets in.
-    fn is_full(&mut self, placer: &Placer, work: &Work, slot: usize) -> bool {
-        let about = |count: u32| placer.counts.about(count).1;
+    fn is_full(&mut self, placer: &Placer, work: &Work, slot: SlotId) -> bool {
+        let about = |count: CountId| placer.counts.about(count).1;
         let Some(limit) = work.rules.limits.iter().find(|limit| about(limit.count) != HOST) else { return false };
         let cell = Some(placer.attributes.get(about(limit.count)).cell(slot));
         if self.cell != cell {
-            let near = placer.counts.all[limit.count as usize].near(&placer.attributes, slot);
+            let near = placer.counts.all[limit.count].near(&placer.attributes, slot);
             self.left = limit.most.saturating_sub(near).saturating_mul(CROWD).max(1);
             self.cell = cell;
         }
@@ -62,19 +66,19 @@ fn times(row: &Slot, need: &Amounts) -> usize {
 impl Placer {
     /// Slots that can take `tasks` tasks of the work, and some more to compare, with what each would cost; if any exists,
     /// at least one.
-    pub(super) fn collect(&mut self, number: u32, tasks: usize, candidates: &mut Vec<(i64, u32)>) {
+    pub(super) fn collect(&mut self, number: WorkId, tasks: usize, candidates: &mut Vec<(i64, SlotId)>) {
         let work = self.works.get(number);
-        let shape = &self.shapes.all[work.shape as usize];
+        let shape = &self.shapes.all[work.shape];
         let is_large = [CPU, MEMORY].into_iter().any(|at| shape.need[at].saturating_mul(LARGE) >= self.scale[at]);
         let more = if is_large { MORE_FOR_LARGE } else { MORE };
-        let (mut first, mut welcome, mut room) = (u32::MAX, 0, 0);
+        let (mut first, mut welcome, mut room) = (NOWHERE, 0, 0);
         if work.rules.is_empty() {
-            let mut visit = |slot: u32| {
-                if self.fits_shape(slot as usize, shape) {
+            let mut visit = |slot: SlotId| {
+                if self.fits_shape(slot, shape) {
                     first = first.min(slot);
-                    if self.misses_rules(slot as usize, work).is_none() {
-                        candidates.push((self.cost(slot as usize, work), slot));
-                        let row = &self.slots[slot as usize];
+                    if self.misses_rules(slot, work).is_none() {
+                        candidates.push((self.cost(slot, work), slot));
+                        let row = &self.slots[slot];
                         // The index knows nothing of gpus: more are compared where some are at stake.
                         welcome += usize::from(row.free[GPU] <= 0);
                         room += if tasks > 1 { times(row, &shape.need) } else { 1 };
@@ -87,20 +91,20 @@ impl Placer {
         } else {
             first = self.collect_by_rules(work, tasks + MORE_BY_RULES, candidates);
         }
-        let shape = &mut self.shapes.all[work.shape as usize];
-        shape.fits_nowhere |= first == u32::MAX;
+        let shape = &mut self.shapes.all[work.shape];
+        shape.fits_nowhere |= first == NOWHERE;
         // Only a walk in slot order has seen all that come before; by lists a group is seen class by class.
         let begin = match shape.path {
             Path::All => first,
             Path::Classes(_) => Index::group_of(first),
-            Path::Slots(_) => 0,
+            Path::Slots(_) => SlotId(0),
         };
         shape.begin_at(self.index.raised, begin);
     }
 
     /// Every slot that may hold the work's demand, until told to stop.
-    fn walk(&self, work: &Work, visit: &mut impl FnMut(u32) -> bool) -> bool {
-        let shape = &self.shapes.all[work.shape as usize];
+    fn walk(&self, work: &Work, visit: &mut impl FnMut(SlotId) -> bool) -> bool {
+        let shape = &self.shapes.all[work.shape];
         let from = shape.first(self.index.raised);
         match &shape.path {
             Path::Slots(slots) => slots.iter().all(|slot| visit(*slot)),
@@ -109,16 +113,16 @@ impl Placer {
         }
     }
 
-    /// The first slot that had room for the shape, as far as it looked; `u32::MAX`: none, 0: not known.
-    fn collect_by_rules(&self, work: &Work, wanted: usize, candidates: &mut Vec<(i64, u32)>) -> u32 {
-        let shape = &self.shapes.all[work.shape as usize];
-        let (mut first, mut welcome, mut until, mut crowd) = (u32::MAX, 0, wanted, Crowd::default());
-        let mut visit = |slot: u32, until: usize| {
-            if self.fits_shape(slot as usize, shape) {
+    /// The first slot that had room for the shape, as far as it looked; `NOWHERE`: none, 0: not known.
+    fn collect_by_rules(&self, work: &Work, wanted: usize, candidates: &mut Vec<(i64, SlotId)>) -> SlotId {
+        let shape = &self.shapes.all[work.shape];
+        let (mut first, mut welcome, mut until, mut crowd) = (NOWHERE, 0, wanted, Crowd::default());
+        let mut visit = |slot: SlotId, until: usize| {
+            if self.fits_shape(slot, shape) {
                 first = first.min(slot);
-                if self.misses_rules(slot as usize, work).is_none() && !crowd.is_full(self, work, slot as usize) {
-                    let wishes = self.cost_of_wishes(slot as usize, work);
-                    candidates.push((self.cost_of_room(slot as usize, work) + wishes, slot));
+                if self.misses_rules(slot, work).is_none() && !crowd.is_full(self, work, slot) {
+                    let wishes = self.cost_of_wishes(slot, work);
+                    candidates.push((self.cost_of_room(slot, work) + wishes, slot));
                     welcome += usize::from(wishes <= 0);
                 }
             }
@@ -128,7 +132,7 @@ impl Placer {
             near.iter().all(|slot| visit(*slot, until));
             if required && near.len() < NEAR {
                 // Nowhere else is allowed; nothing is learnt about the shape.
-                return 0;
+                return SlotId(0);
             }
             until += wanted;
         }
@@ -137,7 +141,9 @@ impl Placer {
             until += wanted;
         }
         let groups = self.wished_classes(work);
-        groups.iter().all(|classes| self.index.walk_classes(0, classes, &shape.sought, &mut |slot| visit(slot, until)));
+        groups
+            .iter()
+            .all(|classes| self.index.walk_classes(SlotId(0), classes, &shape.sought, &mut |slot| visit(slot, until)));
         until += if groups.is_empty() { 0 } else { wanted };
         self.walk(work, &mut |slot| visit(slot, until));
         if until > wanted {
@@ -149,22 +155,22 @@ impl Placer {
     }
 
     /// Slots near the tasks of the job this one is drawn to most, and whether it must be near them.
-    fn near_neighbours(&self, work: &Work) -> Option<(Vec<u32>, bool)> {
+    fn near_neighbours(&self, work: &Work) -> Option<(Vec<SlotId>, bool)> {
         let drawn = work.rules.neighbours.iter().filter(|neighbour| neighbour.weight > 0);
         let strongest = drawn.max_by_key(|neighbour| (neighbour.required, neighbour.weight))?;
-        let Count { tally, tasks, .. } = &self.counts.all[strongest.count as usize];
+        let Count { tally, tasks, .. } = &self.counts.all[strongest.count];
         let required = strongest.required && !(strongest.own && *tasks == 0);
         let values = tally.sorted().into_iter().map(|(value, _)| value);
         if strongest.attribute == HOST {
-            return Some((values.take(NEAR).collect(), required));
+            return Some((values.take(NEAR).map(SlotId).collect(), required));
         }
         let column = self.attributes.get(strongest.attribute);
-        Some((values.flat_map(|value| column.members(value)).copied().take(NEAR).collect(), required))
+        Some((values.flat_map(|value| column.members(ValueId(value))).copied().take(NEAR).collect(), required))
     }
 
     /// Slots with the values that the strongest wish names, if its attribute has too many values to make classes.
-    fn wished_slots(&self, work: &Work) -> Option<Vec<u32>> {
-        let is_wide = |attribute: u32| self.attributes.get(attribute).narrow.is_none();
+    fn wished_slots(&self, work: &Work) -> Option<Vec<SlotId>> {
+        let is_wide = |attribute: AttributeId| self.attributes.get(attribute).narrow.is_none();
         let wishes = work.rules.wishes.iter().filter(|(weight, wish)| *weight > 0 && is_wide(wish.attribute));
         let (_, matcher) = wishes.max_by_key(|(weight, _)| *weight)?;
         let column = self.attributes.get(matcher.attribute);
@@ -177,7 +183,7 @@ impl Placer {
 
     /// Classes that match the shape, those of the greatest sum of weights first; each group has one sum. Without the last,
     /// which is what others are preferred to.
-    fn wished_classes(&self, work: &Work) -> Vec<Vec<u32>> {
+    fn wished_classes(&self, work: &Work) -> Vec<Vec<ClassId>> {
         let narrow = |matcher: &Matcher| self.attributes.get(matcher.attribute).narrow;
         let wishes = work.rules.wishes.iter();
         let wishes: Vec<_> =
@@ -185,15 +191,15 @@ impl Placer {
         if wishes.is_empty() {
             return Vec::new();
         }
-        let shape = &self.shapes.all[work.shape as usize];
-        let mut groups: BTreeMap<Reverse<i64>, Vec<u32>> = BTreeMap::new();
-        for class in (0..shape.class_ok.len()).filter(|class| shape.class_ok[*class]) {
+        let shape = &self.shapes.all[work.shape];
+        let mut groups: BTreeMap<Reverse<i64>, Vec<ClassId>> = BTreeMap::new();
+        for class in shape.class_ok.numbers().filter(|class| shape.class_ok[*class]) {
             let cells = &self.attributes.classes[class];
             let holds =
                 |matcher: &Matcher, at: usize| matcher.matches(self.attributes.get(matcher.attribute), cells[at]);
             let held = wishes.iter().filter(|(_, matcher, at)| holds(matcher, *at));
             let sum: i64 = held.map(|(weight, ..)| *weight).sum();
-            groups.entry(Reverse(sum)).or_default().push(class as u32);
+            groups.entry(Reverse(sum)).or_default().push(class);
         }
         groups.pop_last();
         groups.into_values().collect()

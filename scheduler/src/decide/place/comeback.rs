@@ -13,8 +13,9 @@ use crate::model::{
     UpdateChange, UpdateMutation,
 };
 
-use super::agents::{Held, slot_of};
+use super::agents::Held;
 use super::explain::{Explained, Reasons, each_once};
+use super::numbers::{SlotId, WorkId};
 use super::{PlaceSettings, Placer, Step};
 
 /// Updates whose end is explained in one step; the ends of others say what waits, not why.
@@ -170,8 +171,8 @@ impl Placer {
         let released = self.take_away(state, gone);
         self.prepare_for(number);
         let refused = self.refused_by_quota(next, number, needed);
-        let own = (next.job.kind == JobKind::Daemon).then_some(task.instance as usize);
-        let slots: Vec<usize> = self.slots_with_agents().filter(|slot| own.is_none_or(|own| own == *slot)).collect();
+        let own = (next.job.kind == JobKind::Daemon).then_some(SlotId(task.instance));
+        let slots: Vec<SlotId> = self.slots_with_agents().filter(|slot| own.is_none_or(|own| own == *slot)).collect();
         let step = Step { now, left: needed, victims: self.settings.max_victims, out: Vec::new() };
         let mut room = if asks_for_more { 0 } else { needed };
         for slot in slots.iter().filter(|_| asks_for_more && refused.is_none()) {
@@ -195,12 +196,12 @@ impl Placer {
     }
 
     /// How many more tasks of the work the slot takes, about: with what it may push aside at least one.
-    fn rooms(&self, state: &State, slot: usize, number: u32, step: &Step) -> usize {
+    fn rooms(&self, state: &State, slot: SlotId, number: WorkId, step: &Step) -> usize {
         let work = self.works.get(number);
         if self.misses(slot, number).is_some() {
             return usize::from(self.plan_slot(state, number, slot, step).is_some());
         }
-        let (row, shape) = (&self.slots[slot], &self.shapes.all[work.shape as usize]);
+        let (row, shape) = (&self.slots[slot], &self.shapes.all[work.shape]);
         if shape.is_special() || !work.rules.limits.is_empty() || !work.rules.neighbours.is_empty() {
             return 1;
         }
@@ -210,11 +211,11 @@ impl Placer {
     }
 
     /// The tasks give back what they hold, for a moment.
-    fn take_away(&mut self, state: &State, tasks: BTreeSet<TaskId>) -> Vec<(usize, Held)> {
+    fn take_away(&mut self, state: &State, tasks: BTreeSet<TaskId>) -> Vec<(SlotId, Held)> {
         let mut released = Vec::new();
         for task in tasks.iter().filter_map(|id| state.tasks.get(id)) {
             let Some(place) = task.status.place() else { continue };
-            let slot = slot_of(place.agent);
+            let slot = SlotId::of_agent(place.agent);
             let held = self.held.get(slot).and_then(|held| held.iter().find(|held| held.task == task.id)).copied();
             let Some(held) = held else { continue };
             // The work must outlive the moment in which none of its tasks is counted.
@@ -225,7 +226,7 @@ impl Placer {
         released
     }
 
-    fn put_back(&mut self, state: &State, released: Vec<(usize, Held)>) {
+    fn put_back(&mut self, state: &State, released: Vec<(SlotId, Held)>) {
         for (slot, held) in released.into_iter().rev() {
             let place = state.tasks.get(&held.task).and_then(|task| task.status.place());
             self.hold(slot, held.task, held.work(), held.since_s, held.dying(), place);
@@ -233,7 +234,7 @@ impl Placer {
         }
     }
 
-    fn nowhere(&self, state: &State, number: u32, task: &Task, next: &Spec, slots: &[usize]) -> Explained {
+    fn nowhere(&self, state: &State, number: WorkId, task: &Task, next: &Spec, slots: &[SlotId]) -> Explained {
         let mut reasons = Reasons::default();
         for slot in slots {
             let misses = self.all_misses(*slot, number).into_iter();

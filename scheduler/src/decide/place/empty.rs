@@ -37,7 +37,7 @@ impl EmptyAgents {
         placer.prepare(shape);
         let mut tally = Reasons::default();
         for slot in placer.slots_with_agents() {
-            let shape = &placer.shapes.all[shape as usize];
+            let shape = &placer.shapes.all[shape];
             if placer.misses_when_empty(slot, shape).is_none() {
                 return Ok(());
             }

@@ -12,7 +12,8 @@ use crate::model::{
 };
 use crate::model::{amount, amount_of, reason_words};
 
-use super::agents::{DIMENSIONS, agent_of};
+use super::agents::DIMENSIONS;
+use super::numbers::{SlotId, WorkId};
 use super::veto::{Ends, Miss, Nearest, Veto, VetoKind, utc};
 use super::{PlaceSettings, Placer};
 
@@ -141,7 +142,7 @@ pub fn explain(
 #[derive(Default)]
 struct Counted {
     agents: u32,
-    nearest: Option<(i64, usize)>,
+    nearest: Option<(i64, SlotId)>,
     ends: Option<Ends>,
 }
 
@@ -150,7 +151,7 @@ struct Counted {
 pub(super) struct Reasons(BTreeMap<VetoKind, Counted>);
 
 impl Reasons {
-    pub(super) fn count(&mut self, slot: usize, kind: VetoKind, miss: &Miss, ends: Option<Ends>) {
+    pub(super) fn count(&mut self, slot: SlotId, kind: VetoKind, miss: &Miss, ends: Option<Ends>) {
         let have = match miss {
             Miss::Short { have, .. } | Miss::Scalar { have, .. } => Some(*have),
             Miss::Ports { have, .. } | Miss::Devices { have, .. } => Some(*have),
@@ -173,8 +174,8 @@ impl Reasons {
     }
 
     pub(super) fn finish(self, agents: &Numbered<AgentNo, Agent>) -> Vec<Veto> {
-        let nearest = |(have, slot): (i64, usize)| {
-            let agent = agents.get(&agent_of(slot))?;
+        let nearest = |(have, slot): (i64, SlotId)| {
+            let agent = agents.get(&slot.agent())?;
             let (node, ports) = (agent.hostname.clone(), agent.ports.clone());
             Some(Nearest { node, have: have.max(0) as u64, ports })
         };
@@ -202,8 +203,8 @@ pub(super) fn each_once(misses: impl Iterator<Item = (VetoKind, Miss)>) -> BTree
 type Alike = (dawn_proto::SpecId, bool, Option<(AgentNo, Timestamp)>);
 
 impl Placer {
-    pub(super) fn slots_with_agents(&self) -> impl Iterator<Item = usize> {
-        (0..self.slots.len()).filter(|slot| self.details[*slot].id.is_some())
+    pub(super) fn slots_with_agents(&self) -> impl Iterator<Item = SlotId> {
+        self.slots.numbers().filter(|slot| self.details[*slot].id.is_some())
     }
 
     /// Why a job's waiting tasks wait, by groups that wait alike. The placer has observed all of `state`.
@@ -254,7 +255,7 @@ impl Placer {
     }
 
     /// What of the role's quota refuses one of so many tasks.
-    pub(super) fn refused_by_quota(&self, spec: &Spec, number: u32, tasks: usize) -> Option<QuotaVeto> {
+    pub(super) fn refused_by_quota(&self, spec: &Spec, number: WorkId, tasks: usize) -> Option<QuotaVeto> {
         let (left, bound, at) = self.quota_left(number);
         if left >= tasks {
             return None;
@@ -272,8 +273,8 @@ impl Placer {
         let mut reasons = Reasons::default();
         // A daemon's tasks have an agent each.
         let pinned = self.is_pinned(number).then(|| explained.instances.clone());
-        let own = |slot: &usize| pinned.as_ref().is_none_or(|slots| slots.binary_search(&(*slot as u32)).is_ok());
-        let slots: Vec<usize> = self.slots_with_agents().filter(own).collect();
+        let own = |slot: &SlotId| pinned.as_ref().is_none_or(|slots| slots.binary_search(&slot.0).is_ok());
+        let slots: Vec<SlotId> = self.slots_with_agents().filter(own).collect();
         explained.agents_total = slots.len() as u32;
         for slot in slots {
             if self.misses(slot, number).is_none() {
@@ -289,10 +290,10 @@ impl Placer {
     }
 
     /// A miss in words, where what the state knows of the job and the agent counts too.
-    pub(super) fn kind_on(&self, miss: &Miss, spec: &Spec, state: &State, slot: usize) -> VetoKind {
+    pub(super) fn kind_on(&self, miss: &Miss, spec: &Spec, state: &State, slot: SlotId) -> VetoKind {
         match miss {
             Miss::KeptOff => {
-                let kept = state.job(&spec.job.key).and_then(|job| job.kept_off(agent_of(slot), spec.id));
+                let kept = state.job(&spec.job.key).and_then(|job| job.kept_off(slot.agent(), spec.id));
                 VetoKind::KeptOff { reason: kept.map(|kept| reason_words(kept.reason)).unwrap_or_default() }
             }
             other => self.kind(other, &spec.job),
@@ -300,8 +301,8 @@ impl Placer {
     }
 
     /// When what keeps the job from an agent ends by itself.
-    fn ends(&self, miss: &Miss, spec: &Spec, state: &State, slot: usize) -> Option<Ends> {
-        let agent = state.agents.get(&agent_of(slot))?;
+    fn ends(&self, miss: &Miss, spec: &Spec, state: &State, slot: SlotId) -> Option<Ends> {
+        let agent = state.agents.get(&slot.agent())?;
         match miss {
             Miss::Avoided => {
                 let avoided = agent.avoided.as_ref()?;
@@ -342,7 +343,7 @@ impl Placer {
                 VetoKind::Short { dimension: DIMENSIONS[usize::from(dimension)], need: need as u64 }
             }
             Miss::Scalar { name, need, .. } => {
-                VetoKind::Scalar { name: self.shapes.scalar_names[name as usize].clone(), need_milli: need as u64 }
+                VetoKind::Scalar { name: self.shapes.scalar_names[name].clone(), need_milli: need as u64 }
             }
             Miss::Devices { need, .. } => VetoKind::Devices { need_milli: need as u64 },
             Miss::Kept => VetoKind::Kept,

@@ -3,19 +3,20 @@
 use super::Placer;
 use super::agents::{AVOIDED, CONNECTED, COPIED, CORDONED, UP, covers, suffices};
 use super::gpu::Devices;
+use super::numbers::{ScalarId, ShapeId, SlotId, WorkId};
 use super::shape::Shape;
 use super::veto::Miss;
 
 impl Placer {
     /// Brings a shape's answers up to date; before any question about it.
-    pub(super) fn prepare(&mut self, shape: u32) {
+    pub(super) fn prepare(&mut self, shape: ShapeId) {
         let Placer { shapes, attributes, index, .. } = self;
-        let agents_in = |class: u32| index.agents_in(class);
-        shapes.all[shape as usize].prepare(attributes, agents_in);
+        let agents_in = |class| index.agents_in(class);
+        shapes.all[shape].prepare(attributes, agents_in);
     }
 
     /// Brings a work's shape and wishes up to date; before candidates for it are compared.
-    pub(super) fn prepare_work(&mut self, number: u32) {
+    pub(super) fn prepare_work(&mut self, number: WorkId) {
         self.prepare_for(number);
         let Placer { works, attributes, .. } = self;
         let work = works.get_mut(number);
@@ -24,11 +25,11 @@ impl Placer {
 
     /// What keeps a task of this work from the slot; None: it fits and every rule holds.
     #[inline]
-    pub(super) fn misses(&self, slot: usize, work: u32) -> Option<Miss> {
+    pub(super) fn misses(&self, slot: SlotId, work: WorkId) -> Option<Miss> {
         let work = self.works.get(work);
         match self.misses_shape(slot, work.shape) {
             Some(Miss::Avoided) if self.goes_to_avoided(work) => {
-                self.miss_beyond_bits(slot, &self.shapes.all[work.shape as usize])
+                self.miss_beyond_bits(slot, &self.shapes.all[work.shape])
             }
             other => other,
         }
@@ -37,9 +38,9 @@ impl Placer {
 
     /// What keeps any task of this shape from the slot, the jobs there left aside.
     #[inline]
-    pub(super) fn misses_shape(&self, slot: usize, shape: u32) -> Option<Miss> {
+    pub(super) fn misses_shape(&self, slot: SlotId, shape: ShapeId) -> Option<Miss> {
         let row = &self.slots[slot];
-        let shape = &self.shapes.all[shape as usize];
+        let shape = &self.shapes.all[shape];
         if covers(&row.free, &shape.need)
             && row.takes_more()
             && shape.accepts(&self.attributes, slot, row.class)
@@ -52,13 +53,13 @@ impl Placer {
 
     /// Whether nothing keeps a task of this work from the slot: `misses` without asking for the reason.
     #[inline]
-    pub(super) fn fits(&self, slot: usize, work: &super::work::Work) -> bool {
-        self.fits_shape(slot, &self.shapes.all[work.shape as usize]) && self.misses_rules(slot, work).is_none()
+    pub(super) fn fits(&self, slot: SlotId, work: &super::work::Work) -> bool {
+        self.fits_shape(slot, &self.shapes.all[work.shape]) && self.misses_rules(slot, work).is_none()
     }
 
     /// `misses_shape` without asking for the reason.
     #[inline]
-    pub(super) fn fits_shape(&self, slot: usize, shape: &Shape) -> bool {
+    pub(super) fn fits_shape(&self, slot: SlotId, shape: &Shape) -> bool {
         let row = &self.slots[slot];
         (covers(&row.free, &shape.need) || suffices(&row.free, &shape.need))
             && row.takes_more()
@@ -68,25 +69,25 @@ impl Placer {
 
     /// The slow half: the first reason that holds.
     #[cold]
-    fn first_miss(&self, slot: usize, shape: &Shape) -> Option<Miss> {
+    fn first_miss(&self, slot: SlotId, shape: &Shape) -> Option<Miss> {
         first(|found| self.each_miss_of_bits(slot, found) || self.each_miss_beyond_bits(slot, shape, found))
     }
 
     /// The reasons that don't lie in whether launches go to the agent at all.
     #[cold]
-    pub(super) fn miss_beyond_bits(&self, slot: usize, shape: &Shape) -> Option<Miss> {
+    pub(super) fn miss_beyond_bits(&self, slot: SlotId, shape: &Shape) -> Option<Miss> {
         first(|found| self.each_miss_beyond_bits(slot, shape, found))
     }
 
     /// What is short on a slot.
-    pub(super) fn miss_of_room(&self, slot: usize, shape: &Shape) -> Option<Miss> {
+    pub(super) fn miss_of_room(&self, slot: SlotId, shape: &Shape) -> Option<Miss> {
         first(|found| self.each_miss_of_room(slot, shape, found))
     }
 
     /// Everything that keeps a task of this work from the slot, the first as `misses` says it.
-    pub(super) fn all_misses(&self, slot: usize, number: u32) -> Vec<Miss> {
+    pub(super) fn all_misses(&self, slot: SlotId, number: WorkId) -> Vec<Miss> {
         let work = self.works.get(number);
-        let shape = &self.shapes.all[work.shape as usize];
+        let shape = &self.shapes.all[work.shape];
         let mut all = Vec::new();
         let goes_to_avoided = self.goes_to_avoided(work);
         let mut found = |miss: Miss| {
@@ -102,7 +103,7 @@ impl Placer {
     }
 
     /// Each in its order, until `found` has heard enough; whether it has.
-    fn each_miss_of_bits(&self, slot: usize, found: &mut Found) -> bool {
+    fn each_miss_of_bits(&self, slot: SlotId, found: &mut Found) -> bool {
         let bits = self.slots[slot].bits;
         let is_up = bits & UP != 0;
         !is_up && found(Miss::Down)
@@ -112,11 +113,11 @@ impl Placer {
             || bits & AVOIDED != 0 && found(Miss::Avoided)
     }
 
-    fn each_miss_beyond_bits(&self, slot: usize, shape: &Shape, found: &mut Found) -> bool {
+    fn each_miss_beyond_bits(&self, slot: SlotId, shape: &Shape, found: &mut Found) -> bool {
         self.each_miss_of_attributes(slot, shape, found) || self.each_miss_of_room(slot, shape, found)
     }
 
-    fn each_miss_of_attributes(&self, slot: usize, shape: &Shape, found: &mut Found) -> bool {
+    fn each_miss_of_attributes(&self, slot: SlotId, shape: &Shape, found: &mut Found) -> bool {
         if shape.accepts(&self.attributes, slot, self.slots[slot].class) {
             return false;
         }
@@ -127,7 +128,7 @@ impl Placer {
             || refused.chain(unknown).any(|constraint| found(Miss::Constraint(constraint)))
     }
 
-    fn each_miss_of_room(&self, slot: usize, shape: &Shape, found: &mut Found) -> bool {
+    fn each_miss_of_room(&self, slot: SlotId, shape: &Shape, found: &mut Found) -> bool {
         let (row, detail) = (&self.slots[slot], &self.details[slot]);
         let mut is_kept = false;
         if row.tasks_free <= 0 {
@@ -152,7 +153,7 @@ impl Placer {
     }
 
     /// What is more than an amount: scalars of the operator's, whole devices, ports.
-    fn each_miss_of_things(&self, slot: usize, shape: &Shape, found: &mut Found) -> bool {
+    fn each_miss_of_things(&self, slot: SlotId, shape: &Shape, found: &mut Found) -> bool {
         let (row, detail) = (&self.slots[slot], &self.details[slot]);
         for (name, need) in &shape.custom {
             let have = detail.custom.get(name).copied().unwrap_or(0);
@@ -179,18 +180,18 @@ impl Placer {
         shape.fixed.iter().filter(taken).any(|port| found(missing(port)))
     }
 
-    fn fits_without_claims(&self, slot: usize, shape: &Shape) -> bool {
+    fn fits_without_claims(&self, slot: SlotId, shape: &Shape) -> bool {
         let mut free = self.slots[slot].free;
         for claim in self.details[slot].claims.iter().filter_map(|task| self.claims.get(task)) {
             let shape = self.works.get(claim.work).shape;
-            super::agents::add(&mut free, &self.shapes.all[shape as usize].need);
+            super::agents::add(&mut free, &self.shapes.all[shape].need);
         }
         suffices(&free, &shape.need)
     }
 
     /// Why the work keeps off the slot, whatever room there is.
     #[inline]
-    pub(super) fn kept_off_by(&self, slot: usize, work: &super::work::Work) -> Option<Miss> {
+    pub(super) fn kept_off_by(&self, slot: SlotId, work: &super::work::Work) -> Option<Miss> {
         if self.slots[slot].bits & COPIED != 0 && work.spec.job.at_most_one {
             return Some(Miss::Copied);
         }
@@ -199,23 +200,23 @@ impl Placer {
 
     /// What the job's rules, those of other jobs about it, and what it keeps off say against the slot.
     #[inline]
-    pub(super) fn misses_rules(&self, slot: usize, work: &super::work::Work) -> Option<Miss> {
+    pub(super) fn misses_rules(&self, slot: SlotId, work: &super::work::Work) -> Option<Miss> {
         first(|found| self.each_miss_of_rules(slot, work, found))
     }
 
     #[inline]
-    fn each_miss_of_rules(&self, slot: usize, work: &super::work::Work, found: &mut Found) -> bool {
+    fn each_miss_of_rules(&self, slot: SlotId, work: &super::work::Work, found: &mut Found) -> bool {
         if self.kept_off_by(slot, work).is_some_and(&mut *found) {
             return true;
         }
         for (at, limit) in work.rules.limits.iter().enumerate() {
-            let near = self.counts.all[limit.count as usize].near(&self.attributes, slot);
+            let near = self.counts.all[limit.count].near(&self.attributes, slot);
             if near >= limit.most && found(Miss::Limit(at as u16)) {
                 return true;
             }
         }
         for neighbour in work.rules.neighbours.iter().filter(|neighbour| neighbour.required) {
-            let count = &self.counts.all[neighbour.count as usize];
+            let count = &self.counts.all[neighbour.count];
             let near = count.near(&self.attributes, slot) > 0;
             let first = neighbour.own && count.tasks == 0;
             let is_missed = if neighbour.weight < 0 { near } else { !near && !first };
@@ -227,12 +228,12 @@ impl Placer {
     }
 
     /// Whether the agent could take the shape if it were empty, up and willing.
-    pub(super) fn misses_when_empty(&self, slot: usize, shape: &Shape) -> Option<Miss> {
+    pub(super) fn misses_when_empty(&self, slot: SlotId, shape: &Shape) -> Option<Miss> {
         first(|found| self.each_miss_when_empty(slot, shape, found))
     }
 
     /// Everything that keeps the shape from the agent even when it is empty, up and willing.
-    pub(super) fn all_misses_when_empty(&self, slot: usize, shape: &Shape) -> Vec<Miss> {
+    pub(super) fn all_misses_when_empty(&self, slot: SlotId, shape: &Shape) -> Vec<Miss> {
         let mut all = Vec::new();
         self.each_miss_when_empty(slot, shape, &mut |miss| {
             all.push(miss);
@@ -241,7 +242,7 @@ impl Placer {
         all
     }
 
-    fn each_miss_when_empty(&self, slot: usize, shape: &Shape, found: &mut Found) -> bool {
+    fn each_miss_when_empty(&self, slot: SlotId, shape: &Shape, found: &mut Found) -> bool {
         let detail = &self.details[slot];
         if self.each_miss_of_attributes(slot, shape, found)
             || detail.max_tasks == 0 && found(Miss::Tasks { max_tasks: 0 })
@@ -253,7 +254,7 @@ impl Placer {
         if (0..4).filter(short).any(|at| found(miss(at))) {
             return true;
         }
-        let scalar = |name: u32, need: i64| Miss::Scalar { name, need, have: detail.scalar_total(name) };
+        let scalar = |name: ScalarId, need: i64| Miss::Scalar { name, need, have: detail.scalar_total(name) };
         let mut short = shape.custom.iter().filter(|(name, need)| detail.scalar_total(*name) < *need);
         if short.any(|(name, need)| found(scalar(*name, *need))) {
             return true;

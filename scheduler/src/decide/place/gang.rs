@@ -3,17 +3,17 @@
 
 use crate::model::{Mutation, Place, TaskAssigned};
 
-use super::agents::slot_of;
+use super::numbers::{SlotId, WorkId};
 use super::sleep::RETRY_MS;
 use super::{Placer, Step};
 
 impl Placer {
-    pub(super) fn is_gang(&self, number: u32) -> bool {
+    pub(super) fn is_gang(&self, number: WorkId) -> bool {
         self.works.get(number).spec.job.flow.gang
     }
 
     /// A gang's turn: its role's fair share waits, its quota does not.
-    pub(super) fn take_gang_turn(&mut self, number: u32, allowed: usize, step: &mut Step) {
+    pub(super) fn take_gang_turn(&mut self, number: WorkId, allowed: usize, step: &mut Step) {
         let work = self.works.get_mut(number);
         work.over_quota = allowed < work.pending.len();
         if !work.over_quota && self.place_gang(number, step) {
@@ -25,7 +25,7 @@ impl Placer {
     }
 
     /// Places every pending task of the work in this step, or none of them; whether it could.
-    fn place_gang(&mut self, number: u32, step: &mut Step) -> bool {
+    fn place_gang(&mut self, number: WorkId, step: &mut Step) -> bool {
         let size = self.works.get(number).pending.len();
         let left = step.left;
         // A gang is bounded by its own size instead.
@@ -44,10 +44,10 @@ impl Placer {
     }
 
     /// Undoes the last assignment of this step, which is of this work.
-    fn take_back(&mut self, number: u32, step: &mut Step) {
+    fn take_back(&mut self, number: WorkId, step: &mut Step) {
         let Some(Mutation::TaskAssigned(TaskAssigned { task, agent, ports, devices })) = step.out.pop() else { return };
         self.ahead.pop_back();
         self.works.get_mut(number).insert_pending(task);
-        self.release(slot_of(agent), task, &Place { agent, ports, devices });
+        self.release(SlotId::of_agent(agent), task, &Place { agent, ports, devices });
     }
 }

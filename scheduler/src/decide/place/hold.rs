@@ -5,24 +5,25 @@ use dawn_proto::TaskId;
 use crate::model::Place;
 
 use super::Placer;
-use super::agents::{Held, add, agent_of, subtract};
+use super::agents::{Held, add, subtract};
+use super::numbers::{SlotId, WorkId};
 
 impl Placer {
     /// A task of `work` takes room on the slot. `place`: None: choose ports and devices; where it is then is the answer.
     pub(super) fn hold(
         &mut self,
-        slot: usize,
+        slot: SlotId,
         task: TaskId,
-        work: u32,
+        work: WorkId,
         since_s: u32,
         dying: bool,
         place: Option<&Place>,
     ) -> Place {
         let Placer { works, shapes, slots, details, held, counts, order, index, attributes, prey, .. } = self;
         let holder = works.get_mut(work);
-        let shape = &shapes.all[holder.shape as usize];
+        let shape = &shapes.all[holder.shape];
         let spec = &holder.spec.job;
-        let mut chosen = Place { agent: agent_of(slot), ports: Box::default(), devices: Box::default() };
+        let mut chosen = Place { agent: slot.agent(), ports: Box::default(), devices: Box::default() };
         subtract(&mut slots[slot].free, &shape.need);
         slots[slot].tasks_free -= 1;
         if shape.is_special() {
@@ -54,12 +55,12 @@ impl Placer {
     }
 
     /// A task gives back what it held. Nothing happens when it holds nothing there.
-    pub(super) fn release(&mut self, slot: usize, task: TaskId, place: &Place) {
+    pub(super) fn release(&mut self, slot: SlotId, task: TaskId, place: &Place) {
         let Placer { works, shapes, slots, details, held, counts, order, index, attributes, prey, .. } = self;
         let Some(at) = held[slot].iter().position(|held| held.task == task) else { return };
         let held = held[slot].swap_remove(at);
         let holder = works.get_mut(held.work());
-        let shape = &shapes.all[holder.shape as usize];
+        let shape = &shapes.all[holder.shape];
         let spec = &holder.spec.job;
         add(&mut slots[slot].free, &shape.need);
         slots[slot].tasks_free += 1;
@@ -79,7 +80,7 @@ impl Placer {
         index.settle(slots, slot);
         // What the index does not know of may have come free as well.
         index.raised += 1;
-        self.dirty.push(slot as u32);
+        self.dirty.push(slot);
         self.wake_over_quota(role);
         self.wake_watchers(name);
         if is_over {
@@ -88,19 +89,19 @@ impl Placer {
     }
 
     /// A task that holds room is on its way out.
-    pub(super) fn set_dying(&mut self, slot: usize, task: TaskId) {
+    pub(super) fn set_dying(&mut self, slot: SlotId, task: TaskId) {
         if let Some(held) = self.held[slot].iter_mut().find(|held| held.task == task && !held.dying()) {
             held.set_dying();
             let of = self.works.get(held.work());
-            let need = &self.shapes.all[of.shape as usize].need;
+            let need = &self.shapes.all[of.shape].need;
             self.prey[slot].release(of.band, false, need);
             self.prey[slot].hold(of.band, true, need);
         }
     }
 
     /// Room is kept, or no longer kept, for a task that is not there yet.
-    pub(super) fn keep(&mut self, slot: usize, task: TaskId, work: u32, yes: bool) {
-        let shape = &self.shapes.all[self.works.get(work).shape as usize];
+    pub(super) fn keep(&mut self, slot: SlotId, task: TaskId, work: WorkId, yes: bool) {
+        let shape = &self.shapes.all[self.works.get(work).shape];
         let (row, detail) = (&mut self.slots[slot], &mut self.details[slot]);
         if yes {
             subtract(&mut row.free, &shape.need);
@@ -123,7 +124,7 @@ impl Placer {
     pub(super) fn scalars(
         &mut self,
         custom: &std::collections::BTreeMap<String, u64>,
-    ) -> std::collections::BTreeMap<u32, i64> {
+    ) -> std::collections::BTreeMap<super::numbers::ScalarId, i64> {
         custom.iter().map(|(name, amount)| (self.shapes.scalar(name), super::agents::scalar_have(*amount))).collect()
     }
 }

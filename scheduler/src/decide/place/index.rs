@@ -3,6 +3,7 @@
 //! Slot order is what packing wants: of agents equally good the first is taken, so that the last ones stay empty.
 
 use super::agents::{Amounts, CPU, MEMORY, Slot};
+use super::numbers::{ClassId, Number, SlotId, Table};
 
 /// Slots in a block: its free cpus fill a cache line.
 const BLOCK: usize = 16;
@@ -22,7 +23,7 @@ const TOGETHER: i32 = 4;
 /// What an agent has that is not open, or runs as many tasks as it takes: less than any demand.
 const CLOSED: Rough = [-2; 2];
 /// The class of a slot that is in no list.
-const NO_CLASS: u32 = u32::MAX;
+const NO_CLASS: ClassId = ClassId(u32::MAX);
 
 const NOBODY: Most = [CLOSED[0], CLOSED[1], CLOSED[1]];
 
@@ -69,7 +70,7 @@ impl Sought {
 struct Block {
     cpu: [i32; BLOCK],
     memory: [i32; BLOCK],
-    class: [u32; BLOCK],
+    class: [ClassId; BLOCK],
 }
 
 impl Block {
@@ -108,7 +109,7 @@ pub(super) struct Index {
     most: Vec<Most>,
     group_most: Vec<Most>,
     /// Slots of agents that have been open, by class, ascending.
-    by_class: Vec<Vec<u32>>,
+    by_class: Table<ClassId, Vec<SlotId>>,
     /// Moves whenever a slot may hold more than before.
     pub raised: u64,
 }
@@ -117,8 +118,14 @@ impl Index {
     /// Shows every slot of a wanted class that may hold what is sought, in slot order, until `visit` says stop. Begins with
     /// the block of the slot `from`.
     #[inline]
-    pub fn walk(&self, from: u32, sought: &Sought, wanted: &[bool], visit: &mut impl FnMut(u32) -> bool) -> bool {
-        let first = from as usize / BLOCK;
+    pub fn walk(
+        &self,
+        from: SlotId,
+        sought: &Sought,
+        wanted: &Table<ClassId, bool>,
+        visit: &mut impl FnMut(SlotId) -> bool,
+    ) -> bool {
+        let first = from.at() / BLOCK;
         let groups = self.group_most.iter().enumerate().skip(first / GROUP);
         for (group, _) in groups.filter(|(_, most)| sought.within_most(most)) {
             let blocks = first.max(group * GROUP)..self.blocks.len().min((group + 1) * GROUP);
@@ -128,8 +135,8 @@ impl Index {
                 while holding != 0 {
                     let within = holding.trailing_zeros() as usize;
                     holding &= holding - 1;
-                    let is_wanted = wanted.get(block.class[within] as usize).copied().unwrap_or(false);
-                    if is_wanted && !visit((at * BLOCK + within) as u32) {
+                    let is_wanted = wanted.get(block.class[within]).copied().unwrap_or(false);
+                    if is_wanted && !visit(SlotId::of(at * BLOCK + within)) {
                         return false;
                     }
                 }
@@ -141,23 +148,23 @@ impl Index {
     /// As `walk` for some classes: by their lists when those are short. Then group by group, inside a group class by class.
     pub fn walk_classes(
         &self,
-        from: u32,
-        classes: &[u32],
+        from: SlotId,
+        classes: &[ClassId],
         sought: &Sought,
-        visit: &mut impl FnMut(u32) -> bool,
+        visit: &mut impl FnMut(SlotId) -> bool,
     ) -> bool {
         let agents: usize = classes.iter().map(|class| self.agents_in(*class)).sum();
         if agents * LISTS >= self.blocks.len() * BLOCK {
-            let mut wanted = vec![false; self.by_class.len()];
-            let known = classes.iter().filter(|class| (**class as usize) < self.by_class.len());
-            known.for_each(|class| wanted[*class as usize] = true);
+            let mut wanted = Table::from(vec![false; self.by_class.len()]);
+            let known = classes.iter().filter(|class| self.by_class.has(**class));
+            known.for_each(|class| wanted[*class] = true);
             return self.walk(from, sought, &wanted, visit);
         }
-        let lists = classes.iter().filter_map(|class| self.by_class.get(*class as usize));
-        let mut lists: Vec<&[u32]> = lists.filter(|list| !list.is_empty()).map(Vec::as_slice).collect();
+        let lists = classes.iter().filter_map(|class| self.by_class.get(*class));
+        let mut lists: Vec<&[SlotId]> = lists.filter(|list| !list.is_empty()).map(Vec::as_slice).collect();
         for (group, _) in self.group_most.iter().enumerate().filter(|(_, most)| sought.within_most(most)) {
-            let first = (group * GROUP * BLOCK) as u32;
-            let end = first + (GROUP * BLOCK) as u32;
+            let first = SlotId::of(group * GROUP * BLOCK);
+            let end = SlotId::of((group + 1) * GROUP * BLOCK);
             for list in &mut lists {
                 let passed = list.partition_point(|slot| *slot < first);
                 *list = &list[passed..];
@@ -172,29 +179,29 @@ impl Index {
     }
 
     /// The first slot of a slot's group.
-    pub fn group_of(slot: u32) -> u32 {
-        slot - slot % (GROUP * BLOCK) as u32
+    pub fn group_of(slot: SlotId) -> SlotId {
+        SlotId::of(slot.at() - slot.at() % (GROUP * BLOCK))
     }
 
     /// Whether a slot of the index may hold what is sought.
     #[inline]
-    pub fn may_hold(&self, slot: u32, sought: &Sought) -> bool {
-        sought.within_most(&self.most[slot as usize / BLOCK]) && sought.within(&self.get(slot))
+    pub fn may_hold(&self, slot: SlotId, sought: &Sought) -> bool {
+        sought.within_most(&self.most[slot.at() / BLOCK]) && sought.within(&self.get(slot))
     }
 
     /// Agents of a class.
-    pub fn agents_in(&self, class: u32) -> usize {
-        self.by_class.get(class as usize).map_or(0, Vec::len)
+    pub fn agents_in(&self, class: ClassId) -> usize {
+        self.by_class.get(class).map_or(0, Vec::len)
     }
 
-    fn get(&self, slot: u32) -> Rough {
-        self.blocks[slot as usize / BLOCK].get(slot as usize % BLOCK)
+    fn get(&self, slot: SlotId) -> Rough {
+        self.blocks[slot.at() / BLOCK].get(slot.at() % BLOCK)
     }
 
     /// Takes over what is free on a slot, and whether it is open.
     #[inline]
-    pub fn settle(&mut self, slots: &[Slot], slot: usize) {
-        let (at, within) = (slot / BLOCK, slot % BLOCK);
+    pub fn settle(&mut self, slots: &Table<SlotId, Slot>, slot: SlotId) {
+        let (at, within) = (slot.at() / BLOCK, slot.at() % BLOCK);
         let open = slots[slot].takes_more();
         if at >= self.blocks.len() {
             self.reserve(at + 1);
@@ -205,8 +212,8 @@ impl Index {
         self.put(slot, if open { rough(&slots[slot].free) } else { CLOSED });
     }
 
-    fn put(&mut self, slot: usize, now: Rough) {
-        let (at, within) = (slot / BLOCK, slot % BLOCK);
+    fn put(&mut self, slot: SlotId, now: Rough) {
+        let (at, within) = (slot.at() / BLOCK, slot.at() % BLOCK);
         let Index { blocks, most, group_most, raised, .. } = self;
         let block = &mut blocks[at];
         let before = block.get(within);
@@ -244,49 +251,47 @@ impl Index {
         self.group_most.resize(blocks.div_ceil(GROUP), NOBODY);
     }
 
-    fn enlist(&mut self, slot: usize, class: u32) {
+    fn enlist(&mut self, slot: SlotId, class: ClassId) {
         self.delist(slot);
-        self.blocks[slot / BLOCK].class[slot % BLOCK] = class;
-        if self.by_class.len() <= class as usize {
-            self.by_class.resize(class as usize + 1, Vec::new());
-        }
-        let list = &mut self.by_class[class as usize];
-        if let Err(at) = list.binary_search(&(slot as u32)) {
-            list.insert(at, slot as u32);
+        self.blocks[slot.at() / BLOCK].class[slot.at() % BLOCK] = class;
+        self.by_class.reach(class, Vec::new);
+        let list = &mut self.by_class[class];
+        if let Err(at) = list.binary_search(&slot) {
+            list.insert(at, slot);
         }
     }
 
-    fn delist(&mut self, slot: usize) {
-        let class = std::mem::replace(&mut self.blocks[slot / BLOCK].class[slot % BLOCK], NO_CLASS);
-        if let Some(list) = self.by_class.get_mut(class as usize)
-            && let Ok(at) = list.binary_search(&(slot as u32))
+    fn delist(&mut self, slot: SlotId) {
+        let class = std::mem::replace(&mut self.blocks[slot.at() / BLOCK].class[slot.at() % BLOCK], NO_CLASS);
+        if let Some(list) = self.by_class.get_mut(class)
+            && let Ok(at) = list.binary_search(&slot)
         {
             list.remove(at);
         }
     }
 
     /// The slot's agent is gone.
-    pub fn leave(&mut self, slot: usize) {
-        if slot / BLOCK < self.blocks.len() {
+    pub fn leave(&mut self, slot: SlotId) {
+        if slot.at() / BLOCK < self.blocks.len() {
             self.delist(slot);
             self.put(slot, CLOSED);
         }
     }
 
     /// Makes it anew, for other classes.
-    pub fn rebuild(&mut self, slots: &[Slot]) {
+    pub fn rebuild(&mut self, slots: &Table<SlotId, Slot>) {
         *self = Index { raised: self.raised + 1, ..Index::default() };
-        (0..slots.len()).for_each(|slot| self.settle(slots, slot));
+        slots.numbers().for_each(|slot| self.settle(slots, slot));
     }
 
     /// What it holds of a slot, for comparing.
     #[cfg(test)]
-    pub fn shown(&self, slot: usize) -> Rough {
-        if slot / BLOCK < self.blocks.len() { self.get(slot as u32) } else { CLOSED }
+    pub fn shown(&self, slot: SlotId) -> Rough {
+        if slot.at() / BLOCK < self.blocks.len() { self.get(slot) } else { CLOSED }
     }
 
     pub fn bytes(&self) -> usize {
-        let lists = self.by_class.iter().map(|list| list.capacity() * 4 + size_of::<Vec<u32>>()).sum::<usize>();
+        let lists = self.by_class.iter().map(|list| list.capacity() * 4 + size_of::<Vec<SlotId>>()).sum::<usize>();
         self.blocks.capacity() * (size_of::<Block>() + size_of::<Most>()) + lists
     }
 }
@@ -298,16 +303,16 @@ mod tests {
     use super::super::agents::{CONNECTED, UP};
     use super::*;
 
-    fn shown(index: &Index, need: &Amounts, class: u32) -> [Vec<usize>; 2] {
+    fn shown(index: &Index, need: &Amounts, class: ClassId) -> [Vec<SlotId>; 2] {
         let (mut seen, mut of_class) = (Vec::new(), Vec::new());
-        let wanted: Vec<bool> = (0..=class).map(|other| other == class).collect();
+        let wanted = Table::from((0..=class.0).map(|other| other == class.0).collect::<Vec<_>>());
         let sought = Sought::of(need);
-        assert!(index.walk(0, &sought, &wanted, &mut |slot| {
-            seen.push(slot as usize);
+        assert!(index.walk(SlotId(0), &sought, &wanted, &mut |slot| {
+            seen.push(slot);
             true
         }));
-        assert!(index.walk_classes(0, &[class], &sought, &mut |slot| {
-            of_class.push(slot as usize);
+        assert!(index.walk_classes(SlotId(0), &[class], &sought, &mut |slot| {
+            of_class.push(slot);
             true
         }));
         [seen, of_class]
@@ -317,14 +322,14 @@ mod tests {
     fn a_walk_shows_whoever_is_open_and_may_hold_it_in_slot_order() {
         let mut random = rand::rngs::SmallRng::seed_from_u64(3);
         let mut index = Index::default();
-        let mut slots = vec![Slot { bits: UP | CONNECTED, tasks_free: 9, ..Slot::empty() }; 1000];
+        let mut slots = Table::from(vec![Slot { bits: UP | CONNECTED, tasks_free: 9, ..Slot::empty() }; 1000]);
         index.rebuild(&slots);
         for _ in 0..3000 {
-            let slot = random.random_range(0..slots.len());
+            let slot = SlotId::of(random.random_range(0..slots.len()));
             let row = &mut slots[slot];
             row.free = [random.random_range(-2..64_000), random.random_range(0..4096) << 20, 0, 0];
             row.bits = if random.random_bool(0.9) { UP | CONNECTED } else { UP };
-            row.class = slot as u32 % 3;
+            row.class = ClassId(slot.0 % 3);
             row.tasks_free = random.random_range(-1..9);
             index.settle(&slots, slot);
             if random.random_bool(0.02) {
@@ -332,12 +337,12 @@ mod tests {
                 index.leave(slot);
             }
             let need = [random.random_range(0..64_000), random.random_range(0..4096) << 20, 0, 0];
-            let holds = |slot: &usize| {
+            let holds = |slot: &SlotId| {
                 let row = &slots[*slot];
-                row.takes_more() && row.class == 1 && super::super::agents::suffices(&row.free, &need)
+                row.takes_more() && row.class == ClassId(1) && super::super::agents::suffices(&row.free, &need)
             };
-            let expected: Vec<usize> = (0..slots.len()).filter(holds).collect();
-            assert_eq!(shown(&index, &need, 1), [expected.clone(), expected]);
+            let expected: Vec<SlotId> = slots.numbers().filter(holds).collect();
+            assert_eq!(shown(&index, &need, ClassId(1)), [expected.clone(), expected]);
         }
     }
 
@@ -345,9 +350,9 @@ mod tests {
     fn a_walk_stops_when_told() {
         let mut index = Index::default();
         let row = Slot { free: [1000, 1 << 30, 0, 0], bits: UP | CONNECTED, tasks_free: 9, ..Slot::empty() };
-        index.rebuild(&vec![row; 100]);
+        index.rebuild(&vec![row; 100].into());
         let mut seen = 0;
-        assert!(!index.walk(0, &Sought::of(&[1, 1, 0, 0]), &[true], &mut |_| {
+        assert!(!index.walk(SlotId(0), &Sought::of(&[1, 1, 0, 0]), &vec![true].into(), &mut |_| {
             seen += 1;
             seen < 3
         }));

@@ -17,6 +17,7 @@ mod gang;
 mod gpu;
 mod hold;
 mod index;
+mod numbers;
 mod observe;
 mod order;
 mod pinned;
@@ -45,6 +46,7 @@ use crate::model::{Mutation, Now, State};
 use agents::{Amounts, Detail, Slot};
 use attributes::Attributes;
 use index::Index;
+use numbers::{SlotId, Table};
 use order::Order;
 use rules::Counts;
 use shape::Shapes;
@@ -66,11 +68,11 @@ pub use veto::{Nearest, Veto, VetoKind};
 #[derive(Clone, Debug)]
 pub struct Placer {
     settings: PlaceSettings,
-    slots: Vec<Slot>,
-    details: Vec<Detail>,
+    slots: Table<SlotId, Slot>,
+    details: Table<SlotId, Detail>,
     /// By slot: who holds room there. Apart from the details, because every placement adds to it.
-    held: Vec<Vec<agents::Held>>,
-    prey: Vec<preempt::Prey>,
+    held: Table<SlotId, Vec<agents::Held>>,
+    prey: Table<SlotId, preempt::Prey>,
     /// Agents there are.
     agents: usize,
     attributes: Attributes,
@@ -85,11 +87,11 @@ pub struct Placer {
     claims: BTreeMap<TaskId, claim::Claim>,
     claim_ends: BTreeSet<(Timestamp, TaskId)>,
     /// Slots with claims where room may have come free.
-    claimed_slots: BTreeSet<u32>,
+    claimed_slots: BTreeSet<SlotId>,
     sleepers: sleep::Sleepers,
     /// Slots that may hold more than when they were last looked at.
-    dirty: Vec<u32>,
-    avoided: BTreeSet<(Timestamp, u32)>,
+    dirty: Vec<SlotId>,
+    avoided: BTreeSet<(Timestamp, SlotId)>,
     /// Moves whenever an agent comes, goes, changes or is open or not as it was not before.
     fleet: u64,
     /// As it was when those who sleep were last shown the avoided agents.
@@ -99,7 +101,7 @@ pub struct Placer {
     /// Decisions returned and not yet observed.
     ahead: VecDeque<observe::Ahead>,
     /// Scratch space, kept to spare allocations.
-    candidates: Vec<(i64, u32)>,
+    candidates: Vec<(i64, SlotId)>,
 }
 
 impl Placer {
@@ -107,10 +109,10 @@ impl Placer {
     pub fn rebuild(state: &State, settings: &PlaceSettings) -> Placer {
         let mut placer = Placer {
             settings: settings.clone(),
-            slots: Vec::new(),
-            details: Vec::new(),
-            held: Vec::new(),
-            prey: Vec::new(),
+            slots: Table::default(),
+            details: Table::default(),
+            held: Table::default(),
+            prey: Table::default(),
             agents: 0,
             attributes: Attributes::default(),
             index: Index::default(),
@@ -175,14 +177,14 @@ impl Placer {
             && until <= now.wall
         {
             self.avoided.remove(&(until, slot));
-            self.change_bits(slot as usize, 0, agents::AVOIDED);
+            self.change_bits(slot, 0, agents::AVOIDED);
         }
         if self.attributes.is_stale(self.agents) {
             self.classify();
         }
         self.counts.fill(state, &self.attributes);
         self.expire_claims(now.wall);
-        let with_claims = self.dirty.iter().filter(|slot| !self.details[**slot as usize].claims.is_empty());
+        let with_claims = self.dirty.iter().filter(|slot| !self.details[**slot].claims.is_empty());
         self.claimed_slots.extend(with_claims);
         if std::mem::replace(&mut self.fleet_shown, self.fleet) != self.fleet {
             // Those that are avoided may be the last that fit now.

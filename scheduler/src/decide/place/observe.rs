@@ -9,8 +9,9 @@ use crate::model::{
 };
 
 use super::Placer;
-use super::agents::{AVOIDED, CONNECTED, COPIED, CORDONED, Detail, Slot, UP, have, slot_of, subtract};
+use super::agents::{AVOIDED, CONNECTED, COPIED, CORDONED, Detail, Slot, UP, have, subtract};
 use super::gpu::Devices;
+use super::numbers::{SlotId, WorkId};
 use super::order::band_of;
 use super::ports::Ports;
 use super::work::Work;
@@ -51,20 +52,20 @@ impl Placer {
             Mutation::AgentSeen(seen) => self.agent_changed(state, seen.agent),
             Mutation::AgentMoved(AgentMoved { agent, to }) => {
                 let (on, off) = if *to == NodeState::Up { (UP, 0) } else { (0, UP) };
-                self.change_bits(slot_of(*agent), on, off);
+                self.change_bits(SlotId::of_agent(*agent), on, off);
             }
-            Mutation::AgentForgotten(AgentForgotten { agent }) => self.forget_agent(slot_of(*agent)),
+            Mutation::AgentForgotten(AgentForgotten { agent }) => self.forget_agent(SlotId::of_agent(*agent)),
             Mutation::AgentAvoided(AgentAvoided { agent, until, .. }) => self.avoid(*agent, *until),
             Mutation::Restore(RestoreMutation::TaskAdopted(adopted)) => self.see_kept(state, adopted.task),
             Mutation::Restore(RestoreMutation::Restored(_)) => self.no_copies(),
             Mutation::Upkeep(mutation) => {
                 let (on, off) = if mutation.upkeep.is_some() { (CORDONED, 0) } else { (0, CORDONED) };
-                self.change_bits(slot_of(mutation.agent), on, off);
+                self.change_bits(SlotId::of_agent(mutation.agent), on, off);
             }
-            Mutation::Blame(BlameMutation::Forgiven { agent, .. }) => self.forgiven(state, slot_of(*agent)),
+            Mutation::Blame(BlameMutation::Forgiven { agent, .. }) => self.forgiven(state, SlotId::of_agent(*agent)),
             Mutation::Blame(BlameMutation::KeptOff { job, kept }) => self.kept_off_changed(state, *job, kept.spec),
             Mutation::Blame(BlameMutation::LetIn { job, spec, .. }) => self.kept_off_changed(state, *job, *spec),
-            Mutation::Welcome(WelcomeMutation::Copied { agent }) => self.change_bits(slot_of(*agent), COPIED, 0),
+            Mutation::Welcome(WelcomeMutation::Copied { agent }) => self.change_bits(SlotId::of_agent(*agent), COPIED, 0),
             Mutation::Welcome(_) => {}
             Mutation::QuotaSet(_) => {
                 self.order.set_quotas(&state.quotas);
@@ -99,10 +100,10 @@ impl Placer {
 
     /// Nothing is placed on the agent until then; None: it is avoided no longer.
     pub(super) fn avoid(&mut self, agent: AgentNo, until: Option<Timestamp>) {
-        self.avoided.retain(|(_, avoided)| *avoided != agent.0);
-        self.avoided.extend(until.map(|until| (until, agent.0)));
+        self.avoided.retain(|(_, avoided)| *avoided != SlotId::of_agent(agent));
+        self.avoided.extend(until.map(|until| (until, SlotId::of_agent(agent))));
         let (on, off) = if until.is_some() { (AVOIDED, 0) } else { (0, AVOIDED) };
-        self.change_bits(slot_of(agent), on, off);
+        self.change_bits(SlotId::of_agent(agent), on, off);
     }
 
     fn nominated(&mut self, state: &State, task: TaskId, agent: AgentNo, until: Timestamp) {
@@ -111,20 +112,20 @@ impl Placer {
             && self.is_known(agent)
         {
             let work = self.work_of(state, task);
-            self.claim(task.id, work, slot_of(agent), until);
+            self.claim(task.id, work, SlotId::of_agent(agent), until);
             // There may be room already.
-            self.claimed_slots.insert(agent.0);
+            self.claimed_slots.insert(SlotId::of_agent(agent));
         }
     }
 
     /// An agent's link came or went. Only agents that are up, connected and not avoided get launches.
     pub fn connected(&mut self, _state: &State, agent: AgentNo, yes: bool) {
         let (on, off) = if yes { (CONNECTED, 0) } else { (0, CONNECTED) };
-        self.change_bits(slot_of(agent), on, off);
+        self.change_bits(SlotId::of_agent(agent), on, off);
     }
 
     fn is_known(&self, agent: AgentNo) -> bool {
-        self.details.get(slot_of(agent)).is_some_and(|detail| detail.id.is_some())
+        self.details.get(SlotId::of_agent(agent)).is_some_and(|detail| detail.id.is_some())
     }
 
     fn is_ahead(&mut self, what: Ahead) -> bool {
@@ -149,8 +150,8 @@ impl Placer {
             _ if to.is_terminal() => {
                 self.disrupted.remove(task.id);
                 match task.status.place() {
-                    Some(place) if slot_of(place.agent) < self.slots.len() => {
-                        self.release(slot_of(place.agent), task.id, place);
+                    Some(place) if self.slots.has(SlotId::of_agent(place.agent)) => {
+                        self.release(SlotId::of_agent(place.agent), task.id, place);
                     }
                     _ => self.unqueue(state, task),
                 }
@@ -161,7 +162,7 @@ impl Placer {
 
     fn see_dying(&mut self, task: &Task) {
         if let Some(agent) = task.held_on() {
-            self.set_dying(slot_of(agent), task.id);
+            self.set_dying(SlotId::of_agent(agent), task.id);
         }
     }
 
@@ -188,14 +189,14 @@ impl Placer {
                 if let Some((agent, until)) = nominated
                     && self.is_known(*agent)
                 {
-                    self.claim(task.id, number, slot_of(*agent), *until);
-                    self.dirty.push(agent.0);
+                    self.claim(task.id, number, SlotId::of_agent(*agent), *until);
+                    self.dirty.push(SlotId::of_agent(*agent));
                 }
             }
             status => {
                 let Some(place) = status.place().filter(|_| task.state().is_placed()) else { return };
                 let number = self.work_of(state, task);
-                let slot = slot_of(place.agent);
+                let slot = SlotId::of_agent(place.agent);
                 self.reserve_slot(slot);
                 let assigned = task.history.iter().rev().find(|move_| move_.to == TaskState::Assigned);
                 let since_s = assigned.map_or(0, |move_| (move_.at.0 / 1000).clamp(0, u32::MAX.into()) as u32);
@@ -209,7 +210,7 @@ impl Placer {
     }
 
     /// The work of a task's job version, made if it is the first.
-    pub(super) fn work_of(&mut self, state: &State, task: &Task) -> u32 {
+    pub(super) fn work_of(&mut self, state: &State, task: &Task) -> WorkId {
         if let Some(number) = self.works.of(task.spec) {
             return number;
         }
@@ -239,7 +240,7 @@ impl Placer {
         })
     }
 
-    pub(super) fn drop_work(&mut self, number: u32) {
+    pub(super) fn drop_work(&mut self, number: WorkId) {
         self.wake_one(number);
         let work = self.works.get(number);
         self.shapes.drop_use(work.shape);
@@ -248,24 +249,21 @@ impl Placer {
     }
 
     pub(super) fn reserve(&mut self, state: &State) {
-        self.slots.resize(state.next_agent.0 as usize, Slot::empty());
-        self.details.resize_with(state.next_agent.0 as usize, Detail::default);
-        self.held.resize(state.next_agent.0 as usize, Vec::new());
-        self.prey.resize_with(state.next_agent.0 as usize, Default::default);
+        if let Some(last) = state.next_agent.0.checked_sub(1) {
+            self.reserve_slot(SlotId(last));
+        }
     }
 
-    fn reserve_slot(&mut self, slot: usize) {
-        if self.slots.len() <= slot {
-            self.slots.resize(slot + 1, Slot::empty());
-            self.details.resize_with(slot + 1, Detail::default);
-            self.held.resize(slot + 1, Vec::new());
-            self.prey.resize_with(slot + 1, Default::default);
-        }
+    fn reserve_slot(&mut self, slot: SlotId) {
+        self.slots.reach(slot, Slot::empty);
+        self.details.reach(slot, Detail::default);
+        self.held.reach(slot, Vec::new);
+        self.prey.reach(slot, Default::default);
     }
 
     /// A slot's agent for the first time.
     pub(super) fn see_agent(&mut self, agent: &Agent) {
-        let slot = slot_of(agent.no);
+        let slot = SlotId::of_agent(agent.no);
         self.reserve_slot(slot);
         let class = self.attributes.put(slot, &agent.id, &agent.attributes);
         let custom = self.scalars(&agent.total.custom_milli);
@@ -286,7 +284,7 @@ impl Placer {
             | if agent.avoided.is_some() { AVOIDED } else { 0 }
             | if agent.upkeep.is_some() { CORDONED } else { 0 }
             | if agent.welcome.copied.is_some() { COPIED } else { 0 };
-        self.avoided.extend(agent.avoided.as_ref().map(|avoided| (avoided.until, agent.no.0)));
+        self.avoided.extend(agent.avoided.as_ref().map(|avoided| (avoided.until, slot)));
         self.agents += 1;
         self.fleet += 1;
         let mut total = self.order.total;
@@ -296,12 +294,12 @@ impl Placer {
             *scale = (*scale).max(*total);
         }
         self.index.settle(&self.slots, slot);
-        self.dirty.push(slot as u32);
+        self.dirty.push(slot);
     }
 
     /// Another offer, attributes or ports: the slot is counted anew from the state's tasks.
     fn agent_changed(&mut self, state: &State, no: AgentNo) {
-        let slot = slot_of(no);
+        let slot = SlotId::of_agent(no);
         let Some(agent) = state.agents.get(&no) else { return };
         self.reserve_slot(slot);
         let claims: Vec<_> = self.details[slot].claims.iter().map(|task| (*task, self.claims[task])).collect();
@@ -326,7 +324,7 @@ impl Placer {
         claims.into_iter().for_each(|(task, claim)| self.claim(task, claim.work, slot, claim.until));
     }
 
-    fn forget_agent(&mut self, slot: usize) {
+    fn forget_agent(&mut self, slot: SlotId) {
         let Some(detail) = self.details.get_mut(slot) else { return };
         if detail.id.take().is_none() {
             return;
@@ -339,7 +337,7 @@ impl Placer {
         let bits = self.slots[slot].bits & CONNECTED;
         (self.slots[slot], self.details[slot]) = (Slot { bits, ..Slot::empty() }, Detail::default());
         self.held[slot] = Vec::new();
-        self.avoided.retain(|(_, avoided)| *avoided != slot as u32);
+        self.avoided.retain(|(_, avoided)| *avoided != slot);
         self.agents -= 1;
         self.fleet += 1;
         let mut left = self.order.total;
@@ -347,7 +345,7 @@ impl Placer {
         self.order.set_total(left);
     }
 
-    pub(super) fn change_bits(&mut self, slot: usize, on: u8, off: u8) {
+    pub(super) fn change_bits(&mut self, slot: SlotId, on: u8, off: u8) {
         self.reserve_slot(slot);
         let row = &mut self.slots[slot];
         // What must not live twice kept off one that is copied.
@@ -355,15 +353,15 @@ impl Placer {
         self.fleet += u64::from(row.bits != row.bits & !off | on);
         row.bits = row.bits & !off | on;
         if row.is_open() && !before {
-            self.dirty.push(slot as u32);
+            self.dirty.push(slot);
         }
         self.index.settle(&self.slots, slot);
     }
 
     /// Makes attribute classes anew, and what is kept by class.
     pub(super) fn classify(&mut self) {
-        for (slot, class) in self.attributes.classify(self.slots.len()).into_iter().enumerate() {
-            self.slots[slot].class = class;
+        for (slot, class) in self.attributes.classify(self.slots.len()).pairs() {
+            self.slots[slot].class = *class;
         }
         self.index.rebuild(&self.slots);
     }

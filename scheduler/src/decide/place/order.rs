@@ -8,6 +8,7 @@ use dawn_proto::TaskId;
 use dawn_proto::v1::Tier;
 
 use super::agents::{Amounts, DIMENSIONS, add, subtract};
+use super::numbers::{Number, RoleId, Table, WorkId};
 use crate::model::{Bound, Bounds, Quota};
 
 /// Shares are counted in this many parts of the cluster.
@@ -30,7 +31,7 @@ pub(super) fn band_of(tier: Tier) -> u8 {
 }
 
 /// Where a work stands in its role's queue.
-pub(super) type Ticket = (Reverse<u16>, TaskId, u32);
+pub(super) type Ticket = (Reverse<u16>, TaskId, WorkId);
 
 #[derive(Clone, Debug, Default)]
 struct Queue {
@@ -56,31 +57,31 @@ struct Role {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Order {
     quotas: BTreeMap<String, Quota>,
-    roles: Vec<Role>,
-    by_name: BTreeMap<String, u32>,
-    ready: [BTreeSet<(u64, u32)>; BANDS],
+    roles: Table<RoleId, Role>,
+    by_name: BTreeMap<String, RoleId>,
+    ready: [BTreeSet<(u64, RoleId)>; BANDS],
     /// All that the cluster's agents have.
     pub total: Amounts,
     /// Queues whose share moved while nobody looked, each once.
-    stale: Vec<(u8, u32)>,
+    stale: Vec<(u8, RoleId)>,
 }
 
 /// Who is next, and how far it may go before it is another's turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Turn {
     pub band: u8,
-    pub role: u32,
+    pub role: RoleId,
     pub ticket: Ticket,
     /// The next role's share; None: nobody else waits in the band.
     pub next_share: Option<u64>,
 }
 
 impl Order {
-    pub fn role(&mut self, name: &str) -> u32 {
+    pub fn role(&mut self, name: &str) -> RoleId {
         if let Some(id) = self.by_name.get(name) {
             return *id;
         }
-        let id = self.roles.len() as u32;
+        let id = RoleId::of(self.roles.len());
         let (used, queues) = Default::default();
         let (weight, guarantee, limit) = (1, NO_BOUND, NO_BOUND);
         self.roles.push(Role { name: name.to_string(), weight, guarantee, limit, used, queues });
@@ -92,12 +93,12 @@ impl Order {
     /// Weights and bounds changed.
     pub fn set_quotas(&mut self, quotas: &BTreeMap<String, Quota>) {
         self.quotas.clone_from(quotas);
-        (0..self.roles.len() as u32).for_each(|role| self.take_quota(role));
+        self.roles.numbers().for_each(|role| self.take_quota(role));
         self.relist_all();
     }
 
-    fn take_quota(&mut self, role: u32) {
-        let role = &mut self.roles[role as usize];
+    fn take_quota(&mut self, role: RoleId) {
+        let role = &mut self.roles[role];
         let quota = self.quotas.get(&role.name).or_else(|| self.quotas.get(Quota::EVERYBODY));
         let quota = quota.copied().unwrap_or_default();
         role.weight = quota.weight.max(1).into();
@@ -105,8 +106,8 @@ impl Order {
     }
 
     /// A role's dominant share of the cluster in one band, over its weight.
-    pub fn share(&self, band: u8, role: u32) -> u64 {
-        let role = &self.roles[role as usize];
+    pub fn share(&self, band: u8, role: RoleId) -> u64 {
+        let role = &self.roles[role];
         self.share_of(&role.queues[usize::from(band)].used, role.weight)
     }
 
@@ -118,8 +119,8 @@ impl Order {
     }
 
     /// How many tasks of `need` bring the role beyond `share`; at least one.
-    pub fn tasks_until(&self, band: u8, role: u32, share: u64, need: &Amounts) -> usize {
-        let role = &self.roles[role as usize];
+    pub fn tasks_until(&self, band: u8, role: RoleId, share: u64, need: &Amounts) -> usize {
+        let role = &self.roles[role];
         let used = &role.queues[usize::from(band)].used;
         let until = |at: usize| -> Option<u128> {
             let (need, total) = (u128::try_from(need[at]).ok()?, u128::try_from(self.total[at]).ok()?);
@@ -130,22 +131,22 @@ impl Order {
         usize::try_from(least + 1).unwrap_or(usize::MAX)
     }
 
-    pub fn hold(&mut self, band: u8, role: u32, need: &Amounts) {
-        let held = &mut self.roles[role as usize];
+    pub fn hold(&mut self, band: u8, role: RoleId, need: &Amounts) {
+        let held = &mut self.roles[role];
         add(&mut held.used, need);
         add(&mut held.queues[usize::from(band)].used, need);
         self.touch(band, role);
     }
 
-    pub fn release(&mut self, band: u8, role: u32, need: &Amounts) {
-        let held = &mut self.roles[role as usize];
+    pub fn release(&mut self, band: u8, role: RoleId, need: &Amounts) {
+        let held = &mut self.roles[role];
         subtract(&mut held.used, need);
         subtract(&mut held.queues[usize::from(band)].used, need);
         self.touch(band, role);
     }
 
-    fn touch(&mut self, band: u8, role: u32) {
-        let queue = &mut self.roles[role as usize].queues[usize::from(band)];
+    fn touch(&mut self, band: u8, role: RoleId) {
+        let queue = &mut self.roles[role].queues[usize::from(band)];
         if queue.listed.is_some() && !queue.stale {
             queue.stale = true;
             self.stale.push((band, role));
@@ -153,8 +154,8 @@ impl Order {
     }
 
     /// How many more tasks of `need` the role's quota allows in the band, and which bound and dimension end it.
-    pub fn quota_left(&self, band: u8, role: u32, need: &Amounts) -> (usize, Bound, usize) {
-        let role = &self.roles[role as usize];
+    pub fn quota_left(&self, band: u8, role: RoleId, need: &Amounts) -> (usize, Bound, usize) {
+        let role = &self.roles[role];
         let left = |at: usize, most: &Amounts, used: &Amounts| {
             let free = most[at].saturating_sub(used[at]).max(0);
             if need[at] <= 0 || most[at] == i64::MAX { usize::MAX } else { (free / need[at]) as usize }
@@ -171,33 +172,33 @@ impl Order {
         least
     }
 
-    pub fn is_bounded(&self, role: u32) -> bool {
-        let role = &self.roles[role as usize];
+    pub fn is_bounded(&self, role: RoleId) -> bool {
+        let role = &self.roles[role];
         role.guarantee != NO_BOUND || role.limit != NO_BOUND
     }
 
     /// A bound of the role in a dimension, and what it uses of it.
-    pub fn quota(&self, role: u32, bound: Bound, dimension: usize) -> (i64, i64) {
-        let role = &self.roles[role as usize];
+    pub fn quota(&self, role: RoleId, bound: Bound, dimension: usize) -> (i64, i64) {
+        let role = &self.roles[role];
         match bound {
             Bound::Guarantee => (role.guarantee[dimension], role.queues[0].used[dimension]),
             Bound::Limit => (role.limit[dimension], role.used[dimension]),
         }
     }
 
-    pub fn enqueue(&mut self, band: u8, role: u32, ticket: Ticket) {
-        self.roles[role as usize].queues[usize::from(band)].works.insert(ticket);
+    pub fn enqueue(&mut self, band: u8, role: RoleId, ticket: Ticket) {
+        self.roles[role].queues[usize::from(band)].works.insert(ticket);
         self.relist(band, role);
     }
 
-    pub fn dequeue(&mut self, band: u8, role: u32, ticket: &Ticket) {
-        self.roles[role as usize].queues[usize::from(band)].works.remove(ticket);
+    pub fn dequeue(&mut self, band: u8, role: RoleId, ticket: &Ticket) {
+        self.roles[role].queues[usize::from(band)].works.remove(ticket);
         self.relist(band, role);
     }
 
-    fn relist(&mut self, band: u8, role: u32) {
+    fn relist(&mut self, band: u8, role: RoleId) {
         let share = self.share(band, role);
-        let queue = &mut self.roles[role as usize].queues[usize::from(band)];
+        let queue = &mut self.roles[role].queues[usize::from(band)];
         let wanted = (!queue.works.is_empty()).then_some(share);
         if queue.listed == wanted {
             return;
@@ -212,7 +213,7 @@ impl Order {
     }
 
     fn relist_all(&mut self) {
-        for role in 0..self.roles.len() as u32 {
+        for role in self.roles.numbers() {
             (0..BANDS as u8).for_each(|band| self.relist(band, role));
         }
     }
@@ -231,14 +232,14 @@ impl Order {
 
     pub fn next(&mut self) -> Option<Turn> {
         while let Some((band, role)) = self.stale.pop() {
-            self.roles[role as usize].queues[usize::from(band)].stale = false;
+            self.roles[role].queues[usize::from(band)].stale = false;
             self.relist(band, role);
         }
         let band = (0..BANDS).find(|band| !self.ready[*band].is_empty())?;
         let mut ready = self.ready[band].iter();
         let (_, role) = ready.next()?;
         let next_share = ready.next().map(|(share, _)| *share);
-        let ticket = *self.roles[*role as usize].queues[band].works.first()?;
+        let ticket = *self.roles[*role].queues[band].works.first()?;
         Some(Turn { band: band as u8, role: *role, ticket, next_share })
     }
 

@@ -6,6 +6,7 @@ use dawn_proto::v1::JobKind;
 use crate::model::{Agent, JobSpec, State};
 
 use super::elsewhere::Wanted;
+use super::numbers::{SlotId, WorkId};
 use super::sleep::RETRY_MS;
 use super::{Placer, Step};
 
@@ -15,18 +16,18 @@ pub fn matches(spec: &JobSpec, agent: &Agent) -> bool {
 }
 
 impl Placer {
-    pub(super) fn is_pinned(&self, number: u32) -> bool {
+    pub(super) fn is_pinned(&self, number: WorkId) -> bool {
         self.works.get(number).spec.job.kind == JobKind::Daemon
     }
 
     /// Places what fits on its agent, plans room for the rest; how many of either. Up to `most`.
-    pub(super) fn take_pinned_turn(&mut self, state: &State, number: u32, most: usize, step: &mut Step) -> usize {
+    pub(super) fn take_pinned_turn(&mut self, state: &State, number: WorkId, most: usize, step: &mut Step) -> usize {
         self.prepare_for(number);
         let tasks: Vec<TaskId> = self.works.get(number).pending.iter().copied().collect();
-        let own_slot = |task: &TaskId| state.tasks.get(task).map(|task| task.instance as usize);
+        let own_slot = |task: &TaskId| state.tasks.get(task).map(|task| SlotId(task.instance));
         let (mut done, mut left) = (0, Vec::new());
         for task in &tasks {
-            let Some(slot) = own_slot(task).filter(|slot| *slot < self.slots.len()) else { continue };
+            let Some(slot) = own_slot(task).filter(|slot| self.slots.has(*slot)) else { continue };
             if done < most && self.misses(slot, number).is_none() {
                 self.works.get_mut(number).remove_pending(*task);
                 self.assign_task(slot, number, *task, step);

@@ -9,7 +9,8 @@ use dawn_proto::{TaskId, TaskState};
 
 use crate::model::{JobId, Mutation, Nominated, State, TaskMoved};
 
-use super::agents::{Amounts, Held, add, agent_of, slot_of, subtract, suffices};
+use super::agents::{Amounts, Held, add, subtract, suffices};
+use super::numbers::{SlotId, WorkId};
 use super::observe::Ahead;
 use super::order::BANDS;
 use super::sleep::RETRY_MS;
@@ -65,11 +66,11 @@ pub(super) fn may_take(work: &Work, victim: &Work) -> bool {
 
 impl Placer {
     /// Plans room for up to `wanted` pending tasks of a work that fits nowhere; how many it found room for.
-    pub(super) fn preempt(&mut self, state: &State, number: u32, wanted: usize, step: &mut Step) -> usize {
+    pub(super) fn preempt(&mut self, state: &State, number: WorkId, wanted: usize, step: &mut Step) -> usize {
         if !self.settings.preemption || step.victims == 0 {
             return 0;
         }
-        let need = &self.shapes.all[self.works.get(number).shape as usize].need;
+        let need = &self.shapes.all[self.works.get(number).shape].need;
         if need.iter().zip(&self.scale).any(|(need, most)| need > most) {
             // No agent ever had that much.
             return 0;
@@ -94,10 +95,10 @@ impl Placer {
     }
 
     /// Plans all the slots and carries out the cheapest plans.
-    fn preempt_on(&mut self, state: &State, number: u32, wanted: usize, slots: &[u32], step: &mut Step) -> usize {
-        let mut plans: BTreeMap<(Loss, u32), Pick> = BTreeMap::new();
+    fn preempt_on(&mut self, state: &State, number: WorkId, wanted: usize, slots: &[SlotId], step: &mut Step) -> usize {
+        let mut plans: BTreeMap<(Loss, SlotId), Pick> = BTreeMap::new();
         for slot in slots {
-            if let Some(pick) = self.plan_slot(state, number, *slot as usize, step) {
+            if let Some(pick) = self.plan_slot(state, number, *slot, step) {
                 plans.insert((pick.loss, *slot), pick);
             }
         }
@@ -106,14 +107,14 @@ impl Placer {
             && let Some(((_, slot), pick)) = plans.pop_first()
         {
             // Others of this turn may have used up a budget, or room, since it was planned.
-            let fresh = self.plan_slot(state, number, slot as usize, step);
+            let fresh = self.plan_slot(state, number, slot, step);
             match fresh {
                 Some(fresh) if fresh.loss > pick.loss => _ = plans.insert((fresh.loss, slot), fresh),
                 Some(fresh) if fresh.victims.len() <= step.victims => {
                     let Some(task) = self.works.get(number).pending.front().copied() else { return planned };
-                    self.carry_out(task, number, slot as usize, &fresh, step);
+                    self.carry_out(task, number, slot, &fresh, step);
                     planned += 1;
-                    if let Some(next) = self.plan_slot(state, number, slot as usize, step) {
+                    if let Some(next) = self.plan_slot(state, number, slot, step) {
                         plans.insert((next.loss, slot), next);
                     }
                 }
@@ -124,10 +125,10 @@ impl Placer {
     }
 
     /// Slots where tasks of lower tiers could make room, at most `most`, those that lack least.
-    fn promising(&self, number: u32, most: usize) -> Vec<u32> {
+    fn promising(&self, number: WorkId, most: usize) -> Vec<SlotId> {
         let work = self.works.get(number);
-        let shape = &self.shapes.all[work.shape as usize];
-        let lack = |slot: usize| -> i64 {
+        let shape = &self.shapes.all[work.shape];
+        let lack = |slot: SlotId| -> i64 {
             let (free, prey) = (&self.slots[slot].free, &self.prey[slot]);
             let lack = |at: usize| {
                 let missing = (shape.need[at] - free[at] - prey.dying[at]).max(0);
@@ -135,8 +136,8 @@ impl Placer {
             };
             (0..4).map(lack).sum()
         };
-        let mut found: Vec<(i64, u32)> = Vec::new();
-        for (slot, prey) in self.prey.iter().enumerate() {
+        let mut found: Vec<(i64, SlotId)> = Vec::new();
+        for (slot, prey) in self.prey.pairs() {
             let mut room = self.slots[slot].free;
             add(&mut room, &prey.dying);
             add(&mut room, &prey.takeable);
@@ -145,7 +146,7 @@ impl Placer {
                 && suffices(&room, &shape.need)
                 && shape.accepts(&self.attributes, slot, self.slots[slot].class)
             {
-                found.push((lack(slot), slot as u32));
+                found.push((lack(slot), slot));
             }
         }
         if found.len() > most {
@@ -156,7 +157,7 @@ impl Placer {
     }
 
     /// Where the role's own tasks of lower priority in the same tier are, the lowest first; at most `most`.
-    fn slots_of_own_role(&self, state: &State, number: u32, most: usize) -> Vec<u32> {
+    fn slots_of_own_role(&self, state: &State, number: WorkId, most: usize) -> Vec<SlotId> {
         let work = self.works.get(number);
         let lower = self.works.below(work).map(|other| self.works.get(other)).filter(|other| other.held > 0);
         let jobs = lower.filter_map(|other| state.jobs.get(&other.job));
@@ -166,7 +167,7 @@ impl Placer {
             .filter_map(|task| state.tasks.get(task));
         let mut found = BTreeSet::new();
         for agent in tasks.filter_map(|task| task.held_on()) {
-            found.insert(slot_of(agent) as u32);
+            found.insert(SlotId::of_agent(agent));
             if found.len() == most {
                 break;
             }
@@ -175,9 +176,9 @@ impl Placer {
     }
 
     /// The least loss that makes room for one task of the work on the slot.
-    pub(super) fn plan_slot(&self, state: &State, number: u32, slot: usize, step: &Step) -> Option<Pick> {
+    pub(super) fn plan_slot(&self, state: &State, number: WorkId, slot: SlotId, step: &Step) -> Option<Pick> {
         let work = self.works.get(number);
-        let shape = &self.shapes.all[work.shape as usize];
+        let shape = &self.shapes.all[work.shape];
         let row = &self.slots[slot];
         if !self.is_open_for(slot, work)
             || !shape.accepts(&self.attributes, slot, row.class)
@@ -195,7 +196,7 @@ impl Placer {
                 budgets.insert(of.job, budget.saturating_sub(self.disrupted.of(of.job)));
             }
             let age_s = ((step.now.wall.0 / 1000).max(0) as u64).saturating_sub(held.since_s.into());
-            let need = self.shapes.all[of.shape as usize].need;
+            let need = self.shapes.all[of.shape].need;
             Some(Victim { task: held.task, job: of.job, rank: rank(of), age_s, need })
         };
         let victims: Vec<Victim> = self.held[slot].iter().filter_map(&mut victim).collect();
@@ -220,16 +221,16 @@ impl Placer {
     }
 
     /// Whether ports, devices and scalars suffice once what is dying and what would be taken is gone.
-    fn special_fits(&self, state: &State, slot: usize, number: u32, taken: &[TaskId]) -> bool {
+    fn special_fits(&self, state: &State, slot: SlotId, number: WorkId, taken: &[TaskId]) -> bool {
         let work = self.works.get(number);
-        let shape = &self.shapes.all[work.shape as usize];
+        let shape = &self.shapes.all[work.shape];
         let detail = &self.details[slot];
         let (mut devices, mut ports, mut scalars) =
             (detail.devices.clone(), detail.ports.clone(), detail.custom.clone());
         let mut ports_free = self.slots[slot].ports_free;
         for held in self.held[slot].iter().filter(|held| held.dying() || taken.contains(&held.task)) {
             let of = self.works.get(held.work());
-            let gone = &self.shapes.all[of.shape as usize];
+            let gone = &self.shapes.all[of.shape];
             ports_free += gone.ports;
             gone.custom.iter().for_each(|(name, amount)| *scalars.entry(*name).or_default() += amount);
             let place = state.tasks.get(&held.task).and_then(|task| task.status.place());
@@ -244,7 +245,7 @@ impl Placer {
     }
 
     /// Stops the victims and keeps the room for a pending task of the work.
-    pub(super) fn carry_out(&mut self, task: TaskId, number: u32, slot: usize, pick: &Pick, step: &mut Step) {
+    pub(super) fn carry_out(&mut self, task: TaskId, number: WorkId, slot: SlotId, pick: &Pick, step: &mut Step) {
         let mut grace_ms = 0;
         for victim in &pick.victims {
             let held = self.held[slot].iter().find(|held| held.task == victim.task);
@@ -268,7 +269,7 @@ impl Placer {
         let until = step.now.wall.plus_ms(grace_ms.saturating_add(self.settings.nomination_ms));
         self.claim(task, number, slot, until);
         self.ahead.push_back(Ahead::Nominated(task));
-        step.out.push(Mutation::Nominated(Nominated { task, agent: agent_of(slot), until }));
+        step.out.push(Mutation::Nominated(Nominated { task, agent: slot.agent(), until }));
     }
 }
 

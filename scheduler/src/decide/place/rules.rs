@@ -7,12 +7,12 @@ use dawn_proto::v1::JobKind;
 
 use crate::model::{JobSpec, Near, Rule, State};
 
-use super::agents::slot_of;
 use super::attributes::{Attributes, HOST, Matcher};
+use super::numbers::{AttributeId, CountId, KeyId, Number, SlotId, Table, ValueId};
 use super::tally::Tally;
 
 /// How a tally is named: a job's number among keys, and an attribute's.
-type CountKey = (u32, u32);
+type CountKey = (KeyId, AttributeId);
 
 /// Tasks of one job that hold room, by an attribute's value ("host": by slot).
 #[derive(Clone, Debug, Default)]
@@ -29,24 +29,24 @@ pub(super) struct Count {
 impl Count {
     /// Tasks of the job on agents with this agent's value.
     #[inline]
-    pub fn near(&self, attributes: &Attributes, slot: usize) -> u32 {
+    pub fn near(&self, attributes: &Attributes, slot: SlotId) -> u32 {
         if self.key.1 == HOST {
-            return self.tally.get(slot as u32);
+            return self.tally.get(slot.0);
         }
         let column = attributes.get(self.key.1);
         match column.values(&column.cell(slot)) {
-            [one] => self.tally.get(*one),
-            several => several.iter().map(|value| self.tally.get(*value)).max().unwrap_or(0),
+            [one] => self.tally.get(one.0),
+            several => several.iter().map(|value| self.tally.get(value.0)).max().unwrap_or(0),
         }
     }
 
-    fn change(&mut self, attributes: &Attributes, slot: usize, more: bool) {
+    fn change(&mut self, attributes: &Attributes, slot: SlotId, more: bool) {
         let mut change = |value| if more { self.tally.add(value) } else { self.tally.take(value) };
         if self.key.1 == HOST {
-            change(slot as u32);
+            change(slot.0);
         } else {
             let column = attributes.get(self.key.1);
-            column.values(&column.cell(slot)).iter().for_each(|value| change(*value));
+            column.values(&column.cell(slot)).iter().for_each(|value| change(value.0));
         }
         if more { self.tasks += 1 } else { self.tasks -= 1 }
     }
@@ -55,15 +55,15 @@ impl Count {
 #[derive(Clone, Debug)]
 pub(super) struct Limit {
     pub most: u32,
-    pub count: u32,
+    pub count: CountId,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Neighbour {
     pub weight: i32,
     pub required: bool,
-    pub attribute: u32,
-    pub count: u32,
+    pub attribute: AttributeId,
+    pub count: CountId,
     /// The job itself: its first task has no neighbour to look for.
     pub own: bool,
     /// Which of the spec's affinities it is.
@@ -72,17 +72,17 @@ pub(super) struct Neighbour {
 
 #[derive(Clone, Debug)]
 pub(super) struct Level {
-    pub attribute: u32,
+    pub attribute: AttributeId,
     pub weight: u32,
     /// By value: percent of the tasks; empty: even.
-    pub shares: BTreeMap<u32, u32>,
-    pub count: u32,
+    pub shares: BTreeMap<ValueId, u32>,
+    pub count: CountId,
 }
 
 impl Level {
     /// The share of `whole` that a value should have; `held`: the values that agents have. Values without a share of
     /// their own divide what the others leave.
-    pub fn target(&self, value: u32, held: &[u32], whole: u64) -> u64 {
+    pub fn target(&self, value: ValueId, held: &[ValueId], whole: u64) -> u64 {
         if let Some(percent) = self.shares.get(&value) {
             return u64::from(*percent) * whole / 100;
         }
@@ -101,7 +101,7 @@ pub(super) struct Rules {
     pub spreads: Vec<Level>,
     pub wishes: Vec<(i32, Matcher)>,
     /// A service's tasks keep off each other's hosts when that costs nothing.
-    pub apart: Option<u32>,
+    pub apart: Option<CountId>,
 }
 
 impl Rules {
@@ -118,7 +118,7 @@ impl Rules {
         !self.wishes.is_empty() || self.neighbours.iter().any(|neighbour| !neighbour.required)
     }
 
-    fn counts(&self) -> impl Iterator<Item = u32> {
+    fn counts(&self) -> impl Iterator<Item = CountId> {
         let limits = self.limits.iter().map(|limit| limit.count);
         let neighbours = self.neighbours.iter().map(|neighbour| neighbour.count);
         let spreads = self.spreads.iter().map(|spread| spread.count);
@@ -130,9 +130,9 @@ impl Rules {
 #[derive(Clone, Debug, Default)]
 struct Named {
     /// Counts kept of it.
-    counts: Vec<u32>,
+    counts: Vec<CountId>,
     /// Counts of the jobs that refuse it as a neighbour, with how many of their specs say so.
-    refused_by: Vec<(u32, u32)>,
+    refused_by: Vec<(CountId, u32)>,
     /// Its tasks that hold room.
     held: u32,
 }
@@ -140,66 +140,63 @@ struct Named {
 /// Counts by job, kept while rules look at them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Counts {
-    pub all: Vec<Count>,
-    free: Vec<u32>,
-    by_key: BTreeMap<CountKey, u32>,
-    names: BTreeMap<JobKey, u32>,
-    keys: Vec<JobKey>,
-    named: Vec<Named>,
-    uncounted: Vec<u32>,
+    pub all: Table<CountId, Count>,
+    free: Vec<CountId>,
+    by_key: BTreeMap<CountKey, CountId>,
+    names: BTreeMap<JobKey, KeyId>,
+    keys: Table<KeyId, JobKey>,
+    named: Table<KeyId, Named>,
+    uncounted: Vec<CountId>,
 }
 
 impl Counts {
-    pub fn name(&mut self, key: &JobKey) -> u32 {
+    pub fn name(&mut self, key: &JobKey) -> KeyId {
         if let Some(id) = self.names.get(key) {
             return *id;
         }
-        let id = self.named.len() as u32;
+        let id = KeyId::of(self.named.len());
         self.names.insert(key.clone(), id);
         self.keys.push(key.clone());
         self.named.push(Named::default());
         id
     }
 
-    pub fn key(&self, name: u32) -> &JobKey {
-        &self.keys[name as usize]
+    pub fn key(&self, name: KeyId) -> &JobKey {
+        &self.keys[name]
     }
 
     /// The name and attribute a count is about.
-    pub fn about(&self, count: u32) -> (u32, u32) {
-        self.all[count as usize].key
+    pub fn about(&self, count: CountId) -> CountKey {
+        self.all[count].key
     }
 
-    fn count(&mut self, name: u32, attribute: u32) -> u32 {
+    fn count(&mut self, name: KeyId, attribute: AttributeId) -> CountId {
         if let Some(id) = self.by_key.get(&(name, attribute)) {
-            self.all[*id as usize].uses += 1;
+            self.all[*id].uses += 1;
             return *id;
         }
         let count = Count { key: (name, attribute), uses: 1, ..Count::default() };
         let id = match self.free.pop() {
             Some(id) => {
-                self.all[id as usize] = count;
+                self.all[id] = count;
                 id
             }
-            None => {
-                self.all.push(count);
-                self.all.len() as u32 - 1
-            }
+            None => self.all.push(count),
         };
         self.by_key.insert((name, attribute), id);
-        self.named[name as usize].counts.push(id);
+        self.named[name].counts.push(id);
         self.uncounted.push(id);
         id
     }
 
-    fn drop_count(&mut self, id: u32) {
-        let count = &mut self.all[id as usize];
+    fn drop_count(&mut self, id: CountId) {
+        let count = &mut self.all[id];
         count.uses -= 1;
         if count.uses == 0 {
             let key = count.key;
             *count = Count::default();
             self.by_key.remove(&key);
-            self.named[key.0 as usize].counts.retain(|other| *other != id);
+            self.named[key.0].counts.retain(|other| *other != id);
             self.uncounted.retain(|other| *other != id);
             self.free.push(id);
         }
@@ -208,28 +205,28 @@ impl Counts {
     /// Counts what was asked for since, from a state that shows all that was decided.
     pub fn fill(&mut self, state: &State, attributes: &Attributes) {
         for id in std::mem::take(&mut self.uncounted) {
-            let count = &mut self.all[id as usize];
+            let count = &mut self.all[id];
             count.counted = true;
-            if self.named[count.key.0 as usize].held == 0 {
+            if self.named[count.key.0].held == 0 {
                 continue;
             }
-            let Some(job) = state.job(&self.keys[count.key.0 as usize]) else { continue };
+            let Some(job) = state.job(&self.keys[count.key.0]) else { continue };
             for agent in state.living(job).filter_map(|task| task.held_on()) {
-                count.change(attributes, slot_of(agent), true);
+                count.change(attributes, SlotId::of_agent(agent), true);
             }
         }
     }
 
     #[inline]
-    pub fn change(&mut self, attributes: &Attributes, name: u32, slot: usize, more: bool) {
-        let named = &mut self.named[name as usize];
+    pub fn change(&mut self, attributes: &Attributes, name: KeyId, slot: SlotId, more: bool) {
+        let named = &mut self.named[name];
         if more {
             named.held += 1
         } else {
             named.held -= 1
         }
         for id in &named.counts {
-            let count = &mut self.all[*id as usize];
+            let count = &mut self.all[*id];
             if count.counted {
                 count.change(attributes, slot, more);
             }
@@ -238,24 +235,24 @@ impl Counts {
 
     /// A job that refuses this one as a neighbour and has a task near the slot.
     #[inline]
-    pub fn refusing(&self, attributes: &Attributes, name: u32, slot: usize) -> Option<u32> {
-        let refused_by = &self.named[name as usize].refused_by;
+    pub fn refusing(&self, attributes: &Attributes, name: KeyId, slot: SlotId) -> Option<KeyId> {
+        let refused_by = &self.named[name].refused_by;
         refused_by
             .iter()
-            .find(|(count, _)| self.all[*count as usize].near(attributes, slot) > 0)
-            .map(|(count, _)| self.all[*count as usize].key.0)
+            .find(|(count, _)| self.all[*count].near(attributes, slot) > 0)
+            .map(|(count, _)| self.all[*count].key.0)
     }
 
     /// Whether other jobs refuse to be near tasks of this one.
-    pub fn is_refused(&self, name: u32) -> bool {
-        !self.named[name as usize].refused_by.is_empty()
+    pub fn is_refused(&self, name: KeyId) -> bool {
+        !self.named[name].refused_by.is_empty()
     }
 
     /// The jobs whose tasks decide whether one with these rules may be placed.
-    pub fn watched_by(&self, rules: &Rules, own: u32) -> BTreeSet<u32> {
+    pub fn watched_by(&self, rules: &Rules, own: KeyId) -> BTreeSet<KeyId> {
         let limits = rules.limits.iter().map(|limit| limit.count);
         let neighbours = rules.neighbours.iter().filter(|neighbour| neighbour.required).map(|near| near.count);
-        let refusing = self.named[own as usize].refused_by.iter().map(|(count, _)| *count);
+        let refusing = self.named[own].refused_by.iter().map(|(count, _)| *count);
         limits.chain(neighbours).chain(refusing).map(|count| self.about(count).0).collect()
     }
 
@@ -291,7 +288,7 @@ impl Counts {
         }
         for spread in &spec.spreads {
             let attribute = attributes.attribute(&spread.attribute);
-            let column = &mut attributes.all[attribute as usize];
+            let column = &mut attributes.all[attribute];
             let shares = spread.share_percent.iter().map(|(value, share)| (column.intern(value), *share)).collect();
             rules.spreads.push(Level { attribute, weight: spread.weight, shares, count: self.count(own, attribute) });
         }
@@ -301,8 +298,8 @@ impl Counts {
         rules
     }
 
-    fn refuse(&mut self, name: u32, count: u32) {
-        let refused_by = &mut self.named[name as usize].refused_by;
+    fn refuse(&mut self, name: KeyId, count: CountId) {
+        let refused_by = &mut self.named[name].refused_by;
         match refused_by.iter_mut().find(|(other, _)| *other == count) {
             Some((_, specs)) => *specs += 1,
             None => refused_by.push((count, 1)),
@@ -310,12 +307,12 @@ impl Counts {
     }
 
     /// A spec's rules are looked at no more.
-    pub fn drop_rules(&mut self, rules: &Rules, own: u32) {
+    pub fn drop_rules(&mut self, rules: &Rules, own: KeyId) {
         for neighbour in &rules.neighbours {
             if neighbour.required && neighbour.weight < 0 && !neighbour.own {
                 let (name, attribute) = self.about(neighbour.count);
                 if let Some(mine) = self.by_key.get(&(own, attribute)).copied() {
-                    let refused_by = &mut self.named[name as usize].refused_by;
+                    let refused_by = &mut self.named[name].refused_by;
                     refused_by.iter_mut().filter(|(count, _)| *count == mine).for_each(|(_, specs)| *specs -= 1);
                     refused_by.retain(|(_, specs)| *specs > 0);
                     self.drop_count(mine);
@@ -335,18 +332,18 @@ impl Counts {
     #[cfg(test)]
     #[allow(clippy::type_complexity)]
     pub fn shown(&self, attributes: &Attributes) -> BTreeMap<(JobKey, String), (u32, Vec<(String, u32)>)> {
-        let shown = |((name, attribute), id): (&CountKey, &u32)| {
+        let shown = |((name, attribute), id): (&CountKey, &CountId)| {
             let column = attributes.get(*attribute);
-            let count = &self.all[*id as usize];
+            let count = &self.all[*id];
             let text = |value: u32| match *attribute {
                 HOST => value.to_string(),
-                _ => column.texts[value as usize].clone(),
+                _ => column.texts[ValueId(value)].clone(),
             };
             let mut values: Vec<_> =
                 count.tally.sorted().into_iter().map(|(value, tasks)| (text(value), tasks)).collect();
             values.sort();
-            ((self.keys[*name as usize].clone(), column.name.clone()), (count.tasks, values))
+            ((self.keys[*name].clone(), column.name.clone()), (count.tasks, values))
         };
-        self.by_key.iter().filter(|(_, id)| self.all[**id as usize].counted).map(shown).collect()
+        self.by_key.iter().filter(|(_, id)| self.all[**id].counted).map(shown).collect()
     }
 }

@@ -3,6 +3,7 @@
 
 use super::Placer;
 use super::agents::{Amounts, CPU, DISK, FREE, GPU, MEMORY, Slot};
+use super::numbers::{CountId, SlotId, ValueId};
 use super::rules::Level;
 use super::work::Work;
 
@@ -55,20 +56,20 @@ pub(super) fn room_left(row: &Slot, need: &Amounts, scale: &Amounts) -> i64 {
 
 impl Placer {
     #[inline]
-    pub(super) fn cost(&self, slot: usize, work: &Work) -> i64 {
+    pub(super) fn cost(&self, slot: SlotId, work: &Work) -> i64 {
         let room = self.cost_of_room(slot, work);
         if work.rules.is_empty() { room } else { room + self.cost_of_wishes(slot, work) }
     }
 
     /// The same among agents of one value of the first spread: that level, which they share, left aside.
     #[inline]
-    pub(super) fn cost_in_value(&self, slot: usize, work: &Work) -> i64 {
+    pub(super) fn cost_in_value(&self, slot: SlotId, work: &Work) -> i64 {
         self.cost_of_room(slot, work) + self.cost_of_levels(slot, work, 1)
     }
 
     #[inline]
-    pub(super) fn cost_of_room(&self, slot: usize, work: &Work) -> i64 {
-        let need = &self.shapes.all[work.shape as usize].need;
+    pub(super) fn cost_of_room(&self, slot: SlotId, work: &Work) -> i64 {
+        let need = &self.shapes.all[work.shape].need;
         let mut fit = room_left(&self.slots[slot], need, &self.scale);
         if self.slots[slot].free[GPU] > 0 && !self.typical.is_empty() {
             fit += self.typical.rise(&self.slots[slot].free, &self.details[slot].devices, need) / STRANDED;
@@ -77,13 +78,13 @@ impl Placer {
     }
 
     /// What the job's wishes say.
-    pub(super) fn cost_of_wishes(&self, slot: usize, work: &Work) -> i64 {
+    pub(super) fn cost_of_wishes(&self, slot: SlotId, work: &Work) -> i64 {
         self.cost_of_levels(slot, work, 0)
     }
 
     /// What they say without the spreads before the `first` of them.
-    fn cost_of_levels(&self, slot: usize, work: &Work, first: usize) -> i64 {
-        let near = |count: u32| self.counts.all[count as usize].near(&self.attributes, slot);
+    fn cost_of_levels(&self, slot: SlotId, work: &Work, first: usize) -> i64 {
+        let near = |count: CountId| self.counts.all[count].near(&self.attributes, slot);
         let mut cost = 0;
         for (weight, matcher) in &work.rules.wishes {
             let column = self.attributes.get(matcher.attribute);
@@ -107,8 +108,8 @@ impl Placer {
 
     /// What a spread's attribute adds: `whole` for each share of the job's tasks that the agent's value holds, and the part
     /// of one in proportion.
-    fn of_share(&self, slot: usize, work: &Work, spread: &Level, whole: i64) -> i64 {
-        let count = i64::from(self.counts.all[spread.count as usize].near(&self.attributes, slot));
+    fn of_share(&self, slot: SlotId, work: &Work, spread: &Level, whole: i64) -> i64 {
+        let count = i64::from(self.counts.all[spread.count].near(&self.attributes, slot));
         let column = self.attributes.get(spread.attribute);
         let instances = i64::from(work.spec.job.instances);
         if spread.shares.is_empty() {
@@ -116,7 +117,7 @@ impl Placer {
             return count * whole * column.values_held() as i64 / instances.max(column.values_held() as i64);
         }
         let cell = column.cell(slot);
-        let share = |value: &u32| spread.target(*value, &column.held, PARTS);
+        let share = |value: &ValueId| spread.target(*value, &column.held, PARTS);
         match column.values(&cell).iter().map(share).min().unwrap_or(0) as i64 {
             0 => (count + 1) * whole,
             share => count * whole * PARTS as i64 / (share * instances).max(PARTS as i64),

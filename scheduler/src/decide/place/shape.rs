@@ -8,6 +8,7 @@ use crate::model::{Constraint, JobSpec, PortDemand, Rule};
 use super::agents::{Amounts, GPU, need, scalar_need};
 use super::attributes::{Attributes, Matcher, NONE};
 use super::index::Sought;
+use super::numbers::{AttributeId, ClassId, ScalarId, ShapeId, SlotId, Table, ValueId};
 
 /// The attribute that reserves an agent.
 pub(super) const DEDICATED: &str = "dedicated";
@@ -33,9 +34,9 @@ pub(super) enum Path {
     /// So many classes match that the others are passed over.
     All,
     /// These classes match.
-    Classes(Vec<u32>),
+    Classes(Vec<ClassId>),
     /// Only these slots can match.
-    Slots(Vec<u32>),
+    Slots(Vec<SlotId>),
 }
 
 #[derive(Clone, Debug)]
@@ -43,38 +44,38 @@ pub(super) struct Shape {
     pub uses: u32,
     pub need: Amounts,
     /// By the scalar name's number.
-    pub custom: Vec<(u32, i64)>,
+    pub custom: Vec<(ScalarId, i64)>,
     pub ports: i32,
     pub fixed: Vec<u16>,
     pub sought: Sought,
     /// None: only agents that are not dedicated.
-    pub dedicated: Option<u32>,
-    pub dedicated_attribute: u32,
+    pub dedicated: Option<ValueId>,
+    pub dedicated_attribute: AttributeId,
     pub matchers: Vec<Matcher>,
     /// Those that classes don't answer.
     pub wide: Vec<usize>,
     pub wide_dedicated: bool,
     /// By class: whether every narrow rule holds.
-    pub class_ok: Vec<bool>,
+    pub class_ok: Table<ClassId, bool>,
     pub path: Path,
     layout: u64,
     moves: u64,
     /// Nothing open held it when last looked, and nothing that could has changed since.
     pub fits_nowhere: bool,
     /// No slot before this one holds it, as long as the index was not raised since.
-    first: (u64, u32),
+    first: (u64, SlotId),
 }
 
 impl Shape {
     /// The first slot that a walk need look at.
     #[inline]
-    pub fn first(&self, raised: u64) -> u32 {
-        if self.first.0 == raised { self.first.1 } else { 0 }
+    pub fn first(&self, raised: u64) -> SlotId {
+        if self.first.0 == raised { self.first.1 } else { SlotId(0) }
     }
 
     /// A walk found no slot before this one.
     #[inline]
-    pub fn begin_at(&mut self, raised: u64, slot: u32) {
+    pub fn begin_at(&mut self, raised: u64, slot: SlotId) {
         self.first = (raised, slot);
     }
 
@@ -86,12 +87,12 @@ impl Shape {
 
     /// Whether the agent's attributes satisfy every constraint. Prepared first.
     #[inline]
-    pub fn accepts(&self, attributes: &Attributes, slot: usize, class: u32) -> bool {
-        self.class_ok.get(class as usize).copied().unwrap_or(false)
+    pub fn accepts(&self, attributes: &Attributes, slot: SlotId, class: ClassId) -> bool {
+        self.class_ok.get(class).copied().unwrap_or(false)
             && (self.wide.is_empty() && !self.wide_dedicated || self.accepts_wide(attributes, slot))
     }
 
-    fn accepts_wide(&self, attributes: &Attributes, slot: usize) -> bool {
+    fn accepts_wide(&self, attributes: &Attributes, slot: SlotId) -> bool {
         (!self.wide_dedicated || self.accepts_dedication(attributes, slot))
             && self.wide.iter().all(|at| {
                 let matcher = &self.matchers[*at];
@@ -100,12 +101,12 @@ impl Shape {
             })
     }
 
-    pub fn accepts_dedication(&self, attributes: &Attributes, slot: usize) -> bool {
+    pub fn accepts_dedication(&self, attributes: &Attributes, slot: SlotId) -> bool {
         let column = attributes.get(self.dedicated_attribute);
         self.dedication_of(attributes, column.cell(slot))
     }
 
-    fn dedication_of(&self, attributes: &Attributes, cell: u32) -> bool {
+    fn dedication_of(&self, attributes: &Attributes, cell: ValueId) -> bool {
         match self.dedicated {
             None => cell == NONE,
             Some(value) => attributes.get(self.dedicated_attribute).values(&cell).contains(&value),
@@ -113,7 +114,7 @@ impl Shape {
     }
 
     /// The spec's constraints that the agent fails, in their order.
-    pub fn refused_by<'a>(&'a self, attributes: &'a Attributes, slot: usize) -> impl Iterator<Item = u16> + 'a {
+    pub fn refused_by<'a>(&'a self, attributes: &'a Attributes, slot: SlotId) -> impl Iterator<Item = u16> + 'a {
         let failed = self.matchers.iter().filter(move |matcher| {
             let column = attributes.get(matcher.attribute);
             !matcher.matches(column, column.cell(slot))
@@ -121,9 +122,9 @@ impl Shape {
         failed.map(|matcher| matcher.index)
     }
 
-    fn class_accepts(&self, attributes: &Attributes, class: usize) -> bool {
+    fn class_accepts(&self, attributes: &Attributes, class: ClassId) -> bool {
         let key = &attributes.classes[class];
-        let narrow = |attribute: u32| attributes.get(attribute).narrow;
+        let narrow = |attribute: AttributeId| attributes.get(attribute).narrow;
         narrow(self.dedicated_attribute).is_none_or(|at| self.dedication_of(attributes, key[at]))
             && self.matchers.iter().all(|matcher| {
                 let column = attributes.get(matcher.attribute);
@@ -132,7 +133,7 @@ impl Shape {
     }
 
     /// Brings the answers up to the attributes known now.
-    pub fn prepare(&mut self, attributes: &Attributes, agents_in: impl Fn(u32) -> usize) {
+    pub fn prepare(&mut self, attributes: &Attributes, agents_in: impl Fn(ClassId) -> usize) {
         for matcher in &mut self.matchers {
             matcher.prepare(attributes);
         }
@@ -147,21 +148,21 @@ impl Shape {
         if self.layout != attributes.layout {
             self.layout = attributes.layout;
             self.class_ok.clear();
-            let is_wide = |attribute: u32| attributes.get(attribute).narrow.is_none();
+            let is_wide = |attribute: AttributeId| attributes.get(attribute).narrow.is_none();
             self.wide = (0..self.matchers.len()).filter(|at| is_wide(self.matchers[*at].attribute)).collect();
         }
-        for class in self.class_ok.len()..attributes.classes.len() {
+        for class in attributes.classes.numbers().skip(self.class_ok.len()) {
             let ok = self.class_accepts(attributes, class);
             self.class_ok.push(ok);
         }
         self.path = self.choose_path(attributes, agents_in);
     }
 
-    fn choose_path(&self, attributes: &Attributes, agents_in: impl Fn(u32) -> usize) -> Path {
+    fn choose_path(&self, attributes: &Attributes, agents_in: impl Fn(ClassId) -> usize) -> Path {
         let named = self.wide.iter().filter_map(|at| {
             let matcher = &self.matchers[*at];
             let column = attributes.get(matcher.attribute);
-            let mut slots: Vec<u32> =
+            let mut slots: Vec<SlotId> =
                 matcher.only()?.iter().flat_map(|value| column.members(*value)).copied().collect();
             slots.sort_unstable();
             slots.dedup();
@@ -170,10 +171,9 @@ impl Shape {
         if let Some(slots) = named.min_by_key(Vec::len) {
             return Path::Slots(slots);
         }
-        let classes: Vec<u32> =
-            (0..self.class_ok.len() as u32).filter(|class| self.class_ok[*class as usize]).collect();
+        let classes: Vec<ClassId> = self.class_ok.numbers().filter(|class| self.class_ok[*class]).collect();
         let matching: usize = classes.iter().map(|class| agents_in(*class)).sum();
-        let all: usize = (0..self.class_ok.len() as u32).map(agents_in).sum();
+        let all: usize = self.class_ok.numbers().map(agents_in).sum();
         if matching * WHOLE_INDEX >= all { Path::All } else { Path::Classes(classes) }
     }
 }
@@ -181,27 +181,26 @@ impl Shape {
 /// All shapes in use, by number.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shapes {
-    pub all: Vec<Shape>,
-    keys: Vec<Option<Key>>,
-    by_key: BTreeMap<Key, u32>,
-    free: Vec<u32>,
-    scalars: BTreeMap<String, u32>,
-    pub scalar_names: Vec<String>,
+    pub all: Table<ShapeId, Shape>,
+    keys: Table<ShapeId, Option<Key>>,
+    by_key: BTreeMap<Key, ShapeId>,
+    free: Vec<ShapeId>,
+    scalars: BTreeMap<String, ScalarId>,
+    pub scalar_names: Table<ScalarId, String>,
 }
 
 impl Shapes {
-    pub fn scalar(&mut self, name: &str) -> u32 {
+    pub fn scalar(&mut self, name: &str) -> ScalarId {
         if let Some(id) = self.scalars.get(name) {
             return *id;
         }
-        let id = self.scalar_names.len() as u32;
+        let id = self.scalar_names.push(name.to_string());
         self.scalars.insert(name.to_string(), id);
-        self.scalar_names.push(name.to_string());
         id
     }
 
     /// The number of a spec's shape; one more uses it.
-    pub fn intern(&mut self, spec: &JobSpec, attributes: &mut Attributes) -> u32 {
+    pub fn intern(&mut self, spec: &JobSpec, attributes: &mut Attributes) -> ShapeId {
         let rules = spec.constraints.iter().filter(|constraint| !matches!(constraint.rule, Rule::Limit(_)));
         let key = Key {
             need: need(&spec.demand),
@@ -212,19 +211,18 @@ impl Shapes {
             dedicated: spec.dedicated.clone(),
         };
         if let Some(id) = self.by_key.get(&key) {
-            self.all[*id as usize].uses += 1;
+            self.all[*id].uses += 1;
             return *id;
         }
         let shape = self.compile(&key, attributes);
         let id = match self.free.pop() {
             Some(id) => {
-                (self.all[id as usize], self.keys[id as usize]) = (shape, Some(key.clone()));
+                (self.all[id], self.keys[id]) = (shape, Some(key.clone()));
                 id
             }
             None => {
-                self.all.push(shape);
                 self.keys.push(Some(key.clone()));
-                self.all.len() as u32 - 1
+                self.all.push(shape)
             }
         };
         self.by_key.insert(key, id);
@@ -238,7 +236,7 @@ impl Shapes {
         });
         let matchers = matchers.collect();
         let dedicated_attribute = attributes.attribute(DEDICATED);
-        let column = &mut attributes.all[dedicated_attribute as usize];
+        let column = &mut attributes.all[dedicated_attribute];
         Shape {
             uses: 1,
             need: key.need,
@@ -251,21 +249,21 @@ impl Shapes {
             matchers,
             wide: Vec::new(),
             wide_dedicated: false,
-            class_ok: Vec::new(),
+            class_ok: Table::default(),
             path: Path::All,
             layout: 0,
             moves: 0,
             fits_nowhere: false,
-            first: (0, 0),
+            first: (0, SlotId(0)),
         }
     }
 
     /// One less uses it; the last one frees its number.
-    pub fn drop_use(&mut self, id: u32) {
-        let shape = &mut self.all[id as usize];
+    pub fn drop_use(&mut self, id: ShapeId) {
+        let shape = &mut self.all[id];
         shape.uses -= 1;
         if shape.uses == 0
-            && let Some(key) = self.keys[id as usize].take()
+            && let Some(key) = self.keys[id].take()
         {
             self.by_key.remove(&key);
             self.free.push(id);

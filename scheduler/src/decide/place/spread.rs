@@ -4,6 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use super::numbers::{AttributeId, ClassId, SlotId, ValueId, WorkId};
 use super::shape::Path;
 use super::work::Work;
 use super::{Placer, Step};
@@ -27,7 +28,7 @@ const LEAST_POOL_OF_LEVELS: usize = 256;
 /// The values in the order in which they are due, while tasks are put into them. Values are named by their distance from
 /// a start that differs by job, so that jobs do not all begin with the same one.
 struct Due {
-    attribute: u32,
+    attribute: AttributeId,
     start: usize,
     values: usize,
     /// By how full a value would be, then by distance.
@@ -42,7 +43,7 @@ impl Due {
     fn new(placer: &Placer, work: &Work) -> Due {
         let level = &work.rules.spreads[0];
         let held = &placer.attributes.get(level.attribute).held;
-        let tally = &placer.counts.all[level.count as usize].tally;
+        let tally = &placer.counts.all[level.count].tally;
         let values = held.len();
         let start = (work.spec.id.0.wrapping_mul(0x9E37_79B9) % values.max(1) as u64) as usize;
         let (heap, unused, shares) = (BinaryHeap::new(), 0, Vec::new());
@@ -50,7 +51,7 @@ impl Due {
         if level.shares.is_empty() {
             // Those without a task come by distance, as long as there are some.
             for (value, count) in tally.sorted() {
-                if let Ok(at) = held.binary_search(&value) {
+                if let Ok(at) = held.binary_search(&ValueId(value)) {
                     due.push((at + values - start) % values, count);
                 }
             }
@@ -58,11 +59,11 @@ impl Due {
         }
         let target = |at: usize| level.target(due.value(placer, at), held, WHOLE);
         due.shares = (0..values).map(target).collect();
-        (0..values).for_each(|at| due.push(at, tally.get(due.value(placer, at))));
+        (0..values).for_each(|at| due.push(at, tally.get(due.value(placer, at).0)));
         due
     }
 
-    fn value(&self, placer: &Placer, at: usize) -> u32 {
+    fn value(&self, placer: &Placer, at: usize) -> ValueId {
         placer.attributes.get(self.attribute).held[(self.start + at) % self.values]
     }
 
@@ -74,7 +75,7 @@ impl Due {
     }
 
     /// The next value due, and how it is named. It is gone until it is pushed again.
-    fn next(&mut self, placer: &Placer, count: impl Fn(u32) -> u32) -> Option<(usize, u32)> {
+    fn next(&mut self, placer: &Placer, count: impl Fn(ValueId) -> u32) -> Option<(usize, ValueId)> {
         while self.shares.is_empty() && self.unused < self.values {
             self.unused += 1;
             let value = self.value(placer, self.unused - 1);
@@ -89,16 +90,16 @@ impl Due {
 
 impl Placer {
     /// Places up to `most` tasks of a work that spreads; how many it could on agents that have the attribute.
-    pub(super) fn place_spread(&mut self, number: u32, most: usize, step: &mut Step) -> usize {
+    pub(super) fn place_spread(&mut self, number: WorkId, most: usize, step: &mut Step) -> usize {
         let mut due = Due::new(self, self.works.get(number));
         let rules = &self.works.get(number).rules;
-        let (attribute, count) = (rules.spreads[0].attribute, rules.spreads[0].count as usize);
+        let (attribute, count) = (rules.spreads[0].attribute, rules.spreads[0].count);
         let least = if rules.spreads.len() > 1 { LEAST_POOL_OF_LEVELS } else { LEAST_POOL };
         let wanted = (2 * most / due.values.max(1)).clamp(least, 1024);
-        let mut pools: Vec<(u32, Vec<(i64, u32)>)> = Vec::new();
+        let mut pools: Vec<(ValueId, Vec<(i64, SlotId)>)> = Vec::new();
         let (mut placed, mut barren) = (0, 0);
         while placed < most {
-            let Some((at, value)) = due.next(self, |value| self.counts.all[count].tally.get(value)) else { break };
+            let Some((at, value)) = due.next(self, |value| self.counts.all[count].tally.get(value.0)) else { break };
             let best = if self.attributes.get(attribute).members(value).len() <= FEW_AGENTS {
                 self.best_of_few(number, attribute, value)
             } else {
@@ -112,49 +113,49 @@ impl Placer {
                 }
                 continue;
             };
-            self.assign(slot as usize, number, step);
+            self.assign(slot, number, step);
             placed += 1;
-            due.push(at, self.counts.all[count].tally.get(value));
+            due.push(at, self.counts.all[count].tally.get(value.0));
         }
         placed
     }
 
-    fn best_of_few(&self, number: u32, attribute: u32, value: u32) -> Option<u32> {
+    fn best_of_few(&self, number: WorkId, attribute: AttributeId, value: ValueId) -> Option<SlotId> {
         let work = self.works.get(number);
         let members = self.attributes.get(attribute).members(value).iter();
-        let sought = &self.shapes.all[work.shape as usize].sought;
+        let sought = &self.shapes.all[work.shape].sought;
         // The index is nearer than the slots: most that are full are passed over without a look at them.
-        let fitting = members.filter(|slot| self.index.may_hold(**slot, sought) && self.fits(**slot as usize, work));
+        let fitting = members.filter(|slot| self.index.may_hold(**slot, sought) && self.fits(**slot, work));
         let alike = work.rules.spreads.len() == 1 && work.rules.wishes.is_empty() && work.rules.neighbours.is_empty();
         if alike && work.rules.apart.is_none() {
             // They share the value that the job spreads over: only their room differs.
-            let costs = fitting.take(COMPARED).map(|slot| (self.cost_of_room(*slot as usize, work), *slot));
+            let costs = fitting.take(COMPARED).map(|slot| (self.cost_of_room(*slot, work), *slot));
             return costs.min().map(|(_, slot)| slot);
         }
         let compared = if alike { COMPARED_HOSTS } else { usize::MAX };
-        fitting.take(compared).map(|slot| (self.cost_in_value(*slot as usize, work), *slot)).min().map(|(_, slot)| slot)
+        fitting.take(compared).map(|slot| (self.cost_in_value(*slot, work), *slot)).min().map(|(_, slot)| slot)
     }
 
     /// The best of some candidates found once and used up in order. What one costs only rises while the job's tasks come
     /// near it: the best is whoever still costs what the others did when they were found.
     fn best_of_pool(
         &self,
-        number: u32,
-        attribute: u32,
-        value: u32,
+        number: WorkId,
+        attribute: AttributeId,
+        value: ValueId,
         wanted: usize,
-        pools: &mut Vec<(u32, Vec<(i64, u32)>)>,
-    ) -> Option<u32> {
+        pools: &mut Vec<(ValueId, Vec<(i64, SlotId)>)>,
+    ) -> Option<SlotId> {
         let at = pools.iter().position(|(of, _)| *of == value).unwrap_or_else(|| {
             pools.push((value, Vec::new()));
             pools.len() - 1
         });
         loop {
             while let Some((cost, slot)) = pools[at].1.pop() {
-                if self.misses(slot as usize, number).is_some() {
+                if self.misses(slot, number).is_some() {
                     continue;
                 }
-                let now = self.cost_in_value(slot as usize, self.works.get(number));
+                let now = self.cost_in_value(slot, self.works.get(number));
                 let pool = &mut pools[at].1;
                 if now <= cost || pool.last().is_none_or(|(next, _)| now <= *next) {
                     return Some(slot);
@@ -170,24 +171,31 @@ impl Placer {
         }
     }
 
-    fn collect_in_value(&self, number: u32, attribute: u32, value: u32, wanted: usize, found: &mut Vec<(i64, u32)>) {
+    fn collect_in_value(
+        &self,
+        number: WorkId,
+        attribute: AttributeId,
+        value: ValueId,
+        wanted: usize,
+        found: &mut Vec<(i64, SlotId)>,
+    ) {
         let work = self.works.get(number);
-        let shape = &self.shapes.all[work.shape as usize];
+        let shape = &self.shapes.all[work.shape];
         let (column, from) = (self.attributes.get(attribute), shape.first(self.index.raised));
-        let mut visit = |slot: u32| {
-            let cell = column.cell(slot as usize);
-            if column.values(&cell).contains(&value) && self.fits(slot as usize, work) {
-                found.push((self.cost_in_value(slot as usize, work), slot));
+        let mut visit = |slot: SlotId| {
+            let cell = column.cell(slot);
+            if column.values(&cell).contains(&value) && self.fits(slot, work) {
+                found.push((self.cost_in_value(slot, work), slot));
             }
             found.len() < wanted
         };
         match (&shape.path, column.narrow) {
             (Path::Slots(slots), _) => _ = slots.iter().all(|slot| visit(*slot)),
             (_, Some(narrow)) => {
-                let of_value = |class: &usize| {
+                let of_value = |class: &ClassId| {
                     shape.class_ok[*class] && column.values(&self.attributes.classes[*class][narrow]).contains(&value)
                 };
-                let classes: Vec<u32> = (0..shape.class_ok.len()).filter(of_value).map(|class| class as u32).collect();
+                let classes: Vec<ClassId> = shape.class_ok.numbers().filter(of_value).collect();
                 self.index.walk_classes(from, &classes, &shape.sought, &mut visit);
             }
             (_, None) => _ = self.index.walk(from, &shape.sought, &shape.class_ok, &mut visit),

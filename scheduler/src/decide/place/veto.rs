@@ -8,6 +8,7 @@ use dawn_proto::{JobKey, Timestamp};
 use crate::model::{PortRanges, amount, amount_of, thousandths};
 
 use super::agents::DIMENSIONS;
+use super::numbers::{KeyId, ScalarId};
 
 /// What the predicate says of one agent. Small and without texts: it is asked millions of times a second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +42,7 @@ pub(super) enum Miss {
         have: i64,
     },
     Scalar {
-        name: u32,
+        name: ScalarId,
         need: i64,
         have: i64,
     },
@@ -57,7 +58,7 @@ pub(super) enum Miss {
     /// Which of the job's affinities.
     Near(u16),
     /// The name of the job that refuses it as a neighbour.
-    Refused(u32),
+    Refused(KeyId),
 }
 
 /// One reason for which agents are ruled out.

@@ -8,6 +8,7 @@ use dawn_proto::{SpecId, TaskId};
 
 use crate::model::{JobId, Spec};
 
+use super::numbers::{KeyId, RoleId, ShapeId, SlotId, Table, WorkId};
 use super::order::Ticket;
 use super::rules::Rules;
 
@@ -26,15 +27,15 @@ pub(super) struct Work {
     pub spec: Arc<Spec>,
     pub job: JobId,
     /// The job's number among keys.
-    pub name: u32,
-    pub shape: u32,
-    pub role: u32,
+    pub name: KeyId,
+    pub shape: ShapeId,
+    pub role: RoleId,
     pub band: u8,
     /// The spec's, beside the band: a search for victims looks at both of thousands.
     pub priority: u16,
     pub rules: Rules,
     /// Slots that its tasks keep off, ascending.
-    pub kept_off: Vec<u32>,
+    pub kept_off: Vec<SlotId>,
     pub last_resort: Option<LastResort>,
     /// Pending and without a claim, ascending.
     pub pending: VecDeque<TaskId>,
@@ -49,18 +50,18 @@ pub(super) struct Work {
     pub over_quota: bool,
     /// When it may look for victims again, and while asleep the jobs whose tasks it watches.
     pub retry_ms: u64,
-    pub watched: Vec<u32>,
+    pub watched: Vec<KeyId>,
 }
 
 impl Work {
     /// Where it belongs in its role's queue; None when nothing is pending.
-    pub fn wanted_ticket(&self, number: u32) -> Option<Ticket> {
+    pub fn wanted_ticket(&self, number: WorkId) -> Option<Ticket> {
         self.pending.front().map(|oldest| (Reverse(self.spec.job.priority), *oldest, number))
     }
 
     #[inline]
-    pub fn keeps_off(&self, slot: usize) -> bool {
-        !self.kept_off.is_empty() && self.kept_off.binary_search(&(slot as u32)).is_ok()
+    pub fn keeps_off(&self, slot: SlotId) -> bool {
+        !self.kept_off.is_empty() && self.kept_off.binary_search(&slot).is_ok()
     }
 
     pub fn is_over(&self) -> bool {
@@ -87,53 +88,50 @@ impl Work {
 /// All works, by number. Numbers are used again.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Works {
-    all: Vec<Work>,
-    by_spec: BTreeMap<SpecId, u32>,
+    all: Table<WorkId, Work>,
+    by_spec: BTreeMap<SpecId, WorkId>,
     /// By role, band and priority.
-    by_role: BTreeSet<(u32, u8, u16, u32)>,
-    free: Vec<u32>,
+    by_role: BTreeSet<(RoleId, u8, u16, WorkId)>,
+    free: Vec<WorkId>,
 }
 
 impl Works {
-    pub fn of(&self, spec: SpecId) -> Option<u32> {
+    pub fn of(&self, spec: SpecId) -> Option<WorkId> {
         self.by_spec.get(&spec).copied()
     }
 
     #[inline]
-    pub fn get(&self, number: u32) -> &Work {
-        &self.all[number as usize]
+    pub fn get(&self, number: WorkId) -> &Work {
+        &self.all[number]
     }
 
     #[inline]
-    pub fn get_mut(&mut self, number: u32) -> &mut Work {
-        &mut self.all[number as usize]
+    pub fn get_mut(&mut self, number: WorkId) -> &mut Work {
+        &mut self.all[number]
     }
 
     /// The works of a work's role and band that have a lower priority, the lowest first.
-    pub fn below(&self, work: &Work) -> impl Iterator<Item = u32> {
+    pub fn below(&self, work: &Work) -> impl Iterator<Item = WorkId> {
         let Work { role, band, priority, .. } = *work;
-        self.by_role.range((role, band, 0, 0)..(role, band, priority, 0)).map(|(.., number)| *number)
+        self.by_role.range((role, band, 0, WorkId(0))..(role, band, priority, WorkId(0))).map(|(.., number)| *number)
     }
 
-    pub fn insert(&mut self, work: Work) -> u32 {
+    pub fn insert(&mut self, work: Work) -> WorkId {
         let (spec, of_role) = (work.spec.id, (work.role, work.band, work.priority));
         let number = match self.free.pop() {
             Some(number) => {
-                self.all[number as usize] = work;
+                self.all[number] = work;
                 number
             }
-            None => {
-                self.all.push(work);
-                self.all.len() as u32 - 1
-            }
+            None => self.all.push(work),
         };
         self.by_spec.insert(spec, number);
         self.by_role.insert((of_role.0, of_role.1, of_role.2, number));
         number
     }
 
-    pub fn remove(&mut self, number: u32) {
-        let work = &mut self.all[number as usize];
+    pub fn remove(&mut self, number: WorkId) {
+        let work = &mut self.all[number];
         self.by_spec.remove(&work.spec.id);
         self.by_role.remove(&(work.role, work.band, work.priority, number));
         work.pending = VecDeque::new();
@@ -141,7 +139,7 @@ impl Works {
         self.free.push(number);
     }
 
-    pub fn numbers(&self) -> impl Iterator<Item = u32> {
+    pub fn numbers(&self) -> impl Iterator<Item = WorkId> {
         self.by_spec.values().copied()
     }
 

@@ -4,6 +4,7 @@ use dawn_proto::v1::{JobKind, Reason};
 use dawn_proto::{TaskId, TaskState};
 
 use crate::decide::place::another_could_hold;
+use crate::decide::place::numbers::SlotId;
 use crate::model::{
     Affinity, AgentAvoided, AgentNo, BlameMutation, Constraint, FaultOf, JobId, JobSpec, KeptOff, Mutation, Near, Rule,
     WelcomeMutation,
@@ -182,8 +183,8 @@ fn whether_another_agent_could_hold_a_task_is_what_the_placer_says_of_empty_agen
             world.placer.prepare_for(number);
             let spec = world.state.spec_of(&task).job.clone();
             for agent in world.state.agents.values() {
-                let shape = &world.placer.shapes.all[world.placer.works.get(number).shape as usize];
-                let placer = world.placer.misses_when_empty(agent.no.0 as usize, shape);
+                let shape = &world.placer.shapes.all[world.placer.works.get(number).shape];
+                let placer = world.placer.misses_when_empty(SlotId::of_agent(agent.no), shape);
                 let decided = another_could_hold(&world.state, &spec, |other| other.no != agent.no);
                 assert_eq!(decided, placer.is_none(), "seed {seed}: {:?} on {:?}: {placer:?}", spec.key, agent);
                 assert_eq!(decided, twin::misses_when_empty(&spec, agent).is_none(), "seed {seed}");

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use dawn_proto::v1::{Reason, Tier};
 use dawn_proto::{TaskId, TaskState};
 
-use crate::decide::place::agents::agent_of;
+use crate::decide::place::numbers::SlotId;
 use crate::decide::place::{PlaceSettings, Placer, explain};
 use crate::model::{AgentNo, Mutation, Nominated, Status, Task, TaskAssigned, TaskMoved, Waiting};
 
@@ -15,7 +15,7 @@ use super::world::World;
 /// Everything that must be the same in a placer made anew.
 fn shown(placer: &Placer) -> String {
     let mut text = String::new();
-    for (slot, row) in placer.slots.iter().enumerate() {
+    for (slot, row) in placer.slots.pairs() {
         let detail = &placer.details[slot];
         if detail.id.is_none() {
             continue;
@@ -29,10 +29,10 @@ fn shown(placer: &Placer) -> String {
         claims.sort();
         let custom = detail.custom.iter().filter(|(_, amount)| **amount != 0);
         let custom: BTreeMap<_, _> =
-            custom.map(|(name, amount)| (&placer.shapes.scalar_names[*name as usize], amount)).collect();
+            custom.map(|(name, amount)| (&placer.shapes.scalar_names[*name], amount)).collect();
         text += &format!(
             "{} {:?} ports {} tasks {} bits {} index {:?} prey {:?} devices {:?} custom {custom:?} claims {claims:?} held {tasks:?}\n",
-            agent_of(slot),
+            slot.agent(),
             row.free,
             row.ports_free,
             row.tasks_free,
@@ -279,7 +279,7 @@ fn a_plain_task_goes_where_it_costs_least() {
             let work = world.placer.works.get(number).clone();
             if work.rules.is_empty() {
                 let fitting = world.state.agents.values().filter(|agent| twin::misses(&world, &task, agent).is_none());
-                let least = fitting.map(|agent| world.placer.cost(agent.no.0 as usize, &work)).min();
+                let least = fitting.map(|agent| world.placer.cost(SlotId::of_agent(agent.no), &work)).min();
                 let placer = world.placer.clone();
                 let decided = world.placer.place(&world.state, world.now, usize::MAX);
                 let on = decided.iter().find_map(|mutation| match mutation {
@@ -288,7 +288,7 @@ fn a_plain_task_goes_where_it_costs_least() {
                     }
                     _ => None,
                 });
-                assert_eq!(on.map(|agent| placer.cost(agent.0 as usize, &work)), least, "seed {seed}");
+                assert_eq!(on.map(|agent| placer.cost(SlotId::of_agent(agent), &work)), least, "seed {seed}");
                 decided.into_iter().for_each(|mutation| world.apply(mutation));
             }
             world.place();
