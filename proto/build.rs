@@ -14,6 +14,7 @@ mod tables;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = [
         "dawn/options.proto",
+        "dawn/v1/error.proto",
         "dawn/v1/isolation.proto",
         "dawn/v1/policy.proto",
         "dawn/v1/job.proto",

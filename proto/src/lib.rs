@@ -14,6 +14,7 @@ pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/dawn.v1
 pub mod amounts;
 mod cpu_share;
 mod encoded_spec;
+pub mod errors;
 pub mod fields;
 mod frame;
 mod held_digest;

@@ -42,6 +42,13 @@ pub struct FieldError {
     pub message: String,
 }
 
+impl FieldError {
+    /// The same of a message that is itself a field.
+    pub fn below(self, path: &str) -> FieldError {
+        FieldError { path: format!("{path}.{}", self.path), ..self }
+    }
+}
+
 impl fmt::Display for FieldError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A name of the user's may stand in the path.

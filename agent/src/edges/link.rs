@@ -28,8 +28,6 @@ const MAX_QUEUED: usize = 1_024;
 const MAX_QUEUED_BYTES: usize = MAX_LINK_MESSAGE_BYTES;
 /// Messages between the queue and the stream.
 const ON_THE_WAY: usize = 8;
-/// Metadata of a refusal, naming who leads.
-const LEADER_METADATA: &str = "dawn-leader";
 
 /// A message for one session.
 #[derive(Debug)]
@@ -287,8 +285,8 @@ async fn receive(incoming: &mut Option<Streaming<SchedulerMessage>>) -> Result<O
 }
 
 fn refused(status: &Status, talked: bool) -> Ended {
-    let leader = status.metadata().get(LEADER_METADATA).and_then(|value| value.to_str().ok());
-    Ended { next: leader.map(str::to_string), ..Ended::new(status.message(), talked) }
+    let leader = dawn_proto::errors::named(status, "leader");
+    Ended { next: leader, ..Ended::new(status.message(), talked) }
 }
 
 /// A channel to `host:port`.

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use dawn_proto::errors::RefusedRequest;
 use dawn_proto::v1::scheduler_server::{Scheduler as Service, SchedulerServer};
 use dawn_proto::v1::*;
 use tokio_stream::{Stream, StreamExt, wrappers::TcpListenerStream};
@@ -51,9 +52,7 @@ pub fn answers<T>(answers: impl IntoIterator<Item = Result<T, Status>>) -> Answe
 
 /// A refusal that names who leads.
 pub fn not_leader(leader: &str) -> Status {
-    let mut status = Status::unavailable("not the leader");
-    status.metadata_mut().insert("dawn-leader", leader.parse().unwrap());
-    status
+    RefusedRequest::new(ErrorReason::NotLeader, "not the leader").with("leader", leader).into()
 }
 
 pub struct Fake {

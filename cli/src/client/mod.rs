@@ -13,6 +13,8 @@ use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
 
+use dawn_proto::errors;
+use dawn_proto::v1::ErrorReason;
 use dawn_proto::v1::admin_client::AdminClient;
 use dawn_proto::v1::batches_client::BatchesClient;
 use dawn_proto::v1::maintenance_client::MaintenanceClient;
@@ -25,6 +27,7 @@ use tonic::{Code, Request, Response, Status};
 use crate::exit::{Exit, Failure};
 
 pub use reach::Upward;
+use status::Tried;
 pub use status::broke_off;
 
 /// A scheduler's services over one connection; by itself that for users.
@@ -85,10 +88,6 @@ impl DerefMut for Client {
     }
 }
 
-/// Metadata of a follower's UNAVAILABLE that names who leads; empty while nobody does. And of the answer of one that left.
-pub const LEADER: &str = "dawn-leader";
-/// Metadata of the refusal of what needs a node that is out of reach: the node's host name.
-pub const NODE: &str = "dawn-node";
 /// Of one address; a host that is there answers in a fraction.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// While schedulers answer and only the leader is missing, it is asked for this many times as long as one answer may
@@ -211,14 +210,14 @@ impl Scheduler {
             hops -= 1;
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() && !unanswered.tried.is_empty() {
-                unanswered.tried.push((address, "not asked: the time is over".to_string()));
+                unanswered.tried.push(Tried::new(address, "not asked: the time is over"));
                 continue;
             }
             let timeout = self.timeout.min(left);
             let client = match self.connect(&address, left.min(CONNECT_TIMEOUT)).await {
                 Ok(client) => client,
                 Err(why) => {
-                    unanswered.tried.push((address, why));
+                    unanswered.tried.push(Tried::new(address, why));
                     continue;
                 }
             };
@@ -236,9 +235,9 @@ impl Scheduler {
                 return Err(failure);
             }
             self.connected = None;
-            unanswered.by_followers |= status.metadata().contains_key(LEADER);
+            unanswered.by_followers |= errors::reason(&status) == Some(ErrorReason::NotLeader);
             if let Some(leader) =
-                leader(&status).filter(|leader| unanswered.tried.iter().all(|(tried, _)| tried != leader))
+                leader(&status).filter(|leader| unanswered.tried.iter().all(|tried| tried.address != *leader))
             {
                 candidates.retain(|candidate| *candidate != leader);
                 candidates.push_front(leader);
@@ -246,7 +245,7 @@ impl Scheduler {
                 let message = format!("the connection to {address} broke; it is unclear whether it was done");
                 return Err(Failure::new(Exit::Unreachable, message).hint("look before you ask again"));
             }
-            unanswered.tried.push((address, status.message().to_string()));
+            unanswered.tried.push(Tried::answered(address, &status));
         }
         Ok(Err(unanswered))
     }
@@ -272,17 +271,17 @@ impl Scheduler {
 /// A round that found no leader.
 struct Unanswered {
     /// Who was asked, and what became of it.
-    tried: Vec<(String, String)>,
+    tried: Vec<Tried>,
     /// Some follower answered: the schedulers are there.
     by_followers: bool,
 }
 
 /// The connection broke, so that nobody knows what became of the request; or it is no gRPC that answers there.
 fn is_lost(status: &Status) -> bool {
-    std::error::Error::source(status).is_some() || status.message().starts_with("grpc-status header missing")
+    let is_of_library = std::error::Error::source(status).is_some();
+    is_of_library || status.code() == Code::Unknown && !errors::is_of_dawn(status)
 }
 
 fn leader(status: &Status) -> Option<String> {
-    let leader = status.metadata().get(LEADER)?.to_str().ok()?;
-    (!leader.is_empty()).then(|| leader.to_string())
+    errors::named(status, "leader").filter(|leader| !leader.is_empty())
 }

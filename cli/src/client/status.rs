@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
+use dawn_proto::errors;
+use dawn_proto::v1::ErrorReason;
 use tonic::{Code, Status};
 
-use super::NODE;
 use crate::exit::{Exit, Failure, Missing};
 use crate::render::{safe, safe_lines};
 
 /// What a scheduler that could be reached answered.
 pub fn failure(status: &Status) -> Failure {
     let message = safe_lines(status.message());
-    match status.code() {
-        Code::NotFound => not_found(message),
+    let failure = match status.code() {
+        Code::NotFound => Failure::new(Exit::NotFound, message),
         Code::InvalidArgument | Code::FailedPrecondition | Code::PermissionDenied | Code::AlreadyExists => {
             Failure::new(Exit::Refused, format!("refused by the scheduler: {message}"))
         }
@@ -22,13 +23,74 @@ pub fn failure(status: &Status) -> Failure {
         Code::Unimplemented => Failure::new(Exit::Refused, format!("the scheduler can't do that: {message}"))
             .hint("compare `dawn version`"),
         code => Failure::new(Exit::Failed, format!("the scheduler failed ({code}): {message}")),
+    };
+    let failure = match errors::reason(status).and_then(|reason| hint(reason, status)) {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    };
+    match missing(status) {
+        Some(missing) => failure.missing(missing),
+        None => failure,
     }
+}
+
+/// What was not found, where others may have a similar name.
+fn missing(status: &Status) -> Option<Missing> {
+    match errors::reason(status)? {
+        ErrorReason::NoSuchJob => errors::named(status, "job").map(Missing::Job),
+        ErrorReason::NoSuchNode => errors::named(status, "node").map(Missing::Node),
+        _ => None,
+    }
+}
+
+/// What to do about a refusal, in this program's words.
+fn hint(reason: ErrorReason, status: &Status) -> Option<String> {
+    let named = |name: &str| errors::named(status, name).map(|value| safe(&value));
+    let job = || named("job").unwrap_or_else(|| "ROLE/ENV/NAME".to_string());
+    let node = || named("node").unwrap_or_else(|| "NODE".to_string());
+    Some(match reason {
+        ErrorReason::NoSuchJob => "see `dawn job list --all`".to_string(),
+        ErrorReason::NoSuchNode => "see `dawn node list`".to_string(),
+        ErrorReason::NoSuchTask => {
+            "`dawn job status ROLE/ENV/NAME` names the tasks of a job, and `dawn job history` older ones".to_string()
+        }
+        ErrorReason::NoSuchVersion => format!("see `dawn job history {}`", job()),
+        ErrorReason::NoSuchInstance => format!("see `dawn job status {}`", job()),
+        // The latest one was asked for.
+        ErrorReason::NoSuchUpdate if named("update").as_deref() == Some("0") => return None,
+        ErrorReason::NoSuchUpdate => format!("see `dawn update list {}`", job()),
+        ErrorReason::JobEnded => "run it again with `dawn job run`".to_string(),
+        ErrorReason::JobDiffers => format!("kill it first with `dawn job kill {}`, then run it again", job()),
+        ErrorReason::UpdateUnderWay => {
+            format!(
+                "wait for it with `dawn update wait {0}`, or end it with `dawn update abort {0}` or `rollback`",
+                job()
+            )
+        }
+        ErrorReason::OverQuota => {
+            let bound = named("bound").unwrap_or_else(|| "limit".to_string());
+            let role = named("role").unwrap_or_else(|| "ROLE".to_string());
+            format!("ask for less, or have the {bound} raised with `dawn quota set {role}`")
+        }
+        ErrorReason::IsTemplate => format!("run it with `dawn job dispatch {}`", job()),
+        ErrorReason::CronPaused => format!("`dawn cron resume {}` lets it fire again", job()),
+        ErrorReason::NodeConnected => format!("to move its tasks away, run `dawn node drain {}`", node()),
+        ErrorReason::NodeHoldsTasks if named("wait_ms").is_some() => return None,
+        ErrorReason::NodeHoldsTasks => {
+            format!("give them up with `dawn node down {}`, and forget the node once it holds none", node())
+        }
+        ErrorReason::NodeKnowsMore | ErrorReason::JournalBehind => {
+            "`dawn admin epoch raise` has the agents asked what they hold".to_string()
+        }
+        _ => return None,
+    })
 }
 
 /// The scheduler answered, and a node that it needs for more does not.
 pub fn of_node(status: &Status) -> Option<Failure> {
-    let host = status.metadata().get(NODE)?.to_str().unwrap_or_default();
-    let hint = match host {
+    let is_of_node = errors::reason(status) == Some(ErrorReason::NodeOutOfReach);
+    let host = is_of_node.then(|| errors::named(status, "node").unwrap_or_default())?;
+    let hint = match host.as_str() {
         "" => "see `dawn node list`".to_string(),
         host => format!("see `dawn node status {}`", safe(host)),
     };
@@ -43,32 +105,30 @@ pub fn broke_off(what: &str, status: &Status) -> Failure {
     of_node(status).unwrap_or_else(|| Failure::new(Exit::Failed, format!("{what} broke off: {why}")))
 }
 
-/// Where to look for what was not found. The scheduler's message begins with the kind of thing that it did not find.
-fn not_found(message: String) -> Failure {
-    let word = |text: &str| text.split([' ', ';']).next().unwrap_or_default().trim_matches('"').to_string();
-    let failure = |hint: &str| Failure::new(Exit::NotFound, message.clone()).hint(hint);
-    if let Some(key) = message.strip_prefix("there is no job ") {
-        return failure("see `dawn job list --all`").missing(Missing::Job(word(key)));
+/// A scheduler that was asked.
+pub struct Tried {
+    pub address: String,
+    /// What became of it.
+    pub why: String,
+    /// It leads, and this holds its writes up.
+    pub no_writes: Option<String>,
+}
+
+impl Tried {
+    pub fn new(address: String, why: impl Into<String>) -> Tried {
+        Tried { address, why: why.into(), no_writes: None }
     }
-    let node = message.strip_prefix("there is no node ").or_else(|| message.strip_prefix("there is no agent "));
-    if let Some(node) = node {
-        return failure("see `dawn node list`").missing(Missing::Node(word(node)));
+
+    /// One that answered with a status.
+    pub fn answered(address: String, status: &Status) -> Tried {
+        let has_no_writes = errors::reason(status) == Some(ErrorReason::NoWrites);
+        let trouble = || errors::named(status, "trouble").unwrap_or_default();
+        Tried { no_writes: has_no_writes.then(trouble), ..Tried::new(address, status.message()) }
     }
-    if message.starts_with("there is no task ") {
-        return failure("`dawn job status ROLE/ENV/NAME` names the tasks of a job, and `dawn job history` older ones");
-    }
-    let key = word(&message);
-    if message.contains(" has no version ") {
-        return failure(&format!("see `dawn job history {key}`"));
-    }
-    if message.contains(" has no instance ") {
-        return failure(&format!("see `dawn job status {key}`"));
-    }
-    Failure::new(Exit::NotFound, message)
 }
 
 /// Schedulers answer, and none of them leads.
-pub fn leaderless(tried: &[(String, String)], waited: Duration) -> Failure {
+pub fn leaderless(tried: &[Tried], waited: Duration) -> Failure {
     if let Some(failure) = no_writes(tried) {
         return failure;
     }
@@ -83,30 +143,28 @@ pub fn show_tenths(time: Duration) -> String {
     dawn_proto::amounts::duration(tenths.saturating_mul(100))
 }
 
-/// How a leader whose journal takes no writes says it; what follows is why.
-const NO_WRITES: &str = "the scheduler takes no writes now: ";
-
 /// There is a leader, and what holds its writes up is what it says.
-fn no_writes(tried: &[(String, String)]) -> Option<Failure> {
-    let (leader, why) = tried.iter().find_map(|(address, said)| Some((address, said.strip_prefix(NO_WRITES)?)))?;
-    let message = format!("the leader {} takes no writes: {}", safe(leader), safe_lines(why));
+fn no_writes(tried: &[Tried]) -> Option<Failure> {
+    let (leader, trouble) = tried.iter().find_map(|one| Some((&one.address, one.no_writes.as_ref()?)))?;
+    let message =
+        format!("the leader {} takes no writes: it {}; running tasks run on", safe(leader), safe_lines(trouble));
     Some(Failure::new(Exit::Unreachable, message))
 }
 
-fn said(tried: &[(String, String)]) -> String {
-    let said: Vec<String> = tried.iter().map(|(address, why)| format!("{} ({})", safe(address), safe(why))).collect();
+fn said(tried: &[Tried]) -> String {
+    let said: Vec<String> = tried.iter().map(|one| format!("{} ({})", safe(&one.address), safe(&one.why))).collect();
     said.join(", ")
 }
 
 /// Nobody answers: `tried` says who was asked and what became of it.
-pub fn unreachable(tried: &[(String, String)]) -> Failure {
+pub fn unreachable(tried: &[Tried]) -> Failure {
     if let Some(failure) = no_writes(tried) {
         return failure;
     }
     let message = format!("no scheduler answered at {}", said(tried));
     let is_here = |address: &str| address.starts_with("127.") || address.starts_with("localhost:");
     let hint = match tried {
-        [(address, _)] if is_here(address) => {
+        [one] if is_here(&one.address) => {
             "start one with `dawn dev` or `dawn scheduler`, or name another: --scheduler HOST:PORT"
         }
         [_] => "see that it runs, and that this is its address; --scheduler HOST:PORT,… names others",

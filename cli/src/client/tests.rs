@@ -9,6 +9,7 @@ mod several;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use dawn_proto::errors::RefusedRequest;
 use dawn_proto::v1::*;
 use tonic::Status;
 
@@ -47,6 +48,11 @@ fn info() -> ServerInfo {
 fn dead() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().to_string()
+}
+
+fn refused<const N: usize>(reason: ErrorReason, message: &str, named: [(&str, &str); N]) -> Status {
+    let refused = RefusedRequest::new(reason, message);
+    named.into_iter().fold(refused, |refused, (name, value)| refused.with(name, value)).into()
 }
 
 #[tokio::test]
@@ -97,8 +103,9 @@ async fn the_next_address_is_tried_and_the_leader_followed() {
 
 #[tokio::test]
 async fn what_holds_a_leaders_writes_up_is_said_once_and_no_leader_is_missed() {
-    let full = "the scheduler takes no writes now: it waits for etcd: etcd is out of space; running tasks run on";
-    let leader = Fake::start(Script { job: answers([Err(Status::unavailable(full))]), ..Default::default() }).await;
+    let full =
+        RefusedRequest::new(ErrorReason::NoWrites, "full").with("trouble", "waits for etcd: etcd is out of space");
+    let leader = Fake::start(Script { job: answers([Err(full.into())]), ..Default::default() }).await;
     let named = || Err(not_leader(&leader.address.to_string()));
     let followers = [
         Fake::start(Script { job: answers([named()]), ..Default::default() }).await,
@@ -174,7 +181,7 @@ async fn schedulers_that_name_each_other_for_ever_are_given_up() {
 async fn every_refusal_has_its_exit_code() {
     for (status, exit, part) in [
         (
-            Status::not_found("there is no job www/prod/web"),
+            refused(ErrorReason::NoSuchJob, "there is no job www/prod/web", [("job", "www/prod/web")]),
             Exit::NotFound,
             "no job www/prod/web\n  see `dawn job list --all`",
         ),
@@ -199,9 +206,9 @@ async fn what_is_not_found_is_looked_for_by_a_similar_name() {
     let summary = |name: &str| JobSummary { key: Some(key(name)), ..Default::default() };
     let node = |host: &str| Node { agent_id: "a1".into(), hostname: host.into(), ..Default::default() };
     let script = Script {
-        job: answers([Err(Status::not_found("there is no job www/prod/we"))]),
+        job: answers([Err(refused(ErrorReason::NoSuchJob, "there is no job www/prod/we", [("job", "www/prod/we")]))]),
         jobs: answers([Ok(ListJobsResponse { jobs: vec![summary("web"), summary("api")], ..Default::default() })]),
-        node: answers([Err(Status::not_found("there is no node \"node-l\""))]),
+        node: answers([Err(refused(ErrorReason::NoSuchNode, "there is no node \"node-l\"", [("node", "node-l")]))]),
         nodes: answers([Ok(ListNodesResponse { nodes: vec![node("node-1")], ..Default::default() })]),
         ..Default::default()
     };
@@ -214,24 +221,40 @@ async fn what_is_not_found_is_looked_for_by_a_similar_name() {
 }
 
 #[tokio::test]
-async fn the_hint_says_where_to_look_by_what_was_not_found() {
-    for (message, hint) in [
-        ("there is no job www/prod/web", "see `dawn job list --all`"),
-        ("there is no node \"n\"", "see `dawn node list`"),
-        ("there is no task t7 (any more)", "`dawn job status ROLE/ENV/NAME` names the tasks"),
-        ("www/prod/web has no version 7; it keeps 1 to 2", "see `dawn job history www/prod/web`"),
-        ("www/prod/web has no instance 9; it has 2, numbered from 0", "see `dawn job status www/prod/web`"),
-        ("something else", ""),
+async fn the_hint_says_what_to_do_by_the_reason_and_not_by_the_message() {
+    let on_web = |reason| refused(reason, "words", [("job", "www/prod/web")]);
+    for (status, hint) in [
+        (on_web(ErrorReason::NoSuchJob), "see `dawn job list --all`"),
+        (refused(ErrorReason::NoSuchNode, "words", [("node", "n")]), "see `dawn node list`"),
+        (refused(ErrorReason::NoSuchTask, "words", [("task", "7")]), "`dawn job status ROLE/ENV/NAME` names the tasks"),
+        (on_web(ErrorReason::NoSuchVersion), "see `dawn job history www/prod/web`"),
+        (on_web(ErrorReason::NoSuchInstance), "see `dawn job status www/prod/web`"),
+        (on_web(ErrorReason::NoSuchUpdate), "see `dawn update list www/prod/web`"),
+        (on_web(ErrorReason::JobEnded), "run it again with `dawn job run`"),
+        (on_web(ErrorReason::JobDiffers), "kill it first with `dawn job kill www/prod/web`"),
+        (on_web(ErrorReason::UpdateUnderWay), "wait for it with `dawn update wait www/prod/web`, or end it"),
+        (on_web(ErrorReason::IsTemplate), "run it with `dawn job dispatch www/prod/web`"),
+        (on_web(ErrorReason::CronPaused), "`dawn cron resume www/prod/web`"),
+        (
+            refused(ErrorReason::OverQuota, "words", [("role", "www"), ("bound", "guarantee")]),
+            "ask for less, or have the guarantee raised with `dawn quota set www`",
+        ),
+        (
+            refused(ErrorReason::NodeConnected, "words", [("node", "n")]),
+            "to move its tasks away, run `dawn node drain n`",
+        ),
+        (refused(ErrorReason::NodeHoldsTasks, "words", [("node", "n")]), "give them up with `dawn node down n`"),
+        (refused(ErrorReason::NodeHoldsTasks, "words", [("node", "n"), ("wait_ms", "1000")]), ""),
+        (refused(ErrorReason::JournalBehind, "words", []), "`dawn admin epoch raise`"),
+        (refused(ErrorReason::NotScalable, "words", []), ""),
+        (Status::not_found("words"), ""),
     ] {
-        let script = Script { job: answers([Err(Status::not_found(message))]), ..Default::default() };
+        let script = Script { job: answers([Err(status.clone())]), ..Default::default() };
         let fake = Fake::start(script).await;
         let (mut context, _) = fake.context(false);
-        let (exit, said) = refusal(&mut context, "dawn job status www/prod/web").await;
-        let said_hint = said.strip_prefix(message).unwrap().trim_start();
-        assert!(
-            exit == Exit::NotFound && said_hint.starts_with(hint) && said_hint.is_empty() == hint.is_empty(),
-            "{said}"
-        );
+        let (_, said) = refusal(&mut context, "dawn job status www/prod/web").await;
+        let said_hint = said.split_once("words").unwrap().1.trim_start();
+        assert!(said_hint.starts_with(hint) && said_hint.is_empty() == hint.is_empty(), "{status:?}: {said}");
     }
 }
 

@@ -7,7 +7,7 @@ use dawn_proto::v1;
 use serde_json::json;
 
 use crate::args::Context;
-use crate::client::{Client, LEADER, Repeat};
+use crate::client::{Client, Repeat};
 use crate::daemon::SchedulerCommand;
 use crate::exit::{Exit, Failure};
 use crate::render::{json, safe};
@@ -69,7 +69,7 @@ async fn leave(which: Option<String>, context: &mut Context) -> Result<Exit, Fai
     let elected = Mutex::new(None);
     let call = async |client: &mut Client, request| {
         let answer = client.admin().leave(request).await?;
-        let named = answer.metadata().get(LEADER).and_then(|leader| leader.to_str().ok()).map(str::to_string);
+        let named = Some(answer.get_ref().leader.clone()).filter(|leader| !leader.is_empty());
         *elected.lock().unwrap_or_else(PoisonError::into_inner) = named;
         Ok(answer)
     };

@@ -1,6 +1,8 @@
 //! What operators ask for: backups, the journal as it lies, an end in order. Not here: files and etcd (the wiring brings a
 //! [`Keeper`]).
 
+use dawn_proto::errors::RefusedRequest;
+use dawn_proto::v1::ErrorReason;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +15,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::status::LEADER;
+use super::status;
 use super::{ClientService, Reader};
 use crate::drive::Role;
 
@@ -78,7 +80,7 @@ impl AdminService {
             _ => {
                 let at = *self.reader.follower().index().borrow();
                 let words = format!("this scheduler has the journal up to {at} only, not {index}; ask another one");
-                Err(Status::failed_precondition(words))
+                Err(RefusedRequest::new(ErrorReason::Behind, words).with("have", at).with("index", index).into())
             }
         }
     }
@@ -93,11 +95,14 @@ impl Admin for AdminService {
     type VerifyStream = Streamed<v1::VerifyResponse>;
 
     async fn backup(&self, request: Request<v1::BackupRequest>) -> Result<Response<Self::BackupStream>, Status> {
-        let turn = self.turns.backing_up.clone().try_acquire_owned().map_err(|_| {
-            Status::resource_exhausted(format!("{MOST_BACKUPS} backups are being read already; try again later"))
-        })?;
+        let turn = self
+            .turns
+            .backing_up
+            .clone()
+            .try_acquire_owned()
+            .map_err(|_| status::busy(format!("{MOST_BACKUPS} backups are being read already; try again later")))?;
         self.reach(request.get_ref().least_index).await?;
-        let pieces = self.keeper.backup().await.map_err(Status::internal)?;
+        let pieces = self.keeper.backup().await.map_err(status::internal)?;
         let chunks = pieces.into_iter().flat_map(|piece| {
             let chunks: Vec<Vec<u8>> = piece.chunks(CHUNK_BYTES).map(<[u8]>::to_vec).collect();
             chunks.into_iter().map(|data| Ok(v1::BackupChunk { data, end: false }))
@@ -113,18 +118,21 @@ impl Admin for AdminService {
     ) -> Result<Response<Self::ReadJournalStream>, Status> {
         let v1::ReadJournalRequest { from, to } = *request.get_ref();
         if to > 0 && from > to {
-            return Err(Status::invalid_argument(format!("from: {from} is after {to}")));
+            return Err(status::wrong("from", format!("{from} is after {to}")));
         }
         let entries = ReceiverStream::new(self.keeper.journal(from, to));
-        Ok(Response::new(Box::pin(entries.map(|entries| entries.map_err(Status::data_loss)))))
+        Ok(Response::new(Box::pin(
+            entries
+                .map(|entries| entries.map_err(|words| RefusedRequest::new(ErrorReason::JournalDamaged, words).into())),
+        )))
     }
 
     async fn verify(&self, _: Request<v1::VerifyRequest>) -> Result<Response<Self::VerifyStream>, Status> {
         let turn = self.turns.verifying.clone().try_acquire_owned();
-        let turn = turn.map_err(|_| Status::resource_exhausted("it is being verified already; try again later"))?;
+        let turn = turn.map_err(|_| status::busy("it is being verified already; try again later"))?;
         let verified = self.keeper.verify();
         let answer = stream::once(async move {
-            let verified = verified.await.map_err(Status::internal);
+            let verified = verified.await.map_err(status::internal);
             drop(turn);
             verified
         });
@@ -141,11 +149,11 @@ impl Admin for AdminService {
     async fn leave(&self, _: Request<v1::LeaveRequest>) -> Result<Response<v1::LeaveResponse>, Status> {
         let led = self.role.borrow().is_leading();
         tracing::info!(led, "asked to leave");
-        let left = self.keeper.leave(led).await.map_err(|words| Status::aborted(format!("it left: {words}")))?;
-        let mut answer = Response::new(v1::LeaveResponse { led, alone: self.alone });
-        if let Some(leader) = left.and_then(|leader| leader.parse().ok()) {
-            answer.metadata_mut().insert(LEADER, leader);
-        }
-        Ok(answer)
+        let left = self
+            .keeper
+            .leave(led)
+            .await
+            .map_err(|words| RefusedRequest::new(ErrorReason::Left, format!("it left: {words}")))?;
+        Ok(Response::new(v1::LeaveResponse { led, alone: self.alone, leader: left.unwrap_or_default() }))
     }
 }

@@ -19,8 +19,8 @@ impl ClientService {
         let v1::DispatchJobRequest { key, arguments, payload, id, author, message } = request;
         let template = self::key(key.as_ref())?;
         if id.len() > MAX_DISPATCH_ID_BYTES {
-            let most = format!("id: {} bytes; at most {MAX_DISPATCH_ID_BYTES} are allowed", id.len());
-            return Err(Status::invalid_argument(most));
+            let most = format!("{} bytes; at most {MAX_DISPATCH_ID_BYTES} are allowed", id.len());
+            return Err(status::wrong("id", most));
         }
         let id = if id.is_empty() { fresh_id()? } else { id };
         let arguments = Arguments { given: arguments, payload };
@@ -34,7 +34,7 @@ impl ClientService {
             let spec = spec.ok_or_else(none)?;
             let made = wire::dispatched_key(&asked, &id);
             let made = wire::dispatched_spec(&spec.job, &made, &arguments);
-            Ok((spec.id, made.map_err(|errors| status::of_field_errors(&errors))?))
+            Ok((spec.id, made.map_err(status::of_field_errors)?))
         };
         let (template_spec, spec) = self.reader.find(read).await??;
         let (author, message) = (text(author), text(message));
@@ -49,7 +49,7 @@ impl ClientService {
 /// An id for a dispatch whose caller gave none.
 fn fresh_id() -> Result<String, Status> {
     let read = std::fs::read_to_string("/proc/sys/kernel/random/uuid");
-    read.map_err(|error| Status::internal(format!("making an id: {error}")))
+    read.map_err(|error| status::internal(format!("making an id: {error}")))
 }
 
 #[tonic::async_trait]

@@ -59,18 +59,23 @@ impl ClientService {
         let answered = answered.map_err(|_| status::too_slow(ANSWER_WITHIN))?.map_err(|_| status::stopped())?;
         let answer = answered.answer.map_err(|refusal| status::of_refusal(&refusal))?;
         // Another answer than the command's own can't come: the pulse answers what it was asked.
-        let unexpected = |other| Status::internal(format!("the command was answered with {other:?}"));
+        let unexpected = |other| status::internal(format!("the command was answered with {other:?}"));
         Ok((A::try_from(answer).map_err(unexpected)?, answered.index))
     }
 
     /// A spec from outside, held to every rule, this cluster's too.
     pub(super) fn parsed(&self, spec: Option<v1::JobSpec>) -> Result<Box<JobSpec>, Status> {
         let spec = spec.ok_or_else(|| status::missing("spec"))?;
-        let spec = Box::new(wire::parse_job_spec(spec).map_err(|errors| status::of_field_errors(&errors))?);
+        self.checked(spec).map_err(status::of_field_errors)
+    }
+
+    /// The same, with every field that is wrong.
+    pub(super) fn checked(&self, spec: v1::JobSpec) -> Result<Box<JobSpec>, Vec<FieldError>> {
+        let spec = Box::new(wire::parse_job_spec(spec)?);
         if let Some(Sla::Coordinator { url, .. }) = spec.sla.as_ref().map(|policy| &policy.what) {
             let refused = |message| FieldError { path: "sla.coordinator.url".into(), message };
             let allowed = self.facts.coordinators.check(url).map_err(refused);
-            allowed.map_err(|error| status::of_field_errors(&[error]))?;
+            allowed.map_err(|error| vec![error])?;
         }
         Ok(spec)
     }
@@ -109,8 +114,7 @@ impl ClientService {
         let v1::SetQuotaRequest { role, guarantee, limit, weight, author } = request;
         check_role(&role)?;
         if weight > Quota::MAX_WEIGHT {
-            let message = format!("weight: {weight} is not between 1 and {}", Quota::MAX_WEIGHT);
-            return Err(Status::invalid_argument(message));
+            return Err(status::wrong("weight", format!("{weight} is not between 1 and {}", Quota::MAX_WEIGHT)));
         }
         let command = Command::SetQuota {
             role: role.clone(),
@@ -128,8 +132,8 @@ impl ClientService {
 /// A role that jobs may have, or the one that stands for all.
 pub(super) fn check_role(role: &str) -> Result<(), Status> {
     let known = role == Quota::EVERYBODY || JobKey::new(role, "0", "0").is_ok();
-    let refused = || format!("role: {:?} is no role of jobs, nor * for all", role.chars().take(80).collect::<String>());
-    known.then_some(()).ok_or_else(|| Status::invalid_argument(refused()))
+    let refused = || format!("{:?} is no role of jobs, nor * for all", role.chars().take(80).collect::<String>());
+    known.then_some(()).ok_or_else(|| status::wrong("role", refused()))
 }
 
 /// Most ranges in one request, as they are sent.
@@ -138,12 +142,11 @@ const MAX_RANGES: usize = 100_000;
 /// Ascending, and not touching each other: as few as there can be.
 pub(super) fn ranges(wire: &[v1::InstanceRange]) -> Result<Vec<(u32, u32)>, Status> {
     if wire.len() > MAX_RANGES {
-        let message = format!("instances: {} ranges; at most {MAX_RANGES} are allowed", wire.len());
-        return Err(Status::invalid_argument(message));
+        return Err(status::wrong("instances", format!("{} ranges; at most {MAX_RANGES} are allowed", wire.len())));
     }
     let range = |(i, range): (usize, &v1::InstanceRange)| {
         let (first, last) = (range.first, range.last);
-        let backwards = || Status::invalid_argument(format!("instances[{i}]: {first}-{last} runs backwards"));
+        let backwards = || status::wrong(&format!("instances[{i}]"), format!("{first}-{last} runs backwards"));
         (first <= last).then_some((first, last)).ok_or_else(backwards)
     };
     let mut ranges = wire.iter().enumerate().map(range).collect::<Result<Vec<_>, _>>()?;

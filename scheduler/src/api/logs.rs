@@ -5,6 +5,7 @@ use dawn_proto::{TaskId, TaskState};
 use tonic::Status;
 
 use super::reads::host_of;
+use super::status;
 use crate::model::{AgentNo, State, Task};
 
 /// The agent that has the task's log, and the name of its node.
@@ -13,11 +14,11 @@ use crate::model::{AgentNo, State, Task};
 /// When there is none, with the reason.
 pub(super) fn find(state: &State, task: TaskId) -> Result<(AgentNo, String), Status> {
     let found = state.tasks.get(&task);
-    let found = found.ok_or_else(|| Status::not_found(format!("there is no task {task} (any more)")))?;
+    let found = found.ok_or_else(|| status::no_such_task(task))?;
     if let Some(why) = not_started(found) {
-        return Err(Status::failed_precondition(format!("{task} was not started: {why}")));
+        return Err(status::not_started(task, format!("{task} was not started: {why}")));
     }
-    let never = || Status::failed_precondition(format!("{task} was never started; it has no logs"));
+    let never = || status::not_started(task, format!("{task} was never started; it has no logs"));
     let agent = found.status.place().map(|place| place.agent).ok_or_else(never)?;
     Ok((agent, host_of(state, agent)))
 }

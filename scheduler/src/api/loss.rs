@@ -1,11 +1,12 @@
 //! Nodes that are lost for good, and the brake: what operators ask for, and how it is answered.
 
 use dawn_proto::v1;
-use tonic::{Response, Status};
+use tonic::Response;
 
 use super::command::text;
 use super::maintenance::Answered;
 use super::maintenance::agent_ids;
+use super::status;
 use super::{ClientService, reads};
 use crate::decide::brake;
 use crate::model::{BrakeRelease, Command, LossCommand, Replaced, Settings, State, answers};
@@ -48,7 +49,7 @@ impl ClientService {
         if !(least..=most).contains(&for_ms) {
             let [given, least, most] = [for_ms, least, most].map(dawn_proto::amounts::duration);
             let message = format!("the brake is released for between {least} and {most}, not for {given}");
-            return Err(Status::invalid_argument(message));
+            return Err(status::wrong("for_ms", message));
         }
         let command = LossCommand::ReleaseBrake { for_ms, author, is_preview: request.preview };
         let (answers::Released { replaced: tasks, until }, index) = self.ask(Command::Loss(command)).await?;

@@ -6,6 +6,7 @@ use dawn_proto::v1::{self, MaintenanceMode};
 use tonic::{Request, Response, Status};
 
 use super::command::{key, text};
+use super::status;
 use super::{ClientService, reads};
 use crate::model::{Command, ForgiveCommand, State, Upkeep, UpkeepCommand, answers};
 
@@ -24,11 +25,11 @@ impl Maintenance for ClientService {
     ) -> Answered<v1::SetMaintenanceResponse> {
         let request = request.into_inner();
         let mode = MaintenanceMode::try_from(request.mode).ok().filter(|mode| *mode != MaintenanceMode::Drained);
-        let mode = mode.ok_or_else(|| Status::invalid_argument("mode: none, cordoned, scheduled or draining"))?;
+        let mode = mode.ok_or_else(|| status::wrong("mode", "none, cordoned, scheduled or draining"))?;
         let agents = agent_ids(&request.agent_ids)?;
         let heed_ms = request.deadline_ms.unwrap_or(Upkeep::HEED_MS);
         if heed_ms.max(request.start_in_ms) > MAX_WAIT_MS {
-            return Err(Status::invalid_argument("deadline and start: at most 31 days"));
+            return Err(status::wrong("deadline_ms", "deadline and start: at most 31 days"));
         }
         let (author, message) = (text(request.author), text(request.message));
         let command = UpkeepCommand { agents, mode, heed_ms, start_in_ms: request.start_in_ms, author, message };
@@ -68,10 +69,10 @@ impl Maintenance for ClientService {
 
 pub(super) fn agent_ids(ids: &[String]) -> Result<Vec<AgentId>, Status> {
     if ids.is_empty() || ids.len() > MAX_AGENTS {
-        return Err(Status::invalid_argument(format!("agent_ids: give 1 to {MAX_AGENTS}")));
+        return Err(status::wrong("agent_ids", format!("give 1 to {MAX_AGENTS}")));
     }
     let id = |id: &String| {
-        let shown = || Status::invalid_argument(format!("agent_ids: {:?} is no agent id", short(id)));
+        let shown = || status::wrong("agent_ids", format!("{:?} is no agent id", short(id)));
         AgentId::new(id).ok_or_else(shown)
     };
     ids.iter().map(id).collect()

@@ -36,6 +36,7 @@ pub use reach::{ReachPipe, ReachService};
 pub use reader::Reader;
 pub use reads::{job_sla, list_endpoints};
 pub use replies::{Answered, Replies, Waiting};
+pub use status::NOT_CONNECTED;
 pub use streams::Streams;
 pub use watch::{WatchFront, Watches};
 

@@ -33,11 +33,11 @@ impl Planner for ClientService {
         let holder = Caller::of(request.extensions());
         let specs = request.into_inner().specs;
         if specs.len() > JOBS {
-            let words = format!("specs: {} jobs, at most {JOBS} are planned together", specs.len());
-            return Err(Status::invalid_argument(words));
+            let words = format!("{} jobs, at most {JOBS} are planned together", specs.len());
+            return Err(status::wrong("specs", words));
         }
         let parsed = specs.into_iter().map(wire::parse_job_spec).collect::<Result<Vec<_>, _>>();
-        let parsed = parsed.map_err(|errors| status::of_field_errors(&errors))?;
+        let parsed = parsed.map_err(status::of_field_errors)?;
         let service = self.clone();
         let planned = stream::once(async move {
             // Copied under the lock, tried outside of it.

@@ -34,9 +34,9 @@ impl Reach for ReachService {
         let holder = Caller::of(request.extensions());
         let mut ups = request.into_inner();
         let first = tokio::time::timeout(OPEN_WITHIN, ups.message()).await;
-        let first = first.map_err(|_| Status::deadline_exceeded("the session's first message did not come"))??;
+        let first = first.map_err(|_| status::late("the session's first message did not come"))??;
         let Some(v1::ReachUp { message: Some(Message::Open(open)) }) = first else {
-            return Err(Status::invalid_argument("the first message of a session is `open`"));
+            return Err(status::wrong("open", "the first message of a session is `open`"));
         };
         let (task, agent_id) = (TaskId(open.task_id), open.agent_id.clone());
         let find = move |state: &State| find(state, task, &agent_id).map(|agent| (agent, reads::host_of(state, agent)));
@@ -64,11 +64,11 @@ impl Reach for ReachService {
 fn find(state: &State, task: TaskId, agent_id: &str) -> Result<AgentNo, Status> {
     if !agent_id.is_empty() {
         let agent = AgentId::new(agent_id).and_then(|id| state.agent(&id));
-        return agent.map(|agent| agent.no).ok_or_else(|| Status::not_found(format!("there is no node {agent_id:?}")));
+        return agent.map(|agent| agent.no).ok_or_else(|| status::no_such_node(agent_id));
     }
     let found = state.tasks.get(&task);
-    let found = found.ok_or_else(|| Status::not_found(format!("there is no task {task} (any more)")))?;
-    let never = || Status::failed_precondition(format!("{task} was never started"));
+    let found = found.ok_or_else(|| status::no_such_task(task))?;
+    let never = || status::not_started(task, format!("{task} was never started"));
     found.status.place().map(|place| place.agent).ok_or_else(never)
 }
 

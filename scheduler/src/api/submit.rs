@@ -1,5 +1,6 @@
 //! Jobs are submitted: one, or many as one.
 
+use dawn_proto::validate::FieldError;
 use std::collections::BTreeSet;
 
 use dawn_proto::JobKey;
@@ -8,6 +9,7 @@ use prost::Message;
 use tonic::Status;
 
 use super::command::text;
+use super::status;
 use super::{ClientService, reads};
 use crate::model::bounds::DECISION_BYTES;
 use crate::model::{Command, JobSpec, State, answers};
@@ -43,9 +45,8 @@ impl ClientService {
     /// Specs from outside: every field of every one that is wrong is named at once.
     fn all_parsed(&self, specs: Vec<v1::JobSpec>) -> Result<Vec<JobSpec>, Status> {
         if specs.is_empty() || specs.len() > MAX_JOBS {
-            let message =
-                format!("specs: {} jobs; at least one and at most {MAX_JOBS} are allowed at once", specs.len());
-            return Err(Status::invalid_argument(message));
+            let message = format!("{} jobs; at least one and at most {MAX_JOBS} are allowed at once", specs.len());
+            return Err(status::wrong("specs", message));
         }
         let bytes: usize = specs.iter().map(Message::encoded_len).sum();
         if bytes > DECISION_BYTES {
@@ -53,21 +54,22 @@ impl ClientService {
                 "the jobs take {bytes} bytes in the journal; at most {DECISION_BYTES} are allowed at once: submit fewer \
                  together"
             );
-            return Err(Status::invalid_argument(message));
+            return Err(status::too_large(bytes, DECISION_BYTES, message).into());
         }
         let (mut parsed, mut wrong, mut keys) = (Vec::new(), Vec::new(), BTreeSet::new());
         for (at, spec) in specs.into_iter().enumerate() {
-            match self.parsed(Some(spec)) {
+            match self.checked(spec) {
                 Ok(spec) if !keys.insert(spec.key.clone()) => {
-                    wrong.push(format!("specs[{at}]: {} is there twice", spec.key));
+                    let message = format!("{} is there twice", spec.key);
+                    wrong.push(FieldError { path: format!("specs[{at}]"), message });
                 }
                 Ok(spec) => parsed.push(*spec),
-                Err(status) => wrong.extend(status.message().lines().map(|line| format!("specs[{at}].{line}"))),
+                Err(errors) => wrong.extend(errors.into_iter().map(|error| error.below(&format!("specs[{at}]")))),
             }
         }
         match wrong.is_empty() {
             true => Ok(parsed),
-            false => Err(Status::invalid_argument(wrong.join("\n"))),
+            false => Err(status::of_field_errors(wrong)),
         }
     }
 

@@ -56,7 +56,7 @@ fn refusals_have_the_code_that_says_whether_to_try_again() {
 #[test]
 fn field_errors_are_lines_of_path_and_message() {
     let error = |path: &str| FieldError { path: path.into(), message: "is wrong".into() };
-    let status = status::of_field_errors(&[error("instances"), error("task.processes[1].name")]);
+    let status = status::of_field_errors(vec![error("instances"), error("task.processes[1].name")]);
     assert_eq!(status.code(), Code::InvalidArgument);
     assert_eq!(status.message(), "instances: is wrong\ntask.processes[1].name: is wrong");
 }

@@ -76,7 +76,7 @@ impl Updates for ClientService {
         let key = key(wire_key.as_ref())?;
         let job = v1::JobKey::from(&key);
         if let Some(policy) = &policy {
-            dawn_proto::validate::update_policy(policy).map_err(|errors| status::of_field_errors(&errors))?;
+            dawn_proto::validate::update_policy(policy).map_err(status::of_field_errors)?;
         }
         let policy = policy.map(|policy| wire::update_policy(Some(&policy)));
         let (instances, author, message) = (ranges(&instances)?, text(author), text(message));
@@ -89,7 +89,7 @@ impl Updates for ClientService {
         let to = match (instances, add) {
             (Some(instances), 0) => Scale::To(instances),
             (None, add) if add > 0 => Scale::By(add),
-            _ => return Err(Status::invalid_argument("instances: give either a number of them, or how many to add")),
+            _ => return Err(status::wrong("instances", "give either a number of them, or how many to add")),
         };
         let command = UpdateCommand::Scale { key, to, author: text(author), message: text(message) };
         let (answers::Scaled { version, instances }, index) = self.ask(Command::Update(command)).await?;
@@ -101,7 +101,7 @@ impl Updates for ClientService {
         let key = key(request.key.as_ref())?;
         let action = request.action();
         if action == UpdateAction::Unspecified {
-            return Err(Status::invalid_argument("action: pause, resume, abort, rollback, pulse or promote"));
+            return Err(status::wrong("action", "pause, resume, abort, rollback, pulse or promote"));
         }
         let (author, message) = (text(request.author), text(request.message));
         let command = UpdateCommand::Control { key: key.clone(), action, author, message };

@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use tonic::Status;
 
 use super::ClientService;
+use super::status;
 use crate::model::{AgentNo, State, Task};
 use crate::shares::Holder;
 
@@ -32,8 +33,8 @@ impl ClientService {
         // Only the leader hears the agents.
         self.only_leader()?;
         if tasks.len() > MOST_TASKS {
-            let message = format!("task_ids: {} tasks; at most {MOST_TASKS} may be asked about at once", tasks.len());
-            return Err(Status::invalid_argument(message));
+            let message = format!("{} tasks; at most {MOST_TASKS} may be asked about at once", tasks.len());
+            return Err(status::wrong("task_ids", message));
         }
         let ids: Vec<TaskId> = tasks.iter().copied().map(TaskId).collect();
         let look = move |state: &State| -> Vec<_> { ids.iter().map(|id| failed(state.tasks.get(id)?)).collect() };

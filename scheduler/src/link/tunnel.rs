@@ -1,6 +1,8 @@
 //! Tunnels: an agent is told to dial in and bring a log, or to take part in a client's session (`reach`).
 //! Nothing is stored on the way: a slow client slows its agent.
 
+use dawn_proto::errors::{RefusedRequest, invalid_field};
+use dawn_proto::v1::ErrorReason;
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -150,10 +152,13 @@ impl Tunnels {
         admission: Option<Admission>,
     ) -> Result<mpsc::Receiver<Result<v1::TunnelDown, Status>>, Status> {
         let first = tokio::time::timeout(DIAL_WITHIN, up.message()).await;
-        let first = first.map_err(|_| Status::deadline_exceeded("the tunnel's first message did not come"))??;
-        let first = first.ok_or_else(|| Status::invalid_argument("the tunnel ended before it was named"))?;
+        let first = first.map_err(|_| {
+            RefusedRequest::new(ErrorReason::TooSlow, "the tunnel's first message did not come").into_status()
+        })??;
+        let first =
+            first.ok_or_else(|| invalid_field("hello", "the tunnel ended before it was named").into_status())?;
         if let Some(admission) = admission.filter(|_| self.waiting().contains_key(&first.tunnel_id)) {
-            admission.admit().map_err(|most| Status::resource_exhausted(no_place(most)))?;
+            admission.admit().map_err(|most| RefusedRequest::new(ErrorReason::Busy, no_place(most)).into_status())?;
         }
         let waiting = self.waiting().remove(&first.tunnel_id);
         let (down, receiver) = mpsc::channel(1);
@@ -163,7 +168,11 @@ impl Tunnels {
                 tokio::spawn(session.carry(up, down));
                 return Ok(receiver);
             }
-            None => return Err(Status::not_found("nobody waits for this tunnel (any more)")),
+            None => {
+                return Err(
+                    RefusedRequest::new(ErrorReason::NoSuchSession, "nobody waits for this tunnel (any more)").into()
+                );
+            }
         };
         tokio::spawn(async move {
             tokio::select! {

@@ -3,6 +3,7 @@
 //! somebody else, has what was made for it dropped, and its connection closed where that does not set it free. The stream
 //! library asks for nothing while its client reads nothing, so none of this can wait to be asked.
 
+use super::refusals::{busy, late};
 use std::future::pending;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -104,10 +105,10 @@ async fn attend(
 ) {
     let status = tokio::select! {
         _ = gone => return,
-        refused = first_taken(places) => Status::resource_exhausted(refused.to_string()),
+        refused = first_taken(places) => busy(refused),
         within = unread(&slot, read_within) => {
             let words = format!("the answer was not read on for {}; ask again, and read it", dawn_proto::amounts::whole_seconds(within));
-            Status::deadline_exceeded(words)
+            late(words)
         }
     };
     cut(slot, status).await;
@@ -180,7 +181,7 @@ impl Slot {
             None => inside.body = None,
             Some(Ok(Ok(bytes))) => match self.counted(bytes) {
                 Ok(bytes) => inside.rest = bytes,
-                Err(refused) => drop(inside.end(Status::resource_exhausted(refused.to_string()))),
+                Err(refused) => drop(inside.end(busy(refused))),
             },
             Some(Ok(Err(trailers))) => inside.last = Some(Ok(trailers)),
             Some(Err(status)) => inside.last = Some(Err(status)),
@@ -197,7 +198,7 @@ impl Slot {
             let (slot, mut taken) = (Arc::downgrade(self), counted.watch());
             tokio::spawn(async move {
                 if taken.wait().await {
-                    cut(slot, Status::resource_exhausted(taken.reason().to_string())).await;
+                    cut(slot, busy(taken.reason())).await;
                 }
             });
         }

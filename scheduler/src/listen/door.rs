@@ -1,6 +1,7 @@
 //! What stands in front of every service: whether a request's connection has a place, for how long it has it, and the codes
 //! of refusals that the gRPC library makes itself.
 
+use super::refusals::busy;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -8,10 +9,10 @@ use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
 use hyper::body::Body as _;
+use tonic::Code;
 use tonic::body::Body;
 use tonic::codegen::{Service, http};
 use tonic::server::NamedService;
-use tonic::{Code, Status};
 
 use super::answer::Answer;
 use super::connection::Standing;
@@ -23,7 +24,7 @@ const AGENTS: &str = "/dawn.v1.AgentLink/";
 const STATUS: &str = "grpc-status";
 const MESSAGE: &str = "grpc-message";
 /// Most bytes of a message as it is sent: some clients take no more than 8 KiB of headers, and lose the message with them.
-const MOST_MESSAGE_BYTES: usize = 7_000;
+const MOST_MESSAGE_BYTES: usize = 5_000;
 const CUT: &str = "%20%E2%80%A6";
 
 /// Clients' sessions, whose requests go on while they are answered.
@@ -62,9 +63,7 @@ where
             true => self.agent(&standing, request),
             false => self.client(standing, request),
         };
-        entered.unwrap_or_else(|refused| {
-            Box::pin(async move { Ok(Status::resource_exhausted(refused.to_string()).into_http()) })
-        })
+        entered.unwrap_or_else(|refused| Box::pin(async move { Ok(busy(refused).into_http()) }))
     }
 }
 

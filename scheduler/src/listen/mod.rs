@@ -5,6 +5,7 @@
 mod answer;
 mod connection;
 mod door;
+mod refusals;
 mod upload;
 
 use std::io;

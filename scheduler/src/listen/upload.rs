@@ -1,6 +1,7 @@
 //! Requests on their way in. One that is large takes a place from when that shows until all of it has come; it comes within
 //! some time.
 
+use super::refusals::{busy, late};
 use std::future::pending;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -65,15 +66,15 @@ impl Progress {
 
     /// Resolves when it has not come in time, or the request's place was taken away before.
     pub async fn overdue(&self, mut place: TakenAway, within: Option<Duration>) -> Status {
-        let late = async {
+        let overdue = async {
             match within {
                 Some(within) => tokio::time::sleep(within).await,
                 None => pending().await,
             }
         };
         let status = tokio::select! {
-            _ = place.wait() => Status::resource_exhausted(place.reason().to_string()),
-            () = late => Status::deadline_exceeded(format!(
+            _ = place.wait() => busy(place.reason()),
+            () = overdue => late(format!(
                 "the request did not come whole within {}; nothing was done",
                 dawn_proto::amounts::whole_seconds(within.unwrap_or_default())
             )),
@@ -118,7 +119,7 @@ impl HttpBody for Upload {
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         self.progress.reader.register(context.waker());
         if let Err(refused) = self.progress.received(0) {
-            return Poll::Ready(Some(Err(Status::resource_exhausted(refused.to_string()))));
+            return Poll::Ready(Some(Err(busy(refused))));
         }
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
         match &frame {
@@ -126,7 +127,7 @@ impl HttpBody for Upload {
             Some(Ok(frame)) => {
                 self.received = self.received.saturating_add(frame.data_ref().map_or(0, Bytes::len));
                 if let Err(refused) = self.progress.received(self.received) {
-                    return Poll::Ready(Some(Err(Status::resource_exhausted(refused.to_string()))));
+                    return Poll::Ready(Some(Err(busy(refused))));
                 }
                 if self.body.is_end_stream() {
                     self.progress.is_over();

@@ -23,15 +23,12 @@ pub enum Refusal {
     NoWrites { trouble: String },
     #[error("there is no job {key}")]
     NoSuchJob { key: JobKey },
-    #[error("{key} has ended; run it again with `dawn job run`")]
+    #[error("{key} has ended")]
     JobEnded { key: JobKey },
-    #[error(
-        "{key} runs version {version} with another spec; kill it first with `dawn job kill {key}`, then run it again"
-    )]
+    #[error("{key} runs version {version} with another spec, and is not changed while it runs")]
     Differs { key: JobKey, version: u32 },
     #[error(
-        "update {number} of {key} by {author} is under way ({}, {done} of {of} instances done); wait for it with `dawn update wait {key}`, or end it \
-         with `dawn update abort {key}` or `rollback`",
+        "update {number} of {key} by {author} is under way ({}, {done} of {of} instances done)",
         words::of(state.plain_name())
     )]
     Updating { key: JobKey, number: u32, state: UpdateState, author: String, done: u32, of: u32 },
@@ -40,8 +37,8 @@ pub enum Refusal {
     #[error("update {number} of {key} is {} and can't be {what}", words::of(state.plain_name()))]
     UpdateState { key: JobKey, number: u32, state: UpdateState, what: &'static str },
     #[error(
-        "{key} is of kind {}; only services and daemon jobs are updated. A cron job's template is replaced by `dawn job run`, a batch \
-         job is killed and run again",
+        "{key} is of kind {}; only services and daemon jobs are updated. A cron job's template is replaced when it is submitted \
+         again, a batch job is killed and submitted again",
         words::of(kind.plain_name())
     )]
     NotUpdatable { key: JobKey, kind: JobKind },
@@ -49,7 +46,7 @@ pub enum Refusal {
     NotScalable { key: JobKey },
     #[error("{key} is marked at_most_one: no instance may live twice, so there is no surge")]
     SurgeAtMostOne { key: JobKey },
-    #[error("a job has 1 to {most} instances, not {instances}{}", if *instances == 0 { "; `dawn job kill` stops them all" } else { "" })]
+    #[error("a job has 1 to {most} instances, not {instances}")]
     BadCount { instances: u32, most: u32 },
     #[error("there is no node {agent:?}")]
     NoSuchAgent { agent: String },
@@ -75,8 +72,7 @@ pub enum Refusal {
     #[error("the scheduler holds {have} {what}, its limit; remove some first")]
     Full { what: &'static str, have: usize },
     #[error(
-        "role {role} asks for {}{}, {} more than its {bound} of {} (used {}); ask for less, or have the {bound} raised \
-         with `dawn quota set {role}`",
+        "role {role} asks for {}{}, {} more than its {bound} of {} (used {})",
         amount_of(dimension, *asks),
         bound.of_what(),
         amount(dimension, asks.saturating_sub(*have)),

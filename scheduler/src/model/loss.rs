@@ -64,8 +64,7 @@ pub struct Replaced {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LossRefusal {
     #[error(
-        "node {agent} is connected and was heard {} ago, so it is not gone; to move its tasks away, run \
-         `dawn node drain {agent}`",
+        "node {agent} is connected and was heard {} ago, so it is not gone",
         amounts::duration(silent_ms / 1000 * 1000)
     )]
     Heard { agent: AgentId, silent_ms: u64 },
@@ -75,13 +74,10 @@ pub enum LossRefusal {
         amounts::duration(left_ms.div_ceil(1000) * 1000)
     )]
     MayCome { agent: AgentId, left_ms: u64 },
-    #[error(
-        "node {agent} is up; drain it (`dawn node drain {agent}`), stop its agent, and forget it once it is not up"
-    )]
+    #[error("node {agent} is up; it can be forgotten once its tasks are moved away and its agent is stopped")]
     Up { agent: AgentId },
     #[error(
-        "node {agent} still holds {tasks} {} that are not settled; give them up with `dawn node down {agent}`, and \
-         forget the node once it holds none",
+        "node {agent} still holds {tasks} {} that are not settled; it can be forgotten once they are given up",
         if *tasks == 1 { "task" } else { "tasks" }
     )]
     HoldsTasks { agent: AgentId, tasks: u64 },
@@ -99,15 +95,14 @@ pub enum LossRefusal {
     BeingGivenUp { agent: AgentId, tasks: u64 },
     #[error(
         "node {agent} dialled {} ago and holds tasks of which this journal, which went back in time, does not know all: it is \
-         not gone. `dawn admin epoch raise` asks it what it holds; if it is to be given up all the same, stop its agent, and \
-         say so again {} later",
+         not gone. If it is to be given up all the same, stop its agent, and say so again {} later",
         amounts::duration(shown_ago_ms / 1000 * 1000),
         amounts::duration(super::Ahead::KEPT_MS)
     )]
     KnowsMore { agent: AgentId, shown_ago_ms: u64 },
     #[error(
-        "the journal went back in time, and nothing is given up before its agents were asked what they hold: see \
-         `dawn admin epoch raise`; releasing the brake changes nothing until then"
+        "the journal went back in time, and nothing is given up before its agents were asked what they hold; releasing the \
+         brake changes nothing until then"
     )]
     JournalBehind,
     #[error("the brake is not on, so there is nothing to release: tasks of silent nodes are replaced as it is")]

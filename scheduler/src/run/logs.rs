@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use dawn_proto::errors::RefusedRequest;
+use dawn_proto::v1::ErrorReason;
 use dawn_proto::{TaskId, v1};
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 use tonic::{Code, Status};
 
-use crate::api::{LogChunks, LogSource, ReachPipe};
+use crate::api::{LogChunks, LogSource, NOT_CONNECTED, ReachPipe};
 use crate::link::{LastWords, Links, LogError, Tunnels};
 use crate::model::AgentNo;
 
@@ -36,14 +38,21 @@ impl LogSource for AgentLogs {
     }
 }
 
-/// The error's own code; UNAVAILABLE alone is that of an agent that is out of reach.
+/// The error with its reason; an agent that refuses chooses the code.
 fn status(error: LogError) -> Status {
-    let code = match &error {
-        LogError::Busy => Code::ResourceExhausted,
-        LogError::Agent { code, .. } => code.unwrap_or(Code::FailedPrecondition),
-        LogError::NotConnected | LogError::Silent | LogError::Broken => Code::Unavailable,
+    let message = error.to_string();
+    let refused = match error {
+        LogError::Busy => RefusedRequest::new(ErrorReason::Busy, message),
+        LogError::Agent { code, .. } => {
+            RefusedRequest::new(ErrorReason::NodeRefused, message).with_code(code.unwrap_or(Code::FailedPrecondition))
+        }
+        LogError::NotConnected => {
+            RefusedRequest::new(ErrorReason::NodeOutOfReach, message).with("cause", NOT_CONNECTED)
+        }
+        LogError::Silent => RefusedRequest::new(ErrorReason::NodeOutOfReach, message).with("cause", "silent"),
+        LogError::Broken => RefusedRequest::new(ErrorReason::NodeOutOfReach, message).with("cause", "broken"),
     };
-    Status::new(code, error.to_string())
+    refused.into()
 }
 
 /// The same messages, with errors as statuses. Ends with either side.

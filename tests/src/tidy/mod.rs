@@ -31,7 +31,7 @@ impl std::fmt::Display for Finding {
 type Rule = fn(&Repository, &SourceFile, &mut Vec<Finding>);
 
 /// Every rule, asked about every file.
-const RULES: [Rule; 13] = [
+const RULES: [Rule; 14] = [
     layers::siblings,
     layers::floors,
     layers::wire_types,
@@ -41,6 +41,7 @@ const RULES: [Rule; 13] = [
     words::banned_text,
     words::banned_modules,
     words::spelled_durations,
+    words::untyped_statuses,
     purity::impure_names,
     purity::logs,
     purity::lints_are_on,

@@ -19,7 +19,9 @@ fn fill(several: &Several) -> String {
         let leader = several.leader();
         match several.api(leader).submit(spec) {
             Ok(_) => {}
-            Err(status) if status.message().contains("takes no writes now") => return status.message().to_string(),
+            Err(status) if dawn_proto::errors::reason(&status) == Some(dawn_proto::v1::ErrorReason::NoWrites) => {
+                return status.message().to_string();
+            }
             // The one that is on its way waits for room.
             Err(status) if [Code::DeadlineExceeded, Code::Cancelled].contains(&status.code()) => {}
             Err(status) => panic!("{status}\n{}", several.last_words()),

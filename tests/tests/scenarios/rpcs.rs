@@ -38,6 +38,7 @@ fn every_rpc_answers_a_message_without_fields_in_plain_words_and_does_nothing() 
         if let Err(status) = cluster.api.ask_nothing(service, rpc) {
             let right = [Code::InvalidArgument, Code::NotFound, Code::FailedPrecondition].contains(&status.code());
             assert!(right && status.message().len() > 10, "{service}.{rpc}: {status:?}");
+            assert!(dawn_proto::errors::reason(&status).is_some(), "{service}.{rpc} names no reason: {status:?}");
         }
     }
     assert_eq!(cluster.running(&web, 1)[0].attempt, 1, "it was left alone");

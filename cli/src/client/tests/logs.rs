@@ -239,9 +239,8 @@ async fn streams_that_break_go_on_where_each_of_them_was() {
 #[tokio::test]
 async fn a_node_out_of_reach_is_no_scheduler_that_does_not_answer() {
     let away = || {
-        let mut status = Status::unavailable("the agent of node n2 is not connected");
-        status.metadata_mut().insert("dawn-node", "n2".parse().unwrap());
-        status
+        let refused = RefusedRequest::new(ErrorReason::NodeOutOfReach, "the agent of node n2 is not connected");
+        Status::from(refused.with("node", "n2"))
     };
     let script = Script {
         tasks: answers([page(vec![placed(1, 0, TaskState::Running)])]),

@@ -89,7 +89,11 @@ async fn send(context: &mut Context, job: &Selection, request: v1::ScaleJobReque
     let repeat = if request.add > 0 { Repeat::Never } else { Repeat::Harmless };
     let request = v1::ScaleJobRequest { key: Some((&job.key).into()), author: author(), ..request };
     let call = async |client: &mut Client, request| client.updates().scale_job(request).await;
-    let scaled = context.scheduler.call(request, repeat, call).await?;
+    let to_none = request.instances == Some(0);
+    let scaled = context.scheduler.call(request, repeat, call).await.map_err(|failure| match to_none {
+        true => failure.hint(format!("`dawn job kill {}` stops them all", job.key)),
+        false => failure,
+    })?;
     for warning in &warnings {
         eprintln!("dawn: warning: {}: {warning}", job.key);
     }

@@ -48,7 +48,7 @@ pub enum ReadError {
     NoSuchJob(JobKey),
     #[error("{key} has no version {version}; it keeps {first} to {last}")]
     NoSuchVersion { key: JobKey, version: u32, first: u32, last: u32 },
-    #[error("{key} {}", no_update(*number, key))]
+    #[error("{key} {}", no_update(*number))]
     NoSuchUpdate { key: JobKey, number: u32 },
     #[error("there is no node {0:?}")]
     NoSuchAgent(String),
@@ -57,11 +57,11 @@ pub enum ReadError {
 }
 
 /// 0 is the latest.
-fn no_update(number: u32, key: &JobKey) -> String {
+fn no_update(number: u32) -> String {
     match number {
         0 => "was never updated, or its updates are not kept any more".to_string(),
         number => {
-            format!("has no update {number}: there was none, or it is not kept any more; see `dawn update list {key}`")
+            format!("has no update {number}: there was none, or it is not kept any more")
         }
     }
 }

@@ -15,6 +15,7 @@ use tonic::codegen::{Service, http};
 use tonic::server::{Grpc, NamedService, ServerStreamingService};
 use tonic::{Request, Response, Status};
 
+use crate::api::status;
 use crate::api::{ClientService, MAX_REQUEST_BYTES, command};
 use crate::shares::Caller;
 
@@ -114,6 +115,6 @@ impl Decoder for Encoded {
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<v1::GetJobRequest>, Status> {
         let message = buffer.copy_to_bytes(buffer.remaining());
         let decoded = v1::GetJobRequest::decode(message);
-        decoded.map(Some).map_err(|error| Status::invalid_argument(format!("the request is no GetJobRequest: {error}")))
+        decoded.map(Some).map_err(|error| status::wrong("", format!("the request is no GetJobRequest: {error}")))
     }
 }

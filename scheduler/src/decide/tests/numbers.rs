@@ -105,7 +105,7 @@ fn a_node_that_shows_what_the_journal_lost_is_neither_given_up_nor_forgotten() {
     }
     let refused = world.command(Command::Loss(release)).unwrap_err();
     assert_eq!(refused, LossRefusal::JournalBehind.into());
-    assert!(refused.to_string().contains("`dawn admin epoch raise`"), "{refused}");
+    assert!(refused.to_string().contains("before its agents were asked"), "{refused}");
     // Once it dials no more it may be gone.
     world.pass_ms(Ahead::KEPT_MS);
     world.command(Command::Loss(down)).unwrap();

@@ -35,10 +35,7 @@ fn production_must_fit_the_guarantee_and_the_refusal_has_the_numbers() {
     world.submit(&job("a", Tier::Production, 6)).unwrap();
     let made = world.state.tasks.len();
     let refusal = world.submit(&job("b", Tier::Production, 6)).unwrap_err();
-    let expected = format!(
-        "role {ROLE} asks for 12 cpus for production, 4 more than its guarantee of 8 (used 6); ask for less, or have the \
-         guarantee raised with `dawn quota set {ROLE}`"
-    );
+    let expected = format!("role {ROLE} asks for 12 cpus for production, 4 more than its guarantee of 8 (used 6)");
     assert_eq!(refusal.to_string(), expected);
     assert_eq!(world.state.tasks.len(), made, "a refused job makes nothing");
     assert!(world.state.job(&key("b")).is_none());

@@ -44,8 +44,8 @@ fn one_that_is_refused_keeps_all_of_them_out_and_is_named() {
     let before = format!("{:?}", world.state);
     let specs = [service("a", 2), cpu_of(batch("b", 1), 7), service("c", 1)];
     let refused = submit_all(&mut world, &specs).unwrap_err();
-    let said = "www/prod/b: www/prod/b runs version 1 with another spec; kill it first with `dawn job kill www/prod/b`, then \
-                run it again. None of the 3 jobs was submitted";
+    let said = "www/prod/b: www/prod/b runs version 1 with another spec, and is not changed while it runs. \
+                None of the 3 jobs was submitted";
     assert_eq!(refused.to_string(), said);
     assert_eq!(format!("{:?}", world.state), before);
     // Of one job alone nothing is said of others.

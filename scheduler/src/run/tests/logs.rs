@@ -1,5 +1,6 @@
 //! Logs through a tunnel.
 
+use dawn_proto::errors;
 use dawn_proto::v1::agent_link_client::AgentLinkClient;
 use dawn_proto::v1::scheduler_message::Message as Down;
 use dawn_proto::v1::{self, TaskState};
@@ -106,7 +107,7 @@ async fn what_the_agent_says_is_wrong_reaches_the_client() {
     runtime.shutdown_background();
     let broken = tokio::time::timeout(super::DEADLINE, log.message()).await.expect("nobody says that it broke");
     let status = broken.unwrap_err();
-    assert!(status.message().contains("broke") && status.metadata().contains_key("dawn-node"), "{status:?}");
+    assert!(status.message().contains("broke") && errors::named(&status, "node").is_some(), "{status:?}");
     asked.cluster.stop().await;
 }
 
@@ -173,7 +174,7 @@ async fn a_log_nobody_can_bring_is_refused_with_words() {
     assert_eq!(status.code(), Code::Unavailable);
     assert_eq!(status.message(), "node node-1.example is out of reach");
     assert!(
-        status.metadata().contains_key("dawn-node"),
+        errors::named(&status, "node").is_some(),
         "the status does not name the node that is out of reach: {status:?}"
     );
     asked.cluster.stop().await;

@@ -1,5 +1,6 @@
 //! Several schedulers over one etcd: one leads, the others follow, and one of them takes over.
 
+use dawn_proto::errors;
 use dawn_proto::v1::scheduler_message::Message as Down;
 use dawn_proto::v1::{self, TaskState};
 use tonic::Code;
@@ -55,7 +56,7 @@ async fn a_follower_reads_and_names_the_leader_for_the_rest() {
     let refused = follower.client.submit_job(request).await.unwrap_err();
     let address = leader.address.to_string();
     assert_eq!(refused.code(), Code::Unavailable);
-    assert_eq!(refused.metadata().get("dawn-leader").unwrap().to_str().unwrap(), address);
+    assert_eq!(errors::named(&refused, "leader").as_deref(), Some(address.as_str()));
     let mut agent = FakeAgent::dial(follower.address, register("node-1")).await;
     match agent.next().await {
         Down::Refused(refused) => assert_eq!((refused.leader_address, refused.r#final), (address, false)),

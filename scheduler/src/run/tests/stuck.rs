@@ -127,7 +127,7 @@ async fn leaving_is_a_success_only_when_another_one_is_elected() {
     let address = second.address.to_string();
     let left = first.leave().await.unwrap();
     assert!(left.get_ref().led && !left.get_ref().alone);
-    assert_eq!(left.metadata().get("dawn-leader").unwrap().to_str().unwrap(), address);
+    assert_eq!(left.get_ref().leader, address);
     first.ended().await.unwrap();
     second.leads().await;
     // Nobody is left.
