@@ -37,7 +37,7 @@ pub(super) fn tick(step: &mut Step) {
         let stopped = |instance| job.stopped.contains(&instance);
         let ended = step.is_ended(job);
         let replaces = !ended && job.changes.active().is_none() && job.current().is_some_and(|one| one.replaces);
-        if replaces && !update::stop_replaced(step, job, spec) {
+        if replaces && !update::stop_replaced(step, job, spec, &stopped) {
             return;
         }
         let pins = Some(&job.changes.pins);

@@ -51,7 +51,12 @@ impl Truth {
     /// The spec that an active job wants an instance to run, other than by runs of cron; None: it wants none there. Of a
     /// daemon job, where its agent is wanted.
     pub fn wanted_spec(&self, job: &Job, instance: u32) -> Option<&Arc<Spec>> {
-        if job.ended.is_some() || job.stopped.contains(&instance) {
+        self.intended_spec(job, instance).filter(|_| !job.stopped.contains(&instance))
+    }
+
+    /// The same, whether a user stopped the instance or not: what it has again once the job is submitted again.
+    pub fn intended_spec(&self, job: &Job, instance: u32) -> Option<&Arc<Spec>> {
+        if job.ended.is_some() {
             return None;
         }
         match job.changes.pins.get(&instance) {

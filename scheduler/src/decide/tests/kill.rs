@@ -3,9 +3,9 @@
 use dawn_proto::v1::{Reason, SubmitOutcome};
 use dawn_proto::{TaskId, TaskState::*};
 
-use super::specs::{batch, cron, key, service};
+use super::specs::{batch, cron, encoded, key, service};
 use super::world::{World, ack, kill_effect};
-use crate::model::Refusal;
+use crate::model::{Job, JobSpec, Refusal};
 
 #[test]
 fn a_killed_job_ends_and_nothing_of_it_comes_back() {
@@ -128,4 +128,21 @@ fn an_instance_that_was_killed_says_by_whom() {
     let history = &world.state.tasks[&tasks[1]].history;
     let asked = history.iter().find(|step| step.reason == Reason::UserRequest).unwrap();
     assert_eq!((asked.to, &*asked.message), (Killing, "killed by ann: enough"));
+}
+
+#[test]
+fn what_is_killed_while_a_version_replaces_another_has_no_life_of_that() {
+    let mut world = World::new();
+    let (link, _) = world.agent(1);
+    world.settings.slice = 8;
+    world.submit(&service("web", 40)).unwrap();
+    world.pass_heard_ms(5_000, &[link]);
+    assert_eq!(world.submit(&encoded(JobSpec { priority: 7, ..service("web", 40) })), Ok(SubmitOutcome::Replaced));
+    assert_ne!(world.job("web").settled, Job::SETTLED, "it is only begun");
+    world.kill("web", &[(10, 39)]).unwrap();
+    let first = world.state.next_task;
+    world.pass_heard_ms(5_000, &[link]);
+    let since = world.tasks_of("web").ids.range(first..).map(|id| world.state.tasks[id].instance);
+    assert!(since.clone().all(|instance| instance < 10), "{:?}", since.collect::<Vec<_>>());
+    assert_eq!(world.state.living(world.job("web")).count(), 10);
 }

@@ -59,8 +59,11 @@ pub(super) fn is_healthy(step: &Step, update: &Update, task: &Task) -> bool {
     task.state() == TaskState::Running && step.now.wall.since_ms(task.since()) >= update.policy.watch_ms
 }
 
-/// What the instance is to run; None also where a daemon job's agent is not the job's.
+/// What the instance is to run; None also where a user stopped it, or a daemon job's agent is not the job's.
 pub(super) fn goal<'a>(step: &Step<'a>, job: &Job, update: &Update, instance: u32) -> Option<&'a Spec> {
+    if job.stopped.contains(&instance) {
+        return None;
+    }
     let goal = step.state.goal(job, update, instance)?;
     (!is_daemon(goal) || daemon::is_of(step.state, &goal.job, instance)).then_some(goal)
 }
@@ -99,7 +102,8 @@ pub(super) fn look(step: &Step, job: &Job, update: &Update, instance: u32) -> Ve
 /// Does what comes next for an instance that is not through. `switch`: what is old and has a healthy successor, or is not
 /// wanted, may go.
 pub(super) fn push_on(step: &mut Step, job: &Job, update: &Update, instance: u32, switch: bool) {
-    if is_away(step, job, instance) {
+    // What a user stopped is `settle`'s.
+    if is_away(step, job, instance) || job.stopped.contains(&instance) {
         return;
     }
     let wanted = goal(step, job, update, instance);

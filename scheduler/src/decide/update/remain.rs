@@ -53,8 +53,8 @@ pub(crate) fn elected(step: &mut Step) {
 fn keep(step: &mut Step, job: &Job, update: &Update, instances: &[u32], always: impl Fn(u32) -> bool) {
     let is_old_set = update.policy.strategy == UpdateStrategy::BlueGreen && !is_switched(step.state, job, update);
     let mut kept: BTreeMap<Option<SpecId>, Instances> = BTreeMap::new();
-    for instance in instances.iter().copied().filter(|at| !job.stopped.contains(at)) {
-        let wanted = step.state.wanted_spec(job, instance).map(|spec| spec.id);
+    for instance in instances.iter().copied() {
+        let wanted = step.state.intended_spec(job, instance).map(|spec| spec.id);
         let before = update.before(instance);
         let life = || {
             let life = stays(step.state, job, update, instance, is_old_set)?;
@@ -62,7 +62,9 @@ fn keep(step: &mut Step, job: &Job, update: &Update, instances: &[u32], always: 
             let mut known = [wanted, before.flatten()].into_iter().flatten();
             Some(Some(known.find(|known| is_same(step.state, *known, life)).unwrap_or(life.spec)))
         };
-        let Some(stays) = before.filter(|_| is_old_set).or_else(life) else { continue };
+        // Nothing of it is to live: nothing that the update brought is left.
+        let is_before = is_old_set || job.stopped.contains(&instance);
+        let Some(stays) = before.filter(|_| is_before).or_else(life) else { continue };
         if stays != wanted || always(instance) {
             kept.entry(stays).or_default().insert(instance);
         }

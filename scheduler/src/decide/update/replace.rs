@@ -36,8 +36,9 @@ pub(super) fn replace(
     if !spec.flow.after.is_empty() && !job.flow.released {
         step.mutations.push(Mutation::Flow(FlowMutation::Released { job: job.id }));
     }
-    if stop_replaced(step, job, &to) {
-        let stopped = |_| false;
+    // Submitted again, those come back that a user stopped.
+    let stopped = |_| false;
+    if stop_replaced(step, job, &to, &stopped) {
         settle::run(
             step,
             &Aim { id: job.id, spec: &to, job: Some(job), ended: false, stopped: &stopped, pins: None, made: 0 },
@@ -51,13 +52,18 @@ pub(super) fn replace(
 }
 
 /// Has each task that is not what the spec makes end, and its instance's next life begin; false: the step is full before
-/// that is done.
-pub(crate) fn stop_replaced(step: &mut Step, job: &Job, to: &Spec) -> bool {
+/// that is done. What a user `stopped` since has no next life, and is `settle`'s.
+pub(crate) fn stop_replaced(step: &mut Step, job: &Job, to: &Spec, stopped: &dyn Fn(u32) -> bool) -> bool {
     let state = step.state;
     for task in state.living(job) {
         let here = step.state_of(task);
         let is_replaced = task.spec != to.id && !state.spec_of(task).job.same_task(&to.job);
-        if !is_replaced || here.is_terminal() || here == TaskState::Killing || !is_wanted(step, to, task) {
+        if stopped(task.instance)
+            || !is_replaced
+            || here.is_terminal()
+            || here == TaskState::Killing
+            || !is_wanted(step, to, task)
+        {
             continue;
         }
         if step.is_full() {

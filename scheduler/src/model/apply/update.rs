@@ -108,10 +108,10 @@ impl State {
         }
     }
 
-    /// What each instance wants.
+    /// What each instance wants, or will when it is not stopped any more.
     fn wanted_now(&self, id: JobId) -> Vec<Option<SpecId>> {
         let job = &self.truth.jobs[&id];
-        (0..self.wanted_bound(job)).map(|instance| self.wanted_spec(job, instance).map(|spec| spec.id)).collect()
+        (0..self.wanted_bound(job)).map(|instance| self.intended_spec(job, instance).map(|spec| spec.id)).collect()
     }
 
     /// Another version is in force; every instance wants what it wanted.
