@@ -55,6 +55,7 @@ pub fn summary(summary: &v1::JobSummary) -> Value {
         "lost": summary.lost,
         "failing": summary.failing,
         "restarts": summary.restarts,
+        "beside": summary.beside,
     })
 }
 

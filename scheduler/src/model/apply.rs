@@ -272,7 +272,7 @@ impl State {
         let spec = self.truth.specs.get(&task.spec).unwrap_or_else(|| panic!("{} of {id} is gone", task.spec));
         let from = task.state();
         assert!(!from.is_terminal(), "{id} moves after its end in {from:?}");
-        let (before, job) = (Entries::of(task, spec), task.job);
+        let (before, job, slot) = (Entries::of(task, spec), task.job, (task.run_at, task.instance));
         let status = std::mem::replace(&mut task.status, Status::PENDING);
         task.status = to(status).unwrap_or_else(|| panic!("{id} can't move from {from:?} with {reason:?}"));
         task.history.push(moved);
@@ -285,6 +285,7 @@ impl State {
         if has_ended {
             self.tally_end(id, job);
         }
+        self.tally_moved(job, slot);
         if from == TaskState::Running {
             self.note_health(id);
         }

@@ -10,6 +10,7 @@ mod amount;
 mod answer;
 pub mod answers;
 mod apply;
+mod beside;
 mod blame;
 pub mod bounds;
 mod clock;

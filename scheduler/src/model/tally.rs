@@ -3,13 +3,14 @@
 //!
 //! Every living task counts, and an ended one that is the last of its instance: of a batch job of the present version, so
 //! that a job that is run again shows its own run alone; of a cron job of its latest run; of other jobs while the job still
-//! has such an instance. So no instance is in no count.
+//! has such an instance. So no instance is in no count, and each is in one: what lives beside is counted apart (`beside`).
 
 use std::collections::BTreeSet;
 
 use dawn_proto::v1::{JobKind, Reason};
 use dawn_proto::{TaskId, TaskState, Timestamp};
 
+use super::beside::Beside;
 use super::{Index, Job, JobId, JobSpec, State, Task, Transition, Truth};
 
 /// What a task counts as.
@@ -27,8 +28,8 @@ pub enum Standing {
 }
 
 impl Standing {
-    const COUNT: usize = 9;
-    const FIRST_ENDED: usize = Standing::Finished as usize;
+    pub(super) const COUNT: usize = 9;
+    pub(super) const FIRST_ENDED: usize = Standing::Finished as usize;
 
     pub fn of(state: TaskState) -> Option<Standing> {
         Some(match state {
@@ -62,6 +63,8 @@ pub struct Tally {
     /// Cron: the latest run that is kept; of earlier ones nothing that has ended counts.
     run_at: Timestamp,
     counts: [u32; Standing::COUNT],
+    /// Those of `counts` that are not the one of their instance that counts.
+    pub(super) beside: Beside,
     waits_after_failure: u32,
     runs_after_failure: BTreeSet<(Timestamp, TaskId)>,
     /// Of the newest task of every instance of the run that counts.
@@ -69,8 +72,18 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// How many instances count as that.
     pub fn count(&self, standing: Standing) -> u32 {
-        self.counts[standing as usize]
+        self.counts[standing as usize] - self.beside.of(standing)
+    }
+
+    /// How many tasks live beside the one of their instance that counts.
+    pub fn beside(&self) -> u32 {
+        self.beside.living()
+    }
+
+    pub(super) fn run_at(&self) -> Timestamp {
+        self.run_at
     }
 
     /// Instances that wait or run again after a failed life since which none ran for `stable_ms`.
@@ -183,7 +196,7 @@ impl Truth {
     }
 
     /// Whether an ended task that is the last of its slot counts.
-    fn counts_ended(&self, job: &Job, run_at: Timestamp, task: &Task) -> bool {
+    pub(super) fn counts_ended(&self, job: &Job, run_at: Timestamp, task: &Task) -> bool {
         let Some(current) = self.current_spec(job) else { return false };
         match current.job.kind {
             JobKind::Cron => task.run_at == run_at,
@@ -262,6 +275,13 @@ impl State {
         tally.restarts -= u64::from(restarts);
     }
 
+    /// A task of a slot has moved; what counts of others in its slot may be another.
+    pub(super) fn tally_moved(&mut self, job: JobId, slot: (Timestamp, u32)) {
+        if self.indexes.tallies.get(&job).is_some_and(|tally| tally.beside.has(slot)) {
+            self.indexes.count_slot(&self.truth, job, slot);
+        }
+    }
+
     /// A task was made: the one before it in its slot counts no more, if it has ended.
     pub(super) fn tally_made(&mut self, id: TaskId, id_of_job: JobId, run_at: Timestamp, instance: u32) {
         if self.indexes.tallies.or_default(id_of_job).run_at < run_at {
@@ -279,6 +299,9 @@ impl State {
         let tally = self.indexes.tallies.or_default(id_of_job);
         tally.remove(standing, None, id);
         tally.restarts = tally.restarts + more - less;
+        if self.tasks_of(id_of_job).slot(run_at, instance).nth(1).is_some() {
+            self.indexes.count_slot(&self.truth, id_of_job, (run_at, instance));
+        }
     }
 
     /// Whether a task and what it adds are to be taken out of the numbers when it is forgotten.
@@ -313,13 +336,14 @@ impl Index {
         let tasks = self.tasks_of(id);
         let run_at = tasks.slots.last().map_or(Timestamp(0), |(run_at, ..)| *run_at);
         let mut ended = [0; Standing::COUNT];
-        let mut restarts = 0;
+        let (mut restarts, mut beside) = (0, BTreeSet::new());
         for (at, instance, task) in &tasks.slots {
             let Some(task) = truth.tasks.get(task) else { continue };
+            let has_ended = task.state().is_terminal();
             if tasks.newest(*at, *instance) != Some(task.id) {
+                beside.extend((!has_ended).then_some((*at, *instance)));
                 continue;
             }
-            let has_ended = task.state().is_terminal();
             if has_ended && !truth.counts_ended(job, run_at, task) {
                 continue;
             }
@@ -331,6 +355,8 @@ impl Index {
         let tally = self.tallies.or_default(id);
         tally.counts[Standing::FIRST_ENDED..].copy_from_slice(&ended[Standing::FIRST_ENDED..]);
         (tally.run_at, tally.restarts) = (run_at, restarts);
+        tally.beside.clear();
+        beside.into_iter().for_each(|slot| self.count_slot(truth, id, slot));
     }
 }
 

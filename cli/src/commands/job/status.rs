@@ -140,7 +140,8 @@ fn result(status: &v1::JobStatus, now_ms: i64) -> String {
 pub fn counts(summary: &v1::JobSummary) -> String {
     let counts = wait::counts(summary).into_iter().filter(|(count, _)| *count > 0);
     let parts: Vec<String> = counts.map(|(count, what)| format!("{count} {what}")).collect();
-    let ended = wait::failing_and_restarts(summary) + if summary.ended { " (ended)" } else { "" };
+    let more = wait::failing_and_restarts(summary) + &wait::beside(summary);
+    let ended = more + if summary.ended { " (ended)" } else { "" };
     match parts.is_empty() {
         true => format!("{}{ended}", summary.instances),
         false => format!("{}: {}{ended}", summary.instances, parts.join(", ")),
@@ -175,5 +176,7 @@ version    3, 2m ago by root: more
 instances  3: 2 running, 1 pending
 ";
         assert_eq!(head(&status, 121_000).text(), expected);
+        let updated = v1::JobSummary { instances: 3, running: 3, beside: 2, ..Default::default() };
+        assert_eq!(counts(&updated), "3: 3 running; an update has 2 more tasks beside them");
     }
 }

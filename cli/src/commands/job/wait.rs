@@ -109,6 +109,15 @@ pub fn failing_and_restarts(summary: &v1::JobSummary) -> String {
     if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
 }
 
+/// What lives beside the counted instances; empty when nothing does.
+pub fn beside(summary: &v1::JobSummary) -> String {
+    match summary.beside {
+        0 => String::new(),
+        1 => "; an update has 1 more task beside them".to_string(),
+        more => format!("; an update has {more} more tasks beside them"),
+    }
+}
+
 /// The counts that are not zero, beside the one that is waited for.
 fn others(summary: &v1::JobSummary) -> String {
     let said = if summary.kind() == JobKind::Batch { "finished" } else { "running" };
@@ -119,6 +128,7 @@ fn others(summary: &v1::JobSummary) -> String {
         }
     }
     text += &failing_and_restarts(summary);
+    text += &beside(summary);
     if summary.ended { text + " (ended)" } else { text }
 }
 

@@ -44,8 +44,7 @@ pub(super) fn summary(state: &State, job: &Job, now: Timestamp) -> Option<v1::Jo
         tier: spec.tier.into(),
         priority: u32::from(spec.priority),
         version: job.current()?.version,
-        // A daemon job has one on each node that it is on.
-        instances: if spec.kind == JobKind::Daemon { state.tasks_of(job.id).living } else { spec.instances },
+        instances: spec.instances,
         created_ms: job.created.0,
         ended: job.ended.is_some(),
         result: flow::result(state, job).into(),
@@ -57,7 +56,11 @@ pub(super) fn summary(state: &State, job: &Job, now: Timestamp) -> Option<v1::Jo
         let count = |standing| tally.count(standing);
         (summary.pending, summary.starting) = (count(Standing::Pending), count(Standing::Starting));
         (summary.running, summary.stopping) = (count(Standing::Running), count(Standing::Stopping));
-        summary.partitioned = count(Standing::Partitioned);
+        (summary.partitioned, summary.beside) = (count(Standing::Partitioned), tally.beside());
+        if spec.kind == JobKind::Daemon {
+            // It has one on each node that it is on.
+            summary.instances = state.tasks_of(job.id).living.saturating_sub(summary.beside);
+        }
         if spec.kind == JobKind::Cron {
             // Between two runs no instance waits.
             let placed = summary.starting + summary.running + summary.stopping + summary.partitioned;

@@ -1,5 +1,6 @@
 //! Lists, pages and single views over a state that a story left.
 
+mod counts;
 mod endpoints;
 mod failures;
 mod why;

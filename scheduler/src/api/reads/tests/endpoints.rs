@@ -23,7 +23,7 @@ fn versions(rig: &Rig) -> Vec<u32> {
 }
 
 /// Version 2 runs beside version 1, and was healthy for long enough.
-fn green(manual_promotion: bool) -> Rig {
+pub(super) fn green(manual_promotion: bool) -> Rig {
     let mut rig = Rig::new(web("1", manual_promotion));
     for instance in [0, 1] {
         rig.newest(instance, &[TaskState::Running]);
@@ -35,7 +35,7 @@ fn green(manual_promotion: bool) -> Rig {
     for instance in [0, 1] {
         rig.newest(instance, &[TaskState::Running]);
     }
-    assert_eq!(rig.summary().running, 4);
+    assert_eq!((rig.summary().running, rig.summary().beside), (2, 2));
     rig
 }
 
@@ -51,7 +51,7 @@ fn the_new_set_of_a_blue_green_update_is_announced_when_it_is_promoted() {
     assert_eq!(versions(&rig), [2, 2]);
 }
 
-fn tell(rig: &mut Rig, action: UpdateAction) {
+pub(super) fn tell(rig: &mut Rig, action: UpdateAction) {
     let control = UpdateCommand::Control { key: rig.key(), action, author: "ann".into(), message: String::new() };
     rig.step([Event::Command { reply: ReplyTo(9), command: Command::Update(control) }]);
 }
