@@ -90,4 +90,4 @@ pub use update::{
 };
 pub use upkeep::{Upkeep, UpkeepCommand, UpkeepMutation};
 pub use welcome::{Contest, Welcome, WelcomeMutation};
-pub use words::{end_words, reason_words};
+pub use words::{ENDED_ALTHOUGH_TO_GO_ON, end_words, failure_words, reason_words};

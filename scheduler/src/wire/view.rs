@@ -5,7 +5,7 @@ use dawn_proto::{Resources, TaskState, Timestamp};
 
 use super::exit::exit_to_wire;
 use super::parse::{attributes_to_wire, ports_to_wire};
-use crate::model::{Agent, JobSpec, Place, State, Status, Task, Transition, Waiting};
+use crate::model::{Agent, ENDED_ALTHOUGH_TO_GO_ON, JobSpec, Place, State, Status, Task, Transition, Waiting};
 
 /// The task's ports with their names.
 pub fn assigned_ports(spec: &JobSpec, place: &Place) -> Vec<v1::AssignedPort> {
@@ -64,7 +64,7 @@ fn failure_view(state: &State, life: &Task, end: &Transition) -> v1::TaskFailure
     let agent = life.status.place().and_then(|place| state.agents.get(&place.agent));
     let (exit_code, signal) = exit_to_wire(end.exit);
     let message = match end.to {
-        TaskState::Finished if end.message.is_empty() => "its process ended, but a service is to go on",
+        TaskState::Finished if end.message.is_empty() => ENDED_ALTHOUGH_TO_GO_ON,
         _ => &*said_with_limit(life, end),
     };
     v1::TaskFailure {

@@ -118,7 +118,10 @@ pub fn text(job: &str, why: &v1::WhyResponse, now_ms: i64) -> String {
             0 => String::new(),
             since_ms => format!(" for {}", time::span(now_ms - since_ms)),
         };
-        let summary = render::safe(&class.summary);
+        let mut summary = render::safe(&class.summary);
+        if class.state() == TaskState::Throttled && class.ready_at_ms > 0 {
+            summary += &format!("; {}", super::tasks::tries_again(class.ready_at_ms, now_ms));
+        }
         let state = render::state(class.state());
         text += &match class.instances.len() {
             0 if since.is_empty() => format!("{job}: {summary}\n"),
@@ -128,9 +131,6 @@ pub fn text(job: &str, why: &v1::WhyResponse, now_ms: i64) -> String {
             1 => format!("instance {}: {state}{since}: {summary}\n", class.instances[0]),
             _ => format!("instances {}: {state}{since}: {summary}\n", render::instances(&class.instances)),
         };
-        if class.state() == TaskState::Throttled && class.ready_at_ms > 0 {
-            text += &format!("  {}\n", super::tasks::tries_again(class.ready_at_ms, now_ms));
-        }
         let mut table = Table::new(&[">", ""]);
         let mut vetoes = class.vetoes.clone();
         // Usually the summary says them all.
@@ -175,6 +175,21 @@ instances 0-2, 5: pending for 1m: none of 352 nodes fits; 2 nodes are cordoned
   312  of 352 nodes: have less than 512 MiB of memory (most: node-3 with 384 MiB free)
    40  of 352 nodes: lack rack=b
 ";
+        assert_eq!(text("www/prod/web", &why, 61_000), expected);
+    }
+
+    #[test]
+    fn what_waits_after_failing_says_in_one_line_how_often_it_failed_and_when_it_is_tried_again() {
+        let class = v1::PendingClass {
+            instances: vec![0],
+            state: TaskState::Throttled.into(),
+            summary: "waits after failing 2 times in a row".into(),
+            pending_since_ms: 59_000,
+            ready_at_ms: 66_000,
+            ..Default::default()
+        };
+        let why = v1::WhyResponse { classes: vec![class], index: 1 };
+        let expected = "instance 0: throttled for 2s: waits after failing 2 times in a row; tries again in 5s\n";
         assert_eq!(text("www/prod/web", &why, 61_000), expected);
     }
 

@@ -9,7 +9,7 @@ use crate::decide::place::{self, Explained, PlaceSettings};
 use crate::decide::retry::refusals;
 use crate::decide::{held_by_sla, words_of_held};
 use crate::drive::LiveView;
-use crate::model::{Job, JobSpec, Settings, State, Status, Task, Waiting, end_words};
+use crate::model::{Job, JobSpec, Settings, State, Task};
 
 /// Why a job's tasks wait, by class of equal answers. Takes time for every task there is.
 ///
@@ -27,7 +27,7 @@ pub fn why(
     let kept = place::stays_up(state, settings, &|agent| live.is_connected(agent), job.id, live.now);
     let mut classes: Vec<_> = classes.into_iter().chain(kept).map(pending_class).collect();
     classes.extend(held(state, job, live.now.wall));
-    classes.iter_mut().for_each(|class| tell_last_failure(state, job, class));
+    classes.iter_mut().for_each(|class| tell_failures(state, job, class));
     let mut classes = joined(classes);
     port_holders::tell(state, job, &mut classes);
     flow::explain(state, job, &mut classes);
@@ -73,24 +73,24 @@ fn held(state: &State, job: &Job, now: Timestamp) -> Option<v1::PendingClass> {
     })
 }
 
-/// Instances that wait after failing say how the life before failed: the first of them that is known to have.
-fn tell_last_failure(state: &State, job: &Job, class: &mut v1::PendingClass) {
+/// Instances that wait after failing say how often in a row, and those that a node would not start, which one. How each failed
+/// last stands with its task, and is said there alone.
+fn tell_failures(state: &State, job: &Job, class: &mut v1::PendingClass) {
     if class.state() != TaskState::Throttled {
         return;
     }
     let is_one = |task: &&Task| task.state() == TaskState::Throttled && class.instances.contains(&task.instance);
     let throttled =
         state.indexes().throttled.iter().filter_map(|(_, id)| state.tasks.get(id)).filter(|task| task.job == job.id);
-    let mut throttled = throttled.filter(is_one);
-    if let Some(summary) = throttled.clone().find_map(|task| refused(state, job, task)) {
+    let throttled: Vec<&Task> = throttled.filter(is_one).collect();
+    if let Some(summary) = throttled.iter().find_map(|task| refused(state, job, task)) {
         class.summary = summary;
         return;
     }
-    let failed = throttled.by_ref().filter_map(|task| Some((task, state.last_failure(task)?))).next();
-    if let Some((task, (_, end))) = failed {
-        let row = if task.failures > 1 { format!(" {} times in a row", task.failures) } else { String::new() };
-        let who = if class.instances.len() > 1 { format!(" of instance {}", task.instance) } else { String::new() };
-        class.summary += &format!("{row}; the last failure{who}, at {}: {}", instant(end.at), end_words(end));
+    let row = throttled.iter().map(|task| task.failures).max().unwrap_or(0);
+    if row > 1 {
+        let most = if throttled.len() > 1 { "up to " } else { "" };
+        class.summary += &format!(" {most}{row} times in a row");
     }
 }
 
@@ -107,9 +107,8 @@ fn held_by_brake(state: &State, cluster: &Settings, job: &Job) -> Option<v1::Pen
 
 /// Of an instance that its node would not start, through no fault of its job.
 fn refused(state: &State, job: &Job, task: &Task) -> Option<String> {
-    let Status::Waiting(Waiting::Throttled { ready_at }) = task.status else { return None };
     let mut refusals = refusals(state, job, task.run_at, task.instance);
-    let (life, end) = refusals.next()?;
+    let (life, _) = refusals.next()?;
     let place = life.status.place();
     let node = place.and_then(|place| state.agents.get(&place.agent)).map_or("a node", |agent| agent.hostname.as_str());
     let row = match refusals.count() + 1 {
@@ -117,11 +116,8 @@ fn refused(state: &State, job: &Job, task: &Task) -> Option<String> {
         times => format!(" {times} times in a row"),
     };
     Some(format!(
-        "waits until {}: {node} did not start it{row}, the last time at {}: {}; it is tried again after growing pauses, there \
-         too where no other node fits",
-        instant(ready_at),
-        instant(end.at),
-        end_words(end)
+        "waits because {node} did not start it{row}; it is tried again after growing pauses, there too where no other node \
+         fits"
     ))
 }
 
@@ -148,10 +144,10 @@ pub fn pending_class(explained: Explained) -> v1::PendingClass {
     }
 }
 
-/// The one-line answer, with instants as people write them.
+/// The one-line answer. When an instance is tried again stands beside it.
 fn summary(explained: &Explained) -> String {
     match (explained.state, explained.ready_at) {
-        (TaskState::Throttled, Some(ready_at)) => format!("waits until {} after failing", instant(ready_at)),
+        (TaskState::Throttled, Some(_)) => "waits after failing".to_string(),
         _ => explained.to_string(),
     }
 }

@@ -11,7 +11,7 @@ use super::remain::{keep_one_life, spare_untouched};
 use super::table::Cause;
 use super::waits::{held_by_sla, words_of_held};
 use crate::decide::step::Step;
-use crate::model::{Instances, Job, State, Update, UpdateChange, end_words};
+use crate::model::{Instances, Job, State, Update, UpdateChange, failure_words};
 
 pub(crate) fn tick(step: &mut Step) {
     for id in &step.state.indexes().updating {
@@ -151,7 +151,7 @@ pub fn cause_of(state: &State, job: &Job, instance: u32) -> Option<String> {
 fn how_failed(state: &State, job: &Job, instance: u32) -> Option<String> {
     let newest = state.tasks_of(job.id).newest(Default::default(), instance).and_then(|id| state.tasks.get(&id))?;
     let (_, end) = state.last_failure(newest)?;
-    Some(end_words(end))
+    Some(failure_words(end))
 }
 
 fn fail(step: &mut Step, job: &Job, update: &Update, why: &str) {

@@ -55,11 +55,15 @@ fn a_node_is_named_under_every_rule_that_keeps_it_out() {
 }
 
 #[test]
-fn an_instance_that_waits_after_failing_says_how_it_failed() {
+fn an_instance_that_waits_after_failing_says_how_often_and_leaves_the_cause_to_its_task() {
     let mut rig = Rig::new(spec("web", JobKind::Service, 1));
     rig.newest(0, &[TaskState::Running, TaskState::Failed]);
-    let said = summary(&rig);
-    assert!(said.contains("after failing; the last failure, at 20") && said.ends_with(": exit code 3"), "{said}");
+    assert_eq!(summary(&rig), "waits after failing");
+    assert!(classes(&rig)[0].ready_at_ms > 0, "when it is tried again");
+    assert_eq!(rig.status().tasks[0].last_failure.as_ref().unwrap().exit_code, Some(3));
+    rig.pass_ms(700_000);
+    rig.newest(0, &[TaskState::Running, TaskState::Failed]);
+    assert_eq!(summary(&rig), "waits after failing 2 times in a row");
 }
 
 #[test]
