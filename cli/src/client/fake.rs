@@ -1,5 +1,7 @@
 //! A scheduler that answers as a test tells it to, on a port of loopback, and remembers what it was asked.
 
+mod updates;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -8,6 +10,7 @@ use std::time::Duration;
 
 use dawn_proto::errors::RefusedRequest;
 use dawn_proto::v1::scheduler_server::{Scheduler as Service, SchedulerServer};
+use dawn_proto::v1::updates_server::UpdatesServer;
 use dawn_proto::v1::*;
 use tokio_stream::{Stream, StreamExt, wrappers::TcpListenerStream};
 use tonic::{Request, Response, Status};
@@ -39,6 +42,9 @@ pub struct Script {
     pub log: Answers<Vec<LogChunk>>,
     pub last_words: Answers<GetLastWordsResponse>,
     pub info: Answers<ServerInfo>,
+    pub start_update: Answers<StartUpdateResponse>,
+    pub scale: Answers<ScaleJobResponse>,
+    pub update: Answers<UpdateInfo>,
     /// Names of the calls, and what matters of them.
     pub asked: Mutex<Vec<String>>,
     pub submitted: Mutex<Vec<JobSpec>>,
@@ -66,7 +72,8 @@ impl Fake {
         let address = listener.local_addr().unwrap();
         let script = Arc::new(script);
         let service = SchedulerServer::from_arc(script.clone());
-        let server = tonic::transport::Server::builder().add_service(service);
+        let updates = UpdatesServer::from_arc(script.clone());
+        let server = tonic::transport::Server::builder().add_service(service).add_service(updates);
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
         Fake { address, script }
     }

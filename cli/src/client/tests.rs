@@ -5,6 +5,7 @@ mod endpoints;
 mod jobs;
 mod logs;
 mod several;
+mod updates;
 
 use std::time::{Duration, Instant};
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use dawn_proto::Timestamp;
 use dawn_proto::v1;
 use dawn_proto::v1::planner_server::Planner;
 use futures_util::{Stream, stream};
@@ -59,7 +60,7 @@ impl ClientService {
             let connected: BTreeSet<AgentNo> = agents.filter(|agent| live.is_connected(*agent)).collect();
             let bounds = PulseSettings { place: facts.place.clone(), ..PulseSettings::default() };
             let mut trial = Trial::new(state, &connected, &facts.settings, &bounds, live.now);
-            let plans: Vec<_> = specs.iter().map(|spec| Ok(plan(&mut trial, spec))).collect();
+            let plans: Vec<_> = specs.iter().map(|spec| Ok(plan(&mut trial, spec, live.now.wall))).collect();
             drop(turn);
             plans
         });
@@ -67,9 +68,9 @@ impl ClientService {
     }
 }
 
-fn plan(trial: &mut Trial, spec: &JobSpec) -> v1::JobPlan {
+fn plan(trial: &mut Trial, spec: &JobSpec, now: Timestamp) -> v1::JobPlan {
     let (mut warnings, index) = (reads::submit_warnings(trial.state(), spec), trial.state().index);
-    warnings.extend(reads::submit_notes(trial.state(), spec));
+    warnings.extend(reads::submit_notes(trial.state(), spec, now));
     let key = Some((&spec.key).into());
     // invariant: it was made by encoding this message.
     let after = v1::JobSpec::decode(&*spec.wire).ok();

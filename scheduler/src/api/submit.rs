@@ -74,11 +74,12 @@ impl ClientService {
     }
 
     /// What to tell whoever submits it now, together with the jobs of these keys.
-    async fn warnings(&self, spec: &JobSpec, together: &BTreeSet<JobKey>) -> Result<Vec<String>, Status> {
+    pub(super) async fn warnings(&self, spec: &JobSpec, together: &BTreeSet<JobKey>) -> Result<Vec<String>, Status> {
         let mut warnings = self.reader.submit_warnings(spec.clone()).await?;
         let mut asked = spec.clone();
         asked.flow.after.retain(|dependency| !together.contains(&dependency.job));
-        warnings.extend(self.reader.find(move |state: &State| reads::submit_notes(state, &asked)).await?);
+        let now = self.live.borrow().now.wall;
+        warnings.extend(self.reader.find(move |state: &State| reads::submit_notes(state, &asked, now)).await?);
         Ok(warnings)
     }
 

@@ -1,5 +1,6 @@
 //! The service of updates: commands to the pulse, questions to the follower.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use dawn_proto::JobKey;
@@ -59,7 +60,7 @@ impl Updates for ClientService {
         let v1::StartUpdateRequest { spec, instances, author, message } = request.into_inner();
         let (spec, instances) = (self.parsed(spec)?, ranges(&instances)?);
         let diff = self.compare(client, &spec, &instances).await?;
-        let warnings = self.reader.submit_warnings(JobSpec::clone(&spec)).await?;
+        let warnings = self.warnings(&spec, &BTreeSet::new()).await?;
         let job = v1::JobKey::from(&spec.key);
         let (author, message) = (text(author), text(message));
         self.begin(UpdateCommand::Start { spec, instances, author, message }, job, Some(diff), warnings).await

@@ -236,6 +236,10 @@ fn what_was_killed_stays_so_and_says_how_that_is_undone() {
     assert!(again.starts_with(&expected), "{again}");
     let status = cluster.dawn(&["--json", "job", "status", BOX]).succeeded().json();
     assert_eq!(status["summary"]["running"], 2, "the same file starts it again: {status}");
+    cluster.dawn(&["job", "kill", &one]).succeeded();
+    let scaled = cluster.dawn(&["job", "scale", BOX, "3"]).succeeded().stdout;
+    let expected = format!("{BOX}: 3 instances (version 3)\n  instance 0, which was killed, is started again\n");
+    assert_eq!(scaled, expected);
     cluster.dawn(&["job", "kill", BOX, "--yes"]).succeeded();
     for _ in 0..2 {
         let again = cluster.dawn(&["job", "kill", BOX, "--yes"]).succeeded();

@@ -7,10 +7,13 @@ use dawn_proto::v1;
 use crate::args::Context;
 use crate::client::{Client, Repeat};
 use crate::render::failure::{Cause, causes};
-use crate::render::{count, failure, time};
+use crate::render::{self, count, failure, time};
 
 /// Failures that are told of one job; more are counted.
 const MOST_FAILURES: usize = 5;
+
+/// Of a job whose restart policy does not say it.
+const STABLE_AFTER_MS: u64 = 60_000;
 
 /// "… and 3 other reasons (of 7 instances)"; empty when all are shown.
 fn left_out(causes: &[Cause]) -> String {
@@ -21,6 +24,33 @@ fn left_out(causes: &[Cause]) -> String {
         1 => format!("… and another reason (of {})", count(instances as u64, "instance")),
         more => format!("… and {more} other reasons (of {})", count(instances as u64, "instance")),
     }
+}
+
+/// The tasks that wait or run again after a failed life, and have not been well for long since.
+pub fn failing(status: &v1::JobStatus) -> Vec<v1::Task> {
+    let restart = status.spec.as_ref().and_then(|spec| spec.restart).unwrap_or_default();
+    let stable_ms = if restart.stable_after_ms > 0 { restart.stable_after_ms } else { STABLE_AFTER_MS };
+    let is_failing = |task: &&v1::Task| {
+        let since_ms = task.history.last().map_or(i64::MAX, |last| last.at_ms);
+        let is_stable =
+            task.state() == v1::TaskState::Running && since_ms.saturating_add_unsigned(stable_ms) <= time::now_ms();
+        task.failures > 0 && !task.state().is_terminal() && !is_stable
+    };
+    status.tasks.iter().filter(is_failing).cloned().collect()
+}
+
+/// "  www/prod/web: instances 0-2 failed so far: exit code 3; others for another reason": of a job that goes on.
+pub fn failed_so_far(key: &str, tasks: &[v1::Task]) -> Option<String> {
+    let causes = causes(tasks);
+    let first = causes.first()?;
+    let others = match causes.len() - 1 {
+        0 => String::new(),
+        1 => "; others for another reason".to_string(),
+        more => format!("; others for {more} other reasons"),
+    };
+    let one = if first.instances.len() == 1 { "instance" } else { "instances" };
+    let who = format!("{one} {}", render::instances(&first.instances));
+    Some(format!("  {key}: {who} failed so far: {}{others}", failure::cause(&first.failure)))
 }
 
 /// What failed tasks wrote last to standard error, by their ids. A scheduler that can't say it costs no command its end.

@@ -34,7 +34,7 @@ impl Submitted {
     /// What was done to the job since it was submitted, if that ends the wait.
     pub fn look(&mut self, key: &str, status: &v1::JobStatus) -> Option<Meanwhile> {
         let before = self.killed_before.get_or_insert_with(|| match self.starts_killed {
-            true => killed(status).map(|(task, _)| task.id).collect(),
+            true => killed(&status.tasks).map(|(task, _)| task.id).collect(),
             false => BTreeSet::new(),
         });
         let summary = status.summary.as_ref()?;
@@ -63,8 +63,8 @@ impl Submitted {
 }
 
 /// Instances whose newest task was killed since a user asked for it, and how that was asked.
-fn killed(status: &v1::JobStatus) -> impl Iterator<Item = (&v1::Task, &v1::Transition)> {
-    let newest = newest(&status.tasks).into_iter().filter(|task| task.state() == TaskState::Killed);
+pub fn killed(tasks: &[v1::Task]) -> impl Iterator<Item = (&v1::Task, &v1::Transition)> {
+    let newest = newest(tasks).into_iter().filter(|task| task.state() == TaskState::Killed);
     newest.filter_map(|task| Some((task, asked(task)?)))
 }
 
@@ -91,7 +91,7 @@ pub fn by_whom(by: &str, message: &str) -> String {
 /// "instances 0-1 were killed by root": those that users killed and that count; None: there are none.
 pub fn were_killed(status: &v1::JobStatus, counts: impl Fn(&v1::Task, &v1::Transition) -> bool) -> Option<String> {
     let mut instances: BTreeMap<String, Vec<u32>> = BTreeMap::new();
-    for (task, asked) in killed(status).filter(|(task, asked)| counts(task, asked)) {
+    for (task, asked) in killed(&status.tasks).filter(|(task, asked)| counts(task, asked)) {
         instances.entry(killed_by(asked, "")).or_default().push(task.instance);
     }
     let words = |(by, instances): (String, Vec<u32>)| match &instances[..] {

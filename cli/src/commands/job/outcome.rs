@@ -26,7 +26,7 @@ pub fn describe_unfinished(jobs: &[Job], what: &str) -> Vec<String> {
     for job in jobs.iter().filter(|job| !job.left_out) {
         match job.verdict {
             None => {
-                lines.extend(failed_so_far(job));
+                lines.extend(cause::failed_so_far(&job.key, job.status.as_ref().map_or(&[], |status| &status.tasks)));
                 lines.push(format!("  look:  dawn job status {0}\n  stop:  dawn job kill {0}", job.key));
             }
             Some(Exit::Failed) => {
@@ -45,27 +45,17 @@ pub fn describe_unfinished(jobs: &[Job], what: &str) -> Vec<String> {
     lines
 }
 
-/// "  www/prod/web: so far instances 0-2: exit code 3, and for 1 other reason": of a job that goes on.
-fn failed_so_far(job: &Job) -> Option<String> {
-    let causes = failure::causes(job.status.as_ref().map_or(&[], |status| &status.tasks));
-    let first = causes.first()?;
-    let others = match causes.len() - 1 {
-        0 => String::new(),
-        1 => "; others for another reason".to_string(),
-        more => format!("; others for {more} other reasons"),
-    };
-    let who = instances(&first.instances);
-    Some(format!("  {}: {who} failed so far: {}{others}", job.key, failure::cause(&first.failure)))
-}
-
 /// Where the jobs that did not fail ended up, and how many failed where that was told of each before.
-pub fn describe_finished(context: &Context, jobs: &[Job]) {
+pub async fn describe_finished(context: &mut Context, jobs: &mut [Job]) {
     if context.out.json {
         return;
     }
-    for job in jobs.iter().filter(|job| !job.left_out && job.verdict == Some(Exit::Done)) {
-        if let Some(status) = &job.status {
-            went_well(context, job, status);
+    for job in jobs.iter_mut().filter(|job| !job.left_out && job.verdict == Some(Exit::Done)) {
+        if let Some(status) = job.status.clone() {
+            went_well(context, job, &status);
+            // All are there, and some of them may fail again all the same.
+            let causes = cause::describe_new_causes(context, &cause::failing(&status), &mut job.told).await;
+            causes.iter().for_each(|cause| context.out.line(&format!("  {cause}")));
         }
     }
     let with = |exit| jobs.iter().filter(move |job| !job.left_out && job.verdict == Some(exit));
@@ -163,11 +153,6 @@ fn leads_on(key: &str, status: &v1::JobStatus) -> String {
         None if summary.pending > 0 => format!("dawn job why {key}"),
         _ => format!("dawn job status {key}"),
     }
-}
-
-fn instances(numbers: &[u32]) -> String {
-    let one = if numbers.len() == 1 { "instance" } else { "instances" };
-    format!("{one} {}", render::instances(numbers))
 }
 
 /// Where a running task with ports is reached.

@@ -67,7 +67,8 @@ async fn wait(
             false => watch::until_there(context, &mut others, interrupted()).await,
         }
     });
-    let (mut exit, of_others) = (of_updates?, of_others?);
+    let (update::Waited { mut exit, told }, of_others) = (of_updates?, of_others?);
+    updated.know(told);
     match exit {
         Exit::Done if !updated.is_empty() => exit = watch::until_there(context, &mut updated, interrupted()).await?,
         _ => updated.leave_out(exit),

@@ -3,6 +3,7 @@
 use clap::Args;
 use dawn_proto::v1;
 
+use super::meanwhile::killed;
 use super::status;
 use crate::args::Context;
 use crate::client::{Client, Repeat};
@@ -85,7 +86,7 @@ pub async fn add(args: Add, context: &mut Context) -> Result<Exit, Failure> {
 }
 
 async fn send(context: &mut Context, job: &Selection, request: v1::ScaleJobRequest) -> Result<Exit, Failure> {
-    let warnings = warnings(context, job, &request).await;
+    let Foreseen { warnings, started_again } = foresee(context, job, &request).await;
     let repeat = if request.add > 0 { Repeat::Never } else { Repeat::Harmless };
     let request = v1::ScaleJobRequest { key: Some((&job.key).into()), author: author(), ..request };
     let call = async |client: &mut Client, request| client.updates().scale_job(request).await;
@@ -105,23 +106,45 @@ async fn send(context: &mut Context, job: &Selection, request: v1::ScaleJobReque
     } else {
         let count = render::count(scaled.instances, "instance");
         context.out.line(&format!("{}: {count} (version {})", job.key, scaled.version));
+        if !started_again.is_empty() {
+            context.out.line(&format!("  {}", describe_started_again(&started_again)));
+        }
     }
     Ok(Exit::Done)
 }
 
-/// What a plan says of instances that would wait: nothing where there are to be fewer, or where nobody can say it.
-async fn warnings(context: &mut Context, job: &Selection, request: &v1::ScaleJobRequest) -> Vec<String> {
-    let Ok(status) = status::get(context, job).await else { return Vec::new() };
+/// What is known of a change before it is made.
+#[derive(Default)]
+struct Foreseen {
+    warnings: Vec<String>,
+    /// Instances that users killed.
+    started_again: Vec<u32>,
+}
+
+/// What a plan says of instances that would wait and of those that are started again: nothing where nobody can say it.
+async fn foresee(context: &mut Context, job: &Selection, request: &v1::ScaleJobRequest) -> Foreseen {
+    let nothing = Foreseen::default();
+    let Ok(status) = status::get(context, job).await else { return nothing };
     let before = status.summary.unwrap_or_default().instances;
+    let killed: Vec<u32> = killed(&status.tasks).map(|(task, _)| task.instance).collect();
     let instances = request.instances.unwrap_or_else(|| before.saturating_add(request.add));
-    let Some(spec) = status.spec.filter(|_| instances > before) else { return Vec::new() };
+    let may_start = instances > before || !killed.is_empty();
+    let Some(spec) = status.spec.filter(|_| may_start) else { return nothing };
     let specs = vec![v1::JobSpec { instances, ..spec }];
     let call = async |client: &mut Client, request| client.planner().plan(request).await;
     let plans = context.scheduler.call(v1::PlanRequest { specs }, Repeat::Harmless, call).await;
-    let Ok(mut plans) = plans else { return Vec::new() };
-    match plans.message().await {
-        Ok(Some(plan)) => plan.pending.iter().map(|class| would_wait(class, instances)).collect(),
-        _ => Vec::new(),
+    let Ok(mut plans) = plans else { return nothing };
+    let Ok(Some(plan)) = plans.message().await else { return nothing };
+    let warnings = plan.pending.iter().map(|class| would_wait(class, instances)).collect();
+    let started_again = killed.into_iter().filter(|instance| plan.created.contains(instance)).collect();
+    Foreseen { warnings, started_again }
+}
+
+/// "instance 1, which was killed, is started again"
+fn describe_started_again(instances: &[u32]) -> String {
+    match instances {
+        [only] => format!("instance {only}, which was killed, is started again"),
+        several => format!("instances {}, which were killed, are started again", render::instances(several)),
     }
 }
 

@@ -95,6 +95,16 @@ impl Waiting {
         (Waiting { jobs: these }, Waiting { jobs: others })
     }
 
+    /// What was told of the failures of jobs already is not told again.
+    pub fn know(&mut self, told: Vec<(v1::JobKey, BTreeSet<String>)>) {
+        for (key, causes) in told {
+            self.jobs
+                .iter_mut()
+                .filter(|job| job.wire_key == key)
+                .for_each(|job| job.told.extend(causes.iter().cloned()));
+        }
+    }
+
     pub fn is_empty(&self) -> bool {
         self.jobs.is_empty()
     }
@@ -229,7 +239,7 @@ pub async fn until_there(
         outcome::describe_unfinished(&waiting.jobs, what).iter().for_each(|line| eprintln!("{line}"));
         return Ok(waiting.verdict_so_far());
     };
-    outcome::describe_finished(context, &waiting.jobs);
+    outcome::describe_finished(context, &mut waiting.jobs).await;
     Ok(exit)
 }
 

@@ -18,7 +18,7 @@ use crate::render::json;
 pub use given_up::given_up;
 pub use show::{changes, ranges, short, stands};
 pub use start::started;
-pub use wait::wait_for;
+pub use wait::{Waited, wait_for};
 
 #[derive(Subcommand)]
 pub enum Update {

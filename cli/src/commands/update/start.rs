@@ -46,7 +46,7 @@ pub async fn run(args: Start, context: &mut Context) -> Result<Exit, Failure> {
 /// Says what was started, and waits for its end unless told not to.
 pub async fn started(context: &mut Context, response: &v1::StartUpdateResponse, detach: bool) -> Result<Exit, Failure> {
     let key = response.key.clone().unwrap_or_default();
-    for warning in &response.warnings {
+    for warning in response.warnings.iter().filter(|warning| !jobfile::was_noted(warning)) {
         eprintln!("dawn: warning: {}", render::safe(warning));
     }
     let name = render::key(Some(&key));
@@ -61,7 +61,7 @@ pub async fn started(context: &mut Context, response: &v1::StartUpdateResponse, 
     let exit = match response.number {
         0 => Exit::Done,
         _ if detach => Exit::Done,
-        number => wait_for(context, &[(key, number)]).await?,
+        number => wait_for(context, &[(key, number)]).await?.exit,
     };
     if context.out.json {
         let diff = response.diff.clone().unwrap_or_default();

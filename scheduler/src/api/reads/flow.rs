@@ -1,9 +1,10 @@
 //! What a job waits for, how it ended, and what to tell whoever submits it. Rules: `model/flow.rs`.
 
-use dawn_proto::JobKey;
 use dawn_proto::v1::{self, DependsOn, JobKind, TaskState};
+use dawn_proto::{JobKey, Timestamp};
 use prost::Message;
 
+use super::earlier;
 use super::why::instant;
 use crate::decide::never_permits;
 use crate::model::{Dependency, Job, JobSpec, Near, Spec, Standing, State};
@@ -123,8 +124,9 @@ pub(super) fn explain(state: &State, job: &Job, classes: &mut Vec<v1::PendingCla
 }
 
 /// What to tell whoever submits the spec now, beside where it fits.
-pub fn submit_notes(state: &State, spec: &JobSpec) -> Vec<String> {
+pub fn submit_notes(state: &State, spec: &JobSpec, now: Timestamp) -> Vec<String> {
     let mut notes = after_notes(state, spec);
+    notes.extend(earlier::notes(state, spec, now));
     // invariant: it was made by encoding this message.
     notes.extend(v1::JobSpec::decode(&*spec.wire).ok().and_then(|wire| dawn_proto::validate::cannot_make_it(&wire)));
     if let Some(cron) = &spec.cron

@@ -6,6 +6,7 @@ use crate::model::{AgentNo, State};
 
 mod absent;
 mod cron;
+mod earlier;
 mod endpoints;
 mod flow;
 mod job;

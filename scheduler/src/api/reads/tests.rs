@@ -1,6 +1,7 @@
 //! Lists, pages and single views over a state that a story left.
 
 mod counts;
+mod earlier;
 mod endpoints;
 mod failures;
 mod why;

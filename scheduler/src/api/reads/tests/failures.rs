@@ -51,9 +51,13 @@ impl Rig {
         self.pulse.state().jobs.values().next().unwrap().key.clone()
     }
 
+    pub fn wall(&self) -> dawn_proto::Timestamp {
+        self.pulse.now(now(self.at_ms)).wall
+    }
+
     pub fn status(&self) -> v1::JobStatus {
         let state = self.pulse.state();
-        job_status_at(state, &self.key(), 0, self.pulse.now(now(self.at_ms)).wall).unwrap()
+        job_status_at(state, &self.key(), 0, self.wall()).unwrap()
     }
 
     pub fn summary(&self) -> v1::JobSummary {

@@ -98,11 +98,11 @@ fn what_is_to_follow_others_is_warned_of_only_where_it_waits() {
     let mut later = spec("web", JobKind::Service, 1);
     later.flow.after = vec![Dependency { job: first, on: DependsOn::Success }];
     let rig = Rig::new(spec("other", JobKind::Service, 1));
-    let notes = crate::api::reads::submit_notes(rig.pulse.state(), &later);
+    let notes = crate::api::reads::submit_notes(rig.pulse.state(), &later, rig.wall());
     assert_eq!(notes, ["waits for ann/test/first, which is not there yet"]);
     let mut rig = Rig::new(spec("web", JobKind::Service, 1));
     rig.newest(0, &[TaskState::Running]);
-    let notes = crate::api::reads::submit_notes(rig.pulse.state(), &later);
+    let notes = crate::api::reads::submit_notes(rig.pulse.state(), &later, rig.wall());
     let said = "an update does not wait: `after` counts when ann/test/web starts anew, after it has ended";
     assert_eq!(notes, [said], "it runs, and is updated at once");
 }
@@ -116,7 +116,7 @@ fn a_check_that_comes_too_late_for_the_deadline_is_warned_of() {
         wire.update = Some(UpdatePolicy { progress_deadline_ms: 5_000, watch_ms: Some(1_000), ..Default::default() });
     });
     let rig = Rig::new(spec("other", JobKind::Service, 1));
-    let notes = crate::api::reads::submit_notes(rig.pulse.state(), &slow);
+    let notes = crate::api::reads::submit_notes(rig.pulse.state(), &slow, rig.wall());
     assert!(notes.len() == 1 && notes[0].starts_with("no instance can be healthy within 5s"), "{notes:?}");
 }
 
@@ -213,7 +213,7 @@ fn an_update_says_that_its_sla_lets_no_instance_be_stopped() {
     let mut rig = Rig::new(of("1"));
     rig.newest(0, &[TaskState::Running]);
     rig.pass_ms(1_000);
-    let notes = submit_notes(rig.pulse.state(), &of("2"));
+    let notes = submit_notes(rig.pulse.state(), &of("2"), rig.wall());
     assert!(notes.iter().any(|note| note.contains("`sla` keeps its only instance up")), "{notes:?}");
     rig.step([submit(2, of("2"))]);
     rig.pass_ms(500);
