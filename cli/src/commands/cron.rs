@@ -183,11 +183,17 @@ pub fn next_run(cron: &v1::CronStatus, now_ms: i64) -> String {
     match cron.paused_ms {
         0 if cron.next_ms == 0 => "none: off its schedule".to_string(),
         0 => at_and_in(cron, cron.next_ms, now_ms),
-        at_ms => {
-            let (since, by) = (time::relative(at_ms, now_ms), render::safe(&cron.paused_by));
-            format!("none: paused {since} by {by}; `dawn cron resume {}` goes on", render::key(cron.key.as_ref()))
+        _ => {
+            let (paused, key) = (paused(cron, now_ms).unwrap_or_default(), render::key(cron.key.as_ref()));
+            format!("none: {paused}; `dawn cron resume {key}` lets it fire again")
         }
     }
+}
+
+/// "paused 2m ago by ann"; None: it is not.
+pub fn paused(cron: &v1::CronStatus, now_ms: i64) -> Option<String> {
+    let by = if cron.paused_by.is_empty() { String::new() } else { format!(" by {}", render::safe(&cron.paused_by)) };
+    (cron.paused_ms > 0).then(|| format!("paused {}{by}", time::relative(cron.paused_ms, now_ms)))
 }
 
 /// When the run of a tick begins: its jitter later. Zero stays: there is none.
@@ -327,7 +333,7 @@ mod tests {
         );
         cron.paused_ms = 1;
         assert!(table(std::slice::from_ref(&cron), &none, next_ms).text().contains("Europe/Berlin  paused"));
-        let told = "none: paused 30m ago by ; `dawn cron resume www/prod/backup` goes on";
+        let told = "none: paused 30m ago; `dawn cron resume www/prod/backup` lets it fire again";
         assert_eq!(next_run(&cron, 1_800_001), told);
         (cron.paused_ms, cron.next_ms) = (0, 0);
         assert_eq!(next_run(&cron, next_ms), "none: off its schedule");

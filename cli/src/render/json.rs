@@ -38,6 +38,7 @@ pub fn summary(summary: &v1::JobSummary) -> Value {
         "tier": super::tier(summary.tier()),
         "priority": summary.priority,
         "version": summary.version,
+        "paused": summary.paused,
         "instances": summary.instances,
         "pending": summary.pending,
         "starting": summary.starting,
@@ -125,9 +126,15 @@ pub fn status(status: &v1::JobStatus) -> Value {
     })
 }
 
-/// As [`status`], with what failed tasks wrote last to standard error, as far as that is known.
-pub fn status_with_words(status: &v1::JobStatus, words: &BTreeMap<u64, Vec<u8>>) -> Value {
+/// As [`status`], with what failed tasks wrote last to standard error, as far as that is known, and the last update where that did
+/// not go through.
+pub fn status_with_words(
+    status: &v1::JobStatus,
+    words: &BTreeMap<u64, Vec<u8>>,
+    failed_update: Option<&v1::UpdateInfo>,
+) -> Value {
     let mut value = self::status(status);
+    value["failed_update"] = failed_update.map(update).into();
     for (i, task) in status.tasks.iter().enumerate() {
         let Some(failed) = &task.last_failure else { continue };
         value["tasks"][i]["last_failure"]["last_words"] = last_words(words, failed.task_id);
@@ -187,7 +194,13 @@ pub fn cron(cron: &v1::CronStatus) -> Value {
 }
 
 /// `summary` is said where nothing is pending; `causes` are those of the last failures, `words` what those tasks wrote last.
-pub fn why(why: &v1::WhyResponse, summary: Option<String>, causes: &[Cause], words: &BTreeMap<u64, Vec<u8>>) -> Value {
+pub fn why(
+    why: &v1::WhyResponse,
+    summary: Option<String>,
+    causes: &[Cause],
+    words: &BTreeMap<u64, Vec<u8>>,
+    failed_update: Option<&v1::UpdateInfo>,
+) -> Value {
     let failures = causes.iter().map(|cause| {
         let mut value = failure(&cause.failure);
         value["instance"] = cause.task.instance.into();
@@ -199,6 +212,7 @@ pub fn why(why: &v1::WhyResponse, summary: Option<String>, causes: &[Cause], wor
         "classes": pending_classes(&why.classes),
         "summary": summary,
         "failures": failures.collect::<Vec<_>>(),
+        "failed_update": failed_update.map(update),
         "index": why.index,
     })
 }
@@ -335,9 +349,9 @@ mod tests {
         };
         let class = v1::PendingClass { vetoes: vec![v1::VetoCount::default()], ..Default::default() };
         let mut found = BTreeSet::new();
-        names(&object(status_with_words(&job_status, &BTreeMap::new())), &mut found);
+        names(&object(status_with_words(&job_status, &BTreeMap::new(), None)), &mut found);
         let response = v1::WhyResponse { classes: vec![class], index: 1 };
-        names(&why(&response, None, &[], &BTreeMap::new()), &mut found);
+        names(&why(&response, None, &[], &BTreeMap::new(), None), &mut found);
         names(&node(&v1::Node { maintenance: Some(v1::NodeMaintenance::default()), ..Default::default() }), &mut found);
         let events = vec![v1::UpdateEvent::default()];
         names(&update(&v1::UpdateInfo { events, ..Default::default() }), &mut found);

@@ -37,7 +37,9 @@ fn about_refusal(refusal: &Refusal) -> RefusedRequest {
         Refusal::Differs { key, version } => of(ErrorReason::JobDiffers).with("job", key).with("version", version),
         Refusal::StillEnding { key, tasks } => of(ErrorReason::JobStillEnding).with("job", key).with("tasks", tasks),
         Refusal::NotCron { key } => of(ErrorReason::NotCron).with("job", key),
-        Refusal::RunAlive { key, run_at } => of(ErrorReason::CronRunAlive).with("job", key).with("run_at_ms", run_at.0),
+        Refusal::RunAlive { key, run_at, at: _ } => {
+            of(ErrorReason::CronRunAlive).with("job", key).with("run_at_ms", run_at.0)
+        }
         Refusal::NotUpdating { key } => of(ErrorReason::NoUpdateUnderWay).with("job", key),
         Refusal::Updating { key, number, state, author, done, of: instances } => of(ErrorReason::UpdateUnderWay)
             .with("job", key)

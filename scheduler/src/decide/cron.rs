@@ -25,7 +25,7 @@ pub(super) fn start(step: &mut Step, key: &JobKey) -> Result<Answer, Refusal> {
         TickOutcome::Queued => note(step, job, run_at, TickOutcome::Queued),
         _ => {
             let run_at = step.state.living(job).map(|task| task.run_at).max().unwrap_or_default();
-            return Err(Refusal::RunAlive { key: key.clone(), run_at });
+            return Err(Refusal::RunAlive { key: key.clone(), run_at, at: cron.schedule.written(run_at) });
         }
     }
     Ok(Answer::CronStarted(answers::CronStarted { run_at }))

@@ -55,7 +55,7 @@ pub(super) fn given_up(step: &mut Step, agent: AgentNo) {
     for job in state.indexes().daemons.iter().filter_map(|id| state.jobs.get(id)) {
         let lives = state.tasks_of(job.id).slot(Timestamp(0), agent.0).filter_map(|id| state.tasks.get(&id));
         for task in lives.filter(|task| matches!(task.state(), TaskState::Pending | TaskState::Throttled)) {
-            step.stop(task, Reason::AgentLost, "its agent was given up");
+            step.stop(task, Reason::AgentLost, "its node was given up");
         }
     }
 }

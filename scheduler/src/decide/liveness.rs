@@ -156,7 +156,7 @@ pub(super) fn out_of_reach(step: &mut Step, agent: &Agent) {
     step.mutations.push(Mutation::AgentMoved(AgentMoved { agent: agent.no, to: NodeState::Unreachable }));
     for task in tasks_on(step, agent.no) {
         if matches!(task.state(), TaskState::Assigned | TaskState::Starting | TaskState::Running) {
-            step.move_task(task, TaskState::Partitioned, Reason::AgentLost, "its agent is out of reach");
+            step.move_task(task, TaskState::Partitioned, Reason::AgentLost, "its node is out of reach");
         }
     }
 }
@@ -187,7 +187,7 @@ fn give_up(step: &mut Step) {
                 return;
             }
             allowed -= 1;
-            retry::end(step, task, TaskState::Lost, Reason::AgentLost, "its agent was given up");
+            retry::end(step, task, TaskState::Lost, Reason::AgentLost, "its node was given up");
         }
     }
     let due = step.state.indexes().deadlines.range(..=(step.now.wall, dawn_proto::TaskId(u64::MAX)));
@@ -203,7 +203,7 @@ fn give_up(step: &mut Step) {
             return;
         }
         allowed -= 1;
-        retry::end(step, task, TaskState::Lost, Reason::AgentLost, "its agent stayed out of reach");
+        retry::end(step, task, TaskState::Lost, Reason::AgentLost, "its node stayed out of reach");
     }
 }
 

@@ -28,7 +28,7 @@ fn resend(step: &mut Step) {
         }
         // The order may be on its way yet to an agent that obeys it: only silence proves that it does not.
         if assigned && is_overdue(step, task) && !lease::may_live(step, task, agent) {
-            retry::end(step, task, TaskState::Lost, Reason::AgentLost, "its agent never said that it has it");
+            retry::end(step, task, TaskState::Lost, Reason::AgentLost, "its node never said that it has it");
         } else if due_again(step, task.since()) {
             step.effects.push(if assigned { Effect::Launch { agent, task: task.id } } else { kill_again(agent, task) });
             // A kill of what the agent has no trace of may go unanswered; a question does not.

@@ -10,10 +10,15 @@ pub fn amount(dimension: &str, amount: u64) -> String {
     }
 }
 
-/// An instant to the second: "2026-11-30 01:30:00 UTC".
+/// An instant to the second, in the form of every time that people read: "2026-11-30 01:30:00 +00:00".
 pub fn utc(at: Timestamp) -> String {
+    in_zone(at, jiff::tz::TimeZone::UTC)
+}
+
+/// The same in a time zone.
+pub fn in_zone(at: Timestamp, zone: jiff::tz::TimeZone) -> String {
     let second = jiff::Timestamp::from_second(at.0.div_euclid(1000));
-    second.map_or_else(|_| at.to_string(), |second| second.strftime("%F %T UTC").to_string())
+    second.map_or_else(|_| at.to_string(), |second| second.to_zoned(zone).strftime("%F %T %:z").to_string())
 }
 
 /// With the name of the dimension: "8 cpus", "512 MiB of memory".
@@ -55,7 +60,10 @@ mod tests {
 
     #[test]
     fn amounts_are_exact_where_they_can_be() {
-        assert_eq!(utc(Timestamp(1_795_981_914_093)), "2026-11-29 19:51:54 UTC");
+        assert_eq!(utc(Timestamp(1_795_981_914_093)), "2026-11-29 19:51:54 +00:00");
+        let kolkata =
+            jiff::tz::TimeZone::fixed(jiff::tz::offset(5).saturating_add(jiff::SignedDuration::from_mins(30)));
+        assert_eq!(in_zone(Timestamp(1_795_981_914_093), kolkata), "2026-11-30 01:21:54 +05:30");
         assert_eq!(amount("cpu", 1500), "1.5");
         assert_eq!(amount("cpu", 2000), "2");
         assert_eq!(amount("cpu", 10_000), "10");

@@ -4,7 +4,7 @@ use dawn_proto::amounts::count;
 use dawn_proto::v1::{JobKind, MaintenanceMode, UpdateState};
 use dawn_proto::{Epoch, JobKey, Timestamp, words};
 
-use super::{Bound, FlowRefusal, Instances, LossRefusal, amount, amount_of, utc};
+use super::{Bound, FlowRefusal, Instances, LossRefusal, amount, amount_of};
 
 /// "drained", "cordoned"; of a node that no plan is made for, "in use".
 fn upkeep(mode: MaintenanceMode) -> String {
@@ -60,8 +60,13 @@ pub enum Refusal {
     StillEnding { key: JobKey, tasks: u32 },
     #[error("{key} is no cron job")]
     NotCron { key: JobKey },
-    #[error("{key} still has a live run of {}; its overlap policy allows no second one", utc(*run_at))]
-    RunAlive { key: JobKey, run_at: Timestamp },
+    #[error("{key} still has a live run of {at}; its overlap policy allows no second one")]
+    RunAlive {
+        key: JobKey,
+        run_at: Timestamp,
+        /// The same as people write it, in the time zone of the job's schedule.
+        at: String,
+    },
     #[error("{key} has no instance {instance}; it has {}", numbered(instances))]
     NoSuchInstance { key: JobKey, instance: u32, instances: Instances },
     #[error(

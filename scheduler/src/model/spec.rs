@@ -254,6 +254,11 @@ impl Schedule {
         Schedule { cron, zone }
     }
 
+    /// An instant as people write it in its time zone.
+    pub fn written(&self, at: Timestamp) -> String {
+        super::amount::in_zone(at, self.zone.clone())
+    }
+
     /// Whether it names days of the month and days of the week; it fires on either, as crontab(5) has it.
     pub fn restricts_both_days(&self) -> bool {
         !self.cron.pattern.is_dom_wildcard() && !self.cron.pattern.is_dow_wildcard()

@@ -227,14 +227,44 @@ impl State {
         lives.filter_map(|life| Some((life, life.failure(spec)?))).next()
     }
 
-    /// The failures of the task's instance in a row, with this life's own.
+    /// The failures of the task's instance in a row, with this life's own: all that `last_failure` would tell of, those too
+    /// that did not start on their nodes, which the restart policy does not count.
     pub fn failures_with_this(&self, task: &Task) -> u32 {
+        self.counted_failures(task).saturating_add(self.lost_in_a_row(task))
+    }
+
+    /// Lives of the instance up to this one that did not start, since the newest that ended in another way than by failing or
+    /// being lost.
+    fn lost_in_a_row(&self, task: &Task) -> u32 {
+        let Some(job) = self.jobs.get(&task.job) else { return 0 };
+        let lives = self.tasks_of(job.id).slot(task.run_at, task.instance).rev().filter(|id| *id <= task.id);
+        let lives = lives.filter_map(|id| self.tasks.get(&id)).take_while(|life| self.is_of_present(job, life));
+        let mut lost = 0;
+        for life in lives {
+            let spec = &self.spec_of(life).job;
+            match life.failure(spec) {
+                Some(end) if end.to == TaskState::Lost => lost += 1,
+                Some(end) if self.is_stable(life, end) => break,
+                None if life.state().is_terminal() && life.state() != TaskState::Lost => break,
+                _ => {}
+            }
+        }
+        lost
+    }
+
+    /// Whether a life of a service was long enough to begin the count of its failures anew.
+    fn is_stable(&self, life: &Task, end: &Transition) -> bool {
+        let spec = &self.spec_of(life).job;
+        let life_ms = life.started_at().map_or(0, |started| end.at.since_ms(started));
+        spec.kind.runs_for_ever() && life_ms >= spec.restart.stable_after_ms
+    }
+
+    /// Those that the restart policy counts.
+    fn counted_failures(&self, task: &Task) -> u32 {
         let spec = &self.spec_of(task).job;
         let Some(end) = task.failure(spec).filter(|end| end.to != TaskState::Lost) else { return task.failures };
-        let life_ms = task.started_at().map_or(0, |started| end.at.since_ms(started));
         // As `retry` counts for the next life.
-        let is_stable = spec.kind.runs_for_ever() && life_ms >= spec.restart.stable_after_ms;
-        if is_stable { 1 } else { task.failures.saturating_add(1) }
+        if self.is_stable(task, end) { 1 } else { task.failures.saturating_add(1) }
     }
 
     /// The job's tasks as people see it: every living one, and ended ones that count.

@@ -19,6 +19,7 @@ mod restore;
 mod schedule;
 mod snapshot;
 mod spec;
+mod steps;
 mod stored_spec;
 mod task;
 mod update;

@@ -5,6 +5,7 @@ use dawn_proto::{Resources, TaskState, Timestamp};
 
 use super::exit::exit_to_wire;
 use super::parse::{attributes_to_wire, ports_to_wire};
+use super::steps;
 use crate::model::{Agent, ENDED_ALTHOUGH_TO_GO_ON, JobSpec, Place, State, Status, Task, Transition, Waiting};
 
 /// The task's ports with their names.
@@ -37,7 +38,7 @@ pub fn task_view(state: &State, task: &Task) -> v1::Task {
         agent_id: agent.map(|agent| agent.id.to_string()).unwrap_or_default(),
         hostname: agent.map(|agent| agent.hostname.clone()).unwrap_or_default(),
         ports: place.map(|place| assigned_ports(&spec.job, place)).unwrap_or_default(),
-        history: task.history.iter().map(|step| step_view(task, step)).collect(),
+        history: (0..task.history.len()).map(|at| step_view(state, task, at)).collect(),
         run_at_ms: task.run_at.0,
         ready_at_ms: ready_at.0,
         failures: state.failures_with_this(task),
@@ -80,8 +81,10 @@ fn failure_view(state: &State, life: &Task, end: &Transition) -> v1::TaskFailure
     }
 }
 
-fn step_view(task: &Task, step: &Transition) -> v1::Transition {
-    v1::Transition { message: said_with_limit(task, step), ..transition_to_wire(step) }
+fn step_view(state: &State, task: &Task, at: usize) -> v1::Transition {
+    let step = &task.history[at];
+    let message = steps::said_of(state, task, at, said_with_limit(task, step));
+    v1::Transition { message, ..transition_to_wire(step) }
 }
 
 pub(super) fn transition_to_wire(transition: &Transition) -> v1::Transition {

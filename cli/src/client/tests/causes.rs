@@ -168,7 +168,47 @@ async fn a_paused_cron_job_says_who_paused_it() {
     let (mut context, memory) = fake.context(false);
     assert_eq!(dawn(&mut context, "dawn job why www/prod/web").await.unwrap(), Exit::Done);
     let said = text(&memory);
-    assert!(said.contains(" by root, so it starts no run; `dawn cron resume www/prod/web` ends that"), "{said}");
+    assert!(said.contains(" by root, so it starts no run until `dawn cron resume www/prod/web`"), "{said}");
+}
+
+#[tokio::test]
+async fn a_run_of_a_paused_cron_job_says_that_it_is_paused() {
+    let dir = tempfile::tempdir().unwrap();
+    let cron = CronStatus { key: Some(key("web")), paused_ms: 1, paused_by: "ann".into(), ..Default::default() };
+    let kind = JobKind::Cron.into();
+    let summary = JobSummary { key: Some(key("web")), kind, paused: true, version: 1, ..Default::default() };
+    let status = JobStatus { summary: Some(summary), cron: Some(cron), index: 9, ..Default::default() };
+    let fake = Fake::start(Script { watch: answers([Ok(vec![status])]), ..created() }).await;
+    let (mut context, memory) = fake.context(false);
+    let text_of_file = "job: www/prod/web\nkind: cron\nuser: www\ncron: { schedule: \"0 3 * * *\" }\nrun: x\n";
+    let line = format!("dawn job run {}", file(&dir, text_of_file));
+    assert_eq!(dawn(&mut context, &line).await.unwrap(), Exit::Done);
+    let said = text(&memory);
+    assert!(said.contains("www/prod/web  paused\n"), "{said}");
+    assert!(said.contains(" ago by ann, so it starts no run until `dawn cron resume www/prod/web`\n"), "{said}");
+    assert!(!said.contains("scheduled") && !said.contains("next run"), "{said}");
+}
+
+#[tokio::test]
+async fn why_instances_wait_is_said_soon() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut pending = failing(TaskState::Pending, 0);
+    pending.tasks[0].last_failure = None;
+    let class = PendingClass {
+        instances: vec![0],
+        state: TaskState::Pending.into(),
+        summary: "all 3 instances are placed at once or none is".into(),
+        ..Default::default()
+    };
+    let why = answers([Ok(WhyResponse { classes: vec![class], index: 9 })]);
+    let fake = Fake::start(Script { watch: answers([Ok(vec![pending])]), why, ..created() }).await;
+    let (mut context, memory) = fake.context(false);
+    // Who gives up after a few seconds has heard it.
+    context.timeout = Some(Duration::from_secs(4));
+    let line = format!("dawn job run {}", file(&dir, "job: www/prod/web\nkind: service\nuser: www\nrun: x\n"));
+    assert_eq!(dawn(&mut context, &line).await.unwrap(), Exit::Waited);
+    let said = text(&memory);
+    assert!(said.contains("  www/prod/web: instance 0: all 3 instances are placed at once or none is\n"), "{said}");
 }
 
 #[tokio::test]

@@ -142,3 +142,39 @@ async fn an_update_that_nobody_waits_for_any_more_names_what_has_failed_so_far()
     let expected = "  www/prod/web: instance 1 failed so far: process main ended with exit code 8";
     assert_eq!(said.as_deref(), Some(expected));
 }
+
+#[tokio::test]
+async fn programs_read_the_last_update_that_failed_until_another_version_comes() {
+    let versions = |last: u32| {
+        let version = |version| JobVersion { version, current: version == 1, ..Default::default() };
+        (1..=last).map(version).collect::<Vec<_>>()
+    };
+    let mut status = at_version_2();
+    status.summary.as_mut().unwrap().version = 1;
+    for (last, state, told) in [
+        (2, UpdateState::RolledBack, serde_json::json!("rolled_back")),
+        (2, UpdateState::RolledForward, serde_json::Value::Null),
+        (3, UpdateState::RolledBack, serde_json::Value::Null),
+    ] {
+        let script = Script {
+            job: answers([Ok(JobStatus { versions: versions(last), ..status.clone() })]),
+            update: answers([Ok(update(state, "instance 1 failed: exit code 8"))]),
+            why: answers([Ok(WhyResponse::default())]),
+            last_words: answers([words()]),
+            ..Default::default()
+        };
+        let fake = Fake::start(script).await;
+        for line in ["dawn job status www/prod/web", "dawn job why www/prod/web"] {
+            let (mut context, memory) = fake.context(true);
+            assert_eq!(dawn(&mut context, line).await.unwrap(), Exit::Done);
+            let value: serde_json::Value = serde_json::from_str(&text(&memory)).unwrap();
+            let failed = value.get("failed_update").unwrap_or_else(|| panic!("{line}: {value}"));
+            assert_eq!(failed["state"], told, "{line}");
+            if !told.is_null() {
+                assert_eq!((&failed["number"], &failed["to_version"]), (&1.into(), &2.into()), "{line}");
+                assert_eq!(failed["events"][1]["message"], "instance 1 failed: exit code 8", "{line}");
+                assert_eq!(failed["failed"], serde_json::json!([[1, 1]]), "{line}");
+            }
+        }
+    }
+}

@@ -57,7 +57,7 @@ async fn release(args: Release, context: &mut Context) -> Result<Exit, Failure> 
         });
         context.out.value(&json::object(fields));
     } else {
-        let until = time::rfc3339(done.until_ms).unwrap_or_default();
+        let until = time::local(done.until_ms);
         context.out.line(&format!("the brake is released until {until}; {}", will_be_replaced(&replaced)));
     }
     Ok(Exit::Done)

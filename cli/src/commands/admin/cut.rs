@@ -31,7 +31,7 @@ pub async fn run(args: Cut, context: &mut Context) -> Result<Exit, Failure> {
         context.out.value(&json::object(fields));
         return Ok(Exit::Done);
     }
-    let kept_at = time::rfc3339(cut.kept_at_ms).unwrap_or_default();
+    let kept_at = time::local(cut.kept_at_ms);
     context.out.line(&format!("cut the journal of cluster {} after index {}, of {kept_at}", cut.cluster_id, args.at));
     if let Some(to) = cut.given_up_to {
         context.out.line(&format!("what was decided from index {} up to {to} at least is given up", args.at + 1));

@@ -35,8 +35,7 @@ pub async fn run(args: Restore, context: &mut Context) -> Result<Exit, Failure> 
         return Ok(Exit::Done);
     }
     let (jobs, tasks) = (render::count(head.jobs, "job"), render::count(head.tasks, "task"));
-    let made = time::rfc3339(head.made_ms);
-    let made = made.unwrap_or_default();
+    let made = time::local(head.made_ms);
     context.out.line(&format!("restored cluster {} as of {made}: {jobs}, {tasks}", head.cluster_id));
     if let Some(aside) = aside {
         context.out.line(&format!("what was there is in {aside}"));

@@ -90,7 +90,7 @@ schedule      0 3 * * * in UTC
 overlap       skipped while the last run lives
 missed ticks  the latest 3 are run
 jitter        each run begins 1m30s after its tick
-next run      none: paused 2m ago by ann; `dawn cron resume ` goes on
+next run      none: paused 2m ago by ann; `dawn cron resume ` lets it fire again
 ";
         assert_eq!(head(&cron, 121_000).text(), expected);
     }

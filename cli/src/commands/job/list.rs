@@ -53,7 +53,7 @@ pub async fn all(context: &mut Context, mut request: v1::ListJobsRequest) -> Res
     }
 }
 
-/// What the counts don't show: that it has ended, that instances keep failing, or stop, or can't be seen.
+/// What the counts don't show: that it has ended or is paused, that instances keep failing, or stop, or can't be seen.
 fn note(job: &v1::JobSummary) -> String {
     if job.ended {
         return "ended".to_string();
@@ -65,7 +65,8 @@ fn note(job: &v1::JobSummary) -> String {
     };
     let notes = [(job.failing, "failing"), (job.stopping, "stopping"), (job.partitioned, "on nodes out of reach")];
     let notes = notes.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
-    let notes = after.into_iter().chain(notes);
+    let paused = job.paused.then(|| "paused".to_string());
+    let notes = paused.into_iter().chain(after).chain(notes);
     notes.collect::<Vec<_>>().join(", ")
 }
 
@@ -126,13 +127,15 @@ mod tests {
             waits_for: vec!["www/prod/web (success)".into(), "www/prod/db (any end)".into()],
             ..job("last", v1::JobKind::Batch, 1)
         };
-        let jobs = [job("web", v1::JobKind::Service, 10), job("primes", v1::JobKind::Batch, 0), crashes, waits];
+        let paused = v1::JobSummary { paused: true, ..job("tick", v1::JobKind::Cron, 1) };
+        let jobs = [job("web", v1::JobKind::Service, 10), job("primes", v1::JobKind::Batch, 0), crashes, waits, paused];
         let expected = "\
 JOB              KIND     TIER        PRIORITY  INSTANCES  RUNNING  PENDING  FINISHED  FAILED  AGE  NOTE
 www/prod/web     service  production       100         12       10        2         0       0   9s
 www/prod/primes  batch    production       100         12        0        2         0       0   9s  ended
 www/prod/crash   service  production       100         12        1        2         0       0   9s  2 failing, 1 stopping
 www/prod/last    batch    production       100         12        1        2         0       0   9s  waits for www/prod/web (success) and 1 more
+www/prod/tick    cron     production       100         12        1        2         0       0   9s  paused
 ";
         assert_eq!(table(&jobs, 10_000).text(), expected);
     }

@@ -1,6 +1,7 @@
 //! `dawn job …`: submit jobs, look at them, stop them.
 
 pub mod cause;
+mod changed;
 mod diff;
 mod dispatch;
 mod endpoints;

@@ -74,11 +74,11 @@ pub async fn describe_finished(context: &mut Context, jobs: &mut [Job]) {
 
 fn went_well(context: &Context, job: &Job, status: &v1::JobStatus) {
     if let Some(cron) = &status.cron {
-        let next = crate::commands::cron::next_run(cron, time::now_ms());
-        context.out.line(&format!("{}: next run {next}", job.key));
-        if cron.paused_ms > 0 {
-            context.out.line(&format!("  It starts no run until `dawn cron resume {}`.", job.key));
-        }
+        let key = &job.key;
+        context.out.line(&match crate::commands::cron::paused(cron, time::now_ms()) {
+            Some(paused) => format!("{key}: {paused}, so it starts no run until `dawn cron resume {key}`"),
+            None => format!("{key}: next run {}", crate::commands::cron::next_run(cron, time::now_ms())),
+        });
         return;
     }
     let summary = status.summary.clone().unwrap_or_default();

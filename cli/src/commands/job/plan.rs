@@ -7,18 +7,15 @@ use dawn_proto::v1::{self, SubmitOutcome};
 use serde_json::{Value, json};
 
 use super::run::STARTED_AGAIN;
-use super::{way, why};
+use super::{changed, way, why};
 use crate::args::Context;
 use crate::client::{Client, Repeat};
 use crate::exit::{Exit, Failure};
 use crate::jobfile::{self, Reading};
 use crate::render::{self, json, safe, time};
-use crate::spec;
 
 /// Changed fields shown of one job; more are counted.
 const MOST_CHANGES: usize = 40;
-/// A value that takes more than this as text is shown as one that changed.
-const MOST_CHARS: usize = 60;
 
 #[derive(Args)]
 pub struct Plan {
@@ -85,46 +82,6 @@ fn outcome(outcome: SubmitOutcome) -> String {
     outcome.plain_name().to_lowercase()
 }
 
-/// "path: old -> new" for every field that differs, in order; names and units are those of job files.
-fn changes(plan: &v1::JobPlan) -> Vec<String> {
-    let Some(before) = &plan.before else { return Vec::new() };
-    let spec = |spec: &v1::JobSpec| serde_json::from_str::<Value>(&spec::to_json(spec)).ok();
-    let mut found = Vec::new();
-    if let (Some(before), Some(after)) = (spec(before), plan.after.as_ref().and_then(spec)) {
-        differ("", &before, &after, &mut found);
-    }
-    found
-}
-
-fn differ(path: &str, before: &Value, after: &Value, found: &mut Vec<String>) {
-    match (before, after) {
-        (Value::Object(old), Value::Object(new)) => {
-            let names: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-            for name in names {
-                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-                let of = |map: &serde_json::Map<String, Value>| map.get(name).cloned().unwrap_or(Value::Null);
-                differ(&path, &of(old), &of(new), found);
-            }
-        }
-        (Value::Array(old), Value::Array(new)) if old.len() == new.len() => {
-            for (at, (old, new)) in old.iter().zip(new).enumerate() {
-                differ(&format!("{path}[{at}]"), old, new, found);
-            }
-        }
-        (old, new) if old != new => found.push(format!("{path}: {} -> {}", short(old), short(new))),
-        _ => {}
-    }
-}
-
-fn short(value: &Value) -> String {
-    let text = match value {
-        Value::Null => "(none)".to_string(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    if text.chars().count() > MOST_CHARS { "…".to_string() } else { text }
-}
-
 fn text(plan: &v1::JobPlan, now_ms: i64) -> String {
     let key = render::key(plan.key.as_ref());
     let is_refused = !plan.refused.is_empty();
@@ -143,12 +100,14 @@ fn text(plan: &v1::JobPlan, now_ms: i64) -> String {
     if is_refused && is_known {
         text += &format!("  were it not refused: {}\n", what());
     }
-    for warning in plan.warnings.iter().filter(|warning| !jobfile::was_noted(warning)) {
+    // What waits says again why.
+    let is_told = |warning: &str| plan.pending.iter().any(|class| class.summary.contains(warning));
+    for warning in plan.warnings.iter().filter(|warning| !jobfile::was_noted(warning) && !is_told(warning)) {
         text += &format!("  warning: {}\n", safe(warning));
     }
-    let changes = changes(plan);
+    let changes = changed::fields(plan.before.as_ref(), plan.after.as_ref());
     for change in changes.iter().take(MOST_CHANGES) {
-        text += &format!("  changes {}\n", safe(change));
+        text += &format!("  {}\n", safe(&change.sentence()));
     }
     if changes.len() > MOST_CHANGES {
         text += &format!("  changes {} more\n", changes.len() - MOST_CHANGES);
@@ -205,9 +164,11 @@ fn value(plan: &v1::JobPlan) -> Value {
         })
     });
     let refused = (!plan.refused.is_empty()).then_some(&plan.refused);
+    let changes = changed::fields(plan.before.as_ref(), plan.after.as_ref());
+    let changes: Vec<String> = changes.iter().map(changed::Change::arrow).collect();
     json!({
         "job": json::key(plan.key.as_ref()), "outcome": refused.is_none().then(|| outcome(plan.outcome())),
-        "version": plan.version, "refused": refused, "changes": changes(plan), "created": plan.created,
+        "version": plan.version, "refused": refused, "changes": changes, "created": plan.created,
         "restarted": plan.restarted, "stopped": plan.stopped, "places": places.collect::<Vec<_>>(),
         "preempted": preempted.collect::<Vec<_>>(), "pending": json::pending_classes(&plan.pending), "warnings": plan.warnings,
         "waits_for": plan.waits_for,
@@ -267,6 +228,22 @@ www/prod/web: scaled (version 2)
         plan.outcome = SubmitOutcome::Updating.into();
         let said = text(&plan, 0);
         assert!(said.contains("  updates 2 instances: 0-1\n  how: one at a time\n"), "{said}");
+    }
+
+    #[test]
+    fn a_warning_that_says_why_something_waits_is_told_once() {
+        let held = "its `sla` keeps its only instance up, so with `update.sla_aware` no update may stop one";
+        let class = v1::PendingClass {
+            state: v1::TaskState::Running.into(),
+            instances: vec![0],
+            summary: format!("instance 0 may not be stopped: {held}"),
+            ..Default::default()
+        };
+        let warnings = vec![held.to_string(), "would not fit the only node".to_string()];
+        let said = text(&v1::JobPlan { warnings, pending: vec![class], ..plan() }, 0);
+        assert_eq!(said.matches(held).count(), 1, "{said}");
+        assert!(said.contains("  would wait: instance 0 may not be stopped: "), "{said}");
+        assert!(said.contains("  warning: would not fit the only node\n"), "{said}");
     }
 
     #[test]

@@ -42,6 +42,15 @@ struct Failures {
     by_chance: BTreeSet<u64>,
 }
 
+impl Failures {
+    /// How often the instance of a task failed: in a row as its status says it, or as was seen. Where some of them came by chance
+    /// nobody knows how many of the row did.
+    fn times(&self, task: &v1::Task) -> usize {
+        let in_a_row = usize::try_from(task.failures).unwrap_or(usize::MAX);
+        if self.by_chance.is_empty() { self.task_ids.len().max(in_a_row) } else { self.task_ids.len() }
+    }
+}
+
 /// How a first run stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outlook {
@@ -168,23 +177,25 @@ impl Rollout {
     /// Whether every instance has failed often enough, all of them for one and the same reason.
     fn fails_alike(&self, status: &v1::JobStatus, all: u32) -> Option<String> {
         let mut reasons: BTreeSet<(i32, Option<i32>, Option<i32>)> = BTreeSet::new();
-        let mut instances = BTreeSet::new();
+        let (mut instances, mut fewest) = (BTreeSet::new(), usize::MAX);
         let living = status.tasks.iter().filter(|task| !task.state().is_terminal());
         for task in living {
             let failed = self.failed.get(&task.instance)?;
-            let in_a_row = usize::try_from(task.failures).unwrap_or(usize::MAX).saturating_sub(failed.by_chance.len());
-            if failed.task_ids.len().max(in_a_row) < FAILURES || self.were_healthy.contains(&task.instance) {
+            let times = failed.times(task);
+            if times < FAILURES || self.were_healthy.contains(&task.instance) {
                 return None;
             }
+            fewest = fewest.min(times);
             reasons.extend(&failed.reasons);
             instances.insert(task.instance);
         }
         if reasons.len() != 1 || instances.len() < usize::try_from(all).unwrap_or(usize::MAX) || all == 0 {
             return None;
         }
+        let times = if fewest == 2 { "twice".to_string() } else { format!("{fewest} times") };
         Some(match all {
-            1 => "its instance failed twice for the same reason".to_string(),
-            all => format!("all {all} instances failed twice for the same reason"),
+            1 => format!("its instance failed {times} for the same reason"),
+            all => format!("all {all} instances failed at least {times} for the same reason"),
         })
     }
 }
@@ -276,7 +287,9 @@ mod tests {
         let mut rollout = rollout(began);
         assert_eq!(rollout.judge(&status(&[(Throttled, 1), (Throttled, 2)]), began, 0), Outlook::Waits { healthy: 0 });
         let failed = rollout.judge(&status(&[(Throttled, 2), (Throttled, 2)]), began, 0);
-        assert_eq!(failed, Outlook::Failed("all 2 instances failed twice for the same reason".into()));
+        assert_eq!(failed, Outlook::Failed("all 2 instances failed at least twice for the same reason".into()));
+        let failed = rollout.judge(&status(&[(Throttled, 4), (Throttled, 3)]), began, 0);
+        assert_eq!(failed, Outlook::Failed("all 2 instances failed at least 3 times for the same reason".into()));
     }
 
     #[test]

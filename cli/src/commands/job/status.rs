@@ -32,7 +32,8 @@ pub async fn run(args: Status, context: &mut Context) -> Result<Exit, Failure> {
     status.tasks.retain(|task| args.job.has(task.instance));
     if context.out.json {
         let words = cause::words_of(context, &status.tasks).await;
-        context.out.value(&json::object(json::status_with_words(&status, &words)));
+        let last = update::given_up(context, &status).await;
+        context.out.value(&json::object(json::status_with_words(&status, &words, last.as_ref())));
         return Ok(Exit::Done);
     }
     let now_ms = time::now_ms();
@@ -40,7 +41,8 @@ pub async fn run(args: Status, context: &mut Context) -> Result<Exit, Failure> {
     if let Some(line) = updating(context, &status).await {
         context.out.line(&line);
     }
-    if let Some(last) = update::given_up(context, &status).await {
+    let last = update::given_up(context, &status).await;
+    if let Some(last) = last.and_then(|last| update::describe_given_up(&last, now_ms)) {
         context.out.line(&format!("update     {last}"));
     }
     if let Some(cron) = status.cron.as_ref().filter(|cron| !cron.ticks.is_empty()) {

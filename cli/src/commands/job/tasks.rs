@@ -99,7 +99,8 @@ fn detail(task: &v1::Task, beside: &Beside, now_ms: i64) -> String {
         parts.push(tries_again(task.ready_at_ms, now_ms));
     }
     if task.failures > 0 {
-        parts.push(format!("{} in a row", render::count(task.failures, "failure")));
+        let after = if task.state() == TaskState::Running { "after " } else { "" };
+        parts.push(format!("{after}{} in a row", render::count(task.failures, "failure")));
     }
     match (last.message.as_str(), render::reason(last.reason())) {
         ("", reason) if reason.is_empty() || reason == "backoff" => {}

@@ -28,6 +28,7 @@ pub fn standing(status: &v1::JobStatus) -> Standing {
     let summary = status.summary.clone().unwrap_or_default();
     let all = summary.instances;
     let (text, verdict) = match summary.kind() {
+        JobKind::Cron if summary.paused => ("paused".to_string(), Some(Exit::Done)),
         JobKind::Cron => ("scheduled".to_string(), Some(Exit::Done)),
         JobKind::Batch if summary.template && !summary.ended => ("kept as a template".to_string(), Some(Exit::Done)),
         JobKind::Batch if summary.result == NOT_NEEDED => {

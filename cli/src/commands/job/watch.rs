@@ -18,8 +18,10 @@ use crate::client::{Client, Repeat, Scheduler};
 use crate::exit::{Exit, Failure};
 use crate::render::{self, Progress, time};
 
-/// How long a job may be pending before it is said why, and between two looks at the reasons.
-const PENDING_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a job may be pending before it is said why: what has room is placed sooner.
+const PENDING_PATIENCE: Duration = Duration::from_secs(1);
+/// Between two looks at the reasons.
+const PENDING_LOOK: Duration = Duration::from_secs(5);
 /// Nobody who has given up waits longer than this for the causes that were not told yet.
 const LAST_LOOK: Duration = Duration::from_secs(2);
 /// Between two attempts to watch a job whose stream ended.
@@ -45,6 +47,8 @@ pub struct Job {
     /// Somebody else has said what became of it.
     pub left_out: bool,
     pending_since: Option<Instant>,
+    /// When it was last asked why it is pending.
+    looked_at: Option<Instant>,
     /// The last line that was said of it.
     said: String,
     /// Reasons that were told already: why instances are pending, and how they failed.
@@ -74,6 +78,7 @@ impl Waiting {
             announced: false,
             left_out: false,
             pending_since: None,
+            looked_at: None,
             said: String::new(),
             told: BTreeSet::new(),
         };
@@ -303,9 +308,13 @@ async fn explain(context: &mut Context, waiting: &mut Waiting, progress: &mut Pr
     for job in &mut waiting.jobs {
         let Some(status) = job.status.clone().filter(|_| job.verdict.is_none()) else { continue };
         let mut lines = cause::describe_new_causes(context, &status.tasks, &mut job.told).await;
-        if job.pending_since.is_some_and(|since| since.elapsed() >= PENDING_PATIENCE) {
-            lines.extend(pending(context, job).await);
-            job.pending_since = Some(Instant::now());
+        let is_due = |since: Instant| match job.looked_at {
+            Some(looked_at) => looked_at.elapsed() >= PENDING_LOOK,
+            None => since.elapsed() >= PENDING_PATIENCE,
+        };
+        if job.pending_since.is_some_and(is_due) {
+            lines.extend(pending_anew(context, job).await);
+            job.looked_at = Some(Instant::now());
         }
         for line in lines {
             progress.say(&format!("  {}: {line}", job.key));
@@ -314,7 +323,13 @@ async fn explain(context: &mut Context, waiting: &mut Waiting, progress: &mut Pr
 }
 
 /// Why instances are pending, as far as it was not told yet.
-pub async fn pending(context: &mut Context, job: &mut Job) -> Vec<String> {
+async fn pending_anew(context: &mut Context, job: &mut Job) -> Vec<String> {
+    let reasons = pending(context, job).await;
+    reasons.into_iter().filter(|reason| job.told.insert(without_figures(reason))).collect()
+}
+
+/// Why instances are pending.
+pub async fn pending(context: &mut Context, job: &Job) -> Vec<String> {
     let request = v1::WhyRequest { key: Some(job.wire_key.clone()) };
     let call = async |client: &mut Client, request| client.why(request).await;
     let Ok(why) = context.scheduler.call(request, Repeat::Harmless, call).await else { return Vec::new() };
@@ -325,7 +340,7 @@ pub async fn pending(context: &mut Context, job: &mut Job) -> Vec<String> {
         1 => format!("instance {}: {}", class.instances[0], render::safe(&class.summary)),
         _ => format!("instances {}: {}", render::instances(&class.instances), render::safe(&class.summary)),
     });
-    reasons.filter(|reason| job.told.insert(without_figures(reason))).collect()
+    reasons.collect()
 }
 
 /// The reason without "(most: node-2 with 0.46 cpus free)": what is free changes all the time, and is no news.

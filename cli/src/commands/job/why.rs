@@ -9,7 +9,7 @@ use crate::client::{Client, Repeat};
 use crate::commands::select::Selection;
 use crate::commands::update;
 use crate::exit::{Exit, Failure};
-use crate::render::{self, Table, json, time};
+use crate::render::{self, json, time};
 
 #[derive(Args)]
 pub struct Why {
@@ -43,7 +43,8 @@ pub async fn run(args: Why, context: &mut Context) -> Result<Exit, Failure> {
         let summary = why.classes.is_empty().then(|| nothing_pending(&status));
         let words = cause::words_of(context, &status.tasks).await;
         let causes = render::failure::causes(&status.tasks);
-        context.out.value(&json::object(json::why(&why, summary, &causes, &words)));
+        let last = update::given_up(context, &status).await;
+        context.out.value(&json::object(json::why(&why, summary, &causes, &words, last.as_ref())));
         return Ok(Exit::Done);
     }
     context.out.write(text(&args.job.to_string(), &why, time::now_ms()).as_bytes());
@@ -56,7 +57,8 @@ pub async fn run(args: Why, context: &mut Context) -> Result<Exit, Failure> {
         context.out.line("last failures");
         context.out.write(failed.as_bytes());
     }
-    if let Some(last) = update::given_up(context, &status).await {
+    let last = update::given_up(context, &status).await;
+    if let Some(last) = last.and_then(|last| update::describe_given_up(&last, time::now_ms())) {
         context.out.line(&format!("update {last}"));
     }
     Ok(Exit::Done)
@@ -92,15 +94,10 @@ fn nothing_pending(status: &v1::JobStatus) -> String {
         return format!("the job has ended ({result}{colon}{why})");
     }
     if let Some(cron) = &status.cron {
-        return match cron.paused_ms {
-            0 => {
-                format!("nothing is pending; the next run is {}", crate::commands::cron::next_run(cron, time::now_ms()))
-            }
-            paused => {
-                let (since, by) = (time::relative(paused, time::now_ms()), render::safe(&cron.paused_by));
-                let key = render::key(summary.key.as_ref());
-                format!("is paused since {since} by {by}, so it starts no run; `dawn cron resume {key}` ends that")
-            }
+        let (now_ms, key) = (time::now_ms(), render::key(summary.key.as_ref()));
+        return match crate::commands::cron::paused(cron, now_ms) {
+            None => format!("nothing is pending; the next run is {}", crate::commands::cron::next_run(cron, now_ms)),
+            Some(paused) => format!("{paused}, so it starts no run until `dawn cron resume {key}`"),
         };
     }
     let counts = super::status::counts(&summary);
@@ -131,20 +128,17 @@ pub fn text(job: &str, why: &v1::WhyResponse, now_ms: i64) -> String {
             1 => format!("instance {}: {state}{since}: {summary}\n", class.instances[0]),
             _ => format!("instances {}: {state}{since}: {summary}\n", render::instances(&class.instances)),
         };
-        let mut table = Table::new(&[">", ""]);
         let mut vetoes = class.vetoes.clone();
         // Usually the summary says them all.
         vetoes.retain(|veto| !class.summary.contains(&veto.text));
         vetoes.sort_by(|a, b| b.agents.cmp(&a.agents).then_with(|| a.text.cmp(&b.text)));
+        let width = vetoes.iter().map(|veto| veto.agents.to_string().len()).max().unwrap_or(0);
         for veto in vetoes {
             let counted = render::count(veto.agents, "node");
-            let text = veto.text.strip_prefix(&counted).map(str::trim_start).unwrap_or(&veto.text).to_string();
-            table.row(vec![
-                format!("  {}", veto.agents),
-                format!("of {}: {text}", render::count(class.agents_total, "node")),
-            ]);
+            let said = veto.text.strip_prefix(&counted).map(str::trim_start).unwrap_or(&veto.text);
+            let of = render::count(class.agents_total, "node");
+            text += &format!("  {:>width$} of {of} {}\n", veto.agents, render::safe(said));
         }
-        text += table.text().trim_start_matches('\n');
     }
     text
 }
@@ -172,8 +166,8 @@ mod tests {
         let why = v1::WhyResponse { classes: vec![class], index: 1 };
         let expected = "\
 instances 0-2, 5: pending for 1m: none of 352 nodes fits; 2 nodes are cordoned
-  312  of 352 nodes: have less than 512 MiB of memory (most: node-3 with 384 MiB free)
-   40  of 352 nodes: lack rack=b
+  312 of 352 nodes have less than 512 MiB of memory (most: node-3 with 384 MiB free)
+   40 of 352 nodes lack rack=b
 ";
         assert_eq!(text("www/prod/web", &why, 61_000), expected);
     }

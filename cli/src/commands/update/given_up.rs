@@ -6,8 +6,8 @@ use super::{get, show};
 use crate::args::Context;
 use crate::render::{safe, time};
 
-/// "1 to version 2 rolled back 3s ago: instance 0 failed: exit code 9"; none: the last one went through, or is under way.
-pub async fn given_up(context: &mut Context, status: &v1::JobStatus) -> Option<String> {
+/// The last update of a job; None: it went through or is under way, or another version came since.
+pub async fn given_up(context: &mut Context, status: &v1::JobStatus) -> Option<v1::UpdateInfo> {
     let summary = status.summary.as_ref()?;
     let is_updated = matches!(summary.kind(), JobKind::Service | JobKind::Daemon);
     if status.update > 0 || summary.ended || !is_updated {
@@ -15,12 +15,18 @@ pub async fn given_up(context: &mut Context, status: &v1::JobStatus) -> Option<S
     }
     let last = get(context, summary.key.as_ref()?, 0).await.ok()?;
     let newest = status.versions.iter().map(|version| version.version).max()?;
-    (last.to_version == newest).then(|| describe(&last, time::now_ms())).flatten()
+    Some(last).filter(|last| last.to_version == newest && is_given_up(last.state()))
 }
 
-fn describe(update: &v1::UpdateInfo, now_ms: i64) -> Option<String> {
+fn is_given_up(state: UpdateState) -> bool {
     use UpdateState::*;
-    let end = update.events.last().filter(|_| matches!(update.state(), RolledBack | Aborted | Failed | Error))?;
+    matches!(state, RolledBack | Aborted | Failed | Error)
+}
+
+/// "1 to version 2 rolled back 3s ago: instance 0 failed: exit code 9"; None: it was not given up.
+pub fn describe_given_up(update: &v1::UpdateInfo, now_ms: i64) -> Option<String> {
+    use UpdateState::*;
+    let end = update.events.last().filter(|_| is_given_up(update.state()))?;
     let turned = update.events.iter().rfind(|event| event.state() == RollingBack);
     // Why it went back; where that failed too, why that did.
     let told = [turned, Some(end)].into_iter().flatten().filter_map(|event| {
@@ -65,16 +71,16 @@ mod tests {
         let back = event(UpdateState::RollingBack, "", "instance 0 failed: exit code 9");
         let update =
             ended(UpdateState::RolledBack, vec![begun(), back.clone(), event(UpdateState::RolledBack, "", "")]);
-        let said = describe(&update, 4_000).unwrap();
+        let said = describe_given_up(&update, 4_000).unwrap();
         assert_eq!(said, "1 to version 2 rolled back 3s ago: instance 0 failed: exit code 9");
         let late = event(UpdateState::Error, "", "no instance became healthy for 10s");
-        let said = describe(&ended(UpdateState::Error, vec![begun(), back, late]), 4_000).unwrap();
+        let said = describe_given_up(&ended(UpdateState::Error, vec![begun(), back, late]), 4_000).unwrap();
         let expected = "1 to version 2 rollback failed 3s ago: instance 0 failed: exit code 9; then: no instance became healthy \
                         for 10s";
         assert_eq!(said, expected);
         let given_up = event(UpdateState::Aborted, "ann", "enough");
-        let said = describe(&ended(UpdateState::Aborted, vec![begun(), given_up]), 4_000).unwrap();
+        let said = describe_given_up(&ended(UpdateState::Aborted, vec![begun(), given_up]), 4_000).unwrap();
         assert_eq!(said, "1 to version 2 aborted 3s ago: by ann: enough");
-        assert_eq!(describe(&ended(UpdateState::RolledForward, vec![begun()]), 4_000), None);
+        assert_eq!(describe_given_up(&ended(UpdateState::RolledForward, vec![begun()]), 4_000), None);
     }
 }

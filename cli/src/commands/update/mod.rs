@@ -15,7 +15,7 @@ use crate::client::{Client, Repeat};
 use crate::exit::{Exit, Failure};
 use crate::render::json;
 
-pub use given_up::given_up;
+pub use given_up::{describe_given_up, given_up};
 pub use show::{changes, ranges, short, stands};
 pub use start::started;
 pub use wait::{Waited, wait_for};

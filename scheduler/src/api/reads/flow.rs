@@ -117,10 +117,6 @@ pub(super) fn explain(state: &State, job: &Job, classes: &mut Vec<v1::PendingCla
         let summary = format!("{left} {instances} {wait} for others to end: at most {most} run at once (max_running)");
         classes.push(waiting(summary, since_ms));
     }
-    for class in classes.iter_mut().filter(|class| flow.gang && class.agents_total > 0) {
-        let all = class.instances.len();
-        class.summary = format!("all {all} are placed at once or none is; {}", class.summary);
-    }
 }
 
 /// What to tell whoever submits the spec now, beside where it fits.

@@ -50,6 +50,7 @@ pub(super) fn summary(state: &State, job: &Job, now: Timestamp) -> Option<v1::Jo
         result: flow::result(state, job).into(),
         waits_for: flow::waits_for_of(state, job),
         template: spec.flow.is_template,
+        paused: job.flow.paused.is_some(),
         ..Default::default()
     };
     if let Some(tally) = state.tally(job.id) {

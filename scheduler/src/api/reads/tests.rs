@@ -4,6 +4,7 @@ mod counts;
 mod earlier;
 mod endpoints;
 mod failures;
+mod steps;
 mod why;
 
 use std::collections::BTreeSet;

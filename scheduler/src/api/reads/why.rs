@@ -87,7 +87,7 @@ fn tell_failures(state: &State, job: &Job, class: &mut v1::PendingClass) {
         class.summary = summary;
         return;
     }
-    let row = throttled.iter().map(|task| task.failures).max().unwrap_or(0);
+    let row = throttled.iter().map(|task| state.failures_with_this(task)).max().unwrap_or(0);
     if row > 1 {
         let most = if throttled.len() > 1 { "up to " } else { "" };
         class.summary += &format!(" {most}{row} times in a row");
@@ -152,7 +152,7 @@ fn summary(explained: &Explained) -> String {
     }
 }
 
-/// To the second, in UTC.
+/// To the second.
 pub fn instant(at: Timestamp) -> String {
     crate::model::utc(at)
 }

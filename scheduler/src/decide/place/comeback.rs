@@ -261,6 +261,7 @@ fn unfit(task: &Task, next: &Spec) -> Explained {
         agents_total: 0,
         agents_fit: 0,
         is_gang: false,
+        room_for: 0,
         vetoes: Vec::new(),
     }
 }

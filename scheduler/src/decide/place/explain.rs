@@ -10,11 +10,11 @@ use dawn_proto::{TaskState, Timestamp};
 use crate::model::{
     Agent, AgentNo, Bound, JobId, JobSpec, Near, Now, Numbered, Rule, Spec, State, Status, Task, Waiting,
 };
-use crate::model::{amount, amount_of, reason_words};
+use crate::model::{amount, amount_of, reason_words, utc};
 
 use super::agents::DIMENSIONS;
 use super::numbers::{SlotId, WorkId};
-use super::veto::{Ends, Miss, Nearest, Veto, VetoKind, utc};
+use super::veto::{Ends, Miss, Nearest, Veto, VetoKind};
 use super::{PlaceSettings, Placer};
 
 /// Tasks of one job that wait alike, and why.
@@ -41,6 +41,8 @@ pub struct Explained {
     pub agents_fit: u32,
     /// All are placed in one step, or none is.
     pub is_gang: bool,
+    /// For so many of them those agents have resources, whatever else rules some out.
+    pub room_for: u32,
     /// Most agents first. An agent is in as many of them as rule it out.
     pub vetoes: Vec<Veto>,
 }
@@ -65,6 +67,9 @@ impl fmt::Display for Explained {
                 None => write!(f, "version {} would fit nowhere: ", self.version)?,
             }
         }
+        if self.is_gang && self.instances.len() > 1 && self.agents_total > 0 {
+            write!(f, "all {} instances are placed at once or none is; ", self.instances.len())?;
+        }
         if let Some(veto) = &self.quota {
             veto.fmt(f)?;
             if self.agents_fit > 0 || self.agents_total == 0 {
@@ -73,12 +78,7 @@ impl fmt::Display for Explained {
             f.write_str(". Besides, ")?;
         }
         if self.agents_fit > 0 && self.is_gang {
-            let (fit, total) = (self.agents_fit, self.agents_total);
-            return write!(
-                f,
-                "{fit} of {total} nodes would take one of them, but no nodes have room for all of them together; they \
-                 wait until some have"
-            );
+            return self.describe_gang(f);
         }
         if self.agents_fit > 0 {
             return match self.agents_total {
@@ -97,6 +97,24 @@ impl fmt::Display for Explained {
             write!(f, "{}{veto}", if at == 0 { "" } else { "; " })?;
         }
         Ok(())
+    }
+}
+
+impl Explained {
+    /// Of a gang some of which would find a place.
+    fn describe_gang(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Explained { agents_fit: fit, agents_total: total, room_for, instances, .. } = self;
+        let on = match total {
+            1 => "on the only node".to_string(),
+            total => format!("on {fit} of {total} nodes"),
+        };
+        match *room_for as usize {
+            room if room < instances.len() => {
+                write!(f, "there is room for at most {room} of them {on}, so they wait for more")
+            }
+            // Rules of the job, or ports, keep them apart.
+            _ => write!(f, "each of them would find a place {on}, but not all of them together, so they wait"),
+        }
     }
 }
 
@@ -246,6 +264,7 @@ impl Placer {
             agents_total: self.agents as u32,
             agents_fit: 0,
             is_gang: state.spec_of(tasks[0]).job.flow.gang,
+            room_for: 0,
             vetoes: Vec::new(),
         };
         if explained.state == TaskState::Pending {
@@ -279,6 +298,7 @@ impl Placer {
         for slot in slots {
             if self.misses(slot, number).is_none() {
                 explained.agents_fit += 1;
+                explained.room_for = explained.room_for.saturating_add(self.room_on(slot, number));
                 continue;
             }
             let misses = self.all_misses(slot, number).into_iter();
@@ -287,6 +307,14 @@ impl Placer {
             }
         }
         explained.vetoes = reasons.finish(&state.agents);
+    }
+
+    /// For how many tasks of the work a slot that takes one has resources.
+    fn room_on(&self, slot: SlotId, number: WorkId) -> u32 {
+        let (row, need) = (&self.slots[slot], &self.shapes.all[self.works.get(number).shape].need);
+        let times = (0..need.len()).filter(|at| need[*at] > 0).map(|at| row.free[at] / need[at]).min();
+        let times = times.unwrap_or(i64::MAX).min(row.tasks_free.into());
+        u32::try_from(times.max(1)).unwrap_or(u32::MAX)
     }
 
     /// A miss in words, where what the state knows of the job and the agent counts too.

@@ -5,7 +5,7 @@ use std::fmt;
 use dawn_proto::amounts::count;
 use dawn_proto::{JobKey, Timestamp};
 
-use crate::model::{PortRanges, amount, amount_of, thousandths};
+use crate::model::{PortRanges, amount, amount_of, thousandths, utc};
 
 use super::agents::DIMENSIONS;
 use super::numbers::{KeyId, ScalarId};
@@ -181,12 +181,6 @@ pub struct Ends {
     pub why: String,
 }
 
-/// An instant as people read it, to the second.
-pub(super) fn utc(at: Timestamp) -> String {
-    let second = jiff::Timestamp::from_second(at.0.div_euclid(1000));
-    second.map_or_else(|_| at.to_string(), |second| second.to_string())
-}
-
 impl VetoKind {
     /// What is said of one node, or of several.
     fn said_of(&self, is_one: bool) -> String {
@@ -310,7 +304,7 @@ mod tests {
         let (node, at) = ("node-3".into(), Timestamp(1_767_225_600_000));
         let ends = Some(Ends { node, at, why: "a disk is full".into() });
         let veto = Veto { agents: 2, kind: VetoKind::Avoided, nearest: None, ends };
-        let said = "2 nodes are avoided after failures (node-3 until 2026-01-01T00:00:00Z: a disk is full)";
+        let said = "2 nodes are avoided after failures (node-3 until 2026-01-01 00:00:00 +00:00: a disk is full)";
         assert_eq!(veto.to_string(), said);
     }
 }

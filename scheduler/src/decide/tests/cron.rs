@@ -6,7 +6,7 @@ use dawn_proto::{TaskId, TaskState, TaskState::*, Timestamp};
 use super::specs::{cron, key, schedule, service};
 use super::world::{START, World, ack, kill_effect};
 use crate::model::{
-    Answer, Command, CronHold, CronPolicy, Job, JobSpec, LinkId, Mutation, Refusal, TaskMade, Ticked, answers,
+    Answer, Command, CronHold, CronPolicy, Job, JobSpec, LinkId, Mutation, Refusal, TaskMade, Ticked, answers, utc,
 };
 
 pub(super) const MINUTE_MS: u64 = 60_000;
@@ -331,7 +331,7 @@ fn a_run_by_hand_keeps_to_the_overlap_policy() {
     let (mut world, link) = world_with(&with(Overlap::CancelNew));
     pass_minutes(&mut world, link, 1);
     let run_at = START.plus_ms(MINUTE_MS);
-    assert_eq!(start(&mut world), Err(Refusal::RunAlive { key: key("c"), run_at }));
+    assert_eq!(start(&mut world), Err(Refusal::RunAlive { key: key("c"), run_at, at: utc(run_at) }));
     world.submit(&with(Overlap::KillExisting)).unwrap();
     world.submit(&cron("c", |policy| (policy.overlap, policy.jitter_ms) = (Overlap::Queue, 1))).unwrap();
     let by_hand = start(&mut world).unwrap();

@@ -165,6 +165,25 @@ fn the_last_of_three_failures_counts_among_the_failures_in_a_row() {
 }
 
 #[test]
+fn lives_that_did_not_start_count_among_the_failures_in_a_row_as_among_the_restarts() {
+    let mut rig = Rig::new(spec("web", JobKind::Service, 1));
+    rig.step([registered(2, 2, Vec::new())]);
+    for failed in 1..=2 {
+        let task = rig.newest(0, &[]);
+        // The second life goes to the other node.
+        let link = LinkId(u64::from(rig.pulse.state().tasks[&task].held_on().unwrap().0) + 1);
+        let (state, reason) = (Failed.into(), v1::Reason::UnknownUser.into());
+        let message = "user www does not exist on this node".into();
+        let end = v1::TaskReport { task_id: task.0, sequence: 1, state, reason, message, ..Default::default() };
+        rig.step([Event::Reported { link, report: crate::wire::report(end).unwrap() }]);
+        let shown = rig.status().tasks[0].clone();
+        assert_eq!((shown.failures, shown.restarts, shown.attempt), (failed, failed, failed + 1));
+    }
+    let ends: Vec<TaskState> = rig.pulse.state().tasks.values().map(crate::model::Task::state).collect();
+    assert_eq!(ends, [TaskState::Lost, Failed, TaskState::Throttled], "the first may have been its node's fault");
+}
+
+#[test]
 fn a_batch_job_that_is_run_again_shows_its_own_run_alone() {
     let mut job = spec("sum", JobKind::Batch, 4);
     job.restart.max_failures = 1;

@@ -41,7 +41,7 @@ fn an_avoided_agent_gets_nothing_that_fits_elsewhere_and_why_names_cause_and_end
     let why = world.placer.explain(&world.state, id).remove(0).to_string();
     assert_eq!(
         why,
-        "none of 2 nodes fits: 1 node is avoided after failures (node-0 until 1970-01-01T00:17:10Z: a disk is full); \
+        "none of 2 nodes fits: 1 node is avoided after failures (node-0 until 1970-01-01 00:17:10 +00:00: a disk is full); \
          1 node has fewer than 1 cpu (most: node-1 with 0 free)"
     );
     world.pass(30_000);
@@ -154,7 +154,7 @@ fn what_a_job_keeps_off_is_its_own_matter_and_why_says_so() {
     assert_eq!(
         why.vetoes[0].to_string(),
         "1 node is kept off: a task of the job did not start there (root fs failed), and may elsewhere \
-         (node-0 until 1970-01-01T00:17:40Z)"
+         (node-0 until 1970-01-01 00:17:40 +00:00)"
     );
     let (_, other) = world.submit(job("www/prod/web", 4, resources(500, 1)));
     assert_eq!(world.place().len(), 4, "nobody else notices");
