@@ -1,7 +1,6 @@
 //! What is said of the steps of a task whose records have a reason alone: which node was lost, and which update, to what version,
 //! made a task or stopped it.
 
-use dawn_proto::TaskState;
 use dawn_proto::v1::{Reason, UpdateState};
 
 use crate::model::{State, Task, Transition, Update, end_words};
