@@ -13,6 +13,7 @@ use crate::model::{
 use crate::model::{amount, amount_of, reason_words, utc};
 
 use super::agents::DIMENSIONS;
+use super::gang;
 use super::numbers::{SlotId, WorkId};
 use super::veto::{Ends, Miss, Nearest, Veto, VetoKind};
 use super::{PlaceSettings, Placer};
@@ -78,7 +79,7 @@ impl fmt::Display for Explained {
             f.write_str(". Besides, ")?;
         }
         if self.agents_fit > 0 && self.is_gang {
-            return self.describe_gang(f);
+            return gang::describe_waiting(self, f);
         }
         if self.agents_fit > 0 {
             return match self.agents_total {
@@ -97,24 +98,6 @@ impl fmt::Display for Explained {
             write!(f, "{}{veto}", if at == 0 { "" } else { "; " })?;
         }
         Ok(())
-    }
-}
-
-impl Explained {
-    /// Of a gang some of which would find a place.
-    fn describe_gang(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Explained { agents_fit: fit, agents_total: total, room_for, instances, .. } = self;
-        let on = match total {
-            1 => "on the only node".to_string(),
-            total => format!("on {fit} of {total} nodes"),
-        };
-        match *room_for as usize {
-            room if room < instances.len() => {
-                write!(f, "there is room for at most {room} of them {on}, so they wait for more")
-            }
-            // Rules of the job, or ports, keep them apart.
-            _ => write!(f, "each of them would find a place {on}, but not all of them together, so they wait"),
-        }
     }
 }
 
@@ -307,14 +290,6 @@ impl Placer {
             }
         }
         explained.vetoes = reasons.finish(&state.agents);
-    }
-
-    /// For how many tasks of the work a slot that takes one has resources.
-    fn room_on(&self, slot: SlotId, number: WorkId) -> u32 {
-        let (row, need) = (&self.slots[slot], &self.shapes.all[self.works.get(number).shape].need);
-        let times = (0..need.len()).filter(|at| need[*at] > 0).map(|at| row.free[at] / need[at]).min();
-        let times = times.unwrap_or(i64::MAX).min(row.tasks_free.into());
-        u32::try_from(times.max(1)).unwrap_or(u32::MAX)
     }
 
     /// A miss in words, where what the state knows of the job and the agent counts too.

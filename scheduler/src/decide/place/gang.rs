@@ -1,8 +1,11 @@
 //! Jobs whose pending tasks are placed all at once or not at all. A gang takes nobody's room and keeps none while it
 //! waits, so two of them can't block each other; it may wait long on a cluster that small jobs keep full.
 
+use std::fmt;
+
 use crate::model::{Mutation, Place, TaskAssigned};
 
+use super::explain::Explained;
 use super::numbers::{SlotId, WorkId};
 use super::sleep::RETRY_MS;
 use super::{Placer, Step};
@@ -49,5 +52,29 @@ impl Placer {
         self.ahead.pop_back();
         self.works.get_mut(number).insert_pending(task);
         self.release(SlotId::of_agent(agent), task, &Place { agent, ports, devices });
+    }
+
+    /// For how many tasks of the work a slot that takes one has resources.
+    pub(super) fn room_on(&self, slot: SlotId, number: WorkId) -> u32 {
+        let (row, need) = (&self.slots[slot], &self.shapes.all[self.works.get(number).shape].need);
+        let times = (0..need.len()).filter(|at| need[*at] > 0).map(|at| row.free[at] / need[at]).min();
+        let times = times.unwrap_or(i64::MAX).min(row.tasks_free.into());
+        u32::try_from(times.max(1)).unwrap_or(u32::MAX)
+    }
+}
+
+/// Of a gang some of which would find a place.
+pub(super) fn describe_waiting(explained: &Explained, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let Explained { agents_fit: fit, agents_total: total, room_for, instances, .. } = explained;
+    let on = match total {
+        1 => "on the only node".to_string(),
+        total => format!("on {fit} of {total} nodes"),
+    };
+    match *room_for as usize {
+        room if room < instances.len() => {
+            write!(f, "there is room for at most {room} of them {on}, so they wait for more")
+        }
+        // Rules of the job, or ports, keep them apart.
+        _ => write!(f, "each of them would find a place {on}, but not all of them together, so they wait"),
     }
 }
