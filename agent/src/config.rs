@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use dawn_proto::Resources;
+
 use crate::drive::vitals::Vitals;
 
 /// The attribute by which people and Aurora's `host` name a machine; "host" is the agent's own id.
@@ -111,6 +113,18 @@ impl Config {
     /// Thousandths of gpus that are given.
     pub fn offered_gpu_milli(&self) -> u64 {
         self.gpu_milli.unwrap_or(self.gpu_files.len() as u64 * 1_000)
+    }
+
+    /// What tasks may have: what the operator says, and what the machine has where nothing is said.
+    pub fn offered(&self, machine: &Resources) -> Resources {
+        let custom = self.custom.iter().filter(|(_, amount)| **amount > 0);
+        Resources {
+            cpu_milli: self.cpu_milli.unwrap_or(machine.cpu_milli),
+            memory_bytes: self.memory_bytes.unwrap_or(machine.memory_bytes),
+            disk_bytes: self.disk_bytes.unwrap_or(machine.disk_bytes),
+            gpu_milli: self.offered_gpu_milli(),
+            custom_milli: custom.map(|(name, amount)| (name.clone(), *amount)).collect(),
+        }
     }
 
     /// What constraints can ask for: the operator's attributes, and `hostname` unless they say another one.

@@ -32,6 +32,6 @@ pub use encoded_spec::EncodedSpec;
 pub use frame::{FrameError, read_frame, write_frame};
 pub use held_digest::HeldDigest;
 pub use ids::{AgentId, Epoch, JobKey, JobKeyError, SpecId, TaskId};
-pub use resources::{Lack, Resources};
+pub use resources::{ByDimension, Dimension, Lack, Resources, Unit};
 pub use time::Timestamp;
 pub use v1::TaskState;

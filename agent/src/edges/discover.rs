@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use dawn_proto::Resources;
+
 /// Memory left to the system and the agent: this, or 5 % if that is more.
 const MEMORY_RESERVE_BYTES: u64 = 256 << 20;
 /// Amounts are offered in whole mebibytes.
@@ -17,32 +19,23 @@ pub struct DiscoverError {
     source: io::Error,
 }
 
-/// What a machine can offer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Machine {
-    pub cpu_milli: u64,
-    /// Without the reserve.
-    pub memory_bytes: u64,
-    /// Of what is free on the work directory's file system, 90 %.
-    pub disk_bytes: u64,
-}
-
-/// Looks at the machine; `work_dir` is there. Memory is kept back for the machine's own use, and for the agent what it
+/// What the machine can offer; `work_dir` is there. Of what is free on its file system, 90 %. Memory is kept back for the machine's own use, and for the agent what it
 /// may take, `own_memory_bytes`, if that is more.
 ///
 /// # Errors
 /// Names what could not be found out.
-pub fn machine(work_dir: &Path, own_memory_bytes: u64) -> Result<Machine, DiscoverError> {
+pub fn machine(work_dir: &Path, own_memory_bytes: u64) -> Result<Resources, DiscoverError> {
     let cpus = std::thread::available_parallelism().map_err(failed("the number of cpus"))?;
     let meminfo = fs::read_to_string("/proc/meminfo").map_err(failed("the memory (/proc/meminfo)"))?;
     let total = memory_total(&meminfo)
         .ok_or_else(|| failed("the memory (/proc/meminfo)")(io::ErrorKind::InvalidData.into()))?;
     let stat = rustix::fs::statvfs(work_dir).map_err(|error| failed("the free disk space")(error.into()))?;
     let disk = stat.f_bavail.saturating_mul(stat.f_frsize);
-    Ok(Machine {
+    Ok(Resources {
         cpu_milli: u64::try_from(cpus.get()).unwrap_or(u64::MAX).saturating_mul(1_000),
         memory_bytes: without_reserve(total, own_memory_bytes),
         disk_bytes: whole_mib(disk - disk / 10),
+        ..Resources::default()
     })
 }
 

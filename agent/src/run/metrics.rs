@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use dawn_proto::{TaskId, v1};
+use dawn_proto::{Dimension, TaskId, Unit, v1};
 use tokio::task::JoinSet;
 
 use super::AgentError;
@@ -115,10 +115,18 @@ fn agent(shared: &Shared, text: &mut Text) {
     {
         let name = format!("agent_resources_{name}");
         text.about(&name, "gauge", help);
-        text.value(&name, "{resource=\"cpu_cores\"}", amounts.cpu_milli as f64 / 1e3);
-        text.value(&name, "{resource=\"memory_bytes\"}", amounts.memory_bytes);
-        text.value(&name, "{resource=\"disk_bytes\"}", amounts.disk_bytes);
-        text.value(&name, "{resource=\"gpus\"}", amounts.gpu_milli as f64 / 1e3);
+        for (dimension, amount) in amounts.amounts().pairs() {
+            let resource = match dimension {
+                Dimension::Cpu => "cpu_cores",
+                Dimension::Gpu => "gpus",
+                other => other.field(),
+            };
+            let labels = format!("{{resource=\"{resource}\"}}");
+            match dimension.unit() {
+                Unit::Milli => text.value(&name, &labels, *amount as f64 / 1e3),
+                Unit::Bytes => text.value(&name, &labels, amount),
+            }
+        }
     }
     text.one("agent_sandbox_bytes", "gauge", "Directories of ended tasks.", observed.sandbox_bytes);
     text.one("agent_sandbox_limit_bytes", "gauge", "Most of them kept.", shared.config.sandbox_keep_bytes);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dawn_proto::{AgentId, Resources, v1};
+use dawn_proto::{AgentId, v1};
 use tracing::{info, warn};
 
 use super::{AgentError, DEFAULT_MAX_PIDS};
@@ -119,13 +119,7 @@ pub(super) fn fetcher(config: &Config) -> Fetcher {
 
 pub(super) fn setup(config: &Config, tree: Option<&Tree>, agent_id: AgentId) -> Result<Setup, AgentError> {
     let machine = discover::machine(&config.work_dir, config.own_memory_bytes)?;
-    let total = Resources {
-        cpu_milli: config.cpu_milli.unwrap_or(machine.cpu_milli),
-        memory_bytes: config.memory_bytes.unwrap_or(machine.memory_bytes),
-        disk_bytes: config.disk_bytes.unwrap_or(machine.disk_bytes),
-        gpu_milli: config.offered_gpu_milli(),
-        custom_milli: config.custom.iter().filter(|(_, value)| **value > 0).map(|(k, v)| (k.clone(), *v)).collect(),
-    };
+    let total = config.offered(&machine);
     let attributes = config.offered_attributes();
     let ports = config.ports.iter().map(|(first, last)| PortRange { first: *first, last: *last }).collect();
     Ok(Setup {

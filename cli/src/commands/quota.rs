@@ -1,7 +1,7 @@
 //! `dawn quota …`: what roles may have, and what they have of it.
 
 use clap::{Args, Subcommand};
-use dawn_proto::v1;
+use dawn_proto::{Dimension, Unit, v1};
 use serde_json::json;
 
 use super::author;
@@ -9,7 +9,7 @@ use crate::args::Context;
 use crate::client::{Client, Repeat};
 use crate::exit::{Exit, Failure};
 use crate::render::{self, Table, json};
-use crate::spec::{milli, show_milli, size};
+use crate::spec::{milli, size};
 
 #[derive(Subcommand)]
 pub enum Quota {
@@ -48,15 +48,13 @@ fn bounds(text: &str) -> Result<v1::QuotaBounds, String> {
     for part in text.split(',') {
         let wrong = || format!("{part:?}: write cpu=8,memory=16GiB,disk=1TiB,gpu=2, or none");
         let (name, value) = part.split_once('=').ok_or_else(wrong)?;
-        let (slot, amount) = match name.trim() {
-            "cpu" => (&mut bounds.cpu_milli, milli(value)),
-            "memory" => (&mut bounds.memory_bytes, size_with_unit(value)),
-            "disk" => (&mut bounds.disk_bytes, size_with_unit(value)),
-            "gpu" => (&mut bounds.gpu_milli, milli(value)),
-            _ => return Err(wrong()),
+        let dimension = Dimension::named(name.trim()).ok_or_else(wrong)?;
+        let amount = match dimension.unit() {
+            Unit::Milli => milli(value),
+            Unit::Bytes => size_with_unit(value),
         };
         let amount = amount.map_err(|error| format!("{name} {error}"))?;
-        if slot.replace(amount).is_some() {
+        if bounds.amount_mut(dimension).replace(amount).is_some() {
             return Err(format!("{name} is there twice"));
         }
     }
@@ -105,7 +103,7 @@ async fn list(context: &mut Context) -> Result<(), Failure> {
         context.out.value(&json::object(json!({ "quotas": quotas, "index": answer.index })));
         return Ok(());
     }
-    let mut table = Table::new(&["ROLE", ">WEIGHT", "BOUND", ">CPU", ">MEMORY", ">DISK", ">GPU"]);
+    let mut table = empty_table();
     for status in &answer.quotas {
         rows(status, &mut table);
     }
@@ -133,9 +131,15 @@ fn show(status: &v1::QuotaStatus, context: &mut Context) {
         context.out.value(&json::object(fields));
         return;
     }
-    let mut table = Table::new(&["ROLE", ">WEIGHT", "BOUND", ">CPU", ">MEMORY", ">DISK", ">GPU"]);
+    let mut table = empty_table();
     rows(status, &mut table);
     context.out.table(&table);
+}
+
+fn empty_table() -> Table {
+    let dimensions = Dimension::ALL.map(|dimension| format!(">{}", dimension.name().to_uppercase()));
+    let names = ["ROLE", ">WEIGHT", "BOUND"].into_iter().chain(dimensions.iter().map(String::as_str));
+    Table::new(&names.collect::<Vec<_>>())
 }
 
 /// Two rows: production of the guarantee, and all of the limit. "6/8": held of the bound.
@@ -151,15 +155,10 @@ fn rows(status: &v1::QuotaStatus, table: &mut Table) {
             format!("{}/{}", show(used), bound.map_or_else(|| "-".to_string(), show))
         };
         let (role, weight) = (format!("{}{origin}", render::safe(&quota.role)), quota.weight.to_string());
-        table.row(vec![
-            if at == 0 { role } else { String::new() },
-            if at == 0 { weight } else { String::new() },
-            name.to_string(),
-            share(used.cpu_milli, bound.cpu_milli, show_milli),
-            share(used.memory_bytes, bound.memory_bytes, render::bytes),
-            share(used.disk_bytes, bound.disk_bytes, render::bytes),
-            share(used.gpu_milli, bound.gpu_milli, show_milli),
-        ]);
+        let first = |cell| if at == 0 { cell } else { String::new() };
+        let mut row = vec![first(role), first(weight), name.to_string()];
+        row.extend(Dimension::ALL.map(|at| share(used.amount(at), bound.amount(at), render::in_unit(at.unit()))));
+        table.row(row);
     }
 }
 
@@ -167,18 +166,12 @@ fn value(status: &v1::QuotaStatus) -> serde_json::Value {
     let bounds = |bounds: Option<&v1::QuotaBounds>| {
         let none = v1::QuotaBounds::default();
         let bounds = bounds.unwrap_or(&none);
-        json!({
-            "cpu_milli": bounds.cpu_milli, "memory_bytes": bounds.memory_bytes,
-            "disk_bytes": bounds.disk_bytes, "gpu_milli": bounds.gpu_milli,
-        })
+        json::by_dimension(&bounds.amounts())
     };
     let amounts = |amounts: Option<&v1::Resources>| {
         let none = v1::Resources::default();
         let amounts = amounts.unwrap_or(&none);
-        json!({
-            "cpu_milli": amounts.cpu_milli, "memory_bytes": amounts.memory_bytes,
-            "disk_bytes": amounts.disk_bytes, "gpu_milli": amounts.gpu_milli,
-        })
+        json::by_dimension(&amounts.amounts())
     };
     let quota = status.quota.clone().unwrap_or_default();
     json!({
@@ -234,7 +227,7 @@ mod tests {
             used: Some(v1::Resources { cpu_milli: 7_000, memory_bytes: 1 << 30, ..Default::default() }),
             ..Default::default()
         };
-        let mut all = Table::new(&["ROLE", ">WEIGHT", "BOUND", ">CPU", ">MEMORY", ">DISK", ">GPU"]);
+        let mut all = empty_table();
         rows(&status, &mut all);
         let text = all.text();
         assert!(text.contains("www        2  guarantee  6.5/8"), "{text}");

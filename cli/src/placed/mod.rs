@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use clap::Parser;
 use dawn_proto::v1;
-use dawn_proto::{Epoch, Timestamp};
+use dawn_proto::{Epoch, Resources, Timestamp};
 use dawn_scheduler::decide::place::{PlaceSettings, explain};
 use dawn_scheduler::drive::{Pulse, PulseSettings};
 use dawn_scheduler::model::{Command, Event, LinkId, Now, ReplyTo, Settings, State};
@@ -137,13 +137,7 @@ fn register(machine: &str) -> v1::Register {
     let line = ["agent"].into_iter().chain(pairs).chain(flags.split_whitespace());
     let line = Line::try_parse_from(line).unwrap_or_else(|error| panic!("{machine}: {error}"));
     let config = daemon::agent_config(line.agent, Vec::new()).unwrap_or_else(|failure| panic!("{failure}"));
-    let total = v1::Resources {
-        cpu_milli: config.cpu_milli.unwrap(),
-        memory_bytes: config.memory_bytes.unwrap(),
-        disk_bytes: config.disk_bytes.unwrap(),
-        gpu_milli: config.offered_gpu_milli(),
-        custom_milli: config.custom.clone(),
-    };
+    let total = v1::Resources::from(&config.offered(&Resources::default()));
     let attributes = config.offered_attributes().into_iter().map(|(name, values)| v1::Attribute { name, values });
     let ports = config.ports.iter().map(|(first, last)| v1::PortRange { first: (*first).into(), last: (*last).into() });
     let offer = v1::Offer {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dawn_proto::{TaskId, v1};
+use dawn_proto::{ByDimension, TaskId, v1};
 use serde_json::{Value, json};
 
 use super::failure::Cause;
@@ -237,13 +237,14 @@ pub fn pending_classes(classes: &[v1::PendingClass]) -> Value {
 
 fn resources(resources: Option<&v1::Resources>) -> Value {
     let amounts = resources.cloned().unwrap_or_default();
-    json!({
-        "cpu_milli": amounts.cpu_milli,
-        "memory_bytes": amounts.memory_bytes,
-        "disk_bytes": amounts.disk_bytes,
-        "gpu_milli": amounts.gpu_milli,
-        "custom_milli": amounts.custom_milli,
-    })
+    let mut value = by_dimension(&amounts.amounts());
+    value["custom_milli"] = json!(amounts.custom_milli);
+    value
+}
+
+/// Each dimension under the name of its field.
+pub fn by_dimension<T: Copy + Into<Value>>(amounts: &ByDimension<T>) -> Value {
+    amounts.pairs().map(|(dimension, amount)| (dimension.field().to_string(), (*amount).into())).collect()
 }
 
 pub fn node(node: &v1::Node) -> Value {

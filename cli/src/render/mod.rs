@@ -12,7 +12,10 @@ pub use out::Out;
 pub use progress::Progress;
 pub use table::Table;
 
+use dawn_proto::Unit;
 use dawn_proto::v1::{self, TaskState};
+
+use crate::spec::show_milli;
 
 /// Text from elsewhere without anything a terminal would act on.
 pub fn safe(text: &str) -> String {
@@ -67,6 +70,14 @@ pub fn count(n: impl Into<u64>, what: &str) -> String {
     match n.into() {
         1 => format!("1 {what}"),
         n => format!("{n} {what}s"),
+    }
+}
+
+/// For reading, of a dimension that is counted so.
+pub fn in_unit(unit: Unit) -> fn(u64) -> String {
+    match unit {
+        Unit::Milli => show_milli,
+        Unit::Bytes => bytes,
     }
 }
 

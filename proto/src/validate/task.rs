@@ -12,6 +12,7 @@ pub(super) use references::check as references;
 pub use references::unreplaced_references;
 
 use super::{Errors, defaults::*, text};
+use crate::Dimension;
 use crate::v1::{JobKind, PortSpec, ProcessSpec, Resources, TaskSpec};
 
 pub(super) fn check(task: &mut TaskSpec, kind: Option<JobKind>, errors: &mut Errors) {
@@ -73,7 +74,7 @@ fn custom(amounts: &Resources, errors: &mut Errors) {
         return;
     }
     for (name, amount) in &amounts.custom_milli {
-        if matches!(name.as_str(), "cpu" | "memory" | "disk" | "gpu" | "ports") {
+        if Dimension::named(name).is_some() || name == "ports" {
             errors.at(format!("{path}.{name}"), "is no custom resource: it has a field of its own");
         } else if text::name(path, "a custom resource", name, errors) && *amount > MAX_CUSTOM_MILLI {
             errors.at(format!("{path}.{name}"), format!("{} is absurdly much", amount / 1000));

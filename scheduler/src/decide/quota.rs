@@ -1,35 +1,36 @@
 //! Quotas at submission, and setting them. What they mean: `model/quota.rs`. Not here: placement, which keeps them too.
 
 use dawn_proto::v1::{JobKind, Tier};
+use dawn_proto::{ByDimension, Dimension};
 
 use super::daemon;
 use super::step::Step;
-use crate::model::{
-    Answer, BOUNDED, Bound, Bounds, Job, JobId, JobSpec, Mutation, Quota, QuotaSet, Refusal, State, answers, bounded,
-};
+use crate::model::{Answer, Bound, Bounds, Job, JobId, JobSpec, Mutation, Quota, QuotaSet, Refusal, State, answers};
 
-/// Amounts in the order of [`Bounds`]: production tasks, and all.
+/// Amounts: production tasks, and all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Asked {
-    pub production: [u64; 4],
-    pub all: [u64; 4],
+    pub production: ByDimension<u64>,
+    pub all: ByDimension<u64>,
 }
 
 impl Asked {
     /// By so many tasks of a spec.
     fn by(spec: &JobSpec, tasks: u64) -> Asked {
-        let all = bounded(&spec.demand).map(|amount| amount.saturating_mul(tasks));
-        let production = if spec.tier == Tier::Production { all } else { [0; 4] };
+        let all = spec.demand.amounts().map(|amount| amount.saturating_mul(tasks));
+        let production = if spec.tier == Tier::Production { all } else { ByDimension::default() };
         Asked { production, all }
     }
 
     fn with(self, other: Asked, join: fn(u64, u64) -> u64) -> Asked {
-        let joined = |a: [u64; 4], b: [u64; 4]| std::array::from_fn(|at| join(a[at], b[at]));
+        let joined = |a: ByDimension<u64>, b: ByDimension<u64>| {
+            ByDimension::from_fn(|dimension| join(a[dimension], b[dimension]))
+        };
         Asked { production: joined(self.production, other.production), all: joined(self.all, other.all) }
     }
 
     /// What a bound is about.
-    pub fn under(&self, bound: Bound) -> &[u64; 4] {
+    pub fn under(&self, bound: Bound) -> &ByDimension<u64> {
         match bound {
             Bound::Guarantee => &self.production,
             Bound::Limit => &self.all,
@@ -77,17 +78,16 @@ pub(super) fn admit(state: &State, job: Option<&Job>, spec: &JobSpec) -> Result<
     let used = others.with(before, u64::saturating_add);
     let asks = others.with(before.with(after, u64::max), u64::saturating_add);
     for bound in Bound::ALL {
-        for (at, have) in quota.bounds(bound).0.iter().enumerate() {
-            let Some(have) = *have else { continue };
-            let is_more = after.under(bound)[at] > before.under(bound)[at];
-            if is_more && asks.under(bound)[at] > have {
+        for (dimension, have) in quota.bounds(bound).pairs() {
+            let is_more = after.under(bound)[dimension] > before.under(bound)[dimension];
+            if is_more && asks.under(bound)[dimension] > have {
                 return Err(Refusal::OverQuota {
                     role: role.to_string(),
                     bound,
-                    dimension: BOUNDED[at],
+                    dimension: dimension.name(),
                     have,
-                    used: used.under(bound)[at],
-                    asks: asks.under(bound)[at],
+                    used: used.under(bound)[dimension],
+                    asks: asks.under(bound)[dimension],
                 });
             }
         }
@@ -109,12 +109,11 @@ pub(super) fn set(
         limit: limit.unwrap_or(now.limit),
         weight: weight.unwrap_or(now.weight),
     };
-    let pairs = quota.guarantee.0.iter().zip(quota.limit.0).zip(BOUNDED);
-    for ((guarantee, limit), dimension) in pairs {
-        if let (Some(guarantee), Some(limit)) = (*guarantee, limit)
+    for dimension in Dimension::ALL {
+        if let (Some(guarantee), Some(limit)) = (quota.guarantee.0[dimension], quota.limit.0[dimension])
             && guarantee > limit
         {
-            return Err(Refusal::GuaranteeAboveLimit { dimension, guarantee, limit });
+            return Err(Refusal::GuaranteeAboveLimit { dimension: dimension.name(), guarantee, limit });
         }
     }
     let own = state.quotas.get(role).copied();

@@ -1,12 +1,12 @@
 //! Amounts of resources, and instants, as people write them.
 
-use dawn_proto::Timestamp;
+use dawn_proto::{Dimension, Timestamp, Unit};
 
 /// In the dimension's unit: memory and disk in bytes, all others in thousandths. "1.5", "512 MiB".
 pub fn amount(dimension: &str, amount: u64) -> String {
-    match dimension {
-        "memory" | "disk" => bytes(amount),
-        _ => thousandths(amount),
+    match Unit::of_name(dimension) {
+        Unit::Bytes => bytes(amount),
+        Unit::Milli => thousandths(amount),
     }
 }
 
@@ -24,10 +24,11 @@ pub fn in_zone(at: Timestamp, zone: jiff::tz::TimeZone) -> String {
 /// With the name of the dimension: "8 cpus", "512 MiB of memory".
 pub fn amount_of(dimension: &str, of: u64) -> String {
     let text = amount(dimension, of);
-    match dimension {
-        "cpu" | "gpu" if of == 1000 => format!("{text} {dimension}"),
-        "cpu" | "gpu" => format!("{text} {dimension}s"),
-        _ => format!("{text} of {dimension}"),
+    let is_counted = Dimension::named(dimension).is_some_and(|dimension| dimension.unit() == Unit::Milli);
+    match is_counted {
+        true if of == 1000 => format!("{text} {dimension}"),
+        true => format!("{text} {dimension}s"),
+        false => format!("{text} of {dimension}"),
     }
 }
 

@@ -71,9 +71,8 @@ fn ranges(ranges: &[(u32, u32)]) -> usize {
 }
 
 fn resources(amounts: &Resources) -> usize {
-    let Resources { cpu_milli, memory_bytes, disk_bytes, gpu_milli, custom_milli } = amounts;
-    let fixed: usize = [cpu_milli, memory_bytes, disk_bytes, gpu_milli].into_iter().map(|one| number(*one)).sum();
-    fixed + custom_milli.iter().map(|(name, amount)| field(text(name) + number(*amount))).sum::<usize>()
+    let fixed: usize = amounts.amounts().iter().map(|one| number(*one)).sum();
+    fixed + amounts.custom_milli.iter().map(|(name, amount)| field(text(name) + number(*amount))).sum::<usize>()
 }
 
 fn attributes(attributes: &Attributes) -> usize {

@@ -73,7 +73,7 @@ pub use mutation::{
 };
 pub use numbered::{Number, Numbered};
 pub use part::{Part, cut};
-pub use quota::{BOUNDED, Bound, Bounds, Quota, bounded};
+pub use quota::{Bound, Bounds, Quota};
 pub use restore::{Description, RestoreMutation, Restored, Restores, TaskAdopted};
 pub use settings::Settings;
 pub use spec::{

@@ -13,24 +13,26 @@
 
 use std::fmt;
 
-use dawn_proto::Resources;
+use dawn_proto::{ByDimension, Dimension};
 
-/// The dimensions that quotas know, in the order of [`Bounds`].
-pub const BOUNDED: [&str; 4] = ["cpu", "memory", "disk", "gpu"];
-
-/// cpu and gpu in thousandths, memory and disk in bytes. None: not bounded.
+/// In each dimension's unit. None: not bounded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Bounds(pub [Option<u64>; 4]);
+pub struct Bounds(pub ByDimension<Option<u64>>);
 
 impl Bounds {
+    /// Those that are named; no other dimension is bounded.
+    pub fn only<const N: usize>(named: [(Dimension, u64); N]) -> Bounds {
+        Bounds(ByDimension::only(named.map(|(dimension, bound)| (dimension, Some(bound)))))
+    }
+
+    /// The dimensions that are bounded, and by how much.
+    pub fn pairs(&self) -> impl Iterator<Item = (Dimension, u64)> {
+        self.0.pairs().filter_map(|(dimension, bound)| Some((dimension, (*bound)?)))
+    }
+
     pub fn is_none(&self) -> bool {
         *self == Bounds::default()
     }
-}
-
-/// The amounts of a demand in the order of [`Bounds`].
-pub fn bounded(demand: &Resources) -> [u64; 4] {
-    [demand.cpu_milli, demand.memory_bytes, demand.disk_bytes, demand.gpu_milli]
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

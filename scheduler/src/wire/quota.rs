@@ -21,12 +21,11 @@ impl Recorded for QuotaSet {
 
 /// A dimension that is missing is not bounded.
 pub fn bounds_from_wire(wire: &v1::QuotaBounds) -> Bounds {
-    Bounds([wire.cpu_milli, wire.memory_bytes, wire.disk_bytes, wire.gpu_milli])
+    Bounds(wire.amounts())
 }
 
 fn bounds_to_wire(bounds: &Bounds) -> Option<v1::QuotaBounds> {
-    let Bounds([cpu_milli, memory_bytes, disk_bytes, gpu_milli]) = *bounds;
-    (!bounds.is_none()).then_some(v1::QuotaBounds { cpu_milli, memory_bytes, disk_bytes, gpu_milli })
+    (!bounds.is_none()).then(|| v1::QuotaBounds::from(&bounds.0))
 }
 
 /// A role's quota as a message.

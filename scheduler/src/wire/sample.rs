@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dawn_proto::v1::{self, JobKind, Tier};
-use dawn_proto::{Epoch, SpecId, TaskId, TaskState, Timestamp};
+use dawn_proto::{Dimension, Epoch, SpecId, TaskId, TaskState, Timestamp};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
@@ -179,7 +179,10 @@ fn random_event(rng: &mut StdRng, state: &State, number: u64, links: &mut u64, l
         }
         33..36 => Event::LinkClosed { link: LinkId(linked[agent]) },
         36..38 => {
-            let limit = Bounds([Some(rng.random_range(0..8_000)), None, Some(rng.random_range(0..64) << 30), None]);
+            let limit = Bounds::only([
+                (Dimension::Cpu, rng.random_range(0..8_000)),
+                (Dimension::Disk, rng.random_range(0..64) << 30),
+            ]);
             let role = if rng.random_bool(0.5) { "ann" } else { "*" };
             let weight = Some(rng.random_range(1..4));
             let command = Command::SetQuota {

@@ -250,7 +250,7 @@ impl World {
                 Command::Kill { key, instances: Vec::new(), author, message }
             }
             Ask::Quota { cpu_milli } => {
-                let limit = Some(Bounds([Some(cpu_milli), None, None, None]));
+                let limit = Some(Bounds::only([(dawn_proto::Dimension::Cpu, cpu_milli)]));
                 Command::SetQuota { role: "other".into(), guarantee: None, limit, weight: None, author }
             }
             Ask::Gone { machine } => {

@@ -4,6 +4,7 @@ mod loss;
 mod maintain;
 
 use clap::Subcommand;
+use dawn_proto::Dimension;
 use dawn_proto::v1::{self, MaintenanceMode, NodeState};
 
 use super::{keeping, leader};
@@ -154,9 +155,10 @@ fn state(node: &v1::Node, now_ms: i64) -> String {
 }
 
 /// "1.5/4": taken of all.
-fn share(node: &v1::Node, amount: fn(&v1::Resources) -> u64, show: fn(u64) -> String) -> String {
-    let taken = node.used.as_ref().map_or(0, amount);
-    let all = node.total.as_ref().map_or(0, amount);
+fn share(node: &v1::Node, dimension: Dimension) -> String {
+    let amount = |of: &v1::Resources| of.amount(dimension);
+    let (taken, all) = (node.used.as_ref().map_or(0, amount), node.total.as_ref().map_or(0, amount));
+    let show = render::in_unit(dimension.unit());
     if all == 0 { String::new() } else { format!("{}/{}", show(taken), show(all)) }
 }
 
@@ -166,21 +168,16 @@ fn attributes(node: &v1::Node) -> String {
 }
 
 fn table(nodes: &[v1::Node], now_ms: i64) -> Table {
-    let names = ["NODE", "ID", "STATE", ">TASKS", ">CPU", ">MEMORY", ">DISK", ">GPU", ">HEARD", "ATTRIBUTES"];
+    let dimensions = Dimension::ALL.map(|dimension| format!(">{}", dimension.name().to_uppercase()));
+    let mut names = vec!["NODE", "ID", "STATE", ">TASKS"];
+    names.extend(dimensions.iter().map(String::as_str));
+    names.extend([">HEARD", "ATTRIBUTES"]);
     let mut table = Table::new(&names);
     for node in nodes {
-        table.row(vec![
-            shown(node),
-            node.agent_id.clone(),
-            state(node, now_ms),
-            node.tasks.to_string(),
-            share(node, |amounts| amounts.cpu_milli, show_milli),
-            share(node, |amounts| amounts.memory_bytes, render::bytes),
-            share(node, |amounts| amounts.disk_bytes, render::bytes),
-            share(node, |amounts| amounts.gpu_milli, show_milli),
-            time::relative(node.last_heard_ms, now_ms),
-            attributes(node),
-        ]);
+        let mut row = vec![shown(node), node.agent_id.clone(), state(node, now_ms), node.tasks.to_string()];
+        row.extend(Dimension::ALL.map(|dimension| share(node, dimension)));
+        row.extend([time::relative(node.last_heard_ms, now_ms), attributes(node)]);
+        table.row(row);
     }
     table
 }
@@ -253,10 +250,7 @@ fn head(node: &v1::Node, now_ms: i64) -> Table {
         }
         planned.waits.iter().for_each(|wait| row("waits", render::safe(wait)));
     }
-    row("cpu", share(node, |amounts| amounts.cpu_milli, show_milli));
-    row("memory", share(node, |amounts| amounts.memory_bytes, render::bytes));
-    row("disk", share(node, |amounts| amounts.disk_bytes, render::bytes));
-    row("gpu", share(node, |amounts| amounts.gpu_milli, show_milli));
+    Dimension::ALL.into_iter().for_each(|dimension| row(dimension.name(), share(node, dimension)));
     let none = v1::Resources::default();
     for (name, all) in &node.total.as_ref().unwrap_or(&none).custom_milli {
         let taken = node.used.as_ref().unwrap_or(&none).custom_milli.get(name).copied().unwrap_or(0);

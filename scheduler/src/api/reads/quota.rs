@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use dawn_proto::v1;
 use dawn_proto::v1::Tier;
+use dawn_proto::{Dimension, v1};
 
 use crate::decide::{Asked, asked};
-use crate::model::{BOUNDED, Bound, Quota, State, amount, amount_of, bounded};
+use crate::model::{Bound, Quota, State, amount, amount_of};
 use crate::wire;
 
 /// The quota that counts for a role, and what is used of it. Takes time for each task of the role.
@@ -16,10 +16,10 @@ pub fn quota_status(state: &State, role: &str) -> v1::QuotaStatus {
     v1::QuotaStatus {
         quota: Some(wire::quota_to_wire(role, &quota)),
         own: state.quotas.contains_key(role),
-        used_production: Some(amounts(&held.production)),
-        used: Some(amounts(&held.all)),
-        asked_production: Some(amounts(&asked.production)),
-        asked: Some(amounts(&asked.all)),
+        used_production: Some((&held.production).into()),
+        used: Some((&held.all).into()),
+        asked_production: Some((&asked.production).into()),
+        asked: Some((&asked.all).into()),
         warnings: warnings(role, &quota, &held, &asked),
         index: state.index,
     }
@@ -33,21 +33,17 @@ pub fn list_quotas(state: &State) -> v1::ListQuotaResponse {
     v1::ListQuotaResponse { quotas, index: state.index }
 }
 
-fn amounts([cpu_milli, memory_bytes, disk_bytes, gpu_milli]: &[u64; 4]) -> v1::Resources {
-    let (cpu_milli, memory_bytes, disk_bytes, gpu_milli) = (*cpu_milli, *memory_bytes, *disk_bytes, *gpu_milli);
-    v1::Resources { cpu_milli, memory_bytes, disk_bytes, gpu_milli, ..Default::default() }
-}
-
 /// By tasks that are on agents.
 fn held(state: &State, role: &str) -> Asked {
     let mut held = Asked::default();
     for job in state.jobs_of_role(role) {
         for task in state.living(job).filter(|task| task.held_on().is_some()) {
             let spec = &state.spec_of(task).job;
-            for (at, amount) in bounded(&spec.demand).into_iter().enumerate() {
-                held.all[at] = held.all[at].saturating_add(amount);
+            for dimension in Dimension::ALL {
+                let amount = spec.demand.amount(dimension);
+                held.all[dimension] = held.all[dimension].saturating_add(amount);
                 if spec.tier == Tier::Production {
-                    held.production[at] = held.production[at].saturating_add(amount);
+                    held.production[dimension] = held.production[dimension].saturating_add(amount);
                 }
             }
         }
@@ -58,23 +54,23 @@ fn held(state: &State, role: &str) -> Asked {
 fn warnings(role: &str, quota: &Quota, held: &Asked, asked: &Asked) -> Vec<String> {
     let mut warnings = Vec::new();
     for bound in Bound::ALL {
-        for (at, have) in quota.bounds(bound).0.iter().enumerate() {
-            let Some(have) = *have else { continue };
-            let (held, asked, what) = (held.under(bound)[at], asked.under(bound)[at], bound.of_what());
+        for (dimension, have) in quota.bounds(bound).pairs() {
+            let (held, asked, what) = (held.under(bound)[dimension], asked.under(bound)[dimension], bound.of_what());
+            let dimension = dimension.name();
             if held > have {
                 warnings.push(format!(
                     "role {role} holds {}{what}, {} above its {bound} of {}: nothing is stopped for it, and nothing more \
                      is placed until it holds less",
-                    amount_of(BOUNDED[at], held),
-                    amount(BOUNDED[at], held - have),
-                    amount(BOUNDED[at], have)
+                    amount_of(dimension, held),
+                    amount(dimension, held - have),
+                    amount(dimension, have)
                 ));
             } else if asked > have {
                 warnings.push(format!(
                     "the jobs of role {role} ask for {}{what}, {} above its {bound} of {}: what is above waits",
-                    amount_of(BOUNDED[at], asked),
-                    amount(BOUNDED[at], asked - have),
-                    amount(BOUNDED[at], have)
+                    amount_of(dimension, asked),
+                    amount(dimension, asked - have),
+                    amount(dimension, have)
                 ));
             }
         }

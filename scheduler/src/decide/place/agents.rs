@@ -2,27 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use dawn_proto::{AgentId, Resources, TaskId};
+use dawn_proto::{AgentId, ByDimension, Dimension, Resources, TaskId};
 
 use super::gpu::Devices;
 use super::numbers::{ClassId, ScalarId, WorkId};
 use super::ports::Ports;
 
-/// cpu (thousandths), memory (bytes), disk (bytes), gpu (thousandths).
-pub(super) type Amounts = [i64; 4];
-pub(super) const CPU: usize = 0;
-pub(super) const MEMORY: usize = 1;
-pub(super) const DISK: usize = 2;
-pub(super) const GPU: usize = 3;
-pub(super) const DIMENSIONS: [&str; 4] = ["cpu", "memory", "disk", "gpu"];
+/// In each dimension's unit.
+pub(super) type Amounts = ByDimension<i64>;
 
 /// The most of a dimension an agent is believed to have; what is asked for may be more and then fits nowhere.
 const MOST_HAVE: u64 = 1 << 56;
 const MOST_NEED: u64 = 1 << 57;
 
 fn amounts(resources: &Resources, most: u64) -> Amounts {
-    let Resources { cpu_milli, memory_bytes, disk_bytes, gpu_milli, custom_milli: _ } = resources;
-    [cpu_milli, memory_bytes, disk_bytes, gpu_milli].map(|amount| (*amount).min(most) as i64)
+    resources.amounts().map(|amount| amount.min(most) as i64)
 }
 
 pub(super) fn have(resources: &Resources) -> Amounts {
@@ -43,23 +37,23 @@ pub(super) fn scalar_need(amount: u64) -> i64 {
 
 #[inline]
 pub(super) fn covers(have: &Amounts, need: &Amounts) -> bool {
-    // Without branches: all four are looked at in any case.
-    (have[0] >= need[0]) & (have[1] >= need[1]) & (have[2] >= need[2]) & (have[3] >= need[3])
+    // Without branches: all are looked at in any case.
+    have.iter().zip(need.iter()).fold(true, |all, (have, need)| all & (have >= need))
 }
 
 /// As `covers`, but what is not asked for may be overdrawn: an agent may come back with less than is held there.
 pub(super) fn suffices(have: &Amounts, need: &Amounts) -> bool {
-    have.iter().zip(need).all(|(have, need)| *need == 0 || have >= need)
+    have.iter().zip(need.iter()).all(|(have, need)| *need == 0 || have >= need)
 }
 
 pub(super) fn add(to: &mut Amounts, more: &Amounts) {
-    for (to, more) in to.iter_mut().zip(more) {
+    for (to, more) in to.iter_mut().zip(more.iter()) {
         *to += more;
     }
 }
 
 pub(super) fn subtract(from: &mut Amounts, less: &Amounts) {
-    for (from, less) in from.iter_mut().zip(less) {
+    for (from, less) in from.iter_mut().zip(less.iter()) {
         *from -= less;
     }
 }
@@ -94,12 +88,12 @@ pub(super) struct Slot {
 
 impl Slot {
     pub fn empty() -> Slot {
-        Slot { free: [0; 4], class: ClassId(0), ports_free: 0, tasks_free: 0, bits: 0, part: [0.0; 2] }
+        Slot { free: Amounts::all(0), class: ClassId(0), ports_free: 0, tasks_free: 0, bits: 0, part: [0.0; 2] }
     }
 
     /// What it has in all, for scores.
     pub fn measure(&mut self, total: &Amounts) {
-        self.part = [CPU, MEMORY].map(|at| FREE / total[at].max(1) as f32);
+        self.part = [Dimension::Cpu, Dimension::Memory].map(|at| FREE / total[at].max(1) as f32);
     }
 
     pub fn is_open(&self) -> bool {

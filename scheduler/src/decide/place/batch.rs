@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use dawn_proto::TaskId;
+use dawn_proto::{Dimension, TaskId};
 
 use crate::model::{Bound, Mutation, Place, State, TaskAssigned};
 
@@ -22,7 +22,7 @@ impl Placer {
     }
 
     /// How many more tasks of the work its role's quota allows, and which bound and dimension end it.
-    pub(super) fn quota_left(&self, work: WorkId) -> (usize, Bound, usize) {
+    pub(super) fn quota_left(&self, work: WorkId) -> (usize, Bound, Dimension) {
         let need = self.need_of(work);
         let work = self.works.get(work);
         self.order.quota_left(work.band, work.role, &need)

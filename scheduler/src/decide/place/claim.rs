@@ -18,7 +18,7 @@ impl Placer {
         self.works.get_mut(work).claimed += 1;
         self.drop_claim(task, true);
         self.works.get_mut(work).remove_pending(task);
-        self.claims.insert(task, Claim { slot: slot, work, until });
+        self.claims.insert(task, Claim { slot, work, until });
         self.claim_ends.insert((until, task));
         self.keep(slot, task, work, true);
         self.requeue(work);

@@ -3,8 +3,10 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
+use dawn_proto::Dimension::{self, Cpu, Gpu, Memory};
+
 use super::Placer;
-use super::agents::{Amounts, CPU, GPU, MEMORY, Slot};
+use super::agents::{Amounts, Slot};
 use super::attributes::{HOST, Matcher};
 use super::index::Index;
 use super::numbers::{AttributeId, ClassId, CountId, SlotId, ValueId, WorkId};
@@ -59,8 +61,8 @@ impl Crowd {
 
 /// How many tasks would find cpu and memory, and be taken.
 fn times(row: &Slot, need: &Amounts) -> usize {
-    let times = |at: usize| if need[at] > 0 { row.free[at] / need[at] } else { i64::MAX };
-    times(CPU).min(times(MEMORY)).min(row.tasks_free.into()).clamp(1, MOST_TIMES) as usize
+    let times = |at: Dimension| if need[at] > 0 { row.free[at] / need[at] } else { i64::MAX };
+    times(Cpu).min(times(Memory)).min(row.tasks_free.into()).clamp(1, MOST_TIMES) as usize
 }
 
 impl Placer {
@@ -69,7 +71,7 @@ impl Placer {
     pub(super) fn collect(&mut self, number: WorkId, tasks: usize, candidates: &mut Vec<(i64, SlotId)>) {
         let work = self.works.get(number);
         let shape = &self.shapes.all[work.shape];
-        let is_large = [CPU, MEMORY].into_iter().any(|at| shape.need[at].saturating_mul(LARGE) >= self.scale[at]);
+        let is_large = [Cpu, Memory].into_iter().any(|at| shape.need[at].saturating_mul(LARGE) >= self.scale[at]);
         let more = if is_large { MORE_FOR_LARGE } else { MORE };
         let (mut first, mut welcome, mut room) = (NOWHERE, 0, 0);
         if work.rules.is_empty() {
@@ -80,7 +82,7 @@ impl Placer {
                         candidates.push((self.cost(slot, work), slot));
                         let row = &self.slots[slot];
                         // The index knows nothing of gpus: more are compared where some are at stake.
-                        welcome += usize::from(row.free[GPU] <= 0);
+                        welcome += usize::from(row.free[Gpu] <= 0);
                         room += if tasks > 1 { times(row, &shape.need) } else { 1 };
                     }
                 }

@@ -206,7 +206,7 @@ impl Placer {
             return 1;
         }
         let by_amounts =
-            shape.need.iter().zip(&row.free).filter(|(need, _)| **need > 0).map(|(need, free)| free / need);
+            shape.need.iter().zip(row.free.iter()).filter(|(need, _)| **need > 0).map(|(need, free)| free / need);
         by_amounts.chain([i64::from(row.tasks_free)]).min().unwrap_or(0).max(1) as usize
     }
 

@@ -12,7 +12,6 @@ use crate::model::{
 };
 use crate::model::{amount, amount_of, reason_words, utc};
 
-use super::agents::DIMENSIONS;
 use super::gang;
 use super::numbers::{SlotId, WorkId};
 use super::veto::{Ends, Miss, Nearest, Veto, VetoKind};
@@ -265,7 +264,7 @@ impl Placer {
         let (have, used) = self.order.quota(self.works.get(number).role, bound, at);
         let [have, used, need] = [have, used, self.need_of(number)[at]].map(|amount| amount.max(0) as u64);
         let role = spec.job.key.role().to_string();
-        Some(QuotaVeto { role, bound, dimension: DIMENSIONS[at], have, used, need })
+        Some(QuotaVeto { role, bound, dimension: at.name(), have, used, need })
     }
 
     fn explain_agents(&mut self, spec: &Spec, task: &Task, state: &State, explained: &mut Explained) {
@@ -342,9 +341,7 @@ impl Placer {
             Miss::Tasks { max_tasks } => VetoKind::Tasks { max_tasks },
             Miss::Port { port, is_offered } => VetoKind::Port { port, is_offered },
             Miss::Ports { need, .. } => VetoKind::Ports { need: need as u64 },
-            Miss::Short { dimension, need, .. } => {
-                VetoKind::Short { dimension: DIMENSIONS[usize::from(dimension)], need: need as u64 }
-            }
+            Miss::Short { dimension, need, .. } => VetoKind::Short { dimension, need: need as u64 },
             Miss::Scalar { name, need, .. } => {
                 VetoKind::Scalar { name: self.shapes.scalar_names[name].clone(), need_milli: need as u64 }
             }

@@ -1,5 +1,7 @@
 //! The predicate: whether an agent can take a task, and why not. Decisions and explanations ask the same code.
 
+use dawn_proto::Dimension;
+
 use super::Placer;
 use super::agents::{AVOIDED, CONNECTED, COPIED, CORDONED, UP, covers, suffices};
 use super::gpu::Devices;
@@ -137,13 +139,13 @@ impl Placer {
                 return true;
             }
         }
-        let short = |at: &usize| shape.need[*at] > 0 && row.free[*at] < shape.need[*at];
-        if let Some(first) = (0..4).find(short) {
+        let short = |at: &Dimension| shape.need[*at] > 0 && row.free[*at] < shape.need[*at];
+        if Dimension::ALL.iter().any(short) {
             let is_claimed = !detail.claims.is_empty() && self.fits_without_claims(slot, shape);
-            let miss = |at: usize| Miss::Short { dimension: at as u8, need: shape.need[at], have: row.free[at] };
+            let miss = |at: Dimension| Miss::Short { dimension: at, need: shape.need[at], have: row.free[at] };
             let enough = match is_claimed {
                 true => !is_kept && found(Miss::Kept),
-                false => (first..4).filter(short).any(|at| found(miss(at))),
+                false => Dimension::ALL.into_iter().filter(short).any(|at| found(miss(at))),
             };
             if enough {
                 return true;
@@ -161,9 +163,9 @@ impl Placer {
                 return true;
             }
         }
-        let gpu = shape.need[super::agents::GPU] as u64;
+        let gpu = shape.need[Dimension::Gpu] as u64;
         // Too few in sum is said of the sum.
-        if !detail.devices.fits(gpu) && row.free[super::agents::GPU] >= gpu as i64 {
+        if !detail.devices.fits(gpu) && row.free[Dimension::Gpu] >= gpu as i64 {
             let have = if gpu < super::gpu::DEVICE { detail.devices.largest() } else { detail.devices.whole() * 1000 };
             if found(Miss::Devices { need: gpu as i64, have: have as i64 }) {
                 return true;
@@ -249,9 +251,9 @@ impl Placer {
         {
             return true;
         }
-        let short = |at: &usize| detail.total[*at] < shape.need[*at];
-        let miss = |at: usize| Miss::Short { dimension: at as u8, need: shape.need[at], have: detail.total[at] };
-        if (0..4).filter(short).any(|at| found(miss(at))) {
+        let short = |at: &Dimension| detail.total[*at] < shape.need[*at];
+        let miss = |at: Dimension| Miss::Short { dimension: at, need: shape.need[at], have: detail.total[at] };
+        if Dimension::ALL.into_iter().filter(short).any(|at| found(miss(at))) {
             return true;
         }
         let scalar = |name: ScalarId, need: i64| Miss::Scalar { name, need, have: detail.scalar_total(name) };
@@ -259,7 +261,7 @@ impl Placer {
         if short.any(|(name, need)| found(scalar(*name, *need))) {
             return true;
         }
-        let (gpu, gpus) = (shape.need[super::agents::GPU], detail.total[super::agents::GPU]);
+        let (gpu, gpus) = (shape.need[Dimension::Gpu], detail.total[Dimension::Gpu]);
         if gpus >= gpu && !Devices::new(gpus as u64).fits(gpu as u64) && found(Miss::Devices { need: gpu, have: gpus })
         {
             return true;

@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use super::agents::{Amounts, CPU, GPU, MEMORY};
+use dawn_proto::Dimension::{Cpu, Gpu, Memory};
+
+use super::agents::Amounts;
 use super::gpu::{DEVICE, Devices};
 
 /// Kinds of demand remembered.
@@ -32,10 +34,10 @@ impl Typical {
 
     /// A task was asked for. Only those that want gpu matter.
     pub fn see(&mut self, need: &Amounts) {
-        if need[GPU] <= 0 {
+        if need[Gpu] <= 0 {
             return;
         }
-        *self.seen.entry((need[CPU], need[MEMORY], need[GPU])).or_default() += 1;
+        *self.seen.entry((need[Cpu], need[Memory], need[Gpu])).or_default() += 1;
         if self.seen.len() > REMEMBERED {
             self.seen.values_mut().for_each(|count| *count /= 2);
             self.seen.retain(|_, count| *count > 0);
@@ -48,8 +50,11 @@ impl Typical {
 
     fn refresh(&mut self) {
         self.since = 0;
-        let mut by_count: Vec<(u64, Amounts)> =
-            self.seen.iter().map(|((cpu, memory, gpu), count)| (*count, [*cpu, *memory, 0, *gpu])).collect();
+        let mut by_count: Vec<(u64, Amounts)> = self
+            .seen
+            .iter()
+            .map(|((cpu, memory, gpu), count)| (*count, Amounts::only([(Cpu, *cpu), (Memory, *memory), (Gpu, *gpu)])))
+            .collect();
         by_count.sort_unstable_by(|a, b| b.cmp(a));
         by_count.truncate(TYPICAL);
         let all: u64 = by_count.iter().map(|(count, _)| count).sum();
@@ -64,11 +69,11 @@ impl Typical {
             return 0;
         }
         let of = |(need, weight): &(Amounts, i64)| {
-            let least = need[GPU].min(DEVICE as i64);
+            let least = need[Gpu].min(DEVICE as i64);
             let usable = devices.iter().filter(|free| i64::from(**free) >= least);
             let (count, sum) = usable.fold((0, 0), |(count, sum), free| (count + 1, sum + i64::from(*free)));
             let runs =
-                free[CPU] >= need[CPU] && free[MEMORY] >= need[MEMORY] && count * least >= need[GPU] && count > 0;
+                free[Cpu] >= need[Cpu] && free[Memory] >= need[Memory] && count * least >= need[Gpu] && count > 0;
             weight * if runs { all - sum } else { all }
         };
         self.kinds.iter().map(of).sum()
@@ -78,7 +83,7 @@ impl Typical {
     pub fn rise(&self, free: &Amounts, devices: &Devices, need: &Amounts) -> i64 {
         let before = self.stranded(free, devices.free());
         let mut after = devices.clone();
-        after.assign(need[GPU] as u64);
+        after.assign(need[Gpu] as u64);
         let mut left = *free;
         super::agents::subtract(&mut left, need);
         self.stranded(&left, after.free()) - before
@@ -89,23 +94,27 @@ impl Typical {
 mod tests {
     use super::*;
 
+    fn of(cpu: i64, memory: i64, gpu: i64) -> Amounts {
+        Amounts::only([(Cpu, cpu), (Memory, memory), (Gpu, gpu)])
+    }
+
     #[test]
     fn a_share_strands_less_beside_another_share() {
         let mut typical = Typical::default();
-        (0..200).for_each(|_| typical.see(&[1000, 1, 0, 1000]));
-        let free = [64_000, 64, 0, 2000];
+        (0..200).for_each(|_| typical.see(&of(1000, 1, 1000)));
+        let free = of(64_000, 64, 2000);
         let (empty, mut begun) = (Devices::new(2000), Devices::new(2000));
         begun.assign(300);
-        let need = [1000, 1, 0, 500];
-        assert!(typical.rise(&[64_000, 64, 0, 1700], &begun, &need) < typical.rise(&free, &empty, &need));
+        let need = of(1000, 1, 500);
+        assert!(typical.rise(&of(64_000, 64, 1700), &begun, &need) < typical.rise(&free, &empty, &need));
     }
 
     #[test]
     fn cpu_taken_beside_free_gpus_strands_them() {
         let mut typical = Typical::default();
-        (0..200).for_each(|_| typical.see(&[4000, 1, 0, 1000]));
+        (0..200).for_each(|_| typical.see(&of(4000, 1, 1000)));
         let devices = Devices::new(4000);
-        assert!(typical.rise(&[5000, 64, 0, 4000], &devices, &[2000, 1, 0, 0]) > 0);
-        assert_eq!(typical.rise(&[9000, 64, 0, 4000], &devices, &[2000, 1, 0, 0]), 0);
+        assert!(typical.rise(&of(5000, 64, 4000), &devices, &of(2000, 1, 0)) > 0);
+        assert_eq!(typical.rise(&of(9000, 64, 4000), &devices, &of(2000, 1, 0)), 0);
     }
 }

@@ -57,7 +57,8 @@ impl Placer {
     /// For how many tasks of the work a slot that takes one has resources.
     pub(super) fn room_on(&self, slot: SlotId, number: WorkId) -> u32 {
         let (row, need) = (&self.slots[slot], &self.shapes.all[self.works.get(number).shape].need);
-        let times = (0..need.len()).filter(|at| need[*at] > 0).map(|at| row.free[at] / need[at]).min();
+        let pairs = need.iter().zip(row.free.iter());
+        let times = pairs.filter(|(need, _)| **need > 0).map(|(need, free)| free / need).min();
         let times = times.unwrap_or(i64::MAX).min(row.tasks_free.into());
         u32::try_from(times.max(1)).unwrap_or(u32::MAX)
     }

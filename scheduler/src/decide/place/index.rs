@@ -2,7 +2,9 @@
 //! walk in slot order passes over whole blocks of those that have too little. Also the slots of each attribute class.
 //! Slot order is what packing wants: of agents equally good the first is taken, so that the last ones stay empty.
 
-use super::agents::{Amounts, CPU, MEMORY, Slot};
+use dawn_proto::Dimension::{Cpu, Memory};
+
+use super::agents::{Amounts, Slot};
 use super::numbers::{ClassId, Number, SlotId, Table};
 
 /// Slots in a block: its free cpus fill a cache line.
@@ -34,7 +36,7 @@ fn together(cpu: i32, memory: i32) -> i32 {
 }
 
 fn rough(amounts: &Amounts) -> Rough {
-    [amounts[CPU], amounts[MEMORY] >> 20].map(|amount| amount.clamp(-1, i32::MAX.into()) as i32)
+    [amounts[Cpu], amounts[Memory] >> 20].map(|amount| amount.clamp(-1, i32::MAX.into()) as i32)
 }
 
 /// What is looked for.
@@ -47,7 +49,7 @@ pub(super) struct Sought {
 impl Sought {
     pub fn of(need: &Amounts) -> Sought {
         let mut least = rough(need);
-        for (least, need) in least.iter_mut().zip([need[CPU], need[MEMORY]]) {
+        for (least, need) in least.iter_mut().zip([need[Cpu], need[Memory]]) {
             // What is not asked for may be overdrawn.
             *least = if need == 0 { -1 } else { *least };
         }
@@ -303,6 +305,10 @@ mod tests {
     use super::super::agents::{CONNECTED, UP};
     use super::*;
 
+    fn of(cpu: i64, memory: i64) -> Amounts {
+        Amounts::only([(Cpu, cpu), (Memory, memory)])
+    }
+
     fn shown(index: &Index, need: &Amounts, class: ClassId) -> [Vec<SlotId>; 2] {
         let (mut seen, mut of_class) = (Vec::new(), Vec::new());
         let wanted = Table::from((0..=class.0).map(|other| other == class.0).collect::<Vec<_>>());
@@ -327,7 +333,7 @@ mod tests {
         for _ in 0..3000 {
             let slot = SlotId::of(random.random_range(0..slots.len()));
             let row = &mut slots[slot];
-            row.free = [random.random_range(-2..64_000), random.random_range(0..4096) << 20, 0, 0];
+            row.free = of(random.random_range(-2..64_000), random.random_range(0..4096) << 20);
             row.bits = if random.random_bool(0.9) { UP | CONNECTED } else { UP };
             row.class = ClassId(slot.0 % 3);
             row.tasks_free = random.random_range(-1..9);
@@ -336,7 +342,7 @@ mod tests {
                 slots[slot] = Slot::empty();
                 index.leave(slot);
             }
-            let need = [random.random_range(0..64_000), random.random_range(0..4096) << 20, 0, 0];
+            let need = of(random.random_range(0..64_000), random.random_range(0..4096) << 20);
             let holds = |slot: &SlotId| {
                 let row = &slots[*slot];
                 row.takes_more() && row.class == ClassId(1) && super::super::agents::suffices(&row.free, &need)
@@ -349,10 +355,10 @@ mod tests {
     #[test]
     fn a_walk_stops_when_told() {
         let mut index = Index::default();
-        let row = Slot { free: [1000, 1 << 30, 0, 0], bits: UP | CONNECTED, tasks_free: 9, ..Slot::empty() };
+        let row = Slot { free: of(1000, 1 << 30), bits: UP | CONNECTED, tasks_free: 9, ..Slot::empty() };
         index.rebuild(&vec![row; 100].into());
         let mut seen = 0;
-        assert!(!index.walk(SlotId(0), &Sought::of(&[1, 1, 0, 0]), &vec![true].into(), &mut |_| {
+        assert!(!index.walk(SlotId(0), &Sought::of(&of(1, 1)), &vec![true].into(), &mut |_| {
             seen += 1;
             seen < 3
         }));

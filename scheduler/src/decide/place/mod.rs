@@ -120,7 +120,7 @@ impl Placer {
             works: Works::default(),
             counts: Counts::default(),
             order: Order::default(),
-            scale: [1; 4],
+            scale: Amounts::all(1),
             claims: BTreeMap::new(),
             claim_ends: BTreeSet::new(),
             claimed_slots: BTreeSet::new(),

@@ -290,7 +290,7 @@ impl Placer {
         let mut total = self.order.total;
         super::agents::add(&mut total, &self.details[slot].total);
         self.order.set_total(total);
-        for (scale, total) in self.scale.iter_mut().zip(&self.details[slot].total) {
+        for (scale, total) in self.scale.iter_mut().zip(self.details[slot].total.iter()) {
             *scale = (*scale).max(*total);
         }
         self.index.settle(&self.slots, slot);

@@ -4,16 +4,16 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use dawn_proto::TaskId;
 use dawn_proto::v1::Tier;
+use dawn_proto::{Dimension, TaskId};
 
-use super::agents::{Amounts, DIMENSIONS, add, subtract};
+use super::agents::{Amounts, add, subtract};
 use super::numbers::{Number, RoleId, Table, WorkId};
 use crate::model::{Bound, Bounds, Quota};
 
 /// Shares are counted in this many parts of the cluster.
 const WHOLE: u128 = 1_000_000_000;
-const NO_BOUND: Amounts = [i64::MAX; 4];
+const NO_BOUND: Amounts = Amounts::all(i64::MAX);
 pub(super) const BANDS: usize = 3;
 
 /// `i64::MAX`: not bounded.
@@ -115,19 +115,19 @@ impl Order {
         let share = |(used, total): (&i64, &i64)| {
             if *total <= 0 { 0 } else { (*used).max(0) as u128 * WHOLE / (*total as u128 * u128::from(weight)) }
         };
-        used.iter().zip(&self.total).map(share).max().unwrap_or(0).min(u128::from(u64::MAX)) as u64
+        used.iter().zip(self.total.iter()).map(share).max().unwrap_or(0).min(u128::from(u64::MAX)) as u64
     }
 
     /// How many tasks of `need` bring the role beyond `share`; at least one.
     pub fn tasks_until(&self, band: u8, role: RoleId, share: u64, need: &Amounts) -> usize {
         let role = &self.roles[role];
         let used = &role.queues[usize::from(band)].used;
-        let until = |at: usize| -> Option<u128> {
+        let until = |at: Dimension| -> Option<u128> {
             let (need, total) = (u128::try_from(need[at]).ok()?, u128::try_from(self.total[at]).ok()?);
             let due = u128::from(share) * u128::from(role.weight) * total / WHOLE;
             if need == 0 || total == 0 { None } else { Some(due.saturating_sub(used[at].max(0) as u128) / need) }
         };
-        let least = (0..used.len()).filter_map(until).min().unwrap_or(u128::MAX - 1);
+        let least = Dimension::ALL.into_iter().filter_map(until).min().unwrap_or(u128::MAX - 1);
         usize::try_from(least + 1).unwrap_or(usize::MAX)
     }
 
@@ -154,14 +154,14 @@ impl Order {
     }
 
     /// How many more tasks of `need` the role's quota allows in the band, and which bound and dimension end it.
-    pub fn quota_left(&self, band: u8, role: RoleId, need: &Amounts) -> (usize, Bound, usize) {
+    pub fn quota_left(&self, band: u8, role: RoleId, need: &Amounts) -> (usize, Bound, Dimension) {
         let role = &self.roles[role];
-        let left = |at: usize, most: &Amounts, used: &Amounts| {
+        let left = |at: Dimension, most: &Amounts, used: &Amounts| {
             let free = most[at].saturating_sub(used[at]).max(0);
             if need[at] <= 0 || most[at] == i64::MAX { usize::MAX } else { (free / need[at]) as usize }
         };
-        let mut least = (usize::MAX, Bound::Limit, 0);
-        for at in 0..DIMENSIONS.len() {
+        let mut least = (usize::MAX, Bound::Limit, Dimension::Cpu);
+        for at in Dimension::ALL {
             let production = if band == 0 { left(at, &role.guarantee, &role.queues[0].used) } else { usize::MAX };
             for (left, bound) in [(production, Bound::Guarantee), (left(at, &role.limit, &role.used), Bound::Limit)] {
                 if left < least.0 {
@@ -178,7 +178,7 @@ impl Order {
     }
 
     /// A bound of the role in a dimension, and what it uses of it.
-    pub fn quota(&self, role: RoleId, bound: Bound, dimension: usize) -> (i64, i64) {
+    pub fn quota(&self, role: RoleId, bound: Bound, dimension: Dimension) -> (i64, i64) {
         let role = &self.roles[role];
         match bound {
             Bound::Guarantee => (role.guarantee[dimension], role.queues[0].used[dimension]),
@@ -255,6 +255,6 @@ impl Order {
                 .map(move |(band, used)| ((name.clone(), band), used))
                 .collect::<Vec<_>>()
         };
-        self.roles.iter().flat_map(queues).filter(|(_, used)| *used != [0; 4]).collect()
+        self.roles.iter().flat_map(queues).filter(|(_, used)| *used != Amounts::default()).collect()
     }
 }

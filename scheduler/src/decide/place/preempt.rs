@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dawn_proto::v1::Reason;
-use dawn_proto::{TaskId, TaskState};
+use dawn_proto::{Dimension, TaskId, TaskState};
 
 use crate::model::{JobId, Mutation, Nominated, State, TaskMoved};
 
@@ -71,7 +71,7 @@ impl Placer {
             return 0;
         }
         let need = &self.shapes.all[self.works.get(number).shape].need;
-        if need.iter().zip(&self.scale).any(|(need, most)| need > most) {
+        if need.iter().zip(self.scale.iter()).any(|(need, most)| need > most) {
             // No agent ever had that much.
             return 0;
         }
@@ -130,11 +130,11 @@ impl Placer {
         let shape = &self.shapes.all[work.shape];
         let lack = |slot: SlotId| -> i64 {
             let (free, prey) = (&self.slots[slot].free, &self.prey[slot]);
-            let lack = |at: usize| {
+            let lack = |at: Dimension| {
                 let missing = (shape.need[at] - free[at] - prey.dying[at]).max(0);
                 (missing as f64 * 1e6 / self.scale[at] as f64) as i64
             };
-            (0..4).map(lack).sum()
+            Dimension::ALL.into_iter().map(lack).sum()
         };
         let mut found: Vec<(i64, SlotId)> = Vec::new();
         for (slot, prey) in self.prey.pairs() {

@@ -1,8 +1,10 @@
 //! How well a task would sit on an agent: lower is better. Fullness without stranding, then what the job wishes.
 //! Not here: rules, which are no matter of degree.
 
+use dawn_proto::Dimension::{self, Cpu, Disk, Gpu, Memory};
+
 use super::Placer;
-use super::agents::{Amounts, CPU, DISK, FREE, GPU, MEMORY, Slot};
+use super::agents::{Amounts, FREE, Slot};
 use super::numbers::{CountId, SlotId, ValueId};
 use super::rules::Level;
 use super::work::Work;
@@ -32,16 +34,17 @@ const PARTS: u64 = 10_000;
 #[inline]
 pub(super) fn room_left(row: &Slot, need: &Amounts, scale: &Amounts) -> i64 {
     // Multiplied and divided only, each correctly rounded: the same on every machine.
-    let left = |at: usize| (row.free[at] - need[at]).max(0) as f32;
-    let rare = |at: usize| left(at) * FREE / scale[at] as f32;
-    let disk = if need[DISK] > 0 { rare(DISK) * 0.25 } else { 0.0 };
-    if row.free[GPU] > 0 {
+    let left = |at: Dimension| (row.free[at] - need[at]).max(0) as f32;
+    let rare = |at: Dimension| left(at) * FREE / scale[at] as f32;
+    let disk = if need[Disk] > 0 { rare(Disk) * 0.25 } else { 0.0 };
+    if row.free[Gpu] > 0 {
         // Gpus not asked for weigh more: they are stranded without the cpu beside them.
-        let gpu = rare(GPU) * if need[GPU] == 0 { 4.0 } else { 1.0 };
-        return (2.0 * rare(CPU).max(rare(MEMORY)) + disk + gpu) as i64;
+        let gpu = rare(Gpu) * if need[Gpu] == 0 { 4.0 } else { 1.0 };
+        return (2.0 * rare(Cpu).max(rare(Memory)) + disk + gpu) as i64;
     }
-    let parts = |amounts: &Amounts| [CPU, MEMORY].map(|at| amounts[at].max(0) as f32 * row.part[at]);
-    let [cpu, memory] = [CPU, MEMORY].map(|at| left(at) * row.part[at]);
+    let [of_cpu, of_memory] = row.part;
+    let parts = |amounts: &Amounts| [amounts[Cpu].max(0) as f32 * of_cpu, amounts[Memory].max(0) as f32 * of_memory];
+    let [cpu, memory] = [left(Cpu) * of_cpu, left(Memory) * of_memory];
     let apart = (cpu - memory).abs();
     // Never negative: cutting off rounds down.
     let steps = ((cpu + memory) * (1.0 / STEP_LEFT)) as i64 + (apart * (1.0 / STEP_APART)) as i64;
@@ -71,7 +74,7 @@ impl Placer {
     pub(super) fn cost_of_room(&self, slot: SlotId, work: &Work) -> i64 {
         let need = &self.shapes.all[work.shape].need;
         let mut fit = room_left(&self.slots[slot], need, &self.scale);
-        if self.slots[slot].free[GPU] > 0 && !self.typical.is_empty() {
+        if self.slots[slot].free[Gpu] > 0 && !self.typical.is_empty() {
             fit += self.typical.rise(&self.slots[slot].free, &self.details[slot].devices, need) / STRANDED;
         }
         fit

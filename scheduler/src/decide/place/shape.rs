@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use dawn_proto::Dimension::Gpu;
+
 use crate::model::{Constraint, JobSpec, PortDemand, Rule};
 
-use super::agents::{Amounts, GPU, need, scalar_need};
+use super::agents::{Amounts, need, scalar_need};
 use super::attributes::{Attributes, Matcher, NONE};
 use super::index::Sought;
 use super::numbers::{AttributeId, ClassId, ScalarId, ShapeId, SlotId, Table, ValueId};
@@ -82,7 +84,7 @@ impl Shape {
     /// Takes more than the four plain dimensions can say.
     #[inline]
     pub fn is_special(&self) -> bool {
-        self.ports > 0 || self.need[GPU] > 0 || !self.custom.is_empty()
+        self.ports > 0 || self.need[Gpu] > 0 || !self.custom.is_empty()
     }
 
     /// Whether the agent's attributes satisfy every constraint. Prepared first.

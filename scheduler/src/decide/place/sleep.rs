@@ -3,10 +3,12 @@
 
 use std::collections::BTreeSet;
 
+use dawn_proto::Dimension::Cpu;
+
 use crate::model::Now;
 
 use super::Placer;
-use super::agents::{Amounts, CPU, suffices};
+use super::agents::{Amounts, suffices};
 use super::numbers::{KeyId, RoleId, ShapeId, SlotId, WorkId};
 
 /// A work that may preempt looks again for victims after this long.
@@ -16,7 +18,7 @@ const MANY_CHANGED: usize = 256;
 
 /// How much cpu, in octaves.
 fn cpu_step(amounts: &Amounts) -> u8 {
-    (64 - amounts[CPU].max(0).leading_zeros()) as u8
+    (64 - amounts[Cpu].max(0).leading_zeros()) as u8
 }
 
 #[derive(Clone, Debug, Default)]
@@ -132,7 +134,7 @@ impl Placer {
     fn wake_for_room(&mut self, dirty: &[SlotId]) {
         let is_open = |slot: &&SlotId| self.slots[**slot].takes_more() || self.is_only_avoided(**slot);
         let open = dirty.iter().filter(is_open).map(|slot| &self.slots[*slot]);
-        let most = open.fold([0; 4], |most: Amounts, row| std::array::from_fn(|at| most[at].max(row.free[at])));
+        let most = open.fold(Amounts::all(0), |most, row| Amounts::from_fn(|at| most[at].max(row.free[at])));
         let waiting = self.sleepers.by_level.iter().filter(|(_, shape, work)| {
             suffices(&most, &self.shapes.all[*shape].need) && !self.works.get(*work).over_quota
         });

@@ -3,11 +3,10 @@
 use std::fmt;
 
 use dawn_proto::amounts::count;
-use dawn_proto::{JobKey, Timestamp};
+use dawn_proto::{Dimension, JobKey, Timestamp, Unit};
 
 use crate::model::{PortRanges, amount, amount_of, thousandths, utc};
 
-use super::agents::DIMENSIONS;
 use super::numbers::{KeyId, ScalarId};
 
 /// What the predicate says of one agent. Small and without texts: it is asked millions of times a second.
@@ -37,7 +36,7 @@ pub(super) enum Miss {
         have: i64,
     },
     Short {
-        dimension: u8,
+        dimension: Dimension,
         need: i64,
         have: i64,
     },
@@ -97,9 +96,9 @@ pub enum VetoKind {
     Ports {
         need: u64,
     },
-    /// cpu and gpu in thousandths, memory and disk in bytes.
+    /// In the dimension's unit.
     Short {
-        dimension: &'static str,
+        dimension: Dimension,
         need: u64,
     },
     Scalar {
@@ -139,9 +138,9 @@ impl VetoKind {
             VetoKind::Constraint { attribute, .. } => format!("constraint:{attribute}"),
             VetoKind::Tasks { .. } => "tasks".into(),
             VetoKind::Port { .. } | VetoKind::Ports { .. } => "ports".into(),
-            VetoKind::Short { dimension, .. } => (*dimension).into(),
+            VetoKind::Short { dimension, .. } => dimension.name().into(),
             VetoKind::Scalar { name, .. } => name.clone(),
-            VetoKind::Devices { .. } => DIMENSIONS[3].into(),
+            VetoKind::Devices { .. } => Dimension::Gpu.name().into(),
             VetoKind::Kept => "kept".into(),
             VetoKind::Limit { attribute, .. } => format!("limit:{attribute}"),
             VetoKind::Near { .. } | VetoKind::Refused { .. } => "affinity".into(),
@@ -203,8 +202,8 @@ impl VetoKind {
             VetoKind::Port { port, is_offered: false } => format!("{do_not} offer port {port}"),
             VetoKind::Ports { need } => format!("{has} fewer than {}", count(*need, "free port")),
             VetoKind::Short { dimension, need } => {
-                let fewer = if matches!(*dimension, "cpu" | "gpu") { "fewer" } else { "less" };
-                format!("{has} {fewer} than {}", amount_of(dimension, *need))
+                let fewer = if dimension.unit() == Unit::Milli { "fewer" } else { "less" };
+                format!("{has} {fewer} than {}", amount_of(dimension.name(), *need))
             }
             VetoKind::Scalar { name, need_milli } => format!("{has} less than {} of {name}", thousandths(*need_milli)),
             VetoKind::Devices { need_milli } if *need_milli < 1000 => {
@@ -241,7 +240,7 @@ impl fmt::Display for Veto {
             return write!(f, " ({node} offers {}{left_out})", ranges_text(ports));
         }
         let have = match &self.kind {
-            VetoKind::Short { dimension, .. } => amount(dimension, *have),
+            VetoKind::Short { dimension, .. } => amount(dimension.name(), *have),
             VetoKind::Ports { .. } => have.to_string(),
             VetoKind::Devices { need_milli } if *need_milli >= 1000 => (have / 1000).to_string(),
             _ => thousandths(*have),
@@ -280,7 +279,7 @@ mod tests {
     #[test]
     fn a_veto_reads_as_people_speak() {
         let nearest = Some(Nearest { node: "node-3".into(), have: 384 << 20, ports: Vec::new() });
-        let kind = VetoKind::Short { dimension: "memory", need: 512 << 20 };
+        let kind = VetoKind::Short { dimension: Dimension::Memory, need: 512 << 20 };
         let mut veto = Veto { agents: 312, kind, nearest, ends: None };
         assert_eq!(veto.to_string(), "312 nodes have less than 512 MiB of memory (most: node-3 with 384 MiB free)");
         veto.agents = 1;

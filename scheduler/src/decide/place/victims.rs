@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dawn_proto::TaskId;
+use dawn_proto::{Dimension, TaskId};
 
 use crate::model::JobId;
 
@@ -111,11 +111,11 @@ fn prune(mut taken: Vec<Victim>, fits: &Fits<'_>) -> Vec<Victim> {
 /// Orders victims by how much of what is short each one gives, largest first; of equals the youngest.
 fn by_contribution(mut victims: Vec<Victim>, need: &Amounts, room: &Amounts) -> Vec<Victim> {
     let gives = |victim: &Victim| -> i64 {
-        let part = |at: usize| {
+        let part = |at: Dimension| {
             let short = (need[at] - room[at]).max(0);
             if short == 0 { 0.0 } else { victim.need[at].min(short) as f64 / short as f64 }
         };
-        ((0..4).map(part).sum::<f64>() * 1e6) as i64
+        (Dimension::ALL.into_iter().map(part).sum::<f64>() * 1e6) as i64
     };
     victims.sort_by_cached_key(|victim| (std::cmp::Reverse(gives(victim)), victim.age_s, victim.task));
     victims
@@ -127,8 +127,12 @@ mod tests {
 
     use super::*;
 
+    fn of(cpu: i64, memory: i64) -> Amounts {
+        Amounts::only([(Dimension::Cpu, cpu), (Dimension::Memory, memory)])
+    }
+
     fn fits_by(need: Amounts, room: Amounts) -> impl Fn(&Amounts, &[TaskId]) -> bool {
-        move |freed, _| (0..4).all(|at| room[at] + freed[at] >= need[at])
+        move |freed, _| Dimension::ALL.into_iter().all(|at| room[at] + freed[at] >= need[at])
     }
 
     /// The least loss over all subsets within the budgets.
@@ -156,11 +160,11 @@ mod tests {
                     job: JobId(random.random_range(0..3)),
                     rank: random.random_range(0..3) * 10,
                     age_s: random.random_range(0..100),
-                    need: [random.random_range(0..8), random.random_range(0..8), 0, 0],
+                    need: of(random.random_range(0..8), random.random_range(0..8)),
                 })
                 .collect();
             let budgets = if round % 2 == 0 { BTreeMap::new() } else { BTreeMap::from([(JobId(0), 1)]) };
-            let (need, room) = ([random.random_range(1..16), random.random_range(0..16), 0, 0], [2, 2, 0, 0]);
+            let (need, room) = (of(random.random_range(1..16), random.random_range(0..16)), of(2, 2));
             let fits = fits_by(need, room);
             let (chosen, hand) =
                 (choose(victims.clone(), &budgets, &need, &room, &fits), by_hand(&victims, &budgets, &fits));

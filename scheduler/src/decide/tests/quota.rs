@@ -1,12 +1,12 @@
 //! Quotas: what is refused, with which numbers, and what a quota below what is in use does.
 
+use dawn_proto::Dimension;
 use dawn_proto::v1::{JobKind, SubmitOutcome, Tier};
 
 use super::specs::*;
 use super::world::World;
 use crate::model::*;
 
-const CPU: usize = 0;
 const ROLE: &str = "www";
 
 /// Tasks of one cpu.
@@ -19,7 +19,7 @@ fn job(name: &str, tier: Tier, instances: u32) -> JobSpec {
 
 fn cpus(cpus: u64) -> Option<Bounds> {
     let mut bounds = Bounds::default();
-    bounds.0[CPU] = Some(cpus * 1000);
+    bounds.0[Dimension::Cpu] = Some(cpus * 1000);
     Some(bounds)
 }
 

@@ -65,7 +65,7 @@ fn one_that_is_refused_keeps_all_of_them_out_and_is_named() {
 #[test]
 fn each_counts_on_those_before_it() {
     let mut world = World::new();
-    let limit = Some(Bounds([Some(500), None, None, None]));
+    let limit = Some(Bounds::only([(dawn_proto::Dimension::Cpu, 500)]));
     let set = Command::SetQuota { role: "www".into(), guarantee: None, limit, weight: None, author: "op".into() };
     world.command(set).unwrap();
     let specs = ["a", "b", "c"].map(|name| cpu_of(service(name, 1), 200));

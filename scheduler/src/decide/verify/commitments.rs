@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dawn_proto::Resources;
 use dawn_proto::v1::Tier;
+use dawn_proto::{ByDimension, Dimension, Resources};
 
 use super::{Promise, Verified};
-use crate::model::{Agent, BOUNDED, Bound, State, Task, amount_of, bounded};
+use crate::model::{Agent, Bound, State, Task, amount_of};
 
 /// Of one gpu.
 const DEVICE_MILLI: u64 = 1000;
@@ -41,8 +41,8 @@ fn fits<'s>(state: &State, agent: &Agent, tasks: impl Iterator<Item = &'s Task>,
         let text = format!("{}: {taken} thousandths of gpu device {device} are given", agent.id);
         verified.find(Promise::Commitment, text);
     }
-    for (at, dimension) in BOUNDED.iter().enumerate() {
-        exceeds(agent, dimension, bounded(&sum)[at], bounded(&agent.total)[at], verified);
+    for dimension in Dimension::ALL {
+        exceeds(agent, dimension.name(), sum.amount(dimension), agent.total.amount(dimension), verified);
     }
     for (name, taken) in &sum.custom_milli {
         exceeds(agent, name, *taken, agent.total.custom_milli.get(name).copied().unwrap_or(0), verified);
@@ -63,14 +63,15 @@ fn exceeds(agent: &Agent, dimension: &str, taken: u64, total: u64, verified: &mu
 
 /// A quota may be set below what is in use: nothing is stopped for it.
 fn quotas(state: &State, verified: &mut Verified) {
-    let mut held: BTreeMap<&str, [[u64; 4]; 2]> = BTreeMap::new();
+    let mut held: BTreeMap<&str, [ByDimension<u64>; 2]> = BTreeMap::new();
     for task in state.indexes().tasks_on.values().flatten().filter_map(|id| state.tasks.get(id)) {
         let job = &state.spec_of(task).job;
         let [production, all] = held.entry(job.key.role()).or_default();
-        for (at, amount) in bounded(&job.demand).into_iter().enumerate() {
-            all[at] = all[at].saturating_add(amount);
+        for dimension in Dimension::ALL {
+            let amount = job.demand.amount(dimension);
+            all[dimension] = all[dimension].saturating_add(amount);
             if job.tier == Tier::Production {
-                production[at] = production[at].saturating_add(amount);
+                production[dimension] = production[dimension].saturating_add(amount);
             }
         }
     }
@@ -78,9 +79,9 @@ fn quotas(state: &State, verified: &mut Verified) {
         let quota = state.quota_of(role);
         verified.count(Promise::Constraint);
         for (bound, used) in [(Bound::Guarantee, production), (Bound::Limit, all)] {
-            for (at, most) in quota.bounds(bound).0.iter().enumerate() {
-                let Some(most) = most.filter(|most| used[at] > *most) else { continue };
-                let (used, most) = (amount_of(BOUNDED[at], used[at]), amount_of(BOUNDED[at], most));
+            for (dimension, most) in quota.bounds(bound).pairs().filter(|(dimension, most)| used[*dimension] > *most) {
+                let text = |amount| amount_of(dimension.name(), amount);
+                let (used, most) = (text(used[dimension]), text(most));
                 verified.drift(Promise::Constraint, format!("role {role} holds {used}, its {bound} is {most}"));
             }
         }

@@ -181,7 +181,7 @@ fn broken_limits_are_violations_and_what_was_changed_since_is_a_drift() {
     let drifted = verify(&state, &held).findings;
     assert!(drifted.len() == 2 && drifted.iter().all(|finding| finding.drifted), "{drifted:?}");
     change(&mut state, vec![]);
-    let limit = Bounds([Some(100), None, None, None]);
+    let limit = Bounds::only([(dawn_proto::Dimension::Cpu, 100)]);
     state.truth_mut().quotas.insert("www".into(), Quota { limit, ..Quota::default() });
     only(found(&state, &held), Promise::Constraint, "role www holds 0.2 cpus, its limit is 0.1 cpus");
     assert!(verify(&state, &held).findings[0].drifted);

@@ -71,7 +71,7 @@ impl Trial {
     }
 
     fn lift_quota(&mut self, role: &str) {
-        let (role, free) = (role.to_string(), Some(Bounds([None; 4])));
+        let (role, free) = (role.to_string(), Some(Bounds::default()));
         self.tell(Command::SetQuota { role, guarantee: free, limit: free, weight: None, author: String::new() });
     }
 

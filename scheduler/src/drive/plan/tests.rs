@@ -98,7 +98,7 @@ fn scaling_leaves_the_rest_alone_and_a_refusal_is_said() {
     let quota = Command::SetQuota {
         role: "ann".into(),
         guarantee: None,
-        limit: Some(crate::model::Bounds([Some(3_000), None, None, None])),
+        limit: Some(crate::model::Bounds::only([(dawn_proto::Dimension::Cpu, 3_000)])),
         weight: None,
         author: String::new(),
     };
@@ -208,7 +208,7 @@ fn a_plan_says_that_the_new_one_does_not_fit_beside_the_old_one() {
 #[test]
 fn a_plan_says_that_the_quota_leaves_no_room_beside_the_old_one() {
     let mut pulse = running(3, 3);
-    let limit = Some(crate::model::Bounds([Some(3_000), None, None, None]));
+    let limit = Some(crate::model::Bounds::only([(dawn_proto::Dimension::Cpu, 3_000)]));
     let (role, guarantee, weight, author) = ("ann".to_string(), None, None, String::new());
     let quota = Command::SetQuota { role, guarantee, limit, weight, author };
     pulse.step([Event::Command { reply: ReplyTo(2), command: quota }], NOW.reading());

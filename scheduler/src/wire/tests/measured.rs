@@ -78,7 +78,7 @@ fn extremes() -> Vec<Mutation> {
 
 fn of_jobs() -> Vec<Mutation> {
     let (job, author, message) = (JOB, text(), text());
-    let bounds = Bounds([Some(u64::MAX); 4]);
+    let bounds = Bounds(dawn_proto::ByDimension::all(Some(u64::MAX)));
     vec![
         Mutation::ClusterMade(ClusterMade { cluster_id: text() }),
         Mutation::EpochBegun(EpochBegun { epoch: Epoch(u64::MAX) }),

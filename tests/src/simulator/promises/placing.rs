@@ -7,7 +7,7 @@ use dawn_proto::v1::{JobKind, NodeState, Reason, TaskState, Tier};
 use dawn_proto::{Resources, TaskId};
 use dawn_scheduler::model::{
     Agent, AgentAvoided, AgentMoved, AgentNo, Batch, Bound, Constraint, JobSpec, LossMutation, Mutation, Nominated,
-    Rule, State, Task, TaskAssigned, TaskMoved, bounded,
+    Rule, State, Task, TaskAssigned, TaskMoved,
 };
 
 use crate::simulator::settings::settings;
@@ -185,10 +185,9 @@ fn quota(after: &State, role: &str) -> Result<(), String> {
                 sum.add(&spec.demand);
             }
         }
-        let over =
-            bounded(&sum).into_iter().zip(quota.bounds(bound).0).find(|(have, may)| may.is_some_and(|m| *have > m));
-        if let Some((have, may)) = over {
-            return Err(format!("S7: {role} holds {have} of a {bound} of {may:?}"));
+        let over = quota.bounds(bound).pairs().find(|(dimension, may)| sum.amount(*dimension) > *may);
+        if let Some((dimension, may)) = over {
+            return Err(format!("S7: {role} holds {} of a {bound} of {may} ({dimension})", sum.amount(dimension)));
         }
     }
     Ok(())

@@ -1,14 +1,14 @@
 //! Quotas at placement.
 
-use dawn_proto::TaskState;
 use dawn_proto::v1::Tier;
+use dawn_proto::{Dimension, TaskState};
 
 use crate::model::{Bounds, Mutation, Quota, QuotaSet, TaskMoved};
 
 use super::world::{World, job, resources};
 
 fn set(world: &mut World, role: &str, guarantee_milli: Option<u64>, limit_milli: Option<u64>, weight: u32) {
-    let cpu = |milli: Option<u64>| Bounds([milli, None, None, None]);
+    let cpu = |milli: Option<u64>| milli.map_or_else(Bounds::default, |milli| Bounds::only([(Dimension::Cpu, milli)]));
     let quota = Quota { guarantee: cpu(guarantee_milli), limit: cpu(limit_milli), weight };
     world.apply(Mutation::QuotaSet(Box::new(QuotaSet { role: role.into(), quota, author: String::new() })));
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use dawn_proto::v1::{JobKind, NodeState};
-use dawn_proto::{Resources, TaskId};
+use dawn_proto::{ByDimension, Dimension, Resources, TaskId};
 
 use crate::decide::place::rule::{TextRule, numbers};
 use crate::model::{Agent, AgentNo, Constraint, FaultOf, JobSpec, Near, Rule, State, Status, Task, Waiting};
@@ -12,8 +12,8 @@ use super::world::World;
 
 /// What is free on an agent, counted by hand.
 pub struct Free {
-    pub amounts: [i64; 4],
-    pub without_claims: [i64; 4],
+    pub amounts: ByDimension<i64>,
+    pub without_claims: ByDimension<i64>,
     custom: BTreeMap<String, i64>,
     ports: i64,
     used_ports: Vec<u16>,
@@ -22,15 +22,15 @@ pub struct Free {
     tasks: [i64; 2],
 }
 
-fn amounts(resources: &Resources) -> [i64; 4] {
-    [resources.cpu_milli, resources.memory_bytes, resources.disk_bytes, resources.gpu_milli].map(|amount| amount as i64)
+fn amounts(resources: &Resources) -> ByDimension<i64> {
+    resources.amounts().map(|amount| amount as i64)
 }
 
 pub fn free(world: &World, agent: &Agent, but: TaskId) -> Free {
     let state = &world.state;
     let mut free = Free {
         amounts: amounts(&agent.total),
-        without_claims: [0; 4],
+        without_claims: ByDimension::all(0),
         custom: agent.total.custom_milli.iter().map(|(name, amount)| (name.clone(), *amount as i64)).collect(),
         ports: agent.ports.iter().map(|(first, last)| i64::from(*last) - i64::from(*first) + 1).sum(),
         used_ports: Vec::new(),
@@ -39,7 +39,7 @@ pub fn free(world: &World, agent: &Agent, but: TaskId) -> Free {
     };
     let take = |free: &mut Free, spec: &JobSpec| {
         let demand = amounts(&spec.demand);
-        (0..4).for_each(|at| free.amounts[at] -= demand[at]);
+        Dimension::ALL.into_iter().for_each(|at| free.amounts[at] -= demand[at]);
         for (name, amount) in &spec.demand.custom_milli {
             *free.custom.entry(name.clone()).or_default() -= *amount as i64;
         }
@@ -181,13 +181,14 @@ fn misses_room(spec: &JobSpec, free: &Free, agent: &Agent) -> Vec<String> {
         missed.push(if free.tasks[1] > 0 { "kept" } else { "tasks" }.into());
     }
     let demand = amounts(&spec.demand);
-    let short =
-        |free: &[i64; 4]| -> Vec<usize> { (0..4).filter(|at| demand[*at] > 0 && free[*at] < demand[*at]).collect() };
+    let short = |free: &ByDimension<i64>| -> Vec<Dimension> {
+        Dimension::ALL.into_iter().filter(|at| demand[*at] > 0 && free[*at] < demand[*at]).collect()
+    };
     let all_short = short(&free.amounts);
     if !all_short.is_empty() {
         match free.amounts != free.without_claims && short(&free.without_claims).is_empty() {
             true => missed.push("kept".into()),
-            false => missed.extend(all_short.iter().map(|at| ["cpu", "memory", "disk", "gpu"][*at].to_string())),
+            false => missed.extend(all_short.iter().map(|at| at.to_string())),
         }
     }
     let scalar = |name: &String| free.custom.get(name).copied().unwrap_or(0);
@@ -197,7 +198,7 @@ fn misses_room(spec: &JobSpec, free: &Free, agent: &Agent) -> Vec<String> {
     let whole = free.devices.iter().filter(|free| **free == 1000).count() as u64;
     let fits =
         gpu == 0 || gpu < 1000 && free.devices.iter().any(|free| *free >= gpu) || gpu >= 1000 && whole >= gpu / 1000;
-    if !fits && !all_short.contains(&3) {
+    if !fits && !all_short.contains(&Dimension::Gpu) {
         missed.push("gpu".into());
     }
     let offered = |port: u16| agent.ports.iter().any(|(first, last)| (*first..=*last).contains(&port));

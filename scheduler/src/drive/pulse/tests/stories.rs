@@ -202,7 +202,8 @@ fn perform(stage: &mut Stage, line: &str, printed: &mut Vec<String>) {
         }
         // Of the role, in thousandths of a cpu.
         "quota" => {
-            let limit = Some(crate::model::Bounds([words.number("cpu").map(u64::from), None, None, None]));
+            let bounds = |cpu: u32| crate::model::Bounds::only([(dawn_proto::Dimension::Cpu, cpu.into())]);
+            let limit = Some(words.number("cpu").map(bounds).unwrap_or_default());
             let (role, guarantee, weight, author) = (name.to_string(), None, None, String::new());
             printed.push(said(stage.command(Command::SetQuota { role, guarantee, limit, weight, author })));
         }
