@@ -7,58 +7,46 @@ use dawn_proto::{Dimension, TaskId};
 
 use crate::model::{Bound, Mutation, Place, State, TaskAssigned};
 
-use super::agents::Amounts;
+use super::fleet::Held;
 use super::numbers::{SlotId, WorkId};
-use super::observe::Ahead;
-use super::order::Turn;
+use super::queue::{Ahead, Turn};
 use super::{Placer, Step};
 
 /// Most candidates compared at once; more are looked for when they do not suffice.
 const MOST_CANDIDATES: usize = 4096;
 
 impl Placer {
-    pub(super) fn need_of(&self, work: WorkId) -> Amounts {
-        self.shapes.all[self.works.get(work).shape].need
-    }
-
     /// How many more tasks of the work its role's quota allows, and which bound and dimension end it.
     pub(super) fn quota_left(&self, work: WorkId) -> (usize, Bound, Dimension) {
-        let need = self.need_of(work);
-        let work = self.works.get(work);
-        self.order.quota_left(work.band, work.role, &need)
+        let need = self.catalogue.need_of(work);
+        let work = self.catalogue.work(work);
+        self.queue.quota_left(work, &need)
     }
 
     /// Places what the turn's work is due, and puts it back in its queue or to sleep.
     pub(super) fn take_turn(&mut self, state: &State, turn: &Turn, step: &mut Step) {
         let number = turn.ticket.2;
-        let need = self.need_of(number);
+        let need = self.catalogue.need_of(number);
         // What has a claim will count as soon as its room is free.
-        let allowed = self.quota_left(number).0.saturating_sub(self.works.get(number).claimed as usize);
-        let due = match turn.next_share {
-            None => usize::MAX,
-            Some(share) => {
-                let slack = self.settings.share_slack_ppm * 1000;
-                self.order.tasks_until(turn.band, turn.role, share.saturating_add(slack), &need)
-            }
-        };
-        let work = self.works.get_mut(number);
-        let most = work.pending.len().min(step.left).min(due).min(allowed);
+        let allowed = self.quota_left(number).0.saturating_sub(self.catalogue.work(number).claimed as usize);
+        let due = self.queue.due(turn, self.settings.share_slack_ppm * 1000, &need);
+        let most = self.queue.waiting(number).len().min(step.left).min(due).min(allowed);
         if allowed == 0 {
-            work.over_quota = true;
+            self.queue.set_over_quota(number, true);
             self.put_to_sleep(number, step.now);
             return;
         }
-        if self.is_gang(number) {
+        if self.view().is_gang(number) {
             return self.take_gang_turn(number, allowed, step);
         }
-        let done = match self.is_pinned(number) {
+        let done = match self.view().is_pinned(number) {
             true => self.take_pinned_turn(state, number, most, step),
             false => self.take_free_turn(state, number, most, step),
         };
         if done < most {
             self.put_to_sleep(number, step.now);
         } else {
-            self.doubt(self.works.get(number).shape);
+            self.doubt(self.catalogue.work(number).shape);
             self.requeue(number);
         }
     }
@@ -77,12 +65,12 @@ impl Placer {
     }
 
     fn place_on_open(&mut self, number: WorkId, most: usize, step: &mut Step) -> usize {
-        let shape = self.works.get(number).shape;
-        if self.shapes.all[shape].fits_nowhere {
+        let shape = self.catalogue.work(number).shape;
+        if self.catalogue.shape(shape).fits_nowhere {
             return 0;
         }
         self.prepare_work(number);
-        let spreads = !self.works.get(number).rules.spreads.is_empty();
+        let spreads = !self.catalogue.work(number).rules.spreads.is_empty();
         let mut placed = if spreads { self.place_spread(number, most, step) } else { 0 };
         while placed < most {
             let now = self.place_round(number, most - placed, step);
@@ -100,17 +88,17 @@ impl Placer {
         candidates.clear();
         self.collect(number, most.min(MOST_CANDIDATES), &mut candidates);
         candidates.sort_unstable();
-        if self.works.get(number).rules.weigh() {
+        if self.catalogue.work(number).rules.weigh() {
             let placed = self.fill_by_cost(number, most, &candidates, step);
             self.candidates = candidates;
             return placed;
         }
         // What a task costs somewhere depends on the job's other tasks: one each, then compared again.
-        let one_each = !self.works.get(number).rules.is_empty();
+        let one_each = !self.catalogue.work(number).rules.is_empty();
         let mut placed = 0;
         for (_, slot) in &candidates {
             let slot = *slot;
-            while placed < most && self.misses(slot, number).is_none() {
+            while placed < most && self.view().misses(slot, number).is_none() {
                 self.assign(slot, number, step);
                 placed += 1;
                 if one_each {
@@ -133,18 +121,18 @@ impl Placer {
         while placed < most
             && let Some(Reverse((cost, slot))) = heap.pop()
         {
-            if self.misses(slot, number).is_some() {
+            if self.view().misses(slot, number).is_some() {
                 continue;
             }
-            let now = self.cost(slot, self.works.get(number));
+            let now = self.view().cost(slot, self.catalogue.work(number));
             if now > cost && heap.peek().is_some_and(|Reverse((next, _))| now > *next) {
                 heap.push(Reverse((now, slot)));
                 continue;
             }
             self.assign(slot, number, step);
             placed += 1;
-            if self.misses(slot, number).is_none() {
-                heap.push(Reverse((self.cost(slot, self.works.get(number)), slot)));
+            if self.view().misses(slot, number).is_none() {
+                heap.push(Reverse((self.view().cost(slot, self.catalogue.work(number)), slot)));
             }
         }
         placed
@@ -152,7 +140,7 @@ impl Placer {
 
     /// Gives the work's oldest pending task to the slot.
     pub(super) fn assign(&mut self, slot: SlotId, number: WorkId, step: &mut Step) {
-        if let Some(task) = self.works.get_mut(number).pending.pop_front() {
+        if let Some(task) = self.queue.take_oldest(number) {
             self.assign_task(slot, number, task, step);
         }
     }
@@ -160,8 +148,8 @@ impl Placer {
     /// Gives a task, already out of the queue, to the slot.
     pub(super) fn assign_task(&mut self, slot: SlotId, number: WorkId, task: TaskId, step: &mut Step) {
         let since_s = (step.now.wall.0 / 1000).clamp(0, u32::MAX.into()) as u32;
-        let Place { agent, ports, devices } = self.hold(slot, task, number, since_s, false, None);
-        self.ahead.push_back(Ahead::Assigned(task));
+        let Place { agent, ports, devices } = self.hold(slot, Held::new(task, number, since_s, false), None);
+        self.queue.decide(Ahead::Assigned(task));
         step.out.push(Mutation::TaskAssigned(TaskAssigned { task, agent, ports, devices }));
         step.left -= 1;
     }

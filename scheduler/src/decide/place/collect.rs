@@ -6,13 +6,15 @@ use std::collections::BTreeMap;
 use dawn_proto::Dimension::{self, Cpu, Gpu, Memory};
 
 use super::Placer;
-use super::agents::{Amounts, Slot};
-use super::attributes::{HOST, Matcher};
-use super::index::Index;
+use super::amounts::Amounts;
+use super::catalogue::Count;
+use super::catalogue::Path;
+use super::catalogue::Work;
+use super::catalogue::{HOST, Matcher};
+use super::fit::View;
+use super::fleet::Index;
+use super::fleet::Slot;
 use super::numbers::{AttributeId, ClassId, CountId, SlotId, ValueId, WorkId};
-use super::rules::Count;
-use super::shape::Path;
-use super::work::Work;
 
 /// Candidates compared beyond what a turn's tasks need.
 const MORE: usize = 64;
@@ -44,12 +46,12 @@ struct Crowd {
 
 impl Crowd {
     /// Slots of one value are often beside each other: only so many of them are worth comparing as the limit lets in.
-    fn is_full(&mut self, placer: &Placer, work: &Work, slot: SlotId) -> bool {
-        let about = |count: CountId| placer.counts.about(count).1;
+    fn is_full(&mut self, view: View<'_>, work: &Work, slot: SlotId) -> bool {
+        let about = |count: CountId| view.catalogue.counts().about(count).1;
         let Some(limit) = work.rules.limits.iter().find(|limit| about(limit.count) != HOST) else { return false };
-        let cell = Some(placer.attributes.get(about(limit.count)).cell(slot));
+        let cell = Some(view.catalogue.attributes().get(about(limit.count)).cell(slot));
         if self.cell != cell {
-            let near = placer.counts.all[limit.count].near(&placer.attributes, slot);
+            let near = view.catalogue.counts().get(limit.count).near(view.catalogue.attributes(), slot);
             self.left = limit.most.saturating_sub(near).saturating_mul(CROWD).max(1);
             self.cell = cell;
         }
@@ -69,9 +71,25 @@ impl Placer {
     /// Slots that can take `tasks` tasks of the work, and some more to compare, with what each would cost; if any exists,
     /// at least one.
     pub(super) fn collect(&mut self, number: WorkId, tasks: usize, candidates: &mut Vec<(i64, SlotId)>) {
-        let work = self.works.get(number);
-        let shape = &self.shapes.all[work.shape];
-        let is_large = [Cpu, Memory].into_iter().any(|at| shape.need[at].saturating_mul(LARGE) >= self.scale[at]);
+        let first = self.view().collect(number, tasks, candidates);
+        let (shape, raised) = (self.catalogue.work(number).shape, self.fleet.index().raised());
+        // Only a walk in slot order has seen all that come before; by lists a group is seen class by class.
+        let begin = match self.catalogue.shape(shape).path {
+            Path::All => first,
+            Path::Classes(_) => Index::group_of(first),
+            Path::Slots(_) => SlotId(0),
+        };
+        self.catalogue.found(shape, raised, begin, first == NOWHERE);
+    }
+}
+
+impl View<'_> {
+    /// The candidates; the first slot that has room for the shape is the answer.
+    fn collect(self, number: WorkId, tasks: usize, candidates: &mut Vec<(i64, SlotId)>) -> SlotId {
+        let work = self.catalogue.work(number);
+        let shape = self.catalogue.shape(work.shape);
+        let is_large =
+            [Cpu, Memory].into_iter().any(|at| shape.need[at].saturating_mul(LARGE) >= self.fleet.scale()[at]);
         let more = if is_large { MORE_FOR_LARGE } else { MORE };
         let (mut first, mut welcome, mut room) = (NOWHERE, 0, 0);
         if work.rules.is_empty() {
@@ -80,7 +98,7 @@ impl Placer {
                     first = first.min(slot);
                     if self.misses_rules(slot, work).is_none() {
                         candidates.push((self.cost(slot, work), slot));
-                        let row = &self.slots[slot];
+                        let row = self.fleet.slot(slot);
                         // The index knows nothing of gpus: more are compared where some are at stake.
                         welcome += usize::from(row.free[Gpu] <= 0);
                         room += if tasks > 1 { times(row, &shape.need) } else { 1 };
@@ -93,31 +111,23 @@ impl Placer {
         } else {
             first = self.collect_by_rules(work, tasks + MORE_BY_RULES, candidates);
         }
-        let shape = &mut self.shapes.all[work.shape];
-        shape.fits_nowhere |= first == NOWHERE;
-        // Only a walk in slot order has seen all that come before; by lists a group is seen class by class.
-        let begin = match shape.path {
-            Path::All => first,
-            Path::Classes(_) => Index::group_of(first),
-            Path::Slots(_) => SlotId(0),
-        };
-        shape.begin_at(self.index.raised, begin);
+        first
     }
 
     /// Every slot that may hold the work's demand, until told to stop.
-    fn walk(&self, work: &Work, visit: &mut impl FnMut(SlotId) -> bool) -> bool {
-        let shape = &self.shapes.all[work.shape];
-        let from = shape.first(self.index.raised);
+    fn walk(self, work: &Work, visit: &mut impl FnMut(SlotId) -> bool) -> bool {
+        let shape = self.catalogue.shape(work.shape);
+        let from = shape.first(self.fleet.index().raised());
         match &shape.path {
             Path::Slots(slots) => slots.iter().all(|slot| visit(*slot)),
-            Path::All => self.index.walk(from, &shape.sought, &shape.class_ok, visit),
-            Path::Classes(classes) => self.index.walk_classes(from, classes, &shape.sought, visit),
+            Path::All => self.fleet.index().walk(from, &shape.sought, &shape.class_ok, visit),
+            Path::Classes(classes) => self.fleet.index().walk_classes(from, classes, &shape.sought, visit),
         }
     }
 
     /// The first slot that had room for the shape, as far as it looked; `NOWHERE`: none, 0: not known.
-    fn collect_by_rules(&self, work: &Work, wanted: usize, candidates: &mut Vec<(i64, SlotId)>) -> SlotId {
-        let shape = &self.shapes.all[work.shape];
+    fn collect_by_rules(self, work: &Work, wanted: usize, candidates: &mut Vec<(i64, SlotId)>) -> SlotId {
+        let shape = self.catalogue.shape(work.shape);
         let (mut first, mut welcome, mut until, mut crowd) = (NOWHERE, 0, wanted, Crowd::default());
         let mut visit = |slot: SlotId, until: usize| {
             if self.fits_shape(slot, shape) {
@@ -143,9 +153,9 @@ impl Placer {
             until += wanted;
         }
         let groups = self.wished_classes(work);
-        groups
-            .iter()
-            .all(|classes| self.index.walk_classes(SlotId(0), classes, &shape.sought, &mut |slot| visit(slot, until)));
+        groups.iter().all(|classes| {
+            self.fleet.index().walk_classes(SlotId(0), classes, &shape.sought, &mut |slot| visit(slot, until))
+        });
         until += if groups.is_empty() { 0 } else { wanted };
         self.walk(work, &mut |slot| visit(slot, until));
         if until > wanted {
@@ -157,25 +167,25 @@ impl Placer {
     }
 
     /// Slots near the tasks of the job this one is drawn to most, and whether it must be near them.
-    fn near_neighbours(&self, work: &Work) -> Option<(Vec<SlotId>, bool)> {
+    fn near_neighbours(self, work: &Work) -> Option<(Vec<SlotId>, bool)> {
         let drawn = work.rules.neighbours.iter().filter(|neighbour| neighbour.weight > 0);
         let strongest = drawn.max_by_key(|neighbour| (neighbour.required, neighbour.weight))?;
-        let Count { tally, tasks, .. } = &self.counts.all[strongest.count];
+        let Count { tally, tasks, .. } = self.catalogue.counts().get(strongest.count);
         let required = strongest.required && !(strongest.own && *tasks == 0);
         let values = tally.sorted().into_iter().map(|(value, _)| value);
         if strongest.attribute == HOST {
             return Some((values.take(NEAR).map(SlotId).collect(), required));
         }
-        let column = self.attributes.get(strongest.attribute);
+        let column = self.catalogue.attributes().get(strongest.attribute);
         Some((values.flat_map(|value| column.members(ValueId(value))).copied().take(NEAR).collect(), required))
     }
 
     /// Slots with the values that the strongest wish names, if its attribute has too many values to make classes.
-    fn wished_slots(&self, work: &Work) -> Option<Vec<SlotId>> {
-        let is_wide = |attribute: AttributeId| self.attributes.get(attribute).narrow.is_none();
+    fn wished_slots(self, work: &Work) -> Option<Vec<SlotId>> {
+        let is_wide = |attribute: AttributeId| self.catalogue.attributes().get(attribute).narrow.is_none();
         let wishes = work.rules.wishes.iter().filter(|(weight, wish)| *weight > 0 && is_wide(wish.attribute));
         let (_, matcher) = wishes.max_by_key(|(weight, _)| *weight)?;
-        let column = self.attributes.get(matcher.attribute);
+        let column = self.catalogue.attributes().get(matcher.attribute);
         let values = match matcher.only() {
             Some(named) => named.to_vec(),
             None => column.held.iter().copied().filter(|value| matcher.matches(column, *value)).take(NEAR).collect(),
@@ -185,20 +195,21 @@ impl Placer {
 
     /// Classes that match the shape, those of the greatest sum of weights first; each group has one sum. Without the last,
     /// which is what others are preferred to.
-    fn wished_classes(&self, work: &Work) -> Vec<Vec<ClassId>> {
-        let narrow = |matcher: &Matcher| self.attributes.get(matcher.attribute).narrow;
+    fn wished_classes(self, work: &Work) -> Vec<Vec<ClassId>> {
+        let narrow = |matcher: &Matcher| self.catalogue.attributes().get(matcher.attribute).narrow;
         let wishes = work.rules.wishes.iter();
         let wishes: Vec<_> =
             wishes.filter_map(|(weight, matcher)| Some((i64::from(*weight), matcher, narrow(matcher)?))).collect();
         if wishes.is_empty() {
             return Vec::new();
         }
-        let shape = &self.shapes.all[work.shape];
+        let shape = self.catalogue.shape(work.shape);
         let mut groups: BTreeMap<Reverse<i64>, Vec<ClassId>> = BTreeMap::new();
         for class in shape.class_ok.numbers().filter(|class| shape.class_ok[*class]) {
-            let cells = &self.attributes.classes[class];
-            let holds =
-                |matcher: &Matcher, at: usize| matcher.matches(self.attributes.get(matcher.attribute), cells[at]);
+            let cells = &self.catalogue.attributes().classes[class];
+            let holds = |matcher: &Matcher, at: usize| {
+                matcher.matches(self.catalogue.attributes().get(matcher.attribute), cells[at])
+            };
             let held = wishes.iter().filter(|(_, matcher, at)| holds(matcher, *at));
             let sum: i64 = held.map(|(weight, ..)| *weight).sum();
             groups.entry(Reverse(sum)).or_default().push(class);

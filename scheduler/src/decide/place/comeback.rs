@@ -13,8 +13,8 @@ use crate::model::{
     UpdateChange, UpdateMutation,
 };
 
-use super::agents::Held;
 use super::explain::{Explained, Reasons, each_once};
+use super::fleet::Held;
 use super::numbers::{SlotId, WorkId};
 use super::{PlaceSettings, Placer, Step};
 
@@ -159,20 +159,20 @@ impl Placer {
         gone.extend(others.iter().chain([&task.id]));
         // Stands for those to come: no task of the spec need be there yet.
         let asks_for_more = asks_for_more(&next.job, &state.spec_of(task).job);
-        let role = self.order.role(next.job.key.role());
-        if !asks_for_more && !self.order.is_bounded(role) {
+        let role = self.queue.role(next.job.key.role());
+        if !asks_for_more && !self.queue.is_bounded(role) {
             return Ok(());
         }
         let first = Task { id: TaskId(u64::MAX), spec: next.id, status: Status::PENDING, ..task.clone() };
         let number = self.work_of(state, &first);
-        self.works.get_mut(number).claimed += 1;
-        self.counts.fill(state, &self.attributes);
-        let needed = gone.len() + self.works.get(number).pending.len();
+        self.catalogue.claim(number);
+        self.catalogue.count_asked(state);
+        let needed = gone.len() + self.queue.waiting(number).len();
         let released = self.take_away(state, gone);
         self.prepare_for(number);
         let refused = self.refused_by_quota(next, number, needed);
         let own = (next.job.kind == JobKind::Daemon).then_some(SlotId(task.instance));
-        let slots: Vec<SlotId> = self.slots_with_agents().filter(|slot| own.is_none_or(|own| own == *slot)).collect();
+        let slots: Vec<SlotId> = self.fleet.with_agents().filter(|slot| own.is_none_or(|own| own == *slot)).collect();
         let step = Step { now, left: needed, victims: self.settings.max_victims, out: Vec::new() };
         let mut room = if asks_for_more { 0 } else { needed };
         for slot in slots.iter().filter(|_| asks_for_more && refused.is_none()) {
@@ -187,9 +187,8 @@ impl Placer {
             None => Err(Box::new(self.nowhere(state, number, task, next, &slots))),
         };
         self.put_back(state, released);
-        let work = self.works.get_mut(number);
-        work.claimed -= 1;
-        if work.is_over() {
+        self.catalogue.unclaim(number);
+        if self.is_over(number) {
             self.drop_work(number);
         }
         fits
@@ -197,11 +196,11 @@ impl Placer {
 
     /// How many more tasks of the work the slot takes, about: with what it may push aside at least one.
     fn rooms(&self, state: &State, slot: SlotId, number: WorkId, step: &Step) -> usize {
-        let work = self.works.get(number);
-        if self.misses(slot, number).is_some() {
+        let work = self.catalogue.work(number);
+        if self.view().misses(slot, number).is_some() {
             return usize::from(self.plan_slot(state, number, slot, step).is_some());
         }
-        let (row, shape) = (&self.slots[slot], &self.shapes.all[work.shape]);
+        let (row, shape) = (self.fleet.slot(slot), self.catalogue.shape(work.shape));
         if shape.is_special() || !work.rules.limits.is_empty() || !work.rules.neighbours.is_empty() {
             return 1;
         }
@@ -216,10 +215,13 @@ impl Placer {
         for task in tasks.iter().filter_map(|id| state.tasks.get(id)) {
             let Some(place) = task.status.place() else { continue };
             let slot = SlotId::of_agent(place.agent);
-            let held = self.held.get(slot).and_then(|held| held.iter().find(|held| held.task == task.id)).copied();
+            if !self.fleet.has(slot) {
+                continue;
+            }
+            let held = self.fleet.held(slot).iter().find(|held| held.task == task.id).copied();
             let Some(held) = held else { continue };
             // The work must outlive the moment in which none of its tasks is counted.
-            self.works.get_mut(held.work()).claimed += 1;
+            self.catalogue.claim(held.work());
             self.release(slot, task.id, place);
             released.push((slot, held));
         }
@@ -229,16 +231,17 @@ impl Placer {
     fn put_back(&mut self, state: &State, released: Vec<(SlotId, Held)>) {
         for (slot, held) in released.into_iter().rev() {
             let place = state.tasks.get(&held.task).and_then(|task| task.status.place());
-            self.hold(slot, held.task, held.work(), held.since_s, held.dying(), place);
-            self.works.get_mut(held.work()).claimed -= 1;
+            let work = held.work();
+            self.hold(slot, held, place);
+            self.catalogue.unclaim(work);
         }
     }
 
     fn nowhere(&self, state: &State, number: WorkId, task: &Task, next: &Spec, slots: &[SlotId]) -> Explained {
         let mut reasons = Reasons::default();
         for slot in slots {
-            let misses = self.all_misses(*slot, number).into_iter();
-            for (kind, miss) in each_once(misses.map(|miss| (self.kind_on(&miss, next, state, *slot), miss))) {
+            let misses = self.view().all_misses(*slot, number).into_iter();
+            for (kind, miss) in each_once(misses.map(|miss| (self.view().kind_on(&miss, next, state, *slot), miss))) {
                 reasons.count(*slot, kind, &miss, None);
             }
         }

@@ -7,9 +7,9 @@ use dawn_proto::v1::{JobKind, NodeState};
 
 use crate::model::{Agent, Job, JobSpec, Rule, State};
 
-use super::gpu::Devices;
-use super::rule::TextRule;
-use super::shape::DEDICATED;
+use super::catalogue::DEDICATED;
+use super::catalogue::rule::TextRule;
+use super::fleet::Devices;
 
 /// What a spec asks of an agent's attributes, made ready to be asked of many.
 pub(super) struct Wanted<'a> {

@@ -1,10 +1,12 @@
 //! Whether a task would fit some agent if all agents were empty and up: what nobody need wait for.
 
-use crate::model::{Agent, AgentNo, JobSpec, Numbered, State, Truth};
+use crate::model::{Agent, AgentNo, JobSpec, Numbered, State};
 
+use super::catalogue::Catalogue;
 use super::explain::{Reasons, each_once};
+use super::fit::View;
+use super::fleet::Fleet;
 use super::veto::Veto;
-use super::{PlaceSettings, Placer};
 
 /// Whether some agent could take a task of the spec if it were empty and up.
 ///
@@ -17,14 +19,21 @@ pub fn could_ever_fit(state: &State, spec: &JobSpec) -> Result<(), Vec<Veto>> {
 /// The agents of one moment, empty and up: made once, asked about many specs.
 #[derive(Debug)]
 pub struct EmptyAgents {
-    placer: Placer,
+    fleet: Fleet,
+    catalogue: Catalogue,
     agents: Numbered<AgentNo, Agent>,
 }
 
 impl EmptyAgents {
     /// Takes time for every agent there is.
     pub fn of(state: &State) -> Self {
-        EmptyAgents { placer: Placer::without_tasks(state), agents: state.agents.clone() }
+        let (mut fleet, mut catalogue) = (Fleet::default(), Catalogue::default());
+        for agent in state.agents.values() {
+            let offer = catalogue.put(agent);
+            fleet.put(agent, offer);
+        }
+        fleet.reclass(&catalogue.classify(fleet.len()));
+        EmptyAgents { fleet, catalogue, agents: state.agents.clone() }
     }
 
     /// Whether some agent could take a task of the spec.
@@ -32,17 +41,16 @@ impl EmptyAgents {
     /// # Errors
     /// The reasons, over all agents, when none could.
     pub fn could_take(&mut self, spec: &JobSpec) -> Result<(), Vec<Veto>> {
-        let placer = &mut self.placer;
-        let shape = placer.shapes.intern(spec, &mut placer.attributes);
-        placer.prepare(shape);
+        let shape = self.catalogue.intern_shape(spec);
+        self.catalogue.prepare(shape, self.fleet.index());
+        let view = View { fleet: &self.fleet, catalogue: &self.catalogue };
+        let shape = self.catalogue.shape(shape);
         let mut tally = Reasons::default();
-        for slot in placer.slots_with_agents() {
-            let shape = &placer.shapes.all[shape];
-            if placer.misses_when_empty(slot, shape).is_none() {
+        for slot in self.fleet.with_agents() {
+            if view.misses_when_empty(slot, shape).is_none() {
                 return Ok(());
             }
-            let kinds =
-                placer.all_misses_when_empty(slot, shape).into_iter().map(|miss| (placer.kind(&miss, spec), miss));
+            let kinds = view.all_misses_when_empty(slot, shape).into_iter().map(|miss| (view.kind(&miss, spec), miss));
             for (kind, miss) in each_once(kinds) {
                 tally.count(slot, kind, &miss, None);
             }
@@ -52,14 +60,6 @@ impl EmptyAgents {
 
     /// Kinds of specs it was asked about; each takes a little memory.
     pub fn asked(&self) -> usize {
-        self.placer.shapes.all.len()
-    }
-}
-
-impl Placer {
-    /// Agents and attributes alone.
-    fn without_tasks(state: &State) -> Placer {
-        let agents = Truth { agents: state.agents.clone(), next_agent: state.next_agent, ..Truth::default() };
-        Placer::rebuild(&State::of(agents), &PlaceSettings::default())
+        self.catalogue.shapes()
     }
 }

@@ -12,6 +12,7 @@ use crate::model::{
 };
 use crate::model::{amount, amount_of, reason_words, utc};
 
+use super::fit::View;
 use super::gang;
 use super::numbers::{SlotId, WorkId};
 use super::veto::{Ends, Miss, Nearest, Veto, VetoKind};
@@ -203,19 +204,15 @@ pub(super) fn each_once(misses: impl Iterator<Item = (VetoKind, Miss)>) -> BTree
 type Alike = (dawn_proto::SpecId, bool, Option<(AgentNo, Timestamp)>);
 
 impl Placer {
-    pub(super) fn slots_with_agents(&self) -> impl Iterator<Item = SlotId> {
-        self.slots.numbers().filter(|slot| self.details[*slot].id.is_some())
-    }
-
     /// Why a job's waiting tasks wait, by groups that wait alike. The placer has observed all of `state`.
     pub fn explain(&mut self, state: &State, job: JobId) -> Vec<Explained> {
         let mut alike: BTreeMap<Alike, Vec<&Task>> = BTreeMap::new();
         let Some(job) = state.jobs.get(&job) else { return Vec::new() };
-        self.counts.fill(state, &self.attributes);
+        self.catalogue.count_asked(state);
         for task in state.living(job) {
             match &task.status {
                 Status::Waiting(Waiting::Pending { nominated }) => {
-                    let kept = nominated.filter(|_| self.claims.contains_key(&task.id));
+                    let kept = nominated.filter(|_| self.claims.get(task.id).is_some());
                     alike.entry((task.spec, false, kept)).or_default().push(task);
                 }
                 Status::Waiting(Waiting::Throttled { .. }) => {
@@ -243,7 +240,7 @@ impl Placer {
             nominated: nominated.and_then(|(agent, until)| Some((state.agents.get(&agent)?.hostname.clone(), until))),
             stays_up: false,
             quota: None,
-            agents_total: self.agents as u32,
+            agents_total: self.fleet.agents() as u32,
             agents_fit: 0,
             is_gang: state.spec_of(tasks[0]).job.flow.gang,
             room_for: 0,
@@ -261,8 +258,8 @@ impl Placer {
         if left >= tasks {
             return None;
         }
-        let (have, used) = self.order.quota(self.works.get(number).role, bound, at);
-        let [have, used, need] = [have, used, self.need_of(number)[at]].map(|amount| amount.max(0) as u64);
+        let (have, used) = self.queue.quota(self.catalogue.work(number).role, bound, at);
+        let [have, used, need] = [have, used, self.catalogue.need_of(number)[at]].map(|amount| amount.max(0) as u64);
         let role = spec.job.key.role().to_string();
         Some(QuotaVeto { role, bound, dimension: at.name(), have, used, need })
     }
@@ -273,26 +270,28 @@ impl Placer {
         explained.quota = self.refused_by_quota(spec, number, 1);
         let mut reasons = Reasons::default();
         // A daemon's tasks have an agent each.
-        let pinned = self.is_pinned(number).then(|| explained.instances.clone());
+        let pinned = self.view().is_pinned(number).then(|| explained.instances.clone());
         let own = |slot: &SlotId| pinned.as_ref().is_none_or(|slots| slots.binary_search(&slot.0).is_ok());
-        let slots: Vec<SlotId> = self.slots_with_agents().filter(own).collect();
+        let slots: Vec<SlotId> = self.fleet.with_agents().filter(own).collect();
         explained.agents_total = slots.len() as u32;
         for slot in slots {
-            if self.misses(slot, number).is_none() {
+            if self.view().misses(slot, number).is_none() {
                 explained.agents_fit += 1;
-                explained.room_for = explained.room_for.saturating_add(self.room_on(slot, number));
+                explained.room_for = explained.room_for.saturating_add(self.view().room_on(slot, number));
                 continue;
             }
-            let misses = self.all_misses(slot, number).into_iter();
-            for (kind, miss) in each_once(misses.map(|miss| (self.kind_on(&miss, spec, state, slot), miss))) {
-                reasons.count(slot, kind, &miss, self.ends(&miss, spec, state, slot));
+            let misses = self.view().all_misses(slot, number).into_iter();
+            for (kind, miss) in each_once(misses.map(|miss| (self.view().kind_on(&miss, spec, state, slot), miss))) {
+                reasons.count(slot, kind, &miss, self.view().ends(&miss, spec, state, slot));
             }
         }
         explained.vetoes = reasons.finish(&state.agents);
     }
+}
 
+impl View<'_> {
     /// A miss in words, where what the state knows of the job and the agent counts too.
-    pub(super) fn kind_on(&self, miss: &Miss, spec: &Spec, state: &State, slot: SlotId) -> VetoKind {
+    pub(super) fn kind_on(self, miss: &Miss, spec: &Spec, state: &State, slot: SlotId) -> VetoKind {
         match miss {
             Miss::KeptOff => {
                 let kept = state.job(&spec.job.key).and_then(|job| job.kept_off(slot.agent(), spec.id));
@@ -303,7 +302,7 @@ impl Placer {
     }
 
     /// When what keeps the job from an agent ends by itself.
-    fn ends(&self, miss: &Miss, spec: &Spec, state: &State, slot: SlotId) -> Option<Ends> {
+    fn ends(self, miss: &Miss, spec: &Spec, state: &State, slot: SlotId) -> Option<Ends> {
         let agent = state.agents.get(&slot.agent())?;
         match miss {
             Miss::Avoided => {
@@ -319,7 +318,7 @@ impl Placer {
     }
 
     /// A miss in the words of the spec.
-    pub(super) fn kind(&self, miss: &Miss, spec: &JobSpec) -> VetoKind {
+    pub(super) fn kind(self, miss: &Miss, spec: &JobSpec) -> VetoKind {
         let near = |index: u16| match spec.affinities.get(usize::from(index)).map(|affinity| &affinity.near) {
             Some(Near::Job { job, topology }) => (job.clone(), topology.clone()),
             _ => (spec.key.clone(), String::new()),
@@ -343,7 +342,7 @@ impl Placer {
             Miss::Ports { need, .. } => VetoKind::Ports { need: need as u64 },
             Miss::Short { dimension, need, .. } => VetoKind::Short { dimension, need: need as u64 },
             Miss::Scalar { name, need, .. } => {
-                VetoKind::Scalar { name: self.shapes.scalar_names[name].clone(), need_milli: need as u64 }
+                VetoKind::Scalar { name: self.catalogue.scalar_name(name).to_string(), need_milli: need as u64 }
             }
             Miss::Devices { need, .. } => VetoKind::Devices { need_milli: need as u64 },
             Miss::Kept => VetoKind::Kept,
@@ -361,7 +360,7 @@ impl Placer {
                 let topology = if topology.is_empty() { "host".into() } else { topology };
                 VetoKind::Near { job, topology, attracts }
             }
-            Miss::Refused(name) => VetoKind::Refused { job: self.counts.key(name).clone() },
+            Miss::Refused(name) => VetoKind::Refused { job: self.catalogue.counts().key(name).clone() },
         }
     }
 }

@@ -3,35 +3,42 @@
 use dawn_proto::Dimension;
 
 use super::Placer;
-use super::agents::{AVOIDED, CONNECTED, COPIED, CORDONED, UP, covers, suffices};
-use super::gpu::Devices;
+use super::amounts::{add, covers, suffices};
+use super::catalogue::Shape;
+use super::catalogue::{Catalogue, Work};
+use super::fleet::Devices;
+use super::fleet::{AVOIDED, CONNECTED, COPIED, CORDONED, Fleet, UP};
 use super::numbers::{ScalarId, ShapeId, SlotId, WorkId};
-use super::shape::Shape;
 use super::veto::Miss;
+
+/// What a decision reads: who has room, and what is asked for.
+#[derive(Clone, Copy)]
+pub(super) struct View<'a> {
+    pub fleet: &'a Fleet,
+    pub catalogue: &'a Catalogue,
+}
 
 impl Placer {
     /// Brings a shape's answers up to date; before any question about it.
     pub(super) fn prepare(&mut self, shape: ShapeId) {
-        let Placer { shapes, attributes, index, .. } = self;
-        let agents_in = |class| index.agents_in(class);
-        shapes.all[shape].prepare(attributes, agents_in);
+        self.catalogue.prepare(shape, self.fleet.index());
     }
 
     /// Brings a work's shape and wishes up to date; before candidates for it are compared.
     pub(super) fn prepare_work(&mut self, number: WorkId) {
         self.prepare_for(number);
-        let Placer { works, attributes, .. } = self;
-        let work = works.get_mut(number);
-        work.rules.wishes.iter_mut().for_each(|(_, matcher)| matcher.prepare(attributes));
+        self.catalogue.prepare_wishes(number);
     }
+}
 
+impl View<'_> {
     /// What keeps a task of this work from the slot; None: it fits and every rule holds.
     #[inline]
-    pub(super) fn misses(&self, slot: SlotId, work: WorkId) -> Option<Miss> {
-        let work = self.works.get(work);
+    pub(super) fn misses(self, slot: SlotId, work: WorkId) -> Option<Miss> {
+        let work = self.catalogue.work(work);
         match self.misses_shape(slot, work.shape) {
             Some(Miss::Avoided) if self.goes_to_avoided(work) => {
-                self.miss_beyond_bits(slot, &self.shapes.all[work.shape])
+                self.miss_beyond_bits(slot, self.catalogue.shape(work.shape))
             }
             other => other,
         }
@@ -40,12 +47,12 @@ impl Placer {
 
     /// What keeps any task of this shape from the slot, the jobs there left aside.
     #[inline]
-    pub(super) fn misses_shape(&self, slot: SlotId, shape: ShapeId) -> Option<Miss> {
-        let row = &self.slots[slot];
-        let shape = &self.shapes.all[shape];
+    pub(super) fn misses_shape(self, slot: SlotId, shape: ShapeId) -> Option<Miss> {
+        let row = self.fleet.slot(slot);
+        let shape = self.catalogue.shape(shape);
         if covers(&row.free, &shape.need)
             && row.takes_more()
-            && shape.accepts(&self.attributes, slot, row.class)
+            && shape.accepts(self.catalogue.attributes(), slot, row.class)
             && !shape.is_special()
         {
             return None;
@@ -55,41 +62,41 @@ impl Placer {
 
     /// Whether nothing keeps a task of this work from the slot: `misses` without asking for the reason.
     #[inline]
-    pub(super) fn fits(&self, slot: SlotId, work: &super::work::Work) -> bool {
-        self.fits_shape(slot, &self.shapes.all[work.shape]) && self.misses_rules(slot, work).is_none()
+    pub(super) fn fits(self, slot: SlotId, work: &Work) -> bool {
+        self.fits_shape(slot, self.catalogue.shape(work.shape)) && self.misses_rules(slot, work).is_none()
     }
 
     /// `misses_shape` without asking for the reason.
     #[inline]
-    pub(super) fn fits_shape(&self, slot: SlotId, shape: &Shape) -> bool {
-        let row = &self.slots[slot];
+    pub(super) fn fits_shape(self, slot: SlotId, shape: &Shape) -> bool {
+        let row = self.fleet.slot(slot);
         (covers(&row.free, &shape.need) || suffices(&row.free, &shape.need))
             && row.takes_more()
-            && shape.accepts(&self.attributes, slot, row.class)
+            && shape.accepts(self.catalogue.attributes(), slot, row.class)
             && (!shape.is_special() || self.miss_of_room(slot, shape).is_none())
     }
 
     /// The slow half: the first reason that holds.
     #[cold]
-    fn first_miss(&self, slot: SlotId, shape: &Shape) -> Option<Miss> {
+    fn first_miss(self, slot: SlotId, shape: &Shape) -> Option<Miss> {
         first(|found| self.each_miss_of_bits(slot, found) || self.each_miss_beyond_bits(slot, shape, found))
     }
 
     /// The reasons that don't lie in whether launches go to the agent at all.
     #[cold]
-    pub(super) fn miss_beyond_bits(&self, slot: SlotId, shape: &Shape) -> Option<Miss> {
+    pub(super) fn miss_beyond_bits(self, slot: SlotId, shape: &Shape) -> Option<Miss> {
         first(|found| self.each_miss_beyond_bits(slot, shape, found))
     }
 
     /// What is short on a slot.
-    pub(super) fn miss_of_room(&self, slot: SlotId, shape: &Shape) -> Option<Miss> {
+    pub(super) fn miss_of_room(self, slot: SlotId, shape: &Shape) -> Option<Miss> {
         first(|found| self.each_miss_of_room(slot, shape, found))
     }
 
     /// Everything that keeps a task of this work from the slot, the first as `misses` says it.
-    pub(super) fn all_misses(&self, slot: SlotId, number: WorkId) -> Vec<Miss> {
-        let work = self.works.get(number);
-        let shape = &self.shapes.all[work.shape];
+    pub(super) fn all_misses(self, slot: SlotId, number: WorkId) -> Vec<Miss> {
+        let work = self.catalogue.work(number);
+        let shape = self.catalogue.shape(work.shape);
         let mut all = Vec::new();
         let goes_to_avoided = self.goes_to_avoided(work);
         let mut found = |miss: Miss| {
@@ -105,8 +112,8 @@ impl Placer {
     }
 
     /// Each in its order, until `found` has heard enough; whether it has.
-    fn each_miss_of_bits(&self, slot: SlotId, found: &mut Found) -> bool {
-        let bits = self.slots[slot].bits;
+    fn each_miss_of_bits(self, slot: SlotId, found: &mut Found) -> bool {
+        let bits = self.fleet.slot(slot).bits;
         let is_up = bits & UP != 0;
         !is_up && found(Miss::Down)
             // A node that is down is not connected either.
@@ -115,23 +122,23 @@ impl Placer {
             || bits & AVOIDED != 0 && found(Miss::Avoided)
     }
 
-    fn each_miss_beyond_bits(&self, slot: SlotId, shape: &Shape, found: &mut Found) -> bool {
+    fn each_miss_beyond_bits(self, slot: SlotId, shape: &Shape, found: &mut Found) -> bool {
         self.each_miss_of_attributes(slot, shape, found) || self.each_miss_of_room(slot, shape, found)
     }
 
-    fn each_miss_of_attributes(&self, slot: SlotId, shape: &Shape, found: &mut Found) -> bool {
-        if shape.accepts(&self.attributes, slot, self.slots[slot].class) {
+    fn each_miss_of_attributes(self, slot: SlotId, shape: &Shape, found: &mut Found) -> bool {
+        if shape.accepts(self.catalogue.attributes(), slot, self.fleet.slot(slot).class) {
             return false;
         }
-        let is_dedicated = !shape.accepts_dedication(&self.attributes, slot);
-        let mut refused = shape.refused_by(&self.attributes, slot).peekable();
+        let is_dedicated = !shape.accepts_dedication(self.catalogue.attributes(), slot);
+        let mut refused = shape.refused_by(self.catalogue.attributes(), slot).peekable();
         let unknown = (!is_dedicated && refused.peek().is_none()).then_some(0);
         is_dedicated && found(Miss::Dedicated)
             || refused.chain(unknown).any(|constraint| found(Miss::Constraint(constraint)))
     }
 
-    fn each_miss_of_room(&self, slot: SlotId, shape: &Shape, found: &mut Found) -> bool {
-        let (row, detail) = (&self.slots[slot], &self.details[slot]);
+    fn each_miss_of_room(self, slot: SlotId, shape: &Shape, found: &mut Found) -> bool {
+        let (row, detail) = (self.fleet.slot(slot), self.fleet.detail(slot));
         let mut is_kept = false;
         if row.tasks_free <= 0 {
             is_kept = i64::from(row.tasks_free) + detail.claims.len() as i64 > 0;
@@ -155,8 +162,8 @@ impl Placer {
     }
 
     /// What is more than an amount: scalars of the operator's, whole devices, ports.
-    fn each_miss_of_things(&self, slot: SlotId, shape: &Shape, found: &mut Found) -> bool {
-        let (row, detail) = (&self.slots[slot], &self.details[slot]);
+    fn each_miss_of_things(self, slot: SlotId, shape: &Shape, found: &mut Found) -> bool {
+        let (row, detail) = (self.fleet.slot(slot), self.fleet.detail(slot));
         for (name, need) in &shape.custom {
             let have = detail.custom.get(name).copied().unwrap_or(0);
             if have < *need && found(Miss::Scalar { name: *name, need: *need, have }) {
@@ -166,7 +173,8 @@ impl Placer {
         let gpu = shape.need[Dimension::Gpu] as u64;
         // Too few in sum is said of the sum.
         if !detail.devices.fits(gpu) && row.free[Dimension::Gpu] >= gpu as i64 {
-            let have = if gpu < super::gpu::DEVICE { detail.devices.largest() } else { detail.devices.whole() * 1000 };
+            let have =
+                if gpu < super::fleet::DEVICE { detail.devices.largest() } else { detail.devices.whole() * 1000 };
             if found(Miss::Devices { need: gpu as i64, have: have as i64 }) {
                 return true;
             }
@@ -182,19 +190,16 @@ impl Placer {
         shape.fixed.iter().filter(taken).any(|port| found(missing(port)))
     }
 
-    fn fits_without_claims(&self, slot: SlotId, shape: &Shape) -> bool {
-        let mut free = self.slots[slot].free;
-        for claim in self.details[slot].claims.iter().filter_map(|task| self.claims.get(task)) {
-            let shape = self.works.get(claim.work).shape;
-            super::agents::add(&mut free, &self.shapes.all[shape].need);
-        }
+    fn fits_without_claims(self, slot: SlotId, shape: &Shape) -> bool {
+        let mut free = self.fleet.slot(slot).free;
+        add(&mut free, &self.fleet.detail(slot).kept);
         suffices(&free, &shape.need)
     }
 
     /// Why the work keeps off the slot, whatever room there is.
     #[inline]
-    pub(super) fn kept_off_by(&self, slot: SlotId, work: &super::work::Work) -> Option<Miss> {
-        if self.slots[slot].bits & COPIED != 0 && work.spec.job.at_most_one {
+    pub(super) fn kept_off_by(self, slot: SlotId, work: &Work) -> Option<Miss> {
+        if self.fleet.slot(slot).bits & COPIED != 0 && work.spec.job.at_most_one {
             return Some(Miss::Copied);
         }
         work.keeps_off(slot).then_some(Miss::KeptOff)
@@ -202,40 +207,43 @@ impl Placer {
 
     /// What the job's rules, those of other jobs about it, and what it keeps off say against the slot.
     #[inline]
-    pub(super) fn misses_rules(&self, slot: SlotId, work: &super::work::Work) -> Option<Miss> {
+    pub(super) fn misses_rules(self, slot: SlotId, work: &Work) -> Option<Miss> {
         first(|found| self.each_miss_of_rules(slot, work, found))
     }
 
     #[inline]
-    fn each_miss_of_rules(&self, slot: SlotId, work: &super::work::Work, found: &mut Found) -> bool {
+    fn each_miss_of_rules(self, slot: SlotId, work: &Work, found: &mut Found) -> bool {
         if self.kept_off_by(slot, work).is_some_and(&mut *found) {
             return true;
         }
         for (at, limit) in work.rules.limits.iter().enumerate() {
-            let near = self.counts.all[limit.count].near(&self.attributes, slot);
+            let near = self.catalogue.counts().get(limit.count).near(self.catalogue.attributes(), slot);
             if near >= limit.most && found(Miss::Limit(at as u16)) {
                 return true;
             }
         }
         for neighbour in work.rules.neighbours.iter().filter(|neighbour| neighbour.required) {
-            let count = &self.counts.all[neighbour.count];
-            let near = count.near(&self.attributes, slot) > 0;
+            let count = self.catalogue.counts().get(neighbour.count);
+            let near = count.near(self.catalogue.attributes(), slot) > 0;
             let first = neighbour.own && count.tasks == 0;
             let is_missed = if neighbour.weight < 0 { near } else { !near && !first };
             if is_missed && found(Miss::Near(neighbour.index)) {
                 return true;
             }
         }
-        self.counts.refusing(&self.attributes, work.name, slot).is_some_and(|job| found(Miss::Refused(job)))
+        self.catalogue
+            .counts()
+            .refusing(self.catalogue.attributes(), work.name, slot)
+            .is_some_and(|job| found(Miss::Refused(job)))
     }
 
     /// Whether the agent could take the shape if it were empty, up and willing.
-    pub(super) fn misses_when_empty(&self, slot: SlotId, shape: &Shape) -> Option<Miss> {
+    pub(super) fn misses_when_empty(self, slot: SlotId, shape: &Shape) -> Option<Miss> {
         first(|found| self.each_miss_when_empty(slot, shape, found))
     }
 
     /// Everything that keeps the shape from the agent even when it is empty, up and willing.
-    pub(super) fn all_misses_when_empty(&self, slot: SlotId, shape: &Shape) -> Vec<Miss> {
+    pub(super) fn all_misses_when_empty(self, slot: SlotId, shape: &Shape) -> Vec<Miss> {
         let mut all = Vec::new();
         self.each_miss_when_empty(slot, shape, &mut |miss| {
             all.push(miss);
@@ -244,8 +252,8 @@ impl Placer {
         all
     }
 
-    fn each_miss_when_empty(&self, slot: SlotId, shape: &Shape, found: &mut Found) -> bool {
-        let detail = &self.details[slot];
+    fn each_miss_when_empty(self, slot: SlotId, shape: &Shape, found: &mut Found) -> bool {
+        let detail = self.fleet.detail(slot);
         if self.each_miss_of_attributes(slot, shape, found)
             || detail.max_tasks == 0 && found(Miss::Tasks { max_tasks: 0 })
         {

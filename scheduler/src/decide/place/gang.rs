@@ -6,39 +6,36 @@ use std::fmt;
 use crate::model::{Mutation, Place, TaskAssigned};
 
 use super::explain::Explained;
+use super::fit::View;
 use super::numbers::{SlotId, WorkId};
-use super::sleep::RETRY_MS;
+use super::wake::RETRY_MS;
 use super::{Placer, Step};
 
 impl Placer {
-    pub(super) fn is_gang(&self, number: WorkId) -> bool {
-        self.works.get(number).spec.job.flow.gang
-    }
-
     /// A gang's turn: its role's fair share waits, its quota does not.
     pub(super) fn take_gang_turn(&mut self, number: WorkId, allowed: usize, step: &mut Step) {
-        let work = self.works.get_mut(number);
-        work.over_quota = allowed < work.pending.len();
-        if !work.over_quota && self.place_gang(number, step) {
-            self.doubt(self.works.get(number).shape);
+        let is_over_quota = allowed < self.queue.waiting(number).len();
+        self.queue.set_over_quota(number, is_over_quota);
+        if !is_over_quota && self.place_gang(number, step) {
+            self.doubt(self.catalogue.work(number).shape);
             return self.requeue(number);
         }
-        self.works.get_mut(number).retry_ms = step.now.mono_ms + RETRY_MS;
+        self.queue.look_again_at(number, step.now.mono_ms + RETRY_MS);
         self.put_to_sleep(number, step.now);
     }
 
     /// Places every pending task of the work in this step, or none of them; whether it could.
     fn place_gang(&mut self, number: WorkId, step: &mut Step) -> bool {
-        let size = self.works.get(number).pending.len();
+        let size = self.queue.waiting(number).len();
         let left = step.left;
         // A gang is bounded by its own size instead.
         step.left = left.max(size);
         let placed = self.place_some(number, size, step);
         if placed < size {
-            let dirty = self.dirty.len();
+            let changed = self.fleet.changed().len();
             (0..placed).for_each(|_| self.take_back(number, step));
             // What comes back was there before: nobody is woken for it.
-            self.dirty.truncate(dirty);
+            self.fleet.keep_changed(changed);
             step.left = left;
         } else {
             step.left = left.saturating_sub(size);
@@ -49,18 +46,9 @@ impl Placer {
     /// Undoes the last assignment of this step, which is of this work.
     fn take_back(&mut self, number: WorkId, step: &mut Step) {
         let Some(Mutation::TaskAssigned(TaskAssigned { task, agent, ports, devices })) = step.out.pop() else { return };
-        self.ahead.pop_back();
-        self.works.get_mut(number).insert_pending(task);
+        self.queue.undecide();
+        self.queue.insert(number, task);
         self.release(SlotId::of_agent(agent), task, &Place { agent, ports, devices });
-    }
-
-    /// For how many tasks of the work a slot that takes one has resources.
-    pub(super) fn room_on(&self, slot: SlotId, number: WorkId) -> u32 {
-        let (row, need) = (&self.slots[slot], &self.shapes.all[self.works.get(number).shape].need);
-        let pairs = need.iter().zip(row.free.iter());
-        let times = pairs.filter(|(need, _)| **need > 0).map(|(need, free)| free / need).min();
-        let times = times.unwrap_or(i64::MAX).min(row.tasks_free.into());
-        u32::try_from(times.max(1)).unwrap_or(u32::MAX)
     }
 }
 
@@ -77,5 +65,20 @@ pub(super) fn describe_waiting(explained: &Explained, f: &mut fmt::Formatter<'_>
         }
         // Rules of the job, or ports, keep them apart.
         _ => write!(f, "each of them would find a place {on}, but not all of them together, so they wait"),
+    }
+}
+
+impl View<'_> {
+    /// For how many tasks of the work a slot that takes one has resources.
+    pub(super) fn room_on(self, slot: SlotId, number: WorkId) -> u32 {
+        let (row, need) = (self.fleet.slot(slot), &self.catalogue.shape_of(number).need);
+        let pairs = need.iter().zip(row.free.iter());
+        let times = pairs.filter(|(need, _)| **need > 0).map(|(need, free)| free / need).min();
+        let times = times.unwrap_or(i64::MAX).min(row.tasks_free.into());
+        u32::try_from(times.max(1)).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn is_gang(self, number: WorkId) -> bool {
+        self.catalogue.work(number).spec.job.flow.gang
     }
 }

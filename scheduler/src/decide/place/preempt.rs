@@ -9,49 +9,19 @@ use dawn_proto::{Dimension, TaskId, TaskState};
 
 use crate::model::{JobId, Mutation, Nominated, State, TaskMoved};
 
-use super::agents::{Amounts, Held, add, subtract, suffices};
+use super::amounts::{Amounts, add, suffices};
+use super::catalogue::Work;
+use super::fleet::Held;
 use super::numbers::{SlotId, WorkId};
-use super::observe::Ahead;
-use super::order::BANDS;
-use super::sleep::RETRY_MS;
+use super::queue::{Ahead, BANDS};
 use super::victims::{Loss, Pick, Victim, choose};
-use super::work::Work;
+use super::wake::RETRY_MS;
 use super::{Placer, Step};
 
 /// Agents planned in detail for one turn, beyond two for each task: those that lack least.
 const PLANNED_AGENTS: usize = 64;
 /// Tasks of the same role looked at for one turn.
 const LOOKED_AT: usize = 2_000;
-
-/// Tasks disturbed by preemption: being stopped for it, or replacing one that was and not yet running.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Disrupted {
-    pub tasks: BTreeMap<TaskId, JobId>,
-    by_job: BTreeMap<JobId, u32>,
-}
-
-impl Disrupted {
-    pub fn insert(&mut self, task: TaskId, job: JobId) {
-        if self.tasks.insert(task, job).is_none() {
-            *self.by_job.entry(job).or_default() += 1;
-        }
-    }
-
-    pub fn remove(&mut self, task: TaskId) {
-        if let Some(job) = self.tasks.remove(&task)
-            && let Some(count) = self.by_job.get_mut(&job)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.by_job.remove(&job);
-            }
-        }
-    }
-
-    pub fn of(&self, job: JobId) -> u32 {
-        self.by_job.get(&job).copied().unwrap_or(0)
-    }
-}
 
 /// How dear a victim is: revocable before batch before production, then by priority.
 pub(super) fn rank(work: &Work) -> u32 {
@@ -70,20 +40,20 @@ impl Placer {
         if !self.settings.preemption || step.victims == 0 {
             return 0;
         }
-        let need = &self.shapes.all[self.works.get(number).shape].need;
-        if need.iter().zip(self.scale.iter()).any(|(need, most)| need > most) {
+        let need = &self.catalogue.shape_of(number).need;
+        if need.iter().zip(self.fleet.scale().iter()).any(|(need, most)| need > most) {
             // No agent ever had that much.
             return 0;
         }
         // Looking costs more than placing: not again each time that some room comes free.
-        if self.works.get(number).retry_ms > step.now.mono_ms {
+        if !self.queue.may_look(number, step.now) {
             return 0;
         }
-        self.works.get_mut(number).retry_ms = step.now.mono_ms + RETRY_MS;
+        self.queue.look_again_at(number, step.now.mono_ms + RETRY_MS);
         self.prepare_for(number);
         let most = PLANNED_AGENTS + 2 * wanted;
         let mut planned = 0;
-        if self.works.get(number).band == 0 {
+        if self.catalogue.work(number).band == 0 {
             planned = self.preempt_on(state, number, wanted, &self.promising(number, most), step);
         }
         // The role's own tasks of the same tier are dearer than any of a lower tier: only when those do not suffice.
@@ -111,7 +81,7 @@ impl Placer {
             match fresh {
                 Some(fresh) if fresh.loss > pick.loss => _ = plans.insert((fresh.loss, slot), fresh),
                 Some(fresh) if fresh.victims.len() <= step.victims => {
-                    let Some(task) = self.works.get(number).pending.front().copied() else { return planned };
+                    let Some(task) = self.queue.waiting(number).front().copied() else { return planned };
                     self.carry_out(task, number, slot, &fresh, step);
                     planned += 1;
                     if let Some(next) = self.plan_slot(state, number, slot, step) {
@@ -126,25 +96,25 @@ impl Placer {
 
     /// Slots where tasks of lower tiers could make room, at most `most`, those that lack least.
     fn promising(&self, number: WorkId, most: usize) -> Vec<SlotId> {
-        let work = self.works.get(number);
-        let shape = &self.shapes.all[work.shape];
+        let work = self.catalogue.work(number);
+        let shape = self.catalogue.shape(work.shape);
         let lack = |slot: SlotId| -> i64 {
-            let (free, prey) = (&self.slots[slot].free, &self.prey[slot]);
+            let (free, prey) = (&self.fleet.slot(slot).free, self.fleet.prey(slot));
             let lack = |at: Dimension| {
                 let missing = (shape.need[at] - free[at] - prey.dying[at]).max(0);
-                (missing as f64 * 1e6 / self.scale[at] as f64) as i64
+                (missing as f64 * 1e6 / self.fleet.scale()[at] as f64) as i64
             };
             Dimension::ALL.into_iter().map(lack).sum()
         };
         let mut found: Vec<(i64, SlotId)> = Vec::new();
-        for (slot, prey) in self.prey.pairs() {
-            let mut room = self.slots[slot].free;
+        for (slot, prey) in self.fleet.numbers().map(|slot| (slot, self.fleet.prey(slot))) {
+            let mut room = self.fleet.slot(slot).free;
             add(&mut room, &prey.dying);
             add(&mut room, &prey.takeable);
-            if self.slots[slot].is_open()
-                && (self.slots[slot].tasks_free > 0 || !self.held[slot].is_empty())
+            if self.fleet.slot(slot).is_open()
+                && (self.fleet.slot(slot).tasks_free > 0 || !self.fleet.held(slot).is_empty())
                 && suffices(&room, &shape.need)
-                && shape.accepts(&self.attributes, slot, self.slots[slot].class)
+                && shape.accepts(self.catalogue.attributes(), slot, self.fleet.slot(slot).class)
             {
                 found.push((lack(slot), slot));
             }
@@ -158,8 +128,8 @@ impl Placer {
 
     /// Where the role's own tasks of lower priority in the same tier are, the lowest first; at most `most`.
     fn slots_of_own_role(&self, state: &State, number: WorkId, most: usize) -> Vec<SlotId> {
-        let work = self.works.get(number);
-        let lower = self.works.below(work).map(|other| self.works.get(other)).filter(|other| other.held > 0);
+        let work = self.catalogue.work(number);
+        let lower = self.catalogue.below(work).map(|other| self.catalogue.work(other)).filter(|other| other.held > 0);
         let jobs = lower.filter_map(|other| state.jobs.get(&other.job));
         let tasks = jobs
             .flat_map(|job| state.tasks_of(job.id).ids.iter())
@@ -177,32 +147,32 @@ impl Placer {
 
     /// The least loss that makes room for one task of the work on the slot.
     pub(super) fn plan_slot(&self, state: &State, number: WorkId, slot: SlotId, step: &Step) -> Option<Pick> {
-        let work = self.works.get(number);
-        let shape = &self.shapes.all[work.shape];
-        let row = &self.slots[slot];
-        if !self.is_open_for(slot, work)
-            || !shape.accepts(&self.attributes, slot, row.class)
-            || self.misses_rules(slot, work).is_some()
+        let work = self.catalogue.work(number);
+        let shape = self.catalogue.shape(work.shape);
+        let row = self.fleet.slot(slot);
+        if !self.view().is_open_for(slot, work)
+            || !shape.accepts(self.catalogue.attributes(), slot, row.class)
+            || self.view().misses_rules(slot, work).is_some()
         {
             return None;
         }
         let mut budgets: BTreeMap<JobId, u32> = BTreeMap::new();
         let mut victim = |held: &Held| -> Option<Victim> {
-            let of = self.works.get(held.work());
+            let of = self.catalogue.work(held.work());
             if held.dying() || !may_take(work, of) || self.attracts(work, of) {
                 return None;
             }
             if let Some(budget) = of.spec.job.disruption_budget {
-                budgets.insert(of.job, budget.saturating_sub(self.disrupted.of(of.job)));
+                budgets.insert(of.job, budget.saturating_sub(self.claims.disrupted(of.job)));
             }
             let age_s = ((step.now.wall.0 / 1000).max(0) as u64).saturating_sub(held.since_s.into());
-            let need = self.shapes.all[of.shape].need;
+            let need = self.catalogue.shape(of.shape).need;
             Some(Victim { task: held.task, job: of.job, rank: rank(of), age_s, need })
         };
-        let victims: Vec<Victim> = self.held[slot].iter().filter_map(&mut victim).collect();
+        let victims: Vec<Victim> = self.fleet.held(slot).iter().filter_map(&mut victim).collect();
         let mut room = row.free;
-        add(&mut room, &self.prey[slot].dying);
-        let dying = || self.held[slot].iter().filter(|held| held.dying()).count();
+        add(&mut room, &self.fleet.prey(slot).dying);
+        let dying = || self.fleet.held(slot).iter().filter(|held| held.dying()).count();
         let tasks_free = if row.tasks_free > 0 { 1 } else { i64::from(row.tasks_free) + dying() as i64 };
         let fits = |freed: &Amounts, taken: &[TaskId]| {
             let mut room = room;
@@ -217,20 +187,20 @@ impl Placer {
     /// Whether the work may only be near tasks of the other one.
     fn attracts(&self, work: &Work, of: &Work) -> bool {
         let required = work.rules.neighbours.iter().filter(|neighbour| neighbour.required && neighbour.weight >= 0);
-        required.into_iter().any(|neighbour| self.counts.about(neighbour.count).0 == of.name)
+        required.into_iter().any(|neighbour| self.catalogue.counts().about(neighbour.count).0 == of.name)
     }
 
     /// Whether ports, devices and scalars suffice once what is dying and what would be taken is gone.
     fn special_fits(&self, state: &State, slot: SlotId, number: WorkId, taken: &[TaskId]) -> bool {
-        let work = self.works.get(number);
-        let shape = &self.shapes.all[work.shape];
-        let detail = &self.details[slot];
+        let work = self.catalogue.work(number);
+        let shape = self.catalogue.shape(work.shape);
+        let detail = self.fleet.detail(slot);
         let (mut devices, mut ports, mut scalars) =
             (detail.devices.clone(), detail.ports.clone(), detail.custom.clone());
-        let mut ports_free = self.slots[slot].ports_free;
-        for held in self.held[slot].iter().filter(|held| held.dying() || taken.contains(&held.task)) {
-            let of = self.works.get(held.work());
-            let gone = &self.shapes.all[of.shape];
+        let mut ports_free = self.fleet.slot(slot).ports_free;
+        for held in self.fleet.held(slot).iter().filter(|held| held.dying() || taken.contains(&held.task)) {
+            let of = self.catalogue.work(held.work());
+            let gone = self.catalogue.shape(of.shape);
             ports_free += gone.ports;
             gone.custom.iter().for_each(|(name, amount)| *scalars.entry(*name).or_default() += amount);
             let place = state.tasks.get(&held.task).and_then(|task| task.status.place());
@@ -248,12 +218,12 @@ impl Placer {
     pub(super) fn carry_out(&mut self, task: TaskId, number: WorkId, slot: SlotId, pick: &Pick, step: &mut Step) {
         let mut grace_ms = 0;
         for victim in &pick.victims {
-            let held = self.held[slot].iter().find(|held| held.task == victim.task);
-            let of = held.map(|held| self.works.get(held.work()).spec.job.grace_period_ms);
+            let held = self.fleet.held(slot).iter().find(|held| held.task == victim.task);
+            let of = held.map(|held| self.catalogue.work(held.work()).spec.job.grace_period_ms);
             grace_ms = grace_ms.max(of.unwrap_or(0));
             self.set_dying(slot, victim.task);
-            self.disrupted.insert(victim.task, victim.job);
-            self.ahead.push_back(Ahead::Preempting(victim.task));
+            self.claims.disrupt(victim.task, victim.job);
+            self.queue.decide(Ahead::Preempting(victim.task));
             let message = format!("room for {task}").into();
             let (to, reason) = (TaskState::Preempting, Reason::Preempted);
             step.out.push(Mutation::TaskMoved(TaskMoved {
@@ -268,35 +238,7 @@ impl Placer {
         step.victims -= pick.victims.len();
         let until = step.now.wall.plus_ms(grace_ms.saturating_add(self.settings.nomination_ms));
         self.claim(task, number, slot, until);
-        self.ahead.push_back(Ahead::Nominated(task));
+        self.queue.decide(Ahead::Nominated(task));
         step.out.push(Mutation::Nominated(Nominated { task, agent: slot.agent(), until }));
-    }
-}
-
-/// What preemption may count on by slot, densely: every slot is looked at in a search.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[repr(C, align(64))]
-pub(super) struct Prey {
-    /// Held by batch and revocable tasks that are not on their way out.
-    pub takeable: Amounts,
-    /// Held by tasks on their way out.
-    pub dying: Amounts,
-}
-
-impl Prey {
-    pub fn hold(&mut self, band: u8, dying: bool, need: &Amounts) {
-        if dying {
-            add(&mut self.dying, need);
-        } else if band > 0 {
-            add(&mut self.takeable, need);
-        }
-    }
-
-    pub fn release(&mut self, band: u8, dying: bool, need: &Amounts) {
-        if dying {
-            subtract(&mut self.dying, need);
-        } else if band > 0 {
-            subtract(&mut self.takeable, need);
-        }
     }
 }

@@ -3,11 +3,12 @@
 
 use dawn_proto::Dimension::{self, Cpu, Disk, Gpu, Memory};
 
-use super::Placer;
-use super::agents::{Amounts, FREE, Slot};
+use super::amounts::Amounts;
+use super::catalogue::Level;
+use super::catalogue::Work;
+use super::fit::View;
+use super::fleet::{FREE, Slot};
 use super::numbers::{CountId, SlotId, ValueId};
-use super::rules::Level;
-use super::work::Work;
 
 /// What is stranded outweighs what is left: this many parts of a thousandth of gpu cost one.
 const STRANDED: i64 = 32;
@@ -57,40 +58,41 @@ pub(super) fn room_left(row: &Slot, need: &Amounts, scale: &Amounts) -> i64 {
     steps * STEP + fine as i64
 }
 
-impl Placer {
+impl View<'_> {
     #[inline]
-    pub(super) fn cost(&self, slot: SlotId, work: &Work) -> i64 {
+    pub(super) fn cost(self, slot: SlotId, work: &Work) -> i64 {
         let room = self.cost_of_room(slot, work);
         if work.rules.is_empty() { room } else { room + self.cost_of_wishes(slot, work) }
     }
 
     /// The same among agents of one value of the first spread: that level, which they share, left aside.
     #[inline]
-    pub(super) fn cost_in_value(&self, slot: SlotId, work: &Work) -> i64 {
+    pub(super) fn cost_in_value(self, slot: SlotId, work: &Work) -> i64 {
         self.cost_of_room(slot, work) + self.cost_of_levels(slot, work, 1)
     }
 
     #[inline]
-    pub(super) fn cost_of_room(&self, slot: SlotId, work: &Work) -> i64 {
-        let need = &self.shapes.all[work.shape].need;
-        let mut fit = room_left(&self.slots[slot], need, &self.scale);
-        if self.slots[slot].free[Gpu] > 0 && !self.typical.is_empty() {
-            fit += self.typical.rise(&self.slots[slot].free, &self.details[slot].devices, need) / STRANDED;
+    pub(super) fn cost_of_room(self, slot: SlotId, work: &Work) -> i64 {
+        let need = &self.catalogue.shape(work.shape).need;
+        let mut fit = room_left(self.fleet.slot(slot), need, self.fleet.scale());
+        if self.fleet.slot(slot).free[Gpu] > 0 && !self.catalogue.typical().is_empty() {
+            fit += self.catalogue.typical().rise(&self.fleet.slot(slot).free, &self.fleet.detail(slot).devices, need)
+                / STRANDED;
         }
         fit
     }
 
     /// What the job's wishes say.
-    pub(super) fn cost_of_wishes(&self, slot: SlotId, work: &Work) -> i64 {
+    pub(super) fn cost_of_wishes(self, slot: SlotId, work: &Work) -> i64 {
         self.cost_of_levels(slot, work, 0)
     }
 
     /// What they say without the spreads before the `first` of them.
-    fn cost_of_levels(&self, slot: SlotId, work: &Work, first: usize) -> i64 {
-        let near = |count: CountId| self.counts.all[count].near(&self.attributes, slot);
+    fn cost_of_levels(self, slot: SlotId, work: &Work, first: usize) -> i64 {
+        let near = |count: CountId| self.catalogue.counts().get(count).near(self.catalogue.attributes(), slot);
         let mut cost = 0;
         for (weight, matcher) in &work.rules.wishes {
-            let column = self.attributes.get(matcher.attribute);
+            let column = self.catalogue.attributes().get(matcher.attribute);
             if matcher.matches(column, column.cell(slot)) {
                 cost -= i64::from(*weight) * WISH;
             }
@@ -111,9 +113,9 @@ impl Placer {
 
     /// What a spread's attribute adds: `whole` for each share of the job's tasks that the agent's value holds, and the part
     /// of one in proportion.
-    fn of_share(&self, slot: SlotId, work: &Work, spread: &Level, whole: i64) -> i64 {
-        let count = i64::from(self.counts.all[spread.count].near(&self.attributes, slot));
-        let column = self.attributes.get(spread.attribute);
+    fn of_share(self, slot: SlotId, work: &Work, spread: &Level, whole: i64) -> i64 {
+        let count = i64::from(self.catalogue.counts().get(spread.count).near(self.catalogue.attributes(), slot));
+        let column = self.catalogue.attributes().get(spread.attribute);
         let instances = i64::from(work.spec.job.instances);
         if spread.shares.is_empty() {
             // A share is at least one task.

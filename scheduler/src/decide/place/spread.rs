@@ -4,9 +4,10 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use super::catalogue::Path;
+use super::catalogue::Work;
+use super::fit::View;
 use super::numbers::{AttributeId, ClassId, SlotId, ValueId, WorkId};
-use super::shape::Path;
-use super::work::Work;
 use super::{Placer, Step};
 
 /// Parts in which a share is counted.
@@ -40,10 +41,10 @@ struct Due {
 }
 
 impl Due {
-    fn new(placer: &Placer, work: &Work) -> Due {
+    fn new(view: View<'_>, work: &Work) -> Due {
         let level = &work.rules.spreads[0];
-        let held = &placer.attributes.get(level.attribute).held;
-        let tally = &placer.counts.all[level.count].tally;
+        let held = &view.catalogue.attributes().get(level.attribute).held;
+        let tally = &view.catalogue.counts().get(level.count).tally;
         let values = held.len();
         let start = (work.spec.id.0.wrapping_mul(0x9E37_79B9) % values.max(1) as u64) as usize;
         let (heap, unused, shares) = (BinaryHeap::new(), 0, Vec::new());
@@ -57,14 +58,14 @@ impl Due {
             }
             return due;
         }
-        let target = |at: usize| level.target(due.value(placer, at), held, WHOLE);
+        let target = |at: usize| level.target(due.value(view, at), held, WHOLE);
         due.shares = (0..values).map(target).collect();
-        (0..values).for_each(|at| due.push(at, tally.get(due.value(placer, at).0)));
+        (0..values).for_each(|at| due.push(at, tally.get(due.value(view, at).0)));
         due
     }
 
-    fn value(&self, placer: &Placer, at: usize) -> ValueId {
-        placer.attributes.get(self.attribute).held[(self.start + at) % self.values]
+    fn value(&self, view: View<'_>, at: usize) -> ValueId {
+        view.catalogue.attributes().get(self.attribute).held[(self.start + at) % self.values]
     }
 
     fn push(&mut self, at: usize, count: u32) {
@@ -75,35 +76,39 @@ impl Due {
     }
 
     /// The next value due, and how it is named. It is gone until it is pushed again.
-    fn next(&mut self, placer: &Placer, count: impl Fn(ValueId) -> u32) -> Option<(usize, ValueId)> {
+    fn next(&mut self, view: View<'_>, count: impl Fn(ValueId) -> u32) -> Option<(usize, ValueId)> {
         while self.shares.is_empty() && self.unused < self.values {
             self.unused += 1;
-            let value = self.value(placer, self.unused - 1);
+            let value = self.value(view, self.unused - 1);
             if count(value) == 0 {
                 return Some((self.unused - 1, value));
             }
         }
         let Reverse((_, at)) = self.heap.pop()?;
-        Some((at as usize, self.value(placer, at as usize)))
+        Some((at as usize, self.value(view, at as usize)))
     }
 }
 
 impl Placer {
     /// Places up to `most` tasks of a work that spreads; how many it could on agents that have the attribute.
     pub(super) fn place_spread(&mut self, number: WorkId, most: usize, step: &mut Step) -> usize {
-        let mut due = Due::new(self, self.works.get(number));
-        let rules = &self.works.get(number).rules;
+        let mut due = Due::new(self.view(), self.catalogue.work(number));
+        let rules = &self.catalogue.work(number).rules;
         let (attribute, count) = (rules.spreads[0].attribute, rules.spreads[0].count);
         let least = if rules.spreads.len() > 1 { LEAST_POOL_OF_LEVELS } else { LEAST_POOL };
         let wanted = (2 * most / due.values.max(1)).clamp(least, 1024);
         let mut pools: Vec<(ValueId, Vec<(i64, SlotId)>)> = Vec::new();
         let (mut placed, mut barren) = (0, 0);
         while placed < most {
-            let Some((at, value)) = due.next(self, |value| self.counts.all[count].tally.get(value.0)) else { break };
-            let best = if self.attributes.get(attribute).members(value).len() <= FEW_AGENTS {
-                self.best_of_few(number, attribute, value)
+            let Some((at, value)) =
+                due.next(self.view(), |value| self.catalogue.counts().get(count).tally.get(value.0))
+            else {
+                break;
+            };
+            let best = if self.catalogue.attributes().get(attribute).members(value).len() <= FEW_AGENTS {
+                self.view().best_of_few(number, attribute, value)
             } else {
-                self.best_of_pool(number, attribute, value, wanted, &mut pools)
+                self.view().best_of_pool(number, attribute, value, wanted, &mut pools)
             };
             // A value that has nothing left has nothing left for this turn.
             let Some(slot) = best else {
@@ -115,17 +120,19 @@ impl Placer {
             };
             self.assign(slot, number, step);
             placed += 1;
-            due.push(at, self.counts.all[count].tally.get(value.0));
+            due.push(at, self.catalogue.counts().get(count).tally.get(value.0));
         }
         placed
     }
+}
 
-    fn best_of_few(&self, number: WorkId, attribute: AttributeId, value: ValueId) -> Option<SlotId> {
-        let work = self.works.get(number);
-        let members = self.attributes.get(attribute).members(value).iter();
-        let sought = &self.shapes.all[work.shape].sought;
+impl View<'_> {
+    fn best_of_few(self, number: WorkId, attribute: AttributeId, value: ValueId) -> Option<SlotId> {
+        let work = self.catalogue.work(number);
+        let members = self.catalogue.attributes().get(attribute).members(value).iter();
+        let sought = &self.catalogue.shape(work.shape).sought;
         // The index is nearer than the slots: most that are full are passed over without a look at them.
-        let fitting = members.filter(|slot| self.index.may_hold(**slot, sought) && self.fits(**slot, work));
+        let fitting = members.filter(|slot| self.fleet.index().may_hold(**slot, sought) && self.fits(**slot, work));
         let alike = work.rules.spreads.len() == 1 && work.rules.wishes.is_empty() && work.rules.neighbours.is_empty();
         if alike && work.rules.apart.is_none() {
             // They share the value that the job spreads over: only their room differs.
@@ -139,7 +146,7 @@ impl Placer {
     /// The best of some candidates found once and used up in order. What one costs only rises while the job's tasks come
     /// near it: the best is whoever still costs what the others did when they were found.
     fn best_of_pool(
-        &self,
+        self,
         number: WorkId,
         attribute: AttributeId,
         value: ValueId,
@@ -155,7 +162,7 @@ impl Placer {
                 if self.misses(slot, number).is_some() {
                     continue;
                 }
-                let now = self.cost_in_value(slot, self.works.get(number));
+                let now = self.cost_in_value(slot, self.catalogue.work(number));
                 let pool = &mut pools[at].1;
                 if now <= cost || pool.last().is_none_or(|(next, _)| now <= *next) {
                     return Some(slot);
@@ -172,16 +179,16 @@ impl Placer {
     }
 
     fn collect_in_value(
-        &self,
+        self,
         number: WorkId,
         attribute: AttributeId,
         value: ValueId,
         wanted: usize,
         found: &mut Vec<(i64, SlotId)>,
     ) {
-        let work = self.works.get(number);
-        let shape = &self.shapes.all[work.shape];
-        let (column, from) = (self.attributes.get(attribute), shape.first(self.index.raised));
+        let work = self.catalogue.work(number);
+        let shape = self.catalogue.shape(work.shape);
+        let (column, from) = (self.catalogue.attributes().get(attribute), shape.first(self.fleet.index().raised()));
         let mut visit = |slot: SlotId| {
             let cell = column.cell(slot);
             if column.values(&cell).contains(&value) && self.fits(slot, work) {
@@ -193,12 +200,13 @@ impl Placer {
             (Path::Slots(slots), _) => _ = slots.iter().all(|slot| visit(*slot)),
             (_, Some(narrow)) => {
                 let of_value = |class: &ClassId| {
-                    shape.class_ok[*class] && column.values(&self.attributes.classes[*class][narrow]).contains(&value)
+                    shape.class_ok[*class]
+                        && column.values(&self.catalogue.attributes().classes[*class][narrow]).contains(&value)
                 };
                 let classes: Vec<ClassId> = shape.class_ok.numbers().filter(of_value).collect();
-                self.index.walk_classes(from, &classes, &shape.sought, &mut visit);
+                self.fleet.index().walk_classes(from, &classes, &shape.sought, &mut visit);
             }
-            (_, None) => _ = self.index.walk(from, &shape.sought, &shape.class_ok, &mut visit),
+            (_, None) => _ = self.fleet.index().walk(from, &shape.sought, &shape.class_ok, &mut visit),
         }
     }
 }

@@ -6,7 +6,7 @@ use dawn_proto::{Dimension, TaskId};
 
 use crate::model::JobId;
 
-use super::agents::{Amounts, add, subtract};
+use super::amounts::{Amounts, add, subtract};
 
 /// A task that may be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -179,12 +179,12 @@ fn whether_another_agent_could_hold_a_task_is_what_the_placer_says_of_empty_agen
         let tasks: Vec<TaskId> = world.state.tasks.keys().copied().collect();
         for task in tasks {
             let task = world.state.tasks[&task].clone();
-            let number = world.placer.works.of(task.spec).unwrap();
+            let number = world.placer.catalogue.work_of(task.spec).unwrap();
             world.placer.prepare_for(number);
             let spec = world.state.spec_of(&task).job.clone();
             for agent in world.state.agents.values() {
-                let shape = &world.placer.shapes.all[world.placer.works.get(number).shape];
-                let placer = world.placer.misses_when_empty(SlotId::of_agent(agent.no), shape);
+                let shape = world.placer.catalogue.shape_of(number);
+                let placer = world.placer.view().misses_when_empty(SlotId::of_agent(agent.no), shape);
                 let decided = another_could_hold(&world.state, &spec, |other| other.no != agent.no);
                 assert_eq!(decided, placer.is_none(), "seed {seed}: {:?} on {:?}: {placer:?}", spec.key, agent);
                 assert_eq!(decided, twin::misses_when_empty(&spec, agent).is_none(), "seed {seed}");

@@ -16,11 +16,18 @@ fn gang(key: &str, instances: u32) -> JobSpec {
 
 /// The placer is what one that is built anew would be.
 fn is_as_rebuilt(world: &mut World) {
-    let shown = world.placer.order.shown();
+    let shown = world.placer.queue.shown();
     let mut rebuilt = Placer::rebuild(&world.state, &world.settings);
     world.connected.iter().for_each(|agent| rebuilt.connected(&world.state, *agent, true));
-    assert_eq!(rebuilt.order.shown(), shown);
-    let free = |placer: &Placer| placer.slots.iter().map(|slot| (slot.free, slot.ports_free)).collect::<Vec<_>>();
+    assert_eq!(rebuilt.queue.shown(), shown);
+    let free = |placer: &Placer| {
+        placer
+            .fleet
+            .numbers()
+            .map(|slot| placer.fleet.slot(slot))
+            .map(|slot| (slot.free, slot.ports_free))
+            .collect::<Vec<_>>()
+    };
     assert_eq!(free(&rebuilt), free(&world.placer));
 }
 

@@ -15,21 +15,21 @@ use super::world::World;
 /// Everything that must be the same in a placer made anew.
 fn shown(placer: &Placer) -> String {
     let mut text = String::new();
-    for (slot, row) in placer.slots.pairs() {
-        let detail = &placer.details[slot];
+    for slot in placer.fleet.numbers() {
+        let (row, detail) = (placer.fleet.slot(slot), placer.fleet.detail(slot));
         if detail.id.is_none() {
             continue;
         }
-        let held = |held: &super::super::agents::Held| {
-            (held.task, placer.works.get(held.work()).spec.id, held.since_s, held.dying())
+        let held = |held: &crate::decide::place::fleet::Held| {
+            (held.task, placer.catalogue.work(held.work()).spec.id, held.since_s, held.dying())
         };
-        let mut tasks: Vec<_> = placer.held[slot].iter().map(held).collect();
+        let mut tasks: Vec<_> = placer.fleet.held(slot).iter().map(held).collect();
         tasks.sort();
         let mut claims = detail.claims.clone();
         claims.sort();
         let custom = detail.custom.iter().filter(|(_, amount)| **amount != 0);
         let custom: BTreeMap<_, _> =
-            custom.map(|(name, amount)| (&placer.shapes.scalar_names[*name], amount)).collect();
+            custom.map(|(name, amount)| (placer.catalogue.scalar_name(*name), amount)).collect();
         text += &format!(
             "{} {:?} ports {} tasks {} bits {} index {:?} prey {:?} devices {:?} custom {custom:?} claims {claims:?} held {tasks:?}\n",
             slot.agent(),
@@ -37,30 +37,27 @@ fn shown(placer: &Placer) -> String {
             row.ports_free,
             row.tasks_free,
             row.bits,
-            placer.index.shown(slot),
-            placer.prey[slot],
+            placer.fleet.index().shown(slot),
+            placer.fleet.prey(slot),
             detail.devices.free()
         );
     }
-    let mut pending: Vec<_> =
-        placer.works.numbers().map(|work| placer.works.get(work)).map(|work| (work.spec.id, &work.pending)).collect();
+    let works = placer.catalogue.works().map(|work| (placer.catalogue.work(work).spec.id, placer.queue.waiting(work)));
+    let mut pending: Vec<_> = works.collect();
     pending.sort();
-    text += &format!("pending {pending:?}\n");
-    text += &format!(
-        "claims {:?}\n",
-        placer.claims.iter().map(|(task, claim)| (task, claim.slot, claim.until)).collect::<Vec<_>>()
-    );
-    text += &format!(
-        "disrupted {:?}\nused {:?} of {:?}\n",
-        placer.disrupted.tasks,
-        placer.order.shown(),
-        placer.order.total
-    );
+    text += &format!("pending {pending:?}\n{}\n", placer.claims.shown());
+    text += &format!("used {:?} of {:?}\n", placer.queue.shown(), placer.fleet.total());
     text
 }
 
 fn counted(placer: &Placer) -> String {
-    placer.counts.shown(&placer.attributes).iter().map(|(of, count)| format!("{of:?} {count:?}\n")).collect()
+    placer
+        .catalogue
+        .counts()
+        .shown(placer.catalogue.attributes())
+        .iter()
+        .map(|(of, count)| format!("{of:?} {count:?}\n"))
+        .collect()
 }
 
 fn equals_rebuild(world: &mut World) {
@@ -275,11 +272,11 @@ fn a_plain_task_goes_where_it_costs_least() {
             let task: Option<TaskId> = world.state.indexes().pending.first().copied();
             let Some(task) = task.map(|task| world.state.tasks[&task].clone()) else { continue };
             world.placer.begin(&world.state, world.now);
-            let number = world.placer.works.of(task.spec).unwrap();
-            let work = world.placer.works.get(number).clone();
+            let number = world.placer.catalogue.work_of(task.spec).unwrap();
+            let work = world.placer.catalogue.work(number).clone();
             if work.rules.is_empty() {
                 let fitting = world.state.agents.values().filter(|agent| twin::misses(&world, &task, agent).is_none());
-                let least = fitting.map(|agent| world.placer.cost(SlotId::of_agent(agent.no), &work)).min();
+                let least = fitting.map(|agent| world.placer.view().cost(SlotId::of_agent(agent.no), &work)).min();
                 let placer = world.placer.clone();
                 let decided = world.placer.place(&world.state, world.now, usize::MAX);
                 let on = decided.iter().find_map(|mutation| match mutation {
@@ -288,7 +285,7 @@ fn a_plain_task_goes_where_it_costs_least() {
                     }
                     _ => None,
                 });
-                assert_eq!(on.map(|agent| placer.cost(SlotId::of_agent(agent), &work)), least, "seed {seed}");
+                assert_eq!(on.map(|agent| placer.view().cost(SlotId::of_agent(agent), &work)), least, "seed {seed}");
                 decided.into_iter().for_each(|mutation| world.apply(mutation));
             }
             world.place();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use dawn_proto::v1::{JobKind, NodeState};
 use dawn_proto::{ByDimension, Dimension, Resources, TaskId};
 
-use crate::decide::place::rule::{TextRule, numbers};
+use crate::decide::place::catalogue::rule::{TextRule, numbers};
 use crate::model::{Agent, AgentNo, Constraint, FaultOf, JobSpec, Near, Rule, State, Status, Task, Waiting};
 
 use super::world::World;

@@ -4,8 +4,9 @@
 
 use dawn_proto::Dimension::{Cpu, Memory};
 
-use super::agents::{Amounts, Slot};
-use super::numbers::{ClassId, Number, SlotId, Table};
+use super::super::amounts::Amounts;
+use super::super::numbers::{ClassId, Number, SlotId, Table};
+use super::Slot;
 
 /// Slots in a block: its free cpus fill a cache line.
 const BLOCK: usize = 16;
@@ -16,7 +17,7 @@ const GROUP: usize = 16;
 const LISTS: usize = 12;
 
 /// Free cpu in thousandths and memory in MiB, rounded down and cut off: enough to pass over who has too little.
-pub(super) type Rough = [i32; 2];
+pub type Rough = [i32; 2];
 /// The most of a block or group: cpu, memory, and both together on one agent.
 type Most = [i32; 3];
 /// MiB that count as much as a thousandth of a cpu, when both are looked at together.
@@ -41,7 +42,7 @@ fn rough(amounts: &Amounts) -> Rough {
 
 /// What is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Sought {
+pub struct Sought {
     need: Rough,
     together: i32,
 }
@@ -105,7 +106,7 @@ fn has(part: &[i32; BLOCK], amount: i32) -> bool {
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Index {
+pub struct Index {
     blocks: Vec<Block>,
     /// By block, and by group of blocks.
     most: Vec<Most>,
@@ -113,7 +114,7 @@ pub(super) struct Index {
     /// Slots of agents that have been open, by class, ascending.
     by_class: Table<ClassId, Vec<SlotId>>,
     /// Moves whenever a slot may hold more than before.
-    pub raised: u64,
+    raised: u64,
 }
 
 impl Index {
@@ -189,6 +190,17 @@ impl Index {
     #[inline]
     pub fn may_hold(&self, slot: SlotId, sought: &Sought) -> bool {
         sought.within_most(&self.most[slot.at() / BLOCK]) && sought.within(&self.get(slot))
+    }
+
+    /// Moves whenever a slot may hold more than before.
+    #[inline]
+    pub fn raised(&self) -> u64 {
+        self.raised
+    }
+
+    /// A slot may hold more than before, of what the index does not know.
+    pub fn raise(&mut self) {
+        self.raised += 1;
     }
 
     /// Agents of a class.
@@ -302,7 +314,8 @@ impl Index {
 mod tests {
     use rand::{Rng, SeedableRng};
 
-    use super::super::agents::{CONNECTED, UP};
+    use super::super::super::amounts::suffices;
+    use super::super::{CONNECTED, UP};
     use super::*;
 
     fn of(cpu: i64, memory: i64) -> Amounts {
@@ -345,7 +358,7 @@ mod tests {
             let need = of(random.random_range(0..64_000), random.random_range(0..4096) << 20);
             let holds = |slot: &SlotId| {
                 let row = &slots[*slot];
-                row.takes_more() && row.class == ClassId(1) && super::super::agents::suffices(&row.free, &need)
+                row.takes_more() && row.class == ClassId(1) && suffices(&row.free, &need)
             };
             let expected: Vec<SlotId> = slots.numbers().filter(holds).collect();
             assert_eq!(shown(&index, &need, ClassId(1)), [expected.clone(), expected]);

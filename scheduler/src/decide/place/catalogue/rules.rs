@@ -7,8 +7,8 @@ use dawn_proto::v1::JobKind;
 
 use crate::model::{JobSpec, Near, Rule, State};
 
+use super::super::numbers::{AttributeId, CountId, KeyId, Number, SlotId, Table, ValueId};
 use super::attributes::{Attributes, HOST, Matcher};
-use super::numbers::{AttributeId, CountId, KeyId, Number, SlotId, Table, ValueId};
 use super::tally::Tally;
 
 /// How a tally is named: a job's number among keys, and an attribute's.
@@ -16,7 +16,7 @@ type CountKey = (KeyId, AttributeId);
 
 /// Tasks of one job that hold room, by an attribute's value ("host": by slot).
 #[derive(Clone, Debug, Default)]
-pub(super) struct Count {
+pub struct Count {
     pub tally: Tally,
     /// All of them, also on agents without the attribute.
     pub tasks: u32,
@@ -53,13 +53,13 @@ impl Count {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Limit {
+pub struct Limit {
     pub most: u32,
     pub count: CountId,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Neighbour {
+pub struct Neighbour {
     pub weight: i32,
     pub required: bool,
     pub attribute: AttributeId,
@@ -71,7 +71,7 @@ pub(super) struct Neighbour {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Level {
+pub struct Level {
     pub attribute: AttributeId,
     pub weight: u32,
     /// By value: percent of the tasks; empty: even.
@@ -94,7 +94,7 @@ impl Level {
 
 /// Everything of a spec that looks beyond one agent's free room.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Rules {
+pub struct Rules {
     pub limits: Vec<Limit>,
     pub neighbours: Vec<Neighbour>,
     /// First weighs most.
@@ -139,8 +139,8 @@ struct Named {
 
 /// Counts by job, kept while rules look at them.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Counts {
-    pub all: Table<CountId, Count>,
+pub struct Counts {
+    all: Table<CountId, Count>,
     free: Vec<CountId>,
     by_key: BTreeMap<CountKey, CountId>,
     names: BTreeMap<JobKey, KeyId>,
@@ -163,6 +163,11 @@ impl Counts {
 
     pub fn key(&self, name: KeyId) -> &JobKey {
         &self.keys[name]
+    }
+
+    #[inline]
+    pub fn get(&self, count: CountId) -> &Count {
+        &self.all[count]
     }
 
     /// The name and attribute a count is about.

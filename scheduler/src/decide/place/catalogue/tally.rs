@@ -5,7 +5,7 @@
 const EMPTY: u32 = u32::MAX;
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Tally {
+pub struct Tally {
     /// Power of two many, or none.
     cells: Vec<(u32, u32)>,
     used: usize,

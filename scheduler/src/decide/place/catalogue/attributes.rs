@@ -7,13 +7,13 @@ use dawn_proto::AgentId;
 
 use crate::model;
 
-use super::numbers::{AttributeId, ClassId, Number, SlotId, Table, ValueId};
+use super::super::numbers::{AttributeId, ClassId, Number, SlotId, Table, ValueId};
 use super::rule::TextRule;
 
 /// An agent lacks the attribute.
-pub(super) const NONE: ValueId = ValueId(u32::MAX);
+pub const NONE: ValueId = ValueId(u32::MAX);
 /// The attribute "host": the agent's own id.
-pub(super) const HOST: AttributeId = AttributeId(0);
+pub const HOST: AttributeId = AttributeId(0);
 /// Marks a cell that stands for several values at once.
 const MANY: u32 = 1 << 31;
 /// An attribute with more distinct cells than this is wide: it makes no classes and is looked at per agent.
@@ -23,7 +23,7 @@ const MOST_CLASSES: usize = 1024;
 
 /// One attribute over all agents.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Attribute {
+pub struct Attribute {
     pub name: String,
     ids: BTreeMap<String, ValueId>,
     pub texts: Table<ValueId, String>,
@@ -121,7 +121,7 @@ impl Attribute {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Attributes {
+pub struct Attributes {
     pub all: Table<AttributeId, Attribute>,
     by_name: BTreeMap<String, AttributeId>,
     narrow: Vec<AttributeId>,
@@ -250,7 +250,7 @@ impl Attributes {
 
 /// A rule about one attribute, with its answers by value.
 #[derive(Clone, Debug)]
-pub(super) struct Matcher {
+pub struct Matcher {
     pub attribute: AttributeId,
     /// Which of the spec's constraints it is.
     pub index: u16,

@@ -5,7 +5,7 @@ use crate::model::{PortDemand, PortRanges};
 
 /// Numbers in use on one agent.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Ports {
+pub struct Ports {
     pub ranges: PortRanges,
     /// Ascending.
     used: Vec<u16>,

@@ -1,78 +1,29 @@
-//! What is free on each agent, densely: one cache line that decisions scan, and the rest beside it.
+//! What is free on one agent: one cache line that decisions scan, and the rest beside it. Not here: who changes it.
 
 use std::collections::BTreeMap;
 
-use dawn_proto::{AgentId, ByDimension, Dimension, Resources, TaskId};
+use dawn_proto::{AgentId, Dimension, TaskId};
 
+use super::super::amounts::Amounts;
+use super::super::numbers::{ClassId, ScalarId, WorkId};
 use super::gpu::Devices;
-use super::numbers::{ClassId, ScalarId, WorkId};
 use super::ports::Ports;
 
-/// In each dimension's unit.
-pub(super) type Amounts = ByDimension<i64>;
-
-/// The most of a dimension an agent is believed to have; what is asked for may be more and then fits nowhere.
-const MOST_HAVE: u64 = 1 << 56;
-const MOST_NEED: u64 = 1 << 57;
-
-fn amounts(resources: &Resources, most: u64) -> Amounts {
-    resources.amounts().map(|amount| amount.min(most) as i64)
-}
-
-pub(super) fn have(resources: &Resources) -> Amounts {
-    amounts(resources, MOST_HAVE)
-}
-
-pub(super) fn need(resources: &Resources) -> Amounts {
-    amounts(resources, MOST_NEED)
-}
-
-pub(super) fn scalar_have(amount: u64) -> i64 {
-    amount.min(MOST_HAVE) as i64
-}
-
-pub(super) fn scalar_need(amount: u64) -> i64 {
-    amount.min(MOST_NEED) as i64
-}
-
-#[inline]
-pub(super) fn covers(have: &Amounts, need: &Amounts) -> bool {
-    // Without branches: all are looked at in any case.
-    have.iter().zip(need.iter()).fold(true, |all, (have, need)| all & (have >= need))
-}
-
-/// As `covers`, but what is not asked for may be overdrawn: an agent may come back with less than is held there.
-pub(super) fn suffices(have: &Amounts, need: &Amounts) -> bool {
-    have.iter().zip(need.iter()).all(|(have, need)| *need == 0 || have >= need)
-}
-
-pub(super) fn add(to: &mut Amounts, more: &Amounts) {
-    for (to, more) in to.iter_mut().zip(more.iter()) {
-        *to += more;
-    }
-}
-
-pub(super) fn subtract(from: &mut Amounts, less: &Amounts) {
-    for (from, less) in from.iter_mut().zip(less.iter()) {
-        *from -= less;
-    }
-}
-
 /// The agent's state bits; launches go where all three say yes and none says no.
-pub(super) const UP: u8 = 1;
-pub(super) const CONNECTED: u8 = 2;
-pub(super) const AVOIDED: u8 = 4;
-pub(super) const CORDONED: u8 = 8;
+pub const UP: u8 = 1;
+pub const CONNECTED: u8 = 2;
+pub const AVOIDED: u8 = 4;
+pub const CORDONED: u8 = 8;
 /// Two machines claim to be it: what must not live twice keeps off, all else goes there.
-pub(super) const COPIED: u8 = 16;
+pub const COPIED: u8 = 16;
 
 /// What a dimension left wholly free counts in a score.
-pub(super) const FREE: f32 = 1024.0;
+pub const FREE: f32 = 1024.0;
 
 /// What a decision reads of an agent. One cache line.
 #[derive(Clone, Debug, PartialEq)]
 #[repr(C, align(64))]
-pub(super) struct Slot {
+pub struct Slot {
     /// Total less held less claimed; below zero while a claim waits for its victims.
     pub free: Amounts,
     /// Attribute class.
@@ -109,7 +60,7 @@ impl Slot {
 
 /// A task that holds room on an agent. 16 bytes: there are millions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Held {
+pub struct Held {
     pub task: TaskId,
     work: u32,
     /// Seconds of wall clock when it was assigned.
@@ -139,7 +90,7 @@ impl Held {
 
 /// The rest of an agent, looked at when one is chosen.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Detail {
+pub struct Detail {
     /// None: there is no such agent (any more).
     pub id: Option<AgentId>,
     pub total: Amounts,
@@ -151,8 +102,9 @@ pub(super) struct Detail {
     pub custom: BTreeMap<ScalarId, i64>,
     pub ports: Ports,
     pub devices: Devices,
-    /// Pending tasks for which room is kept here.
+    /// Pending tasks for which room is kept here, and how much.
     pub claims: Vec<TaskId>,
+    pub kept: Amounts,
 }
 
 impl Detail {

@@ -7,13 +7,13 @@ use dawn_proto::Dimension::Gpu;
 
 use crate::model::{Constraint, JobSpec, PortDemand, Rule};
 
-use super::agents::{Amounts, need, scalar_need};
+use super::super::amounts::{Amounts, need, scalar_need};
+use super::super::fleet::Sought;
+use super::super::numbers::{AttributeId, ClassId, ScalarId, ShapeId, SlotId, Table, ValueId};
 use super::attributes::{Attributes, Matcher, NONE};
-use super::index::Sought;
-use super::numbers::{AttributeId, ClassId, ScalarId, ShapeId, SlotId, Table, ValueId};
 
 /// The attribute that reserves an agent.
-pub(super) const DEDICATED: &str = "dedicated";
+pub const DEDICATED: &str = "dedicated";
 /// Posting lists longer than this are not walked in place of the index.
 const SHORT_LIST: usize = 512;
 /// From one agent in so many that match, the index over all is quicker than those of the classes.
@@ -32,7 +32,7 @@ struct Key {
 
 /// Where candidates are looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Path {
+pub enum Path {
     /// So many classes match that the others are passed over.
     All,
     /// These classes match.
@@ -42,7 +42,7 @@ pub(super) enum Path {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Shape {
+pub struct Shape {
     pub uses: u32,
     pub need: Amounts,
     /// By the scalar name's number.
@@ -182,7 +182,7 @@ impl Shape {
 
 /// All shapes in use, by number.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Shapes {
+pub struct Shapes {
     pub all: Table<ShapeId, Shape>,
     keys: Table<ShapeId, Option<Key>>,
     by_key: BTreeMap<Key, ShapeId>,

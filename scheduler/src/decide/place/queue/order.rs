@@ -7,14 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use dawn_proto::v1::Tier;
 use dawn_proto::{Dimension, TaskId};
 
-use super::agents::{Amounts, add, subtract};
-use super::numbers::{Number, RoleId, Table, WorkId};
+use super::super::amounts::{Amounts, add, subtract};
+use super::super::numbers::{Number, RoleId, Table, WorkId};
 use crate::model::{Bound, Bounds, Quota};
 
 /// Shares are counted in this many parts of the cluster.
 const WHOLE: u128 = 1_000_000_000;
 const NO_BOUND: Amounts = Amounts::all(i64::MAX);
-pub(super) const BANDS: usize = 3;
+pub const BANDS: usize = 3;
 
 /// `i64::MAX`: not bounded.
 fn amounts(bounds: &Bounds) -> Amounts {
@@ -22,7 +22,7 @@ fn amounts(bounds: &Bounds) -> Amounts {
 }
 
 /// Production first; an unknown tier is the humblest.
-pub(super) fn band_of(tier: Tier) -> u8 {
+pub fn band_of(tier: Tier) -> u8 {
     match tier {
         Tier::Production => 0,
         Tier::Batch => 1,
@@ -31,7 +31,7 @@ pub(super) fn band_of(tier: Tier) -> u8 {
 }
 
 /// Where a work stands in its role's queue.
-pub(super) type Ticket = (Reverse<u16>, TaskId, WorkId);
+pub type Ticket = (Reverse<u16>, TaskId, WorkId);
 
 #[derive(Clone, Debug, Default)]
 struct Queue {
@@ -55,20 +55,20 @@ struct Role {
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Order {
+pub struct Order {
     quotas: BTreeMap<String, Quota>,
     roles: Table<RoleId, Role>,
     by_name: BTreeMap<String, RoleId>,
     ready: [BTreeSet<(u64, RoleId)>; BANDS],
     /// All that the cluster's agents have.
-    pub total: Amounts,
+    total: Amounts,
     /// Queues whose share moved while nobody looked, each once.
     stale: Vec<(u8, RoleId)>,
 }
 
 /// Who is next, and how far it may go before it is another's turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Turn {
+pub struct Turn {
     pub band: u8,
     pub role: RoleId,
     pub ticket: Ticket,

@@ -2,13 +2,13 @@
 //! worked out again: which device has room depends on the order of what came and went.
 
 /// Thousandths in one device.
-pub(super) const DEVICE: u64 = 1000;
+pub const DEVICE: u64 = 1000;
 /// More than any machine has; an agent that reports more is believed for so many.
 const MOST_DEVICES: u64 = 256;
 
 /// Free thousandths by device.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Devices(Vec<u16>);
+pub struct Devices(Vec<u16>);
 
 impl Devices {
     /// A part of a device that an agent reports is not used.

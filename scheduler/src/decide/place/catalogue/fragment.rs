@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use dawn_proto::Dimension::{Cpu, Gpu, Memory};
 
-use super::agents::Amounts;
-use super::gpu::{DEVICE, Devices};
+use super::super::amounts::{Amounts, subtract};
+use super::super::fleet::{DEVICE, Devices};
 
 /// Kinds of demand remembered.
 const REMEMBERED: usize = 256;
@@ -19,7 +19,7 @@ const REFRESH: u32 = 64;
 const WHOLE: u64 = 1024;
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Typical {
+pub struct Typical {
     /// By cpu, memory and gpu: how often asked for.
     seen: BTreeMap<(i64, i64, i64), u64>,
     since: u32,
@@ -85,7 +85,7 @@ impl Typical {
         let mut after = devices.clone();
         after.assign(need[Gpu] as u64);
         let mut left = *free;
-        super::agents::subtract(&mut left, need);
+        subtract(&mut left, need);
         self.stranded(&left, after.free()) - before
     }
 }

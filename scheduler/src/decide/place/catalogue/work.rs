@@ -1,29 +1,27 @@
-//! A work: the pending and placed tasks of one job version, which are placed alike and together.
+//! A work: the tasks of one job version, which are placed alike and together. Not here: which of them wait.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use dawn_proto::{SpecId, TaskId};
+use dawn_proto::SpecId;
 
 use crate::model::{JobId, Spec};
 
-use super::numbers::{KeyId, RoleId, ShapeId, SlotId, Table, WorkId};
-use super::order::Ticket;
+use super::super::numbers::{KeyId, RoleId, ShapeId, SlotId, Table, WorkId};
 use super::rules::Rules;
 
 /// Whether avoided agents are all that could hold a task of a work.
 #[derive(Clone, Debug)]
-pub(super) struct LastResort {
-    /// As it was then.
-    pub fleet: u64,
+pub struct LastResort {
+    /// How often the fleet had moved by then.
+    pub moves: u64,
     /// Rules about other tasks were asked too: true only of where these are now.
     pub by_rules: bool,
     pub is_last: bool,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Work {
+pub struct Work {
     pub spec: Arc<Spec>,
     pub job: JobId,
     /// The job's number among keys.
@@ -37,57 +35,26 @@ pub(super) struct Work {
     /// Slots that its tasks keep off, ascending.
     pub kept_off: Vec<SlotId>,
     pub last_resort: Option<LastResort>,
-    /// Pending and without a claim, ascending.
-    pub pending: VecDeque<TaskId>,
-    /// Tasks of it that hold room, have a claim or are planned; with the pending ones, what keeps it alive.
+    /// Tasks of it that hold room, have a claim or are planned; with those that wait, what keeps it alive.
     pub held: u32,
     pub claimed: u32,
-    /// Its place in the queue; None: not queued.
-    pub ticket: Option<Ticket>,
-    /// Nothing was found for it; something must change first.
-    pub asleep: bool,
-    /// Asleep because its role is at its limit.
-    pub over_quota: bool,
-    /// When it may look for victims again, and while asleep the jobs whose tasks it watches.
-    pub retry_ms: u64,
-    pub watched: Vec<KeyId>,
 }
 
 impl Work {
-    /// Where it belongs in its role's queue; None when nothing is pending.
-    pub fn wanted_ticket(&self, number: WorkId) -> Option<Ticket> {
-        self.pending.front().map(|oldest| (Reverse(self.spec.job.priority), *oldest, number))
-    }
-
     #[inline]
     pub fn keeps_off(&self, slot: SlotId) -> bool {
         !self.kept_off.is_empty() && self.kept_off.binary_search(&slot).is_ok()
     }
 
-    pub fn is_over(&self) -> bool {
-        self.pending.is_empty() && self.held == 0 && self.claimed == 0
-    }
-
-    pub fn insert_pending(&mut self, task: TaskId) {
-        if self.pending.back().is_none_or(|last| *last < task) {
-            self.pending.push_back(task);
-        } else if let Err(at) = self.pending.binary_search(&task) {
-            self.pending.insert(at, task);
-        }
-    }
-
-    pub fn remove_pending(&mut self, task: TaskId) -> bool {
-        let found = self.pending.binary_search(&task);
-        if let Ok(at) = found {
-            self.pending.remove(at);
-        }
-        found.is_ok()
+    /// No task of it holds room or has a claim.
+    pub fn is_unused(&self) -> bool {
+        self.held == 0 && self.claimed == 0
     }
 }
 
 /// All works, by number. Numbers are used again.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Works {
+pub struct Works {
     all: Table<WorkId, Work>,
     by_spec: BTreeMap<SpecId, WorkId>,
     /// By role, band and priority.
@@ -134,7 +101,6 @@ impl Works {
         let work = &mut self.all[number];
         self.by_spec.remove(&work.spec.id);
         self.by_role.remove(&(work.role, work.band, work.priority, number));
-        work.pending = VecDeque::new();
         work.rules = Rules::default();
         self.free.push(number);
     }
@@ -144,6 +110,6 @@ impl Works {
     }
 
     pub fn bytes(&self) -> usize {
-        self.all.iter().map(|work| size_of::<Work>() + work.pending.capacity() * 8).sum()
+        self.all.capacity() * size_of::<Work>()
     }
 }
