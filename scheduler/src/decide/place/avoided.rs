@@ -1,6 +1,6 @@
 //! Agents that everybody avoids, and those that one job keeps off. An avoided agent is used all the same by what fits on no
 //! other: by a daemon's task of its own, and where every other agent that could hold a task is avoided too, gone or kept off,
-//! or closed to it by a limit or an affinity.
+//! or closed to it by a limit or an affinity. Not here: who is avoided and why.
 
 use dawn_proto::SpecId;
 

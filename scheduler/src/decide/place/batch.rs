@@ -1,4 +1,5 @@
 //! One work's turn: its tasks are placed together, tightest fits first, as many as its role is due.
+//! Not here: whose turn it is, where candidates are found.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

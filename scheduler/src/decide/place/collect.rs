@@ -1,4 +1,4 @@
-//! Finding candidates for a work: where its wishes point first, then the tightest fits.
+//! Finding candidates for a work: where its wishes point first, then the tightest fits. Not here: what a candidate costs.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;

@@ -1,6 +1,7 @@
 //! Whether an instance that an update is about to stop can come back as what it is to be. Where its next life would fit nowhere,
 //! not even where the one before was, or the role's quota would refuse it, that one stays up, and the update says why. Whether it
 //! fits is asked only where the next life asks for more, or for something else, than the one before: otherwise it fits where that was.
+//! Not here: when an update stops an instance.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

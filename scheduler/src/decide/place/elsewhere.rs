@@ -1,5 +1,6 @@
 //! Whether an agent could take a task if it were empty, told from the state alone: for decisions that have no placer at hand.
 //! The placer's own answer to the same question is `misses_when_empty`; a test holds the two against each other.
+//! Not here: what is free there now.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Whether a task would fit some agent if all agents were empty and up: what nobody need wait for.
+//! Whether a task would fit some agent if all agents were empty and up: what nobody need wait for. Not here: what is free now.
 
 use crate::model::{Agent, AgentNo, JobSpec, Numbered, State};
 

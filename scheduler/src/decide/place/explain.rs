@@ -1,5 +1,5 @@
 //! Why tasks are pending: each agent counted under every reason that rules it out, by the decision's own predicate; with the
-//! node that came closest. Nodes go by their host names.
+//! node that came closest. Nodes go by their host names. Not here: the predicate itself.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,4 +1,5 @@
 //! The predicate: whether an agent can take a task, and why not. Decisions and explanations ask the same code.
+//! Not here: how well a task would sit there.
 
 use dawn_proto::Dimension;
 

@@ -1,5 +1,6 @@
 //! Jobs whose pending tasks are placed all at once or not at all. A gang takes nobody's room and keeps none while it
 //! waits, so two of them can't block each other; it may wait long on a cluster that small jobs keep full.
+//! Not here: where its tasks fit.
 
 use std::fmt;
 

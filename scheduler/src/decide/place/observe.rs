@@ -1,4 +1,4 @@
-//! Follows the state: every mutation, and links that come and go.
+//! Follows the state: every mutation, and links that come and go. Not here: what is decided.
 
 use dawn_proto::v1::{NodeState, Reason};
 use dawn_proto::{TaskId, TaskState, Timestamp};

@@ -1,4 +1,5 @@
 //! Tasks of daemon jobs, each of which belongs on one agent: the one its instance is numbered after.
+//! Not here: which agents a daemon job is for.
 
 use dawn_proto::TaskId;
 use dawn_proto::v1::JobKind;

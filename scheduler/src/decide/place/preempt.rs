@@ -1,6 +1,6 @@
 //! Preemption: production may take batch and revocable tasks of any role; within a tier only the same role's tasks of
 //! lower priority (Aurora's rule). Among what is allowed: lowest priority first, then fewest victims, then least work lost;
-//! a job's tasks are planned together, and the room is kept for them.
+//! a job's tasks are planned together, and the room is kept for them. Not here: which tasks of one agent are taken (`victims`).
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
 //! Spreading a job's tasks over an attribute's values: the value that is furthest below its share is next, and in it the
-//! agent that costs least. Further levels weigh in as costs.
+//! agent that costs least. Further levels weigh in as costs. Not here: what further levels cost.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

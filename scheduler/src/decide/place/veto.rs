@@ -1,4 +1,5 @@
 //! Why an agent can't take a task, with the numbers. The decision and the answer to "why" ask the same predicate.
+//! Not here: when it holds.
 
 use std::fmt;
 

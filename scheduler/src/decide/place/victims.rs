@@ -1,4 +1,5 @@
 //! Which tasks of one agent to take for a demand: the pure choice, without knowing what tasks are.
+//! Not here: which agents are looked at.
 
 use std::collections::BTreeMap;
 

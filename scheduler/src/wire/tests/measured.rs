@@ -143,11 +143,8 @@ fn of_tasks() -> Vec<Mutation> {
 
 fn of_agents() -> Vec<Mutation> {
     let total = Resources {
-        cpu_milli: u64::MAX,
-        memory_bytes: u64::MAX,
-        disk_bytes: u64::MAX,
-        gpu_milli: u64::MAX,
         custom_milli: [(text(), u64::MAX)].into(),
+        ..Resources::from(&dawn_proto::ByDimension::all(u64::MAX))
     };
     let upkeep = Upkeep {
         mode: MaintenanceMode::Drained,

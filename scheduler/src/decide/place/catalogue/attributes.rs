@@ -1,5 +1,6 @@
 //! Attributes of agents as small numbers: names, values, a column per attribute, and the classes of agents that are equal
 //! in every attribute of few values. Constraints are answered once per value or class, not per agent.
+//! Not here: the rules themselves (`rule`).
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,7 @@
 //! How much free gpu a placement strands, judged by what tasks have asked for lately: the expected amount that a typical
 //! task could not use, and by how much a placement raises it (Weng et al., "Beware of Fragmentation", ATC 2023).
 //! What was asked for lately is learnt while running and not derived from State: after a failover it is learnt anew.
+//! Not here: what a placement costs besides.
 
 use std::collections::BTreeMap;
 

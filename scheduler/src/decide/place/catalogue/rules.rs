@@ -1,4 +1,5 @@
 //! What a job says about its neighbours: limits, affinities, spreads, and the counts they are judged by.
+//! Not here: whether they hold somewhere (`fit`).
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
 //! A shape: what a task takes and which agents may have it, shared by all jobs that ask for the same. What is known about
-//! a shape (which classes match, that nothing fits) is known for all of them.
+//! a shape (which classes match, that nothing fits) is known for all of them. Not here: room.
 
 use std::collections::BTreeMap;
 

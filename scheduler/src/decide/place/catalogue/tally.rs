@@ -1,5 +1,5 @@
 //! How many tasks of a job there are by some small number (an agent's, a rack's): an open-addressing table of u32 to u32.
-//! Lookups only, so its inner order is never seen.
+//! Lookups only, so its inner order is never seen. Not here: what the numbers stand for.
 
 /// No value's number.
 const EMPTY: u32 = u32::MAX;

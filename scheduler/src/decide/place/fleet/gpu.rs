@@ -1,5 +1,5 @@
 //! Devices of one agent: whole ones, and shares of one. What a task got is written in its place, because it can't be
-//! worked out again: which device has room depends on the order of what came and went.
+//! worked out again: which device has room depends on the order of what came and went. Not here: amounts of gpu in sum.
 
 /// Thousandths in one device.
 pub const DEVICE: u64 = 1000;

@@ -1,6 +1,7 @@
 //! Free cpu and memory of open agents by slot, in blocks and groups of blocks that know the most any of theirs has free: a
 //! walk in slot order passes over whole blocks of those that have too little. Also the slots of each attribute class.
 //! Slot order is what packing wants: of agents equally good the first is taken, so that the last ones stay empty.
+//! Not here: whether something fits for sure.
 
 use dawn_proto::Dimension::{Cpu, Memory};
 

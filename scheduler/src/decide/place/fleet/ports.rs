@@ -1,5 +1,5 @@
 //! Which port numbers a task gets. Fixed ones are what they are; the others are handed out in turn, so that a number just
-//! given back rests for as long as possible.
+//! given back rests for as long as possible. Not here: how many ports are kept for tasks to come.
 
 use crate::model::{PortDemand, PortRanges};
 

@@ -1,5 +1,6 @@
 //! Whose turn it is: bands by tier, inside a band the role with the smallest dominant share (weighted), inside a role the
 //! highest priority, then the oldest. Dominant resource fairness after Ghodsi et al., NSDI 2011, kept incrementally.
+//! Not here: which works wait.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};

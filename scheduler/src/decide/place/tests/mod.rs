@@ -2,6 +2,7 @@
 
 mod avoided;
 mod fairness;
+mod fleet;
 mod flow;
 mod number;
 mod properties;

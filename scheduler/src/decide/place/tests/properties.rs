@@ -94,7 +94,7 @@ fn place_checked(world: &mut World, budget: usize) {
         if let Mutation::TaskAssigned(TaskAssigned { task, agent, ports, devices }) = &mutation {
             let task = &world.state.tasks[task];
             let agent = &world.state.agents[agent];
-            assert_eq!(twin::misses(world, task, agent), None, "{} to {} with {ports:?}", task.id, agent.id);
+            assert_eq!(twin::misses(&world.seen(), task, agent), None, "{} to {} with {ports:?}", task.id, agent.id);
             let spec = &world.state.spec_of(task).job;
             let wanted = (spec.ports.len() as u64, spec.demand.gpu_milli.div_ceil(1000));
             assert_eq!((ports.len() as u64, devices.len() as u64), wanted);
@@ -133,7 +133,7 @@ fn preemption_is_right(world: &World, task: &Task, agent: AgentNo, taken: &[Task
                 world.now.wall,
             );
         }
-        twin::misses(&after, task, &state.agents[&agent])
+        twin::misses(&after.seen(), task, &state.agents[&agent])
     };
     // Neighbours it is drawn to may be among those that are dying already: then the room is given back in time.
     if !spec.affinities.iter().any(|affinity| affinity.required && affinity.weight > 0) {
@@ -165,10 +165,10 @@ fn no_agent_is_overcommitted(world: &World) {
 /// After an unbounded call whoever is still pending fits nowhere, says the twin.
 fn nothing_feasible_waits(world: &World) {
     for task in world.state.indexes().pending.iter().map(|task| &world.state.tasks[task]) {
-        if twin::kept_on(world, task).is_some() {
+        if twin::kept_on(&world.seen(), task).is_some() {
             continue;
         }
-        let fits = world.state.agents.values().find(|agent| twin::misses(world, task, agent).is_none());
+        let fits = world.state.agents.values().find(|agent| twin::misses(&world.seen(), task, agent).is_none());
         assert_eq!(fits.map(|agent| &agent.id), None, "{} waits and would fit", task.id);
     }
 }
@@ -190,7 +190,7 @@ fn why_counts_as_by_hand(world: &mut World) {
             let Some(task) = living.find(alike) else { continue };
             let mut by_hand: BTreeMap<String, u32> = BTreeMap::new();
             for agent in world.state.agents.values() {
-                let missed: BTreeSet<String> = twin::all_misses(world, task, agent).into_iter().collect();
+                let missed: BTreeSet<String> = twin::all_misses(&world.seen(), task, agent).into_iter().collect();
                 let missed = if missed.is_empty() { BTreeSet::from(["fits".to_string()]) } else { missed };
                 missed.into_iter().for_each(|code| *by_hand.entry(code).or_default() += 1);
             }
@@ -275,7 +275,8 @@ fn a_plain_task_goes_where_it_costs_least() {
             let number = world.placer.catalogue.work_of(task.spec).unwrap();
             let work = world.placer.catalogue.work(number).clone();
             if work.rules.is_empty() {
-                let fitting = world.state.agents.values().filter(|agent| twin::misses(&world, &task, agent).is_none());
+                let fitting =
+                    world.state.agents.values().filter(|agent| twin::misses(&world.seen(), &task, agent).is_none());
                 let least = fitting.map(|agent| world.placer.view().cost(SlotId::of_agent(agent.no), &work)).min();
                 let placer = world.placer.clone();
                 let decided = world.placer.place(&world.state, world.now, usize::MAX);

@@ -1,75 +1,96 @@
-//! The brute-force twin: the same questions answered from the state alone, the slow and obvious way.
+//! The brute-force twin: the same questions answered from what is there alone, the slow and obvious way. Not here: the placer,
+//! of which it knows nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dawn_proto::v1::{JobKind, NodeState};
 use dawn_proto::{ByDimension, Dimension, Resources, TaskId};
 
 use crate::decide::place::catalogue::rule::{TextRule, numbers};
-use crate::model::{Agent, AgentNo, Constraint, FaultOf, JobSpec, Near, Rule, State, Status, Task, Waiting};
+use crate::model::{
+    Agent, AgentNo, Constraint, FaultOf, JobSpec, Near, Now, Place, Rule, State, Status, Task, Waiting,
+};
 
-use super::world::World;
+/// What the twin looks at: what is there, and no placer.
+pub struct Seen<'a> {
+    pub state: &'a State,
+    pub connected: &'a BTreeSet<AgentNo>,
+    pub now: Now,
+}
 
 /// What is free on an agent, counted by hand.
 pub struct Free {
     pub amounts: ByDimension<i64>,
     pub without_claims: ByDimension<i64>,
     custom: BTreeMap<String, i64>,
-    ports: i64,
+    pub ports: i64,
     used_ports: Vec<u16>,
     devices: Vec<u64>,
     /// How many tasks more, and the same as if nothing were kept.
-    tasks: [i64; 2],
+    pub tasks: [i64; 2],
 }
 
 fn amounts(resources: &Resources) -> ByDimension<i64> {
     resources.amounts().map(|amount| amount as i64)
 }
 
-pub fn free(world: &World, agent: &Agent, but: TaskId) -> Free {
-    let state = &world.state;
-    let mut free = Free {
-        amounts: amounts(&agent.total),
-        without_claims: ByDimension::all(0),
-        custom: agent.total.custom_milli.iter().map(|(name, amount)| (name.clone(), *amount as i64)).collect(),
-        ports: agent.ports.iter().map(|(first, last)| i64::from(*last) - i64::from(*first) + 1).sum(),
-        used_ports: Vec::new(),
-        tasks: [agent.max_tasks.into(); 2],
-        devices: vec![1000; (agent.total.gpu_milli / 1000) as usize],
-    };
-    let take = |free: &mut Free, spec: &JobSpec| {
-        let demand = amounts(&spec.demand);
-        Dimension::ALL.into_iter().for_each(|at| free.amounts[at] -= demand[at]);
-        for (name, amount) in &spec.demand.custom_milli {
-            *free.custom.entry(name.clone()).or_default() -= *amount as i64;
+impl Free {
+    /// An empty agent.
+    pub fn of(agent: &Agent) -> Free {
+        let total = amounts(&agent.total);
+        Free {
+            amounts: total,
+            without_claims: total,
+            custom: agent.total.custom_milli.iter().map(|(name, amount)| (name.clone(), *amount as i64)).collect(),
+            ports: agent.ports.iter().map(|(first, last)| i64::from(*last) - i64::from(*first) + 1).sum(),
+            used_ports: Vec::new(),
+            tasks: [agent.max_tasks.into(); 2],
+            devices: vec![1000; (agent.total.gpu_milli / 1000) as usize],
         }
-        free.ports -= spec.ports.len() as i64;
-        free.tasks[0] -= 1;
-    };
-    for task in state.tasks.values().filter(|task| task.held_on() == Some(agent.no)) {
-        let spec = &state.spec_of(task).job;
-        take(&mut free, spec);
-        let (ports, devices) = task.status.place().unwrap().numbers(spec.ports.len());
-        free.used_ports.extend(ports);
+    }
+
+    /// Room is kept for a task.
+    pub fn keep(&mut self, spec: &JobSpec) {
+        let demand = amounts(&spec.demand);
+        Dimension::ALL.into_iter().for_each(|at| self.amounts[at] -= demand[at]);
+        for (name, amount) in &spec.demand.custom_milli {
+            *self.custom.entry(name.clone()).or_default() -= *amount as i64;
+        }
+        self.ports -= spec.ports.len() as i64;
+        self.tasks[0] -= 1;
+    }
+
+    /// A task is there.
+    pub fn hold(&mut self, spec: &JobSpec, place: &Place) {
+        self.keep(spec);
+        let (ports, devices) = place.numbers(spec.ports.len());
+        self.used_ports.extend(ports);
         for device in devices {
-            if let Some(device) = free.devices.get_mut(usize::from(*device)) {
+            if let Some(device) = self.devices.get_mut(usize::from(*device)) {
                 *device = device.saturating_sub(spec.demand.gpu_milli.min(1000));
             }
         }
+        (self.without_claims, self.tasks[1]) = (self.amounts, self.tasks[0]);
     }
-    free.without_claims = free.amounts;
-    free.tasks[1] = free.tasks[0];
-    for task in state.tasks.values().filter(|task| task.id != but && kept_on(world, task) == Some(agent.no)) {
-        take(&mut free, &state.spec_of(task).job);
+}
+
+pub fn free(seen: &Seen<'_>, agent: &Agent, but: TaskId) -> Free {
+    let state = seen.state;
+    let mut free = Free::of(agent);
+    for task in state.tasks.values().filter(|task| task.held_on() == Some(agent.no)) {
+        free.hold(&state.spec_of(task).job, task.status.place().unwrap());
+    }
+    for task in state.tasks.values().filter(|task| task.id != but && kept_on(seen, task) == Some(agent.no)) {
+        free.keep(&state.spec_of(task).job);
     }
     free
 }
 
 /// Where room is kept for a pending task.
-pub fn kept_on(world: &World, task: &Task) -> Option<AgentNo> {
+pub fn kept_on(seen: &Seen<'_>, task: &Task) -> Option<AgentNo> {
     match task.status {
-        Status::Waiting(Waiting::Pending { nominated: Some((agent, until)) }) if until > world.now.wall => {
-            world.state.agents.contains_key(&agent).then_some(agent)
+        Status::Waiting(Waiting::Pending { nominated: Some((agent, until)) }) if until > seen.now.wall => {
+            seen.state.agents.contains_key(&agent).then_some(agent)
         }
         _ => None,
     }
@@ -107,38 +128,36 @@ fn neighbours(state: &State, key: &dawn_proto::JobKey, attribute: &str, agent: &
     values(agent, attribute).into_iter().map(count).max().unwrap_or(0)
 }
 
-fn is_avoided(world: &World, agent: &Agent) -> bool {
-    agent.avoided.as_ref().is_some_and(|avoided| avoided.until > world.now.wall)
+fn is_avoided(seen: &Seen<'_>, agent: &Agent) -> bool {
+    agent.avoided.as_ref().is_some_and(|avoided| avoided.until > seen.now.wall)
 }
 
 /// Whether the task's job keeps off the agent.
-fn keeps_off(world: &World, task: &Task, agent: &Agent) -> bool {
-    let mut kept = world.state.jobs[&task.job].kept_off.iter().filter(|kept| kept.fault_of != FaultOf::Job);
+fn keeps_off(seen: &Seen<'_>, task: &Task, agent: &Agent) -> bool {
+    let mut kept = seen.state.jobs[&task.job].kept_off.iter().filter(|kept| kept.fault_of != FaultOf::Job);
     kept.any(|kept| kept.agent == agent.no && kept.spec == task.spec)
 }
 
 /// Whether no agent that is there, and not avoided, could take the task if it were empty.
-fn is_last_resort(world: &World, task: &Task, spec: &JobSpec) -> bool {
+fn is_last_resort(seen: &Seen<'_>, task: &Task, spec: &JobSpec) -> bool {
     let could = |agent: &&Agent| {
         agent.state == NodeState::Up
-            && world.connected.contains(&agent.no)
-            && !is_avoided(world, agent)
-            && !keeps_off(world, task, agent)
+            && seen.connected.contains(&agent.no)
+            && !is_avoided(seen, agent)
+            && !keeps_off(seen, task, agent)
             && misses_when_empty(spec, agent).is_none()
-            && misses_rules(world, task, spec, agent).is_empty()
+            && misses_rules(seen, task, spec, agent).is_empty()
     };
-    spec.kind == JobKind::Daemon || !world.state.agents.values().any(|agent| could(&agent))
+    spec.kind == JobKind::Daemon || !seen.state.agents.values().any(|agent| could(&agent))
 }
 
 /// Why the task would not fit the agent if nothing were there.
 pub fn misses_when_empty(spec: &JobSpec, agent: &Agent) -> Option<String> {
-    let mut empty = World::new(0);
-    empty.state.truth_mut().agents.insert(agent.no, agent.clone());
     let missed = misses_attributes(spec, agent).into_iter();
-    missed.chain(misses_room(spec, &free(&empty, agent, TaskId(0)), agent)).next()
+    missed.chain(misses_room(spec, &Free::of(agent), agent)).next()
 }
 
-fn misses_attributes(spec: &JobSpec, agent: &Agent) -> Vec<String> {
+pub fn misses_attributes(spec: &JobSpec, agent: &Agent) -> Vec<String> {
     let dedicated = values(agent, "dedicated");
     let mut missed = Vec::new();
     if !spec.dedicated.as_ref().map_or(dedicated.is_empty(), |wanted| dedicated.contains(&wanted.as_str())) {
@@ -150,32 +169,32 @@ fn misses_attributes(spec: &JobSpec, agent: &Agent) -> Vec<String> {
 }
 
 /// Why the task does not fit the agent, as a program reads it; None: it fits.
-pub fn misses(world: &World, task: &Task, agent: &Agent) -> Option<String> {
-    all_misses(world, task, agent).into_iter().next()
+pub fn misses(seen: &Seen<'_>, task: &Task, agent: &Agent) -> Option<String> {
+    all_misses(seen, task, agent).into_iter().next()
 }
 
 /// Every reason for which the task does not fit the agent.
-pub fn all_misses(world: &World, task: &Task, agent: &Agent) -> Vec<String> {
-    let spec = &world.state.spec_of(task).job;
+pub fn all_misses(seen: &Seen<'_>, task: &Task, agent: &Agent) -> Vec<String> {
+    let spec = &seen.state.spec_of(task).job;
     let mut missed = Vec::new();
     if agent.state != NodeState::Up {
         missed.push("down".into());
-    } else if !world.connected.contains(&agent.no) {
+    } else if !seen.connected.contains(&agent.no) {
         missed.push("disconnected".into());
     }
-    if is_avoided(world, agent) && !is_last_resort(world, task, spec) {
+    if is_avoided(seen, agent) && !is_last_resort(seen, task, spec) {
         missed.push("avoided".into());
     }
     missed.extend(misses_attributes(spec, agent));
-    missed.extend(misses_room(spec, &free(world, agent, task.id), agent));
-    if keeps_off(world, task, agent) {
+    missed.extend(misses_room(spec, &free(seen, agent, task.id), agent));
+    if keeps_off(seen, task, agent) {
         missed.push("kept_off".into());
     }
-    missed.extend(misses_rules(world, task, spec, agent));
+    missed.extend(misses_rules(seen, task, spec, agent));
     missed
 }
 
-fn misses_room(spec: &JobSpec, free: &Free, agent: &Agent) -> Vec<String> {
+pub fn misses_room(spec: &JobSpec, free: &Free, agent: &Agent) -> Vec<String> {
     let mut missed: Vec<String> = Vec::new();
     if free.tasks[0] <= 0 {
         missed.push(if free.tasks[1] > 0 { "kept" } else { "tasks" }.into());
@@ -210,8 +229,8 @@ fn misses_room(spec: &JobSpec, free: &Free, agent: &Agent) -> Vec<String> {
     missed
 }
 
-fn misses_rules(world: &World, task: &Task, spec: &JobSpec, agent: &Agent) -> Vec<String> {
-    let (state, mut missed) = (&world.state, Vec::new());
+fn misses_rules(seen: &Seen<'_>, task: &Task, spec: &JobSpec, agent: &Agent) -> Vec<String> {
+    let (state, mut missed) = (seen.state, Vec::new());
     for constraint in &spec.constraints {
         if let Rule::Limit(most) = constraint.rule
             && neighbours(state, &spec.key, &constraint.attribute, agent) >= most

@@ -16,6 +16,8 @@ use crate::model::{
     RestartPolicy, Rule, Spec, Spread, State, TaskMade, TaskMoved,
 };
 
+use super::twin::Seen;
+
 pub const GIB: u64 = 1 << 30;
 
 pub struct World {
@@ -97,6 +99,11 @@ impl World {
             random: SmallRng::seed_from_u64(seed),
             max_tasks: 5_000,
         }
+    }
+
+    /// What there is, without the placer.
+    pub fn seen(&self) -> Seen<'_> {
+        Seen { state: &self.state, connected: &self.connected, now: self.now }
     }
 
     pub fn apply(&mut self, mutation: Mutation) {
