@@ -43,16 +43,17 @@ struct Due {
 impl Due {
     fn new(view: View<'_>, work: &Work) -> Due {
         let level = &work.rules.spreads[0];
-        let held = &view.catalogue.attributes().get(level.attribute).held;
-        let tally = &view.catalogue.counts().get(level.count).tally;
+        let attributes = view.catalogue.attributes();
+        let held = &attributes.get(level.attribute).held;
+        let count = view.catalogue.counts().get(level.count);
         let values = held.len();
         let start = (work.spec.id.0.wrapping_mul(0x9E37_79B9) % values.max(1) as u64) as usize;
         let (heap, unused, shares) = (BinaryHeap::new(), 0, Vec::new());
         let mut due = Due { attribute: level.attribute, start, values, heap, unused, shares };
         if level.shares.is_empty() {
             // Those without a task come by distance, as long as there are some.
-            for (value, count) in tally.sorted() {
-                if let Ok(at) = held.binary_search(&ValueId(value)) {
+            for (value, count) in count.by_value(attributes) {
+                if let Ok(at) = held.binary_search(&value) {
                     due.push((at + values - start) % values, count);
                 }
             }
@@ -60,7 +61,7 @@ impl Due {
         }
         let target = |at: usize| level.target(due.value(view, at), held, WHOLE);
         due.shares = (0..values).map(target).collect();
-        (0..values).for_each(|at| due.push(at, tally.get(due.value(view, at).0)));
+        (0..values).for_each(|at| due.push(at, count.of_value(attributes, due.value(view, at))));
         due
     }
 
@@ -100,11 +101,9 @@ impl Placer {
         let mut pools: Vec<(ValueId, Vec<(i64, SlotId)>)> = Vec::new();
         let (mut placed, mut barren) = (0, 0);
         while placed < most {
-            let Some((at, value)) =
-                due.next(self.view(), |value| self.catalogue.counts().get(count).tally.get(value.0))
-            else {
-                break;
-            };
+            let tasks =
+                |value: ValueId| self.catalogue.counts().get(count).of_value(self.catalogue.attributes(), value);
+            let Some((at, value)) = due.next(self.view(), tasks) else { break };
             let best = if self.catalogue.attributes().get(attribute).members(value).len() <= FEW_AGENTS {
                 self.view().best_of_few(number, attribute, value)
             } else {
@@ -120,7 +119,8 @@ impl Placer {
             };
             self.assign(slot, number, step);
             placed += 1;
-            due.push(at, self.catalogue.counts().get(count).tally.get(value.0));
+            let tasks = self.catalogue.counts().get(count).of_value(self.catalogue.attributes(), value);
+            due.push(at, tasks);
         }
         placed
     }

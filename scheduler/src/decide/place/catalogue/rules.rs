@@ -41,6 +41,25 @@ impl Count {
         }
     }
 
+    /// Tasks of the job on agents with the value.
+    #[inline]
+    pub fn of_value(&self, attributes: &Attributes, value: ValueId) -> u32 {
+        match self.key.1 {
+            // A host's number among values is another one than its slot's.
+            HOST => attributes.get(HOST).members(value).first().map_or(0, |slot| self.tally.get(slot.0)),
+            _ => self.tally.get(value.0),
+        }
+    }
+
+    /// The values that have some, with how many, in the order of the tally.
+    pub fn by_value(&self, attributes: &Attributes) -> Vec<(ValueId, u32)> {
+        let value = |number: u32| match self.key.1 {
+            HOST => attributes.get(HOST).cell(SlotId(number)),
+            _ => ValueId(number),
+        };
+        self.tally.sorted().into_iter().map(|(number, tasks)| (value(number), tasks)).collect()
+    }
+
     fn change(&mut self, attributes: &Attributes, slot: SlotId, more: bool) {
         let mut change = |value| if more { self.tally.add(value) } else { self.tally.take(value) };
         if self.key.1 == HOST {

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use dawn_proto::TaskId;
 use dawn_proto::v1::Comparison;
 
-use crate::model::{Affinity, Constraint, Near, Rule, Spread};
+use crate::decide::place::Placer;
+use crate::model::{Affinity, AgentForgotten, Constraint, Mutation, Near, Rule, Spread};
 
 use super::world::{World, job, resources};
 
@@ -93,4 +94,21 @@ fn wishes_about_an_attribute_are_heard_whatever_their_rule() {
             assert_eq!(counts.get(kernel), Some(&1), "{rule:?} of weight {weight}: {counts:?}");
         }
     }
+}
+
+#[test]
+fn hosts_get_their_even_part_where_the_numbers_of_agents_have_gaps() {
+    let mut world = World::new(1);
+    let agents: Vec<_> = (0..7).map(|_| world.agent(resources(8000, 64), "", Vec::new())).collect();
+    for agent in &agents[..3] {
+        world.apply(Mutation::AgentForgotten(AgentForgotten { agent: *agent }));
+    }
+    // As a leader does that begins.
+    world.placer = Placer::rebuild(&world.state, &world.settings);
+    agents[3..].iter().for_each(|agent| world.connect(*agent, true));
+    let mut spec = job("www/prod/batch", 8, resources(500, 1));
+    spec.spreads = vec![spread("host", &[])];
+    let (_, tasks) = world.submit(spec);
+    world.place();
+    assert_eq!(by_value(&world, &tasks, "host").into_values().collect::<Vec<_>>(), [2; 4]);
 }
