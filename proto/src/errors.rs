@@ -12,12 +12,14 @@ use crate::validate::FieldError;
 /// The `domain` of `google.rpc.ErrorInfo` in Dawn's details.
 pub const DOMAIN: &str = "dawn";
 /// Bytes of all wrong fields in the details of one status. Statuses travel in HTTP/2 headers, of which some clients take no
-/// more than 8 KiB, and the message needs most of them.
-const FIELD_BYTES: usize = 1_536;
+/// more than 8 KiB, and the message is there twice: in the header for it and, as libraries expect, in the details.
+const FIELD_BYTES: usize = 1_000;
 /// Bytes of one wrong field beside its path and message, as it is encoded.
 const FIELD_OVERHEAD_BYTES: usize = 8;
 /// Bytes of the message about wrong fields.
-const LINES_BYTES: usize = 4_500;
+const LINES_BYTES: usize = 1_500;
+/// Bytes of a message.
+const MESSAGE_BYTES: usize = 2_000;
 /// Bytes of one value of the metadata.
 const VALUE_BYTES: usize = 512;
 
@@ -79,7 +81,7 @@ impl RefusedRequest {
             metadata.insert("left_out".to_string(), left_out.to_string());
         }
         details.set_error_info(reason.plain_name(), DOMAIN, metadata);
-        Status::with_error_details(code, message, details)
+        Status::with_error_details(code, cut(&message, MESSAGE_BYTES), details)
     }
 }
 
@@ -132,8 +134,6 @@ pub fn code(reason: ErrorReason) -> Code {
         | R::JobChanged
         | R::NotCron
         | R::CronRunAlive
-        | R::CronPaused
-        | R::IsTemplate
         | R::NotTemplate
         | R::DispatchDiffers
         | R::DependencyFailed
@@ -238,6 +238,46 @@ mod tests {
         }
     }
 
+    /// Every contract with a service.
+    const CONTRACTS: [&str; 9] = [
+        include_str!("../dawn/v1/agent.proto"),
+        include_str!("../dawn/v1/jobs.proto"),
+        include_str!("../dawn/v1/tasks.proto"),
+        include_str!("../dawn/v1/cron.proto"),
+        include_str!("../dawn/v1/nodes.proto"),
+        include_str!("../dawn/v1/quota.proto"),
+        include_str!("../dawn/v1/update.proto"),
+        include_str!("../dawn/v1/admin.proto"),
+        include_str!("../dawn/v1/reach.proto"),
+    ];
+
+    /// What the comments of rpcs, and what all may end with, name.
+    fn documented(contract: &str) -> Vec<String> {
+        let comment = |line: &&str| line.trim_start().starts_with("//");
+        let lines: Vec<&str> = contract.lines().collect();
+        let lists = |line: &str| line.contains("// Errors: ") || line.contains("may end with");
+        let begins = (0..lines.len()).filter(|at| lists(lines[*at]));
+        let text = begins.flat_map(|at| lines[at..].iter().copied().take_while(comment));
+        let words = text.flat_map(|line| line.split(|c: char| !c.is_ascii_uppercase() && c != '_'));
+        words
+            .filter(|word| word.len() > 3 && word.chars().any(|c| c == '_') || *word == "BUSY" || *word == "LEFT")
+            .map(str::to_string)
+            .collect()
+    }
+
+    #[test]
+    fn every_rpc_names_reasons_that_there_are_and_every_reason_is_named_by_one() {
+        let named: Vec<String> = CONTRACTS.iter().flat_map(|contract| documented(contract)).collect();
+        for name in &named {
+            assert!(ErrorReason::from_plain_name(name).is_some(), "{name} is no reason");
+        }
+        // One word each, as other words are.
+        let plain = ["UNSPECIFIED", "INTERNAL", "STOPPING", "BEHIND"];
+        for reason in reasons().filter(|reason| !plain.contains(&reason.plain_name())) {
+            assert!(named.iter().any(|name| name == reason.plain_name()), "no rpc names {reason:?}");
+        }
+    }
+
     #[test]
     fn wrong_fields_are_named_as_far_as_headers_have_room() {
         let wrong = |i| FieldError { path: format!("task.ports[{i}].name"), message: "is missing".to_string() };
@@ -250,8 +290,8 @@ mod tests {
         let (shown, left_out) = (fields(&status).len(), named(&status, "left_out").expect("not all have room"));
         assert_eq!(shown + left_out.parse::<usize>().expect("a number"), 10_000);
         assert!(status.message().ends_with("more wrong fields"), "{}", status.message());
-        let headers = status.into_http::<()>();
-        let bytes: usize = headers.headers().values().map(|value| value.len()).sum();
+        let answer = status.into_http::<()>();
+        let bytes: usize = answer.headers().values().map(|value| value.len()).sum();
         assert!(bytes < 8_000, "{bytes}");
     }
 

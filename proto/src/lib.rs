@@ -12,6 +12,7 @@ pub mod v1 {
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/dawn.v1.bin"));
 
 pub mod amounts;
+mod clients;
 mod cpu_share;
 mod encoded_spec;
 pub mod errors;
@@ -27,6 +28,7 @@ mod time;
 pub mod validate;
 pub mod words;
 
+pub use clients::Clients;
 pub use cpu_share::CpuShare;
 pub use encoded_spec::EncodedSpec;
 pub use frame::{FrameError, read_frame, write_frame};

@@ -9,7 +9,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dawn_proto::errors::RefusedRequest;
-use dawn_proto::v1::scheduler_server::{Scheduler as Service, SchedulerServer};
+use dawn_proto::v1::admin_server::{Admin, AdminServer};
+use dawn_proto::v1::cron_server::{Cron, CronServer};
+use dawn_proto::v1::jobs_server::{Jobs, JobsServer};
+use dawn_proto::v1::nodes_server::{Nodes, NodesServer};
+use dawn_proto::v1::quotas_server::{Quotas, QuotasServer};
+use dawn_proto::v1::tasks_server::{Tasks, TasksServer};
 use dawn_proto::v1::updates_server::UpdatesServer;
 use dawn_proto::v1::*;
 use tokio_stream::{Stream, StreamExt, wrappers::TcpListenerStream};
@@ -71,9 +76,14 @@ impl Fake {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let script = Arc::new(script);
-        let service = SchedulerServer::from_arc(script.clone());
-        let updates = UpdatesServer::from_arc(script.clone());
-        let server = tonic::transport::Server::builder().add_service(service).add_service(updates);
+        let server = tonic::transport::Server::builder()
+            .add_service(JobsServer::from_arc(script.clone()))
+            .add_service(TasksServer::from_arc(script.clone()))
+            .add_service(CronServer::from_arc(script.clone()))
+            .add_service(NodesServer::from_arc(script.clone()))
+            .add_service(QuotasServer::from_arc(script.clone()))
+            .add_service(UpdatesServer::from_arc(script.clone()))
+            .add_service(AdminServer::from_arc(script.clone()));
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
         Fake { address, script }
     }
@@ -123,8 +133,18 @@ fn key(key: Option<&JobKey>) -> String {
     crate::render::key(key)
 }
 
+type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// What no test asks.
+fn unanswered<T>(rpc: &str) -> Result<Response<T>, Status> {
+    Err(Status::unimplemented(format!("no answer to {rpc}")))
+}
+
 #[tonic::async_trait]
-impl Service for Script {
+impl Jobs for Script {
+    type WatchJobStream = Pin<Box<dyn Stream<Item = Result<JobStatus, Status>> + Send>>;
+    type PlanJobsStream = Streamed<JobPlan>;
+
     async fn submit_job(&self, request: Request<SubmitJobRequest>) -> Result<Response<SubmitJobResponse>, Status> {
         let spec = request.into_inner().spec.unwrap_or_default();
         let asked = format!("submit {}", key(spec.key.as_ref()));
@@ -143,11 +163,12 @@ impl Service for Script {
         Ok(Response::new(SubmitJobsResponse { jobs, index }))
     }
 
-    async fn get_last_words(
-        &self,
-        request: Request<GetLastWordsRequest>,
-    ) -> Result<Response<GetLastWordsResponse>, Status> {
-        self.next(&format!("last words {:?}", request.into_inner().task_ids), &self.last_words).await
+    async fn plan_jobs(&self, _: Request<PlanJobsRequest>) -> Result<Response<Self::PlanJobsStream>, Status> {
+        unanswered("plan_jobs")
+    }
+
+    async fn dispatch_job(&self, _: Request<DispatchJobRequest>) -> Result<Response<DispatchJobResponse>, Status> {
+        unanswered("dispatch_job")
     }
 
     async fn kill_job(&self, request: Request<KillJobRequest>) -> Result<Response<KillJobResponse>, Status> {
@@ -166,17 +187,10 @@ impl Service for Script {
         self.next(&format!("job {}", key(request.into_inner().key.as_ref())), &self.job).await
     }
 
-    type WatchJobStream = Pin<Box<dyn Stream<Item = Result<JobStatus, Status>> + Send>>;
-
     async fn watch_job(&self, request: Request<GetJobRequest>) -> Result<Response<Self::WatchJobStream>, Status> {
         let key = key(request.into_inner().key.as_ref());
         let answers = self.watch_of.get(&key).map(|states| answers([Ok(states.clone())]));
         self.stream(&format!("watch {key}"), answers.as_ref().unwrap_or(&self.watch)).await
-    }
-
-    async fn list_tasks(&self, request: Request<ListTasksRequest>) -> Result<Response<ListTasksResponse>, Status> {
-        let request = request.into_inner();
-        self.next(&format!("tasks {} all={}", key(request.job.as_ref()), request.all), &self.tasks).await
     }
 
     async fn list_endpoints(
@@ -190,30 +204,19 @@ impl Service for Script {
         self.next("why", &self.why).await
     }
 
-    async fn list_nodes(&self, _: Request<ListNodesRequest>) -> Result<Response<ListNodesResponse>, Status> {
-        self.next("nodes", &self.nodes).await
+    async fn get_sla(&self, _: Request<GetSlaRequest>) -> Result<Response<SlaReport>, Status> {
+        unanswered("get_sla")
     }
+}
 
-    async fn get_node(&self, request: Request<GetNodeRequest>) -> Result<Response<NodeStatus>, Status> {
-        self.next(&format!("node {}", request.into_inner().agent_id), &self.node).await
-    }
-
-    async fn start_cron(&self, _: Request<StartCronRequest>) -> Result<Response<StartCronResponse>, Status> {
-        self.next("start cron", &self.start_cron).await
-    }
-
-    async fn deschedule_cron(
-        &self,
-        _: Request<DescheduleCronRequest>,
-    ) -> Result<Response<DescheduleCronResponse>, Status> {
-        Err(Status::failed_precondition("www/prod/web is no cron job"))
-    }
-
-    async fn list_cron(&self, _: Request<ListCronRequest>) -> Result<Response<ListCronResponse>, Status> {
-        self.next("cron", &self.cron).await
-    }
-
+#[tonic::async_trait]
+impl Tasks for Script {
     type ReadLogStream = Pin<Box<dyn Stream<Item = Result<LogChunk, Status>> + Send>>;
+
+    async fn list_tasks(&self, request: Request<ListTasksRequest>) -> Result<Response<ListTasksResponse>, Status> {
+        let request = request.into_inner();
+        self.next(&format!("tasks {} all={}", key(request.job.as_ref()), request.all), &self.tasks).await
+    }
 
     async fn read_log(&self, request: Request<ReadLogRequest>) -> Result<Response<Self::ReadLogStream>, Status> {
         let asked = request.into_inner();
@@ -230,6 +233,72 @@ impl Service for Script {
         self.stream(&format!("log t{} {}:{stream}{from}{follow}", asked.task_id, asked.process), &self.log).await
     }
 
+    async fn get_last_words(
+        &self,
+        request: Request<GetLastWordsRequest>,
+    ) -> Result<Response<GetLastWordsResponse>, Status> {
+        self.next(&format!("last words {:?}", request.into_inner().task_ids), &self.last_words).await
+    }
+}
+
+#[tonic::async_trait]
+impl Cron for Script {
+    async fn start_cron(&self, _: Request<StartCronRequest>) -> Result<Response<StartCronResponse>, Status> {
+        self.next("start cron", &self.start_cron).await
+    }
+
+    async fn deschedule_cron(
+        &self,
+        _: Request<DescheduleCronRequest>,
+    ) -> Result<Response<DescheduleCronResponse>, Status> {
+        Err(Status::failed_precondition("www/prod/web is no cron job"))
+    }
+
+    async fn pause_cron(&self, _: Request<PauseCronRequest>) -> Result<Response<PauseCronResponse>, Status> {
+        unanswered("pause_cron")
+    }
+
+    async fn resume_cron(&self, _: Request<ResumeCronRequest>) -> Result<Response<ResumeCronResponse>, Status> {
+        unanswered("resume_cron")
+    }
+
+    async fn list_cron(&self, _: Request<ListCronRequest>) -> Result<Response<ListCronResponse>, Status> {
+        self.next("cron", &self.cron).await
+    }
+}
+
+#[tonic::async_trait]
+impl Nodes for Script {
+    async fn list_nodes(&self, _: Request<ListNodesRequest>) -> Result<Response<ListNodesResponse>, Status> {
+        self.next("nodes", &self.nodes).await
+    }
+
+    async fn get_node(&self, request: Request<GetNodeRequest>) -> Result<Response<NodeStatus>, Status> {
+        self.next(&format!("node {}", request.into_inner().agent_id), &self.node).await
+    }
+
+    async fn set_maintenance(
+        &self,
+        _: Request<SetMaintenanceRequest>,
+    ) -> Result<Response<SetMaintenanceResponse>, Status> {
+        unanswered("set_maintenance")
+    }
+
+    async fn forgive_nodes(&self, _: Request<ForgiveNodesRequest>) -> Result<Response<ForgiveNodesResponse>, Status> {
+        unanswered("forgive_nodes")
+    }
+
+    async fn declare_down(&self, _: Request<DeclareDownRequest>) -> Result<Response<DeclareDownResponse>, Status> {
+        unanswered("declare_down")
+    }
+
+    async fn forget_nodes(&self, _: Request<ForgetNodesRequest>) -> Result<Response<ForgetNodesResponse>, Status> {
+        unanswered("forget_nodes")
+    }
+}
+
+#[tonic::async_trait]
+impl Quotas for Script {
     async fn set_quota(&self, request: Request<SetQuotaRequest>) -> Result<Response<QuotaStatus>, Status> {
         let SetQuotaRequest { role, guarantee, limit, weight, .. } = request.into_inner();
         let bounds = [guarantee, limit].map(|bounds| bounds.map(|bounds| bounds.cpu_milli));
@@ -244,8 +313,39 @@ impl Service for Script {
         let one = self.next("quotas", &self.quota).await?.into_inner();
         Ok(Response::new(ListQuotaResponse { quotas: vec![one], index: 1 }))
     }
+}
+
+#[tonic::async_trait]
+impl Admin for Script {
+    type BackupStream = Streamed<BackupChunk>;
+    type ReadJournalStream = Streamed<JournalEntries>;
+    type VerifyStream = Streamed<VerifyResponse>;
 
     async fn get_server_info(&self, _: Request<GetServerInfoRequest>) -> Result<Response<ServerInfo>, Status> {
         self.next("info", &self.info).await
+    }
+
+    async fn backup(&self, _: Request<BackupRequest>) -> Result<Response<Self::BackupStream>, Status> {
+        unanswered("backup")
+    }
+
+    async fn read_journal(&self, _: Request<ReadJournalRequest>) -> Result<Response<Self::ReadJournalStream>, Status> {
+        unanswered("read_journal")
+    }
+
+    async fn verify(&self, _: Request<VerifyRequest>) -> Result<Response<Self::VerifyStream>, Status> {
+        unanswered("verify")
+    }
+
+    async fn leave(&self, _: Request<LeaveRequest>) -> Result<Response<LeaveResponse>, Status> {
+        unanswered("leave")
+    }
+
+    async fn release_brake(&self, _: Request<ReleaseBrakeRequest>) -> Result<Response<ReleaseBrakeResponse>, Status> {
+        unanswered("release_brake")
+    }
+
+    async fn raise_epoch(&self, _: Request<RaiseEpochRequest>) -> Result<Response<RaiseEpochResponse>, Status> {
+        unanswered("raise_epoch")
     }
 }

@@ -10,18 +10,11 @@ pub mod fake;
 mod tests;
 
 use std::collections::VecDeque;
-use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
 
 use dawn_proto::errors;
 use dawn_proto::v1::ErrorReason;
-use dawn_proto::v1::admin_client::AdminClient;
-use dawn_proto::v1::batches_client::BatchesClient;
-use dawn_proto::v1::maintenance_client::MaintenanceClient;
-use dawn_proto::v1::planner_client::PlannerClient;
-use dawn_proto::v1::scheduler_client::SchedulerClient;
-use dawn_proto::v1::updates_client::UpdatesClient;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Endpoint;
 use tonic::{Code, Request, Response, Status};
 
 use crate::exit::{Exit, Failure};
@@ -30,63 +23,8 @@ pub use reach::Upward;
 use status::Tried;
 pub use status::broke_off;
 
-/// A scheduler's services over one connection; by itself that for users.
-#[derive(Clone)]
-pub struct Client {
-    users: SchedulerClient<Channel>,
-    channel: Channel,
-}
-
-impl Client {
-    fn new(channel: Channel) -> Client {
-        let users = SchedulerClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
-        Client { users, channel }
-    }
-
-    /// Another service of the same scheduler is a client over this.
-    pub fn channel(&self) -> Channel {
-        self.channel.clone()
-    }
-
-    /// The service of templates and paused cron jobs.
-    pub fn batches(&self) -> BatchesClient<Channel> {
-        BatchesClient::new(self.channel())
-    }
-
-    /// The service that plans.
-    pub fn planner(&self) -> PlannerClient<Channel> {
-        PlannerClient::new(self.channel()).max_decoding_message_size(MAX_MESSAGE_BYTES)
-    }
-
-    /// The service for operators.
-    pub fn admin(&self) -> AdminClient<Channel> {
-        AdminClient::new(self.channel()).max_decoding_message_size(MAX_MESSAGE_BYTES)
-    }
-
-    /// The service that changes services.
-    pub fn updates(&self) -> UpdatesClient<Channel> {
-        UpdatesClient::new(self.channel()).max_decoding_message_size(MAX_MESSAGE_BYTES)
-    }
-
-    /// The service that takes machines out of use.
-    pub fn maintenance(&self) -> MaintenanceClient<Channel> {
-        MaintenanceClient::new(self.channel()).max_decoding_message_size(MAX_MESSAGE_BYTES)
-    }
-}
-
-impl Deref for Client {
-    type Target = SchedulerClient<Channel>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.users
-    }
-}
-
-impl DerefMut for Client {
-    fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.users
-    }
-}
+/// A scheduler's services over one connection.
+pub type Client = dawn_proto::Clients;
 
 /// Of one address; a host that is there answers in a fraction.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_500);
@@ -95,8 +33,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_500);
 const ELECTION_TIMEOUTS: u32 = 3;
 /// Between two rounds of asking.
 const ELECTION_PAUSE: Duration = Duration::from_millis(200);
-/// Whatever the scheduler sends: a job of 100,000 instances comes with the histories of all its tasks.
-const MAX_MESSAGE_BYTES: usize = usize::MAX;
 
 /// Whether a request may be sent again when it is unclear if the first one arrived.
 #[derive(Clone, Copy, PartialEq, Eq)]

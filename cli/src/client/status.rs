@@ -72,8 +72,6 @@ fn hint(reason: ErrorReason, status: &Status) -> Option<String> {
             let role = named("role").unwrap_or_else(|| "ROLE".to_string());
             format!("ask for less, or have the {bound} raised with `dawn quota set {role}`")
         }
-        ErrorReason::IsTemplate => format!("run it with `dawn job dispatch {}`", job()),
-        ErrorReason::CronPaused => format!("`dawn cron resume {}` lets it fire again", job()),
         ErrorReason::NodeConnected => format!("to move its tasks away, run `dawn node drain {}`", node()),
         ErrorReason::NodeHoldsTasks if named("wait_ms").is_some() => return None,
         ErrorReason::NodeHoldsTasks => {

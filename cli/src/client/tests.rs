@@ -234,8 +234,6 @@ async fn the_hint_says_what_to_do_by_the_reason_and_not_by_the_message() {
         (on_web(ErrorReason::JobEnded), "run it again with `dawn job run`"),
         (on_web(ErrorReason::JobDiffers), "kill it first with `dawn job kill www/prod/web`"),
         (on_web(ErrorReason::UpdateUnderWay), "wait for it with `dawn update wait www/prod/web`, or end it"),
-        (on_web(ErrorReason::IsTemplate), "run it with `dawn job dispatch www/prod/web`"),
-        (on_web(ErrorReason::CronPaused), "`dawn cron resume www/prod/web`"),
         (
             refused(ErrorReason::OverQuota, "words", [("role", "www"), ("bound", "guarantee")]),
             "ask for less, or have the guarantee raised with `dawn quota set www`",

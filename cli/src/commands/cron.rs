@@ -61,7 +61,7 @@ pub async fn run(cron: Cron, context: &mut Context) -> Result<Exit, Failure> {
 }
 
 async fn list(role: String, context: &mut Context) -> Result<Exit, Failure> {
-    let call = async |client: &mut Client, request| client.list_cron(request).await;
+    let call = async |client: &mut Client, request| client.cron().list_cron(request).await;
     let answer = context.scheduler.call(v1::ListCronRequest { role }, Repeat::Harmless, call).await?;
     if context.out.json {
         let jobs: Vec<_> = answer.jobs.iter().map(json::cron).collect();
@@ -90,7 +90,7 @@ async fn causes(jobs: &[v1::CronStatus], context: &mut Context) -> BTreeMap<Stri
     }
     for job in jobs.iter().filter(failed).take(MAX_CAUSES) {
         let request = v1::GetJobRequest { key: job.key.clone(), version: 0 };
-        let call = async |client: &mut Client, request| client.get_job(request).await;
+        let call = async |client: &mut Client, request| client.jobs().get_job(request).await;
         // The list is worth more than its last words.
         let Ok(status) = context.scheduler.call(request, Repeat::Harmless, call).await else { continue };
         let last = job.ticks.last().map_or(0, |tick| tick.scheduled_ms);
@@ -122,7 +122,7 @@ fn waits_now(cron: &v1::CronStatus, tick: Option<&v1::Tick>) -> bool {
 /// ": none of 3 nodes fits" of a run that waits; empty when nobody can say it.
 async fn why_waits(context: &mut Context, cron: &v1::CronStatus) -> String {
     let request = v1::WhyRequest { key: cron.key.clone() };
-    let call = async |client: &mut Client, request| client.why(request).await;
+    let call = async |client: &mut Client, request| client.jobs().why(request).await;
     let why = context.scheduler.call(request, Repeat::Harmless, call).await.unwrap_or_default();
     let pending = why.classes.iter().find(|class| class.state() == v1::TaskState::Pending);
     pending.map_or_else(String::new, |class| format!(": {}", render::safe(&class.summary)))
@@ -276,7 +276,7 @@ fn ticks_with_causes(cron: &v1::CronStatus, tasks: &[v1::Task], waits: &str, now
 
 async fn start(job: &Selection, context: &mut Context) -> Result<Exit, Failure> {
     let request = v1::StartCronRequest { key: Some((&job.key).into()), author: author() };
-    let call = async |client: &mut Client, request| client.start_cron(request).await;
+    let call = async |client: &mut Client, request| client.cron().start_cron(request).await;
     let started = context.scheduler.call(request, Repeat::Never, call).await?;
     if context.out.json {
         let run_at = time::rfc3339(started.run_at_ms);
@@ -290,7 +290,7 @@ async fn start(job: &Selection, context: &mut Context) -> Result<Exit, Failure> 
 
 async fn deschedule(job: &Selection, context: &mut Context) -> Result<Exit, Failure> {
     let request = v1::DescheduleCronRequest { key: Some((&job.key).into()), author: author() };
-    let call = async |client: &mut Client, request| client.deschedule_cron(request).await;
+    let call = async |client: &mut Client, request| client.cron().deschedule_cron(request).await;
     let done = context.scheduler.call(request, Repeat::Harmless, call).await?;
     if context.out.json {
         let fields = serde_json::json!({ "job": job.key.to_string(), "index": done.index });

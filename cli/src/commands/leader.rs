@@ -8,7 +8,7 @@ use crate::exit::Failure;
 
 /// What whoever is asked first says of itself.
 pub async fn info(context: &mut Context) -> Result<v1::ServerInfo, Failure> {
-    let call = async |client: &mut Client, request| client.get_server_info(request).await;
+    let call = async |client: &mut Client, request| client.admin().get_server_info(request).await;
     context.scheduler.call(v1::GetServerInfoRequest {}, Repeat::Harmless, call).await
 }
 
@@ -23,7 +23,7 @@ pub async fn troubles_beside(said: v1::ServerInfo, context: &mut Context) -> Res
     if said.leader || said.leader_address.is_empty() {
         return Ok(said.troubles);
     }
-    let call = async |client: &mut Client, request| client.get_server_info(request).await;
+    let call = async |client: &mut Client, request| client.admin().get_server_info(request).await;
     let mut leader = context.scheduler.only(&said.leader_address);
     match leader.call(v1::GetServerInfoRequest {}, Repeat::Harmless, call).await {
         Ok(info) if info.leader && info.cluster_id == said.cluster_id => {

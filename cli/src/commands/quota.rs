@@ -74,7 +74,7 @@ fn size_with_unit(value: &str) -> Result<u64, String> {
 pub async fn run(quota: Quota, context: &mut Context) -> Result<Exit, Failure> {
     match quota {
         Quota::Get { role } => {
-            let call = async |client: &mut Client, request| client.get_quota(request).await;
+            let call = async |client: &mut Client, request| client.quotas().get_quota(request).await;
             let status = context.scheduler.call(v1::GetQuotaRequest { role }, Repeat::Harmless, call).await?;
             show(&status, context);
         }
@@ -85,7 +85,7 @@ pub async fn run(quota: Quota, context: &mut Context) -> Result<Exit, Failure> {
             }
             let weight = weight.unwrap_or(0);
             let request = v1::SetQuotaRequest { role, guarantee, limit, weight, author: author() };
-            let call = async |client: &mut Client, request| client.set_quota(request).await;
+            let call = async |client: &mut Client, request| client.quotas().set_quota(request).await;
             let status = context.scheduler.call(request, Repeat::Harmless, call).await?;
             show(&status, context);
         }
@@ -95,7 +95,7 @@ pub async fn run(quota: Quota, context: &mut Context) -> Result<Exit, Failure> {
 }
 
 async fn list(context: &mut Context) -> Result<(), Failure> {
-    let call = async |client: &mut Client, request| client.list_quota(request).await;
+    let call = async |client: &mut Client, request| client.quotas().list_quota(request).await;
     let mut answer = context.scheduler.call(v1::ListQuotaRequest {}, Repeat::Harmless, call).await?;
     answer.quotas.retain(has_something);
     if context.out.json {

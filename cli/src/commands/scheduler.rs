@@ -25,7 +25,7 @@ pub async fn run(command: SchedulerCommand, context: &mut Context) -> Result<Exi
 }
 
 async fn info(context: &Context, address: &str) -> Option<v1::ServerInfo> {
-    let call = async |client: &mut Client, request| client.get_server_info(request).await;
+    let call = async |client: &mut Client, request| client.admin().get_server_info(request).await;
     context.scheduler.only(address).call(v1::GetServerInfoRequest {}, Repeat::Harmless, call).await.ok()
 }
 

@@ -40,7 +40,7 @@ async fn look(missing: &Missing, context: &mut Context) -> Option<String> {
 async fn keys(context: &mut Context) -> Vec<String> {
     let (mut keys, mut request) = (Vec::new(), v1::ListJobsRequest { all: true, ..Default::default() });
     for _ in 0..MAX_PAGES {
-        let call = async |client: &mut Client, request| client.list_jobs(request).await;
+        let call = async |client: &mut Client, request| client.jobs().list_jobs(request).await;
         let Ok(page) = context.scheduler.call(request.clone(), Repeat::Harmless, call).await else { break };
         keys.extend(page.jobs.iter().map(|job| render::key(job.key.as_ref())));
         if page.next_page_token.is_empty() {

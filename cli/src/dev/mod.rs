@@ -202,7 +202,7 @@ async fn live(plan: &Plan, context: &mut Context, children: &mut Children, stop:
 async fn until_answers(context: &mut Context, children: &mut Children) -> Result<(), Failure> {
     let deadline = Instant::now() + START_TIMEOUT;
     loop {
-        let call = async |client: &mut Client, request| client.get_server_info(request).await;
+        let call = async |client: &mut Client, request| client.admin().get_server_info(request).await;
         let answer = context.scheduler.call(v1::GetServerInfoRequest {}, Repeat::Harmless, call).await;
         match answer {
             Ok(_) => return Ok(()),
@@ -262,14 +262,14 @@ async fn kill_jobs(context: &mut Context) {
     let Ok(jobs) = list::all(context, v1::ListJobsRequest::default()).await else { return };
     for job in jobs {
         let request = v1::KillJobRequest { key: job.key.clone(), author: "dawn dev".into(), ..Default::default() };
-        let call = async |client: &mut Client, request| client.kill_job(request).await;
+        let call = async |client: &mut Client, request| client.jobs().kill_job(request).await;
         if let Err(failure) = context.scheduler.call(request, Repeat::Harmless, call).await {
             say(&format!("killing {}: {failure}", render::key(job.key.as_ref())));
         }
     }
     let deadline = Instant::now() + KILL_TIMEOUT;
     loop {
-        let call = async |client: &mut Client, request| client.list_tasks(request).await;
+        let call = async |client: &mut Client, request| client.tasks().list_tasks(request).await;
         match context.scheduler.call(v1::ListTasksRequest::default(), Repeat::Harmless, call).await {
             Ok(answer) if !answer.tasks.is_empty() && Instant::now() < deadline => sleep(POLL).await,
             _ => return,

@@ -18,6 +18,7 @@ use tonic::{Request, Response, Status};
 use super::status;
 use super::{ClientService, Reader};
 use crate::drive::Role;
+use crate::model::{Command, answers};
 
 /// A follower that is behind gets this long to come up with what was asked for.
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(10);
@@ -93,6 +94,15 @@ impl Admin for AdminService {
     type BackupStream = Streamed<v1::BackupChunk>;
     type ReadJournalStream = Streamed<v1::JournalEntries>;
     type VerifyStream = Streamed<v1::VerifyResponse>;
+
+    async fn get_server_info(&self, _: Request<v1::GetServerInfoRequest>) -> Result<Response<v1::ServerInfo>, Status> {
+        self.clients.server_info().await
+    }
+
+    async fn raise_epoch(&self, _: Request<v1::RaiseEpochRequest>) -> Result<Response<v1::RaiseEpochResponse>, Status> {
+        let (answers::EpochRaised { epoch, agents }, index) = self.clients.ask(Command::RaiseEpoch).await?;
+        Ok(Response::new(v1::RaiseEpochResponse { index, epoch: epoch.0, agents }))
+    }
 
     async fn backup(&self, request: Request<v1::BackupRequest>) -> Result<Response<Self::BackupStream>, Status> {
         let turn = self

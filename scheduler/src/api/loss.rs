@@ -4,8 +4,8 @@ use dawn_proto::v1;
 use tonic::Response;
 
 use super::command::text;
-use super::maintenance::Answered;
-use super::maintenance::agent_ids;
+use super::nodes::agent_ids;
+use super::service::Answer;
 use super::status;
 use super::{ClientService, reads};
 use crate::decide::brake;
@@ -30,20 +30,20 @@ fn replaced(replaced: Replaced) -> v1::ReplacedTasks {
 }
 
 impl ClientService {
-    pub(super) async fn declare_down(&self, request: v1::DeclareDownRequest) -> Answered<v1::DeclareDownResponse> {
+    pub(super) async fn declare_down(&self, request: v1::DeclareDownRequest) -> Answer<v1::DeclareDownResponse> {
         let (agents, author) = (agent_ids(&request.agent_ids)?, text(request.author));
         let command = LossCommand::DeclareDown { agents, author, is_preview: request.preview };
         let (answers::Declared(tasks), index) = self.ask(Command::Loss(command)).await?;
         Ok(Response::new(v1::DeclareDownResponse { replaced: Some(replaced(tasks)), index }))
     }
 
-    pub(super) async fn forget_nodes(&self, request: v1::ForgetNodesRequest) -> Answered<v1::ForgetNodesResponse> {
+    pub(super) async fn forget_nodes(&self, request: v1::ForgetNodesRequest) -> Answer<v1::ForgetNodesResponse> {
         let agents = agent_ids(&request.agent_ids)?;
         let (answers::Forgotten, index) = self.ask(Command::Loss(LossCommand::Forget { agents })).await?;
         Ok(Response::new(v1::ForgetNodesResponse { index }))
     }
 
-    pub(super) async fn release_brake(&self, request: v1::ReleaseBrakeRequest) -> Answered<v1::ReleaseBrakeResponse> {
+    pub(super) async fn release_brake(&self, request: v1::ReleaseBrakeRequest) -> Answer<v1::ReleaseBrakeResponse> {
         let (for_ms, author) = (request.for_ms, text(request.author));
         let (least, most) = (BrakeRelease::MIN_MS, BrakeRelease::MAX_MS);
         if !(least..=most).contains(&for_ms) {

@@ -2,12 +2,15 @@
 //! Not here: what agents say, and where logs come from (the wiring brings a [`LogSource`]).
 
 mod admin;
-mod batches;
 mod command;
+mod cron;
+mod dispatch;
+mod jobs;
 mod logs;
 mod loss;
-mod maintenance;
+mod nodes;
 mod plan;
+mod quotas;
 mod reach;
 mod reader;
 mod reads;
@@ -16,6 +19,7 @@ mod service;
 mod status;
 mod streams;
 mod submit;
+mod tasks;
 mod updates;
 mod watch;
 mod words;

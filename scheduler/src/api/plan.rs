@@ -1,59 +1,30 @@
 //! Plans: what would come of submitting jobs, tried on a copy of the durable state, away from where it is decided.
 
 use std::collections::BTreeSet;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use dawn_proto::Timestamp;
 use dawn_proto::v1;
-use dawn_proto::v1::planner_server::Planner;
-use futures_util::{Stream, stream};
 use prost::Message;
-use tonic::{Request, Response, Status};
+use tonic::Status;
 
 use super::reader::Turn;
 use super::reads;
 use super::{ClientService, status};
 use crate::decide::words_of_held;
-use crate::drive::{Planned, PulseSettings, Refused, Role, Trial};
+use crate::drive::{Planned, PulseSettings, Refused, Trial};
 use crate::model::{AgentNo, JobSpec, Spec, State};
-use crate::shares::Caller;
-use crate::wire;
 
 /// Jobs planned together at most.
-const JOBS: usize = 1_000;
-
-#[tonic::async_trait]
-impl Planner for ClientService {
-    type PlanStream = Pin<Box<dyn Stream<Item = Result<v1::JobPlan, Status>> + Send>>;
-
-    async fn plan(&self, request: Request<v1::PlanRequest>) -> Result<Response<Self::PlanStream>, Status> {
-        if let Role::Following { leader } = &*self.role.borrow() {
-            return Err(status::not_leader(leader.as_deref()));
-        }
-        let holder = Caller::of(request.extensions());
-        let specs = request.into_inner().specs;
-        if specs.len() > JOBS {
-            let words = format!("{} jobs, at most {JOBS} are planned together", specs.len());
-            return Err(status::wrong("specs", words));
-        }
-        let parsed = specs.into_iter().map(wire::parse_job_spec).collect::<Result<Vec<_>, _>>();
-        let parsed = parsed.map_err(status::of_field_errors)?;
-        let service = self.clone();
-        let planned = stream::once(async move {
-            // Copied under the lock, tried outside of it.
-            let turn = service.reader.turn(holder).await;
-            match service.reader.find(State::clone).await {
-                Ok(state) => service.plans(state, parsed, turn).await,
-                Err(error) => vec![Err(error)],
-            }
-        });
-        Ok(Response::new(Box::pin(futures_util::StreamExt::flat_map(planned, stream::iter))))
-    }
-}
+pub(super) const JOBS: usize = 1_000;
 
 impl ClientService {
-    async fn plans(&self, state: State, specs: Vec<JobSpec>, turn: Turn) -> Vec<Result<v1::JobPlan, Status>> {
+    pub(super) async fn plans(
+        &self,
+        state: State,
+        specs: Vec<JobSpec>,
+        turn: Turn,
+    ) -> Vec<Result<v1::JobPlan, Status>> {
         let (live, facts) = (self.live.borrow().clone(), self.facts.clone());
         let planned = tokio::task::spawn_blocking(move || {
             let agents = state.agents.keys().copied();

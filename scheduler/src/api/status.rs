@@ -87,11 +87,9 @@ fn of_flow(refusal: &FlowRefusal) -> RefusedRequest {
     match refusal {
         FlowRefusal::Circle { key, circle } => of(ErrorReason::DependencyCircle, key).with("circle", circle.join(" ")),
         FlowRefusal::Never { key, .. } => of(ErrorReason::DependencyFailed, key),
-        FlowRefusal::Template { key } => of(ErrorReason::IsTemplate, key),
         FlowRefusal::NoTemplate { key } => of(ErrorReason::NotTemplate, key),
         FlowRefusal::Changed { key } => of(ErrorReason::JobChanged, key),
         FlowRefusal::OtherContent { made } => of(ErrorReason::DispatchDiffers, made),
-        FlowRefusal::Paused { key, since } => of(ErrorReason::CronPaused, key).with("since_ms", since.0),
     }
 }
 

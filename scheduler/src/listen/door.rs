@@ -24,7 +24,7 @@ const AGENTS: &str = "/dawn.v1.AgentLink/";
 const STATUS: &str = "grpc-status";
 const MESSAGE: &str = "grpc-message";
 /// Most bytes of a message as it is sent: some clients take no more than 8 KiB of headers, and lose the message with them.
-const MOST_MESSAGE_BYTES: usize = 5_000;
+const MOST_MESSAGE_BYTES: usize = 7_000;
 const CUT: &str = "%20%E2%80%A6";
 
 /// Clients' sessions, whose requests go on while they are answered.

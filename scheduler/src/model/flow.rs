@@ -99,16 +99,12 @@ pub enum FlowRefusal {
     Circle { key: JobKey, circle: Vec<String> },
     #[error("{key} would never start: {why}; run that one again first, or leave it out")]
     Never { key: JobKey, why: String },
-    #[error("{key} is a template: it is dispatched, not run")]
-    Template { key: JobKey },
     #[error("{key} is no template: its spec has no `parameters`")]
     NoTemplate { key: JobKey },
     #[error("{key} was changed just now; try again")]
     Changed { key: JobKey },
     #[error("the same id was dispatched before with other arguments, as {made}; give another id")]
     OtherContent { made: JobKey },
-    #[error("{key} is paused since {}", super::utc(*since))]
-    Paused { key: JobKey, since: Timestamp },
 }
 
 impl Job {

@@ -4,7 +4,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use dawn_proto::v1::agent_link_server::AgentLinkServer;
-use dawn_proto::v1::scheduler_server::SchedulerServer;
+use dawn_proto::v1::cron_server::CronServer;
+use dawn_proto::v1::jobs_server::JobsServer;
+use dawn_proto::v1::nodes_server::NodesServer;
+use dawn_proto::v1::quotas_server::QuotasServer;
+use dawn_proto::v1::tasks_server::TasksServer;
+use dawn_proto::v1::updates_server::UpdatesServer;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tonic::server::NamedService;
@@ -19,6 +24,16 @@ use crate::drive::{Clock, Follower, SystemClock, Vitals};
 use crate::link::LinkService;
 use crate::metrics::{self, Sources};
 
+/// What a ready scheduler serves; the empty name is the whole of it.
+const OF_CLIENTS: [&str; 7] = [
+    "",
+    <JobsServer<ClientService> as NamedService>::NAME,
+    <TasksServer<ClientService> as NamedService>::NAME,
+    <CronServer<ClientService> as NamedService>::NAME,
+    <NodesServer<ClientService> as NamedService>::NAME,
+    <QuotasServer<ClientService> as NamedService>::NAME,
+    <UpdatesServer<ClientService> as NamedService>::NAME,
+];
 /// How often what gRPC tells is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
@@ -95,12 +110,9 @@ async fn report(vitals: Arc<Vitals>, reporter: HealthReporter) {
             continue;
         }
         let status = |serves| if serves { ServingStatus::Serving } else { ServingStatus::NotServing };
-        for (name, serves) in [
-            ("", ready),
-            (<SchedulerServer<ClientService> as NamedService>::NAME, ready),
-            (<AgentLinkServer<LinkService> as NamedService>::NAME, now.1),
-        ] {
-            reporter.set_service_status(name, status(serves)).await;
+        for name in OF_CLIENTS {
+            reporter.set_service_status(name, status(ready)).await;
         }
+        reporter.set_service_status(<AgentLinkServer<LinkService> as NamedService>::NAME, status(now.1)).await;
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dawn_proto::v1;
-use dawn_proto::v1::scheduler_client::SchedulerClient;
+use dawn_proto::v1::admin_client::AdminClient;
 use tokio::sync::watch;
 use tonic::transport::{Channel, Endpoint};
 
@@ -34,7 +34,7 @@ pub(super) struct Watch {
 impl Watch {
     /// Tells the services whom to name, and what holds up writes as far as it can be told. Ends when it is dropped.
     pub async fn keep(self) {
-        let mut line: Option<(String, SchedulerClient<Channel>)> = None;
+        let mut line: Option<(String, AdminClient<Channel>)> = None;
         let mut heard = String::new();
         for turn in 0u32.. {
             let asked = etcd::leader(&self.store).await;
@@ -76,13 +76,13 @@ impl Watch {
     }
 }
 
-fn dial(address: &str) -> Option<SchedulerClient<Channel>> {
+fn dial(address: &str) -> Option<AdminClient<Channel>> {
     let endpoint = Endpoint::from_shared(format!("http://{address}")).ok()?;
-    Some(SchedulerClient::new(endpoint.connect_timeout(LISTEN_WITHIN).connect_lazy()))
+    Some(AdminClient::new(endpoint.connect_timeout(LISTEN_WITHIN).connect_lazy()))
 }
 
 /// What the leader says of its own waiting; empty when it says nothing of the kind, or nothing at all.
-async fn listen(address: &str, client: &mut SchedulerClient<Channel>) -> String {
+async fn listen(address: &str, client: &mut AdminClient<Channel>) -> String {
     let asked = client.get_server_info(v1::GetServerInfoRequest {});
     let Ok(Ok(info)) = tokio::time::timeout(LISTEN_WITHIN, asked).await else { return String::new() };
     let info = info.into_inner();

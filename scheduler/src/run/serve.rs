@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use dawn_proto::v1::admin_server::AdminServer;
 use dawn_proto::v1::agent_link_server::AgentLinkServer;
-use dawn_proto::v1::batches_server::BatchesServer;
-use dawn_proto::v1::maintenance_server::MaintenanceServer;
-use dawn_proto::v1::planner_server::PlannerServer;
+use dawn_proto::v1::cron_server::CronServer;
+use dawn_proto::v1::jobs_server::JobsServer;
+use dawn_proto::v1::nodes_server::NodesServer;
+use dawn_proto::v1::quotas_server::QuotasServer;
 use dawn_proto::v1::reach_server::ReachServer;
-use dawn_proto::v1::scheduler_server::SchedulerServer;
+use dawn_proto::v1::tasks_server::TasksServer;
 use dawn_proto::v1::updates_server::UpdatesServer;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -55,14 +56,17 @@ pub fn serve<H: Health>(
         .build_v1()?;
     let (stop, stopped) = oneshot::channel::<()>();
     let reach = ReachServer::new(ReachService(client.clone())).max_decoding_message_size(api::MAX_REQUEST_BYTES);
-    let batches = BatchesServer::new(client.clone()).max_decoding_message_size(api::MAX_REQUEST_BYTES);
-    let planner = PlannerServer::new(client.clone()).max_decoding_message_size(api::MAX_REQUEST_BYTES);
-    let updates = UpdatesServer::new(client.clone()).max_decoding_message_size(api::MAX_REQUEST_BYTES);
-    let maintenance = MaintenanceServer::new(client.clone()).max_decoding_message_size(api::MAX_REQUEST_BYTES);
-    let watching = client.clone();
-    let client = SchedulerServer::new(client).max_decoding_message_size(api::MAX_REQUEST_BYTES);
+    // A job of many instances comes with all its tasks.
+    let jobs = JobsServer::new(client.clone())
+        .max_decoding_message_size(api::MAX_REQUEST_BYTES)
+        .max_encoding_message_size(usize::MAX);
+    let jobs = WatchFront { inner: jobs, client: client.clone() };
+    let tasks = TasksServer::new(client.clone()).max_decoding_message_size(api::MAX_REQUEST_BYTES);
+    let cron = CronServer::new(client.clone()).max_decoding_message_size(api::MAX_REQUEST_BYTES);
+    let nodes = NodesServer::new(client.clone()).max_decoding_message_size(api::MAX_REQUEST_BYTES);
+    let quotas = QuotasServer::new(client.clone()).max_decoding_message_size(api::MAX_REQUEST_BYTES);
+    let updates = UpdatesServer::new(client).max_decoding_message_size(api::MAX_REQUEST_BYTES);
     let agents = AgentLinkServer::new(agents).max_decoding_message_size(link::MAX_MESSAGE_BYTES);
-    let client = WatchFront { inner: client.max_encoding_message_size(usize::MAX), client: watching };
     let router = Server::builder()
         .http2_max_header_list_size(Some(MAX_HEADER_BYTES))
         .max_concurrent_streams(Some(STREAMS_A_CONNECTION))
@@ -71,12 +75,13 @@ pub fn serve<H: Health>(
         .add_service(Door(health))
         .add_service(Door(reflection))
         .add_service(Door(reach))
-        .add_service(Door(client))
-        .add_service(Door(batches))
-        .add_service(Door(planner.max_encoding_message_size(usize::MAX)))
-        .add_service(Door(AdminServer::new(admin).max_encoding_message_size(usize::MAX)))
+        .add_service(Door(jobs))
+        .add_service(Door(tasks.max_encoding_message_size(usize::MAX)))
+        .add_service(Door(cron.max_encoding_message_size(usize::MAX)))
+        .add_service(Door(nodes.max_encoding_message_size(usize::MAX)))
+        .add_service(Door(quotas.max_encoding_message_size(usize::MAX)))
         .add_service(Door(updates.max_encoding_message_size(usize::MAX)))
-        .add_service(Door(maintenance.max_encoding_message_size(usize::MAX)))
+        .add_service(Door(AdminServer::new(admin).max_encoding_message_size(usize::MAX)))
         .add_service(Door(agents.max_encoding_message_size(usize::MAX)));
     let incoming = listen::incoming(listener, Places::new(bounds));
     let serving = router.serve_with_incoming_shutdown(incoming, async move { _ = stopped.await });

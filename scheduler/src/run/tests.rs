@@ -24,11 +24,11 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use dawn_proto::v1::scheduler_client::SchedulerClient;
+use dawn_proto::Clients;
 use dawn_proto::v1::{self, JobKind, TaskState};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tonic::transport::Channel;
+use tonic::transport::Endpoint;
 
 use super::{Config, RunError, start};
 
@@ -37,10 +37,16 @@ pub(super) const DEADLINE: Duration = Duration::from_secs(20);
 /// A scheduler in a runtime of its own, so that it can be stopped in order or killed on the spot.
 pub(super) struct Cluster {
     pub address: SocketAddr,
-    pub client: SchedulerClient<Channel>,
+    pub client: Clients,
     stop: oneshot::Sender<()>,
     running: JoinHandle<Result<(), RunError>>,
     runtime: tokio::runtime::Runtime,
+}
+
+/// Clients of the scheduler at an address.
+async fn connect(address: impl std::fmt::Display) -> Clients {
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
+    Clients::new(endpoint.connect().await.unwrap())
 }
 
 impl Cluster {
@@ -54,7 +60,7 @@ impl Cluster {
         let address = scheduler.address();
         let (stop, stopped) = oneshot::channel::<()>();
         let running = runtime.spawn(scheduler.until(async move { _ = stopped.await }));
-        let client = SchedulerClient::connect(format!("http://{address}")).await.unwrap();
+        let client = connect(address).await;
         Cluster { address, client, stop, running, runtime }
     }
 
@@ -80,18 +86,18 @@ impl Cluster {
 
     pub async fn submit(&mut self, spec: v1::JobSpec) -> v1::SubmitJobResponse {
         let request = v1::SubmitJobRequest { spec: Some(spec), author: "ann".into(), message: String::new() };
-        self.client.submit_job(request).await.unwrap().into_inner()
+        self.client.jobs().submit_job(request).await.unwrap().into_inner()
     }
 
     pub async fn job(&mut self) -> v1::JobStatus {
         let request = v1::GetJobRequest { key: Some(key()), version: 0 };
-        self.client.get_job(request).await.unwrap().into_inner()
+        self.client.jobs().get_job(request).await.unwrap().into_inner()
     }
 
     /// Follows the job until its tasks are in these states.
     pub async fn until_states(&mut self, wanted: &[TaskState]) -> v1::JobStatus {
         let request = v1::GetJobRequest { key: Some(key()), version: 0 };
-        let mut watch = self.client.watch_job(request).await.unwrap().into_inner();
+        let mut watch = self.client.jobs().watch_job(request).await.unwrap().into_inner();
         let mut last = Vec::new();
         let found = tokio::time::timeout(DEADLINE, async {
             loop {

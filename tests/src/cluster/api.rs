@@ -3,11 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use dawn_proto::{JobKey, v1};
+use dawn_proto::{Clients, JobKey, v1};
 use tokio::runtime::{Builder, Runtime};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
-use v1::scheduler_client::SchedulerClient;
 
 use super::network::{Host, is_set_aside};
 
@@ -17,7 +16,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// A client of one scheduler; connects again by itself after a restart.
 pub struct Api {
     runtime: Runtime,
-    client: SchedulerClient<Channel>,
+    client: Clients,
     channel: Channel,
 }
 
@@ -38,11 +37,11 @@ impl Api {
         let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address makes a URI");
         let endpoint = endpoint.connect_timeout(timeout.min(Duration::from_secs(2))).timeout(timeout);
         let channel = runtime.block_on(async { endpoint.connect_lazy() });
-        Api { runtime, client: SchedulerClient::new(channel.clone()), channel }
+        Api { runtime, client: Clients::new(channel.clone()), channel }
     }
 
     /// Runs one call on a client of its own.
-    fn call<T, F>(&self, call: impl FnOnce(SchedulerClient<Channel>) -> F) -> Result<T, Status>
+    fn call<T, F>(&self, call: impl FnOnce(Clients) -> F) -> Result<T, Status>
     where
         F: Future<Output = Result<tonic::Response<T>, Status>>,
     {
@@ -50,17 +49,17 @@ impl Api {
     }
 
     pub fn server_info(&self) -> Result<v1::ServerInfo, Status> {
-        self.call(|mut client| async move { client.get_server_info(v1::GetServerInfoRequest {}).await })
+        self.call(|client| async move { client.admin().get_server_info(v1::GetServerInfoRequest {}).await })
     }
 
     pub fn submit(&self, spec: v1::JobSpec) -> Result<v1::SubmitJobResponse, Status> {
         let request = v1::SubmitJobRequest { spec: Some(spec), author: "tests".into(), message: String::new() };
-        self.call(|mut client| async move { client.submit_job(request).await })
+        self.call(|client| async move { client.jobs().submit_job(request).await })
     }
 
     pub fn kill(&self, job: &JobKey) -> Result<v1::KillJobResponse, Status> {
         let request = v1::KillJobRequest { key: Some(job.into()), author: "tests".into(), ..Default::default() };
-        self.call(|mut client| async move { client.kill_job(request).await })
+        self.call(|client| async move { client.jobs().kill_job(request).await })
     }
 
     /// Every job that has not been forgotten, however many.
@@ -68,7 +67,7 @@ impl Api {
         let (mut jobs, mut page_token) = (Vec::new(), String::new());
         loop {
             let request = v1::ListJobsRequest { all: true, page_token, ..Default::default() };
-            let page = self.call(|mut client| async move { client.list_jobs(request).await })?;
+            let page = self.call(|client| async move { client.jobs().list_jobs(request).await })?;
             jobs.extend(page.jobs);
             page_token = page.next_page_token;
             if page_token.is_empty() {
@@ -80,39 +79,39 @@ impl Api {
     /// Every job that has not been forgotten, of a page.
     pub fn jobs(&self) -> Result<Vec<v1::JobSummary>, Status> {
         let request = v1::ListJobsRequest { all: true, page_size: 10_000, ..Default::default() };
-        self.call(|mut client| async move { client.list_jobs(request).await }).map(|response| response.jobs)
+        self.call(|client| async move { client.jobs().list_jobs(request).await }).map(|response| response.jobs)
     }
 
     pub fn job(&self, job: &JobKey) -> Result<v1::JobStatus, Status> {
         let request = v1::GetJobRequest { key: Some(job.into()), version: 0 };
-        self.call(|mut client| async move { client.get_job(request).await })
+        self.call(|client| async move { client.jobs().get_job(request).await })
     }
 
     /// Every task of the job, ended ones too, newest last.
     pub fn tasks(&self, job: &JobKey) -> Result<Vec<v1::Task>, Status> {
         let request =
             v1::ListTasksRequest { job: Some(job.into()), all: true, page_size: 10_000, ..Default::default() };
-        self.call(|mut client| async move { client.list_tasks(request).await }).map(|response| response.tasks)
+        self.call(|client| async move { client.tasks().list_tasks(request).await }).map(|response| response.tasks)
     }
 
     pub fn nodes(&self) -> Result<Vec<v1::Node>, Status> {
         let request = v1::ListNodesRequest { page_size: 10_000, ..Default::default() };
-        self.call(|mut client| async move { client.list_nodes(request).await }).map(|response| response.nodes)
+        self.call(|client| async move { client.nodes().list_nodes(request).await }).map(|response| response.nodes)
     }
 
     pub fn why(&self, job: &JobKey) -> Result<v1::WhyResponse, Status> {
         let request = v1::WhyRequest { key: Some(job.into()) };
-        self.call(|mut client| async move { client.why(request).await })
+        self.call(|client| async move { client.jobs().why(request).await })
     }
 
     pub fn start_cron(&self, job: &JobKey) -> Result<v1::StartCronResponse, Status> {
         let request = v1::StartCronRequest { key: Some(job.into()), author: "tests".into() };
-        self.call(|mut client| async move { client.start_cron(request).await })
+        self.call(|client| async move { client.cron().start_cron(request).await })
     }
 
     pub fn deschedule_cron(&self, job: &JobKey) -> Result<v1::DescheduleCronResponse, Status> {
         let request = v1::DescheduleCronRequest { key: Some(job.into()), author: "tests".into() };
-        self.call(|mut client| async move { client.deschedule_cron(request).await })
+        self.call(|client| async move { client.cron().deschedule_cron(request).await })
     }
 
     /// What is kept of a task's log, from the oldest byte.
@@ -127,9 +126,9 @@ impl Api {
 
     /// The same in the pieces in which it comes.
     pub fn log_chunks(&self, request: v1::ReadLogRequest) -> Result<Vec<v1::LogChunk>, Status> {
-        let mut client = self.client.clone();
+        let client = self.client.clone();
         let read = self.runtime.block_on(async move {
-            let mut stream = client.read_log(Request::new(request)).await?.into_inner();
+            let mut stream = client.tasks().read_log(Request::new(request)).await?.into_inner();
             let mut chunks = Vec::new();
             while let Some(chunk) = stream.message().await? {
                 chunks.push(chunk);
@@ -142,7 +141,7 @@ impl Api {
     /// What these tasks wrote last to standard error, in their order.
     pub fn last_words(&self, task_ids: &[u64]) -> Result<Vec<Vec<u8>>, Status> {
         let request = v1::GetLastWordsRequest { task_ids: task_ids.to_vec() };
-        let words = self.call(|mut client| async move { client.get_last_words(request).await })?;
+        let words = self.call(|client| async move { client.tasks().get_last_words(request).await })?;
         Ok(words.tasks.into_iter().map(|task| task.data).collect())
     }
 
@@ -163,9 +162,9 @@ impl Api {
     /// Follows the job until `enough` is content with its status.
     pub fn watch(&self, job: &JobKey, enough: impl Fn(&v1::JobStatus) -> bool) -> Result<v1::JobStatus, Status> {
         let request = v1::GetJobRequest { key: Some(job.into()), version: 0 };
-        let mut client = self.client.clone();
+        let client = self.client.clone();
         let watched = self.runtime.block_on(async move {
-            let mut stream = client.watch_job(Request::new(request)).await?.into_inner();
+            let mut stream = client.jobs().watch_job(Request::new(request)).await?.into_inner();
             while let Some(status) = stream.message().await? {
                 if enough(&status) {
                     return Ok(status);

@@ -91,7 +91,7 @@ fn writing(file: &Path, error: &io::Error) -> Failure {
 
 /// One that follows, if there is, and the index that the leader, or whoever answers, has reached by now.
 async fn source(context: &mut Context) -> Result<(Scheduler, u64), Failure> {
-    let info = async |client: &mut Client, request| client.get_server_info(request).await;
+    let info = async |client: &mut Client, request| client.admin().get_server_info(request).await;
     let known = context.scheduler.call(v1::GetServerInfoRequest {}, Repeat::Harmless, info).await?;
     let mut least_index = known.index;
     let mut follower = None;

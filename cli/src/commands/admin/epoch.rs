@@ -23,7 +23,7 @@ enum Action {
 
 pub async fn run(args: Epoch, context: &mut Context) -> Result<Exit, Failure> {
     let Action::Raise = args.action;
-    let call = async |client: &mut Client, request| client.maintenance().raise_epoch(request).await;
+    let call = async |client: &mut Client, request| client.admin().raise_epoch(request).await;
     let raised = context.scheduler.call(v1::RaiseEpochRequest {}, Repeat::Never, call).await?;
     let v1::RaiseEpochResponse { index, epoch, agents } = raised;
     if context.out.json {

@@ -55,7 +55,7 @@ fn is_blind(verified: &v1::VerifyResponse) -> bool {
 }
 
 async fn info(scheduler: &mut Scheduler) -> Result<v1::ServerInfo, Failure> {
-    let call = async |client: &mut Client, request| client.get_server_info(request).await;
+    let call = async |client: &mut Client, request| client.admin().get_server_info(request).await;
     scheduler.call(v1::GetServerInfoRequest {}, Repeat::Harmless, call).await
 }
 

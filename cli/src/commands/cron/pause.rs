@@ -13,7 +13,7 @@ use crate::render::{json, time};
 pub async fn pause(job: &Selection, context: &mut Context) -> Result<Exit, Failure> {
     let was_paused = paused(context, job).await;
     let request = v1::PauseCronRequest { key: Some((&job.key).into()), author: author() };
-    let call = async |client: &mut Client, request| client.batches().pause_cron(request).await;
+    let call = async |client: &mut Client, request| client.cron().pause_cron(request).await;
     let done = context.scheduler.call(request, Repeat::Harmless, call).await?;
     if context.out.json {
         let fields = serde_json::json!({ "job": job.key.to_string(), "index": done.index });
@@ -34,7 +34,7 @@ async fn paused(context: &mut Context, job: &Selection) -> bool {
 pub async fn resume(job: &Selection, context: &mut Context) -> Result<Exit, Failure> {
     let was_paused = paused(context, job).await;
     let request = v1::ResumeCronRequest { key: Some((&job.key).into()), author: author() };
-    let call = async |client: &mut Client, request| client.batches().resume_cron(request).await;
+    let call = async |client: &mut Client, request| client.cron().resume_cron(request).await;
     let done = context.scheduler.call(request, Repeat::Harmless, call).await?;
     if context.out.json {
         let next_at = time::rfc3339(done.next_ms);

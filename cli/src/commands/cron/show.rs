@@ -11,7 +11,7 @@ use crate::render::{self, Table, json, time};
 
 pub async fn run(job: &Selection, context: &mut Context) -> Result<Exit, Failure> {
     let request = v1::GetJobRequest { key: Some((&job.key).into()), version: 0 };
-    let call = async |client: &mut Client, request| client.get_job(request).await;
+    let call = async |client: &mut Client, request| client.jobs().get_job(request).await;
     let status = context.scheduler.call(request, Repeat::Harmless, call).await?;
     let none = || {
         let hint = format!("see `dawn job status {}`; `dawn cron list` names cron jobs", job.key);

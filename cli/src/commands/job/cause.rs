@@ -58,7 +58,7 @@ pub async fn last_words(context: &mut Context, task_ids: Vec<u64>) -> BTreeMap<u
     if task_ids.is_empty() {
         return BTreeMap::new();
     }
-    let call = async |client: &mut Client, request| client.get_last_words(request).await;
+    let call = async |client: &mut Client, request| client.tasks().get_last_words(request).await;
     let request = v1::GetLastWordsRequest { task_ids };
     let answer = context.scheduler.call(request, Repeat::Harmless, call).await;
     answer.map_or_else(|_| BTreeMap::new(), |answer| answer.tasks.into_iter().map(|of| (of.task_id, of.data)).collect())

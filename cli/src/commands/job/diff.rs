@@ -40,7 +40,7 @@ pub async fn run(args: Diff, context: &mut Context) -> Result<Exit, Failure> {
 
 pub async fn version(context: &mut Context, key: &v1::JobKey, version: u32) -> Result<v1::JobStatus, Failure> {
     let request = v1::GetJobRequest { key: Some(key.clone()), version };
-    let call = async |client: &mut Client, request| client.get_job(request).await;
+    let call = async |client: &mut Client, request| client.jobs().get_job(request).await;
     context.scheduler.call(request, Repeat::Harmless, call).await
 }
 

@@ -65,7 +65,7 @@ pub async fn run(args: Dispatch, context: &mut Context) -> Result<Exit, Failure>
     };
     // Only an id makes a repetition harmless.
     let repeat = if args.id.is_empty() { Repeat::Never } else { Repeat::Harmless };
-    let call = async |client: &mut Client, request| client.batches().dispatch_job(request).await;
+    let call = async |client: &mut Client, request| client.jobs().dispatch_job(request).await;
     let made = context.scheduler.call(request, repeat, call).await?;
     let key = render::key(made.key.as_ref());
     if !context.out.json {

@@ -23,7 +23,7 @@ pub struct Endpoints {
 
 pub async fn run(args: Endpoints, context: &mut Context) -> Result<Exit, Failure> {
     let request = v1::ListEndpointsRequest { key: Some((&args.job.key).into()) };
-    let call = async |client: &mut Client, request| client.list_endpoints(request).await;
+    let call = async |client: &mut Client, request| client.jobs().list_endpoints(request).await;
     let mut listed = context.scheduler.call(request, Repeat::Harmless, call).await?;
     if !args.job.instances.is_empty() {
         let chosen = |instance| args.job.instances.iter().any(|run| (run.first..=run.last).contains(&instance));

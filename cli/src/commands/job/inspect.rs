@@ -55,7 +55,7 @@ async fn submitted(context: &mut Context, args: &Inspect) -> Result<JobSpec, Fai
         Failure::new(Exit::Usage, format!("`{target}` is neither a job file nor a job: {error}"))
     })?;
     let request = v1::GetJobRequest { key: Some((&selection.key).into()), version: args.version };
-    let call = async |client: &mut Client, request| client.get_job(request).await;
+    let call = async |client: &mut Client, request| client.jobs().get_job(request).await;
     let status = context.scheduler.call(request, Repeat::Harmless, call).await?;
     let missing = || Failure::new(Exit::Failed, format!("the scheduler sent no spec of {}", selection.key));
     status.spec.ok_or_else(missing)

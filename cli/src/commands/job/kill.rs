@@ -50,7 +50,7 @@ pub async fn run(args: Kill, context: &mut Context) -> Result<Exit, Failure> {
         author: author(),
         message: args.message.clone(),
     };
-    let call = async |client: &mut Client, request| client.kill_job(request).await;
+    let call = async |client: &mut Client, request| client.jobs().kill_job(request).await;
     let killed = match context.scheduler.call(request, Repeat::Harmless, call).await {
         // It ended meanwhile.
         Err(failure) if failure.exit == Exit::Refused && has_ended(context, &args.job).await => {

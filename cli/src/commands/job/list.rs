@@ -43,7 +43,7 @@ pub async fn run(args: List, context: &mut Context) -> Result<Exit, Failure> {
 pub async fn all(context: &mut Context, mut request: v1::ListJobsRequest) -> Result<Vec<v1::JobSummary>, Failure> {
     let mut jobs = Vec::new();
     loop {
-        let call = async |client: &mut Client, request| client.list_jobs(request).await;
+        let call = async |client: &mut Client, request| client.jobs().list_jobs(request).await;
         let page = context.scheduler.call(request.clone(), Repeat::Harmless, call).await?;
         jobs.extend(page.jobs);
         if page.next_page_token.is_empty() {

@@ -28,8 +28,8 @@ pub struct Plan {
 
 pub async fn run(args: Plan, context: &mut Context) -> Result<Exit, Failure> {
     let specs = jobfile::load(&args.files, &args.reading)?;
-    let call = async |client: &mut Client, request| client.planner().plan(request).await;
-    let mut answers = context.scheduler.call(v1::PlanRequest { specs }, Repeat::Harmless, call).await?;
+    let call = async |client: &mut Client, request| client.jobs().plan_jobs(request).await;
+    let mut answers = context.scheduler.call(v1::PlanJobsRequest { specs }, Repeat::Harmless, call).await?;
     let mut plans = Vec::new();
     let failed = |status: tonic::Status| {
         Failure::new(Exit::Failed, format!("planning: {}", render::safe_lines(status.message())))

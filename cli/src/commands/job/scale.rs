@@ -131,8 +131,8 @@ async fn foresee(context: &mut Context, job: &Selection, request: &v1::ScaleJobR
     let may_start = instances > before || !killed.is_empty();
     let Some(spec) = status.spec.filter(|_| may_start) else { return nothing };
     let specs = vec![v1::JobSpec { instances, ..spec }];
-    let call = async |client: &mut Client, request| client.planner().plan(request).await;
-    let plans = context.scheduler.call(v1::PlanRequest { specs }, Repeat::Harmless, call).await;
+    let call = async |client: &mut Client, request| client.jobs().plan_jobs(request).await;
+    let plans = context.scheduler.call(v1::PlanJobsRequest { specs }, Repeat::Harmless, call).await;
     let Ok(mut plans) = plans else { return nothing };
     let Ok(Some(plan)) = plans.message().await else { return nothing };
     let warnings = plan.pending.iter().map(|class| would_wait(class, instances)).collect();

@@ -29,7 +29,7 @@ pub async fn run(args: Sla, context: &mut Context) -> Result<Exit, Failure> {
         role: args.role,
         window_ms: args.window.as_millis() as u64,
     };
-    let call = async |client: &mut Client, request| client.maintenance().get_sla(request).await;
+    let call = async |client: &mut Client, request| client.jobs().get_sla(request).await;
     let report = context.scheduler.call(request, Repeat::Harmless, call).await?;
     if context.out.json {
         let jobs: Vec<_> = report.jobs.iter().map(value).collect();

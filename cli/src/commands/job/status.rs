@@ -22,7 +22,7 @@ pub struct Status {
 
 pub async fn get(context: &mut Context, selection: &Selection) -> Result<v1::JobStatus, Failure> {
     let request = v1::GetJobRequest { key: Some((&selection.key).into()), version: 0 };
-    let call = async |client: &mut Client, request| client.get_job(request).await;
+    let call = async |client: &mut Client, request| client.jobs().get_job(request).await;
     context.scheduler.call(request, Repeat::Harmless, call).await
 }
 

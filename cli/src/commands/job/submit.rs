@@ -19,7 +19,7 @@ pub async fn submit_all(
     message: &str,
 ) -> Result<Vec<v1::SubmitJobResponse>, Failure> {
     let request = v1::SubmitJobsRequest { specs: specs.to_vec(), author: author(), message: message.to_string() };
-    let call = async |client: &mut Client, request| match client.submit_jobs(request).await {
+    let call = async |client: &mut Client, request| match client.jobs().submit_jobs(request).await {
         Err(status) if status.code() == Code::Unimplemented => Ok(Response::new(None)),
         answer => answer.map(|answer| Response::new(Some(answer.into_inner().jobs))),
     };
@@ -39,6 +39,6 @@ pub async fn submit_all(
 
 pub async fn submit_one(context: &mut Context, spec: JobSpec, message: &str) -> Result<v1::SubmitJobResponse, Failure> {
     let request = v1::SubmitJobRequest { spec: Some(spec), author: author(), message: message.to_string() };
-    let call = async |client: &mut Client, request| client.submit_job(request).await;
+    let call = async |client: &mut Client, request| client.jobs().submit_job(request).await;
     context.scheduler.call(request, Repeat::Harmless, call).await
 }

@@ -20,7 +20,7 @@ pub async fn list(context: &mut Context, selection: &Selection, all: bool) -> Re
         ..Default::default()
     };
     loop {
-        let call = async |client: &mut crate::client::Client, request| client.list_tasks(request).await;
+        let call = async |client: &mut crate::client::Client, request| client.tasks().list_tasks(request).await;
         let page = context.scheduler.call(request.clone(), Repeat::Harmless, call).await?;
         tasks.extend(page.tasks);
         if page.next_page_token.is_empty() {
@@ -36,7 +36,7 @@ pub async fn by_id(context: &mut Context, id: TaskId) -> Result<Option<v1::Task>
     // The page after the id before it.
     let page_token = if id.0 > 0 { TaskId(id.0 - 1).to_string() } else { String::new() };
     let request = v1::ListTasksRequest { all: true, page_token, page_size: 1, ..Default::default() };
-    let call = async |client: &mut crate::client::Client, request| client.list_tasks(request).await;
+    let call = async |client: &mut crate::client::Client, request| client.tasks().list_tasks(request).await;
     let page = context.scheduler.call(request, Repeat::Harmless, call).await?;
     Ok(page.tasks.into_iter().find(|task| task.id == id.0))
 }

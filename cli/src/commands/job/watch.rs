@@ -270,7 +270,7 @@ async fn at(deadline: Option<Instant>) {
 async fn watch(mut scheduler: Scheduler, key: v1::JobKey, i: usize, send: mpsc::Sender<News>) {
     loop {
         let request = v1::GetJobRequest { key: Some(key.clone()), version: 0 };
-        let call = async |client: &mut Client, request| client.watch_job(request).await;
+        let call = async |client: &mut Client, request| client.jobs().watch_job(request).await;
         match scheduler.call(request, Repeat::Harmless, call).await {
             Ok(mut stream) => {
                 while let Ok(Some(status)) = stream.message().await {
@@ -331,7 +331,7 @@ async fn pending_anew(context: &mut Context, job: &mut Job) -> Vec<String> {
 /// Why instances are pending.
 pub async fn pending(context: &mut Context, job: &Job) -> Vec<String> {
     let request = v1::WhyRequest { key: Some(job.wire_key.clone()) };
-    let call = async |client: &mut Client, request| client.why(request).await;
+    let call = async |client: &mut Client, request| client.jobs().why(request).await;
     let Ok(why) = context.scheduler.call(request, Repeat::Harmless, call).await else { return Vec::new() };
     // What waits out a backoff has failed, and its failure is told.
     let pending = why.classes.iter().filter(|class| class.state() == v1::TaskState::Pending);

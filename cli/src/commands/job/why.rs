@@ -19,7 +19,7 @@ pub struct Why {
 
 pub async fn get(context: &mut Context, job: &Selection) -> Result<v1::WhyResponse, Failure> {
     let request = v1::WhyRequest { key: Some((&job.key).into()) };
-    let call = async |client: &mut Client, request| client.why(request).await;
+    let call = async |client: &mut Client, request| client.jobs().why(request).await;
     context.scheduler.call(request, Repeat::Harmless, call).await
 }
 

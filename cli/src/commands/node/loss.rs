@@ -47,7 +47,7 @@ pub fn will_be_replaced(replaced: &v1::ReplacedTasks) -> String {
 pub async fn down(args: Down, context: &mut Context) -> Result<Exit, Failure> {
     let found = named(context, args.nodes).await?;
     let nodes = ids(&found);
-    let call = async |client: &mut Client, request| client.maintenance().declare_down(request).await;
+    let call = async |client: &mut Client, request| client.nodes().declare_down(request).await;
     let mut request = v1::DeclareDownRequest { agent_ids: nodes.clone(), author: author(), preview: true };
     let before = context.scheduler.call(request.clone(), Repeat::Harmless, call).await;
     let before = before.map_err(|failure| by_name(failure, &found))?;
@@ -78,7 +78,7 @@ pub async fn forget(args: Forget, context: &mut Context) -> Result<Exit, Failure
     let found = named(context, args.nodes).await?;
     let nodes = ids(&found);
     let request = v1::ForgetNodesRequest { agent_ids: nodes.clone() };
-    let call = async |client: &mut Client, request| client.maintenance().forget_nodes(request).await;
+    let call = async |client: &mut Client, request| client.nodes().forget_nodes(request).await;
     let done = context.scheduler.call(request, Repeat::Harmless, call).await;
     let done = done.map_err(|failure| by_name(failure, &found))?;
     if context.out.json {

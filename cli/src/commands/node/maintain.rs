@@ -94,7 +94,7 @@ pub async fn maintain(args: Maintain, context: &mut Context) -> Result<Exit, Fai
 pub async fn forgive(args: Cordon, context: &mut Context) -> Result<Exit, Failure> {
     let nodes = named(context, args.nodes).await?;
     let request = v1::ForgiveNodesRequest { agent_ids: ids(&nodes), author: author(), message: args.message };
-    let call = async |client: &mut Client, request| client.maintenance().forgive_nodes(request).await;
+    let call = async |client: &mut Client, request| client.nodes().forgive_nodes(request).await;
     let done = context.scheduler.call(request, Repeat::Harmless, call).await?;
     if context.out.json {
         context.out.value(&json::object(serde_json::json!({ "nodes": ids(&nodes), "index": done.index })));
@@ -141,7 +141,7 @@ pub(super) fn by_name(failure: Failure, nodes: &[Named]) -> Failure {
 async fn set(context: &mut Context, mut request: v1::SetMaintenanceRequest, said: &str) -> Result<Exit, Failure> {
     let nodes = named(context, request.agent_ids).await?;
     request.agent_ids = ids(&nodes);
-    let call = async |client: &mut Client, request| client.maintenance().set_maintenance(request).await;
+    let call = async |client: &mut Client, request| client.nodes().set_maintenance(request).await;
     let done = context.scheduler.call(request, Repeat::Harmless, call).await;
     let done = done.map_err(|failure| by_name(failure, &nodes))?;
     if context.out.json {
@@ -163,7 +163,7 @@ pub async fn drain(args: Drain, context: &mut Context) -> Result<Exit, Failure> 
         message: args.message,
         ..Default::default()
     };
-    let call = async |client: &mut Client, request| client.maintenance().set_maintenance(request).await;
+    let call = async |client: &mut Client, request| client.nodes().set_maintenance(request).await;
     let done = context.scheduler.call(request, Repeat::Harmless, call).await;
     let done = done.map_err(|failure| by_name(failure, &named))?;
     let exit = if args.detach { Exit::Done } else { until_empty(context, &nodes).await? };
@@ -188,7 +188,7 @@ async fn until_empty(context: &mut Context, nodes: &[String]) -> Result<Exit, Fa
         let (mut lines, mut drained) = (Vec::new(), 0);
         for node in nodes {
             let request = v1::GetNodeRequest { agent_id: node.clone() };
-            let call = async |client: &mut Client, request| client.get_node(request).await;
+            let call = async |client: &mut Client, request| client.nodes().get_node(request).await;
             let found = match context.scheduler.call(request, Repeat::Harmless, call).await {
                 Ok(found) => found.node.unwrap_or_default(),
                 Err(failure) if failure.exit == Exit::Unreachable => continue,

@@ -59,7 +59,7 @@ pub async fn all(context: &mut Context) -> Result<Vec<v1::Node>, Failure> {
     let mut nodes = Vec::new();
     let mut request = v1::ListNodesRequest::default();
     loop {
-        let call = async |client: &mut Client, request| client.list_nodes(request).await;
+        let call = async |client: &mut Client, request| client.nodes().list_nodes(request).await;
         let page = context.scheduler.call(request.clone(), Repeat::Harmless, call).await?;
         nodes.extend(page.nodes);
         if page.next_page_token.is_empty() {
@@ -190,7 +190,7 @@ fn ambiguous(name: &str) -> Failure {
 async fn status(name: &str, context: &mut Context) -> Result<Exit, Failure> {
     // The leader is asked first, if it is found: since when the node is silent it knows alone.
     _ = leader::troubles(context).await;
-    let get = async |client: &mut Client, request| client.get_node(request).await;
+    let get = async |client: &mut Client, request| client.nodes().get_node(request).await;
     let request = |id: &str| v1::GetNodeRequest { agent_id: id.to_string() };
     let found = match context.scheduler.call(request(name), Repeat::Harmless, get).await {
         Err(failure) if failure.exit == Exit::NotFound => {

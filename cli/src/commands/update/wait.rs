@@ -180,7 +180,7 @@ pub async fn causes(context: &mut Context, key: &v1::JobKey) -> String {
 
 async fn job(context: &mut Context, key: &v1::JobKey) -> Option<v1::JobStatus> {
     let request = v1::GetJobRequest { key: Some(key.clone()), version: 0 };
-    let call = async |client: &mut Client, request| client.get_job(request).await;
+    let call = async |client: &mut Client, request| client.jobs().get_job(request).await;
     context.scheduler.call(request, Repeat::Harmless, call).await.ok()
 }
 

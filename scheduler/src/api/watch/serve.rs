@@ -19,7 +19,7 @@ use crate::api::status;
 use crate::api::{ClientService, MAX_REQUEST_BYTES, command};
 use crate::shares::Caller;
 
-const PATH: &str = "/dawn.v1.Scheduler/WatchJob";
+const PATH: &str = "/dawn.v1.Jobs/WatchJob";
 
 /// The generated service of clients, with its watches served from here.
 #[derive(Clone)]

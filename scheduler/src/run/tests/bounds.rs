@@ -14,7 +14,7 @@ use crate::wire::sample::noise;
 #[tokio::test]
 async fn a_registration_beyond_its_bounds_is_refused_for_good_and_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let mut cluster = Cluster::start(dir.path()).await;
+    let cluster = Cluster::start(dir.path()).await;
     let attribute = |name: String, values: usize| v1::Attribute { name, values: vec!["v".into(); values] };
     let with = |attributes| v1::Offer { attributes, ..register("node-1").offer.unwrap() };
     let many = (0..20_000).map(|number| attribute(format!("a{number}"), 10)).collect();
@@ -37,7 +37,7 @@ async fn a_registration_beyond_its_bounds_is_refused_for_good_and_leaves_nothing
         }
         assert_eq!(agent.maybe_next().await, None, "the link is closed");
     }
-    let nodes = cluster.client.list_nodes(v1::ListNodesRequest::default()).await.unwrap().into_inner().nodes;
+    let nodes = cluster.client.nodes().list_nodes(v1::ListNodesRequest::default()).await.unwrap().into_inner().nodes;
     assert_eq!(nodes, []);
     let (mut agent, _) = FakeAgent::join(cluster.address, register("node-1")).await;
     let offer = with(vec![attribute("a".repeat(64), 1)]);
@@ -71,11 +71,11 @@ fn burst() -> Vec<v1::JobSpec> {
 /// Submits all of them at once, again where the queue was full; each is acknowledged in the end.
 async fn submitted(cluster: &Cluster) -> BTreeSet<String> {
     let submit = |spec: v1::JobSpec| {
-        let (mut client, name) = (cluster.client.clone(), spec.key.clone().unwrap().name);
+        let (client, name) = (cluster.client.clone(), spec.key.clone().unwrap().name);
         async move {
             loop {
                 let request = v1::SubmitJobRequest { spec: Some(spec.clone()), ..Default::default() };
-                match client.submit_job(request).await {
+                match client.jobs().submit_job(request).await {
                     Ok(_) => return name,
                     Err(full) => assert_eq!(full.code(), Code::ResourceExhausted, "{full:?}"),
                 }
@@ -93,7 +93,7 @@ async fn submitted(cluster: &Cluster) -> BTreeSet<String> {
 
 async fn jobs(cluster: &mut Cluster) -> BTreeSet<String> {
     let request = v1::ListJobsRequest { page_size: 10_000, ..Default::default() };
-    let jobs = cluster.client.list_jobs(request).await.unwrap().into_inner().jobs;
+    let jobs = cluster.client.jobs().list_jobs(request).await.unwrap().into_inner().jobs;
     jobs.into_iter().map(|job| job.key.unwrap().name).collect()
 }
 
@@ -116,9 +116,14 @@ async fn a_burst_of_large_specs_is_there_after_a_kill_in_both_homes() {
 }
 
 async fn until_leading(cluster: &Cluster) {
-    let mut client = cluster.client.clone();
+    let client = cluster.client.clone();
     let leads = tokio::time::timeout(DEADLINE, async {
-        while !client.get_server_info(v1::GetServerInfoRequest {}).await.is_ok_and(|info| info.into_inner().leader) {
+        while !client
+            .admin()
+            .get_server_info(v1::GetServerInfoRequest {})
+            .await
+            .is_ok_and(|info| info.into_inner().leader)
+        {
             tokio::task::yield_now().await;
         }
     });

@@ -3,9 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use dawn_proto::Clients;
 use dawn_proto::v1;
 use dawn_proto::v1::agent_link_client::AgentLinkClient;
-use dawn_proto::v1::scheduler_client::SchedulerClient;
 use dawn_proto::v1::scheduler_message::Message as Down;
 use prost::bytes::{Buf, BufMut, Bytes};
 use tokio::io::AsyncReadExt;
@@ -27,9 +27,9 @@ async fn crowded(dir: &tempfile::TempDir) -> Cluster {
     let bounds = Bounds { newcomers: 3, clients: 4, agents: 2, requests: 64, greet_within, ..Bounds::of(1_024) };
     let mut config = config(dir.path());
     config.connections = Some(bounds);
-    let mut cluster = Cluster::start_with(config).await;
+    let cluster = Cluster::start_with(config).await;
     // Its own client has shown what it is, and holds a place of the first address.
-    cluster.client.get_server_info(v1::GetServerInfoRequest {}).await.unwrap();
+    cluster.client.admin().get_server_info(v1::GetServerInfoRequest {}).await.unwrap();
     cluster
 }
 
@@ -45,7 +45,7 @@ async fn socket(to: SocketAddr, from: [u8; 4]) -> TcpStream {
 }
 
 pub(super) async fn info(channel: &Channel) -> Result<v1::ServerInfo, Status> {
-    let asked = SchedulerClient::new(channel.clone()).get_server_info(v1::GetServerInfoRequest {}).await;
+    let asked = Clients::new(channel.clone()).admin().get_server_info(v1::GetServerInfoRequest {}).await;
     asked.map(tonic::Response::into_inner)
 }
 
@@ -155,21 +155,21 @@ async fn nonsense_is_the_callers_mistake_and_is_not_said_back_at_length() {
     let dir = tempfile::tempdir().unwrap();
     let cluster = Cluster::start(dir.path()).await;
     let channel = channel(cluster.address, FIRST).await;
-    for method in ["/dawn.v1.Scheduler/GetJob", "/dawn.v1.Scheduler/WatchJob", "/dawn.v1.Updates/RestartJob"] {
+    for method in ["/dawn.v1.Jobs/GetJob", "/dawn.v1.Scheduler/WatchJob", "/dawn.v1.Updates/RestartJob"] {
         let status = raw(channel.clone(), method, vec![0xff; 40]).await;
         assert_eq!(status.code(), Code::InvalidArgument, "{method}: {status}");
     }
-    let status = raw(channel.clone(), "/dawn.v1.Scheduler/SubmitJob", vec![0; 5 << 20]).await;
+    let status = raw(channel.clone(), "/dawn.v1.Jobs/SubmitJob", vec![0; 5 << 20]).await;
     assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
-    let mut client = SchedulerClient::new(channel.clone());
+    let client = Clients::new(channel.clone());
     let long = "é".repeat(200_000);
     let jobs = v1::ListJobsRequest { page_token: long.clone(), ..Default::default() };
     let tasks = v1::ListTasksRequest { page_token: long.clone(), ..Default::default() };
     let nodes = v1::ListNodesRequest { page_token: long.clone(), ..Default::default() };
     let refused = [
-        client.list_jobs(jobs).await.map(|_| ()).unwrap_err(),
-        client.list_tasks(tasks).await.map(|_| ()).unwrap_err(),
-        client.list_nodes(nodes).await.map(|_| ()).unwrap_err(),
+        client.jobs().list_jobs(jobs).await.map(|_| ()).unwrap_err(),
+        client.tasks().list_tasks(tasks).await.map(|_| ()).unwrap_err(),
+        client.nodes().list_nodes(nodes).await.map(|_| ()).unwrap_err(),
     ];
     for status in refused {
         assert_eq!(status.code(), Code::InvalidArgument, "{status}");
@@ -181,7 +181,7 @@ async fn nonsense_is_the_callers_mistake_and_is_not_said_back_at_length() {
     let task = v1::TaskSpec { processes: vec![process; 9], ..Default::default() };
     let spec = v1::JobSpec { task: Some(task), ..Default::default() };
     let request = v1::SubmitJobRequest { spec: Some(spec), ..Default::default() };
-    let status = client.submit_job(request).await.map(|_| ()).unwrap_err();
+    let status = client.jobs().submit_job(request).await.map(|_| ()).unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument, "{status}");
     assert!(status.message().len() < 8_000, "{} bytes", status.message().len());
     cluster.stop().await;

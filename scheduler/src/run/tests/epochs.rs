@@ -1,6 +1,5 @@
 //! Agents that name epochs no leader has had, over real links: the leader stays, unless its key in etcd is gone.
 
-use dawn_proto::v1::maintenance_client::MaintenanceClient;
 use dawn_proto::v1::scheduler_message::Message as Down;
 use dawn_proto::v1::{self, TaskState};
 
@@ -87,7 +86,7 @@ async fn an_operator_raises_the_epoch_and_an_agent_that_was_ahead_is_taken_in() 
     let (mut other, _) = FakeAgent::join(cluster.address, register("node-2")).await;
     assert_eq!(other.drain().await, [], "nothing is placed");
 
-    let mut operator = MaintenanceClient::connect(format!("http://{}", cluster.address)).await.unwrap();
+    let mut operator = cluster.client.admin();
     let raised = operator.raise_epoch(v1::RaiseEpochRequest {}).await.unwrap().into_inner();
     assert_eq!((raised.epoch, raised.agents), (78, 1));
     let (mut agent, welcome) = FakeAgent::join(cluster.address, claim).await;

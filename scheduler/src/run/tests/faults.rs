@@ -59,7 +59,7 @@ async fn what_was_acknowledged_is_there_after_any_kill() {
         for earlier in 0..round {
             let key = v1::JobKey { name: format!("web{earlier}"), ..key() };
             let request = v1::GetJobRequest { key: Some(key), version: 0 };
-            assert_eq!(cluster.client.get_job(request).await.unwrap().into_inner().tasks.len(), 2);
+            assert_eq!(cluster.client.jobs().get_job(request).await.unwrap().into_inner().tasks.len(), 2);
         }
         let spec = v1::JobSpec { key: Some(v1::JobKey { name: format!("web{round}"), ..key() }), ..service(2) };
         indexes.push(cluster.submit(spec).await.index);
@@ -83,10 +83,10 @@ async fn a_scheduler_goes_on_from_a_snapshot() {
         }
         assert!(number < 1000, "no snapshot is taken");
     }
-    let before = cluster.client.list_jobs(v1::ListJobsRequest::default()).await.unwrap().into_inner();
+    let before = cluster.client.jobs().list_jobs(v1::ListJobsRequest::default()).await.unwrap().into_inner();
     cluster.kill().await;
-    let mut cluster = Cluster::start_with(settings).await;
-    let after = cluster.client.list_jobs(v1::ListJobsRequest::default()).await.unwrap().into_inner();
+    let cluster = Cluster::start_with(settings).await;
+    let after = cluster.client.jobs().list_jobs(v1::ListJobsRequest::default()).await.unwrap().into_inner();
     assert_eq!(after.jobs, before.jobs);
     cluster.stop().await;
 }
@@ -111,15 +111,15 @@ async fn a_second_scheduler_on_the_directory_or_the_port_is_refused() {
 #[tokio::test]
 async fn a_bad_spec_is_refused_with_every_field_on_a_line() {
     let dir = tempfile::tempdir().unwrap();
-    let mut cluster = Cluster::start(dir.path()).await;
+    let cluster = Cluster::start(dir.path()).await;
     let mut spec = service(0);
     spec.task = None;
     let request = v1::SubmitJobRequest { spec: Some(spec), ..Default::default() };
-    let status = cluster.client.submit_job(request).await.unwrap_err();
+    let status = cluster.client.jobs().submit_job(request).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
     let paths: Vec<_> = status.message().lines().map(|line| line.split_once(": ").unwrap().0).collect();
     assert!(paths.contains(&"instances") && paths.len() >= 2, "{}", status.message());
-    let none = cluster.client.list_jobs(v1::ListJobsRequest::default()).await.unwrap().into_inner();
+    let none = cluster.client.jobs().list_jobs(v1::ListJobsRequest::default()).await.unwrap().into_inner();
     assert_eq!(none.jobs, []);
     cluster.stop().await;
 }
@@ -129,24 +129,24 @@ async fn refusals_have_codes_and_words() {
     let dir = tempfile::tempdir().unwrap();
     let mut cluster = Cluster::start(dir.path()).await;
     let get = v1::GetJobRequest { key: Some(key()), version: 0 };
-    let status = cluster.client.get_job(get.clone()).await.unwrap_err();
+    let status = cluster.client.jobs().get_job(get.clone()).await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::NotFound, "there is no job www/test/web"));
-    let status = cluster.client.watch_job(get).await.unwrap_err();
+    let status = cluster.client.jobs().watch_job(get).await.unwrap_err();
     assert_eq!(status.code(), Code::NotFound);
     let kill = v1::KillJobRequest { key: Some(key()), ..Default::default() };
-    let status = cluster.client.kill_job(kill.clone()).await.unwrap_err();
+    let status = cluster.client.jobs().kill_job(kill.clone()).await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::NotFound, "there is no job www/test/web"));
     let backwards = vec![v1::InstanceRange { first: 3, last: 1 }];
-    let status = cluster.client.kill_job(v1::KillJobRequest { instances: backwards, ..kill }).await.unwrap_err();
+    let status = cluster.client.jobs().kill_job(v1::KillJobRequest { instances: backwards, ..kill }).await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::InvalidArgument, "instances[0]: 3-1 runs backwards"));
-    let status = cluster.client.start_cron(v1::StartCronRequest::default()).await.unwrap_err();
+    let status = cluster.client.cron().start_cron(v1::StartCronRequest::default()).await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::InvalidArgument, "key: is missing"));
     cluster.submit(service(1)).await;
     let start = v1::StartCronRequest { key: Some(key()), ..Default::default() };
-    let status = cluster.client.start_cron(start).await.unwrap_err();
+    let status = cluster.client.cron().start_cron(start).await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::FailedPrecondition, "www/test/web is no cron job"));
     let page = v1::ListTasksRequest { page_token: "x".into(), ..Default::default() };
-    assert_eq!(cluster.client.list_tasks(page).await.unwrap_err().code(), Code::InvalidArgument);
+    assert_eq!(cluster.client.tasks().list_tasks(page).await.unwrap_err().code(), Code::InvalidArgument);
     cluster.stop().await;
 }
 
@@ -238,7 +238,7 @@ async fn a_job_too_large_for_any_agent_is_taken_with_a_warning_and_explained() {
     let mut small = service(1);
     small.key.as_mut().unwrap().name = "small".into();
     assert_eq!(cluster.submit(small).await.warnings, [] as [String; 0]);
-    let why = cluster.client.why(v1::WhyRequest { key }).await.unwrap().into_inner();
+    let why = cluster.client.jobs().why(v1::WhyRequest { key }).await.unwrap().into_inner();
     let [class] = &why.classes[..] else { panic!("{why:?}") };
     assert_eq!((class.instances.as_slice(), class.state()), (&[0, 1][..], TaskState::Pending));
     assert_eq!((class.vetoes[0].agents, class.vetoes[0].kind.as_str()), (1, "cpu"));
@@ -251,8 +251,9 @@ async fn a_stop_ends_streams_that_clients_hold_open() {
     let mut cluster = Cluster::start(dir.path()).await;
     cluster.submit(service(1)).await;
     let (mut agent, _) = FakeAgent::join(cluster.address, register("node-1")).await;
-    let mut client = cluster.client.clone();
-    let mut watch = client.watch_job(v1::GetJobRequest { key: Some(key()), version: 0 }).await.unwrap().into_inner();
+    let client = cluster.client.clone();
+    let mut watch =
+        client.jobs().watch_job(v1::GetJobRequest { key: Some(key()), version: 0 }).await.unwrap().into_inner();
     watch.message().await.unwrap().unwrap();
     cluster.stop().await;
     while let Ok(Some(_)) = watch.message().await {}

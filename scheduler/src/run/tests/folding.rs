@@ -30,7 +30,7 @@ async fn many_large_changes_of_a_job_need_no_more_room_in_etcd_than_a_few() {
     let mut leader = cluster(&config).await;
     leader.until_info("it to lead", |info| info.leader && info.epoch > 0).await;
     for number in 0..SPECS {
-        let submitted = leader.client.submit_job(changed(number)).await;
+        let submitted = leader.client.jobs().submit_job(changed(number)).await;
         assert!(submitted.is_ok(), "change {number}: {submitted:?}");
     }
     let size = store(&etcd.config).await.client().status().await.unwrap().db_size();
@@ -39,7 +39,7 @@ async fn many_large_changes_of_a_job_need_no_more_room_in_etcd_than_a_few() {
     let mut next = cluster(&config).await;
     next.until_info("the next one to lead", |info| info.leader && info.epoch > 0).await;
     let asked = v1::GetJobRequest { key: Some(key()), version: 0 };
-    let job = next.client.get_job(asked).await.unwrap().into_inner();
+    let job = next.client.jobs().get_job(asked).await.unwrap().into_inner();
     assert_eq!(job.summary.unwrap().version, SPECS as u32);
     next.stop().await;
 }

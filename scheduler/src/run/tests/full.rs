@@ -32,12 +32,12 @@ async fn a_full_etcd_is_named_to_clients_and_writes_go_on_after_room_was_made() 
         }
     }
     // The one that meets the full disk waits; whoever comes after it is told.
-    let mut client = leader.client.clone();
-    let first = tokio::spawn(async move { client.submit_job(request("first")).await });
+    let client = leader.client.clone();
+    let first = tokio::spawn(async move { client.jobs().submit_job(request("first")).await });
     let info = leader.until_info("trouble to be told", |info| !info.troubles.is_empty()).await;
     let words = info.troubles.concat();
     assert!(words.contains("out of space") && words.contains("defrag"), "{words}");
-    let refused = leader.client.submit_job(request("second")).await.unwrap_err();
+    let refused = leader.client.jobs().submit_job(request("second")).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable);
     assert!(refused.message().contains("takes no writes now: it waits for etcd: etcd is out of space"), "{refused:?}");
     assert_eq!(leader.job().await.summary.unwrap().instances, 1, "reads are answered");
@@ -63,7 +63,7 @@ async fn a_full_etcd_is_named_to_clients_and_writes_go_on_after_room_was_made() 
     }
     leader.until_info("the trouble to be over", |info| info.troubles.is_empty()).await;
     let asked = v1::GetJobRequest { key: named("first").key, version: 0 };
-    leader.client.get_job(asked).await.expect("what waited for room is there");
+    leader.client.jobs().get_job(asked).await.expect("what waited for room is there");
     leader.submit(named("second")).await;
     leader.stop().await;
 }

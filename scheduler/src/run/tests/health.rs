@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc as blocking;
 use std::time::Duration;
 
-use dawn_proto::v1::{self, scheduler_client::SchedulerClient};
+use dawn_proto::v1;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -82,7 +82,7 @@ async fn a_wedged_scheduler_is_told_from_one_that_works_by_http_and_grpc() {
     let running = tokio::spawn(scheduler.until(async move { _ = stopped.await }));
     until_page(metrics, "/readyz", 200, "ok").await;
     assert_eq!(get(metrics, "/livez").await, Some((200, "ok".into())));
-    for service in ["", "dawn.v1.Scheduler", "dawn.v1.AgentLink"] {
+    for service in ["", "dawn.v1.Jobs", "dawn.v1.Updates", "dawn.v1.AgentLink"] {
         until_served(address, service, ServingStatus::Serving).await;
     }
     assert_eq!(served(address, "dawn.v1.Nothing").await, Err(Code::NotFound));
@@ -90,9 +90,9 @@ async fn a_wedged_scheduler_is_told_from_one_that_works_by_http_and_grpc() {
     // A reader that never ends: what is durable can't be applied, nor anybody be answered.
     let (release, released) = blocking::channel::<()>();
     let reader = std::thread::spawn(move || follower.read(|_| released.recv()));
-    let mut client = SchedulerClient::connect(format!("http://{address}")).await.unwrap();
+    let client = super::connect(address).await;
     let request = v1::SubmitJobRequest { spec: Some(service(1)), author: "ann".into(), message: String::new() };
-    let submitted = tokio::spawn(async move { client.submit_job(request).await });
+    let submitted = tokio::spawn(async move { client.jobs().submit_job(request).await });
     until_page(metrics, "/livez", 503, "the part that carries out decisions has not turned for").await;
     until_page(metrics, "/readyz", 503, "has not turned for").await;
     until_served(address, "", ServingStatus::NotServing).await;
@@ -154,11 +154,11 @@ async fn a_follower_is_ready_for_reads_until_etcd_is_gone_and_lives_on_without_i
     let address = follower.address();
     let follower = tokio::spawn(follower.until(std::future::pending()));
     until_page(metrics, "/readyz", 200, "ok").await;
-    until_served(address, "dawn.v1.Scheduler", ServingStatus::Serving).await;
+    until_served(address, "dawn.v1.Jobs", ServingStatus::Serving).await;
     until_served(address, "dawn.v1.AgentLink", ServingStatus::NotServing).await;
     drop(etcd);
     until_page(metrics, "/readyz", 503, "does not answer").await;
-    until_served(address, "dawn.v1.Scheduler", ServingStatus::NotServing).await;
+    until_served(address, "dawn.v1.Jobs", ServingStatus::NotServing).await;
     let until = Instant::now() + WEDGED_AFTER * 2;
     while Instant::now() < until {
         assert_eq!(get(metrics, "/livez").await, Some((200, "ok".into())));

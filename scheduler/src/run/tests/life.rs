@@ -31,7 +31,7 @@ async fn a_job_is_launched_reported_shown_and_killed() {
     assert_eq!(status.tasks[0].hostname, "node-1.example");
 
     let kill = v1::KillJobRequest { key: Some(key()), author: "ann".into(), ..Default::default() };
-    assert_eq!(cluster.client.kill_job(kill).await.unwrap().into_inner().tasks, 2);
+    assert_eq!(cluster.client.jobs().kill_job(kill).await.unwrap().into_inner().tasks, 2);
     for launch in [&first, &second] {
         match agent.next().await {
             Down::Kill(kill) => assert_eq!((kill.task_id, kill.epoch), (launch.task_id, 1)),
@@ -55,7 +55,7 @@ async fn pages_of_tasks_larger_than_one_look_at_the_state_have_each_task_once() 
     let (mut page_token, mut sizes, mut ids) = (String::new(), Vec::new(), Vec::new());
     while sizes.is_empty() || !page_token.is_empty() {
         let request = v1::ListTasksRequest { page_token, page_size: 600, ..Default::default() };
-        let page = cluster.client.list_tasks(request).await.unwrap().into_inner();
+        let page = cluster.client.tasks().list_tasks(request).await.unwrap().into_inner();
         sizes.push(page.tasks.len());
         ids.extend(page.tasks.into_iter().map(|task| task.id));
         page_token = page.next_page_token;

@@ -40,7 +40,7 @@ impl Asked {
     /// Asks as a client, and is asked as the agent.
     async fn open(&mut self) -> (Streaming<v1::LogChunk>, v1::OpenTunnel) {
         let request = v1::ReadLogRequest { task_id: self.task, process: "main".into(), ..Default::default() };
-        let log = self.cluster.client.read_log(request.clone()).await.unwrap().into_inner();
+        let log = self.cluster.client.tasks().read_log(request.clone()).await.unwrap().into_inner();
         match self.agent.next().await {
             Down::OpenTunnel(open) => {
                 assert_eq!(open.read_log, Some(request));
@@ -151,20 +151,21 @@ async fn a_log_nobody_can_bring_is_refused_with_words() {
     let dir = tempfile::tempdir().unwrap();
     let mut asked = Asked::running(dir.path()).await;
     let request = |task_id| v1::ReadLogRequest { task_id, ..Default::default() };
-    let status = asked.cluster.client.read_log(request(999)).await.unwrap_err();
+    let status = asked.cluster.client.tasks().read_log(request(999)).await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::NotFound, "there is no task t999 (any more)"));
     let mut large = service(1);
     large.key.as_mut().unwrap().name = "large".into();
     large.task.as_mut().unwrap().resources.as_mut().unwrap().cpu_milli = 64_000;
     asked.cluster.submit(large).await;
-    let tasks = asked.cluster.client.list_tasks(v1::ListTasksRequest::default()).await.unwrap().into_inner().tasks;
+    let tasks =
+        asked.cluster.client.tasks().list_tasks(v1::ListTasksRequest::default()).await.unwrap().into_inner().tasks;
     let pending = tasks.iter().find(|task| task.state() == TaskState::Pending).unwrap().id;
-    let status = asked.cluster.client.read_log(request(pending)).await.unwrap_err();
+    let status = asked.cluster.client.tasks().read_log(request(pending)).await.unwrap_err();
     assert_eq!(status.code(), Code::FailedPrecondition);
     drop(asked.agent);
     let gone = async {
         loop {
-            match asked.cluster.client.read_log(request(asked.task)).await {
+            match asked.cluster.client.tasks().read_log(request(asked.task)).await {
                 Err(status) => return status,
                 Ok(_) => tokio::task::yield_now().await,
             }
@@ -193,7 +194,7 @@ async fn the_log_of_a_task_whose_start_failed_is_refused_with_the_reason() {
     agent.say(v1::agent_message::Message::Report(end)).await;
     while !matches!(agent.next().await, Down::Ack(ack) if ack.task_id == task) {}
     let request = v1::ReadLogRequest { task_id: task, ..Default::default() };
-    let status = cluster.client.read_log(request).await.unwrap_err();
+    let status = cluster.client.tasks().read_log(request).await.unwrap_err();
     let expected = format!("t{task} was not started: user ghost does not exist on this node");
     assert_eq!((status.code(), status.message()), (Code::FailedPrecondition, expected.as_str()));
     cluster.stop().await;

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use dawn_proto::v1::admin_client::AdminClient;
 use dawn_proto::v1::agent_message::Message as Up;
-use dawn_proto::v1::planner_client::PlannerClient;
 use dawn_proto::v1::scheduler_message::Message as Down;
 use dawn_proto::v1::{self, TaskState};
 use tonic::transport::Channel;
@@ -77,7 +76,7 @@ async fn a_restored_scheduler_asks_for_what_it_lost_and_takes_it_in() {
     let again = restore(&file, &place, false).await.unwrap_err().to_string();
     assert!(again.contains("--replace"), "{again}");
     let mut cluster = Cluster::start(&other.path().join("data")).await;
-    let info = cluster.client.get_server_info(v1::GetServerInfoRequest {}).await.unwrap().into_inner();
+    let info = cluster.client.admin().get_server_info(v1::GetServerInfoRequest {}).await.unwrap().into_inner();
     assert!(info.troubles[0].starts_with("the journal was restored or cut"), "{:?}", info.troubles);
     let back = v1::Register {
         cluster_id: welcome.cluster_id.clone(),
@@ -98,7 +97,7 @@ async fn a_restored_scheduler_asks_for_what_it_lost_and_takes_it_in() {
     agent.say(described(launch.task_id, &launch, &spec.unwrap())).await;
     let request = v1::GetJobRequest { key: Some(super::key()), version: 0 };
     let adopted = async {
-        while cluster.client.get_job(request.clone()).await.is_err() {
+        while cluster.client.jobs().get_job(request.clone()).await.is_err() {
             tokio::task::yield_now().await;
         }
     };
@@ -206,11 +205,11 @@ async fn a_plan_says_where_jobs_would_go_and_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let cluster = Cluster::start(dir.path()).await;
     let (_agent, _) = FakeAgent::join(cluster.address, register("node-1")).await;
-    let mut planner = PlannerClient::connect(format!("http://{}", cluster.address)).await.unwrap();
+    let mut planner = cluster.client.jobs();
     let deadline = tokio::time::Instant::now() + DEADLINE;
     let plan = loop {
-        let request = v1::PlanRequest { specs: vec![service(6)] };
-        let mut plans = planner.plan(request).await.unwrap().into_inner();
+        let request = v1::PlanJobsRequest { specs: vec![service(6)] };
+        let mut plans = planner.plan_jobs(request).await.unwrap().into_inner();
         let plan = plans.message().await.unwrap().unwrap();
         assert_eq!(plans.message().await.unwrap(), None);
         if !plan.places.is_empty() {
@@ -221,10 +220,11 @@ async fn a_plan_says_where_jobs_would_go_and_changes_nothing() {
     assert_eq!(plan.key, Some(key()));
     assert_eq!((plan.places[0].instances.len(), plan.places[0].agent_id.as_str()), (4, "node-1"));
     assert_eq!((plan.created.len(), plan.pending[0].instances.clone()), (6, vec![4, 5]));
-    let mut client = cluster.client.clone();
-    let jobs = client.list_jobs(v1::ListJobsRequest { all: true, ..Default::default() }).await.unwrap().into_inner();
+    let client = cluster.client.clone();
+    let jobs =
+        client.jobs().list_jobs(v1::ListJobsRequest { all: true, ..Default::default() }).await.unwrap().into_inner();
     assert_eq!(jobs.jobs, []);
-    let bad = v1::PlanRequest { specs: vec![v1::JobSpec::default()] };
-    assert_eq!(planner.plan(bad).await.err().unwrap().code(), tonic::Code::InvalidArgument);
+    let bad = v1::PlanJobsRequest { specs: vec![v1::JobSpec::default()] };
+    assert_eq!(planner.plan_jobs(bad).await.err().unwrap().code(), tonic::Code::InvalidArgument);
     cluster.stop().await;
 }

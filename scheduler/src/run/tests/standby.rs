@@ -18,7 +18,7 @@ pub(super) async fn cluster(etcd: &EtcdConfig) -> Cluster {
 
 impl Cluster {
     pub(super) async fn info(&mut self) -> v1::ServerInfo {
-        self.client.get_server_info(v1::GetServerInfoRequest {}).await.unwrap().into_inner()
+        self.client.admin().get_server_info(v1::GetServerInfoRequest {}).await.unwrap().into_inner()
     }
 
     pub(super) async fn until_info(&mut self, what: &str, wanted: impl Fn(&v1::ServerInfo) -> bool) -> v1::ServerInfo {
@@ -53,7 +53,7 @@ async fn a_follower_reads_and_names_the_leader_for_the_rest() {
     assert_eq!(follower.job().await.summary.unwrap().pending, 1);
 
     let request = v1::SubmitJobRequest { spec: Some(service(2)), ..Default::default() };
-    let refused = follower.client.submit_job(request).await.unwrap_err();
+    let refused = follower.client.jobs().submit_job(request).await.unwrap_err();
     let address = leader.address.to_string();
     assert_eq!(refused.code(), Code::Unavailable);
     assert_eq!(errors::named(&refused, "leader").as_deref(), Some(address.as_str()));
@@ -88,7 +88,7 @@ async fn a_follower_takes_over_and_launches_nothing_twice() {
     assert_eq!(welcome.epoch, info.epoch);
     follower.until_states(&[TaskState::Running]).await;
     let kill = v1::KillJobRequest { key: Some(key()), ..Default::default() };
-    assert_eq!(follower.client.kill_job(kill).await.unwrap().into_inner().tasks, 1);
+    assert_eq!(follower.client.jobs().kill_job(kill).await.unwrap().into_inner().tasks, 1);
     let orders = agent.drain().await;
     let launches = orders.iter().filter(|order| matches!(order, Down::Launch(_))).count();
     let kills = orders.iter().filter(|order| matches!(order, Down::Kill(_))).count();

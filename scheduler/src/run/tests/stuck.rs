@@ -44,8 +44,8 @@ impl Cluster {
     }
 
     async fn is_stuck_with(&mut self, stuck: v1::SubmitJobRequest) {
-        let mut client = self.client.clone();
-        tokio::spawn(async move { client.submit_job(stuck).await });
+        let client = self.client.clone();
+        tokio::spawn(async move { client.jobs().submit_job(stuck).await });
         self.until_info("trouble to be told", |info| info.troubles.concat().contains(WAITS)).await;
     }
 
@@ -84,7 +84,7 @@ async fn heartbeats_are_answered_and_the_lease_kept_for_as_long_as_etcd_is_full(
         agent.say(Up::Report(report(launch.task_id, 99, TaskState::Running))).await;
         assert_eq!(agent.drain().await, [], "nothing is ordered");
         let asked = Instant::now();
-        let refused = leader.client.submit_job(request("more")).await.unwrap_err();
+        let refused = leader.client.jobs().submit_job(request("more")).await.unwrap_err();
         assert_eq!(refused.code(), Code::Unavailable);
         assert!(refused.message().contains("mvcc: database space exceeded"), "etcd's own words: {refused:?}");
         assert!(asked.elapsed() < Duration::from_secs(5), "at once");
@@ -108,7 +108,7 @@ async fn a_stop_ends_in_time_when_etcd_is_silent_and_says_what_is_missing() {
     etcd.pause();
     leader.is_stuck().await;
     let watched = v1::GetJobRequest { key: Some(key()), version: 0 };
-    let _held_open = leader.client.watch_job(watched).await.unwrap();
+    let _held_open = leader.client.jobs().watch_job(watched).await.unwrap();
     leader.stop.send(()).unwrap();
     let ended = tokio::time::timeout(STOP_WITHIN, leader.running).await.expect("in time").unwrap();
     let words = ended.unwrap_err().to_string();

@@ -47,7 +47,7 @@ async fn ask(channel: &Channel) -> Result<Unread, Status> {
     let request = v1::GetJobRequest { key: Some(key()), version: 0 }.encode_to_vec();
     let mut client = tonic::client::Grpc::new(channel.clone());
     client.ready().await.unwrap();
-    let path = PathAndQuery::from_static("/dawn.v1.Scheduler/GetJob");
+    let path = PathAndQuery::from_static("/dawn.v1.Jobs/GetJob");
     let answer = client.server_streaming(Request::new(Bytes::from(request)), path, Raw).await;
     answer.map(tonic::Response::into_inner)
 }
@@ -133,7 +133,7 @@ async fn answers_that_are_not_read_are_bounded_in_bytes_in_all() {
 async fn upload(channel: Channel, bytes: usize) -> Status {
     let mut client = tonic::client::Grpc::new(channel);
     client.ready().await.unwrap();
-    let path = PathAndQuery::from_static("/dawn.v1.Scheduler/SubmitJob");
+    let path = PathAndQuery::from_static("/dawn.v1.Jobs/SubmitJob");
     let request = v1::SubmitJobRequest { author: "a".repeat(bytes), ..Default::default() }.encode_to_vec();
     let messages = futures_util::StreamExt::chain(tokio_stream::once(Bytes::from(request)), tokio_stream::pending());
     let answer = client.client_streaming(Request::new(messages), path, Raw);

@@ -29,7 +29,7 @@ async fn failed(cluster: &mut Cluster, agent: &mut FakeAgent, words: &[u8]) -> u
 
 async fn words(cluster: &mut Cluster, task_ids: &[u64]) -> Result<Vec<v1::LastWords>, tonic::Status> {
     let request = v1::GetLastWordsRequest { task_ids: task_ids.to_vec() };
-    cluster.client.get_last_words(request).await.map(|answer| answer.into_inner().tasks)
+    cluster.client.tasks().get_last_words(request).await.map(|answer| answer.into_inner().tasks)
 }
 
 #[tokio::test]
@@ -67,9 +67,9 @@ async fn a_leader_that_has_heard_none_asks_the_agent_for_the_end_of_the_log() {
     let mut cluster = Cluster::start(dir.path()).await;
     let (mut agent, _) = FakeAgent::join(cluster.address, register("node-1")).await;
     let task = failed(&mut cluster, &mut agent, b"").await;
-    let mut client = cluster.client.clone();
+    let client = cluster.client.clone();
     let asked = tokio::spawn(async move {
-        client.get_last_words(v1::GetLastWordsRequest { task_ids: vec![task] }).await.unwrap().into_inner()
+        client.tasks().get_last_words(v1::GetLastWordsRequest { task_ids: vec![task] }).await.unwrap().into_inner()
     });
     let open = loop {
         if let Down::OpenTunnel(open) = agent.next().await {

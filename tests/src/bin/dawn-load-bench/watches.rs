@@ -66,7 +66,7 @@ fn watched(number: usize) -> String {
 
 async fn submit(client: &mut Client, name: &str) -> anyhow::Result<()> {
     let spec = Some(job("probe", name, 1));
-    client.submit_job(v1::SubmitJobRequest { spec, ..Default::default() }).await?;
+    client.jobs().submit_job(v1::SubmitJobRequest { spec, ..Default::default() }).await?;
     Ok(())
 }
 
@@ -80,7 +80,7 @@ async fn watch(address: SocketAddr, count: usize) -> anyhow::Result<JoinSet<()>>
         }
         let key = job("probe", &watched(number), 1).key;
         let request = v1::GetJobRequest { key, ..Default::default() };
-        let answer = sharing.watch_job(request).await.with_context(|| format!("watch {number}"))?;
+        let answer = sharing.jobs().watch_job(request).await.with_context(|| format!("watch {number}"))?;
         let mut stream: Streaming<v1::JobStatus> = answer.into_inner();
         stream.message().await.with_context(|| format!("the first status of watch {number}"))?;
         watches.spawn(async move { while let Ok(Some(_)) = stream.message().await {} });

@@ -6,12 +6,11 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use dawn_proto::v1::scheduler_client::SchedulerClient;
 use dawn_proto::v1::{self, NodeState};
 use dawn_scheduler::etcd;
 use dawn_tests::bench::Figure;
 use dawn_tests::cluster::{Daemon, PortBlock};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Endpoint;
 
 use crate::agents::{Counts, Fleet};
 use crate::homes::{Etcd, members_of};
@@ -25,7 +24,7 @@ const CLIENTS: usize = 64;
 /// Agents that fall silent.
 const SILENT: u64 = 20;
 
-pub type Client = SchedulerClient<Channel>;
+pub type Client = dawn_proto::Clients;
 
 pub async fn run(options: &Options, takeover: bool) -> anyhow::Result<()> {
     let folder = tempfile::tempdir().context("a folder for the run")?;
@@ -72,7 +71,7 @@ pub fn pid(daemon: &Daemon) -> u32 {
 
 pub fn client(address: SocketAddr) -> anyhow::Result<Client> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"))?.tcp_nodelay(true);
-    Ok(SchedulerClient::new(endpoint.connect_lazy()).max_decoding_message_size(usize::MAX))
+    Ok(Client::new(endpoint.connect_lazy()))
 }
 
 /// Waits for one that takes commands.
@@ -80,7 +79,7 @@ pub async fn leader(addresses: &[SocketAddr]) -> anyhow::Result<SocketAddr> {
     let deadline = Instant::now() + Duration::from_secs(120);
     while Instant::now() < deadline {
         for address in addresses {
-            let info = client(*address)?.get_server_info(v1::GetServerInfoRequest::default()).await;
+            let info = client(*address)?.admin().get_server_info(v1::GetServerInfoRequest::default()).await;
             if info.is_ok_and(|info| info.get_ref().leader) {
                 return Ok(*address);
             }
@@ -172,11 +171,12 @@ impl Bench<'_> {
         let silent = SILENT.min(u64::from(self.options.agents) / 10).max(1);
         fleet.silent.set(silent);
         let begun = Instant::now();
-        let mut client = client(self.addresses[0])?;
+        let client = client(self.addresses[0])?;
         let (mut waiting, mut times): (Vec<u64>, _) = ((0..silent).collect(), Vec::new());
         while !waiting.is_empty() && begun.elapsed() < Duration::from_secs(60) {
             for number in waiting.clone() {
-                let node = client.get_node(v1::GetNodeRequest { agent_id: format!("n{number}") }).await?.into_inner();
+                let node =
+                    client.nodes().get_node(v1::GetNodeRequest { agent_id: format!("n{number}") }).await?.into_inner();
                 if node.node.is_some_and(|node| node.state() != NodeState::Up) {
                     times.push(begun.elapsed());
                     waiting.retain(|one| *one != number);
@@ -194,11 +194,11 @@ impl Bench<'_> {
     async fn list(&self) -> anyhow::Result<()> {
         for listing in [false, true] {
             let lister = listing.then(|| tokio::spawn(list_all(client(self.addresses[0]))));
-            let (mut client, begun, mut times) = (client(self.addresses[0])?, Instant::now(), Vec::new());
+            let (client, begun, mut times) = (client(self.addresses[0])?, Instant::now(), Vec::new());
             while begun.elapsed() < Duration::from_secs(self.options.seconds) {
                 let name = format!("one{}-{listing}", times.len());
                 let (spec, sent) = (Some(job("probe", &name, 1)), Instant::now());
-                client.submit_job(v1::SubmitJobRequest { spec, ..Default::default() }).await?;
+                client.jobs().submit_job(v1::SubmitJobRequest { spec, ..Default::default() }).await?;
                 times.push(sent.elapsed());
                 tokio::time::sleep(Duration::from_millis(5)).await; // poll
             }
@@ -247,22 +247,22 @@ impl Bench<'_> {
 }
 
 async fn list_all(client: anyhow::Result<Client>) {
-    let Ok(mut client) = client else { return };
+    let Ok(client) = client else { return };
     let mut page_token = String::new();
     loop {
         let request = v1::ListTasksRequest { page_token, page_size: 10_000, ..Default::default() };
-        match client.list_tasks(request).await {
+        match client.tasks().list_tasks(request).await {
             Ok(page) => page_token = page.into_inner().next_page_token,
             Err(_) => return,
         }
     }
 }
 
-async fn submit(mut client: Client, jobs: Vec<v1::JobSpec>) {
+async fn submit(client: Client, jobs: Vec<v1::JobSpec>) {
     for spec in jobs {
         let request = v1::SubmitJobRequest { spec: Some(spec), ..Default::default() };
         let deadline = Instant::now() + Duration::from_secs(120);
-        while let Err(status) = client.submit_job(request.clone()).await {
+        while let Err(status) = client.jobs().submit_job(request.clone()).await {
             if Instant::now() > deadline {
                 eprintln!("a submission was refused: {status}");
                 return;

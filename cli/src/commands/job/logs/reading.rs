@@ -109,7 +109,7 @@ impl Reading {
 
     async fn one_task(&mut self) -> Result<Read, Failure> {
         let follow = self.request.follow;
-        let call = async |client: &mut Client, request| client.read_log(request).await;
+        let call = async |client: &mut Client, request| client.tasks().read_log(request).await;
         let mut stream = match self.scheduler.call(self.request.clone(), Repeat::Harmless, call).await {
             Err(failure) if failure.exit == Exit::Unreachable && follow => return Ok(Read::BrokeOff),
             Err(failure) if failure.may_pass() && follow => return Ok(Read::OutOfReach(failure.to_string())),
@@ -182,7 +182,7 @@ impl Reading {
                 all: true,
                 ..Default::default()
             };
-            let call = async |client: &mut Client, request| client.list_tasks(request).await;
+            let call = async |client: &mut Client, request| client.tasks().list_tasks(request).await;
             let tasks = match self.scheduler.call(request, Repeat::Harmless, call).await {
                 Err(failure) if failure.exit == Exit::NotFound => return Ok(false),
                 Err(failure) if failure.exit == Exit::Unreachable => Vec::new(),
@@ -246,7 +246,7 @@ fn waits_for(name: &str, task: &v1::Task) -> String {
 
 async fn has_ended(scheduler: &mut Scheduler, key: &JobKey, instance: u32) -> bool {
     let request = v1::GetJobRequest { key: Some(key.into()), version: 0 };
-    let call = async |client: &mut Client, request| client.get_job(request).await;
+    let call = async |client: &mut Client, request| client.jobs().get_job(request).await;
     match scheduler.call(request, Repeat::Harmless, call).await {
         Ok(status) => {
             let summary = status.summary.unwrap_or_default();

@@ -1,16 +1,14 @@
-//! The service of maintenance: machines out of use and back, and what is left of jobs.
+//! The service of nodes: lists, maintenance, and what is lost.
 
 use dawn_proto::AgentId;
-use dawn_proto::v1::maintenance_server::Maintenance;
+use dawn_proto::v1::nodes_server::Nodes;
 use dawn_proto::v1::{self, MaintenanceMode};
 use tonic::{Request, Response, Status};
 
-use super::command::{key, text};
-use super::status;
-use super::{ClientService, reads};
-use crate::model::{Command, ForgiveCommand, State, Upkeep, UpkeepCommand, answers};
-
-pub(super) type Answered<T> = Result<Response<T>, Status>;
+use super::command::text;
+use super::service::Answer;
+use super::{ClientService, reads, status};
+use crate::model::{Command, ForgiveCommand, Upkeep, UpkeepCommand, answers};
 
 /// Most agents in one request.
 const MAX_AGENTS: usize = 10_000;
@@ -18,11 +16,19 @@ const MAX_AGENTS: usize = 10_000;
 const MAX_WAIT_MS: u64 = 31 * 86_400_000;
 
 #[tonic::async_trait]
-impl Maintenance for ClientService {
-    async fn set_maintenance(
-        &self,
-        request: Request<v1::SetMaintenanceRequest>,
-    ) -> Answered<v1::SetMaintenanceResponse> {
+impl Nodes for ClientService {
+    async fn list_nodes(&self, request: Request<v1::ListNodesRequest>) -> Answer<v1::ListNodesResponse> {
+        let live = self.live.borrow().clone();
+        let (_, client, request) = request.into_parts();
+        self.read(&client, |state| state.agents.len(), move |state| reads::list_nodes(state, &live, &request)).await
+    }
+
+    async fn get_node(&self, request: Request<v1::GetNodeRequest>) -> Answer<v1::NodeStatus> {
+        let live = self.live.borrow().clone();
+        self.find(move |state| reads::node_status(state, &live, &request.get_ref().agent_id)).await
+    }
+
+    async fn set_maintenance(&self, request: Request<v1::SetMaintenanceRequest>) -> Answer<v1::SetMaintenanceResponse> {
         let request = request.into_inner();
         let mode = MaintenanceMode::try_from(request.mode).ok().filter(|mode| *mode != MaintenanceMode::Drained);
         let mode = mode.ok_or_else(|| status::wrong("mode", "none, cordoned, scheduled or draining"))?;
@@ -37,7 +43,7 @@ impl Maintenance for ClientService {
         Ok(Response::new(v1::SetMaintenanceResponse { index }))
     }
 
-    async fn forgive_nodes(&self, request: Request<v1::ForgiveNodesRequest>) -> Answered<v1::ForgiveNodesResponse> {
+    async fn forgive_nodes(&self, request: Request<v1::ForgiveNodesRequest>) -> Answer<v1::ForgiveNodesResponse> {
         let request = request.into_inner();
         let agents = agent_ids(&request.agent_ids)?;
         let command = ForgiveCommand { agents, author: text(request.author), message: text(request.message) };
@@ -45,25 +51,12 @@ impl Maintenance for ClientService {
         Ok(Response::new(v1::ForgiveNodesResponse { index }))
     }
 
-    async fn declare_down(&self, request: Request<v1::DeclareDownRequest>) -> Answered<v1::DeclareDownResponse> {
+    async fn declare_down(&self, request: Request<v1::DeclareDownRequest>) -> Answer<v1::DeclareDownResponse> {
         self.declare_down(request.into_inner()).await
     }
 
-    async fn forget_nodes(&self, request: Request<v1::ForgetNodesRequest>) -> Answered<v1::ForgetNodesResponse> {
+    async fn forget_nodes(&self, request: Request<v1::ForgetNodesRequest>) -> Answer<v1::ForgetNodesResponse> {
         self.forget_nodes(request.into_inner()).await
-    }
-
-    async fn raise_epoch(&self, _: Request<v1::RaiseEpochRequest>) -> Answered<v1::RaiseEpochResponse> {
-        let (answers::EpochRaised { epoch, agents }, index) = self.ask(Command::RaiseEpoch).await?;
-        Ok(Response::new(v1::RaiseEpochResponse { index, epoch: epoch.0, agents }))
-    }
-
-    async fn get_sla(&self, request: Request<v1::GetSlaRequest>) -> Answered<v1::SlaReport> {
-        let (_, client, request) = request.into_parts();
-        let key = request.key.as_ref().map(|wire_key| key(Some(wire_key))).transpose()?;
-        let now = self.live.borrow().now.wall;
-        let look = move |state: &State| reads::sla_report(state, key.as_ref(), &request.role, request.window_ms, now);
-        self.read(&client, reads::tasks_of_all, look).await
     }
 }
 
