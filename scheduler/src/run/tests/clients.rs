@@ -155,7 +155,7 @@ async fn nonsense_is_the_callers_mistake_and_is_not_said_back_at_length() {
     let dir = tempfile::tempdir().unwrap();
     let cluster = Cluster::start(dir.path()).await;
     let channel = channel(cluster.address, FIRST).await;
-    for method in ["/dawn.v1.Jobs/GetJob", "/dawn.v1.Scheduler/WatchJob", "/dawn.v1.Updates/RestartJob"] {
+    for method in ["/dawn.v1.Jobs/GetJob", "/dawn.v1.Jobs/WatchJob", "/dawn.v1.Updates/RestartJob"] {
         let status = raw(channel.clone(), method, vec![0xff; 40]).await;
         assert_eq!(status.code(), Code::InvalidArgument, "{method}: {status}");
     }
