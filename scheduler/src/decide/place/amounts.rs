@@ -36,16 +36,19 @@ pub(super) fn covers(have: &Amounts, need: &Amounts) -> bool {
 }
 
 /// As `covers`, but what is not asked for may be overdrawn: an agent may come back with less than is held there.
+#[inline]
 pub(super) fn suffices(have: &Amounts, need: &Amounts) -> bool {
     have.iter().zip(need.iter()).all(|(have, need)| *need == 0 || have >= need)
 }
 
+#[inline]
 pub(super) fn add(to: &mut Amounts, more: &Amounts) {
     for (to, more) in to.iter_mut().zip(more.iter()) {
         *to += more;
     }
 }
 
+#[inline]
 pub(super) fn subtract(from: &mut Amounts, less: &Amounts) {
     for (from, less) in from.iter_mut().zip(less.iter()) {
         *from -= less;

@@ -193,7 +193,9 @@ impl View<'_> {
 
     fn fits_without_claims(self, slot: SlotId, shape: &Shape) -> bool {
         let mut free = self.fleet.slot(slot).free;
-        add(&mut free, &self.fleet.detail(slot).kept);
+        for (_, kept) in &self.fleet.detail(slot).claims {
+            add(&mut free, &self.catalogue.shape(*kept).need);
+        }
         suffices(&free, &shape.need)
     }
 

@@ -15,7 +15,7 @@ impl Placer {
     pub(super) fn use_claims(&mut self, step: &mut Step) {
         let changed = self.claims.take_freed();
         let mut tasks: Vec<TaskId> =
-            changed.into_iter().flat_map(|slot| self.fleet.detail(slot).claims.iter().copied()).collect();
+            changed.into_iter().flat_map(|slot| self.fleet.detail(slot).claims.iter().map(|(task, _)| *task)).collect();
         tasks.sort_unstable();
         tasks.dedup();
         for task in tasks {

@@ -184,8 +184,13 @@ impl Placer {
         let slot = SlotId::of_agent(no);
         let Some(agent) = state.agents.get(&no) else { return };
         self.fleet.reach(slot);
-        let claims: Vec<_> =
-            self.fleet.detail(slot).claims.iter().filter_map(|task| Some((*task, self.claims.get(*task)?))).collect();
+        let claims: Vec<_> = self
+            .fleet
+            .detail(slot)
+            .claims
+            .iter()
+            .filter_map(|(task, _)| Some((*task, self.claims.get(*task)?)))
+            .collect();
         claims.iter().for_each(|(task, _)| self.drop_claim(*task, true));
         let held = self.fleet.held(slot).to_vec();
         let nowhere = Place { agent: no, ports: Box::default(), devices: Box::default() };
@@ -212,7 +217,8 @@ impl Placer {
         if !self.fleet.is_known(slot) {
             return;
         }
-        self.fleet.detail(slot).claims.clone().into_iter().for_each(|task| self.drop_claim(task, true));
+        let claims = self.fleet.detail(slot).claims.clone();
+        claims.into_iter().for_each(|(task, _)| self.drop_claim(task, true));
         self.fleet.forget(slot);
         self.catalogue.clear(slot);
         self.queue.set_total(self.fleet.total());

@@ -15,6 +15,7 @@ use super::queue::band_of;
 
 impl Placer {
     /// A task takes room on the slot. `place`: None: choose ports and devices; where it is then is the answer.
+    #[inline]
     pub(super) fn hold(&mut self, slot: SlotId, holder: Held, place: Option<&Place>) -> Place {
         let number = holder.work();
         let work = self.catalogue.work(number);
@@ -56,7 +57,8 @@ impl Placer {
 
     /// Room is kept, or no longer kept, for a task that is not there yet.
     pub(super) fn keep(&mut self, slot: SlotId, task: TaskId, number: WorkId, yes: bool) {
-        self.fleet.keep(slot, task, self.catalogue.shape_of(number), yes);
+        let shape = self.catalogue.work(number).shape;
+        self.fleet.keep(slot, task, (shape, self.catalogue.shape(shape)), yes);
     }
 
     /// Keeps room on the slot for a pending task; an earlier claim of the task is given back.

@@ -110,6 +110,6 @@ impl Works {
     }
 
     pub fn bytes(&self) -> usize {
-        self.all.capacity() * size_of::<Work>()
+        self.all.len() * size_of::<Work>()
     }
 }

@@ -13,6 +13,7 @@ pub struct Prey {
 }
 
 impl Prey {
+    #[inline]
     pub fn hold(&mut self, band: u8, dying: bool, need: &Amounts) {
         if dying {
             add(&mut self.dying, need);
@@ -21,6 +22,7 @@ impl Prey {
         }
     }
 
+    #[inline]
     pub fn release(&mut self, band: u8, dying: bool, need: &Amounts) {
         if dying {
             subtract(&mut self.dying, need);

@@ -6,7 +6,7 @@ use crate::model::Place;
 
 use super::super::amounts::{add, subtract};
 use super::super::catalogue::{Shape, Work};
-use super::super::numbers::{SlotId, WorkId};
+use super::super::numbers::{ShapeId, SlotId, WorkId};
 use super::{Detail, Fleet, Held};
 
 /// Takes or gives back what the operator's scalars and ports count.
@@ -16,6 +16,7 @@ fn count(detail: &mut Detail, shape: &Shape, sign: i64) {
 
 impl Fleet {
     /// A task of `work` takes room on the slot. `place`: None: choose ports and devices; where it is then is the answer.
+    #[inline]
     pub fn hold(&mut self, slot: SlotId, holder: Held, work: &Work, shape: &Shape, place: Option<&Place>) -> Place {
         let spec = &work.spec.job;
         let mut chosen = Place { agent: slot.agent(), ports: Box::default(), devices: Box::default() };
@@ -87,22 +88,20 @@ impl Fleet {
     }
 
     /// Room is kept, or no longer kept, for a task that is not there yet.
-    pub fn keep(&mut self, slot: SlotId, task: TaskId, shape: &Shape, yes: bool) {
+    pub fn keep(&mut self, slot: SlotId, task: TaskId, (number, shape): (ShapeId, &Shape), yes: bool) {
         let (row, detail) = (&mut self.slots[slot], &mut self.details[slot]);
         if yes {
             subtract(&mut row.free, &shape.need);
-            add(&mut detail.kept, &shape.need);
             row.ports_free -= shape.ports;
             row.tasks_free -= 1;
             count(detail, shape, -1);
-            detail.claims.push(task);
+            detail.claims.push((task, number));
         } else {
             add(&mut row.free, &shape.need);
-            subtract(&mut detail.kept, &shape.need);
             row.ports_free += shape.ports;
             row.tasks_free += 1;
             count(detail, shape, 1);
-            detail.claims.retain(|other| *other != task);
+            detail.claims.retain(|(other, _)| *other != task);
         }
         self.index.settle(&self.slots, slot);
         self.index.raise();

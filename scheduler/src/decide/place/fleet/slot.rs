@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use dawn_proto::{AgentId, Dimension, TaskId};
 
 use super::super::amounts::Amounts;
-use super::super::numbers::{ClassId, ScalarId, WorkId};
+use super::super::numbers::{ClassId, ScalarId, ShapeId, WorkId};
 use super::gpu::Devices;
 use super::ports::Ports;
 
@@ -70,15 +70,18 @@ pub struct Held {
 impl Held {
     const DYING: u32 = 1 << 31;
 
+    #[inline]
     pub fn new(task: TaskId, work: WorkId, since_s: u32, dying: bool) -> Held {
         Held { task, work: work.0 | if dying { Self::DYING } else { 0 }, since_s }
     }
 
+    #[inline]
     pub fn work(&self) -> WorkId {
         WorkId(self.work & !Self::DYING)
     }
 
     /// On its way out: its room will be free.
+    #[inline]
     pub fn dying(&self) -> bool {
         self.work & Self::DYING != 0
     }
@@ -102,9 +105,8 @@ pub struct Detail {
     pub custom: BTreeMap<ScalarId, i64>,
     pub ports: Ports,
     pub devices: Devices,
-    /// Pending tasks for which room is kept here, and how much.
-    pub claims: Vec<TaskId>,
-    pub kept: Amounts,
+    /// Pending tasks for which room is kept here, with their shapes.
+    pub claims: Vec<(TaskId, ShapeId)>,
 }
 
 impl Detail {
@@ -118,6 +120,6 @@ impl Detail {
             + self.ports.ranges.capacity() * 4
             + self.ports.used() * 2
             + self.devices.free().len() * 2
-            + self.claims.capacity() * 8
+            + self.claims.capacity() * size_of::<(TaskId, ShapeId)>()
     }
 }

@@ -88,7 +88,7 @@ impl Bench {
         let place = match self.world.random.random_bool(0.7) {
             true => Some(self.fleet.hold(slot, Held::new(task, work, 0, false), of, shape, None)),
             false => {
-                self.fleet.keep(slot, task, shape, true);
+                self.fleet.keep(slot, task, (of.shape, shape), true);
                 None
             }
         };
@@ -110,7 +110,7 @@ impl Bench {
                 let held = self.fleet.unlist(slot, task).unwrap();
                 self.fleet.release(slot, held, of, shape, &place);
             }
-            None => self.fleet.keep(slot, task, shape, false),
+            None => self.fleet.keep(slot, task, (of.shape, shape), false),
         }
         assert!(self.fleet.unlist(slot, task).is_none(), "it holds nothing any more");
     }

@@ -25,7 +25,7 @@ fn shown(placer: &Placer) -> String {
         };
         let mut tasks: Vec<_> = placer.fleet.held(slot).iter().map(held).collect();
         tasks.sort();
-        let mut claims = detail.claims.clone();
+        let mut claims: Vec<_> = detail.claims.iter().map(|(task, _)| *task).collect();
         claims.sort();
         let custom = detail.custom.iter().filter(|(_, amount)| **amount != 0);
         let custom: BTreeMap<_, _> =
