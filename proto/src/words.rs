@@ -1,6 +1,6 @@
 //! Names of the wire contract as people read them ("ROLLING_FORWARD" is "rolling forward"), and how a task ended.
 
-use crate::v1::Reason;
+use crate::v1::{PortHolder, Reason};
 
 /// A name in lower-case words.
 pub fn of(name: &str) -> String {
@@ -15,6 +15,18 @@ pub fn reason(reason: Reason) -> String {
         Reason::AgentRebooted => "node rebooted".to_string(),
         Reason::NotOnAgent => "not on its node".to_string(),
         reason => of(reason.plain_name()),
+    }
+}
+
+/// What keeps a port that Dawn gave to nobody from being bound, said of the port.
+pub fn port_holder(holder: PortHolder) -> &'static str {
+    match holder {
+        PortHolder::Unspecified => "can't be bound by the agent",
+        PortHolder::Listener => "is held by a process that Dawn did not give it to",
+        PortHolder::Unseen => {
+            "can't be bound; it may be held by another process, or by connections that a former one left behind for up to a \
+             minute"
+        }
     }
 }
 

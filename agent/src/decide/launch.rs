@@ -14,7 +14,7 @@ use crate::model::{
     Phase, Refusal, Report, Spec, Stage, TaskPlan,
 };
 
-/// A port that somebody else listens on is left out of the offer for this long.
+/// A port that could not be bound is left out of the offer for this long.
 const PORT_EXCLUDED_MS: u64 = 60_000;
 
 pub(super) fn take_launch(step: &mut Step, launch: &Launch) {
@@ -213,9 +213,9 @@ pub(super) fn fail_launch(step: &mut Step, id: TaskId, refusal: &Refusal) {
     };
     step.note(Note::LaunchFailed { task: id, message: message.clone() });
     life::end(step, id, state, reason, message);
-    if let Refusal::PortBusy { port, .. } = refusal {
+    if let Refusal::PortBusy { port, holder, .. } = refusal {
         let mut offer = step.state.offer.clone();
-        match offer.exclude(port.number, step.now.mono_ms.saturating_add(PORT_EXCLUDED_MS)) {
+        match offer.exclude(port.number, *holder, step.now.mono_ms.saturating_add(PORT_EXCLUDED_MS)) {
             true => step.offer(offer),
             false => step.change(Mutation::OfferChanged(Box::new(offer))),
         }

@@ -26,7 +26,7 @@ pub(super) fn duties(step: &mut Step) {
         step.change(Mutation::HeartbeatSent { sequence, at_ms: now.mono_ms });
         step.send(Message::Heartbeat { sequence, wall: now.wall, welcome: state.memory.welcome });
     }
-    if state.offer.excluded.values().any(|until_ms| *until_ms <= now.mono_ms) {
+    if state.offer.excluded.values().any(|excluded| excluded.until_ms <= now.mono_ms) {
         let mut offer = state.offer.clone();
         offer.readmit(now.mono_ms);
         step.offer(offer);

@@ -1,7 +1,8 @@
 //! What only the kernel and the user database know before a launch: whether its user exists and its ports can be bound.
 
+mod ports;
+
 use std::ffi::CString;
-use std::net::{Ipv4Addr, TcpListener};
 
 use nix::unistd::{Uid, User, getegid, geteuid, getgrouplist, getgroups};
 
@@ -22,7 +23,7 @@ impl Vetting {
     pub fn vet(self, user: &str, ports: &[Port]) -> Result<Identity, Refusal> {
         let identity = if self.run_as_self { own_identity() } else { resolve(user, geteuid())? };
         for port in ports {
-            try_port(port)?;
+            ports::try_to_bind(port)?;
         }
         Ok(identity)
     }
@@ -60,17 +61,6 @@ fn resolve(name: &str, own: Uid) -> Result<Identity, Refusal> {
     })
 }
 
-/// Binds and closes at once: a connection that lingers from an earlier task does not count (SO_REUSEADDR), a listener does.
-fn try_port(port: &Port) -> Result<(), Refusal> {
-    match TcpListener::bind((Ipv4Addr::UNSPECIFIED, port.number)) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Refusal::PortBusy {
-            port: port.clone(),
-            message: format!("port {} ({}) can't be bound on this node: {error}", port.number, port.name),
-        }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,16 +80,5 @@ mod tests {
         let Err(Refusal::UnknownUser { message }) = resolve("root", Uid::from_raw(12_345)) else { panic!("resolved") };
         assert!(message.contains("not root") && message.contains("--run-as-self"), "{message}");
         assert_eq!(resolve("root", Uid::from_raw(0)).unwrap().uid, 0);
-    }
-
-    #[test]
-    fn a_port_somebody_listens_on_is_named_and_free_again_after() {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = Port { name: "http".into(), number: listener.local_addr().unwrap().port() };
-        let Err(Refusal::PortBusy { port: busy, message }) = try_port(&port) else { panic!("bound") };
-        assert_eq!(busy, port);
-        assert!(message.starts_with(&format!("port {} (http)", port.number)), "{message}");
-        drop(listener);
-        assert_eq!(try_port(&port), Ok(()));
     }
 }

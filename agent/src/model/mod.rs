@@ -43,7 +43,7 @@ pub use link::Link;
 pub use living::Living;
 pub use mutation::Mutation;
 pub use note::Note;
-pub use offer::{Offer, OfferState, PortRange};
+pub use offer::{Excluded, Offer, OfferState, PortRange};
 pub use order::{
     FurtherLimits, GroupPlan, Identity, IoLimits, Kill, Launch, LaunchRecord, Limits, Port, Refusal, RootFs, Spec,
 };

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use dawn_proto::Resources;
+use dawn_proto::v1::PortHolder;
+use dawn_proto::validate::MAX_TAKEN_PORTS;
 
 use super::MAX_LIVING_TASKS;
 
@@ -23,6 +25,16 @@ pub struct Offer {
     pub ports: Vec<PortRange>,
     /// Most tasks at once.
     pub max_tasks: u32,
+    /// The first [`MAX_TAKEN_PORTS`] of those that `ports` leaves out, ascending.
+    pub taken_ports: Vec<(u16, PortHolder)>,
+}
+
+/// A port that could not be bound though Dawn gave it to nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Excluded {
+    pub holder: PortHolder,
+    /// Monotonic; it is offered again from then on.
+    pub until_ms: u64,
 }
 
 /// The offer with what is left out of it for a while.
@@ -32,8 +44,7 @@ pub struct OfferState {
     pub total: Resources,
     pub attributes: Vec<(String, Vec<String>)>,
     pub ports: Vec<PortRange>,
-    /// Ports somebody else listens on, and until when (monotonic ms) they are left out.
-    pub excluded: BTreeMap<u16, u64>,
+    pub excluded: BTreeMap<u16, Excluded>,
     /// Most tasks at once.
     pub max_tasks: u32,
 }
@@ -48,8 +59,9 @@ impl Default for OfferState {
 
 impl OfferState {
     /// Leaves a port out until `until_ms`. True when the offer changed by it.
-    pub fn exclude(&mut self, port: u16, until_ms: u64) -> bool {
-        let changed = self.excluded.insert(port, until_ms).is_none();
+    pub fn exclude(&mut self, port: u16, holder: PortHolder, until_ms: u64) -> bool {
+        let before = self.excluded.insert(port, Excluded { holder, until_ms });
+        let changed = before.is_none_or(|before| before.holder != holder);
         self.epoch += u64::from(changed);
         changed
     }
@@ -57,7 +69,7 @@ impl OfferState {
     /// Offers again what was left out until `now_ms`. True when the offer changed by it.
     pub fn readmit(&mut self, now_ms: u64) -> bool {
         let before = self.excluded.len();
-        self.excluded.retain(|_, until_ms| *until_ms > now_ms);
+        self.excluded.retain(|_, excluded| excluded.until_ms > now_ms);
         let changed = self.excluded.len() != before;
         self.epoch += u64::from(changed);
         changed
@@ -65,10 +77,12 @@ impl OfferState {
 
     /// What is told: the ranges are cut around the excluded ports.
     pub fn offer(&self) -> Offer {
-        let mut ports = Vec::new();
+        let (mut ports, mut taken_ports) = (Vec::new(), Vec::new());
         for range in &self.ports {
             let mut first = Some(range.first);
-            for port in self.excluded.range(range.first..=range.last).map(|(port, _)| *port) {
+            for (port, excluded) in self.excluded.range(range.first..=range.last) {
+                taken_ports.push((*port, excluded.holder));
+                let port = *port;
                 if let Some(start) = first.filter(|start| *start < port) {
                     ports.push(PortRange { first: start, last: port - 1 });
                 }
@@ -78,12 +92,16 @@ impl OfferState {
                 ports.push(PortRange { first, last: range.last });
             }
         }
+        taken_ports.sort_unstable();
+        taken_ports.dedup();
+        taken_ports.truncate(MAX_TAKEN_PORTS);
         Offer {
             epoch: self.epoch,
             total: self.total.clone(),
             attributes: self.attributes.clone(),
             ports,
             max_tasks: self.max_tasks,
+            taken_ports,
         }
     }
 }
@@ -100,26 +118,43 @@ mod tests {
         state.offer().ports.iter().map(|range| (range.first, range.last)).collect()
     }
 
+    fn taken(state: &OfferState) -> Vec<(u16, PortHolder)> {
+        state.offer().taken_ports
+    }
+
     #[test]
-    fn excluded_ports_are_cut_out_and_come_back() {
+    fn excluded_ports_are_cut_out_and_told_and_come_back() {
+        use PortHolder::{Listener, Unseen};
         let mut state = offering(10, 14);
-        assert!(state.exclude(12, 100));
-        assert!(!state.exclude(12, 200), "already out: the offer is the same");
-        assert!(state.exclude(10, 100));
+        assert!(state.exclude(12, Unseen, 100));
+        assert!(!state.exclude(12, Unseen, 200), "already out: the offer is the same");
+        assert!(state.exclude(10, Listener, 100));
         assert_eq!((state.epoch, told(&state)), (7, vec![(11, 11), (13, 14)]));
+        assert_eq!(taken(&state), [(10, Listener), (12, Unseen)]);
+        assert!(state.exclude(12, Listener, 200), "more is known of who holds it");
         assert!(state.readmit(100));
-        assert_eq!((state.epoch, told(&state)), (8, vec![(10, 11), (13, 14)]));
+        assert_eq!((state.epoch, told(&state), taken(&state)), (9, vec![(10, 11), (13, 14)], vec![(12, Listener)]));
         assert!(!state.readmit(199));
         assert!(state.readmit(200));
-        assert_eq!((state.epoch, told(&state)), (9, vec![(10, 14)]));
+        assert_eq!((state.epoch, told(&state), taken(&state)), (10, vec![(10, 14)], vec![]));
+    }
+
+    #[test]
+    fn so_many_taken_ports_are_told_and_all_are_cut_out() {
+        let mut state = offering(1_000, 1_999);
+        state.ports.push(PortRange { first: 1_000, last: 1_001 });
+        (1_000..2_000).for_each(|port| _ = state.exclude(port, PortHolder::Listener, 100));
+        state.exclude(80, PortHolder::Listener, 100);
+        assert_eq!((told(&state), taken(&state).len()), (vec![], MAX_TAKEN_PORTS));
+        assert_eq!(taken(&state)[1], (1_001, PortHolder::Listener), "each once, and none that it never offered");
     }
 
     #[test]
     fn the_edges_of_the_number_space_hold() {
         let mut state = offering(u16::MAX - 1, u16::MAX);
-        state.exclude(u16::MAX, 1);
+        state.exclude(u16::MAX, PortHolder::Unseen, 1);
         assert_eq!(told(&state), [(u16::MAX - 1, u16::MAX - 1)]);
-        state.exclude(u16::MAX - 1, 1);
+        state.exclude(u16::MAX - 1, PortHolder::Unseen, 1);
         assert_eq!(told(&state), []);
     }
 }

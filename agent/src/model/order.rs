@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use dawn_proto::v1::Reason;
+use dawn_proto::v1::{PortHolder, Reason};
 use dawn_proto::{Epoch, JobKey, Resources, SpecId, TaskId};
 
 use super::Artifact;
@@ -157,9 +157,10 @@ pub enum Refusal {
     UnknownUser {
         message: String,
     },
-    /// Something that is not Dawn's listens there.
+    /// It can't be bound, though Dawn gave it to nobody.
     PortBusy {
         port: Port,
+        holder: PortHolder,
         message: String,
     },
     /// The plan can't be made of the spec.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dawn_proto::v1::{self, agent_message, scheduler_message};
+use dawn_proto::v1::{self, PortHolder, agent_message, scheduler_message};
 use dawn_proto::{Epoch, JobKey, Resources, SpecId, TaskId};
 use prost::Message as _;
 use tonic::Code;
@@ -166,12 +166,14 @@ fn encode_register(register: RegisterMessage, version: &str) -> v1::Register {
 
 fn encode_offer(offer: Offer) -> v1::Offer {
     let range = |range: crate::model::PortRange| v1::PortRange { first: range.first.into(), last: range.last.into() };
+    let taken = |(port, holder): (u16, PortHolder)| v1::TakenPort { port: port.into(), holder: holder.into() };
     v1::Offer {
         epoch: offer.epoch,
         total: Some(v1::Resources::from(&offer.total)),
         attributes: offer.attributes.into_iter().map(|(name, values)| v1::Attribute { name, values }).collect(),
         ports: offer.ports.into_iter().map(range).collect(),
         max_tasks: Some(offer.max_tasks),
+        taken_ports: offer.taken_ports.into_iter().map(taken).collect(),
     }
 }
 

@@ -145,7 +145,7 @@ fn register(machine: &str) -> v1::Register {
         total: Some(total),
         attributes: attributes.collect(),
         ports: ports.collect(),
-        max_tasks: None,
+        ..Default::default()
     };
     let (agent_id, hostname) = (config.agent_id.unwrap(), config.hostname.clone());
     v1::Register { agent_id, hostname, boot_id: "b".into(), offer: Some(offer), ..Default::default() }

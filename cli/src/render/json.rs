@@ -251,6 +251,8 @@ pub fn node(node: &v1::Node) -> Value {
     let attributes: serde_json::Map<String, Value> =
         node.attributes.iter().map(|attribute| (attribute.name.clone(), attribute.values.clone().into())).collect();
     let ports = node.ports.iter().map(|range| json!([range.first, range.last]));
+    let taken = node.taken_ports.iter();
+    let taken = taken.map(|one| json!({ "port": one.port, "holder": lower(one.holder().plain_name()) }));
     json!({
         "id": node.agent_id,
         "hostname": node.hostname,
@@ -259,6 +261,7 @@ pub fn node(node: &v1::Node) -> Value {
         "total": resources(node.total.as_ref()),
         "used": resources(node.used.as_ref()),
         "ports": ports.collect::<Vec<_>>(),
+        "taken_ports": taken.collect::<Vec<_>>(),
         "tasks": node.tasks,
         "version": node.version,
         "isolation": node.isolation,
@@ -353,7 +356,8 @@ mod tests {
         names(&object(status_with_words(&job_status, &BTreeMap::new(), None)), &mut found);
         let response = v1::WhyResponse { classes: vec![class], index: 1 };
         names(&why(&response, None, &[], &BTreeMap::new(), None), &mut found);
-        names(&node(&v1::Node { maintenance: Some(v1::NodeMaintenance::default()), ..Default::default() }), &mut found);
+        let (maintenance, taken_ports) = (Some(v1::NodeMaintenance::default()), vec![v1::TakenPort::default()]);
+        names(&node(&v1::Node { maintenance, taken_ports, ..Default::default() }), &mut found);
         let events = vec![v1::UpdateEvent::default()];
         names(&update(&v1::UpdateInfo { events, ..Default::default() }), &mut found);
         let reference = include_str!("../../OUTPUT.md");

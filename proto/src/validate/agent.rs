@@ -24,6 +24,8 @@ pub const MAX_ATTRIBUTE_NAME_BYTES: usize = 63;
 pub const MAX_ATTRIBUTES_BYTES: usize = 64 << 10;
 /// As many as there can be that don't touch each other.
 pub const MAX_PORT_RANGES: usize = 1 << 15;
+/// Ports of which an offer says that something else has them. More can be left out of its ranges.
+pub const MAX_TAKEN_PORTS: usize = 256;
 /// Tasks named in one message. An agent holds fewer.
 pub const MAX_HELD_TASKS: usize = 100_000;
 /// Most bytes of one message between an agent and the scheduler, either way: a registration with the most that an agent
@@ -78,6 +80,7 @@ pub fn offer(offer: &Offer) -> Result<(), FieldError> {
     let together = offer.attributes.iter().map(Message::encoded_len).sum();
     bytes("offer.attributes", together, MAX_ATTRIBUTES_BYTES)?;
     bounded("offer.ports", offer.ports.len(), MAX_PORT_RANGES, "ranges")?;
+    bounded("offer.taken_ports", offer.taken_ports.len(), MAX_TAKEN_PORTS, "ports")?;
     let custom = offer.total.iter().flat_map(|total| &total.custom_milli);
     bounded("offer.total.custom_milli", custom.clone().count(), MAX_CUSTOM, "amounts")?;
     custom.into_iter().try_for_each(|(name, _)| bytes("offer.total.custom_milli", name.len(), MAX_ATTRIBUTE_NAME_BYTES))
@@ -86,7 +89,7 @@ pub fn offer(offer: &Offer) -> Result<(), FieldError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::v1::{Attribute, PortRange, Resources, TaskReport};
+    use crate::v1::{Attribute, PortRange, Resources, TakenPort, TaskReport};
 
     fn attribute(values: Vec<String>) -> Attribute {
         Attribute { name: "a".repeat(MAX_ATTRIBUTE_NAME_BYTES), values }
@@ -102,6 +105,7 @@ mod tests {
             total: Some(total),
             attributes: vec![attribute(vec!["v".repeat(MAX_VALUE_BYTES); 200])],
             ports: vec![PortRange { first: 1, last: 1 }; MAX_PORT_RANGES],
+            taken_ports: vec![TakenPort::default(); MAX_TAKEN_PORTS],
             ..Offer::default()
         };
         Register {
@@ -119,7 +123,7 @@ mod tests {
     fn the_largest_of_each_field_is_taken_and_one_more_is_named_with_both_sizes() {
         registration(&largest()).unwrap();
         type Change = fn(&mut Register);
-        let changes: [(Change, &str, usize); 11] = [
+        let changes: [(Change, &str, usize); 12] = [
             (|one| one.hostname.push('h'), "hostname: 254 bytes", MAX_HOSTNAME_BYTES),
             (|one| one.boot_id.push('h'), "boot_id: 65 bytes", MAX_BOOT_ID_BYTES),
             (|one| one.version.push('h'), "version: 129 bytes", MAX_VERSION_BYTES),
@@ -141,6 +145,11 @@ mod tests {
                 |one| offered(one).ports.push(PortRange { first: 1, last: 1 }),
                 "offer.ports: 32769 ranges",
                 MAX_PORT_RANGES,
+            ),
+            (
+                |one| offered(one).taken_ports.push(TakenPort::default()),
+                "offer.taken_ports: 257 ports",
+                MAX_TAKEN_PORTS,
             ),
             (
                 |one| _ = offered(one).total.get_or_insert_default().custom_milli.insert("more".into(), 1),

@@ -140,13 +140,13 @@ fn differs(known: &Agent, new: &Registration) -> bool {
 
 fn offers_other(known: &Agent, offer: &Offer) -> bool {
     let same = known.total == offer.total && known.attributes == offer.attributes && known.ports == offer.ports;
-    let same = same && known.max_tasks == offer.max_tasks;
+    let same = same && known.max_tasks == offer.max_tasks && known.taken_ports == offer.taken_ports;
     known.offer_epoch != offer.epoch || !same
 }
 
 fn seen(agent: AgentNo, registration: &Registration) -> Mutation {
     let Registration { id, hostname, version, isolation, boot_id, offer, .. } = registration.clone();
-    let Offer { epoch: offer_epoch, total, attributes, ports, max_tasks } = offer;
+    let Offer { epoch: offer_epoch, total, attributes, ports, max_tasks, taken_ports } = offer;
     Mutation::AgentSeen(Box::new(AgentSeen {
         agent,
         id,
@@ -158,6 +158,7 @@ fn seen(agent: AgentNo, registration: &Registration) -> Mutation {
         attributes,
         ports,
         max_tasks,
+        taken_ports,
         offer_epoch,
     }))
 }
@@ -272,6 +273,7 @@ pub(super) fn offered(step: &mut Step, link: LinkId, offer: &Offer) {
         attributes: offer.attributes.clone(),
         ports: offer.ports.clone(),
         max_tasks: offer.max_tasks,
+        taken_ports: offer.taken_ports.clone(),
         offer_epoch: offer.epoch,
     })));
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use dawn_proto::v1::NodeState;
+use dawn_proto::v1::{NodeState, PortHolder};
 use dawn_proto::{AgentId, Resources, TaskId, Timestamp};
 
 use super::Blame;
@@ -23,6 +23,9 @@ pub type Attributes = BTreeMap<String, Vec<String>>;
 
 /// Inclusive ranges, sorted, not touching each other.
 pub type PortRanges = Vec<(u16, u16)>;
+
+/// Ports that an agent could not bind lately, though Dawn gave them to nobody, and who keeps them from it.
+pub type TakenPorts = BTreeMap<u16, PortHolder>;
 
 /// Launches keep away from the agent for a while.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +52,9 @@ pub struct Agent {
     pub ports: PortRanges,
     /// Most tasks that it runs at once.
     pub max_tasks: u32,
-    /// The agent's own counter of changes to the four above.
+    /// What it leaves out of `ports` for a while.
+    pub taken_ports: TakenPorts,
+    /// The agent's own counter of changes to the five above.
     pub offer_epoch: u64,
     pub state: NodeState,
     /// Since when it is in `state`.

@@ -313,6 +313,7 @@ impl State {
             attributes,
             ports,
             max_tasks,
+            taken_ports,
             offer_epoch,
         } = seen;
         let before = self.truth.agents.get(no);
@@ -333,6 +334,7 @@ impl State {
             attributes: attributes.clone(),
             ports: ports.clone(),
             max_tasks: *max_tasks,
+            taken_ports: taken_ports.clone(),
             offer_epoch: *offer_epoch,
             state: before.map_or(NodeState::Up, |agent| agent.state),
             since: before.map_or(at, |agent| agent.since),

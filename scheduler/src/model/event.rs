@@ -3,7 +3,10 @@
 use dawn_proto::v1::Reason;
 use dawn_proto::{AgentId, Epoch, HeldDigest, JobKey, Resources, TaskId, TaskState, Timestamp};
 
-use super::{Attributes, Bounds, Description, Exit, FlowCommand, ForgiveCommand, JobSpec, LinkId, PortRanges, ReplyTo};
+use super::{
+    Attributes, Bounds, Description, Exit, FlowCommand, ForgiveCommand, JobSpec, LinkId, PortRanges, ReplyTo,
+    TakenPorts,
+};
 use super::{LossCommand, UpdateCommand, UpkeepCommand};
 
 /// The two clocks a decision may look at. `wall` is Dawn's own clock (`decide::clock`): it shows what the wall clock
@@ -141,6 +144,7 @@ pub struct Offer {
     pub ports: PortRanges,
     /// Most tasks at once.
     pub max_tasks: u32,
+    pub taken_ports: TakenPorts,
 }
 
 #[derive(Clone, Debug)]

@@ -10,8 +10,8 @@ use super::{
 };
 use super::{
     EndDated, KeptOff, LossMutation, Mutation, Nominated, Offer, PortRanges, Quota, QuotaSet, RestoreMutation,
-    Restored, Shift, TaskAdopted, TaskAssigned, TaskForgotten, TaskMade, TaskMoved, Ticked, Update, UpdateChange,
-    UpdateMutation,
+    Restored, Shift, TakenPorts, TaskAdopted, TaskAssigned, TaskForgotten, TaskMade, TaskMoved, Ticked, Update,
+    UpdateChange, UpdateMutation,
 };
 use super::{UpkeepMutation, WelcomeMutation};
 
@@ -82,6 +82,10 @@ fn attributes(attributes: &Attributes) -> usize {
 
 fn ports(ports: &PortRanges) -> usize {
     ports.iter().map(|(first, last)| field(number(*first) + number(*last))).sum()
+}
+
+fn taken(taken: &TakenPorts) -> usize {
+    taken.keys().map(|port| field(number(*port) + CHOICE)).sum()
 }
 
 fn bounds(bounds: &Bounds) -> usize {
@@ -168,10 +172,11 @@ fn of_seen(seen: &AgentSeen) -> usize {
         attributes,
         ports,
         max_tasks,
+        taken_ports,
         offer_epoch,
     } = seen;
     let texts: usize = [id.as_str(), hostname, version, isolation, boot_id].into_iter().map(text).sum();
-    let offer = field(resources(total)) + self::attributes(attributes) + self::ports(ports);
+    let offer = field(resources(total)) + self::attributes(attributes) + self::ports(ports) + self::taken(taken_ports);
     self::agent(*agent) + texts + offer + number(*max_tasks) + number(*offer_epoch)
 }
 
@@ -277,13 +282,13 @@ fn of_restore(mutation: &RestoreMutation) -> usize {
 impl Agent {
     /// About as many as what it offers holds.
     pub fn offered_bytes(&self) -> usize {
-        resources(&self.total) + attributes(&self.attributes) + ports(&self.ports)
+        resources(&self.total) + attributes(&self.attributes) + ports(&self.ports) + taken(&self.taken_ports)
     }
 }
 
 impl Offer {
     /// About as many as it holds.
     pub fn bytes(&self) -> usize {
-        resources(&self.total) + attributes(&self.attributes) + ports(&self.ports)
+        resources(&self.total) + attributes(&self.attributes) + ports(&self.ports) + taken(&self.taken_ports)
     }
 }

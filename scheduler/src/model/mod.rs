@@ -45,7 +45,7 @@ mod weight;
 mod welcome;
 mod words;
 
-pub use agent::{Agent, AgentNo, Attributes, Avoided, PortRanges};
+pub use agent::{Agent, AgentNo, Attributes, Avoided, PortRanges, TakenPorts};
 pub use ahead::Ahead;
 pub use alarm::Alarm;
 pub use allowed::Allowed;

@@ -6,7 +6,8 @@ use dawn_proto::v1::{NodeState, Reason, TickOutcome};
 use dawn_proto::{AgentId, Epoch, JobKey, Resources, SpecId, TaskId, TaskState, Timestamp};
 
 use super::{
-    AgentNo, Attributes, BlameMutation, Exit, FlowMutation, JobId, Part, PortRanges, Quota, RestoreMutation, Spec, Text,
+    AgentNo, Attributes, BlameMutation, Exit, FlowMutation, JobId, Part, PortRanges, Quota, RestoreMutation, Spec,
+    TakenPorts, Text,
 };
 use super::{LossMutation, Shift, UpdateMutation, UpkeepMutation, WelcomeMutation};
 
@@ -184,6 +185,7 @@ pub struct AgentSeen {
     pub attributes: Attributes,
     pub ports: PortRanges,
     pub max_tasks: u32,
+    pub taken_ports: TakenPorts,
     pub offer_epoch: u64,
 }
 

@@ -7,7 +7,7 @@ use dawn_proto::{AgentId, Epoch, HeldDigest, TaskId, TaskState, Timestamp};
 use super::exit::exit_from_wire;
 use super::parse::{
     WireError, attributes_from_wire, attributes_to_wire, max_tasks_from_wire, name, ports_from_wire, ports_to_wire,
-    resources_from_wire,
+    resources_from_wire, taken_ports_from_wire, taken_ports_to_wire,
 };
 use super::record::Recorded;
 use crate::model::{AgentAvoided, AgentForgotten, AgentMoved, AgentNo, AgentSeen, Offer, Registration, Report};
@@ -65,6 +65,7 @@ pub fn offer(wire: &v1::Offer) -> Result<Offer, WireError> {
         attributes: attributes_from_wire(&wire.attributes),
         ports: ports_from_wire(&wire.ports)?,
         max_tasks: max_tasks_from_wire(wire.max_tasks),
+        taken_ports: taken_ports_from_wire(&wire.taken_ports)?,
     })
 }
 
@@ -107,6 +108,7 @@ impl Recorded for AgentSeen {
             ports: ports_to_wire(&self.ports),
             offer_epoch: self.offer_epoch,
             max_tasks: Some(self.max_tasks),
+            taken_ports: taken_ports_to_wire(&self.taken_ports),
         }
     }
 
@@ -123,6 +125,7 @@ impl Recorded for AgentSeen {
             attributes: attributes_from_wire(&seen.attributes),
             ports: ports_from_wire(&seen.ports)?,
             max_tasks: max_tasks_from_wire(seen.max_tasks),
+            taken_ports: taken_ports_from_wire(&seen.taken_ports)?,
             offer_epoch: seen.offer_epoch,
         })
     }

@@ -4,7 +4,7 @@ use dawn_proto::v1::{self, NodeState};
 use dawn_proto::{TaskId, Timestamp};
 
 use super::blame::{blame_from_wire, blame_to_wire};
-use super::parse::{WireError, attributes_to_wire, name, ports_to_wire};
+use super::parse::{WireError, attributes_to_wire, name, ports_to_wire, taken_ports_to_wire};
 use super::record::Recorded;
 use super::welcome::{welcome_from_snapshot, welcome_snapshot};
 use crate::model::{Agent, AgentSeen, Avoided};
@@ -24,6 +24,7 @@ pub(super) fn agent_to_wire(agent: &Agent) -> v1::AgentSnapshot {
             ports: ports_to_wire(&agent.ports),
             offer_epoch: agent.offer_epoch,
             max_tasks: Some(agent.max_tasks),
+            taken_ports: taken_ports_to_wire(&agent.taken_ports),
         }),
         state: agent.state.into(),
         since_ms: agent.since.0,
@@ -52,6 +53,7 @@ pub(super) fn agent_from_wire(wire: v1::AgentSnapshot) -> Result<Agent, WireErro
         attributes: seen.attributes,
         ports: seen.ports,
         max_tasks: seen.max_tasks,
+        taken_ports: seen.taken_ports,
         offer_epoch: seen.offer_epoch,
         state: name::<NodeState>("state", wire.state)?,
         since: Timestamp(wire.since_ms),

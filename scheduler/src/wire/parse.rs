@@ -1,9 +1,9 @@
 //! The small parts of messages, both ways, and what is said of one that can't be right.
 
-use dawn_proto::v1;
+use dawn_proto::v1::{self, PortHolder};
 use dawn_proto::{JobKey, Resources};
 
-use crate::model::{Attributes, PortRanges};
+use crate::model::{Attributes, PortRanges, TakenPorts};
 
 /// A message that can't be what it claims. `path` names the field (`records[3].task_made.job_id`).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -74,6 +74,19 @@ pub(super) fn ports_from_wire(wire: &[v1::PortRange]) -> Result<PortRanges, Wire
         }
     }
     Ok(joined)
+}
+
+pub(super) fn taken_ports_to_wire(taken: &TakenPorts) -> Vec<v1::TakenPort> {
+    taken.iter().map(|(port, holder)| v1::TakenPort { port: (*port).into(), holder: (*holder).into() }).collect()
+}
+
+/// A holder from a newer agent is one of which nothing is known.
+pub(super) fn taken_ports_from_wire(wire: &[v1::TakenPort]) -> Result<TakenPorts, WireError> {
+    let read = |(i, taken): (usize, &v1::TakenPort)| {
+        let port = port_number(&format!("taken_ports[{i}]"), taken.port)?;
+        Ok((port, PortHolder::try_from(taken.holder).unwrap_or(PortHolder::Unspecified)))
+    };
+    wire.iter().enumerate().map(read).collect()
 }
 
 pub(super) fn resources_from_wire(wire: Option<&v1::Resources>) -> Resources {

@@ -109,10 +109,11 @@ pub fn registered(link: u64, agent: u64, tasks: Vec<v1::TaskReport>) -> Event {
     let total = v1::Resources { cpu_milli: 4000, memory_bytes: 4 << 30, disk_bytes: 64 << 30, ..Default::default() };
     let attributes = vec![v1::Attribute { name: "rack".into(), values: vec![format!("r{}", agent % 2)] }];
     let ports = vec![v1::PortRange { first: 31_000, last: 31_100 }];
+    let taken_ports = vec![v1::TakenPort { port: 31_101, holder: v1::PortHolder::Listener.into() }];
     let wire = v1::Register {
         agent_id: format!("node-{agent}"),
         hostname: format!("node-{agent}.example"),
-        offer: Some(v1::Offer { epoch: 1, total: Some(total), attributes, ports, max_tasks: None }),
+        offer: Some(v1::Offer { epoch: 1, total: Some(total), attributes, ports, taken_ports, ..Default::default() }),
         boot_id: "boot".into(),
         tasks,
         ..Default::default()

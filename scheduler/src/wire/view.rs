@@ -4,7 +4,7 @@ use dawn_proto::v1::{self, Reason};
 use dawn_proto::{Resources, TaskState, Timestamp};
 
 use super::exit::exit_to_wire;
-use super::parse::{attributes_to_wire, ports_to_wire};
+use super::parse::{attributes_to_wire, ports_to_wire, taken_ports_to_wire};
 use super::steps;
 use crate::model::{Agent, ENDED_ALTHOUGH_TO_GO_ON, JobSpec, Place, State, Status, Task, Transition, Waiting};
 
@@ -124,5 +124,6 @@ pub fn node_view(state: &State, agent: &Agent, last_heard: Option<Timestamp>) ->
         avoided_why: avoided.map(|avoided| avoided.why.clone()).unwrap_or_default(),
         maintenance: agent.upkeep.as_ref().map(super::upkeep_to_wire),
         declared_down: agent.declared_down.is_some(),
+        taken_ports: taken_ports_to_wire(&agent.taken_ports),
     }
 }

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use dawn_proto::JobKey;
 use dawn_proto::v1::{self, Reason, TaskState};
-use dawn_tests::cluster::{Cluster, Patience, Plan, service};
+use dawn_tests::cluster::{Cluster, Patience, Plan, batch, service};
 
 /// Kinds and texts of the vetoes that keep the job pending.
 fn vetoes(cluster: &Cluster, job: &JobKey) -> Vec<v1::VetoCount> {
@@ -102,10 +102,15 @@ fn a_port_that_a_stranger_holds_is_named_and_left_out_of_the_offer() {
         if offered { Err(format!("{:?}", nodes[0].ports)) } else { Ok(()) }
     });
     cluster.processes_of(&job, 0);
-    let other = cluster.submit(service("other").port("http", last));
-    let said: Vec<String> = vetoes(&cluster, &other).into_iter().map(|veto| veto.text).collect();
-    let expected = "a port that something else than tasks of Dawn holds on a node is left out";
-    assert!(said.iter().any(|text| text.contains(expected)), "{said:?}");
+    let nodes = cluster.api.nodes().expect("a leader answers");
+    let taken = v1::TakenPort { port: last.into(), holder: v1::PortHolder::Listener.into() };
+    assert_eq!(nodes[0].taken_ports, [taken]);
+    let held = format!("port {last} of {} is held by a process that Dawn did not give it to", nodes[0].hostname);
+    for other in [service("other"), batch("sum")] {
+        let (_, spec) = other.port("http", last).marked(&cluster.name);
+        let other = cluster.api.submit(spec).expect("it is accepted");
+        assert!(other.warnings.iter().any(|warning| warning.contains(&held)), "{other:?}");
+    }
     let any = cluster.submit(service("any").port("http", 0));
     cluster.tasks_in(&any, TaskState::Running, 1, Patience::LONG);
     cluster.end();

@@ -1,6 +1,6 @@
 //! What the agent answers to one thing after the other: bounds, fences, ports, silence, a deaf executor, space.
 
-use dawn_proto::v1::Reason;
+use dawn_proto::v1::{PortHolder, Reason};
 use dawn_proto::{Epoch, SpecId, TaskId, TaskState, Timestamp};
 
 use super::world::{World, deeds, spec, welcome};
@@ -157,11 +157,12 @@ fn a_busy_port_is_left_out_of_the_offer_for_a_minute() {
     assert_eq!((report.state, report.reason), (TaskState::Lost, Reason::PortClash));
     let offer = world.agent.state.offer.offer();
     assert_eq!((offer.epoch, offer.ports.len()), (epoch + 1, 2));
+    assert_eq!(offer.taken_ports, [(105, PortHolder::Listener)]);
     world.pass(59_000);
     assert_eq!(world.agent.state.offer.offer().ports.len(), 2);
     world.pass(2_000);
     let offer = world.agent.state.offer.offer();
-    assert_eq!((offer.epoch, offer.ports.len()), (epoch + 2, 1));
+    assert_eq!((offer.epoch, offer.ports.len(), offer.taken_ports), (epoch + 2, 1, vec![]));
 }
 
 #[test]

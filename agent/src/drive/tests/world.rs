@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use dawn_proto::v1::Reason;
+use dawn_proto::v1::{PortHolder, Reason};
 use dawn_proto::{AgentId, Epoch, JobKey, Resources, SpecId, TaskId, TaskState, Timestamp};
 
 use super::machine::{Dir, found};
@@ -256,7 +256,11 @@ impl World {
             Effect::Hangup { .. } => self.connect(),
             Effect::Vet { task, ports, .. } => {
                 let busy = ports.into_iter().find(|port| self.busy_ports.contains(&port.number));
-                let refusal = busy.map(|port| Refusal::PortBusy { message: format!("port {}", port.number), port });
+                let refusal = busy.map(|port| Refusal::PortBusy {
+                    message: format!("port {}", port.number),
+                    port,
+                    holder: PortHolder::Listener,
+                });
                 let result = refusal.map_or(Ok(Identity::default()), Err);
                 self.machine(MachineEvent::Vetted { task, result });
             }

@@ -258,6 +258,9 @@ fn head(node: &v1::Node, now_ms: i64) -> Table {
     }
     let ports = node.ports.iter().map(|range| format!("{}-{}", range.first, range.last));
     row("ports", ports.collect::<Vec<_>>().join(", "));
+    for taken in &node.taken_ports {
+        row("", format!("port {} {}", taken.port, dawn_proto::words::port_holder(taken.holder())));
+    }
     row("attributes", attributes(node));
     row("isolation", node.isolation.clone());
     row("version", node.version.clone());
@@ -333,5 +336,20 @@ node-1  n1  up, avoided      2  1.5/4  128 MiB/8 GiB  1s ago  rack=a,b
 ";
         assert_eq!(table(std::slice::from_ref(&node), 10_000).text(), expected);
         assert!(head(&node, 10_000).text().contains("avoided     3 launches failed, for 10s\n"));
+    }
+
+    #[test]
+    fn a_node_names_the_ports_that_it_leaves_out_and_what_holds_them() {
+        let taken = |port, holder: v1::PortHolder| v1::TakenPort { port, holder: holder.into() };
+        let node = v1::Node {
+            ports: vec![v1::PortRange { first: 31_001, last: 31_399 }],
+            taken_ports: vec![taken(31_000, v1::PortHolder::Unseen), taken(31_400, v1::PortHolder::Listener)],
+            ..Default::default()
+        };
+        let said = head(&node, 10_000).text();
+        let rows =
+            ["31000 can't be bound; it may be held by", "31400 is held by a process that Dawn did not give it to\n"];
+        assert!(said.contains("ports  31001-31399\n       port 31000"), "{said}");
+        assert!(rows.iter().all(|row| said.contains(&format!("       port {row}"))), "{said}");
     }
 }

@@ -6,7 +6,7 @@ use super::catalogue::Catalogue;
 use super::explain::{Reasons, each_once};
 use super::fit::View;
 use super::fleet::Fleet;
-use super::veto::Veto;
+use super::veto::{Miss, Veto};
 
 /// Whether some agent could take a task of the spec if it were empty and up.
 ///
@@ -50,7 +50,8 @@ impl EmptyAgents {
             if view.misses_when_empty(slot, shape).is_none() {
                 return Ok(());
             }
-            let kinds = view.all_misses_when_empty(slot, shape).into_iter().map(|miss| (view.kind(&miss, spec), miss));
+            let kind = |miss: &Miss| view.kind(miss, spec).on(self.agents.get(&slot.agent()));
+            let kinds = view.all_misses_when_empty(slot, shape).into_iter().map(|miss| (kind(&miss), miss));
             for (kind, miss) in each_once(kinds) {
                 tally.count(slot, kind, &miss, None);
             }

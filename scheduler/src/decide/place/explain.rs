@@ -297,7 +297,7 @@ impl View<'_> {
                 let kept = state.job(&spec.job.key).and_then(|job| job.kept_off(slot.agent(), spec.id));
                 VetoKind::KeptOff { reason: kept.map(|kept| reason_words(kept.reason)).unwrap_or_default() }
             }
-            other => self.kind(other, &spec.job),
+            other => self.kind(other, &spec.job).on(state.agents.get(&slot.agent())),
         }
     }
 

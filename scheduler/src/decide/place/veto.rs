@@ -4,9 +4,11 @@
 use std::fmt;
 
 use dawn_proto::amounts::count;
+use dawn_proto::v1::PortHolder;
+use dawn_proto::words::port_holder;
 use dawn_proto::{Dimension, JobKey, Timestamp, Unit};
 
-use crate::model::{PortRanges, amount, amount_of, thousandths, utc};
+use crate::model::{Agent, PortRanges, amount, amount_of, thousandths, utc};
 
 use super::numbers::{KeyId, ScalarId};
 
@@ -94,6 +96,11 @@ pub enum VetoKind {
         port: u16,
         is_offered: bool,
     },
+    /// A fixed port that is not offered for a while, because the agent could not bind it.
+    PortTaken {
+        port: u16,
+        holder: PortHolder,
+    },
     Ports {
         need: u64,
     },
@@ -126,6 +133,13 @@ pub enum VetoKind {
 }
 
 impl VetoKind {
+    /// What the agent knows of it besides.
+    pub(super) fn on(self, agent: Option<&Agent>) -> VetoKind {
+        let VetoKind::Port { port, is_offered: false } = self else { return self };
+        let holder = agent.and_then(|agent| agent.taken_ports.get(&port));
+        holder.map_or(self, |holder| VetoKind::PortTaken { port, holder: *holder })
+    }
+
     /// For programs.
     pub fn code(&self) -> String {
         match self {
@@ -138,7 +152,7 @@ impl VetoKind {
             VetoKind::Dedicated { .. } => "dedicated".into(),
             VetoKind::Constraint { attribute, .. } => format!("constraint:{attribute}"),
             VetoKind::Tasks { .. } => "tasks".into(),
-            VetoKind::Port { .. } | VetoKind::Ports { .. } => "ports".into(),
+            VetoKind::Port { .. } | VetoKind::PortTaken { .. } | VetoKind::Ports { .. } => "ports".into(),
             VetoKind::Short { dimension, .. } => dimension.name().into(),
             VetoKind::Scalar { name, .. } => name.clone(),
             VetoKind::Devices { .. } => Dimension::Gpu.name().into(),
@@ -201,6 +215,7 @@ impl VetoKind {
             VetoKind::Tasks { max_tasks } => format!("run {}, the most each of them takes", count(*max_tasks, "task")),
             VetoKind::Port { port, is_offered: true } => format!("{has} port {port} in use"),
             VetoKind::Port { port, is_offered: false } => format!("{do_not} offer port {port}"),
+            VetoKind::PortTaken { port, holder } => format!("{has} port {port}, which {}", port_holder(*holder)),
             VetoKind::Ports { need } => format!("{has} fewer than {}", count(*need, "free port")),
             VetoKind::Short { dimension, need } => {
                 let fewer = if dimension.unit() == Unit::Milli { "fewer" } else { "less" };
@@ -230,15 +245,18 @@ impl fmt::Display for Veto {
     /// "312 nodes have less than 512 MiB of memory (most: node-3 with 384 MiB free)".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let is_one = self.agents == 1;
+        if let (VetoKind::PortTaken { port, holder }, Some(Nearest { node, .. })) = (&self.kind, &self.nearest) {
+            let more = if is_one { String::new() } else { format!(" and {}", count(self.agents - 1, "more node")) };
+            return write!(f, "port {port} of {node}{more} {}", port_holder(*holder));
+        }
         write!(f, "{} node{} {}", self.agents, if is_one { "" } else { "s" }, self.kind.said_of(is_one))?;
         if let Some(Ends { node, at, why }) = &self.ends {
             let colon = if why.is_empty() { "" } else { ": " };
             return write!(f, " ({node} until {}{colon}{why})", utc(*at));
         }
         let Some(Nearest { node, have, ports }) = &self.nearest else { return Ok(()) };
-        if let VetoKind::Port { port, .. } = &self.kind {
-            let left_out = if adjoins(*port, ports) { LEFT_OUT } else { "" };
-            return write!(f, " ({node} offers {}{left_out})", ranges_text(ports));
+        if let VetoKind::Port { .. } = &self.kind {
+            return write!(f, " ({node} offers {})", ranges_text(ports));
         }
         let have = match &self.kind {
             VetoKind::Short { dimension, .. } => amount(dimension.name(), *have),
@@ -248,15 +266,6 @@ impl fmt::Display for Veto {
         };
         write!(f, " (most: {node} with {have} free)")
     }
-}
-
-/// Of a port beside those that a node offers: what an agent does with one that a stranger holds.
-const LEFT_OUT: &str = "; a port that something else than tasks of Dawn holds on a node is left out";
-
-/// Whether a port stands next to a range: so does one that an agent leaves out of it for a while.
-fn adjoins(port: u16, ranges: &PortRanges) -> bool {
-    let port = u32::from(port);
-    ranges.iter().any(|(first, last)| port + 1 == u32::from(*first) || u32::from(*last) + 1 == port)
 }
 
 /// "20000-20999, 31000"; the first ones of many.
@@ -296,11 +305,14 @@ mod tests {
         let nearest = Some(Nearest { node: "node-3".into(), have: 0, ports: vec![(80, 80), (31_000, 31_999)] });
         let veto = Veto { agents: 2, kind, nearest, ends: None };
         assert_eq!(veto.to_string(), "2 nodes do not offer port 9 (node-3 offers 80, 31000-31999)");
-        let kind = VetoKind::Port { port: 31_005, is_offered: false };
-        let nearest = Some(Nearest { node: "node-3".into(), have: 0, ports: vec![(31_000, 31_004), (31_006, 31_999)] });
-        let said = "1 node does not offer port 31005 (node-3 offers 31000-31004, 31006-31999; a port that something else than \
-                    tasks of Dawn holds on a node is left out)";
-        assert_eq!(Veto { agents: 1, kind, nearest, ends: None }.to_string(), said);
+        let kind = VetoKind::PortTaken { port: 31_005, holder: PortHolder::Listener };
+        let nearest = Some(Nearest { node: "node-3".into(), have: 0, ports: vec![(31_000, 31_004)] });
+        let mut veto = Veto { agents: 1, kind, nearest, ends: None };
+        assert_eq!(veto.to_string(), "port 31005 of node-3 is held by a process that Dawn did not give it to");
+        (veto.agents, veto.kind) = (3, VetoKind::PortTaken { port: 31_005, holder: PortHolder::Unseen });
+        let said = "port 31005 of node-3 and 2 more nodes can't be bound; it may be held by another process, or by connections \
+                    that a former one left behind for up to a minute";
+        assert_eq!(veto.to_string(), said);
         let (node, at) = ("node-3".into(), Timestamp(1_767_225_600_000));
         let ends = Some(Ends { node, at, why: "a disk is full".into() });
         let veto = Veto { agents: 2, kind: VetoKind::Avoided, nearest: None, ends };

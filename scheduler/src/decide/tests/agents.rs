@@ -1,11 +1,13 @@
 //! Registrations: who is let in, and how state and agent are compared.
 
-use dawn_proto::v1::{NodeState, Reason};
+use dawn_proto::v1::{NodeState, PortHolder, Reason};
 use dawn_proto::{Epoch, TaskId, TaskState::*};
 
 use super::specs::{batch, service};
 use super::world::{World, ack, kill_effect, registration, report, welcome};
-use crate::model::{AgentSeen, Effect, Event, LinkId, Mutation, Offer, Registration, WelcomeMutation, bounds};
+use crate::model::{
+    AgentSeen, Effect, Event, LinkId, Mutation, Offer, Registration, TakenPorts, WelcomeMutation, bounds,
+};
 
 fn register(world: &mut World, link: u64, registration: Registration) -> Vec<Effect> {
     world.event(Event::Registered { link: LinkId(link), registration: Box::new(registration) });
@@ -34,6 +36,9 @@ fn what_changed_is_recorded() {
     let (link, agent) = world.agent(1);
     let mut offer = registration(1, vec![]).offer;
     offer.total.cpu_milli = 1_000;
+    let taken_ports = TakenPorts::from([(31_000, PortHolder::Listener)]);
+    world.event(Event::Offered { link, offer: Offer { taken_ports: taken_ports.clone(), ..offer.clone() } });
+    assert_eq!(world.state.agents[&agent].taken_ports, taken_ports);
     world.event(Event::Offered { link, offer: Offer { epoch: 2, ..offer.clone() } });
     assert_eq!(world.state.agents[&agent].total.cpu_milli, 1_000);
     let index = world.state.index;
@@ -215,7 +220,7 @@ fn a_cluster_takes_so_many_agents_and_those_that_are_known_come_back() {
     world.agent(1);
     let seen = |world: &mut World, number: u64| {
         let Registration { id, hostname, version, isolation, boot_id, offer, .. } = registration(number, vec![]);
-        let Offer { epoch: offer_epoch, total, attributes, ports, max_tasks } = offer;
+        let Offer { epoch: offer_epoch, total, attributes, ports, max_tasks, taken_ports } = offer;
         let agent = world.state.next_agent;
         let seen = Mutation::AgentSeen(Box::new(AgentSeen {
             agent,
@@ -228,6 +233,7 @@ fn a_cluster_takes_so_many_agents_and_those_that_are_known_come_back() {
             attributes,
             ports,
             max_tasks,
+            taken_ports,
             offer_epoch,
         }));
         let at = world.state.at;

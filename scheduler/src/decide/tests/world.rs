@@ -263,6 +263,7 @@ pub fn registration(agent: u64, tasks: Vec<Report>) -> Registration {
             attributes: Attributes::new(),
             ports: vec![(31_000, 32_000)],
             max_tasks: 5_000,
+            taken_ports: [].into(),
         },
         epoch_seen: Epoch(0),
         welcome: 0,

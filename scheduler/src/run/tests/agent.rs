@@ -27,7 +27,7 @@ pub fn register(id: &str) -> v1::Register {
         agent_id: id.into(),
         hostname: format!("{id}.example"),
         version: "0".into(),
-        offer: Some(v1::Offer { epoch: 1, total: Some(total), attributes: Vec::new(), ports, max_tasks: None }),
+        offer: Some(v1::Offer { epoch: 1, total: Some(total), attributes: Vec::new(), ports, ..Default::default() }),
         isolation: "none".into(),
         boot_id: "boot".into(),
         ..Default::default()

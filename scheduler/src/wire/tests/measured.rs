@@ -1,6 +1,6 @@
 //! What a mutation is measured to take is never less than its record takes, and little more.
 
-use dawn_proto::v1::{JobKind, MaintenanceMode, Reason, TickOutcome, UpdateKind, UpdateState};
+use dawn_proto::v1::{JobKind, MaintenanceMode, PortHolder, Reason, TickOutcome, UpdateKind, UpdateState};
 use dawn_proto::{AgentId, Epoch, JobKey, Resources, SpecId, TaskId, TaskState, Timestamp};
 use prost::Message;
 
@@ -167,6 +167,7 @@ fn of_agents() -> Vec<Mutation> {
             attributes: [(text(), vec![text(); 3])].into(),
             ports: vec![(u16::MAX, u16::MAX); 3],
             max_tasks: u32::MAX,
+            taken_ports: [(u16::MAX, PortHolder::Unseen), (u16::MAX - 1, PortHolder::Listener)].into(),
             offer_epoch: u64::MAX,
         })),
         Mutation::AgentMoved(AgentMoved { agent: AGENT, to: dawn_proto::v1::NodeState::Down }),

@@ -34,6 +34,7 @@ fn with_large_agent() -> State {
         ports: agent.ports,
         offer_epoch: agent.offer_epoch,
         max_tasks: agent.max_tasks,
+        taken_ports: agent.taken_ports,
     }));
     state.apply_one(&seen, state.at);
     state

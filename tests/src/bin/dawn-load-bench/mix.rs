@@ -56,7 +56,7 @@ impl Mix {
             agent_id: format!("n{agent}"),
             hostname: format!("node-{agent}.example"),
             version: "bench".into(),
-            offer: Some(v1::Offer { epoch: 1, total: Some(total), attributes, ports, max_tasks: None }),
+            offer: Some(v1::Offer { epoch: 1, total: Some(total), attributes, ports, ..Default::default() }),
             isolation: "none".into(),
             boot_id: "boot".into(),
             ..Default::default()

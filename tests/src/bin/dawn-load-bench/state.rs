@@ -144,6 +144,7 @@ fn seen(mix: &mut Mix, agent: u32) -> Mutation {
         attributes: offer.attributes.into_iter().map(|attribute| (attribute.name, attribute.values)).collect(),
         ports: vec![(31_000, 32_000)],
         max_tasks: 5_000,
+        taken_ports: [].into(),
         offer_epoch: 1,
     }))
 }

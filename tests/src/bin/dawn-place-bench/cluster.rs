@@ -140,6 +140,7 @@ impl Cluster {
             attributes,
             ports,
             max_tasks: 5_000,
+            taken_ports: [].into(),
             offer_epoch: 1,
         })));
         self.placer.connected(&self.state, agent, true);

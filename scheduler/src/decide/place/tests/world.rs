@@ -13,7 +13,7 @@ use crate::decide::place::{PlaceSettings, Placer};
 use crate::model::{
     Affinity, AgentAvoided, AgentForgotten, AgentMoved, AgentNo, AgentSeen, Attributes, BlameMutation, Constraint,
     FaultOf, FlowSpec, JobId, JobMade, JobSpec, JobVersioned, KeptOff, Mutation, Near, Now, PortDemand, PortRanges,
-    RestartPolicy, Rule, Spec, Spread, State, TaskMade, TaskMoved,
+    RestartPolicy, Rule, Spec, Spread, State, TakenPorts, TaskMade, TaskMoved,
 };
 
 use super::twin::Seen;
@@ -29,6 +29,7 @@ pub struct World {
     pub random: SmallRng,
     /// Of agents seen from now on.
     pub max_tasks: u32,
+    pub taken_ports: TakenPorts,
 }
 
 pub fn resources(cpu_milli: u64, memory_gib: u64) -> Resources {
@@ -98,6 +99,7 @@ impl World {
             now,
             random: SmallRng::seed_from_u64(seed),
             max_tasks: 5_000,
+            taken_ports: TakenPorts::new(),
         }
     }
 
@@ -144,6 +146,7 @@ impl World {
             attributes: parsed,
             ports,
             max_tasks: self.max_tasks,
+            taken_ports: self.taken_ports.clone(),
             offer_epoch: 1,
         })));
     }

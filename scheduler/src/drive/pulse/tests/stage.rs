@@ -118,7 +118,13 @@ impl Stage {
         let wire = v1::Register {
             agent_id: name.into(),
             hostname: name.into(),
-            offer: Some(v1::Offer { epoch: 1, total: Some(total), attributes: Vec::new(), ports, max_tasks: None }),
+            offer: Some(v1::Offer {
+                epoch: 1,
+                total: Some(total),
+                attributes: Vec::new(),
+                ports,
+                ..Default::default()
+            }),
             boot_id: "boot".into(),
             tasks: machine.tasks.iter().map(report).collect(),
             ..Default::default()
