@@ -4,10 +4,11 @@ use dawn_proto::TaskState;
 use dawn_proto::v1::Reason;
 
 use super::attach::{self, Attach};
-use super::step::{MOST_WITH_WORDS, Step};
+use super::step::Step;
 use super::{Next, stop};
 use crate::model::{
-    Effect, Ending, HeldTask, Memory, Mutation, Note, Now, Recovered, Remains, Report, Stage, TaskPlan, last_sequence,
+    Effect, Ending, HeldTask, MOST_WITH_WORDS, Memory, Mutation, Note, Now, Recovered, Remains, Report, Stage,
+    TaskPlan, last_sequence,
 };
 
 /// A directory found at the start stays for so long, however old it seems.

@@ -20,7 +20,7 @@ pub(super) fn link_came_up(step: &mut Step, session: u64) {
     // The first time by name: a restart or reboot may have changed much. Later, when all agents may come at once, a
     // digest is enough for a leader whose state says the same.
     let (tasks, held) = match state.compared {
-        false => (state.held_reports().cloned().collect(), None),
+        false => (state.held_list(), None),
         true => (Vec::new(), Some(state.held_reports().map(|report| (report.task, report.state)).collect())),
     };
     let register = RegisterMessage {
@@ -140,7 +140,7 @@ pub(super) fn reconcile(step: &mut Step, epoch: Epoch, ids: &[TaskId]) {
 
 pub(super) fn tell_tasks(step: &mut Step, epoch: Epoch) {
     if obeys(step, epoch, "a question for all tasks") {
-        step.send(Message::HeldTasks(step.state.held_reports().cloned().collect()));
+        step.send(Message::HeldTasks(step.state.held_list()));
     }
 }
 

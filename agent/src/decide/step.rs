@@ -4,13 +4,12 @@ use dawn_proto::TaskId;
 
 use super::phase::{self, Trigger};
 use super::{Decision, Next};
-use crate::model::{Effect, Ending, Message, Mutation, Note, Now, OfferState, Remains, Report, Stage, State};
+use crate::model::{
+    Effect, Ending, MOST_WITH_WORDS, Message, Mutation, Note, Now, OfferState, Remains, Report, Stage, State,
+};
 
 /// A report that is not acknowledged is sent again after this long.
 pub(super) const RESEND_MS: u64 = 5_000;
-/// Tasks whose last words are held in memory while their reports wait for a leader. The last words of further tasks stay in
-/// the event logs.
-pub(super) const MOST_WITH_WORDS: usize = 512;
 
 pub(super) struct Step<'a> {
     pub state: &'a State,

@@ -49,7 +49,7 @@ pub use order::{
 };
 pub use recovered::{ExecutorProbe, Recovered};
 pub use registration::{RegisterMessage, Welcomed};
-pub use report::{Ended, Report};
+pub use report::{Ended, MOST_WITH_WORDS, Report};
 pub use space::{Keep, Space};
 pub use state::{Setup, State};
 pub use tunnel::{LogChunk, RefusalKind, TunnelRefusal};

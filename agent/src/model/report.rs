@@ -11,11 +11,17 @@ const MAX_MESSAGE_BYTES: usize = 512;
 /// Of a report, beside its message.
 const REPORT_BYTES: usize = 64;
 
-// A registration that names every task there may be is received.
-const _: () = assert!(MAX_HELD_TASKS * (MAX_MESSAGE_BYTES + REPORT_BYTES) + (1 << 20) <= MAX_LINK_MESSAGE_BYTES);
-
 /// Longest last words, bytes.
 const MAX_LAST_WORDS_BYTES: usize = 2 << 10;
+/// Tasks whose last words are held in memory while their reports wait for a leader. The last words of further tasks stay in
+/// the event logs.
+pub const MOST_WITH_WORDS: usize = 512;
+
+// A registration that names every task there may be is received, with the last words that are held.
+const _: () = assert!(
+    MAX_HELD_TASKS * (MAX_MESSAGE_BYTES + REPORT_BYTES) + MOST_WITH_WORDS * MAX_LAST_WORDS_BYTES + (1 << 20)
+        <= MAX_LINK_MESSAGE_BYTES
+);
 
 /// How the process that decided a task's end ended, and what it wrote last.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

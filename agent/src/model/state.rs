@@ -106,6 +106,16 @@ impl State {
         self.tasks.values().filter(|task| task.is_living() || !task.released).map(|task| &task.last)
     }
 
+    /// The same as a list that a leader is told. A failed end has its last words there too while its report is not
+    /// acknowledged: the agent may be gone for good before it is welcomed.
+    pub fn held_list(&self) -> Vec<Report> {
+        let with_words = |report: &Report| {
+            let waiting = self.tasks.get(&report.task).and_then(|task| task.unacked.back());
+            waiting.filter(|waiting| waiting.sequence == report.sequence).unwrap_or(report).clone()
+        };
+        self.held_reports().map(with_words).collect()
+    }
+
     /// Where a task stands, known or not.
     pub fn standing(&self, id: TaskId, at: Timestamp) -> Report {
         match self.tasks.get(&id) {

@@ -9,13 +9,12 @@ mod lease;
 mod memory;
 mod processes;
 mod stopping;
+mod words;
 
-use dawn_proto::amounts;
 use dawn_proto::v1::{Reason, TaskState};
 
 use crate::model::{
     Effect, Ended, Input, Mutation, Outcome, Phase, Plan, Record, Soft, Stage, State, Trigger, tolerated_failures,
-    unsuccessful_finals,
 };
 
 /// What is to change and what is to be done once the durable part of it is durable.
@@ -89,12 +88,14 @@ impl Step<'_> {
             Input::Exited { process, run, exit } => {
                 if self.expects(*process, *run) {
                     self.record(Record::ProcessExited { process: *process, run: *run, exit: exit.clone() });
+                    self.tell_of_retry(*process, exit);
                 }
             }
             Input::Vanished { process } => self.vanish(*process),
             Input::Emptied => self.emptied(),
             Input::Probed { healthy, snoozed, detail } => self.probed(*healthy, *snoozed, detail),
             Input::Kill { reason, grace_period_ms } => self.kill(*reason, *grace_period_ms),
+            Input::PostFailed { why } => self.soft(Soft::PostFailed { why: why.clone() }),
             Input::Measured { bytes, files } => self.measured(*bytes, *files),
             Input::KilledForMemory { processes } => self.killed_for_memory(*processes),
             Input::ForksRefused { times, max_pids } => self.forks_refused(*times, *max_pids),
@@ -180,25 +181,6 @@ impl Step<'_> {
         }
     }
 
-    /// Why it was killed, where the reason alone does not say it, and how, where it did not stop when asked.
-    fn words_of_kill(&self, reason: Reason) -> String {
-        let why = match reason {
-            Reason::AgentLost => lease::LAPSED,
-            Reason::MaxRunTime => "ran longer than allowed (max_run_time)",
-            Reason::Deadline => "was not done by the job's deadline",
-            _ => "",
-        };
-        let how = match self.state.kill.filter(|_| self.state.forced) {
-            Some(kill) if kill.grace_period_ms == 0 => "ended by SIGKILL".to_string(),
-            Some(kill) => {
-                format!("did not stop within {} of SIGTERM: ended by SIGKILL", amounts::duration(kill.grace_period_ms))
-            }
-            None => String::new(),
-        };
-        let words: Vec<&str> = [why, &how].into_iter().filter(|words| !words.is_empty()).collect();
-        words.join("; ")
-    }
-
     /// Reports the outcome; nothing follows.
     fn end(&mut self) {
         self.enter(Trigger::EmptiedForGood);
@@ -215,21 +197,10 @@ impl Step<'_> {
             }
             Outcome::Failed { reason, message, exit } => (reason, message, exit),
             Outcome::Lost { message } => (Reason::ExecutorLost, message, Ended::default()),
-            Outcome::Killed { reason } => (reason, self.words_of_kill(reason), Ended::default()),
+            Outcome::Killed { reason } => (reason, words::of_kill(reason).to_string(), Ended::default()),
         };
-        let message = match state {
-            // What became of the others is not known any better.
-            TaskState::Lost => message,
-            _ => self.with_finals(message, exit.speaker),
-        };
+        let message = self.with_all_that_is_told(message, state, exit.speaker);
         self.report(state, reason, message, exit);
         self.act(Effect::Leave);
-    }
-
-    /// The end in words, with the failures of final processes that have not decided it.
-    fn with_finals(&self, message: String, cause: Option<usize>) -> String {
-        let finals = unsuccessful_finals(self.plan, &self.state, cause);
-        let parts = [message].into_iter().chain(finals).filter(|part| !part.is_empty());
-        parts.collect::<Vec<_>>().join("; ")
     }
 }

@@ -21,6 +21,8 @@ pub enum Input {
     Emptied,
     /// Answers [`Effect::Probe`].
     Probed { healthy: bool, snoozed: bool, detail: String },
+    /// Answers [`Effect::Post`] where the endpoint refused or could not be reached.
+    PostFailed { why: String },
     /// No grace: the task's own.
     Kill { reason: Reason, grace_period_ms: Option<u64> },
     /// The task's directories take so much on disk, in so many files.

@@ -11,7 +11,7 @@ mod stage;
 mod state;
 
 pub use input::{Effect, Input, LifecycleStep};
-pub use outcome::{Outcome, failure, limit_reached, tolerated_failures, unsuccessful_finals};
+pub use outcome::{Outcome, failure, limit_reached, retried, tolerated_failures, unsuccessful_finals};
 pub use plan::{Command, Health, Lifecycle, Plan, Probe, Process};
 pub use record::{Ended, Exit, ExitKind, Mutation, OutOfMemory, Record, Soft, Stamped};
 pub use setting::{CgroupSetting, Isolation, LogRules, MemoryFile, Namespaces, Setting};

@@ -106,6 +106,16 @@ pub fn tolerated_failures(plan: &Plan, state: &State) -> Vec<String> {
     words.collect()
 }
 
+/// The end of a process that is started again, and how often that was so.
+pub fn retried(plan: &Plan, state: &State, process: usize, exit: &Exit) -> String {
+    let (rules, own) = (&plan.processes[process], &state.processes[process]);
+    let how_often = match exit.is_success() {
+        true => format!("run {}", own.runs),
+        false => format!("failure {} of at most {}", own.failures, rules.max_failures),
+    };
+    format!("process {} {} and is started again ({how_often})", rules.name, in_words(plan, state, process, exit).1)
+}
+
 /// What a process did, after its name, and what lay behind it.
 fn in_words(plan: &Plan, state: &State, process: usize, exit: &Exit) -> (Reason, String) {
     let (reason, what) = describe(exit, plan);

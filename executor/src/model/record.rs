@@ -149,6 +149,10 @@ pub enum Soft {
     FinalizeUntil {
         until_ms: i64,
     },
+    /// A lifecycle endpoint refused, or could not be reached.
+    PostFailed {
+        why: String,
+    },
     /// SIGKILL was needed for a process that had its grace.
     Forced,
     Renewed {

@@ -22,6 +22,10 @@ pub struct State {
     /// Finalizing: when the time is up.
     pub finalize_until_ms: Option<i64>,
     pub forced: bool,
+    /// SIGTERM was sent: whatever was done before did not end it.
+    pub was_terminated: bool,
+    /// Lifecycle endpoints that refused or could not be reached, in words.
+    pub failed_posts: Vec<String>,
     pub health: HealthState,
     /// The last renewal of the lease; None: what the plan says.
     pub renewed_until_ms: Option<i64>,
@@ -177,7 +181,11 @@ impl State {
                 self.outcome.get_or_insert(Outcome::Lost { message: message.clone() });
             }
             Soft::Entered { stage } => self.stage = *stage,
-            Soft::Climbed { rung, until_ms } => self.rung = Some((*rung, *until_ms)),
+            Soft::Climbed { rung, until_ms } => {
+                self.rung = Some((*rung, *until_ms));
+                self.was_terminated |= *rung == Rung::Terminate;
+            }
+            Soft::PostFailed { why } => self.failed_posts.push(why.clone()),
             Soft::FinalizeUntil { until_ms } => self.finalize_until_ms = Some(*until_ms),
             Soft::Forced => self.forced = true,
             Soft::Renewed { until_ms } => self.renewed_until_ms = self.renewed_until_ms.max(Some(*until_ms)),

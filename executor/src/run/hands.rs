@@ -228,16 +228,22 @@ impl World {
         }
     }
 
-    fn post(&mut self, step: LifecycleStep) {
-        let Some(lifecycle) = &self.plan.lifecycle else { return };
+    fn post(&mut self, step: LifecycleStep) -> Option<Input> {
+        let lifecycle = self.plan.lifecycle.as_ref()?;
         let (path, wait_ms) = match step {
             LifecycleStep::Graceful => (&lifecycle.graceful_path, lifecycle.graceful_wait_ms),
             LifecycleStep::Shutdown => (&lifecycle.shutdown_path, lifecycle.shutdown_wait_ms),
         };
         let deadline_ms = self.clock.steady_ms().saturating_add_unsigned(wait_ms);
         match Exchange::post(lifecycle.port, path, deadline_ms) {
-            Ok(exchange) => self.post = Some(exchange),
-            Err(why) => note!("{why}"),
+            Ok(exchange) => {
+                self.post = Some(exchange);
+                None
+            }
+            Err(why) => {
+                note!("{why}");
+                Some(Input::PostFailed { why })
+            }
         }
     }
 }
@@ -261,7 +267,7 @@ impl Hands for World {
         match effect {
             Effect::Start { process, run } => inputs.push_back(self.start(*process, *run)),
             Effect::Probe => inputs.extend(self.probe()),
-            Effect::Post(step) => self.post(*step),
+            Effect::Post(step) => inputs.extend(self.post(*step)),
             Effect::Terminate => {
                 self.group.terminate();
             }

@@ -222,6 +222,7 @@ impl Executor {
             self.world.post = None;
             if let Err(why) = verdict {
                 note!("{why}");
+                self.feed(Input::PostFailed { why });
             }
         }
         if self.world.shell_probe.is_some_and(|probe| probe.deadline_ms <= now_ms) {

@@ -1,6 +1,6 @@
 //! The kill ladder by the clock: rungs, second kills, restarts.
 
-use dawn_executor::model::{Effect, ExitKind, Lifecycle, LifecycleStep, Plan, Process};
+use dawn_executor::model::{Effect, ExitKind, Input, Lifecycle, LifecycleStep, Plan, Process, Record};
 use dawn_proto::v1::{Reason, TaskState};
 
 use crate::sim::{Sim, code, plan, process};
@@ -56,6 +56,79 @@ fn a_process_that_stops_on_any_rung_skips_the_rest() {
         sim.swept();
         assert_eq!(sim.end(), killed(Reason::UserRequest));
     }
+}
+
+#[test]
+fn an_endpoint_that_failed_is_told_where_it_did_not_end_the_task() {
+    let end = |exits_on_post: bool| {
+        let mut sim = Sim::begin(with_endpoints());
+        sim.kill(Reason::Updated, None);
+        sim.feed(Input::PostFailed { why: "POST /quit on port 80: Connection refused".into() });
+        sim.pass_ms(100);
+        sim.feed(Input::PostFailed { why: "POST /abort on port 80: status 500, expected 2xx or 3xx".into() });
+        if !exits_on_post {
+            sim.pass_ms(200);
+        }
+        sim.exit(0, ExitKind::Signal(15));
+        sim.swept();
+        sim.end()
+    };
+    let told = "lifecycle endpoint failed: POST /quit on port 80: Connection refused; \
+                lifecycle endpoint failed: POST /abort on port 80: status 500, expected 2xx or 3xx";
+    assert_eq!(end(false), (TaskState::Killed, Reason::Updated, told.into()));
+    assert_eq!(end(true), killed(Reason::Updated), "it ended, though it closed the connection without an answer");
+}
+
+#[test]
+fn whatever_did_not_stop_when_asked_is_told_however_the_task_ends() {
+    let of = |name, daemon| Process { daemon, ..process(name) };
+    let deaf = "what was left of it did not stop within 1s of SIGTERM: ended by SIGKILL";
+    for (end, said) in [(0, deaf.to_string()), (3, format!("process main ended with exit code 3; {deaf}"))] {
+        let mut sim = Sim::begin(plan(vec![of("main", false), of("side", true)]));
+        sim.exit(0, code(end));
+        sim.pass_ms(1_000);
+        sim.swept();
+        assert_eq!(sim.end().2, said);
+    }
+    let mut sim = Sim::begin(Plan { max_files: 10, ..plan(vec![process("main")]) });
+    sim.feed(Input::Measured { bytes: 0, files: 11 });
+    sim.pass_ms(1_000);
+    sim.swept();
+    let said = "too many files: 11, 10 allowed (max_files); did not stop within 1s of SIGTERM: ended by SIGKILL";
+    assert_eq!(sim.end(), (TaskState::Failed, Reason::DiskLimit, said.into()));
+    let mut sim = Sim::begin(Plan { grace_period_ms: 0, ..plan(vec![of("main", false), of("side", true)]) });
+    sim.exit(0, code(0));
+    sim.swept();
+    assert_eq!(sim.end().2, "what was left of it was ended by SIGKILL");
+}
+
+#[test]
+fn a_process_that_is_started_again_is_told_with_its_end_and_less_and_less_often() {
+    let main = Process { max_failures: 9, min_duration_ms: 0, ..process("main") };
+    let side = Process { daemon: true, min_duration_ms: 0, ..process("side") };
+    let mut sim = Sim::begin(plan(vec![main, side]));
+    let told = |sim: &Sim| -> Vec<String> {
+        let records = sim.machine.log.iter().map(|stamped| &stamped.record);
+        let messages = records.filter_map(|record| match record {
+            Record::TaskChanged { state: TaskState::Running, message, .. } if !message.is_empty() => {
+                Some(message.clone())
+            }
+            _ => None,
+        });
+        messages.collect()
+    };
+    for _ in 0..8 {
+        sim.exit(0, code(3));
+        sim.pass_ms(1);
+    }
+    let said =
+        |times| format!("process main ended with exit code 3 and is started again (failure {times} of at most 9)");
+    assert_eq!(told(&sim), [1, 2, 4, 8].map(said));
+    sim.exit(1, code(0));
+    sim.pass_ms(1);
+    assert_eq!(told(&sim)[4], "process side ended with exit code 0 and is started again (run 1)");
+    sim.exit(0, code(3));
+    assert_eq!(told(&sim).len(), 5, "the last failure is the task's own end");
 }
 
 #[test]

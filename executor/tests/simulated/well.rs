@@ -56,7 +56,8 @@ fn enough_failures_in_a_row_end_the_task() {
     assert_eq!(sim.take_effects(), []);
     sim.pass_ms(1);
     sim.swept();
-    let message = "health check failed twice in a row: no".to_string();
+    let message =
+        "health check failed twice in a row: no; did not stop within 1s of SIGTERM: ended by SIGKILL".to_string();
     assert_eq!(sim.end(), (TaskState::Failed, Reason::HealthCheck, message));
 }
 
@@ -110,7 +111,7 @@ fn one_failure_is_told_as_one() {
     probe(&mut sim, 50, false, false);
     sim.pass_ms(1_000);
     sim.swept();
-    assert_eq!(sim.end().2, "health check failed once: no");
+    assert_eq!(sim.end().2, "health check failed once: no; did not stop within 1s of SIGTERM: ended by SIGKILL");
 }
 
 /// What was said of a task that goes on.

@@ -7,7 +7,7 @@ use dawn_proto::v1::agent_message::Message as Up;
 use dawn_proto::v1::scheduler_message::Message as Down;
 use dawn_proto::v1::{self, TaskState};
 use dawn_proto::validate::{self, FieldError};
-use dawn_proto::{SpecId, TaskId, Timestamp};
+use dawn_proto::{AgentId, SpecId, TaskId, Timestamp};
 use futures_util::{Stream, StreamExt};
 use prost::Message as _;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -18,7 +18,7 @@ use super::upward::Upward;
 use super::{FreshNumber, Inspections, LastWords, Links, dispatch, no_place};
 use crate::drive::Follower;
 use crate::drive::Inbox;
-use crate::model::{Event, LinkId, Registration};
+use crate::model::{AgentNo, Event, LinkId, Registration};
 use crate::shares::Admission;
 use crate::wire::{self, WireError};
 
@@ -123,6 +123,12 @@ impl Session {
         };
         validate::registration(&first)?;
         admission.map_or(Ok(()), Admission::admit).map_err(SessionError::NoPlace)?;
+        let known = AgentId::new(&first.agent_id);
+        let known = known.and_then(|id| self.follower.read(|state| state.indexes().agent_by_id.get(&id).copied()));
+        // Welcome or not, it may never be heard again; but a copy of a machine takes nothing back that the machine said.
+        let is_unheard =
+            |task: &v1::TaskReport| known.is_some_and(|no| self.words.of(no, TaskId(task.task_id)).is_none());
+        first.tasks.iter().filter(|task| is_unheard(task)).for_each(|report| self.keep_words(known, report));
         let registration = Registration { fresh_number: (self.fresh_number)(), ..wire::registration(first)? };
         tracing::info!(link = %self.link, agent = %registration.id, hostname = registration.hostname, "an agent registers");
         *registered = Some(self.links.room().place().ok_or(SessionError::ManyLinks)?);
@@ -157,7 +163,7 @@ impl Session {
                 return Ok(None);
             }
             Up::Report(report) => {
-                self.keep_words(&report);
+                self.keep_words(self.links.agent_of(link), &report);
                 Event::Reported { link, report: wire::report(report)? }
             }
             Up::Offer(offer) => {
@@ -166,6 +172,8 @@ impl Session {
             }
             Up::HeldTasks(held) => {
                 validate::held_tasks(&held)?;
+                let agent = self.links.agent_of(link);
+                held.tasks.iter().for_each(|report| self.keep_words(agent, report));
                 Event::TasksTold { link, tasks: wire::held_tasks(held)? }
             }
             Up::Description(description) => match wire::description(description) {
@@ -189,11 +197,11 @@ impl Session {
     }
 
     /// Keeps the last words that come with a failed end, where the task is the agent's: no agent takes the room of others.
-    fn keep_words(&self, report: &v1::TaskReport) {
+    fn keep_words(&self, agent: Option<AgentNo>, report: &v1::TaskReport) {
         if report.last_words.is_empty() || report.state() != TaskState::Failed {
             return;
         }
-        let (Some(agent), task) = (self.links.agent_of(self.link), TaskId(report.task_id)) else { return };
+        let (Some(agent), task) = (agent, TaskId(report.task_id)) else { return };
         let is_its = |state: &crate::model::State| {
             let place = state.tasks.get(&task)?.status.place()?;
             (place.agent == agent).then_some(())

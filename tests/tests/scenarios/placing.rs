@@ -107,9 +107,9 @@ fn a_port_that_a_stranger_holds_is_named_and_left_out_of_the_offer() {
     assert_eq!(nodes[0].taken_ports, [taken]);
     let held = format!("port {last} of {} is held by a process that Dawn did not give it to", nodes[0].hostname);
     for other in [service("other"), batch("sum")] {
-        let (_, spec) = other.port("http", last).marked(&cluster.name);
-        let other = cluster.api.submit(spec).expect("it is accepted");
-        assert!(other.warnings.iter().any(|warning| warning.contains(&held)), "{other:?}");
+        let other = cluster.submit(other.port("http", last));
+        let said: Vec<String> = vetoes(&cluster, &other).into_iter().map(|veto| veto.text).collect();
+        assert_eq!(said, [&*held], "{other}");
     }
     let any = cluster.submit(service("any").port("http", 0));
     cluster.tasks_in(&any, TaskState::Running, 1, Patience::LONG);

@@ -72,8 +72,9 @@ impl Dir {
 /// The directory as a starting agent finds it.
 pub fn found(task: TaskId, dir: &Dir) -> Recovered {
     let last = dir.events.iter().rev().find_map(|event| match event {
-        ExecutorEvent::Changed { sequence, at, state, reason, message, .. } => {
-            Some(Report::new(task, *sequence, *state, *at, *reason, message))
+        ExecutorEvent::Changed { sequence, at, state, reason, message, ended } => {
+            let report = Report::new(task, *sequence, *state, *at, *reason, message);
+            Some(Report { ended: ended.clone(), ..report })
         }
         _ => None,
     });

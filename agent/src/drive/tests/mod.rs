@@ -8,4 +8,5 @@ mod room;
 mod stories;
 mod sweep;
 mod wedged;
+mod words;
 mod world;

@@ -329,33 +329,6 @@ fn what_an_executor_says_out_of_order_twice_or_after_the_end_changes_nothing() {
 }
 
 #[test]
-fn last_words_go_up_with_the_report_until_it_is_acknowledged_and_stay_out_of_lists() {
-    let mut world = connected();
-    world.launch(1);
-    world.settle();
-    let ended = Ended::told(Some(3), None, b"config is missing".to_vec());
-    let event = ExecutorEvent::Changed {
-        sequence: 99,
-        at: Timestamp(0),
-        state: TaskState::Failed,
-        reason: Reason::Exited,
-        message: "process main ended with exit code 3".into(),
-        ended: ended.clone(),
-    };
-    let said = effects(&mut world, Event::Machine(MachineEvent::Heard { task: TaskId(1), event }));
-    let told = said.iter().find_map(|effect| match effect {
-        Effect::Send { message: Message::Report(report), .. } => Some(report.clone()),
-        _ => None,
-    });
-    assert_eq!(told.unwrap().ended, ended);
-    let listed = effects(&mut world, Event::Link(LinkEvent::TellTasks { epoch: Epoch(1) }));
-    let [Effect::Send { message: Message::HeldTasks(held), .. }] = &listed[..] else { panic!("{listed:?}") };
-    assert_eq!(held[0].ended, Ended::told(Some(3), None, Vec::new()), "a list of all tasks has a bound");
-    let held = &world.agent.state.tasks[&TaskId(1)];
-    assert_eq!(held.unacked.back().unwrap().ended, ended, "it is said again until it is acknowledged");
-}
-
-#[test]
 fn an_ended_task_is_kept_for_its_log_and_deleted_by_age() {
     let mut world = connected();
     world.launch(1);

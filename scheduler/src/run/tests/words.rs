@@ -47,6 +47,25 @@ async fn what_a_failed_task_wrote_last_is_answered_from_its_report() {
     cluster.stop().await;
 }
 
+/// The agent may be gone for good before it is welcomed.
+#[tokio::test]
+async fn what_a_task_wrote_last_is_answered_from_the_registration_that_names_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut cluster = Cluster::start(dir.path()).await;
+    let (mut agent, _) = FakeAgent::join(cluster.address, register("node-1")).await;
+    cluster.submit(service(1)).await;
+    let task = agent.launched().await.1.task_id;
+    drop(agent);
+    let end = |words: &[u8]| v1::TaskReport { last_words: words.to_vec(), ..report(task, 9, TaskState::Failed) };
+    for (id, said) in [("node-1", "config is missing\n"), ("node-1", "a copy says\n"), ("node-2", "a lie\n")] {
+        let tasks = vec![end(said.as_bytes())];
+        let registration = v1::Register { tasks, ..register(id) };
+        drop(FakeAgent::join(cluster.address, registration).await);
+        assert_eq!(words(&mut cluster, &[task]).await.unwrap()[0].data, b"config is missing\n");
+    }
+    cluster.stop().await;
+}
+
 #[tokio::test]
 async fn another_agents_word_for_a_task_is_not_believed() {
     let dir = tempfile::tempdir().unwrap();
