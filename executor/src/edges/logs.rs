@@ -74,7 +74,7 @@ impl Logs {
     ///
     /// # Errors
     /// When the pipe can't be made non-blocking.
-    pub fn attach(&mut self, name: &str, end: OwnedFd) -> io::Result<()> {
+    pub fn attach(&mut self, name: &str, end: OwnedFd, now_ms: i64) -> io::Result<()> {
         rustix::io::ioctl_fionbio(end.as_fd(), true)?;
         let stream = match self.streams.iter().position(|stream| stream.name == name) {
             Some(stream) => stream,
@@ -87,22 +87,38 @@ impl Logs {
         if self.pipes.iter().filter(|pipe| mine(pipe)).count() >= MAX_PIPES_PER_STREAM
             && let Some(oldest) = self.pipes.iter().position(mine)
         {
-            self.pipes.remove(oldest);
+            self.give_up(oldest, now_ms);
         }
         self.pipes.push(Pipe { end: end.into(), stream });
         Ok(())
+    }
+
+    /// Closes the pipe at this place once what waits in it is taken, and says so in its stream: its writers may go on.
+    fn give_up(&mut self, place: usize, now_ms: i64) {
+        let before = self.pipes.len();
+        self.turn(&[place], now_ms);
+        if self.pipes.len() < before {
+            // It had ended.
+            return;
+        }
+        let pipe = self.pipes.remove(place);
+        let note = format!(
+            "\n[dawn: what a process of an earlier run writes from here on is not read: {MAX_PIPES_PER_STREAM} later ones \
+             write here too]\n"
+        );
+        self.streams[pipe.stream].take(note.as_bytes(), &self.dir, self.rules, now_ms);
     }
 
     /// Takes the reading end of a pipe that the command of the next health check writes to; what the last one said is forgotten.
     ///
     /// # Errors
     /// When the pipe can't be made non-blocking.
-    pub fn attach_check(&mut self, end: OwnedFd) -> io::Result<()> {
+    pub fn attach_check(&mut self, end: OwnedFd, now_ms: i64) -> io::Result<()> {
         if let Some(stream) = self.streams.iter().position(|stream| stream.name == CHECK) {
             self.pipes.retain(|pipe| pipe.stream != stream);
             self.streams[stream].words = Some(Words::default());
         }
-        self.attach(CHECK, end)
+        self.attach(CHECK, end, now_ms)
     }
 
     /// The end of what the command of the last health check said.
@@ -276,7 +292,7 @@ mod tests {
         let rules = LogRules { file_size_bytes: 1 << 20, files: 2 };
         let mut logs = Logs::new(dir.path().into(), rules);
         let (reader, mut writer) = io::pipe().unwrap();
-        logs.attach("main.stderr", reader.into()).unwrap();
+        logs.attach("main.stderr", reader.into(), 1_000).unwrap();
         writer.write_all(b"read\n").unwrap();
         logs.turn(&[0], 1_000);
         writer.write_all(b"not read\n").unwrap();
@@ -291,12 +307,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut logs = Logs::new(dir.path().into(), LogRules { file_size_bytes: 1 << 20, files: 2 });
         let (reader, mut first) = io::pipe().unwrap();
-        logs.attach_check(reader.into()).unwrap();
+        logs.attach_check(reader.into(), 1_000).unwrap();
         first.write_all(&[b'x'; 3_000]).unwrap();
         first.write_all(b"\nrefused\n").unwrap();
         assert_eq!(logs.words_of_check(1_000), b"refused\n");
         let (reader, second) = io::pipe().unwrap();
-        logs.attach_check(reader.into()).unwrap();
+        logs.attach_check(reader.into(), 1_000).unwrap();
         assert_eq!(
             first.write_all(b"late").unwrap_err().kind(),
             ErrorKind::BrokenPipe,
@@ -305,5 +321,28 @@ mod tests {
         assert_eq!(logs.words_of_check(2_000), b"");
         drop(second);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_pipe_that_is_given_up_for_later_runs_is_read_out_and_its_end_is_marked() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut logs = Logs::new(dir.path().into(), LogRules { file_size_bytes: 1 << 20, files: 2 });
+        let writers: Vec<_> = (0..=MAX_PIPES_PER_STREAM)
+            .map(|run| {
+                let (reader, mut writer) = io::pipe().unwrap();
+                writeln!(writer, "run {run}").unwrap();
+                logs.attach("main.stdout", reader.into(), 1_000).unwrap();
+                writer
+            })
+            .collect();
+        let said = std::fs::read_to_string(dir.path().join("main.stdout")).unwrap();
+        let mark =
+            "[dawn: what a process of an earlier run writes from here on is not read: 8 later ones write here too]";
+        assert_eq!(said, format!("run 0\n\n{mark}\n"));
+        assert_eq!(logs.pipes().count(), MAX_PIPES_PER_STREAM);
+        drop(writers);
+        logs.drain(2_000);
+        assert_eq!(std::fs::read_to_string(dir.path().join("main.stdout")).unwrap().matches("run").count(), 10);
+        assert_eq!(logs.pipes().count(), 0, "those that ended are no gap");
     }
 }

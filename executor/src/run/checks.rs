@@ -40,7 +40,7 @@ impl World {
             match spawn_check(&program, &self.setting, &mut self.walls) {
                 Ok((pid, said)) => {
                     self.shell_probe = Some(ShellProbe { pid, deadline_ms, is_late: false });
-                    if let Err(error) = self.logs.attach_check(said) {
+                    if let Err(error) = self.logs.attach_check(said, os::wall_ms()) {
                         note!("attaching the output of a health check: {error}");
                     }
                 }

@@ -213,7 +213,7 @@ impl World {
             Ok(child) => {
                 self.running.insert(child.pid, Ours { process, run, refused_before });
                 for (stream, end) in [("stdout", child.stdout), ("stderr", child.stderr)] {
-                    if let Err(error) = self.logs.attach(&format!("{}.{stream}", rules.name), end) {
+                    if let Err(error) = self.logs.attach(&format!("{}.{stream}", rules.name), end, os::wall_ms()) {
                         note!("attaching {stream} of {}: {error}", rules.name);
                     }
                 }

@@ -214,3 +214,21 @@ fn the_endpoints_are_asked_before_sigterm() {
     // It stopped by itself: nobody sent it a signal.
     assert_eq!(rig.exit_of("main").exit_code, Some(0));
 }
+
+#[test]
+fn an_endpoint_that_nobody_serves_is_told_with_the_end_of_the_task() {
+    let port = u32::from(TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port());
+    let mut rig = Rig::new(vec![shell("main", "exec sleep 1000")]);
+    rig.plan.ports = vec![v1::AssignedPort { name: "admin".into(), port }];
+    rig.task().http_lifecycle = Some(v1::HttpLifecycle {
+        port: "admin".into(),
+        graceful_path: "/quit".into(),
+        graceful_wait_ms: 100,
+        ..Default::default()
+    });
+    rig.start();
+    rig.until_state(TaskState::Running);
+    rig.kill(Reason::UserRequest, None);
+    let end = rig.ends();
+    assert_eq!(end.message, format!("lifecycle endpoint failed: POST /quit on port {port}: Connection refused"));
+}

@@ -91,5 +91,10 @@ fn who_follows_a_log_too_slowly_is_told_how_much_was_rotated_away() {
         let expected = format!("of {task}'s standard output were rotated away before they could be read");
         assert!(said.contains("… ") && said.contains(&expected), "{said} after {} bytes", text.len());
     }
+    let gone = format!("of {task}'s standard output were rotated away before they could be read");
+    for (asked, is_told) in [(&["job", "logs", &name][..], true), (&["job", "logs", "--tail", "2", &name], false)] {
+        let stderr = cluster.dawn(asked).succeeded().stderr;
+        assert_eq!(stderr.contains(&gone), is_told, "{asked:?}: {stderr}");
+    }
     cluster.end();
 }

@@ -5,8 +5,8 @@ use dawn_proto::{Epoch, SpecId, TaskId, TaskState, Timestamp};
 
 use super::world::{World, deeds, spec, welcome};
 use crate::model::{
-    Effect, Ended, Event, ExecutorEvent, Kill, Launch, LinkEvent, MAX_WAITING_LAUNCHES, MachineEvent, Message, Port,
-    Spec, Welcomed,
+    Effect, Event, ExecutorEvent, Kill, Launch, LinkEvent, MAX_WAITING_LAUNCHES, MachineEvent, Message, Port, Spec,
+    Welcomed,
 };
 
 pub(super) fn connected() -> World {

@@ -32,6 +32,8 @@ pub struct Reading {
     /// What was said of the way to the next life since there was anything to read.
     said: Said,
     shown: bool,
+    /// All of this life's log was asked for, from its first byte on.
+    is_whole: bool,
     began_ms: i64,
 }
 
@@ -58,7 +60,7 @@ impl Said {
 impl Reading {
     pub fn new(scheduler: Scheduler, lines: Lines, request: v1::ReadLogRequest) -> Reading {
         let (said, shown) = (Said::default(), false);
-        let (instance, place) = (None, None);
+        let (instance, place, is_whole) = (None, None, asks_for_all(&request));
         Reading {
             scheduler,
             lines,
@@ -69,6 +71,7 @@ impl Reading {
             place,
             said,
             shown,
+            is_whole,
             began_ms: time::now_ms(),
         }
     }
@@ -159,7 +162,8 @@ impl Reading {
             true => &mut self.request.stderr_offset,
             false => &mut self.request.offset,
         };
-        if let Some(lost) = describe_gap(*next, chunk.offset, &stream) {
+        let expected = next.or(self.is_whole.then_some(0));
+        if let Some(lost) = describe_gap(expected, chunk.offset, &stream) {
             eprintln!("{lost}");
         }
         *next = Some(chunk.offset + chunk.data.len() as u64);
@@ -223,6 +227,7 @@ impl Reading {
             tail_lines: request.tail_lines.filter(|_| !again),
             ..request
         };
+        self.is_whole = asks_for_all(&self.request);
     }
 
     /// Says something once, to people: standard output has the log alone.
@@ -231,6 +236,12 @@ impl Reading {
             eprintln!("--- {what}");
         }
     }
+}
+
+/// Whether a log is asked for from its first byte on.
+fn asks_for_all(request: &v1::ReadLogRequest) -> bool {
+    let v1::ReadLogRequest { tail, tail_lines, since_ms, offset, stderr_offset, .. } = request;
+    !tail && *since_ms == 0 && tail_lines.is_none() && offset.is_none() && stderr_offset.is_none()
 }
 
 /// How the way to the next life stands.
