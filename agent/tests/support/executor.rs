@@ -58,6 +58,8 @@ pub fn run() {
     let plan_path = PathBuf::from(std::env::args_os().next_back().unwrap());
     let meta = plan_path.parent().unwrap().to_path_buf();
     note_start(&meta);
+    // As the real one says that it begins.
+    OpenOptions::new().write(true).open(meta.join("executor.lock")).unwrap().set_len(0).unwrap();
     let body = dawn_proto::read_frame(&mut File::open(&plan_path).unwrap()).unwrap();
     let plan = v1::ExecutorPlan::decode(&body[..]).unwrap();
     let script = plan.task.unwrap().processes[0].shell.clone();

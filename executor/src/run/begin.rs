@@ -1,12 +1,13 @@
 //! Taking a task over: plan, event log, what still lives of an earlier executor, socket.
 
 use std::collections::BTreeSet;
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, OpenOptions};
 use std::io::ErrorKind;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use dawn_proto::v1::{Reason, TaskState};
+use nix::fcntl::OFlag;
 use nix::sys::signalfd::SignalFd;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
@@ -40,6 +41,7 @@ pub fn begin(plan_path: &Path) -> Result<Option<Executor>, Failure> {
     let signals = os::take_signals()?;
     let mut file = os::open_file(&meta.join("plan")).map_err(|error| format!("opening plan: {error}"))?;
     let body = dawn_proto::read_frame(&mut file)?;
+    tell_that_it_begins(&meta)?;
     let (events, bodies) = EventLog::open(&meta.join("events"))?;
     let (plan, mut setting) = match wire::parse_plan(&body) {
         Ok(parsed) => parsed,
@@ -48,6 +50,17 @@ pub fn begin(plan_path: &Path) -> Result<Option<Executor>, Failure> {
     // The plan's own directory is where the agent looks.
     setting.meta = meta;
     take_over(plan, setting, signals, events, &bodies)
+}
+
+/// Empties the file of the lock that it holds, if it was given one: from now on it may write events, and an agent that finds
+/// none must not take the task for one that never started.
+fn tell_that_it_begins(meta: &Path) -> Result<(), Failure> {
+    let flags = OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW;
+    let opened = OpenOptions::new().write(true).custom_flags(flags.bits()).open(meta.join("executor.lock"));
+    match opened.and_then(|lock| lock.set_len(0)) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(format!("emptying executor.lock: {error}").into()),
+        _ => Ok(()),
+    }
 }
 
 fn take_over(

@@ -98,8 +98,11 @@ pub fn probe(dir: &TaskDir, may_live: bool) -> FoundExecutor {
         // It may have written its first event and died since the log was read.
         None => {
             events.extend(read(&mut log));
-            // The lock is made just before a start: with it, and without an event, one may have run, whose log was lost.
-            let never = events.is_empty() && !log.damaged && !log.blank && !dir.executor_lock().exists();
+            // The lock is made just before a start, and says whether one began: then it may have run, and its log was lost.
+            // What is told of another boot may not have come to the disk.
+            let is_blank = events.is_empty() && !log.damaged && !log.blank;
+            let has_lock = if may_live { spawn::may_have_begun(dir) } else { dir.executor_lock().exists() };
+            let never = is_blank && !has_lock;
             if never { ExecutorProbe::NeverStarted } else { ExecutorProbe::Dead }
         }
     };

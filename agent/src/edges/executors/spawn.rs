@@ -2,11 +2,12 @@
 //!
 //! The rule: whoever starts it holds the lock on `executor.lock`, and the event log is empty. The executor gets the locked
 //! file, so the lock lives exactly as long as the executor, whatever becomes of the agent. An executor writes its first
-//! event before it starts anything.
+//! event before it starts anything, and before that empties the lock's file: an agent that died between making the lock and
+//! forking an executor leaves one that still says so.
 
 use std::ffi::{CString, NulError, OsString};
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::OpenOptionsExt;
@@ -30,6 +31,8 @@ use crate::model::TaskDir;
 const POSIX_SPAWN_SETSID: i32 = 0x80;
 /// Where the executor finds the lock it carries. It never looks; its children don't inherit it.
 const LOCK_DESCRIPTOR: i32 = 3;
+/// What the lock's file says until an executor begins.
+const NOT_BEGUN: &[u8] = b"not begun\n";
 /// The first may find the zygote dead; the second makes another.
 const FORK_ATTEMPTS: usize = 2;
 /// Of the agent's environment only these reach an executor.
@@ -122,7 +125,29 @@ fn claim(dir: &TaskDir) -> Result<Option<File>, SpawnError> {
     let error = |path: PathBuf| move |source| SpawnError::File { path, source };
     let Some(held) = lock(dir, true).map_err(error(dir.executor_lock()))? else { return Ok(None) };
     let is_new = EventLog::new(dir).read_new().map_err(error(dir.events()))?.is_empty();
+    if is_new {
+        mark_not_begun(&held);
+    }
     Ok(is_new.then_some(held))
+}
+
+/// Where the disk is too full for that, an executor that never was is taken for one that died.
+fn mark_not_begun(mut lock: &File) {
+    if let Err(error) = lock.set_len(0).and_then(|()| lock.write_all(NOT_BEGUN)) {
+        warn!(%error, "an executor's lock can't be marked");
+    }
+}
+
+/// Whether an executor may have begun, as far as the file of its lock says. Only while nobody holds the lock.
+pub fn may_have_begun(dir: &TaskDir) -> bool {
+    let mut options = OpenOptions::new();
+    let file = match options.read(true).custom_flags(O_NONBLOCK).open(dir.executor_lock()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return false,
+        file => file,
+    };
+    let mut said = Vec::new();
+    let read = file.and_then(|file| file.take(NOT_BEGUN.len() as u64 + 1).read_to_end(&mut said));
+    read.is_err() || said != NOT_BEGUN
 }
 
 /// Starts `command` with more arguments, in a session of its own, with these files as these descriptors.
@@ -195,7 +220,9 @@ mod tests {
     use nix::unistd::getsid;
     use prost::Message;
 
+    use super::super::event_log::probe;
     use super::*;
+    use crate::model::ExecutorProbe;
 
     fn task_dir() -> (tempfile::TempDir, TaskDir) {
         let work = tempfile::tempdir().unwrap();
@@ -224,6 +251,21 @@ mod tests {
             .unwrap();
         fs::write(dir.events(), &event).unwrap();
         assert_eq!(starter.start(&dir).unwrap(), Spawned::Already);
+    }
+
+    /// As an agent leaves it that is killed before it has forked an executor.
+    #[test]
+    fn a_lock_without_an_executor_that_began_is_that_of_a_task_that_never_started() {
+        let (_work, dir) = task_dir();
+        fs::write(dir.plan(), "").unwrap();
+        drop(claim(&dir).unwrap().unwrap());
+        assert_eq!(probe(&dir, true).probe, ExecutorProbe::NeverStarted);
+        assert_eq!(probe(&dir, false).probe, ExecutorProbe::Dead, "of another boot: what was written is not sure");
+        let lock = claim(&dir).unwrap().unwrap();
+        assert_eq!(probe(&dir, true).probe, ExecutorProbe::Booting, "the next life of the agent starts it");
+        drop(lock);
+        fs::write(dir.executor_lock(), "").unwrap();
+        assert_eq!(probe(&dir, true).probe, ExecutorProbe::Dead, "one began, and its log is lost");
     }
 
     #[test]
