@@ -37,12 +37,13 @@ const FLOORS: [(&str, usize); 11] = [
 const EDGE: usize = 3;
 
 /// Names of the wire contract that are mere names, and may be used on every floor.
-const WIRE_NAMES: [&str; 17] = [
+const WIRE_NAMES: [&str; 18] = [
     "TaskState",
     "Reason",
     "Tier",
     "JobKind",
     "NodeState",
+    "PortHolder",
     "TickOutcome",
     "SubmitOutcome",
     "RestartOn",
