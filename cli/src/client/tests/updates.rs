@@ -95,7 +95,9 @@ www/prod/web: update 1 rolled forward, 2 of 3 instances, 1 failed: 1 instance fa
     assert_eq!(dawn(&mut context, &format!("dawn job run {}", path.display())).await.unwrap(), Exit::Done);
     let said = text(&memory);
     assert!(said.contains(told), "{said}");
-    assert_eq!(said.matches("exit code 8").count(), 1, "it is told once: {said}");
+    assert_eq!(said.matches("| one died").count(), 1, "the last words are told once: {said}");
+    let end = "www/prod/web: instance 1 failed so far: process main ended with exit code 8\n  look:  dawn job status www/prod/web\n";
+    assert!(said.ends_with(end), "{said}");
 
     let fake = Fake::start(script()).await;
     let (mut context, memory) = fake.context(false);

@@ -54,8 +54,12 @@ pub async fn describe_finished(context: &mut Context, jobs: &mut [Job]) {
         if let Some(status) = job.status.clone() {
             went_well(context, job, &status);
             // All are there, and some of them may fail again all the same.
-            let causes = cause::describe_new_causes(context, &cause::failing(&status), &mut job.told).await;
+            let failing = cause::failing(&status);
+            let causes = cause::describe_new_causes(context, &failing, &mut job.told).await;
             causes.iter().for_each(|cause| context.out.line(&format!("  {cause}")));
+            if let Some(line) = cause::failed_so_far(&job.key, &failing).filter(|_| causes.is_empty()) {
+                context.out.line(line.trim_start());
+            }
         }
     }
     let with = |exit| jobs.iter().filter(move |job| !job.left_out && job.verdict == Some(exit));

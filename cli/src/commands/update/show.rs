@@ -58,7 +58,10 @@ pub fn stands(update: &v1::UpdateInfo) -> String {
             all => format!("{number} {state_of}; {all} instances were changed back{failed}"),
         };
     }
-    format!("{number} {state_of}, {done} of {}{failed}", render::count(all, "instance"))
+    match all {
+        0 => format!("{number} {state_of}"),
+        all => format!("{number} {state_of}, {done} of {}{failed}", render::count(all, "instance")),
+    }
 }
 
 pub fn text(update: &v1::UpdateInfo) -> String {
@@ -192,6 +195,7 @@ mod tests {
         assert_eq!(said, "www/prod/web: update 3 rolled back; 1 instance was changed back");
         let said = back(vec![], UpdateState::RolledBack);
         assert_eq!(said, "www/prod/web: update 3 rolled back; no instance had been changed");
+        assert_eq!(back(vec![], UpdateState::RollingBack), "www/prod/web: update 3 rolling back");
         let said = back(vec![range(0, 0)], UpdateState::Error);
         assert_eq!(said, "www/prod/web: update 3 rollback failed, 0 of 1 instance");
         let diff = v1::UpdateDiff { changed: vec![range(0, 0), range(2, 3)], ..Default::default() };

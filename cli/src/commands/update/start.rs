@@ -46,10 +46,10 @@ pub async fn run(args: Start, context: &mut Context) -> Result<Exit, Failure> {
 /// Says what was started, and waits for its end unless told not to.
 pub async fn started(context: &mut Context, response: &v1::StartUpdateResponse, detach: bool) -> Result<Exit, Failure> {
     let key = response.key.clone().unwrap_or_default();
-    for warning in response.warnings.iter().filter(|warning| !jobfile::was_noted(warning)) {
-        eprintln!("dawn: warning: {}", render::safe(warning));
-    }
     let name = render::key(Some(&key));
+    for warning in response.warnings.iter().filter(|warning| !jobfile::was_noted(warning)) {
+        eprintln!("dawn: warning: {name}: {}", render::safe(warning));
+    }
     if !context.out.json {
         match response.number {
             0 => context.out.line(&format!("{name}: nothing to do; version {} is what there is", response.version)),

@@ -125,7 +125,11 @@ fn ended_at(state: &State, job: &Job, ended: &Ended) -> Timestamp {
 }
 
 fn spec<'a>(state: &'a State, job: &'a Job, version: u32) -> Result<&'a Spec, ReadError> {
-    let kept = job.versions.iter().rev().find(|kept| version == 0 || kept.version == version);
+    let kept = match version {
+        // After a way back that is not the latest one.
+        0 => job.current(),
+        version => job.version(version),
+    };
     kept.and_then(|kept| state.specs.get(&kept.spec)).map(|spec| &**spec).ok_or_else(|| ReadError::NoSuchVersion {
         key: job.key.clone(),
         version,

@@ -36,6 +36,10 @@ fn what_is_stopped_since_an_update_was_given_up_says_so() {
     rig.pass_ms(500);
     let kept = "its instance keeps another life, since update 1 to version 2 was aborted";
     assert_eq!(said(&rig, 0, Reason::Updated), ["made for version 2", kept]);
+    let status = rig.status();
+    let current = status.versions.iter().find(|version| version.current).unwrap().version;
+    let v = status.spec.unwrap().task.unwrap().env["V"].clone();
+    assert_eq!((current, v.as_str()), (1, "1"), "the spec is that of the version in force again");
 }
 
 #[test]
