@@ -164,3 +164,15 @@ fn two_executors_cannot_have_the_same_task() {
     rig.kill(Reason::UserRequest, None);
     assert_eq!(rig.ends().state(), TaskState::Killed);
 }
+
+/// What the agent wrote there says that none has begun: an agent that finds it, and no event, starts one again.
+#[test]
+fn one_that_begins_empties_the_file_of_its_lock_before_its_first_event() {
+    let mut rig = Rig::new(vec![shell("main", "exec sleep 1000")]);
+    std::fs::write(rig.meta("executor.lock"), "not begun\n").unwrap();
+    rig.start();
+    until("its first event", || !rig.events().is_empty());
+    assert_eq!(std::fs::read(rig.meta("executor.lock")).unwrap(), b"");
+    rig.kill(Reason::UserRequest, None);
+    assert_eq!(rig.ends().state(), TaskState::Killed);
+}
