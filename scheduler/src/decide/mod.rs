@@ -19,6 +19,7 @@ mod effects;
 mod epochs;
 mod follow;
 mod forgive;
+mod found_numbers;
 mod kill;
 mod lease;
 mod liveness;

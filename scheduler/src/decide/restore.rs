@@ -16,6 +16,7 @@ use dawn_proto::v1::{JobKind, Reason, TickOutcome};
 use dawn_proto::{TaskId, TaskState};
 
 use super::agents;
+use super::found_numbers;
 use super::step::{Life, Step};
 use crate::model::{
     AgentNo, Description, Effect, Job, JobId, LinkId, Mutation, Report, RestoreMutation, Spec, Task, TaskAdopted,
@@ -35,6 +36,7 @@ pub(super) fn waits(step: &mut Step) -> bool {
     let led_ms = step.now.mono_ms.saturating_sub(step.live.asked_since_ms);
     if waits && led_ms > step.settings.agent_lease_ms.saturating_mul(WAIT_LEASES).max(WAIT_MS) {
         step.mutations.push(Mutation::Restore(RestoreMutation::Over));
+        found_numbers::keep(step);
     }
     waits
 }

@@ -12,6 +12,7 @@ mod doubts;
 mod epochs;
 mod fleet;
 mod flow;
+mod found_numbers;
 mod gaps;
 mod kill;
 mod lease;

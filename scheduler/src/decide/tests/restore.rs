@@ -30,7 +30,7 @@ impl World {
     }
 
     /// Places what is pending and starts it.
-    fn run_pending(&mut self, link: LinkId, agent: AgentNo) -> Vec<TaskId> {
+    pub(super) fn run_pending(&mut self, link: LinkId, agent: AgentNo) -> Vec<TaskId> {
         let tasks: Vec<TaskId> = self.state.indexes().pending.iter().copied().collect();
         self.place_all(agent);
         for task in &tasks {
