@@ -63,3 +63,22 @@ fn a_life_that_was_short_was_short_also_when_it_is_told_late() {
     let version = &world.job("web").versions[0];
     assert!(!version.was_healthy, "it lived for a second");
 }
+
+#[test]
+fn a_short_life_that_is_told_late_is_one_more_failure_in_a_row() {
+    let mut world = World::new();
+    let (link, agent, tasks) = world.running(&service("web", 1));
+    world.report(link, tasks[0], Failed, Reason::Exited);
+    let second = *world.state.tasks.keys().next_back().unwrap();
+    world.pass_heard_ms(60_000, &[link]);
+    world.place_all(agent);
+    world.report(link, second, Running, Reason::None);
+    let started = world.now.wall;
+    // Nobody led for longer than a life has to last to count as stable.
+    world.skip_ms(3_600_000);
+    world.elect(2);
+    let link = world.register(1, vec![]);
+    ends(&mut world, link, second, started.plus_ms(1_000));
+    let next = world.state.tasks.values().next_back().unwrap();
+    assert_eq!((next.attempt, next.failures), (3, 2));
+}

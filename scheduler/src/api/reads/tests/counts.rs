@@ -70,3 +70,18 @@ fn an_instance_that_was_killed_in_two_lives_was_killed_once() {
     }
     assert_eq!(counts(&rig), (1, 0, 1, 0));
 }
+
+#[test]
+fn a_job_of_which_users_killed_every_instance_was_killed_and_one_that_failed_as_well_has_failed() {
+    for (fails, result) in [(false, "killed"), (true, "failed")] {
+        let mut rig = Rig::new(spec("sum", JobKind::Batch, 2));
+        let tasks: Vec<_> = rig.pulse.state().tasks.keys().copied().collect();
+        if fails {
+            rig.say(tasks[1], TaskState::Running);
+            rig.say(tasks[1], TaskState::Failed);
+        }
+        rig.step([kill(7, "sum", vec![(0, if fails { 0 } else { 1 })])]);
+        end_stopped(&mut rig);
+        assert_eq!(rig.summary().result, result);
+    }
+}
