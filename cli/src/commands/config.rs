@@ -10,6 +10,7 @@ use crate::args::Context;
 use crate::exit::{Exit, Failure};
 use crate::jobfile::{self, Reading};
 use crate::render::{self, json};
+use crate::spec;
 
 #[derive(Subcommand)]
 pub enum Config {
@@ -17,8 +18,8 @@ pub enum Config {
     Check(Check),
     /// Rewrite job files in the standard format; comments are kept
     Fmt(fmt::Fmt),
-    /// Print the JSON Schema of evaluated jobs, for editors
-    Schema,
+    /// Print the JSON Schema of job files in YAML and JSON, for editors
+    Schema(Schema),
 }
 
 #[derive(Args)]
@@ -28,6 +29,13 @@ pub struct Check {
     files: Vec<PathBuf>,
     #[command(flatten)]
     reading: Reading,
+}
+
+#[derive(Args)]
+pub struct Schema {
+    /// That of jobs in Aurora's language, as they are evaluated
+    #[arg(long)]
+    aurora: bool,
 }
 
 pub async fn run(config: Config, context: &mut Context) -> Result<Exit, Failure> {
@@ -47,8 +55,11 @@ pub async fn run(config: Config, context: &mut Context) -> Result<Exit, Failure>
             }
         }
         Config::Fmt(args) => return fmt::run(args, context),
-        Config::Schema => {
-            let schema = dawn_aurora::json_schema().map_err(|e| Failure::new(Exit::Failed, e.to_string()))?;
+        Config::Schema(Schema { aurora }) => {
+            let schema = match aurora {
+                true => dawn_aurora::json_schema().map_err(|e| Failure::new(Exit::Failed, e.to_string()))?,
+                false => spec::json_schema(),
+            };
             context.out.value(&schema);
         }
     }

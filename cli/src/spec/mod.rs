@@ -7,6 +7,7 @@ mod forms;
 mod node;
 mod read;
 mod repeating;
+mod schema;
 mod units;
 mod value;
 mod write;
@@ -28,6 +29,7 @@ use node::{Mark, Node, Value};
 
 pub use format::format_yaml;
 pub use repeating::{check as check_schedule, restricts_both_days};
+pub use schema::json_schema;
 pub use units::{duration, milli, show_milli, size};
 pub use write::{to_json, to_yaml};
 

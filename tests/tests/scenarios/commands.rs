@@ -318,6 +318,8 @@ fn help_is_a_command_and_usage_names_no_option_that_is_set() {
     let (code, _, said) = with("", &["job", "stop", "a/b/c"], "");
     assert!(code == BAD_INPUT && said.contains("did you mean `dawn job kill`?"), "{said}");
     let schema = dawn(&["config", "schema"]).succeeded().json();
+    assert!(schema["$defs"]["JobSpec"]["properties"]["instances"]["description"].is_string(), "{schema}");
+    let schema = dawn(&["config", "schema", "--aurora"]).succeeded().json();
     assert!(schema["$defs"]["Process"].is_object(), "{schema}");
     for shell in ["bash", "zsh", "fish"] {
         assert!(dawn(&["completions", shell]).succeeded().stdout.contains("port-forward"), "{shell}");
