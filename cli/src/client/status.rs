@@ -22,6 +22,8 @@ pub fn failure(status: &Status) -> Failure {
         }
         Code::Unimplemented => Failure::new(Exit::Refused, format!("the scheduler can't do that: {message}"))
             .hint("compare `dawn version`"),
+        // It did what it was asked to, and says what came after.
+        _ if errors::reason(status) == Some(ErrorReason::Left) => Failure::new(Exit::Failed, message),
         code => Failure::new(Exit::Failed, format!("the scheduler failed ({code}): {message}")),
     };
     let failure = match errors::reason(status).and_then(|reason| hint(reason, status)) {

@@ -96,7 +96,10 @@ impl ClientService {
             warnings.extend(self.reader.find(move |state| reads::why_replaced(state, &key, version)).await?);
         }
         let update = match outcome {
-            SubmitOutcome::Updating => self.reader.find(move |state| reads::active_update(state, &key)).await?,
+            // Sent once more while the update to it is under way.
+            SubmitOutcome::Updating | SubmitOutcome::Unchanged => {
+                self.reader.find(move |state| reads::active_update(state, &key)).await?
+            }
             _ => 0,
         };
         Ok(v1::SubmitJobResponse { key: Some(job), version, outcome: outcome.into(), warnings, index, update })

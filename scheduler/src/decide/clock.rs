@@ -316,15 +316,16 @@ fn than(by_ms: i64) -> String {
     format!("{} {}", span(by_ms), if by_ms < 0 { "behind" } else { "ahead of" })
 }
 
-/// In the two largest units.
+/// In the two largest units, to the nearest: a step of two hours is measured as a little more or less.
 fn span(ms: i64) -> String {
-    let seconds = ms.unsigned_abs() / 1_000;
+    let seconds = ms.unsigned_abs().saturating_add(500) / 1_000;
     let least = match (seconds / 86_400, seconds / 3_600) {
         (0, 0) => 1,
         (0, _) => 60,
         _ => 3_600,
     };
-    dawn_proto::amounts::duration((seconds - seconds % least).saturating_mul(1_000))
+    let nearest = (seconds + least / 2) / least * least;
+    dawn_proto::amounts::duration(nearest.saturating_mul(1_000))
 }
 
 #[cfg(test)]

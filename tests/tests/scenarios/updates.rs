@@ -42,7 +42,11 @@ fn a_service_is_updated_rolled_back_reverted_and_its_node_drained() {
 
     let diff = cluster.dawn(&["job", "diff", NAME, &two]).succeeded();
     assert!(diff.stdout.contains("changed: 3 instances (0-2)") && diff.stdout.contains("VERSION: two"), "{diff:?}");
-    cluster.dawn(&["--timeout", "120s", "job", "run", &two, "-m", "second"]).succeeded();
+    cluster.dawn(&["job", "run", "--detach", &two, "-m", "second"]).succeeded();
+    // Run again, as a client does that was interrupted: it ends as the update does.
+    let again = cluster.dawn(&["--timeout", "120s", "job", "run", &two]).succeeded();
+    let follows = again.stdout.contains("update 1 to it is under way") && again.stdout.contains("rolled forward");
+    assert!(follows, "{again:?}");
     assert_eq!(versions(&cluster, &web), ["two", "two", "two"]);
     let nothing = cluster.dawn(&["update", "start", NAME, &two]).succeeded();
     assert!(nothing.stdout.contains("nothing to do"), "{nothing:?}");

@@ -128,6 +128,34 @@ async fn a_run_of_an_unchanged_job_names_the_instances_that_fail_all_the_same() 
 }
 
 #[tokio::test]
+async fn a_file_that_is_run_again_while_its_update_is_under_way_ends_as_the_update_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("job.yaml");
+    std::fs::write(&path, "job: www/prod/web\nkind: service\nuser: www\ninstances: 3\nrun: x\n").unwrap();
+    let response = SubmitJobResponse {
+        version: 2,
+        outcome: SubmitOutcome::Unchanged.into(),
+        update: 1,
+        index: 7,
+        ..Default::default()
+    };
+    let script = Script {
+        submit: answers([Ok(response)]),
+        update: answers([Ok(update(UpdateState::RolledBack, "instance 1 failed: exit code 8"))]),
+        job: answers([Ok(at_version_2())]),
+        last_words: answers([words()]),
+        ..Default::default()
+    };
+    let fake = Fake::start(script).await;
+    let (mut context, memory) = fake.context(false);
+    assert_eq!(dawn(&mut context, &format!("dawn job run {}", path.display())).await.unwrap(), Exit::Failed);
+    let said = text(&memory);
+    assert!(said.contains("  update 1 to it is under way; see `dawn update status www/prod/web`\n"), "{said}");
+    assert!(said.contains("update 1 rolled back"), "{said}");
+    assert!(!said.contains("healthy"), "{said}");
+}
+
+#[tokio::test]
 async fn an_update_that_nobody_waits_for_any_more_names_what_has_failed_so_far() {
     let script = Script {
         update: answers([Ok(update(UpdateState::RollingForward, ""))]),

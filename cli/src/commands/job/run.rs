@@ -85,7 +85,7 @@ fn worst(one: Exit, other: Exit) -> Exit {
     }
 }
 
-/// The updates that were started.
+/// The updates that were started, or were under way already.
 fn updates(submitted: &[(JobSpec, v1::SubmitJobResponse)]) -> Vec<(v1::JobKey, u32)> {
     let started = submitted.iter().filter(|(_, response)| response.update > 0);
     started.filter_map(|(spec, response)| Some((spec.key.clone()?, response.update))).collect()
@@ -127,7 +127,9 @@ fn announce(context: &Context, spec: &JobSpec, response: &v1::SubmitJobResponse)
     };
     context.out.line(&format!("{key}: {} (version {}, {amount})", told(response), response.version));
     if response.update > 0 {
-        context.out.line(&format!("  update {}; see `dawn update status {key}`", response.update));
+        let is_under_way = response.outcome() == SubmitOutcome::Unchanged;
+        let under_way = if is_under_way { " to it is under way" } else { "" };
+        context.out.line(&format!("  update {}{under_way}; see `dawn update status {key}`", response.update));
     }
 }
 

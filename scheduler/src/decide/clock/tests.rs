@@ -275,3 +275,19 @@ fn spans_are_told_in_their_two_largest_units() {
     assert_eq!(told, ["5s", "1m1s", "2h1m", "3d1h"]);
     assert!(way(-5_000) == "back by 5s" && than(-HOUR) == "1h behind");
 }
+
+#[test]
+fn a_step_is_told_to_the_nearest_of_its_two_largest_units() {
+    for (ms, said) in [
+        (7_199_605, "2h"),
+        (-7_200_400, "2h"),
+        (259_199_700, "3d"),
+        (90_000, "1m30s"),
+        (59_700, "1m"),
+        (-500, "1s"),
+        (3_690_000, "1h2m"),
+        (90_000_000, "1d1h"),
+    ] {
+        assert_eq!(span(ms), said, "{ms}");
+    }
+}
