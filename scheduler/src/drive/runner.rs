@@ -47,11 +47,18 @@ pub struct LiveView {
     pub agents: BTreeMap<AgentNo, AgentLive>,
     /// Alarms that stand, with their words.
     pub alarms: BTreeMap<Alarm, String>,
+    /// This scheduler follows: agents are connected to another one, and nothing is known of their links.
+    pub is_followers: bool,
 }
 
 impl LiveView {
+    pub fn of_follower() -> LiveView {
+        LiveView { is_followers: true, ..LiveView::default() }
+    }
+
+    /// Whether an agent is connected, as far as it is known; that its node is up is another question.
     pub fn is_connected(&self, agent: AgentNo) -> bool {
-        self.agents.get(&agent).is_some_and(|live| live.link.is_some())
+        self.is_followers || self.agents.get(&agent).is_some_and(|live| live.link.is_some())
     }
 
     /// When the agent was last heard under this leader.
@@ -129,7 +136,7 @@ pub struct Runner<J, C> {
 impl<J: Journal, C: Clock> Runner<J, C> {
     pub fn new(pulse: Pulse, journal: J, clock: C, mut inboxes: Inboxes) -> Self {
         let looks = inboxes.looks.take().unwrap_or_else(|| mpsc::channel(1).1);
-        let (live, _) = watch::channel(Arc::default());
+        let (live, _) = watch::channel(Arc::new(LiveView::of_follower()));
         let (gauges, vitals, beats, trouble) = (Arc::default(), Arc::default(), Beats::default(), journal.trouble());
         Runner {
             pulse,
@@ -392,7 +399,7 @@ impl<J: Journal, C: Clock> Runner<J, C> {
         }
         (self.live_ms, self.published_changes) = (now.mono_ms, self.pulse.link_changes());
         let (agents, alarms) = (self.pulse.live().agents.clone(), self.pulse.live().alarms.clone());
-        self.live.send_replace(Arc::new(LiveView { now, agents, alarms }));
+        self.live.send_replace(Arc::new(LiveView { now, agents, alarms, is_followers: false }));
     }
 }
 

@@ -142,6 +142,7 @@ fn why_counts_agents_by_reason() {
     let agent = *state.agents.keys().next().unwrap();
     live.agents.insert(agent, crate::model::AgentLive { link, heard_ms: 0 });
     assert_eq!(kinds(&live), ["cpu"]);
+    assert_eq!(kinds(&LiveView { now: live.now, ..LiveView::of_follower() }), ["cpu"], "nobody told it of links");
 }
 
 #[test]
