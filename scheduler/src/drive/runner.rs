@@ -2,21 +2,20 @@
 //! durable. While the journal takes no appends nothing new is decided, commands are refused, and heartbeats are answered.
 //! Ends with an error when an append fails: the memory is void then.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dawn_proto::{Epoch, Timestamp};
+use dawn_proto::Epoch;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 use tokio::sync::{mpsc, watch};
 
 use super::beats::Beats;
 use super::inbox::Look;
-use super::{AppendError, Clock, Gauges, Inboxes, Journal, Pulse, Vitals};
-use crate::model::{AgentLive, AgentNo, Alarm, Batch, Effect, Event, Now, Reading, Refusal};
+use super::{AppendError, Clock, Gauges, Inboxes, Journal, LiveView, Pulse, Vitals};
+use crate::model::{Batch, Effect, Event, Now, Reading, Refusal};
 
 /// Most events of each queue in one step.
 const STEP_EVENTS: usize = 512;
@@ -38,34 +37,6 @@ const LIVE_AGENTS_PER_MS: usize = 100;
 pub trait Hands: Send + 'static {
     /// `batches` became durable (followers apply them first), `effects` are to be done.
     fn act(&mut self, batches: &[Arc<Batch>], effects: Vec<Effect>);
-}
-
-/// Who is connected, at one moment.
-#[derive(Clone, Debug, Default)]
-pub struct LiveView {
-    pub now: Now,
-    pub agents: BTreeMap<AgentNo, AgentLive>,
-    /// Alarms that stand, with their words.
-    pub alarms: BTreeMap<Alarm, String>,
-    /// This scheduler follows: agents are connected to another one, and nothing is known of their links.
-    pub is_followers: bool,
-}
-
-impl LiveView {
-    pub fn of_follower() -> LiveView {
-        LiveView { is_followers: true, ..LiveView::default() }
-    }
-
-    /// Whether an agent is connected, as far as it is known; that its node is up is another question.
-    pub fn is_connected(&self, agent: AgentNo) -> bool {
-        self.is_followers || self.agents.get(&agent).is_some_and(|live| live.link.is_some())
-    }
-
-    /// When the agent was last heard under this leader.
-    pub fn heard(&self, agent: AgentNo) -> Option<Timestamp> {
-        let ago_ms = self.now.mono_ms.saturating_sub(self.agents.get(&agent)?.heard_ms);
-        Some(Timestamp(self.now.wall.0.saturating_sub(i64::try_from(ago_ms).unwrap_or(i64::MAX))))
-    }
 }
 
 /// Why the pulse ended.

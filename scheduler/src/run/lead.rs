@@ -26,7 +26,8 @@ pub struct Signs {
 impl Default for Signs {
     fn default() -> Self {
         let (role, _) = watch::channel(Role::Following { leader: None });
-        Signs { role, live: watch::Sender::default(), trouble: watch::Sender::default(), gauges: Arc::default() }
+        let live = watch::Sender::new(Arc::new(LiveView::of_follower()));
+        Signs { role, live, trouble: watch::Sender::default(), gauges: Arc::default() }
     }
 }
 

@@ -85,13 +85,16 @@ async fn list(context: &mut Context) -> Result<Exit, Failure> {
     } else {
         context.out.table(&table(&nodes, time::now_ms()));
         if nodes.iter().all(|node| node.last_heard_ms == 0) {
-            context.out.line(LEADERLESS);
+            let leads = leader::info(context).await.is_ok_and(|info| info.leader);
+            context.out.line(if leads { UNHEARD } else { LEADERLESS });
         }
         lost_for_good(&nodes).iter().for_each(|hint| context.out.line(hint));
     }
     Ok(Exit::Done)
 }
 
+/// A leader knows only what it has heard itself.
+const UNHEARD: &str = "no node was heard since this leader was elected, so since when they are silent is not known; STATE is what the journal had last";
 /// Only the leader knows since when nodes are silent.
 const LEADERLESS: &str =
     "no leader answers, so since when nodes are silent is not known; STATE is what the journal had last";
@@ -286,6 +289,23 @@ fn on_node(tasks: &[v1::Task], now_ms: i64) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn whether_a_leader_answers_is_asked_before_it_is_denied() {
+        use crate::client::fake::{Fake, Script, answers, text};
+        for (leader, said) in [(true, UNHEARD), (false, LEADERLESS)] {
+            let node = v1::Node { agent_id: "a1".into(), hostname: "node-1".into(), ..Default::default() };
+            let script = Script {
+                info: answers([Ok(v1::ServerInfo { leader, ..Default::default() })]),
+                nodes: answers([Ok(v1::ListNodesResponse { nodes: vec![node], ..Default::default() })]),
+                ..Default::default()
+            };
+            let fake = Fake::start(script).await;
+            let (mut context, memory) = fake.context(false);
+            list(&mut context).await.unwrap();
+            assert!(text(&memory).contains(said), "{}", text(&memory));
+        }
+    }
 
     #[test]
     fn nodes_are_sorted_as_people_count() {

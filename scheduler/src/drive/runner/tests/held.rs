@@ -6,7 +6,7 @@ use crate::model::LinkId;
 const WORDS: &str = "waits for etcd: etcd says no";
 
 fn heartbeat(sequence: u64) -> Event {
-    Event::Heartbeat { link: LinkId(1), sequence, wall: Timestamp(0), welcome: 0 }
+    Event::Heartbeat { link: LinkId(1), sequence, wall: dawn_proto::Timestamp(0), welcome: 0 }
 }
 
 impl Led {
@@ -35,7 +35,7 @@ async fn heartbeats_are_answered_while_an_append_hangs_and_only_with_a_proof_ask
     let first = led.proof().await;
     // The proof on its way may be older than this one.
     led.inbox.heartbeat(heartbeat(2)).await.unwrap();
-    while led.live.borrow().heard(AgentNo(0)).is_none() {
+    while led.live.borrow().heard(crate::model::AgentNo(0)).is_none() {
         led.live.changed().await.unwrap();
     }
     assert_eq!(led.noted(), [""; 0], "nothing without a proof");
