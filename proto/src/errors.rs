@@ -61,6 +61,15 @@ impl RefusedRequest {
         RefusedRequest { message: message.into(), ..self }
     }
 
+    pub fn reason(&self) -> ErrorReason {
+        self.reason
+    }
+
+    /// What the reason names, by name.
+    pub fn names(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.metadata.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// As it is sent.
     pub fn into_status(self) -> Status {
         let RefusedRequest { reason, code, message, mut metadata, fields } = self;

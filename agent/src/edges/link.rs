@@ -285,7 +285,7 @@ async fn receive(incoming: &mut Option<Streaming<SchedulerMessage>>) -> Result<O
 }
 
 fn refused(status: &Status, talked: bool) -> Ended {
-    let leader = dawn_proto::errors::named(status, "leader");
+    let leader = dawn_proto::errors::named(status, "leader").filter(|leader| !leader.is_empty());
     Ended { next: leader, ..Ended::new(status.message(), talked) }
 }
 
@@ -322,6 +322,16 @@ mod tests {
 
     use super::*;
     use crate::model::Report;
+
+    #[test]
+    fn whom_to_try_next_is_known_only_where_a_leader_is_named() {
+        let not_leader = dawn_proto::errors::RefusedRequest::new(dawn_proto::v1::ErrorReason::NotLeader, "follows");
+        for (leader, next) in [("", None), ("10.0.0.1:7070", Some("10.0.0.1:7070"))] {
+            let status = not_leader.clone().with("leader", leader).into_status();
+            assert_eq!(refused(&status, true).next.as_deref(), next);
+        }
+        assert_eq!(refused(&Status::unavailable("connection refused"), true).next, None);
+    }
 
     #[test]
     fn an_agent_that_is_refused_again_and_again_dials_at_least_every_minute() {

@@ -21,7 +21,7 @@ use crate::exit::{Exit, Failure};
 
 pub use reach::Upward;
 use status::Tried;
-pub use status::broke_off;
+pub use status::{broke_off, hint};
 
 /// A scheduler's services over one connection.
 pub type Client = dawn_proto::Clients;

@@ -26,7 +26,7 @@ pub fn failure(status: &Status) -> Failure {
         _ if errors::reason(status) == Some(ErrorReason::Left) => Failure::new(Exit::Failed, message),
         code => Failure::new(Exit::Failed, format!("the scheduler failed ({code}): {message}")),
     };
-    let failure = match errors::reason(status).and_then(|reason| hint(reason, status)) {
+    let failure = match errors::reason(status).and_then(|reason| hint(reason, |name| errors::named(status, name))) {
         Some(hint) => failure.hint(hint),
         None => failure,
     };
@@ -46,8 +46,8 @@ fn missing(status: &Status) -> Option<Missing> {
 }
 
 /// What to do about a refusal, in this program's words.
-fn hint(reason: ErrorReason, status: &Status) -> Option<String> {
-    let named = |name: &str| errors::named(status, name).map(|value| safe(&value));
+pub fn hint(reason: ErrorReason, named: impl Fn(&str) -> Option<String>) -> Option<String> {
+    let named = |name: &str| named(name).map(|value| safe(&value));
     let job = || named("job").unwrap_or_else(|| "ROLE/ENV/NAME".to_string());
     let node = || named("node").unwrap_or_else(|| "NODE".to_string());
     Some(match reason {

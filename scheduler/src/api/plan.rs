@@ -50,7 +50,18 @@ fn plan(trial: &mut Trial, spec: &JobSpec, now: Timestamp) -> v1::JobPlan {
     match trial.submit(spec) {
         Err(Refused { refusal, otherwise }) => {
             let planned = otherwise.map(|planned| told(trial.state(), *planned)).unwrap_or_default();
-            v1::JobPlan { key, before, after, warnings, refused: refusal.to_string(), index, ..planned }
+            let refused = status::about_refusal(&refusal);
+            v1::JobPlan {
+                key,
+                before,
+                after,
+                warnings,
+                refused: refusal.to_string(),
+                refused_reason: refused.reason().into(),
+                refused_names: refused.names().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+                index,
+                ..planned
+            }
         }
         Ok(planned) => {
             warnings.extend(reads::why_replaced(trial.state(), &spec.key, planned.version));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dawn_proto::errors::{RefusedRequest, invalid_field, invalid_fields, named, reason};
+use dawn_proto::errors::{self, RefusedRequest, invalid_field, invalid_fields};
 use dawn_proto::v1::ErrorReason;
 use dawn_proto::validate::FieldError;
 use dawn_proto::{JobKey, JobKeyError, TaskId};
@@ -21,7 +21,8 @@ pub fn of_refusal(refusal: &Refusal) -> Status {
     about_refusal(refusal).into_status()
 }
 
-fn about_refusal(refusal: &Refusal) -> RefusedRequest {
+/// The refusal before it is a status.
+pub fn about_refusal(refusal: &Refusal) -> RefusedRequest {
     let of = |reason| RefusedRequest::new(reason, refusal.to_string());
     match refusal {
         Refusal::OneOfMany { refusal: inner, key, .. } => {
@@ -207,7 +208,7 @@ pub fn internal(message: impl Into<String>) -> Status {
 
 /// The same refusal with what was being done before it.
 pub fn about(doing: &str, refused: &Status) -> Status {
-    let reason = reason(refused).unwrap_or(ErrorReason::NodeRefused);
+    let reason = errors::reason(refused).unwrap_or(ErrorReason::NodeRefused);
     RefusedRequest::new(reason, format!("{doing}: {}", refused.message())).with_code(refused.code()).into()
 }
 
@@ -219,7 +220,7 @@ pub fn on_node(doing: &str, host: &str, refused: &Status) -> Status {
     if refused.code() != Code::Unavailable {
         return about(doing, refused);
     }
-    let cause = named(refused, "cause").unwrap_or_default();
+    let cause = errors::named(refused, "cause").unwrap_or_default();
     let why = match cause.as_str() {
         // The node that is out of reach says as much.
         NOT_CONNECTED => String::new(),

@@ -13,18 +13,18 @@ pub struct LiveView {
     pub agents: BTreeMap<AgentNo, AgentLive>,
     /// Alarms that stand, with their words.
     pub alarms: BTreeMap<Alarm, String>,
-    /// This scheduler follows: agents are connected to another one, and nothing is known of their links.
-    pub is_followers: bool,
+    /// True for a follower: agents are connected to the leader, and a follower is not told of their links.
+    pub are_links_unknown: bool,
 }
 
 impl LiveView {
     pub fn of_follower() -> LiveView {
-        LiveView { is_followers: true, ..LiveView::default() }
+        LiveView { are_links_unknown: true, ..LiveView::default() }
     }
 
     /// Whether an agent is connected, as far as it is known; that its node is up is another question.
     pub fn is_connected(&self, agent: AgentNo) -> bool {
-        self.is_followers || self.agents.get(&agent).is_some_and(|live| live.link.is_some())
+        self.are_links_unknown || self.agents.get(&agent).is_some_and(|live| live.link.is_some())
     }
 
     /// When the agent was last heard under this leader.

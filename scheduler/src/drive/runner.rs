@@ -370,7 +370,7 @@ impl<J: Journal, C: Clock> Runner<J, C> {
         }
         (self.live_ms, self.published_changes) = (now.mono_ms, self.pulse.link_changes());
         let (agents, alarms) = (self.pulse.live().agents.clone(), self.pulse.live().alarms.clone());
-        self.live.send_replace(Arc::new(LiveView { now, agents, alarms, is_followers: false }));
+        self.live.send_replace(Arc::new(LiveView { now, agents, alarms, are_links_unknown: false }));
     }
 }
 

@@ -172,7 +172,7 @@ fn a_gang_starts_as_one_and_takes_nobodys_room() {
     let gang = submit(&cluster, "gang", &sleeps("1", "kind: batch\ninstances: 3\ntier: production\ngang: true"));
     cluster.eventually("all of it waits", Patience::STEP, || {
         let why = cluster.dawn(&["job", "why", &gang.to_string()]).succeeded().stdout;
-        let right = why.contains("all 3 instances are placed at once or none is; there is room for at most ")
+        let right = why.contains("the 3 instances start together or not at all; there is room for at most ")
             && why.contains(" of them on the only node, so they wait for more");
         if right { Ok(()) } else { Err(why) }
     });

@@ -77,19 +77,20 @@ www/prod/web: failed: its instance failed twice for the same reason: process web
     assert!(fake.asked().iter().all(|asked| !asked.starts_with("kill")), "{:?}", fake.asked());
 }
 
+/// A job of one instance that stays pending, and why it does.
+fn pending_for_ever(summary: &str) -> Script {
+    let mut pending = failing(TaskState::Pending, 0);
+    pending.tasks[0].last_failure = None;
+    let state = TaskState::Pending.into();
+    let class = PendingClass { instances: vec![0], state, summary: summary.into(), ..Default::default() };
+    let why = answers([Ok(WhyResponse { classes: vec![class], index: 9 })]);
+    Script { watch: answers([Ok(vec![pending])]), why, ..created() }
+}
+
 #[tokio::test]
 async fn a_service_that_never_becomes_healthy_ends_the_run_at_its_deadline() {
     let dir = tempfile::tempdir().unwrap();
-    let mut pending = failing(TaskState::Pending, 0);
-    pending.tasks[0].last_failure = None;
-    let class = PendingClass {
-        instances: vec![0],
-        state: TaskState::Pending.into(),
-        summary: "fits no node".into(),
-        ..Default::default()
-    };
-    let why = answers([Ok(WhyResponse { classes: vec![class], index: 9 })]);
-    let fake = Fake::start(Script { watch: answers([Ok(vec![pending])]), why, ..created() }).await;
+    let fake = Fake::start(pending_for_ever("fits no node")).await;
     let (mut context, memory) = fake.context(false);
     let line = format!("dawn job run {}", file(&dir, SERVICE));
     assert_eq!(dawn(&mut context, &line).await.unwrap(), Exit::Failed);
@@ -192,23 +193,14 @@ async fn a_run_of_a_paused_cron_job_says_that_it_is_paused() {
 #[tokio::test]
 async fn why_instances_wait_is_said_soon() {
     let dir = tempfile::tempdir().unwrap();
-    let mut pending = failing(TaskState::Pending, 0);
-    pending.tasks[0].last_failure = None;
-    let class = PendingClass {
-        instances: vec![0],
-        state: TaskState::Pending.into(),
-        summary: "all 3 instances are placed at once or none is".into(),
-        ..Default::default()
-    };
-    let why = answers([Ok(WhyResponse { classes: vec![class], index: 9 })]);
-    let fake = Fake::start(Script { watch: answers([Ok(vec![pending])]), why, ..created() }).await;
+    let fake = Fake::start(pending_for_ever("the 3 instances start together or not at all")).await;
     let (mut context, memory) = fake.context(false);
     // Who gives up after a few seconds has heard it.
     context.timeout = Some(Duration::from_secs(4));
     let line = format!("dawn job run {}", file(&dir, "job: www/prod/web\nkind: service\nuser: www\nrun: x\n"));
     assert_eq!(dawn(&mut context, &line).await.unwrap(), Exit::Waited);
     let said = text(&memory);
-    assert!(said.contains("  www/prod/web: instance 0: all 3 instances are placed at once or none is\n"), "{said}");
+    assert!(said.contains("  www/prod/web: instance 0: the 3 instances start together or not at all\n"), "{said}");
 }
 
 #[tokio::test]

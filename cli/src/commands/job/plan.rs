@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::run::STARTED_AGAIN;
 use super::{changed, way, why};
 use crate::args::Context;
-use crate::client::{Client, Repeat};
+use crate::client::{self, Client, Repeat};
 use crate::exit::{Exit, Failure};
 use crate::jobfile::{self, Reading};
 use crate::render::{self, json, safe, time};
@@ -97,6 +97,9 @@ fn text(plan: &v1::JobPlan, now_ms: i64) -> String {
         true => format!("{key}: would be refused: {}\n", safe(&plan.refused)),
         false => format!("{key}: {}\n", what()),
     };
+    if let Some(hint) = client::hint(plan.refused_reason(), |name| plan.refused_names.get(name).cloned()) {
+        text += &format!("  {hint}\n");
+    }
     if is_refused && is_known {
         text += &format!("  were it not refused: {}\n", what());
     }
@@ -268,5 +271,11 @@ www/prod/web: would be refused: over quota
   changes resources.cpu: 0.5 -> 1
 ";
         assert_eq!(text(&unknown, 0), expected);
+        // What to do about it is this program's word.
+        let refused_names = [("role", "www"), ("bound", "limit")].map(|(name, value)| (name.into(), value.into()));
+        let refused_reason = v1::ErrorReason::OverQuota.into();
+        let typed = v1::JobPlan { refused_reason, refused_names: refused_names.into(), ..unknown };
+        let hint = "over quota\n  ask for less, or have the limit raised with `dawn quota set www`\n";
+        assert!(text(&typed, 0).contains(hint), "{}", text(&typed, 0));
     }
 }

@@ -94,10 +94,9 @@ async fn list(context: &mut Context) -> Result<Exit, Failure> {
 }
 
 /// A leader knows only what it has heard itself.
-const UNHEARD: &str = "no node was heard since this leader was elected, so since when they are silent is not known; STATE is what the journal had last";
+const UNHEARD: &str = "no node has been heard since this leader was elected, so HEARD is not known yet; STATE is the last one in the journal";
 /// Only the leader knows since when nodes are silent.
-const LEADERLESS: &str =
-    "no leader answers, so since when nodes are silent is not known; STATE is what the journal had last";
+const LEADERLESS: &str = "no leader answers, and only a leader knows HEARD; STATE is the last one in the journal";
 
 /// As people call it: its host name, or its id where it has none.
 pub(super) fn shown(node: &v1::Node) -> String {

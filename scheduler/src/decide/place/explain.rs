@@ -69,7 +69,7 @@ impl fmt::Display for Explained {
             }
         }
         if self.is_gang && self.instances.len() > 1 && self.agents_total > 0 {
-            write!(f, "all {} instances are placed at once or none is; ", self.instances.len())?;
+            write!(f, "the {} instances start together or not at all; ", self.instances.len())?;
         }
         if let Some(veto) = &self.quota {
             veto.fmt(f)?;

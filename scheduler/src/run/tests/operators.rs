@@ -224,6 +224,12 @@ async fn a_plan_says_where_jobs_would_go_and_changes_nothing() {
     let jobs =
         client.jobs().list_jobs(v1::ListJobsRequest { all: true, ..Default::default() }).await.unwrap().into_inner();
     assert_eq!(jobs.jobs, []);
+    let limit = Some(v1::QuotaBounds { cpu_milli: Some(1), ..Default::default() });
+    let request = v1::SetQuotaRequest { role: key().role, limit, ..Default::default() };
+    client.quotas().set_quota(request).await.unwrap();
+    let request = v1::PlanJobsRequest { specs: vec![service(6)] };
+    let refused = planner.plan_jobs(request).await.unwrap().into_inner().message().await.unwrap().unwrap();
+    assert_eq!((refused.refused_reason(), &refused.refused_names["role"]), (v1::ErrorReason::OverQuota, &key().role));
     let bad = v1::PlanJobsRequest { specs: vec![v1::JobSpec::default()] };
     assert_eq!(planner.plan_jobs(bad).await.err().unwrap().code(), tonic::Code::InvalidArgument);
     cluster.stop().await;

@@ -43,12 +43,12 @@ fn a_gang_waits_as_a_whole_and_is_placed_as_a_whole() {
     assert_eq!(world.place().len(), 1);
     let why = world.placer.explain(&world.state, id);
     assert_eq!((why[0].instances.len(), why[0].agents_fit), (4, 1));
-    let said = "all 4 instances are placed at once or none is; there is room for at most 2 of them on the only node, so they \
+    let said = "the 4 instances start together or not at all; there is room for at most 2 of them on the only node, so they \
                 wait for more";
     assert_eq!(why[0].to_string(), said);
     world.agent(resources(2000, 16), "", Vec::new());
     let why = world.placer.explain(&world.state, id);
-    let said = "all 4 instances are placed at once or none is; each of them would find a place on 2 of 2 nodes, but not all of \
+    let said = "the 4 instances start together or not at all; each of them would find a place on 2 of 2 nodes, but not all of \
                 them together, so they wait";
     assert_eq!(why[0].to_string(), said, "they were not tried yet");
     assert_eq!(world.place().len(), 4);
